@@ -1,0 +1,1 @@
+"""Rapport: small services that publish, discuss and notify."""

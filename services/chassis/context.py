@@ -1,0 +1,56 @@
+"""What travels with one piece of work through HTTP, outbox, Kafka and logs."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Ids of the work at hand.
+
+    Attributes:
+        correlation_id: the request id of the first HTTP call, the same through every service.
+        causation_id: the id of the event that is being handled, if one is.
+        traceparent: the W3C Trace Context header of this hop.
+    """
+
+    correlation_id: str | None = None
+    causation_id: UUID | None = None
+    traceparent: str | None = None
+
+
+_current: ContextVar[Context] = ContextVar("context", default=Context())  # noqa: B039  # frozen
+
+
+def current() -> Context:
+    """The context of the running task."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def bound(context: Context) -> Iterator[None]:
+    """Everything inside, its logs too, belongs to `context`."""
+    token = _current.set(context)
+    try:
+        with structlog.contextvars.bound_contextvars(request_id=context.correlation_id):
+            yield
+    finally:
+        _current.reset(token)
+
+
+def next_hop(traceparent: str | None) -> str:
+    """The `traceparent` of the next hop: the same trace with a new span, or a new trace if there is none to follow."""
+    span = os.urandom(8).hex()
+    if traceparent and TRACEPARENT.match(traceparent):
+        version, trace, _, flags = traceparent.split("-")
+        return f"{version}-{trace}-{span}-{flags}"
+    return f"00-{os.urandom(16).hex()}-{span}-01"

@@ -1,0 +1,237 @@
+"""PostgreSQL: one pool per process, explicit transactions, forward-only SQL migrations.
+
+Pooled connections carry no session state (no `set`, `listen` or session advisory lock), so the reset round trip
+that asyncpg makes by default is left out.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.chassis import failpoint
+from services.chassis.errors import unavailable
+
+log = structlog.get_logger(__name__)
+
+MIGRATION_LOCK = 0x5261_7070_6F72_7401  # any constant that nothing else in the database uses
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    OSError,
+)
+
+
+class Connection(asyncpg.Connection):
+    """A pooled connection without the reset round trip; see the module's text."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Reader:
+    """A borrowed connection for queries. Rows come back as `asyncpg.Record`; name the columns, never `*`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        rows: list[Any] = await self._connection.fetch(sql, *args)
+        return rows
+
+    async def fetchrow(self, sql: str, *args: object) -> Any | None:
+        return await self._connection.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        return await self._connection.fetchval(sql, *args)
+
+
+class Transaction(Reader):
+    """An open transaction. Only `Database.transaction` makes one, so holding it proves that there is one."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self.wakes_relay = False
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run one statement and return how many rows it touched."""
+        status: str = await self._connection.execute(sql, *args)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        await self._connection.executemany(sql, rows)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What fails inside is undone alone; the transaction goes on."""
+        async with self._connection.transaction():
+            yield
+
+
+class Database:
+    """The pool of one service's database.
+
+    Args:
+        on_outbox: called after a transaction that wrote to the outbox has committed; wakes the relay.
+        acquire_timeout: seconds to wait for a free connection before the caller gets a 503.
+    """
+
+    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0, on_outbox: Callable[[], None] | None = None) -> None:
+        self._pool = pool
+        self._acquire_timeout = acquire_timeout
+        self.on_outbox = on_outbox or (lambda: None)
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str, size: int = 10, acquire_timeout: float = 2.0) -> "Database":
+        """Open the pool; connections are made when first needed, so a database that is away does not stop a start."""
+
+        async def prepare(connection: Any) -> None:
+            await connection.set_type_codec(
+                "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text"
+            )
+
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            init=prepare,
+            connection_class=Connection,
+            command_timeout=30,
+            timeout=5,
+            max_inactive_connection_lifetime=300,
+            server_settings={
+                "application_name": name,
+                "statement_timeout": "30s",
+                "lock_timeout": "10s",
+                "idle_in_transaction_session_timeout": "60s",
+                "jit": "off",
+            },
+        )
+        return cls(pool, acquire_timeout=acquire_timeout)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @property
+    def size(self) -> int:
+        """Connections that are open now."""
+        return int(self._pool.get_size())
+
+    @property
+    def busy(self) -> int:
+        """Connections that are borrowed now."""
+        return int(self._pool.get_size() - self._pool.get_idle_size())
+
+    @asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[Any]:
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout)
+        except TimeoutError:
+            raise unavailable("The database has no free connection.") from None
+        except CONNECTION_LOST as error:
+            raise unavailable("The database does not answer.") from error
+        try:
+            yield connection
+        except CONNECTION_LOST as error:
+            raise unavailable("The connection to the database was lost; the outcome is unknown.") from error
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Reader]:
+        """A connection for queries that need no transaction.
+
+        Raises:
+            Problem: `unavailable` when none is free in time or the database is away.
+        """
+        async with self._borrow() as connection:
+            yield Reader(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction: commits when the block ends, rolls back when it raises.
+
+        Raises:
+            Problem: `unavailable` when none is free in time or the database is away.
+        """
+        async with self._borrow() as connection:
+            tx = Transaction(connection)
+            async with connection.transaction():
+                yield tx
+                if tx.wakes_relay:
+                    failpoint.reach("command.before_commit")
+        if tx.wakes_relay:
+            failpoint.reach("command.after_commit")
+            self.on_outbox()
+
+
+CREATE_LEDGER = """
+create table if not exists schema_migrations (
+    package    text        not null,
+    name       text        not null,
+    sha256     text        not null,
+    applied_at timestamptz not null default now(),
+    primary key (package, name)
+)
+"""
+
+
+async def migrate(url: str, packages: Sequence[str]) -> list[str]:
+    """Apply each package's `migrations/NNNN_name.sql` in order, one transaction each, under an advisory lock.
+
+    Returns:
+        The names of what was applied now.
+
+    Raises:
+        RuntimeError: a file that was applied before has changed since.
+    """
+    applied = []
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+        await connection.execute(CREATE_LEDGER)
+        for package in packages:
+            rows = await connection.fetch("select name, sha256 from schema_migrations where package = $1", package)
+            known = {row["name"]: row["sha256"] for row in rows}
+            for name, sql in migration_files(package):
+                digest = hashlib.sha256(sql.encode()).hexdigest()
+                if name in known:
+                    if known[name] != digest:
+                        raise RuntimeError(
+                            f"{package} {name} was applied and has changed since; write a new migration instead"
+                        )
+                    continue
+                async with connection.transaction():
+                    await connection.execute("set local lock_timeout = '5s'")
+                    await connection.execute(sql)
+                    await connection.execute(
+                        "insert into schema_migrations (package, name, sha256) values ($1, $2, $3)",
+                        package,
+                        name,
+                        digest,
+                    )
+                applied.append(f"{package}/{name}")
+                log.info("migration applied", package=package, name=name)
+    finally:
+        await connection.close()
+    return applied
+
+
+def migration_files(package: str) -> list[tuple[str, str]]:
+    """Name and text of a package's migrations, in the order of their numbers."""
+    folder = files(package) / "migrations"
+    return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))

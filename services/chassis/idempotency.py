@@ -1,0 +1,123 @@
+"""Idempotency keys: what a request did the first time is what its repetition answers, for 24 hours.
+
+The key is kept in the transaction of the command, so a refused or crashed request leaves nothing behind. Follows
+draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that comes back with something else.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from services.chassis.database import Transaction
+from services.chassis.errors import Problem
+
+
+@dataclass(frozen=True)
+class Key:
+    """One request under a key of the person who sent it.
+
+    Attributes:
+        body_sha256: digest of the body as JSON, so that white space and the order of members do not matter.
+    """
+
+    person_id: UUID
+    key: str
+    method: str
+    path: str
+    body_sha256: bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was answered the first time. `representation` is the owner's, without names."""
+
+    status: int
+    location: str | None
+    subject: UUID | None
+    representation: dict[str, Any] | None
+
+
+def digest(body: object) -> bytes:
+    """SHA-256 of the canonical form of a JSON value."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+TRY_LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1::text || ' ' || $2, 0))"
+
+SELECT_KEPT = """
+select method, path, body_sha256, status, location, subject, representation
+from idempotency_keys
+where person_id = $1 and key = $2 and created_at > now() - interval '24 hours'
+"""
+
+
+async def replay(tx: Transaction, key: Key | None) -> Kept | None:
+    """First step of a command: what this key answered before, or None if it is new (or there is no key).
+
+    Raises:
+        Problem: `still-running` while the first request is at work; `idempotency-key-reused` when method, path or
+            body differ from the first time.
+    """
+    if key is None:
+        return None
+    if not await tx.fetchval(TRY_LOCK, str(key.person_id), key.key):
+        raise Problem("still-running", headers={"Retry-After": "1"})
+    row = await tx.fetchrow(SELECT_KEPT, key.person_id, key.key)
+    if row is None:
+        return None
+    if (row["method"], row["path"], row["body_sha256"]) != (key.method, key.path, key.body_sha256):
+        raise Problem("idempotency-key-reused", "The key was used for another request within the last 24 hours.")
+    return Kept(row["status"], row["location"], row["subject"], row["representation"])
+
+
+UPSERT_KEPT = """
+insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (person_id, key) do update set
+    method = excluded.method, path = excluded.path, body_sha256 = excluded.body_sha256, status = excluded.status,
+    location = excluded.location, subject = excluded.subject, representation = excluded.representation,
+    created_at = now()
+"""
+
+
+async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
+    """Last step of a command that succeeded. An expired row under the same key is replaced."""
+    if key is not None:
+        await tx.execute(
+            UPSERT_KEPT,
+            key.person_id,
+            key.key,
+            key.method,
+            key.path,
+            key.body_sha256,
+            kept.status,
+            kept.location,
+            kept.subject,
+            kept.representation,
+        )
+
+
+BLANK = """
+update idempotency_keys
+set representation = representation || (
+    select coalesce(jsonb_object_agg(field, null), '{}'::jsonb) from unnest($2::text[]) as field
+    where representation ? field
+)
+where subject = $1 and representation is not null
+"""
+
+
+async def blank(tx: Transaction, subject: UUID, fields: list[str]) -> None:
+    """Take the text out of every kept answer about `subject`, which was removed or erased in this transaction."""
+    await tx.execute(BLANK, subject, fields)
+
+
+PRUNE = "delete from idempotency_keys where created_at < now() - interval '24 hours'"
+
+
+async def prune(tx: Transaction) -> int:
+    """Delete keys whose time is over; returns how many."""
+    return await tx.execute(PRUNE)

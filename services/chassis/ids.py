@@ -1,0 +1,33 @@
+"""UUIDv7 (RFC 9562, section 5.7): ids that sort by the millisecond they were made in."""
+
+import os
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """A fresh id for now."""
+    return uuid7()
+
+
+def id_at(moment: datetime) -> UUID:
+    """A fresh id whose time is `moment`, for things that happened elsewhere before they came here.
+
+    Raises:
+        ValueError: the moment is before 1970 or too far ahead for 48 bits of milliseconds.
+    """
+    milliseconds = round(moment.timestamp() * 1000)
+    if not 0 <= milliseconds < 1 << 48:
+        raise ValueError(f"{moment} does not fit into a UUIDv7")
+    random = int.from_bytes(os.urandom(10), "big")
+    value = milliseconds << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
+
+
+def moment_of(uuid: UUID) -> datetime:
+    """The millisecond in which a UUIDv7 was made, UTC."""
+    return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)

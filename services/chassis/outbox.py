@@ -1,0 +1,62 @@
+"""Transactional outbox: an event is written in the transaction that makes it true, and published afterwards."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.chassis.context import current
+from services.chassis.database import Transaction
+from services.chassis.ids import new_id
+from services.contracts.event import Event
+
+INSERT_EVENT = """
+insert into outbox (
+    event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+
+
+def row(event: Event) -> tuple[object, ...]:
+    """The event as the outbox keeps it, in the order of `INSERT_EVENT`'s parameters."""
+    context = current()
+    return (
+        new_id(),
+        event.topic.name,
+        event.type,
+        "/services/" + event.topic.name.partition(".")[0],
+        event.subject,
+        event.key,
+        datetime.now(UTC),
+        context.correlation_id,
+        context.causation_id,
+        context.traceparent,
+        event.model_dump_json().encode(),
+    )
+
+
+async def add(tx: Transaction, event: Event) -> UUID:
+    """Write the event into the open transaction and return its id.
+
+    Lock the aggregate's row first (touch it in this transaction): only then do the rows of one aggregate take their
+    outbox ids in the order of their commits, and the relay publishes by id.
+    """
+    values = row(event)
+    await tx.execute(INSERT_EVENT, *values)
+    tx.wakes_relay = True
+    assert isinstance(values[0], UUID)
+    return values[0]
+
+
+REPUBLISH = """
+update outbox set published_at = null where published_at >= $1
+"""
+
+
+async def republish_since(tx: Transaction, since: datetime) -> int:
+    """Mark everything published since then as unpublished, so that the relay sends it again; returns how many.
+
+    Readers know the events by their ids, so what they have handled stays handled.
+    """
+    count = await tx.execute(REPUBLISH, since)
+    tx.wakes_relay = True
+    return count

@@ -1,0 +1,35 @@
+"""What every service reads from the environment. Names are the variables' names in lower case."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings that more than one service has. A service's own stand in its `settings.py`.
+
+    Keys are JSON Web Keys (RFC 7517, RFC 8037): `SIGNING_KEY` is the caller's own private Ed25519 key,
+    `VERIFICATION_KEYS` the public set of everybody whose tokens are accepted. Each `kid` is
+    `<issuer>-<anything>`.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    host: str = "127.0.0.1"
+    public_url: str = "http://127.0.0.1:8000"
+    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    kafka_prefix: str = ""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    posts_url: str = "http://127.0.0.1:8101"
+    comments_url: str = "http://127.0.0.1:8102"
+    people_url: str = "http://127.0.0.1:8103"
+    notify_url: str = "http://127.0.0.1:8104"
+    verification_keys: str = Field(default='{"keys": []}', repr=False)
+    database_pool_size: int = 10
+    relay_poll_seconds: float = 0.25
+    outbox_retention_days: int = 7
+    inbox_retention_days: int = 120
+    drain_seconds: float = 15.0
+    log_level: str = "INFO"

@@ -1,0 +1,120 @@
+"""What the comments service says. Every fact carries the comment's whole structure, never its text."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from services.contracts.event import Event, Moment, published
+from services.contracts.text import Body, CommentText, ImportedText, Opaque
+from services.contracts.topics import COMMENTS, Topic
+
+
+class CommentFact(Event):
+    """The structure of one comment after the change that the type names.
+
+    `version` grows by one with every change of the comment's own text or state. `parent_author_id` is null at the
+    top level. `imported` stays true in every later fact about an imported comment: no mail for it, ever.
+    """
+
+    topic: ClassVar[Topic] = COMMENTS
+
+    comment_id: UUID
+    post_id: UUID
+    post_author_id: UUID
+    parent_id: UUID | None
+    parent_author_id: UUID | None
+    depth: int
+    author_id: UUID
+    state: Literal["visible", "held", "removed"]
+    version: int
+    created_at: Moment
+    occurred_at: Moment
+    imported: bool = False
+
+    @property
+    def subject(self) -> UUID:
+        return self.comment_id
+
+    @property
+    def key(self) -> UUID:
+        return self.post_id
+
+
+@published
+class CommentPosted(CommentFact):
+    """Posted, visible or held as `state` says."""
+
+    type: ClassVar[str] = "dev.rapport.comments.posted.v1"
+
+
+@published
+class CommentEdited(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.edited.v1"
+
+
+@published
+class CommentRemoved(CommentFact):
+    """Removed by its author or a moderator."""
+
+    type: ClassVar[str] = "dev.rapport.comments.removed.v1"
+
+
+@published
+class CommentHeld(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.held.v1"
+
+
+@published
+class CommentApproved(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.approved.v1"
+
+
+@published
+class CommentRejected(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.rejected.v1"
+
+
+@published
+class CommentRestored(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.restored.v1"
+
+
+@published
+class CommentImported(CommentFact):
+    type: ClassVar[str] = "dev.rapport.comments.imported.v1"
+
+
+@published
+class CommentStated(CommentFact):
+    """Not a fact that just happened but the row as it is, written to rebuild readers. Never notifies."""
+
+    type: ClassVar[str] = "dev.rapport.comments.stated.v1"
+
+
+class CreateComment(Body):
+    """Command: comment on a post, or answer a comment of it."""
+
+    body: CommentText
+    parent_id: UUID | None = None
+
+
+class EditComment(Body):
+    """Command: say it differently, within the edit window."""
+
+    body: CommentText
+
+
+class ImportComment(Body):
+    """Command of an import: a comment as it was elsewhere. Unique by (site, source_id); a repetition changes nothing.
+
+    It is accepted whatever the discussion's state; `parent_source_id` names a comment imported before.
+    """
+
+    site: Opaque
+    source_id: Opaque
+    post_id: UUID
+    author_id: UUID
+    parent_source_id: Opaque | None = None
+    body: ImportedText = ""
+    format: Literal["html", "markdown"] = "html"
+    state: Literal["visible", "held"] = "visible"
+    created_at: Moment

@@ -1,0 +1,71 @@
+"""Strings as they cross a border: NFC, without NUL, lone surrogates or (in names) bidi controls, and bounded.
+
+Lengths count code points after NFC, outer white space not counted.
+"""
+
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class Body(BaseModel):
+    """A request body: a field that is not named in it is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def clean(value: str) -> str:
+    """The string in NFC.
+
+    Raises:
+        ValueError: it holds NUL or a lone surrogate.
+    """
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain a lone surrogate") from None
+    return unicodedata.normalize("NFC", value)
+
+
+def _text(value: object) -> object:
+    return clean(value).strip() if isinstance(value, str) else value
+
+
+def _line(value: object) -> object:
+    """One line for a name or a title: control characters become a space, bidi controls go."""
+    if not isinstance(value, str):
+        return value
+    return LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value))).strip()
+
+
+def _most(most: int) -> AfterValidator:
+    def check(value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        if len(value) > most:
+            raise ValueError(f"must have at most {most:,} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+def _schema(most: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most})
+
+
+Name = Annotated[str, BeforeValidator(_line), _most(100), _schema(100)]
+Title = Annotated[str, BeforeValidator(_line), _most(300), _schema(300)]
+EditNote = Annotated[str, BeforeValidator(_line), _most(500), _schema(500)]
+CommentText = Annotated[str, BeforeValidator(_text), _most(10_000), _schema(10_000)]
+PostText = Annotated[str, BeforeValidator(_text), _most(60_000), _schema(60_000)]
+EmailText = Annotated[str, BeforeValidator(_text), _most(254), _schema(254)]
+Opaque = Annotated[str, BeforeValidator(_text), _most(512), _schema(512)]
+ImportedTitle = Annotated[str, BeforeValidator(_line)]
+ImportedText = Annotated[str, BeforeValidator(_text)]

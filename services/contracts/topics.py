@@ -1,0 +1,41 @@
+"""The only list of topics. Every other place, the broker included, follows it."""
+
+from dataclasses import dataclass
+
+PARTITIONS = 12
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A Kafka topic with delete-retention (never compacted: an edit must not erase a publication).
+
+    Attributes:
+        name: `<owner>.events` or `<group>.dead-letter`.
+        key: what the record key is, in words.
+        partitions: fixed for ever; another number would send the same key elsewhere.
+        retention_ms: how long the broker keeps a record. PostgreSQL is the source of truth, not the topic.
+    """
+
+    name: str
+    key: str
+    partitions: int = PARTITIONS
+    retention_ms: int = 14 * DAY_MS
+
+
+POSTS = Topic("posts.events", key="post id")
+COMMENTS = Topic("comments.events", key="post id")
+PEOPLE = Topic("people.events", key="person id")
+NOTIFY = Topic("notify.events", key="person id")
+
+EVENT_TOPICS = (POSTS, COMMENTS, PEOPLE, NOTIFY)
+
+CONSUMER_GROUPS = ("comments", "notify")
+
+
+def dead_letter(group: str) -> Topic:
+    """Where a consumer group puts what it cannot handle. Kept longer than events: a person must look at it."""
+    return Topic(f"{group}.dead-letter", key="as the original record", partitions=1, retention_ms=90 * DAY_MS)
+
+
+TOPICS = (*EVENT_TOPICS, *(dead_letter(group) for group in CONSUMER_GROUPS))
