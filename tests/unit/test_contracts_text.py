@@ -1,0 +1,68 @@
+"""Strings at the border: what is refused, what is cleaned, what is counted."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from services.contracts.comments import CreateComment
+from services.contracts.people import EditMe
+from services.contracts.posts import CreatePost
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "must not be empty"),
+        (" \n\t ", "must not be empty"),
+        ("a\0b", "must not contain NUL"),
+        ("a\ud800", "must not contain a lone surrogate"),
+        ("x" * 101, "must have at most 100 characters"),
+        (7, "valid string"),
+        (None, "valid string"),
+    ],
+)
+def test_a_bad_name_is_refused_with_its_reason(name: object, why: str) -> None:
+    with pytest.raises(ValidationError, match=why) as refused:
+        EditMe.model_validate({"name": name})
+    assert refused.value.errors()[0]["loc"] == ("name",)
+
+
+def test_length_counts_code_points_after_nfc_without_outer_white_space() -> None:
+    decomposed = "e\u0301"
+    assert EditMe(name="  " + decomposed * 100 + "\n").name == "\u00e9" * 100
+
+
+def test_a_title_is_one_line_without_bidi_controls() -> None:
+    post = CreatePost(title="a\r\nBcc: x\u2028y\u202e z", body="text")
+    assert post.title == "a Bcc: x y z"
+
+
+def test_a_body_keeps_its_lines() -> None:
+    assert CreateComment(body="one\n\ntwo\n").body == "one\n\ntwo"
+
+
+def test_unknown_fields_are_refused_by_name() -> None:
+    with pytest.raises(ValidationError) as refused:
+        CreateComment.model_validate({"body": "x", "approved": True})
+    assert refused.value.errors()[0]["loc"] == ("approved",)
+
+
+def test_a_flag_is_a_flag() -> None:
+    with pytest.raises(ValidationError):
+        CreatePost.model_validate({"title": "t", "body": "b", "publish": "yes"})
+
+
+@given(st.text(min_size=1, max_size=400))
+def test_whatever_is_accepted_is_bounded_normal_and_encodable(text: str) -> None:
+    try:
+        name = EditMe(name=text).name
+    except ValidationError:
+        return
+    assert 1 <= len(name) <= 100
+    assert name == name.strip()
+    assert unicodedata.is_normalized("NFC", name)
+    assert not any(unicodedata.category(character) == "Cc" for character in name)
+    assert name.encode().decode() == name
