@@ -42,7 +42,7 @@ def _line(value: object) -> object:
     """One line for a name or a title: control characters become a space, bidi controls go."""
     if not isinstance(value, str):
         return value
-    return LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value))).strip()
+    return clean(LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value)))).strip()
 
 
 def _most(most: int) -> AfterValidator:

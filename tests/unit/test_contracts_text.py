@@ -40,6 +40,10 @@ def test_a_title_is_one_line_without_bidi_controls() -> None:
     assert post.title == "a Bcc: x y z"
 
 
+def test_what_is_taken_out_leaves_normal_form() -> None:
+    assert EditMe(name="e\u202e\u0301").name == "\u00e9"
+
+
 def test_a_body_keeps_its_lines() -> None:
     assert CreateComment(body="one\n\ntwo\n").body == "one\n\ntwo"
 
