@@ -1,0 +1,137 @@
+"""A front end in a test: signs people in by the link in their mail and talks to the gateway, as anybody would."""
+
+import re
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+from tests.smtp_sink import SmtpSink
+from tests.waiting import eventually
+
+LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer, read whole."""
+
+    status: int
+    headers: Any
+    body: bytes
+    json: Any = None
+
+
+@dataclass
+class Person:
+    """Somebody who is signed in."""
+
+    id: str
+    name: str
+    email: str
+    access_token: str
+    refresh_token: str
+
+
+@dataclass
+class Client:
+    """HTTP to one gateway. Problem answers are returned, not raised."""
+
+    url: str
+    sink: SmtpSink
+    timeout: float = 30
+    _session: aiohttp.ClientSession | None = field(default=None, repr=False)
+
+    async def __aenter__(self) -> "Client":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=self.timeout)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        who: Person | None = None,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """One request; `body` goes as JSON."""
+        assert self._session is not None
+        sent = dict(headers or {})
+        if who is not None:
+            sent["Authorization"] = f"Bearer {who.access_token}"
+        if body is not None:
+            options["json"] = body
+        async with self._session.request(
+            method, self.url + path, headers=sent, allow_redirects=False, **options
+        ) as answer:
+            content = await answer.read()
+            kind = answer.headers.get("Content-Type", "")
+            parsed = await answer.json(content_type=None) if "json" in kind and content else None
+            return Answer(answer.status, answer.headers.copy(), content, parsed)
+
+    async def sign_in(self, name: str, email: str) -> Person:
+        """Register (or sign in), take the link from the mail, use it."""
+        before = len(self._links(email))
+        asked = await self.call("POST", "/v1/people", {"name": name, "email": email})
+        assert asked.status == 202, asked.body
+        await eventually(lambda: len(self._links(email)) > before, timeout=30)
+        session = await self.call("POST", "/v1/sessions", {"token": self._links(email)[-1]})
+        assert session.status == 201, session.body
+        return Person(
+            session.json["person"]["id"],
+            session.json["person"]["name"],
+            email,
+            session.json["access_token"],
+            session.json["refresh_token"],
+        )
+
+    def _links(self, email: str) -> list[str]:
+        found = []
+        for mail in self.sink.to(email):
+            match = LINK.search(mail.text)
+            if match:
+                found.append(match[1])
+        return found
+
+    async def publish(self, who: Person, title: str = "A post", **fields: object) -> dict[str, Any]:
+        """A post, published; waits until it takes comments."""
+        made = await self.call(
+            "POST", "/v1/posts", {"title": title, "body": "Some *text*.", "publish": True} | fields, who=who
+        )
+        assert made.status == 201, made.body
+        post: dict[str, Any] = made.json
+
+        async def arrived() -> bool:
+            return (await self.call("GET", f"/v1/posts/{post['id']}/comments")).status == 200
+
+        await eventually(arrived, timeout=30)
+        return post
+
+    async def comment(
+        self, who: Person, post_id: str, body: str = "Well said.", parent_id: str | None = None
+    ) -> dict[str, Any]:
+        """A comment, tried again under one idempotency key while the answer is 503."""
+        key = {"Idempotency-Key": str(uuid4())}
+        payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
+        said: list[Answer] = []
+
+        async def done() -> bool:
+            said.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))
+            return said[-1].status != 503
+
+        await eventually(done, timeout=30)
+        assert said[-1].status == 201, said[-1].body
+        comment: dict[str, Any] = said[-1].json
+        return comment

@@ -1,0 +1,210 @@
+"""A whole Rapport made of real processes, for tests that look at it from outside or kill parts of it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+
+from services.chassis.bus import create_topics
+from services.chassis.identity import generate_keys
+from tests.servers import Servers, free_port
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parent.parent
+DATABASES = ("posts", "comments", "people", "notify")
+SERVICES = (*DATABASES, "gateway")
+
+
+@dataclass
+class Part:
+    """One process of the stack: a service in one role."""
+
+    service: str
+    role: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    metrics_port: int
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@dataclass
+class Stack:
+    """Databases, topics, keys and processes of one Rapport.
+
+    Attributes:
+        folder: where logs go.
+        overrides: environment for every process, over the stack's own.
+    """
+
+    servers: Servers
+    folder: Path
+    smtp_port: int
+    name: str
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    kafka: str | None = None
+    redis_url: str | None = None
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = generate_keys()
+        self.ports = {service: free_port() for service in SERVICES}
+        self.database_urls = {
+            service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES
+        }
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return f"http://127.0.0.1:{self.ports['gateway']}"
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka or self.servers.kafka,
+            "KAFKA_PREFIX": f"{self.name}.",
+            "REDIS_URL": self.redis_url or self.servers.redis_url,
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(self.smtp_port),
+            "MAIL_FROM": "Rapport <notifications@rapport.test>",
+            "PUBLIC_URL": self.url,
+            "ADMIN_EMAILS": "admin@example.com",
+            "NOTIFY_SETTLE_SECONDS": "0",
+            "RATE_LIMITS": "off",
+            **{f"{service.upper()}_DATABASE_URL": url for service, url in self.database_urls.items()},
+            **{f"{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
+            **{
+                f"{service.upper()}_URL": f"http://127.0.0.1:{self.ports[service]}"
+                for service in DATABASES
+            },
+            **self.keys,
+            **self.overrides,
+        }
+
+    async def prepare(self) -> None:
+        """Make the databases, apply the migrations, make the topics."""
+        admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
+        try:
+            for service in DATABASES:
+                await admin.execute(f'create database "{self.name}_{service}"')
+        finally:
+            await admin.close()
+        migrations = [self._spawn(service, "migrate") for service in DATABASES]
+        for part in migrations:
+            code = await asyncio.to_thread(part.process.wait, 60)
+            assert code == 0, f"{part.service} migrate ended with {code}:\n{part.tail()}"
+            del self.parts[part.service, "migrate"]
+        await create_topics(self.kafka or self.servers.kafka, f"{self.name}.")
+
+    def _spawn(self, service: str, role: str, environment: Mapping[str, str] | None = None) -> Part:
+        metrics_port = free_port()
+        log = self.folder / f"{service}-{role}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}", role],
+                cwd=ROOT,
+                env=self.environment()
+                | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
+                | dict(environment or {}),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        part = Part(service, role, process, log, metrics_port)
+        self.parts[service, role] = part
+        return part
+
+    async def start(
+        self, service: str, role: str = "all", *, failpoints: str = "", wait: bool = True, **environment: str
+    ) -> Part:
+        """Start one process, by default wait until it is ready."""
+        part = self._spawn(service, role, environment | ({"FAILPOINTS": failpoints} if failpoints else {}))
+        if wait:
+            await self.ready(part)
+        return part
+
+    async def up(self, *split: str) -> None:
+        """Start every service as one process, but those in `split` as one process per role."""
+        roles: dict[str, Sequence[str]] = {
+            "posts": ("api", "relay"),
+            "comments": ("api", "relay", "consumer"),
+            "people": ("api", "relay", "mailer"),
+            "notify": ("api", "relay", "consumer", "mailer"),
+            "gateway": ("api",),
+        }
+        started = [
+            self._spawn(service, role)
+            for service in SERVICES
+            for role in (roles[service] if service in split else ("all",))
+        ]
+        for part in started:
+            await self.ready(part)
+
+    async def ready(self, part: Part, timeout: float = 60) -> None:
+        """Wait until the process says on its internal port that it is ready."""
+        async with aiohttp.ClientSession() as session:
+
+            async def is_ready() -> bool:
+                assert part.alive, f"{part.service} {part.role} ended:\n{part.tail()}"
+                try:
+                    async with session.get(f"http://127.0.0.1:{part.metrics_port}/readyz") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientError:
+                    return False
+
+            await eventually(is_ready, timeout=timeout)
+
+    def part(self, service: str, role: str = "all") -> Part:
+        return self.parts[service, role]
+
+    def down(self) -> None:
+        """End every process that is left, at once."""
+        for part in self.parts.values():
+            if part.alive:
+                part.signal(signal.SIGCONT)
+                part.signal(signal.SIGKILL)
+        for part in self.parts.values():
+            part.process.wait(10)
+        self.parts.clear()
+
+    async def drop(self) -> None:
+        """Take the databases away again."""
+        admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
+        try:
+            for service in DATABASES:
+                await admin.execute(f'drop database if exists "{self.name}_{service}" with (force)')
+        finally:
+            await admin.close()
+
+
+@contextmanager
+def paused(part: Part) -> Iterator[None]:
+    """The process stands still (SIGSTOP) inside the block."""
+    part.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        part.signal(signal.SIGCONT)
