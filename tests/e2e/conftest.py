@@ -1,0 +1,48 @@
+"""One running system for all end-to-end tests: five processes, one per service, as `make up` starts them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, Person
+from tests.servers import Servers
+from tests.smtp_sink import SmtpSink
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="session")
+async def stack(
+    servers: Servers, session_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    folder: Path = tmp_path_factory.mktemp("stack")
+    stack = Stack(servers, folder, session_sink.port, name=f"e2e{folder.parent.name[-6:]}".replace("-", "_"))
+    try:
+        await stack.prepare()
+        await stack.up()
+        yield stack
+    finally:
+        stack.down()
+        await stack.drop()
+
+
+@pytest.fixture(scope="session")
+async def client(stack: Stack, session_sink: SmtpSink) -> AsyncIterator[Client]:
+    async with Client(stack.url, session_sink) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def admin(client: Client) -> Person:
+    """The person whose address stands in ADMIN_EMAILS."""
+    return await client.sign_in("Ada Admin", "admin@example.com")
+
+
+@pytest.fixture
+async def anna(client: Client, unique: str) -> Person:
+    return await client.sign_in("Anna", f"anna.{unique}@example.com")
+
+
+@pytest.fixture
+async def ben(client: Client, unique: str) -> Person:
+    return await client.sign_in("Ben", f"ben.{unique}@example.com")
