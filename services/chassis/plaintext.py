@@ -1,0 +1,96 @@
+"""The plain text of sanitised HTML, for mails and excerpts."""
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+BLOCKS = frozenset(
+    (
+        *("address", "blockquote", "center", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "hr"),
+        *("h1", "h2", "h3", "h4", "h5", "h6", "li", "ol", "p", "pre", "summary", "ul"),
+        *("table", "tbody", "td", "tfoot", "th", "thead", "tr"),
+    )
+)
+
+
+class _Plain(HTMLParser):
+    """Collects the text of sanitised HTML: blocks become lines, list items get a dash, quotations an angle."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.blocks: list[tuple[str, str]] = []
+        self._text: list[str] = []
+        self._quotes = 0
+        self._preformatted = 0
+        self._mark = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in BLOCKS:
+            self.end_block()
+        if tag == "br":
+            self._text.append("\n")
+        elif tag == "img":
+            self._text.append(dict(attrs).get("alt") or "")
+        elif tag == "blockquote":
+            self._quotes += 1
+        elif tag == "pre":
+            self._preformatted += 1
+        elif tag == "li":
+            self._mark = "- "
+        elif tag in ("td", "th") and self._text:
+            self._text.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in BLOCKS:
+            self.end_block()
+        if tag == "blockquote":
+            self._quotes = max(0, self._quotes - 1)
+        elif tag == "pre":
+            self._preformatted = max(0, self._preformatted - 1)
+
+    def handle_data(self, data: str) -> None:
+        if self._preformatted:
+            self._text.append(data)
+        elif data.strip():
+            self._text.append(data.replace("\n", " "))
+        elif self._text and not self._text[-1].endswith("\n"):
+            self._text.append(" ")
+
+    def end_block(self) -> None:
+        lines = [line.rstrip() if self._preformatted else line.strip() for line in "".join(self._text).split("\n")]
+        self._text.clear()
+        while lines and not lines[0]:
+            del lines[0]
+        while lines and not lines[-1]:
+            del lines[-1]
+        if lines:
+            quote = "> " * self._quotes
+            self.blocks.append((self._mark, "\n".join((quote + line).rstrip() for line in lines)))
+            self._mark = ""
+
+
+def _blocks(html: str) -> Iterator[tuple[str, str]]:
+    parser = _Plain()
+    parser.feed(html)
+    parser.close()
+    parser.end_block()
+    return iter(parser.blocks)
+
+
+def plain(html: str) -> str:
+    """The text of sanitised HTML for a mail: paragraphs apart, list items with a dash, quotations with `>`."""
+    text = ""
+    previous = ""
+    for mark, block in _blocks(html):
+        text += ("\n" if mark and previous else "\n\n") + mark + block
+        previous = mark
+    return text.lstrip("\n")
+
+
+def excerpt(html: str, length: int = 200) -> str:
+    """The beginning of the text in one line of at most `length` code points, cut between words and then with `…`."""
+    text = " ".join(" ".join(text for _, text in _blocks(html)).split())
+    if len(text) <= length:
+        return text
+    cut = text[: length - 1]
+    words = cut if text[length - 1] == " " else cut.rpartition(" ")[0]
+    return (words or cut).rstrip() + "…"
