@@ -1,28 +1,38 @@
-"""Named places at which a test kills the process, to prove that nothing is lost there.
+"""Named places at which a test kills or pauses the process, to prove that nothing is lost there.
 
-`FAILPOINTS=relay.produced:3` sends SIGKILL to the process when it passes `relay.produced` for the third time. Without
-the variable a place costs one dictionary look-up. Several are separated by commas.
+`FAILPOINTS=relay.produced:3` sends SIGKILL to the process when it passes `relay.produced` for the third time;
+`relay.read:1:stop` sends SIGSTOP instead, once. Several are separated by commas. Without the variable a place costs one
+dictionary look-up.
 """
 
 import os
 import signal
+from dataclasses import dataclass
 
 
-def _armed(text: str) -> dict[str, int]:
+@dataclass
+class _Armed:
+    left: int
+    number: signal.Signals
+
+
+def _parse(text: str) -> dict[str, _Armed]:
     armed = {}
     for item in filter(None, text.split(",")):
-        name, _, count = item.partition(":")
-        armed[name.strip()] = int(count or 1)
+        name, _, rest = item.strip().partition(":")
+        count, _, action = rest.partition(":")
+        armed[name] = _Armed(int(count or 1), signal.SIGSTOP if action == "stop" else signal.SIGKILL)
     return armed
 
 
-_left = _armed(os.environ.get("FAILPOINTS", ""))
+_armed = _parse(os.environ.get("FAILPOINTS", ""))
 
 
 def reach(name: str) -> None:
-    """Pass the place called `name`; the process dies here if a test asked for it."""
-    if name not in _left:
+    """Pass the place called `name`; the process dies or stands still here if a test asked for it."""
+    if name not in _armed:
         return
-    _left[name] -= 1
-    if _left[name] <= 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+    point = _armed[name]
+    point.left -= 1
+    if point.left == 0:
+        os.kill(os.getpid(), point.number)

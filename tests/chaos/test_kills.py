@@ -1,0 +1,54 @@
+"""kill -9 at named points: between any two steps, the rest of the system goes on and nothing is lost or doubled."""
+
+import asyncio
+
+import pytest
+
+from tests.chaos.conftest import Scene
+from tests.waiting import eventually
+
+POINTS = [
+    ("comments", "api", "command.before_commit"),
+    ("comments", "api", "command.after_commit"),
+    ("comments", "relay", "relay.read"),
+    ("comments", "relay", "relay.produced"),
+    ("comments", "relay", "relay.marked"),
+    ("notify", "consumer", "consumer.before_commit"),
+    ("notify", "consumer", "consumer.handled"),
+    ("notify", "mailer", "mailer.claimed"),
+    ("notify", "mailer", "mailer.frozen"),
+    ("notify", "mailer", "mailer.dot"),
+    ("notify", "mailer", "mailer.sent"),
+    ("notify", "mailer", "mailer.marked"),
+    ("notify", "relay", "relay.produced"),
+]
+AMBIGUOUS = {"mailer.dot", "mailer.sent"}
+
+
+async def kill_once(scene: Scene, service: str, role: str, point: str, nth: int) -> None:
+    """Restart the role armed, write until it dies there, restart it plain."""
+    scene.stack.part(service, role).kill()
+    armed = await scene.stack.start(service, role, failpoints=f"{point}:{nth}", wait=False)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.writers.keep_writing(stop))
+        try:
+            await eventually(lambda: not armed.alive, timeout=60)
+            assert armed.process.returncode == -9, armed.tail()
+            await scene.stack.start(service, role)
+        finally:
+            stop.set()
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(1, id="short"), pytest.param(20, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])],
+)
+@pytest.mark.parametrize(("service", "role", "point"), POINTS, ids=[f"{s}-{p}" for s, _, p in POINTS])
+async def test_killed_at_a_named_point(scene: Scene, service: str, role: str, point: str, rounds: int) -> None:
+    before = (await scene.ledger.count()).duplicate_mails
+    for number in range(rounds):
+        await kill_once(scene, service, role, point, nth=1 + number % 5)
+    findings = await scene.verdict()
+    allowed = rounds if point in AMBIGUOUS else 0
+    assert findings.duplicate_mails - before <= allowed

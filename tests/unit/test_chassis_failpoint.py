@@ -1,0 +1,40 @@
+"""A named place kills or pauses the process at the pass that was asked for, and costs nothing otherwise."""
+
+import os
+import signal
+import subprocess
+import sys
+
+LOOP = """
+from services.chassis import failpoint
+for number in range(5):
+    failpoint.reach("here")
+    print(number, flush=True)
+"""
+
+
+def run(failpoints: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", LOOP], env=os.environ | {"FAILPOINTS": failpoints}, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_kills_at_the_nth_pass() -> None:
+    with run("elsewhere,here:3") as process:
+        assert process.communicate(timeout=30)[0].split() == ["0", "1"]
+        assert process.returncode == -signal.SIGKILL
+
+
+def test_pauses_once_and_goes_on_when_continued() -> None:
+    with run("here:2:stop") as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=30)[0].split() == ["0", "1", "2", "3", "4"]
+        assert process.returncode == 0
+
+
+def test_nothing_happens_when_nothing_is_armed() -> None:
+    with run("") as process:
+        assert len(process.communicate(timeout=30)[0].split()) == 5
+        assert process.returncode == 0
