@@ -1,0 +1,207 @@
+"""Calls from one service to another: one deadline, one token, one breaker, and problems that pass through.
+
+    posts = ServiceClient(settings.posts_url, "posts", signer)
+    answer = await posts.call("GET", f"/posts/{ref}", caller=caller, deadline=within(2.0))
+    if answer.status == 200: answer.json()
+
+The path is plain text and is percent-encoded here, so a value from a client may stand in it as it came.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+from prometheus_client import Histogram
+from yarl import URL
+
+from services.chassis.breaker import Breaker
+from services.chassis.context import current, next_hop
+from services.chassis.edge import DEADLINE_HEADER
+from services.chassis.errors import KINDS, FieldError, Problem, not_found, unavailable
+from services.chassis.identity import Caller, Signer
+
+log = structlog.get_logger(__name__)
+
+CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
+IDLE_SECONDS = 4.0  # less than any server's keep-alive, else a request meets a connection that is being closed
+
+
+def within(seconds: float) -> float:
+    """A deadline `seconds` from now, as a moment of `time.monotonic()`."""
+    return time.monotonic() + seconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered, whatever the status below 500."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    def json(self) -> Any:
+        return orjson.loads(self.data)
+
+    def problem(self) -> Problem | None:
+        """The problem that a status of 400 or more tells of, to raise or to look at; None for a success."""
+        if self.status < 400:
+            return None
+        try:
+            body = self.json()
+            kind = str(body["type"]).removeprefix("/problems/")
+            errors = [FieldError(item["field"], item["message"]) for item in body.get("errors", ())]
+            detail = str(body["detail"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            kind, errors, detail = "", [], ""
+        if kind not in KINDS:
+            return Problem("internal", f"An upstream answered {self.status}.")
+        headers = {"Retry-After": self.headers["Retry-After"]} if "Retry-After" in self.headers else {}
+        return Problem(kind, detail, errors=errors, headers=headers)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """The session that the clients of a process share; whoever opens it closes it. Needs the running loop."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=256, keepalive_timeout=IDLE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+        auto_decompress=False,
+        raise_for_status=False,
+    )
+
+
+class ServiceClient:
+    """The way to one service.
+
+    Args:
+        base_url: where it is, such as `http://posts:8101`.
+        audience: its name in tokens, metrics and messages.
+        session: the process's session (`open_session`); None to have one of its own, closed by `close`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        audience: str,
+        signer: Signer,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._base = URL(base_url)
+        self._audience = audience
+        self._signer = signer
+        self._session = session
+        self._owned: aiohttp.ClientSession | None = None
+        self.breaker = breaker or Breaker(audience)
+
+    async def close(self) -> None:
+        if self._owned is not None:
+            await self._owned.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: float,
+        caller: Caller | None = None,
+        body: object = None,
+        params: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Ask once; a GET whose connection broke is asked a second time.
+
+        Args:
+            deadline: moment of `time.monotonic()` (see `within`) after which the answer is of no use.
+            caller: on whose behalf; only the person and the roles are passed on.
+            body: becomes JSON; bytes are sent as the JSON they are.
+            params: query values; those that are None are left out.
+
+        Raises:
+            Problem: `unavailable` when the breaker is open, the deadline passed, the service could not be reached or
+                answered with a 5xx; a `Retry-After` of its own is kept.
+        """
+        url = self._url(path, params)
+        data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
+        admitted = self.breaker.admit()
+        if admitted is False:
+            CALLS.labels(self._audience, "refused").observe(0)
+            raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
+        began, ok, outcome = time.monotonic(), None, "cancelled"
+        try:
+            answer = await self._ask(method, url, deadline, self._headers(caller, data, headers), data)
+            # A 503 that says when to come back is the word of a service that lives.
+            ok = answer.status < 500 or (answer.status == 503 and "Retry-After" in answer.headers)
+            outcome = f"{answer.status // 100}xx"
+        except TimeoutError:
+            ok, outcome = False, "timeout"
+            raise unavailable(f"{self._audience} did not answer in time.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            ok, outcome = False, "unreachable"
+            log.warning("upstream unreachable", upstream=self._audience, error=repr(error))
+            raise unavailable(f"{self._audience} could not be reached.") from None
+        finally:
+            self.breaker.record(admitted, ok)
+            CALLS.labels(self._audience, outcome).observe(time.monotonic() - began)
+        if answer.status >= 500:
+            raise _upstream_failure(self._audience, answer)
+        return answer
+
+    async def _ask(self, method: str, url: URL, deadline: float, headers: dict[str, str], data: bytes | None) -> Answer:
+        session = self._session or self._own()
+        for attempt in (1, 2):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            headers[DEADLINE_HEADER] = f"{left:.3f}"
+            try:
+                async with (
+                    asyncio.timeout(left),
+                    session.request(method, url, data=data, headers=headers, allow_redirects=False) as response,
+                ):
+                    return Answer(response.status, response.headers, await response.read())
+            except (aiohttp.ClientConnectionError, ConnectionError):
+                if attempt == 2 or method != "GET":
+                    raise
+        raise AssertionError("unreachable")
+
+    def _own(self) -> aiohttp.ClientSession:
+        if self._owned is None:
+            self._owned = open_session()
+        return self._owned
+
+    def _url(self, path: str, params: Mapping[str, str | int | None] | None) -> URL:
+        if any(part in (".", "..") for part in path.split("/")):
+            raise not_found()
+        query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        base = self._base
+        return URL.build(
+            scheme=base.scheme, host=base.host or "", port=base.port, path=base.path.rstrip("/") + path, query=query
+        )
+
+    def _headers(self, caller: Caller | None, data: bytes | None, given: Mapping[str, str] | None) -> dict[str, str]:
+        caller = caller or Caller(self._signer.issuer)
+        context = current()
+        headers = dict(given or {})
+        headers["Authorization"] = "Bearer " + self._signer.token(self._audience, caller.person_id, caller.roles)
+        headers["traceparent"] = next_hop(context.traceparent)
+        if context.correlation_id:
+            headers["X-Request-ID"] = context.correlation_id
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+
+def _upstream_failure(audience: str, answer: Answer) -> Problem:
+    retry_after = answer.headers.get("Retry-After", "")
+    seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else 1
+    log.warning("upstream failed", upstream=audience, status=answer.status)
+    problem = answer.problem() if answer.status == 503 else None
+    detail = problem.detail if problem and problem.kind == "unavailable" else f"{audience} failed to answer."
+    return unavailable(detail, seconds)
