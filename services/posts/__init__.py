@@ -1,0 +1,1 @@
+"""Posts: what is published, every revision of it, and who may change it."""

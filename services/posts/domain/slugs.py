@@ -1,0 +1,100 @@
+"""Slugs: the readable end of a post's address, in any script.
+
+A slug is 1 to 200 lower-case letters, digits, `-` and `_` in NFC, never of a UUID's form, because `{id or slug}` takes
+that for an id. Where a script writes its letters with combining marks, the marks belong to the letters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+from uuid import UUID
+
+from services.chassis.errors import Problem, invalid
+
+LONGEST = 200
+UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+LETTERS_AND_DIGITS = {"Ll", "Lo", "Lm", "Nd"}
+MARKS = {"Mn", "Mc"}
+APOSTROPHES = "'’ʼ"
+HYPHENS = re.compile("-{2,}")
+
+
+def as_id(reference: str) -> UUID | None:
+    """The id, if the text has a UUID's form; what has not is a slug."""
+    return UUID(reference) if UUID_FORM.fullmatch(reference) else None
+
+
+def as_slug(reference: str) -> str | None:
+    """The slug that a reference names, in NFC; None when no post can have it."""
+    slug = unicodedata.normalize("NFC", reference)
+    return slug if _is_valid(slug) else None
+
+
+def _made_valid(text: str) -> str:
+    """The text with everything that no slug may hold turned into hyphens; perhaps nothing is left."""
+    kept: list[str] = []
+    for character in unicodedata.normalize("NFC", text.lower()):
+        category = unicodedata.category(character)
+        follows_letter = bool(kept) and kept[-1] not in "-_"
+        if category in LETTERS_AND_DIGITS or character == "_" or (category in MARKS and follows_letter):
+            kept.append(character)
+        elif category != "Cf" and character not in APOSTROPHES:
+            kept.append("-")
+    return HYPHENS.sub("-", "".join(kept)).strip("-")
+
+
+def _is_valid(slug: str) -> bool:
+    if not 1 <= len(slug) <= LONGEST or unicodedata.normalize("NFC", slug) != slug or UUID_FORM.fullmatch(slug):
+        return False
+    before = "-"
+    for character in slug:
+        category = unicodedata.category(character)
+        follows_letter = before not in "-_"
+        if not (category in LETTERS_AND_DIGITS or character in "-_" or (category in MARKS and follows_letter)):
+            return False
+        before = character
+    return slug == slug.lower()
+
+
+def given(slug: str) -> str:
+    """A slug that somebody chose.
+
+    Raises:
+        Problem: `invalid` when it is none.
+    """
+    if not _is_valid(slug):
+        raise invalid("slug", "must be 1 to 200 lower-case letters or digits, '-' or '_', and not look like an id")
+    return slug
+
+
+def taken() -> Problem:
+    """The refusal of a given slug that another post has."""
+    return invalid("slug", "is taken by another post")
+
+
+def made(post_id: UUID, *sources: str | None) -> str:
+    """A slug made from the first source that leaves anything, else from the id."""
+    for source in sources:
+        slug = _made_valid(source or "")[:LONGEST].strip("-")
+        if slug:
+            return f"post-{slug}" if UUID_FORM.fullmatch(slug) else slug
+    return post_id.hex
+
+
+def decoded(slug: str | None) -> str | None:
+    """A slug as blog software stores it: percent-encoded UTF-8, where it is not plain ASCII."""
+    return None if slug is None else unquote(slug.encode(errors="replace").decode(), errors="replace")
+
+
+def alternatives(slug: str) -> Iterator[list[str]]:
+    """`slug`, `slug-2`, `slug-3` … without end, in growing batches."""
+    first, size = 1, 16
+    while True:
+        numbers = range(first, first + size)
+        yield [slug if number == 1 else _numbered(slug, f"-{number}") for number in numbers]
+        first, size = first + size, size * 4
+
+
+def _numbered(slug: str, suffix: str) -> str:
+    return slug[: LONGEST - len(suffix)].rstrip("-") + suffix

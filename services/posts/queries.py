@@ -1,0 +1,79 @@
+"""The read side of posts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.chassis import cursors
+from services.chassis.database import Database
+from services.chassis.errors import not_found
+from services.chassis.identity import Caller
+from services.contracts.event import rfc3339
+from services.posts import store
+from services.posts.domain import slugs
+from services.posts.domain.post import Post, is_visible, representation
+
+PUBLISHED = "posts"
+
+
+async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
+    """The post with that id or slug.
+
+    Raises:
+        Problem: `not-found` when it is absent or hidden from the caller.
+    """
+    post_id, slug = slugs.as_id(reference), slugs.as_slug(reference)
+    if post_id is None and slug is None:
+        raise not_found()
+    async with db.reader() as reader:
+        found = await (store.find(reader, post_id) if post_id else store.find_by_slug(reader, slug or ""))
+    if found is None or not is_visible(found, caller):
+        raise not_found()
+    return representation(found)
+
+
+async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Published posts, newest first, without their texts.
+
+    Raises:
+        Problem: `malformed-cursor`.
+    """
+    place = cursors.decode(cursor, PUBLISHED, datetime, UUID)
+    async with db.reader() as reader:
+        found = await store.published_before(reader, None if place is None else (place[0], place[1]), limit + 1)
+    page = found[:limit]
+    items = [representation(entry) for entry in page]
+    for item in items:
+        del item["body"], item["body_html"]
+    return {"items": items, "next": _behind(page[-1]) if len(found) > limit else None}
+
+
+def _behind(last: Post) -> str:
+    assert last.published_at is not None
+    return cursors.encode(PUBLISHED, last.published_at, last.id)
+
+
+async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Every text a post had, newest first.
+
+    Raises:
+        Problem: `not-found` when the post is absent or hidden from the caller, `malformed-cursor`.
+    """
+    name = f"posts/{post_id}/revisions"
+    place = cursors.decode(cursor, name, int)
+    async with db.reader() as reader:
+        found = await store.find(reader, post_id)
+        if found is None or not is_visible(found, caller):
+            raise not_found()
+        rows = await store.revisions_before(reader, post_id, place[0] if place else None, limit + 1)
+    page = rows[:limit]
+    items = [dict(row) | {"created_at": rfc3339(row["created_at"])} for row in page]
+    return {"items": items, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > limit else None}
+
+
+async def lookup(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """What other services may know of these posts, whatever their status; unknown ids are left out."""
+    async with db.reader() as reader:
+        rows = await store.find_many(reader, post_ids)
+    return [dict(row) | {"id": str(row["id"]), "author_id": str(row["author_id"])} for row in rows]

@@ -1,0 +1,193 @@
+"""SQL of posts and revisions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import Reader, Transaction
+from services.posts.domain.post import Post
+
+INSERT_POST = """
+insert into posts (
+    id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status, discussion,
+    created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+on conflict do nothing
+"""
+
+
+async def insert(tx: Transaction, post: Post, renderer_version: int, source: tuple[str, str] | None = None) -> bool:
+    """Store a new post; False when its slug, or its source (site, source id), is there already.
+
+    It waits for a concurrent insert of the same slug, so the answer is final.
+    """
+    site, source_id = source or (None, None)
+    return (
+        await tx.execute(
+            INSERT_POST,
+            post.id,
+            post.kind,
+            post.slug,
+            post.title,
+            post.body,
+            post.format,
+            post.body_html,
+            renderer_version,
+            post.excerpt,
+            post.author_id,
+            post.status,
+            post.discussion,
+            post.created_at,
+            post.published_at,
+            post.edited_at,
+            post.edit_note,
+            post.revision,
+            post.version,
+            post.imported,
+            site,
+            source_id,
+        )
+        == 1
+    )
+
+
+UPDATE_POST = """
+update posts
+set title = $2, body = $3, body_html = $4, renderer_version = coalesce($5, renderer_version), excerpt = $6,
+    status = $7, discussion = $8, published_at = $9, edited_at = $10, edit_note = $11, revision = $12, version = $13
+where id = $1
+"""
+
+
+async def update(tx: Transaction, post: Post, renderer_version: int | None = None) -> None:
+    """Store what may change of a post whose row this transaction has locked."""
+    await tx.execute(
+        UPDATE_POST,
+        post.id,
+        post.title,
+        post.body,
+        post.body_html,
+        renderer_version,
+        post.excerpt,
+        post.status,
+        post.discussion,
+        post.published_at,
+        post.edited_at,
+        post.edit_note,
+        post.revision,
+        post.version,
+    )
+
+
+INSERT_REVISION = """
+insert into revisions (post_id, revision, title, body, edit_note, created_at) values ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def insert_revision(tx: Transaction, post: Post, note: str | None, at: datetime) -> None:
+    await tx.execute(INSERT_REVISION, post.id, post.revision, post.title, post.body, note, at)
+
+
+SELECT_POST = """
+select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
+       created_at, published_at, edited_at, edit_note, revision, version, imported
+from posts
+where id = $1
+"""
+
+
+async def find(reader: Reader, post_id: UUID) -> Post | None:
+    row = await reader.fetchrow(SELECT_POST, post_id)
+    return None if row is None else Post(**row)
+
+
+SELECT_POST_BY_SLUG = """
+select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
+       created_at, published_at, edited_at, edit_note, revision, version, imported
+from posts
+where slug = $1
+"""
+
+
+async def find_by_slug(reader: Reader, slug: str) -> Post | None:
+    row = await reader.fetchrow(SELECT_POST_BY_SLUG, slug)
+    return None if row is None else Post(**row)
+
+
+LOCK_POST = "select from posts where id = $1 for update"
+
+
+async def lock(tx: Transaction, post_id: UUID) -> Post | None:
+    """The post, its row locked until the transaction ends."""
+    if await tx.fetchrow(LOCK_POST, post_id) is None:
+        return None
+    return await find(tx, post_id)
+
+
+SELECT_BY_SOURCE = "select id from posts where site = $1 and source_id = $2"
+
+
+async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None:
+    """The id under which something from elsewhere was imported."""
+    found: UUID | None = await reader.fetchval(SELECT_BY_SOURCE, *source)
+    return found
+
+
+SELECT_TAKEN = "select slug from posts where slug = any($1::text[])"
+
+
+async def taken(reader: Reader, slugs: Sequence[str]) -> set[str]:
+    """Which of these slugs belong to a post."""
+    return {row["slug"] for row in await reader.fetch(SELECT_TAKEN, slugs)}
+
+
+SELECT_VERSION = "select version from posts where id = $1"
+
+
+async def version_of(reader: Reader, post_id: UUID) -> int:
+    version: int = await reader.fetchval(SELECT_VERSION, post_id)
+    return version
+
+
+SELECT_PUBLISHED = """
+select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
+       created_at, published_at, edited_at, edit_note, revision, version, imported
+from posts
+where status = 'published' and kind = 'post' and ($1::timestamptz is null or (published_at, id) < ($1, $2::uuid))
+order by published_at desc, id desc
+limit $3
+"""
+
+
+async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, limit: int) -> list[Post]:
+    """Published posts, newest first, behind `place`; without their bodies."""
+    moment, post_id = place or (None, None)
+    return [Post(**row) for row in await reader.fetch(SELECT_PUBLISHED, moment, post_id, limit)]
+
+
+SELECT_REVISIONS = """
+select revision, title, body, edit_note, created_at
+from revisions
+where post_id = $1 and ($2::bigint is null or revision < $2)
+order by revision desc
+limit $3
+"""
+
+
+async def revisions_before(reader: Reader, post_id: UUID, revision: int | None, limit: int) -> list[Any]:
+    """Revisions of a post, newest first, below `revision`."""
+    return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit)
+
+
+SELECT_MANY = """
+select id, kind, slug, title, author_id, status, discussion, version
+from posts
+where id = any($1::uuid[])
+"""
+
+
+async def find_many(reader: Reader, post_ids: Sequence[UUID]) -> list[Any]:
+    """What other services may know of these posts, whatever their status."""
+    return await reader.fetch(SELECT_MANY, post_ids)
