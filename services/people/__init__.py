@@ -1,0 +1,1 @@
+"""Who somebody is: sign-in, sessions, profiles, roles, addresses. The only home of an e-mail address."""

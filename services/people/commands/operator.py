@@ -1,0 +1,73 @@
+"""What an operator does: give roles, bring people from elsewhere, have events sent again."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.chassis import outbox
+from services.chassis.database import Database
+from services.chassis.errors import Problem, invalid
+from services.chassis.ids import new_id
+from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
+from services.people.commands import tell
+from services.people.domain import Address, Person, import_identity, imported_name, with_role
+from services.people.store import people
+
+
+async def grant_role(database: Database, address: Address, role: str) -> Person:
+    """Give a role to whoever has confirmed the address; giving it twice changes nothing.
+
+    Raises:
+        Problem: `not-found` when nobody has confirmed it.
+    """
+    async with database.transaction() as tx:
+        owner = await people.owner_of(tx, address.lookup)
+        person = await people.lock(tx, owner[0]) if owner else None
+        if person is None:
+            raise Problem("not-found", "Nobody has confirmed this address.")
+        roles = with_role(person.roles, role)
+        if roles == person.roles:
+            return person
+        await people.set_roles(tx, person.id, roles)
+        changed = replace(person, roles=roles, version=person.version + 1)
+        await tell(tx, PersonRolesChanged, changed)
+        return changed
+
+
+async def import_person(database: Database, command: ImportPerson) -> tuple[UUID, bool]:
+    """A person without sign-in who wrote elsewhere.
+
+    Returns:
+        Their id, and whether they were made now. The second import of the same author finds the first.
+    """
+    created_at = None if command.created_at is None else _utc(command.created_at)
+    identity = import_identity(command.site, command.source_user_id, command.email, command.name)
+    async with database.transaction() as tx:
+        fresh = new_id()
+        person_id = await people.claim_identity(
+            tx,
+            identity,
+            fresh,
+            site=command.site,
+            source_user_id=command.source_user_id,
+            typed_name=command.name,
+            typed_address=command.email,
+        )
+        if person_id != fresh:
+            return person_id, False
+        person = await people.insert(tx, fresh, imported_name(command.name), (), imported=True, created_at=created_at)
+        await tell(tx, PersonImported, person)
+        return person_id, True
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise invalid("created_at", "must be a time between the years 1 and 9999") from None
+
+
+async def republish(database: Database, since: datetime) -> int:
+    """Have the relay send again what it has sent since then; returns how many events."""
+    async with database.transaction() as tx:
+        return await outbox.republish_since(tx, since)

@@ -1,0 +1,56 @@
+"""What people do to themselves."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from services.chassis import idempotency
+from services.chassis.database import Database
+from services.chassis.errors import Problem
+from services.contracts.people import PersonErased, PersonRenamed
+from services.people.commands import tell
+from services.people.domain import Person
+from services.people.store import people, sessions, sign_in
+
+
+async def rename(database: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
+    """Be called `name` from now on.
+
+    Returns:
+        The person as they are now, and whether this was a repetition that changed nothing.
+
+    Raises:
+        Problem: `invalid-token` when the person is gone; what `idempotency.replay` raises.
+    """
+    async with database.transaction() as tx:
+        kept = await idempotency.replay(tx, key)
+        person = await people.lock(tx, person_id)
+        if person is None:
+            raise Problem("invalid-token")
+        if kept is not None:
+            return person, True
+        if person.name != name:
+            await people.rename(tx, person_id, name)
+            person = replace(person, name=name, version=person.version + 1)
+            await tell(tx, PersonRenamed, person)
+        await idempotency.keep(tx, key, idempotency.Kept(200, None, person_id, None))
+        return person, False
+
+
+async def erase(database: Database, person_id: UUID) -> None:
+    """Forget the person: name, address, roles, links and sessions go; the id stays, because others' rows hold it.
+
+    Raises:
+        Problem: `invalid-token` when the person is unknown or erased already.
+    """
+    async with database.transaction() as tx:
+        lookup = await people.lookup_of(tx, person_id)
+        if lookup is not None:
+            await sign_in.lock_address(tx, lookup)
+        person = await people.lock(tx, person_id)
+        if person is None:
+            raise Problem("invalid-token")
+        await people.blank(tx, person_id)
+        await sessions.end_all(tx, person_id)
+        if lookup is not None:
+            await sign_in.forget_address(tx, lookup)
+        await tell(tx, PersonErased, replace(person, roles=(), version=person.version + 1))

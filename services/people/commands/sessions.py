@@ -1,0 +1,76 @@
+"""Sessions: opened by a link, kept by rotating refresh tokens or by a cookie, ended by their owner or by theft."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Problem
+from services.chassis.ids import new_id
+from services.people.domain import Person, fingerprint, judge, new_secret
+from services.people.store import people, sessions
+
+
+@dataclass(frozen=True)
+class Started:
+    """A session with the one secret its holder keeps: a refresh token, or the id in a cookie."""
+
+    session_id: UUID
+    person: Person
+    secret: str
+
+
+async def open_session(tx: Transaction, person: Person, *, cookie: bool) -> Started:
+    """A new session of a person whose row the caller has locked or made."""
+    session_id, secret = new_id(), new_secret()
+    await sessions.insert(tx, session_id, person.id, fingerprint(secret) if cookie else None)
+    if not cookie:
+        await sessions.insert_token(tx, fingerprint(secret), session_id)
+    return Started(session_id, person, secret)
+
+
+async def refresh_session(database: Database, refresh_token: str, key: str | None) -> Started:
+    """Exchange a refresh token for the next one.
+
+    Args:
+        key: the request's idempotency key, by which a repetition after a lost answer is told from theft.
+
+    Raises:
+        Problem: `invalid-refresh-token`. When the token was used before, the session has ended, and that is committed.
+    """
+    started = await _rotate(database, fingerprint(refresh_token), fingerprint(key) if key is not None else None)
+    if started is None:
+        raise Problem("invalid-refresh-token")
+    return started
+
+
+async def _rotate(database: Database, presented: bytes, key: bytes | None) -> Started | None:
+    async with database.transaction() as tx:
+        family = await sessions.lock_family(tx, presented)
+        if family is None:
+            return None
+        verdict = judge(family.token, key)
+        if verdict == "end-family":
+            await sessions.end(tx, family.session_id)
+        if verdict == "replace-lost" and family.successor is not None:
+            await sessions.void(tx, family.successor)
+        person = await people.find(tx, family.person_id)
+        if verdict not in ("rotate", "replace-lost") or person is None:
+            return None
+        secret = new_secret()
+        await sessions.rotate(tx, family, presented, key, fingerprint(secret))
+        return Started(family.session_id, person, secret)
+
+
+async def end_session(database: Database, person_id: UUID, session: str) -> None:
+    """End one of the person's own sessions, named by its id or its cookie; nothing happens when it is over already."""
+    try:
+        session_id = UUID(session)
+    except ValueError:
+        session_id = None
+    async with database.transaction() as tx:
+        await sessions.end_own(tx, person_id, session_id, fingerprint(session))
+
+
+async def prune(tx: Transaction) -> int:
+    """Delete sessions and refresh tokens whose time is over; returns how many rows."""
+    return await sessions.prune(tx)

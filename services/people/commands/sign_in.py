@@ -1,0 +1,148 @@
+"""Asking for a link, drawing it, and what its use does to the person.
+
+Asking does the same work whether or not the address is known; only the mailer finds out.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Problem, not_found
+from services.chassis.ids import new_id
+from services.contracts.people import PersonConfirmed, PersonRolesChanged
+from services.people.commands import tell
+from services.people.commands.sessions import Started, open_session
+from services.people.domain import (
+    LIVE_LINKS_PER_ADDRESS,
+    Address,
+    Person,
+    confirmed_roles,
+    fingerprint,
+    new_secret,
+)
+from services.people.store import people, sign_in
+from services.people.store.sign_in import Claimed, Link
+
+
+async def request_link(database: Database, address: Address, name: str | None) -> None:
+    """Note that somebody wants a link; `name` is offered by somebody who registers. Nothing else changes."""
+    async with database.transaction() as tx:
+        await sign_in.insert_request(tx, new_id(), address, name)
+
+
+async def claim_requests(database: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
+    """Lease requests that are due to one mailer."""
+    async with database.transaction() as tx:
+        return await sign_in.claim(tx, lease, lease_life, most)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A link that exists as a hash in the database, and in clear only here until it is mailed."""
+
+    mailbox: str
+    token: str
+
+
+async def draw_link(database: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
+    """Draw a link for a claimed request, good for ten minutes from now.
+
+    Returns:
+        None when no mail must go out: the request is no longer ours or wanted, nobody is known by the address of a
+        plain sign-in, or (when `limited`) the address has as many live links as it may have, so that nobody can be
+        buried in mail. Whoever has confirmed the address gets the mail as they wrote it then.
+    """
+    async with database.transaction() as tx:
+        await sign_in.lock_address(tx, request.address.lookup)
+        if not await sign_in.is_held(tx, request):
+            return None
+        owner = await people.owner_of(tx, request.address.lookup)
+        if owner is None and not request.registers:
+            await sign_in.finish(tx, request, "unknown_address")
+            return None
+        if limited and await sign_in.live_links(tx, request.address.lookup) >= LIVE_LINKS_PER_ADDRESS:
+            await sign_in.finish(tx, request, "enough_mails")
+            return None
+        token = new_secret()
+        await sign_in.insert_link(tx, fingerprint(token), request.id)
+        return Drawn((owner[1] if owner else request.address).mailbox, token)
+
+
+async def is_wanted(database: Database, request: Claimed) -> bool:
+    """Asked just before a mail leaves: the lease holds, and no other link of the address was used meanwhile."""
+    async with database.transaction() as tx:
+        return await sign_in.is_held(tx, request)
+
+
+async def finish_request(database: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
+    """The request is done; `unsent` is a link whose mail surely did not arrive."""
+    async with database.transaction() as tx:
+        if unsent:
+            await sign_in.delete_link(tx, fingerprint(unsent.token))
+        await sign_in.finish(tx, request, outcome)
+
+
+async def postpone_request(
+    database: Database, request: Claimed, delay: timedelta, *, unsent: Drawn | None = None
+) -> None:
+    """Try again after `delay`, with another link."""
+    async with database.transaction() as tx:
+        if unsent:
+            await sign_in.delete_link(tx, fingerprint(unsent.token))
+        await sign_in.postpone(tx, request, delay)
+
+
+async def start_session(database: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
+    """Use a link: confirms its address, voids every other link of it, and opens a session.
+
+    Args:
+        admins: addresses, as they are looked up, whose owners become admins.
+        cookie: one opaque session id instead of a refresh token.
+
+    Raises:
+        Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
+    """
+    async with database.transaction() as tx:
+        link = await sign_in.find_link(tx, fingerprint(token))
+        if link is None:
+            raise not_found()
+        if link.address is None:
+            raise Problem("link-used-or-expired")
+        await sign_in.lock_address(tx, link.address.lookup)
+        if not await sign_in.use_link(tx, fingerprint(token)):
+            raise Problem("link-used-or-expired")
+        await sign_in.void_links(tx, link.address.lookup)
+        person = await _confirm(tx, link, link.address, admins)
+        return await open_session(tx, person, cookie=cookie)
+
+
+async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collection[str]) -> Person:
+    """The person behind an address that was just proved, made now if the address was new.
+
+    A confirmed address keeps its name: what was offered with the link counts for a new one alone.
+    """
+    owner = await people.owner_of(tx, address.lookup)
+    if owner is None:
+        if link.name is None:
+            raise Problem("link-used-or-expired")
+        person = await people.insert(tx, new_id(), link.name, confirmed_roles((), address.lookup, admins))
+        await people.insert_address(tx, person.id, address)
+        await tell(tx, PersonConfirmed, person)
+        return replace(person, address=address.typed)
+    known = await people.lock(tx, owner[0])
+    if known is None:
+        raise Problem("link-used-or-expired")
+    roles = confirmed_roles(known.roles, address.lookup, admins)
+    if roles == known.roles:
+        return known
+    await people.set_roles(tx, known.id, roles)
+    changed = replace(known, roles=roles, version=known.version + 1)
+    await tell(tx, PersonRolesChanged, changed)
+    return changed
+
+
+async def prune(tx: Transaction) -> int:
+    """Delete requests and links whose time is over; returns how many rows."""
+    return await sign_in.prune(tx)

@@ -1,0 +1,114 @@
+"""The read side: what people tells other services. Nothing here holds an address but `me` and `contacts`."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import Database
+from services.chassis.errors import Problem, not_found
+from services.contracts.event import rfc3339
+from services.people.domain import ERASED_NAME, Person, fingerprint
+from services.people.store import people, sessions
+
+WINDOW = timedelta(minutes=20)  # longer than an access token lives
+OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in the next answer
+
+Json = dict[str, Any]
+
+
+def me(person: Person) -> Json:
+    """What people see of themselves."""
+    return {
+        "id": str(person.id),
+        "name": person.shown_name,
+        "email": person.address,
+        "email_confirmed": person.address is not None,
+        "avatar_url": None,
+        "roles": list(person.roles),
+        "created_at": rfc3339(person.created_at),
+    }
+
+
+async def own_profile(database: Database, person_id: UUID) -> Json:
+    """`me` of somebody signed in.
+
+    Raises:
+        Problem: `invalid-token` when the person is unknown or erased.
+    """
+    async with database.reader() as reader:
+        person = await people.find(reader, person_id)
+    if person is None or person.name is None:
+        raise Problem("invalid-token")
+    return me(person)
+
+
+async def profile(database: Database, person_id: UUID) -> Json:
+    """What everybody sees of a person.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    async with database.reader() as reader:
+        person = await people.find(reader, person_id)
+    if person is None:
+        raise not_found()
+    return _author(person.id, person.name) | {"created_at": rfc3339(person.created_at)}
+
+
+def _author(person_id: UUID, name: str | None) -> Json:
+    return {"id": str(person_id), "name": ERASED_NAME if name is None else name, "avatar_url": None}
+
+
+async def authors(database: Database, ids: Sequence[UUID]) -> list[Json]:
+    """Name and picture of each known id, each once."""
+    async with database.reader() as reader:
+        found = await people.names(reader, ids)
+    return [_author(person_id, name) for person_id, name in found]
+
+
+async def contacts(database: Database, ids: Sequence[UUID]) -> list[Json]:
+    """Where mail to each known id goes now: `email` is null for who has no confirmed address."""
+    async with database.reader() as reader:
+        found = await people.contacts(reader, ids)
+    return [
+        {
+            "id": str(person_id),
+            "name": ERASED_NAME if name is None else name,
+            "email": address and address.mailbox,
+            "confirmed": address is not None,
+            "address_version": version,
+        }
+        for person_id, name, address, version in found
+    ]
+
+
+async def session_of_cookie(database: Database, cookie: str) -> Json:
+    """Who is signed in by this cookie.
+
+    Raises:
+        Problem: `not-found` when nobody is.
+    """
+    async with database.reader() as reader:
+        found = await sessions.find_by_cookie(reader, fingerprint(cookie))
+        person = await people.find(reader, found[1]) if found else None
+    if found is None or person is None:
+        raise not_found()
+    return {"sid": str(found[0]), "person": _author(person.id, person.name) | {"roles": list(person.roles)}}
+
+
+async def changes(database: Database, since: datetime | None) -> Json:
+    """Sessions that ended and people whose roles changed since then, by default within the life of a token.
+
+    `as_of` is what to ask with next time. It lies behind, so that some entries come more than once and none is missed.
+    """
+    async with database.reader() as reader:
+        now: datetime = await reader.fetchval("select now()")
+        start = since or now - WINDOW
+        ended = await sessions.ended_since(reader, start)
+        changed = await people.roles_changed(reader, start)
+    return {
+        "sessions": [str(session_id) for session_id in ended],
+        "people": [{"id": str(person_id), "roles": roles} for person_id, roles in changed],
+        "as_of": rfc3339(now - OVERLAP),
+    }

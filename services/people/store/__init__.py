@@ -1,0 +1,1 @@
+"""The SQL of people, one module for each group of tables."""

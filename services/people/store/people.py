@@ -1,0 +1,189 @@
+"""Rows of people and their confirmed addresses."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import Reader, Transaction
+from services.people.domain import Address, Person
+
+
+def _person(row: Any) -> Person:
+    return Person(
+        row["id"],
+        row["name"],
+        tuple(row["roles"]),
+        row["version"],
+        row["imported"],
+        row["created_at"],
+        row["address"],
+    )
+
+
+INSERT_PERSON = """
+insert into people (id, name, roles, imported, created_at)
+values ($1, $2, $3, $4, coalesce($5, now()))
+returning id, name, roles, version, imported, created_at, null as address
+"""
+
+
+async def insert(
+    tx: Transaction,
+    person_id: UUID,
+    name: str,
+    roles: tuple[str, ...],
+    *,
+    imported: bool = False,
+    created_at: datetime | None = None,
+) -> Person:
+    """A new person; `created_at` is given for those who were somebody elsewhere before."""
+    return _person(await tx.fetchrow(INSERT_PERSON, person_id, name, roles, imported, created_at))
+
+
+LOCK_PERSON = """
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address
+from people left join addresses on addresses.person_id = people.id
+where people.id = $1 and people.erased_at is null
+for no key update of people
+"""
+
+
+async def lock(tx: Transaction, person_id: UUID) -> Person | None:
+    """The person, whom nobody else can change until this transaction ends. None when unknown or erased."""
+    row = await tx.fetchrow(LOCK_PERSON, person_id)
+    return None if row is None else _person(row)
+
+
+UPDATE_NAME = "update people set name = $2, version = version + 1 where id = $1"
+
+
+async def rename(tx: Transaction, person_id: UUID, name: str) -> None:
+    await tx.execute(UPDATE_NAME, person_id, name)
+
+
+UPDATE_ROLES = "update people set roles = $2, version = version + 1, roles_changed_at = now() where id = $1"
+
+
+async def set_roles(tx: Transaction, person_id: UUID, roles: tuple[str, ...]) -> None:
+    await tx.execute(UPDATE_ROLES, person_id, roles)
+
+
+BLANK_PERSON = """
+update people
+set name = null, roles = '{}', version = version + 1, erased_at = now(), roles_changed_at = now()
+where id = $1
+"""
+DELETE_ADDRESS = "delete from addresses where person_id = $1"
+BLANK_IMPORTED = """
+update imported_authors set typed_name = '', typed_address = null where person_id = $1
+"""
+
+
+async def blank(tx: Transaction, person_id: UUID) -> None:
+    """Take away everything by which the person could be known; the row stays, because others' rows point at it."""
+    await tx.execute(BLANK_PERSON, person_id)
+    await tx.execute(DELETE_ADDRESS, person_id)
+    await tx.execute(BLANK_IMPORTED, person_id)
+
+
+INSERT_ADDRESS = "insert into addresses (person_id, address, lookup) values ($1, $2, $3)"
+
+
+async def insert_address(tx: Transaction, person_id: UUID, address: Address) -> None:
+    """The address, confirmed now."""
+    await tx.execute(INSERT_ADDRESS, person_id, address.typed, address.lookup)
+
+
+SELECT_BY_LOOKUP = "select person_id, address, lookup from addresses where lookup = $1"
+
+
+async def owner_of(reader: Reader, lookup: str) -> tuple[UUID, Address] | None:
+    """Who has confirmed this address, and how they wrote it."""
+    row = await reader.fetchrow(SELECT_BY_LOOKUP, lookup)
+    return None if row is None else (row["person_id"], Address(row["address"], row["lookup"]))
+
+
+SELECT_LOOKUP = "select lookup from addresses where person_id = $1"
+
+
+async def lookup_of(reader: Reader, person_id: UUID) -> str | None:
+    """The person's address as it is looked up."""
+    value: str | None = await reader.fetchval(SELECT_LOOKUP, person_id)
+    return value
+
+
+SELECT_PERSON = """
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address
+from people left join addresses on addresses.person_id = people.id
+where people.id = $1
+"""
+
+
+async def find(reader: Reader, person_id: UUID) -> Person | None:
+    """The person, erased or not."""
+    row = await reader.fetchrow(SELECT_PERSON, person_id)
+    return None if row is None else _person(row)
+
+
+SELECT_NAMES = "select id, name from people where id = any($1::uuid[])"
+
+
+async def names(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None]]:
+    """Names by id, in no order; unknown ids are left out. None is an erased person's."""
+    return [(row["id"], row["name"]) for row in await reader.fetch(SELECT_NAMES, ids)]
+
+
+SELECT_CONTACTS = """
+select people.id, people.name, addresses.address, addresses.lookup, addresses.version
+from people left join addresses on addresses.person_id = people.id
+where people.id = any($1::uuid[])
+"""
+
+
+async def contacts(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None, Address | None, int]]:
+    """(id, name, confirmed address, address version) by id, in no order; unknown ids are left out."""
+    return [
+        (row["id"], row["name"], Address(row["address"], row["lookup"]), row["version"])
+        if row["address"] is not None
+        else (row["id"], row["name"], None, 0)
+        for row in await reader.fetch(SELECT_CONTACTS, ids)
+    ]
+
+
+SELECT_ROLES_CHANGED = "select id, roles from people where roles_changed_at >= $1"
+
+
+async def roles_changed(reader: Reader, since: datetime) -> list[tuple[UUID, list[str]]]:
+    """Who got or lost roles since then, with the roles as they are now."""
+    return [(row["id"], row["roles"]) for row in await reader.fetch(SELECT_ROLES_CHANGED, since)]
+
+
+INSERT_IMPORTED = """
+insert into imported_authors (identity, person_id, site, source_user_id, typed_name, typed_address)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (identity) do nothing
+"""
+SELECT_IMPORTED = "select person_id from imported_authors where identity = $1"
+
+
+async def claim_identity(
+    tx: Transaction,
+    identity: bytes,
+    person_id: UUID,
+    *,
+    site: str,
+    source_user_id: str | None,
+    typed_name: str,
+    typed_address: str | None,
+) -> UUID:
+    """The person behind an imported identity: `person_id` if it is new, else whom it belongs to already.
+
+    Two imports at once cannot both win: the second waits at the primary key until the first has committed. The
+    reference to people is checked at commit, so that the person is written only by the one who won.
+    """
+    written = await tx.execute(INSERT_IMPORTED, identity, person_id, site, source_user_id, typed_name, typed_address)
+    if written:
+        return person_id
+    known: UUID = await tx.fetchval(SELECT_IMPORTED, identity)
+    return known

@@ -1,0 +1,147 @@
+"""Rows of sessions and refresh tokens. A session's row is locked before its tokens are judged or replaced."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.chassis.database import Reader, Transaction
+from services.people.domain import SESSION_LIFE, Presented
+
+INSERT_SESSION = """
+insert into sessions (id, person_id, cookie_sha256, expires_at) values ($1, $2, $3, now() + $4::interval)
+"""
+
+
+async def insert(tx: Transaction, session_id: UUID, person_id: UUID, cookie_sha256: bytes | None) -> None:
+    """A new session: of a cookie, or of a family of refresh tokens when there is none."""
+    await tx.execute(INSERT_SESSION, session_id, person_id, cookie_sha256, SESSION_LIFE)
+
+
+INSERT_REFRESH = """
+insert into refresh_tokens (token_sha256, session_id, expires_at) values ($1, $2, now() + $3::interval)
+"""
+
+
+async def insert_token(tx: Transaction, token_sha256: bytes, session_id: UUID) -> None:
+    await tx.execute(INSERT_REFRESH, token_sha256, session_id, SESSION_LIFE)
+
+
+SELECT_FAMILY = "select session_id from refresh_tokens where token_sha256 = $1"
+LOCK_SESSION = """
+select id, person_id, ended_at is null and expires_at > now() as open from sessions where id = $1 for no key update
+"""
+SELECT_PRESENTED = """
+select now() as now, token.expires_at, token.used_at, token.used_with_sha256, token.voided, token.successor_sha256,
+    successor.token_sha256 is not null and successor.used_at is null as successor_unused
+from refresh_tokens as token
+    left join refresh_tokens as successor on successor.token_sha256 = token.successor_sha256
+where token.token_sha256 = $1
+"""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The locked session behind a refresh token, and the token as it stands."""
+
+    session_id: UUID
+    person_id: UUID
+    token: Presented
+    successor: bytes | None
+
+
+async def lock_family(tx: Transaction, token_sha256: bytes) -> Family | None:
+    """The token and its session; whoever else presents a token of the family waits. None when it is unknown."""
+    session_id = await tx.fetchval(SELECT_FAMILY, token_sha256)
+    if session_id is None:
+        return None
+    session = await tx.fetchrow(LOCK_SESSION, session_id)
+    row = await tx.fetchrow(SELECT_PRESENTED, token_sha256)
+    if session is None or row is None:
+        return None
+    presented = Presented(
+        now=row["now"],
+        expires_at=row["expires_at"],
+        used_at=row["used_at"],
+        used_with=row["used_with_sha256"],
+        voided=row["voided"],
+        successor_unused=row["successor_unused"],
+        session_open=session["open"],
+    )
+    return Family(session["id"], session["person_id"], presented, row["successor_sha256"])
+
+
+USE_REFRESH = """
+update refresh_tokens
+set used_at = coalesce(used_at, now()), used_with_sha256 = $2, successor_sha256 = $3
+where token_sha256 = $1
+"""
+EXTEND_SESSION = "update sessions set expires_at = now() + $2::interval where id = $1"
+
+
+async def rotate(tx: Transaction, family: Family, used: bytes, used_with: bytes | None, successor: bytes) -> None:
+    """Replace `used` by `successor`; a second time too, which leaves the moment of the first use as it was."""
+    await tx.execute(USE_REFRESH, used, used_with, successor)
+    await insert_token(tx, successor, family.session_id)
+    await tx.execute(EXTEND_SESSION, family.session_id, SESSION_LIFE)
+
+
+VOID_REFRESH = "update refresh_tokens set voided = true where token_sha256 = $1"
+
+
+async def void(tx: Transaction, token_sha256: bytes) -> None:
+    """Make a token useless whose answer was lost."""
+    await tx.execute(VOID_REFRESH, token_sha256)
+
+
+END_SESSION = "update sessions set ended_at = now() where id = $1 and ended_at is null"
+
+
+async def end(tx: Transaction, session_id: UUID) -> None:
+    await tx.execute(END_SESSION, session_id)
+
+
+END_OWN = """
+update sessions set ended_at = now()
+where person_id = $1 and (id = $2 or cookie_sha256 = $3) and ended_at is null
+"""
+
+
+async def end_own(tx: Transaction, person_id: UUID, session_id: UUID | None, cookie_sha256: bytes) -> None:
+    """End the person's session with this id or this cookie, if there is one."""
+    await tx.execute(END_OWN, person_id, session_id, cookie_sha256)
+
+
+END_ALL = "update sessions set ended_at = now() where person_id = $1 and ended_at is null"
+
+
+async def end_all(tx: Transaction, person_id: UUID) -> None:
+    await tx.execute(END_ALL, person_id)
+
+
+SELECT_BY_COOKIE = """
+select id, person_id from sessions where cookie_sha256 = $1 and ended_at is null and expires_at > now()
+"""
+
+
+async def find_by_cookie(reader: Reader, cookie_sha256: bytes) -> tuple[UUID, UUID] | None:
+    """(session id, person id) of a cookie that is good now."""
+    row = await reader.fetchrow(SELECT_BY_COOKIE, cookie_sha256)
+    return None if row is None else (row["id"], row["person_id"])
+
+
+SELECT_ENDED = "select id from sessions where ended_at >= $1"
+
+
+async def ended_since(reader: Reader, since: datetime) -> list[UUID]:
+    return [row["id"] for row in await reader.fetch(SELECT_ENDED, since)]
+
+
+PRUNE_TOKENS = "delete from refresh_tokens where expires_at < now()"
+PRUNE_SESSIONS = """
+delete from sessions where expires_at < now() - interval '1 day' or ended_at < now() - interval '1 day'
+"""
+
+
+async def prune(tx: Transaction) -> int:
+    """Delete refresh tokens that have expired, and sessions a day after their end."""
+    return await tx.execute(PRUNE_TOKENS) + await tx.execute(PRUNE_SESSIONS)

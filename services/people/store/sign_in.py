@@ -1,0 +1,192 @@
+"""Rows of sign-in requests and of the links that were drawn for them.
+
+Whoever draws, uses or voids links of an address holds `lock_address` first, so that "using one voids all" has an order.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from services.chassis.database import Transaction
+from services.people.domain import LINK_LIFE, Address
+
+LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
+
+
+async def lock_address(tx: Transaction, lookup: str) -> None:
+    """Nobody else touches the links of this address, known or not, until the transaction ends."""
+    await tx.execute(LOCK_ADDRESS, lookup)
+
+
+INSERT_REQUEST = "insert into sign_in_requests (id, address, lookup, name) values ($1, $2, $3, $4)"
+
+
+async def insert_request(tx: Transaction, request_id: UUID, address: Address, name: str | None) -> None:
+    """Somebody asked for a link; `name` is None when they say that they have been here before."""
+    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A request leased to one mailer. Writes that finish it name the lease, so a late one changes nothing."""
+
+    id: UUID
+    lease: UUID
+    address: Address
+    registers: bool
+    attempts: int
+
+
+CLAIM = """
+update sign_in_requests
+set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
+where id in (
+    select id from sign_in_requests
+    where outcome is null and next_attempt_at <= now() and created_at > now() - $3::interval
+    order by next_attempt_at
+    limit $4
+    for update skip locked
+)
+returning id, address, lookup, name is not null as registers, attempts
+"""
+
+
+async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
+    """Lease up to `most` requests that are due. Those older than a link's life are never due again."""
+    rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
+    return [
+        Claimed(row["id"], lease, Address(row["address"], row["lookup"]), row["registers"], row["attempts"])
+        for row in rows
+    ]
+
+
+IS_HELD = """
+select exists (
+    select from sign_in_requests
+    where id = $1 and lease = $2 and outcome is null and next_attempt_at > now() and created_at > now() - $3::interval
+)
+"""
+
+
+async def is_held(tx: Transaction, request: Claimed) -> bool:
+    """Whether the lease still holds and the request is still wanted."""
+    held: bool = await tx.fetchval(IS_HELD, request.id, request.lease, LINK_LIFE)
+    return held
+
+
+FINISH = "update sign_in_requests set outcome = $3 where id = $1 and lease = $2 and outcome is null"
+
+
+async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
+    await tx.execute(FINISH, request.id, request.lease, outcome)
+
+
+POSTPONE = """
+update sign_in_requests set next_attempt_at = now() + $3::interval
+where id = $1 and lease = $2 and outcome is null
+"""
+
+
+async def postpone(tx: Transaction, request: Claimed, delay: timedelta) -> None:
+    await tx.execute(POSTPONE, request.id, request.lease, delay)
+
+
+COUNT_LIVE = """
+select count(*)
+from sign_in_links join sign_in_requests on sign_in_requests.id = sign_in_links.request_id
+where sign_in_requests.lookup = $1 and sign_in_links.used_at is null and sign_in_links.expires_at > now()
+"""
+
+
+async def live_links(tx: Transaction, lookup: str) -> int:
+    """How many links to this address could be used now; each is a mail that went, or may have gone, there."""
+    count: int = await tx.fetchval(COUNT_LIVE, lookup)
+    return count
+
+
+INSERT_LINK = """
+insert into sign_in_links (token_sha256, request_id, expires_at) values ($1, $2, now() + $3::interval)
+"""
+
+
+async def insert_link(tx: Transaction, token_sha256: bytes, request_id: UUID) -> None:
+    await tx.execute(INSERT_LINK, token_sha256, request_id, LINK_LIFE)
+
+
+DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
+
+
+async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
+    """Forget a link whose mail was surely not delivered."""
+    await tx.execute(DELETE_LINK, token_sha256)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that somebody presents. Address and name are None when its request is gone."""
+
+    address: Address | None
+    name: str | None
+
+
+SELECT_LINK = """
+select sign_in_requests.address, sign_in_requests.lookup, sign_in_requests.name
+from sign_in_links left join sign_in_requests on sign_in_requests.id = sign_in_links.request_id
+where sign_in_links.token_sha256 = $1
+"""
+
+
+async def find_link(tx: Transaction, token_sha256: bytes) -> Link | None:
+    row = await tx.fetchrow(SELECT_LINK, token_sha256)
+    if row is None:
+        return None
+    return Link(None if row["address"] is None else Address(row["address"], row["lookup"]), row["name"])
+
+
+USE_LINK = """
+update sign_in_links set used_at = now() where token_sha256 = $1 and used_at is null and expires_at > now()
+"""
+
+
+async def use_link(tx: Transaction, token_sha256: bytes) -> bool:
+    """Use it, once and in time; False when it was used or has expired."""
+    return await tx.execute(USE_LINK, token_sha256) == 1
+
+
+VOID_LINKS = """
+update sign_in_links set used_at = now()
+from sign_in_requests
+where sign_in_requests.id = sign_in_links.request_id and sign_in_requests.lookup = $1
+    and sign_in_links.used_at is null and sign_in_links.expires_at > now()
+"""
+SUPERSEDE_REQUESTS = """
+update sign_in_requests set outcome = 'superseded'
+where lookup = $1 and outcome is null and created_at > now() - $2::interval
+"""
+
+
+async def void_links(tx: Transaction, lookup: str) -> None:
+    """Every link of this address is used up now, and no request made before now draws another.
+
+    What is too old to matter is left out, so that this never meets `prune` at the same rows.
+    """
+    await tx.execute(VOID_LINKS, lookup)
+    await tx.execute(SUPERSEDE_REQUESTS, lookup, LINK_LIFE)
+
+
+DELETE_REQUESTS = "delete from sign_in_requests where lookup = $1"
+
+
+async def forget_address(tx: Transaction, lookup: str) -> None:
+    """Delete what was asked for this address, after its links were voided."""
+    await void_links(tx, lookup)
+    await tx.execute(DELETE_REQUESTS, lookup)
+
+
+PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '1 hour'"
+PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
+
+
+async def prune(tx: Transaction) -> int:
+    """Delete requests, with their addresses, after an hour, and the hashes of links after 30 days."""
+    return await tx.execute(PRUNE_REQUESTS) + await tx.execute(PRUNE_LINKS)
