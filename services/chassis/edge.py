@@ -6,7 +6,6 @@ import uuid
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, compile_path
@@ -15,15 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.chassis.context import Context, bound, next_hop
 from services.chassis.errors import Problem, not_found
 from services.chassis.problems import of_exception, render
+from services.chassis.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 DEADLINE_HEADER = "X-Deadline-Seconds"
-BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-
-REQUESTS = Counter("rapport_http_requests", "Answers given.", ["service", "method", "route", "status"])
-SECONDS = Histogram(
-    "rapport_http_request_seconds", "From a request to the end of its answer.", ["service", "route"], buckets=BUCKETS
-)
+KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Routes:
@@ -64,9 +59,8 @@ class Routes:
 class Edge:
     """Middleware around everything; see the module's text."""
 
-    def __init__(self, app: ASGIApp, *, service: str, routes: Routes) -> None:
+    def __init__(self, app: ASGIApp, *, routes: Routes) -> None:
         self._app = app
-        self._service = service
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,11 +96,8 @@ class Edge:
             finally:
                 route = self._routes.template(scope.get("route"))
                 known = method if method in KNOWN_METHODS else "other"
-                REQUESTS.labels(self._service, known, route, status).inc()
-                SECONDS.labels(self._service, route).observe(time.perf_counter() - began)
-
-
-KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+                HTTP_REQUESTS.labels(known, route, status).inc()
+                HTTP_SECONDS.labels(known, route).observe(time.perf_counter() - began)
 
 
 def _ids(scope: Scope) -> tuple[str, str | None]:

@@ -70,6 +70,7 @@ def create_app(
     """
     app = FastAPI(
         title=title,
+        description=f"The HTTP API of {service}.",
         version="1",
         openapi_url="/openapi.json" if public else None,
         docs_url="/docs" if public else None,
@@ -83,7 +84,7 @@ def create_app(
     app.state.body_limit = body_limit
     routes = Routes(app)
     app.add_exception_handler(405, routes.refuse_method)
-    app.add_middleware(Edge, service=service, routes=routes)
+    app.add_middleware(Edge, routes=routes)
 
     async def livez(_: Request) -> Response:
         return json_response({"status": "ok"})
