@@ -1,0 +1,1 @@
+"""Who must hear of a comment, and the one mail that tells them."""

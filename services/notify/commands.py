@@ -1,0 +1,179 @@
+"""What changes at notify. One function, one transaction; each end of a row puts its event into the outbox."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.chassis import context, outbox
+from services.chassis.database import Database, Transaction
+from services.chassis.ids import new_id
+from services.contracts.comments import CommentApproved, CommentFact, CommentPosted, CommentStated
+from services.contracts.notify import NotificationFact, NotificationFailed, NotificationSent, NotificationSkipped
+from services.notify import leases, store
+from services.notify.domain import WHY_NOT_VISIBLE, Comment, State, concerned
+from services.notify.leases import Claimed
+
+ENDS: dict[str, type[NotificationFact]] = {
+    "sent": NotificationSent,
+    "skipped": NotificationSkipped,
+    "failed": NotificationFailed,
+}
+NOW = timedelta(0)
+
+
+async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None:
+    """Take in one fact about a comment, in the consumer's transaction.
+
+    Whatever the order in which facts come, the newest version decides what the comment is now; that it was posted
+    or approved makes the rows; and rows follow what the comment is now. What only states a row, or was imported,
+    makes no mail.
+    """
+    told = Comment(
+        event.comment_id,
+        event.post_id,
+        event.post_author_id,
+        event.parent_id,
+        event.parent_author_id,
+        event.author_id,
+        event.state,
+        event.imported,
+        event.version,
+    )
+    await store.upsert_comment(tx, told, event.created_at)
+    comment = await store.comment(tx, event.comment_id)
+    assert comment is not None
+    if comment.imported:
+        return
+    if isinstance(event, CommentPosted | CommentApproved):
+        await _announce(tx, comment, settle)
+    why = WHY_NOT_VISIBLE.get(comment.state)
+    if why is not None:
+        for row in await store.withhold(tx, comment.comment_id, why):
+            await _tell(tx, "skipped", row)
+    elif not isinstance(event, CommentStated):
+        here = context.current()
+        await store.revive(tx, comment.comment_id, settle, here.correlation_id, here.causation_id)
+
+
+async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> None:
+    """One row for each person who must hear; those about a comment nobody sees are skipped for now."""
+    why = WHY_NOT_VISIBLE.get(comment.state)
+    here = context.current()
+    for person_id, reasons in concerned(comment).items():
+        notification_id = new_id()
+        made = await store.insert_notification(
+            tx,
+            person_id=person_id,
+            comment=comment,
+            notification_id=notification_id,
+            reasons=reasons,
+            why=why,
+            settle=settle,
+            correlation_id=here.correlation_id,
+            causation_id=here.causation_id,
+        )
+        if made and why is not None:
+            skipped = {
+                "id": notification_id,
+                "person_id": person_id,
+                "comment_id": comment.comment_id,
+                "post_id": comment.post_id,
+                "reasons": reasons,
+                "why": why,
+                "version": 1,
+            }
+            await _tell(tx, "skipped", skipped)
+
+
+async def _tell(tx: Transaction, state: State, row: Any) -> None:
+    """Write the event about a row that has just ended."""
+    event = ENDS[state](
+        notification_id=row["id"],
+        person_id=row["person_id"],
+        comment_id=row["comment_id"],
+        post_id=row["post_id"],
+        reasons=tuple(row["reasons"]),
+        why=row["why"],
+        version=row["version"],
+        occurred_at=datetime.now(UTC),
+    )
+    await outbox.add(tx, event)
+
+
+async def choose_mail(database: Database, person_id: UUID, notifications: bool) -> None:
+    """Hear of answers by mail, or not. The mailer reads it last, so it holds for what is claimed already."""
+    async with database.transaction() as tx:
+        await store.choose_mail(tx, person_id, notifications)
+
+
+async def claim(database: Database, limit: int) -> list[Claimed]:
+    """Take up to `limit` due rows under one fresh lease."""
+    async with database.transaction() as tx:
+        return await leases.claim(tx, new_id(), limit)
+
+
+async def renew(database: Database, tokens: list[UUID]) -> int:
+    """Prolong the leases that still hold."""
+    async with database.transaction() as tx:
+        return await leases.renew(tx, tokens)
+
+
+async def freeze(
+    database: Database, claimed: Claimed, message: bytes, address_version: int, message_id: str, sha256: bytes
+) -> leases.Standing:
+    """Keep the bytes to be sent, unless notify itself knows why they must not be."""
+    async with database.transaction() as tx:
+        standing = await leases.standing(tx, claimed, address_version)
+        if standing == "ready" and not await leases.freeze(tx, claimed, message, address_version, message_id, sha256):
+            return "lost"
+        return standing
+
+
+async def put_off(
+    database: Database,
+    claimed: Claimed,
+    delay: timedelta = NOW,
+    *,
+    counts: bool = False,
+    keep_frozen: bool,
+    smtp_answer: str | None = None,
+) -> None:
+    """Give a row back to be tried later. `counts`: it was an attempt at this mail, not an outage around it."""
+    async with database.transaction() as tx:
+        await leases.put_off(tx, claimed, delay, counts=counts, keep_frozen=keep_frozen, smtp_answer=smtp_answer)
+
+
+async def finish(
+    database: Database,
+    claimed: Claimed,
+    state: State,
+    why: str | None = None,
+    *,
+    smtp_answer: str | None = None,
+    bad_address_version: int | None = None,
+) -> bool:
+    """End a row, tell it, and forget its bytes. False when the lease is lost and nothing was changed."""
+    async with database.transaction() as tx:
+        row = await leases.finish(tx, claimed, state, why, smtp_answer)
+        if row is None:
+            return False
+        if bad_address_version is not None:
+            await leases.suppress(tx, claimed.person_id, bad_address_version, smtp_answer or "")
+        await _tell(tx, state, row)
+    return True
+
+
+async def skip_unseen(database: Database, claimed: Claimed, why: str, seen_version: int) -> bool:
+    """End a row because its comment is not visible at `seen_version`, unless notify has heard of a later version.
+
+    Without that look an approval that was handled while the owner was being asked would be lost: its handler found
+    the row waiting and had nothing to do.
+    """
+    async with database.transaction() as tx:
+        if await leases.known_version(tx, claimed.comment_id) > seen_version:
+            await leases.put_off(tx, claimed, NOW, counts=False, keep_frozen=claimed.frozen is not None)
+            return False
+        row = await leases.finish(tx, claimed, "skipped", why, None)
+        if row is not None:
+            await _tell(tx, "skipped", row)
+        return row is not None

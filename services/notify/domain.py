@@ -1,0 +1,143 @@
+"""Who must hear of a comment and why, when a mail must not go, and how long to wait before the next attempt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+CommentState = Literal["visible", "held", "removed"]
+State = Literal["waiting", "sent", "skipped", "failed"]
+
+REPLY_TO_YOU = "reply_to_you"
+ON_YOUR_POST = "on_your_post"
+
+WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
+
+FIRST_RETRY = timedelta(seconds=30)
+LONGEST_RETRY = timedelta(hours=3)
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment as comments.events told it: structure and flags. `version` counts its own changes."""
+
+    comment_id: UUID
+    post_id: UUID
+    post_author_id: UUID
+    parent_id: UUID | None
+    parent_author_id: UUID | None
+    author_id: UUID
+    state: CommentState
+    imported: bool
+    version: int
+
+
+def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
+    """Who must hear of the comment, each with every reason; never its own author."""
+    reasons: dict[UUID, tuple[str, ...]] = {}
+    for person, reason in ((comment.parent_author_id, REPLY_TO_YOU), (comment.post_author_id, ON_YOUR_POST)):
+        if person is not None and person != comment.author_id:
+            reasons[person] = (*reasons.get(person, ()), reason)
+    return reasons
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where mail to a person goes, as people says now. `address_version` changes with the address."""
+
+    email: str | None
+    confirmed: bool
+    address_version: int
+
+
+@dataclass(frozen=True)
+class CommentNow:
+    """A comment as its owner says it is now."""
+
+    state: str
+    body_html: str
+    imported: bool
+    version: int
+    parent_id: UUID | None
+    ancestors: tuple[UUID, ...]
+
+
+@dataclass(frozen=True)
+class PostNow:
+    """A post as its owner says it is now."""
+
+    status: str
+    title: str
+    slug: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the owners said about one notification when they were asked; None is what they do not know.
+
+    `asked_at` is the moment before the first question, in seconds of the monotonic clock: whatever was committed
+    before it is in the answers.
+    """
+
+    asked_at: float
+    contact: Contact | None
+    commenter: str | None
+    comment: CommentNow | None
+    post: PostNow | None
+
+
+def objection(facts: Facts) -> str | None:
+    """Why no mail may go, as far as the owners decide it; None when it may."""
+    comment, post, contact = facts.comment, facts.post, facts.contact
+    if comment is None:
+        return "comment_removed"
+    if comment.imported:
+        return "imported"
+    if comment.state != "visible":
+        return WHY_NOT_VISIBLE.get(comment.state, "comment_removed")
+    if post is None or post.status != "published":
+        return "post_withdrawn"
+    if contact is None or not contact.confirmed or not contact.email:
+        return "address_not_confirmed"
+    return None
+
+
+def retry_delay(attempts: int) -> timedelta:
+    """How long to wait after the given number of attempts: 30 s, 1 min, 2 min … 3 h."""
+    return min(FIRST_RETRY * 2 ** min(attempts - 1, 16), LONGEST_RETRY)
+
+
+REASON_TEXTS: Mapping[str, str] = {
+    REPLY_TO_YOU: "it answers your comment",
+    ON_YOUR_POST: "it was written under your post",
+}
+
+STATE_TEXTS: Mapping[str, str] = {
+    "waiting": "A mail about this comment is on its way to you, because {reasons}.",
+    "sent": "A mail about this comment was sent to you, because {reasons}.",
+    "skipped": "No mail was sent about this comment, although {reasons}: {why}.",
+    "failed": "The mail about this comment, meant for you because {reasons}, could not be delivered: {why}.",
+    "none": "No mail about this comment was meant for you: {why}.",
+}
+
+WHY_TEXTS: Mapping[str, str] = {
+    "own_comment": "you wrote it yourself",
+    "not_concerned": "it neither answers you nor stands under a post of yours",
+    "unrecorded": "it is older than what is remembered here",
+    "unsubscribed": "you had asked for no mail about answers",
+    "address_not_confirmed": "you have no confirmed address",
+    "address_suppressed": "a mail server said earlier that your address does not exist",
+    "comment_held": "it waits for a moderator",
+    "comment_removed": "it was removed before the mail went out",
+    "post_withdrawn": "the post was not public when the mail was due",
+    "imported": "it was imported from another site, and nothing imported is ever mailed",
+    "refused_by_server": "the mail server refused it for good",
+    "gave_up": "the mail server put it off for days",
+}
+
+
+def in_words(state: str, why: str | None, reasons: tuple[str, ...]) -> str:
+    """One sentence that tells a person what became of a notification."""
+    named = " and ".join(REASON_TEXTS.get(reason, reason) for reason in reasons) or "it concerns you"
+    return STATE_TEXTS[state].format(reasons=named, why=WHY_TEXTS.get(why or "", why or ""))

@@ -1,0 +1,97 @@
+"""What a person can read about their mail: the list, the explanation of one, and the choice."""
+
+from typing import Any
+from uuid import UUID
+
+from services.chassis import cursors
+from services.chassis.database import Database
+from services.contracts.event import rfc3339
+from services.notify import store
+from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned, in_words
+
+
+def _view(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "comment_id": str(row["comment_id"]),
+        "post_id": str(row["post_id"]),
+        "reasons": list(row["reasons"]),
+        "state": row["state"],
+        "why": row["why"],
+        "created_at": rfc3339(row["created_at"]),
+        "sent_at": rfc3339(row["sent_at"]) if row["sent_at"] else None,
+    }
+
+
+async def notifications(database: Database, person_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
+    """One page of a person's notifications, newest first.
+
+    Raises:
+        Problem: `malformed-cursor`.
+    """
+    name = f"notifications/{person_id}"
+    place = cursors.decode(cursor, name, UUID)
+    async with database.reader() as reader:
+        rows = await store.notifications(reader, person_id, place[0] if place else None, limit + 1)
+    shown = rows[:limit]
+    return {
+        "items": [_view(row) for row in shown],
+        "next": cursors.encode(name, shown[-1]["id"]) if len(rows) > limit else None,
+    }
+
+
+async def explanation(database: Database, person_id: UUID, comment_id: UUID) -> dict[str, Any] | None:
+    """Why a person got, or did not get, a mail about a comment; None if notify never heard of the comment.
+
+    `heard` tells whether the person had a right to know of the comment once; without it the caller must check
+    that they may see it now.
+    """
+    async with database.reader() as reader:
+        row = await store.notification(reader, person_id, comment_id)
+        if row is not None:
+            view = _view(row)
+            del view["id"]
+            text = in_words(row["state"], row["why"], tuple(row["reasons"]))
+            return view | {"text": text, "heard": row["announced"]}
+        comment = await store.comment(reader, comment_id)
+    if comment is None:
+        return None
+    return _without_row(comment, person_id, "unrecorded")
+
+
+def explanation_ahead(comment: Comment, person_id: UUID) -> dict[str, Any]:
+    """The same for a comment that its owner knows, but whose event has not arrived here yet."""
+    return _without_row(comment, person_id, WHY_NOT_VISIBLE.get(comment.state))
+
+
+def _without_row(comment: Comment, person_id: UUID, otherwise: str | None) -> dict[str, Any]:
+    """What can be said without a row; `otherwise` is why there is none for a person who should have one."""
+    reasons = concerned(comment).get(person_id, ())
+    state, why = "none", otherwise
+    if comment.author_id == person_id:
+        why = "own_comment"
+    elif not reasons:
+        why = "not_concerned"
+    elif comment.imported:
+        state, why = "skipped", "imported"
+    elif otherwise is None:
+        state = "waiting"
+    elif otherwise != "unrecorded":
+        state = "skipped"
+    return {
+        "comment_id": str(comment.comment_id),
+        "post_id": str(comment.post_id),
+        "reasons": list(reasons),
+        "state": state,
+        "why": why,
+        "created_at": None,
+        "sent_at": None,
+        "text": in_words(state, why, reasons),
+        "heard": comment.author_id == person_id,
+    }
+
+
+async def mail_choice(database: Database, person_id: UUID) -> dict[str, Any]:
+    """Whether a person hears of answers by mail."""
+    async with database.reader() as reader:
+        return {"notifications": await store.wants_mail(reader, person_id)}

@@ -1,0 +1,29 @@
+"""What notify reads from the environment."""
+
+from pydantic import Field
+
+from services.chassis.settings import Settings
+
+
+class NotifySettings(Settings):
+    """Settings of notify.
+
+    Attributes:
+        notify_secret: keys unsubscribe tokens and message ids; another one makes all earlier links void.
+        notify_settle_seconds: how long a notification waits, so that edits, removals and approvals overtake it.
+        mail_from: the address all notifications come from, with the name of the site.
+        notify_mail_connections: how many SMTP dialogues run at once in one mailer.
+        notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
+        notify_give_up_days: how long a mail that is put off by servers is tried.
+    """
+
+    notify_database_url: str = "postgresql://notify@127.0.0.1:5432/notify"
+    notify_port: int = 8104
+    notify_metrics_port: int = 9104
+    notify_secret: str = Field(default="", repr=False)
+    notify_signing_key: str = Field(default="", repr=False)
+    notify_settle_seconds: float = 10.0
+    notify_mail_connections: int = 4
+    notify_poll_seconds: float = 0.25
+    notify_give_up_days: float = 4.0
+    mail_from: str = "Rapport <notifications@localhost>"

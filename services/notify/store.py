@@ -1,0 +1,184 @@
+"""What notify keeps: comments it heard of, the notifications about them, and who wants no mail."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import Reader, Transaction
+from services.notify.domain import Comment, State
+
+UPSERT_COMMENT = """
+insert into comments as known (
+    comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict (comment_id) do update set
+    post_id = excluded.post_id, post_author_id = excluded.post_author_id, parent_id = excluded.parent_id,
+    parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
+    imported = known.imported or excluded.imported, version = excluded.version
+where known.version < excluded.version
+"""
+
+
+async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> None:
+    """Keep the comment unless something newer is known; its row stays locked either way."""
+    await tx.execute(
+        UPSERT_COMMENT,
+        comment.comment_id,
+        comment.post_id,
+        comment.post_author_id,
+        comment.parent_id,
+        comment.parent_author_id,
+        comment.author_id,
+        comment.state,
+        comment.imported,
+        comment.version,
+        created_at,
+    )
+
+
+SELECT_COMMENT = """
+select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version
+from comments
+where comment_id = $1
+"""
+
+
+async def comment(reader: Reader, comment_id: UUID) -> Comment | None:
+    row = await reader.fetchrow(SELECT_COMMENT, comment_id)
+    return Comment(**row) if row else None
+
+
+INSERT_NOTIFICATION = """
+insert into notifications (
+    person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id
+)
+values ($1, $2, $3, $4, $5, $6, $7, $6 = 'waiting', case when $6 = 'waiting' then now() + $8::interval end, $9, $10)
+on conflict (person_id, comment_id) do nothing
+"""
+
+
+async def insert_notification(
+    tx: Transaction,
+    *,
+    person_id: UUID,
+    comment: Comment,
+    notification_id: UUID,
+    reasons: Sequence[str],
+    why: str | None,
+    settle: timedelta,
+    correlation_id: str | None,
+    causation_id: UUID | None,
+) -> bool:
+    """One row for the person and the comment: waiting, or skipped if there is a `why`. False if there was one."""
+    state: State = "skipped" if why else "waiting"
+    return bool(
+        await tx.execute(
+            INSERT_NOTIFICATION,
+            person_id,
+            comment.comment_id,
+            notification_id,
+            comment.post_id,
+            list(reasons),
+            state,
+            why,
+            settle,
+            correlation_id,
+            causation_id,
+        )
+    )
+
+
+REVIVE = """
+update notifications set
+    state = 'waiting', why = null, announced = true, due_at = now() + $2::interval, attempts = 0,
+    first_tried_at = null, version = version + 1, correlation_id = $3, causation_id = $4
+where comment_id = $1 and state = 'skipped' and why in ('comment_held', 'comment_removed')
+"""
+
+
+async def revive(
+    tx: Transaction, comment_id: UUID, settle: timedelta, correlation_id: str | None, causation_id: UUID | None
+) -> int:
+    """Let wait again what was skipped only because the comment was not visible."""
+    return await tx.execute(REVIVE, comment_id, settle, correlation_id, causation_id)
+
+
+WITHHOLD = """
+update notifications set
+    state = 'skipped', why = $2, due_at = null, lease_token = null, lease_until = null, frozen = null,
+    frozen_for = null, version = version + 1
+where comment_id = $1
+  and ((state = 'waiting' and (lease_until is null or lease_until < now()))
+       or (state = 'skipped' and why in ('comment_held', 'comment_removed') and why <> $2))
+returning person_id, comment_id, id, post_id, reasons, version, why
+"""
+
+
+async def withhold(tx: Transaction, comment_id: UUID, why: str) -> list[Any]:
+    """Skip what waits for a comment that is no longer visible.
+
+    A row under a lease is left to its mailer, which asks the owners before it sends and may just have sent: only
+    it knows how the row ends.
+    """
+    return await tx.fetch(WITHHOLD, comment_id, why)
+
+
+SELECT_NOTIFICATION = """
+select id, comment_id, post_id, reasons, state, why, announced, created_at, sent_at
+from notifications
+where person_id = $1 and comment_id = $2
+"""
+
+
+async def notification(reader: Reader, person_id: UUID, comment_id: UUID) -> Any | None:
+    return await reader.fetchrow(SELECT_NOTIFICATION, person_id, comment_id)
+
+
+SELECT_NOTIFICATIONS = """
+select id, comment_id, post_id, reasons, state, why, created_at, sent_at
+from notifications
+where person_id = $1 and announced and ($2::uuid is null or id < $2)
+order by id desc
+limit $3
+"""
+
+
+async def notifications(reader: Reader, person_id: UUID, before: UUID | None, limit: int) -> list[Any]:
+    """Newest first, without those about comments that were never visible."""
+    return await reader.fetch(SELECT_NOTIFICATIONS, person_id, before, limit)
+
+
+SELECT_CHOICE = "select notifications from mail_choices where person_id = $1"
+
+
+async def wants_mail(reader: Reader, person_id: UUID) -> bool:
+    """Whether the person hears of answers by mail; who never chose does."""
+    chosen = await reader.fetchval(SELECT_CHOICE, person_id)
+    return chosen is None or bool(chosen)
+
+
+UPSERT_CHOICE = """
+insert into mail_choices as chosen (person_id, notifications) values ($1, $2)
+on conflict (person_id) do update set notifications = excluded.notifications, changed_at = now()
+where chosen.notifications <> excluded.notifications
+"""
+
+
+async def choose_mail(tx: Transaction, person_id: UUID, notifications: bool) -> None:
+    await tx.execute(UPSERT_CHOICE, person_id, notifications)
+
+
+SELECT_BACKLOG = """
+select count(*) as waiting,
+       count(*) filter (where due_at <= now()) as due,
+       coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as age
+from notifications
+where state = 'waiting'
+"""
+
+
+async def backlog(reader: Reader) -> Any:
+    """How many wait, how many of them are due, and for how many seconds the oldest of these."""
+    return await reader.fetchrow(SELECT_BACKLOG)
