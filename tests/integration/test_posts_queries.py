@@ -1,0 +1,100 @@
+"""What readers of posts see, and what they do not."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.chassis.database import Database
+from services.chassis.errors import Problem
+from services.chassis.identity import Caller
+from services.contracts.posts import CreatePost
+from services.posts import commands, queries
+
+AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
+OTHER = Caller("gateway", uuid4(), frozenset({"author", "moderator"}))
+ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
+NOBODY = Caller("gateway")
+
+
+@pytest.fixture
+async def db(new_database: Callable[..., Awaitable[Any]]) -> Database:
+    made: Database = await new_database("services.chassis", "services.posts")
+    return made
+
+
+async def create(db: Database, title: str, *, publish: bool = True) -> dict[str, Any]:
+    command = CreatePost(title=title, body=f"Text of {title}", publish=publish)
+    return (await commands.create_post(db, AUTHOR, command)).representation
+
+
+async def test_the_list_shows_every_published_post_once_newest_first(db: Database) -> None:
+    published = [await create(db, f"Number {number}") for number in range(7)]
+    await create(db, "A draft", publish=False)
+    hidden = await create(db, "Withdrawn")
+    await commands.withdraw_post(db, AUTHOR, UUID(hidden["id"]))
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = None
+    for limit in (3, 2, 1, 50):
+        page = await queries.published_posts(db, cursor, limit)
+        seen += page["items"]
+        cursor = page["next"]
+    assert cursor is None
+    expected = sorted(published, key=lambda post: (post["published_at"], post["id"]), reverse=True)
+    assert [post["id"] for post in seen] == [post["id"] for post in expected]
+    without_text = {name: value for name, value in expected[0].items() if name not in ("body", "body_html")}
+    assert seen[0] == without_text
+
+
+async def test_a_page_that_ends_with_the_list_has_no_next(db: Database) -> None:
+    for number in range(2):
+        await create(db, f"Number {number}")
+    assert (await queries.published_posts(db, None, 2))["next"] is None
+
+
+async def test_new_posts_do_not_shift_a_page(db: Database) -> None:
+    first, second = [await create(db, f"Number {number}") for number in range(2)]
+    page = await queries.published_posts(db, None, 1)
+    await create(db, "Newer")
+    rest = await queries.published_posts(db, page["next"], 50)
+    assert [page["items"][0]["id"], *(post["id"] for post in rest["items"])] == [second["id"], first["id"]]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "%", "AAAA", "e30"])
+async def test_a_cursor_of_another_list_is_malformed(db: Database, cursor: str) -> None:
+    post_id = UUID((await create(db, "One"))["id"])
+    for asking in (queries.published_posts(db, cursor, 50), queries.revisions(db, NOBODY, post_id, cursor, 50)):
+        with pytest.raises(Problem, match="malformed-cursor"):
+            await asking
+
+
+async def test_a_post_is_read_by_id_or_slug(db: Database) -> None:
+    post = await create(db, "Επίπεδο")
+    for reference in (post["id"], post["id"].upper(), "επίπεδο"):
+        assert await queries.post(db, NOBODY, reference) == post
+
+
+@pytest.mark.parametrize("reference", ["absent", "\0", "\ud800", "a b", "", "x" * 5000, str(uuid4())])
+async def test_what_is_no_post_is_not_found(db: Database, reference: str) -> None:
+    with pytest.raises(Problem, match="not-found"):
+        await queries.post(db, ADMIN, reference)
+
+
+async def test_drafts_and_their_revisions_are_for_author_and_admin(db: Database) -> None:
+    draft = await create(db, "Draft", publish=False)
+    post_id = UUID(draft["id"])
+    for who in (AUTHOR, ADMIN):
+        assert (await queries.post(db, who, "draft"))["id"] == draft["id"]
+        assert len((await queries.revisions(db, who, post_id, None, 50))["items"]) == 1
+    for who in (OTHER, NOBODY):
+        for asking in (queries.post(db, who, "draft"), queries.revisions(db, who, post_id, None, 50)):
+            with pytest.raises(Problem, match="not-found"):
+                await asking
+
+
+async def test_the_look_up_tells_status_whatever_it_is(db: Database) -> None:
+    draft, public = await create(db, "Draft", publish=False), await create(db, "Public")
+    found = await queries.lookup(db, [UUID(draft["id"]), UUID(public["id"]), uuid4()])
+    assert {item["id"]: item["status"] for item in found} == {draft["id"]: "draft", public["id"]: "published"}
+    assert set(found[0]) == {"id", "kind", "slug", "title", "author_id", "status", "discussion", "version"}
