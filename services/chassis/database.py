@@ -136,6 +136,11 @@ class Database:
         """Connections that are borrowed now."""
         return int(self._pool.get_size() - self._pool.get_idle_size())
 
+    async def answers(self) -> bool:
+        """Whether a query can be made now, for readiness."""
+        async with self.reader() as reader:
+            return bool(await reader.fetchval("select true"))
+
     @asynccontextmanager
     async def _borrow(self) -> AsyncIterator[Any]:
         try:

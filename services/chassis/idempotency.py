@@ -115,9 +115,17 @@ async def blank(tx: Transaction, subject: UUID, fields: list[str]) -> None:
     await tx.execute(BLANK, subject, fields)
 
 
-PRUNE = "delete from idempotency_keys where created_at < now() - interval '24 hours'"
+PRUNE = """
+delete from idempotency_keys
+where (person_id, key) in (
+    select person_id, key from idempotency_keys
+    where created_at < now() - interval '24 hours'
+    order by created_at
+    limit $1
+)
+"""
 
 
-async def prune(tx: Transaction) -> int:
-    """Delete keys whose time is over; returns how many."""
-    return await tx.execute(PRUNE)
+async def prune(tx: Transaction, most: int = 5000) -> int:
+    """Delete up to `most` keys whose time is over; returns how many, fewer than `most` when none are left."""
+    return await tx.execute(PRUNE, most)

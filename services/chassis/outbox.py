@@ -1,12 +1,23 @@
 """Transactional outbox: an event is written in the transaction that makes it true, and published afterwards."""
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.chassis.context import current
 from services.chassis.database import Transaction
 from services.chassis.ids import new_id
-from services.contracts.event import Event
+from services.contracts.event import Envelope, Event
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """An event that waits for the relay. `id` gives the order; `topic` is the name in `contracts.topics`."""
+
+    id: int
+    topic: str
+    envelope: Envelope
+
 
 INSERT_EVENT = """
 insert into outbox (
@@ -60,3 +71,18 @@ async def republish_since(tx: Transaction, since: datetime) -> int:
     count = await tx.execute(REPUBLISH, since)
     tx.wakes_relay = True
     return count
+
+
+PRUNE = """
+delete from outbox
+where id in (select id from outbox where published_at < now() - $1::interval order by published_at limit $2)
+"""
+
+
+async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
+    """Delete up to `most` rows published longer ago than `age`.
+
+    Returns:
+        How many were deleted; fewer than `most` when none are left.
+    """
+    return await tx.execute(PRUNE, age, most)

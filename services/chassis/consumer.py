@@ -1,0 +1,201 @@
+"""The consumer runner: events from Kafka to handlers, each handled once, in the order of its partition.
+
+The note that an event was handled (inbox) and its effect are written in one transaction; only then is the offset
+committed. So whatever dies, in whatever order, an event is delivered until it was handled, and dropped after that.
+Consecutive records of a partition share a transaction; if one of them fails, all are rolled back and tried alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from services.chassis.applying import Applier
+from services.chassis.bus import create_topics
+from services.chassis.database import Database
+from services.chassis.handlers import Handlers
+from services.chassis.producer import Producer
+from services.chassis.settings import Settings
+from services.chassis.stall import StallWatch
+from services.chassis.telemetry import COMMITS_FAILED, CONSUMER_LAG
+from services.contracts.topics import Topic
+
+log = structlog.get_logger(__name__)
+
+SESSION_MS = 10_000
+REBALANCE_MS = 60_000
+HAND_OVER_SECONDS = 20
+POLL_MS = 250
+MOST_RECORDS = 500
+
+
+class Consumer:
+    """One member of a consumer group.
+
+    Args:
+        group: the group's name, without prefix; its dead letters go to `<group>.dead-letter`.
+        topics: what it reads. It creates missing ones.
+        handlers: what it does. Types without a handler are passed over.
+        database: where inbox and effects are written.
+    """
+
+    def __init__(
+        self, group: str, topics: Sequence[Topic], handlers: Handlers, database: Database, settings: Settings
+    ) -> None:
+        self.group = group
+        self._topics = topics
+        self._settings = settings
+        self._producer = Producer(settings)
+        self._applier = Applier(group, handlers, database, self._producer, settings)
+        self._watch = StallWatch(group, topics, settings)
+        self._healthy = True
+        self._lag: dict[TopicPartition, int] = {}
+
+    async def ready(self) -> bool:
+        """False once too many records in a row have failed."""
+        return self._healthy
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Handle events until `stop` is set, through every outage of Kafka and PostgreSQL.
+
+        Raises:
+            TooManyFailures: more than 20 records in a row could not be handled.
+            Stalled: there are records to handle and nothing moves.
+        """
+        watch = asyncio.create_task(self._watch.run(busy=lambda: self._applier.waiting_for_dependency))
+        try:
+            while not stop.is_set():
+                session = asyncio.create_task(self._session(stop))
+                await asyncio.wait([session, watch], return_when=asyncio.FIRST_COMPLETED)
+                if watch.done():
+                    session.cancel()
+                    await asyncio.gather(session, return_exceptions=True)
+                    watch.result()  # raises Stalled
+                try:
+                    await session
+                except (KafkaError, OSError) as error:
+                    log.warning("consumer starts anew", group=self.group, error=repr(error))
+                    await _wait(stop, 1.0)
+        except Exception:
+            self._healthy = False
+            raise
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await self._producer.close()
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        """The life of one Kafka client, until `stop`, or until it fails and must not be used again."""
+        settings = self._settings
+        timeout = settings.kafka_timeout_seconds
+        await create_topics(
+            settings.kafka_bootstrap_servers,
+            settings.kafka_prefix,
+            replication_factor=settings.kafka_replication_factor,
+        )
+        client = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            group_id=settings.kafka_prefix + self.group,
+            group_instance_id=f"{self.group}-{settings.instance}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=3_000,
+            rebalance_timeout_ms=REBALANCE_MS,
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # the stall watch does this; a long outage is no reason to leave
+            request_timeout_ms=int(timeout * 1000),
+            metadata_max_age_ms=60_000,
+            max_poll_records=MOST_RECORDS,
+        )
+        turn = _Turn(self._applier)
+        client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=turn)
+        try:
+            async with asyncio.timeout(REBALANCE_MS / 1000 + timeout):
+                await client.start()
+            while not stop.is_set():
+                async with asyncio.timeout(timeout):
+                    polled = await client.getmany(timeout_ms=POLL_MS)
+                if polled:
+                    async with turn:
+                        done = await self._applier.apply(polled, stop)
+                        await self._commit(client, done)
+                    self._measure(client, done)
+        finally:
+            await _close(client)
+
+    async def _commit(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> None:
+        """Commit where each partition goes on. If the group has moved on meanwhile, others repeat and drop by inbox.
+
+        Raises:
+            TimeoutError: the client cannot commit; it must not be used again.
+        """
+        assigned = client.assignment()
+        offsets = {partition: offset for partition, offset in done.items() if partition in assigned}
+        if not offsets:
+            return
+        try:
+            async with asyncio.timeout(self._settings.kafka_timeout_seconds):
+                await client.commit(offsets)
+            self._watch.progressed()
+        except (CommitFailedError, IllegalStateError) as error:
+            COMMITS_FAILED.labels(self.group).inc()
+            log.warning("offsets were not committed", group=self.group, error=repr(error))
+
+    def _measure(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> None:
+        assigned = client.assignment()
+        self._lag = {partition: lag for partition, lag in self._lag.items() if partition in assigned}
+        for partition, offset in done.items():
+            self._lag[partition] = max(0, (client.highwater(partition) or offset) - offset)
+        for topic in self._topics:
+            name = self._settings.kafka_prefix + topic.name
+            lag = sum(lag for partition, lag in self._lag.items() if partition.topic == name)
+            CONSUMER_LAG.labels(self.group, topic.name).set(lag)
+
+
+class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """The time between a poll and its commit. A rebalance waits for its end, but not for ever, and asks it to hurry.
+
+    It is never held during a poll: a listener that waits for a poll waits for itself.
+    """
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+        self._over = asyncio.Event()
+        self._over.set()
+
+    async def __aenter__(self) -> None:
+        self._applier.leave.clear()
+        self._over.clear()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over.set()
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._applier.leave.set()
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                await self._over.wait()
+        except TimeoutError:
+            log.warning("a handler was too slow for a rebalance; its records will be delivered again")
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        log.info("partitions assigned", count=len(assigned))
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def _close(client: AIOKafkaConsumer) -> None:
+    """Stop a client within 5 s, or leave it. A static member says no goodbye: its place is kept for a restart."""
+    try:
+        async with asyncio.timeout(5):
+            await client.stop()
+    except Exception as error:
+        log.warning("kafka consumer did not stop", error=repr(error))
+        await asyncio.gather(client._client.close(), return_exceptions=True)

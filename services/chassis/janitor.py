@@ -1,0 +1,58 @@
+"""The janitor: deletes outbox rows, inbox rows and idempotency keys whose time is over, a few thousand at a time."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from services.chassis import idempotency, inbox, outbox
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Problem
+from services.chassis.settings import Settings
+from services.chassis.telemetry import POOL_BUSY, POOL_SIZE, PRUNED
+
+log = structlog.get_logger(__name__)
+
+EVERY_SECONDS = 600
+MOST = 5000
+
+
+class Janitor:
+    """Keeps the chassis' tables small and says how full the pool is.
+
+    Args:
+        name: the service, as the label of the pool's metrics.
+    """
+
+    def __init__(self, name: str, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._tables: dict[str, Callable[[Transaction], Awaitable[int]]] = {
+            "outbox": lambda tx: outbox.prune(tx, timedelta(days=settings.outbox_retention_days), MOST),
+            "inbox": lambda tx: inbox.prune(tx, timedelta(days=settings.inbox_retention_days), MOST),
+            "idempotency_keys": lambda tx: idempotency.prune(tx, MOST),
+        }
+        POOL_SIZE.labels(name).set_function(lambda: database.size)
+        POOL_BUSY.labels(name).set_function(lambda: database.busy)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Prune now and then until `stop` is set. A database that is away is waited for."""
+        while not stop.is_set():
+            try:
+                await self.prune()
+            except Problem as problem:
+                log.info("nothing pruned", reason=problem.detail)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  # no secret
+                    await stop.wait()
+
+    async def prune(self) -> None:
+        """Delete all that is over, in transactions of at most `MOST` rows, so that no lock is held for long."""
+        for table, prune in self._tables.items():
+            count = MOST
+            while count == MOST:
+                async with self._database.transaction() as tx:
+                    count = await prune(tx)
+                PRUNED.labels(table).inc(count)

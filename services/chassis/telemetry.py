@@ -1,0 +1,125 @@
+"""What a process tells about itself: metrics by Prometheus, logs as one JSON object per line.
+
+Every metric of the chassis stands here; a service's own stand in the service. Labels have few values: never an id, a
+path with ids in it, or anything a client can choose.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+HTTP_REQUESTS = Counter("rapport_http_requests", "Requests answered", ["method", "route", "status"])
+HTTP_SECONDS = Histogram("rapport_http_seconds", "Time to answer", ["method", "route"], buckets=QUICK)
+
+POOL_SIZE = Gauge("rapport_database_connections", "Connections of the pool that are open", ["database"])
+POOL_BUSY = Gauge("rapport_database_connections_busy", "Connections of the pool that are borrowed", ["database"])
+
+RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process publishes the outbox, 0 while it stands by")
+RELAY_BACKLOG = Gauge("rapport_relay_backlog", "Unpublished outbox rows, counted up to 10,000")
+RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished outbox row")
+RELAY_PUBLISHED = Counter("rapport_relay_published", "Outbox rows published", ["topic"])
+RELAY_SECONDS = Histogram("rapport_relay_seconds", "From the event's time to its acknowledgement", buckets=QUICK)
+PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers thrown away after a failure", ["reason"])
+
+CONSUMED = Counter("rapport_consumer_records", "Records by what became of them", ["group", "topic", "outcome"])
+HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
+CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records not yet handled, of assigned partitions", ["group", "topic"])
+CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Attempts that will be made again", ["group", "cause"])
+COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Offset commits that did not go through", ["group"])
+DEAD_LETTERS = Counter("rapport_dead_letters", "Records put aside", ["group", "cause"])
+
+PRUNED = Counter("rapport_pruned_rows", "Rows deleted because their time was over", ["table"])
+LOOP_LAG = Gauge("rapport_loop_lag_seconds", "How late the event loop came to a timer, last second")
+
+
+def set_up_logging(service: str, level: str) -> None:
+    """Send structlog and the standard library's logging to stdout, one JSON object a line; line breaks are escaped."""
+
+    def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        name_service,
+        structlog.processors.dict_tracebacks,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.EventRenamer("message"),
+                structlog.processors.JSONRenderer(serializer=_dumps),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(True)
+    for noisy in ("aiokafka", "uvicorn", "asyncio", "aiosmtplib"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _dumps(value: object, **_: object) -> str:
+    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
+
+
+async def serve_metrics(host: str, port: int, ready: Readiness) -> asyncio.Server:
+    """Answer `/metrics`, `/livez` and `/readyz` on a port of their own, which is never public and needs no token."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, content_type, body = await _respond(head.split(b" ", 2)[1], ready)
+                writer.write(
+                    f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+                    "Connection: close\r\n\r\n".encode()
+                    + body
+                )
+                await writer.drain()
+        except (TimeoutError, OSError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # not a request, or its sender has gone
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(answer, host, port, limit=8192)
+
+
+async def _respond(path: bytes, ready: Readiness) -> tuple[str, str, bytes]:
+    match path.partition(b"?")[0]:
+        case b"/metrics":
+            return "200 OK", CONTENT_TYPE_LATEST, generate_latest()
+        case b"/livez":
+            return "200 OK", "application/json", b'{"status":"alive"}'
+        case b"/readyz":
+            checks = await ready()
+            status = "200 OK" if all(checks.values()) else "503 Service Unavailable"
+            return status, "application/json", orjson.dumps(dict(checks))
+    return "404 Not Found", "text/plain", b""
