@@ -1,0 +1,201 @@
+"""The internal HTTP of posts: who may call, what comes back, what is refused and how."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from services.chassis.identity import Signer, Verifier
+from services.chassis.web import create_app
+from services.posts.api import routes
+
+AUTHOR = uuid4()
+Call = Callable[..., Awaitable[httpx2.Response]]
+
+
+@pytest.fixture
+async def call(
+    new_database: Callable[..., Awaitable[Any]], keys: dict[str, str], signer: Callable[[str], Signer]
+) -> AsyncIterator[Call]:
+    async def ready() -> dict[str, bool]:
+        return {"database": True}
+
+    db = await new_database("services.chassis", "services.posts")
+    verifier = Verifier(keys["VERIFICATION_KEYS"], "posts")
+    app = create_app(title="Posts", service="posts", verifier=verifier, ready=ready)
+    app.include_router(routes(db))
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://posts") as client:
+
+        async def send(
+            method: str,
+            path: str,
+            body: object = None,
+            *,
+            by: str = "gateway",
+            roles: tuple[str, ...] = (),
+            **options: Any,
+        ) -> httpx2.Response:
+            person = options.pop("person", AUTHOR if roles else None)
+            headers = {"Authorization": f"Bearer {signer(by).token('posts', person, roles)}"}
+            headers |= options.pop("headers", {})
+            if body is not None:
+                options["json"] = body
+            return await client.request(method, path, headers=headers, **options)
+
+        yield send
+
+
+async def create(call: Call, **fields: Any) -> dict[str, Any]:
+    made = await call("POST", "/posts", {"title": "On letters", "body": "Text."} | fields, roles=("author",))
+    assert made.status_code == 201, made.text
+    post: dict[str, Any] = made.json()
+    return post
+
+
+async def test_a_post_through_its_life(call: Call) -> None:
+    made = await call("POST", "/posts", {"title": "On letters", "body": "Text."}, roles=("author",))
+    post = made.json()
+    path = f"/posts/{post['id']}"
+    assert (made.status_code, made.headers["Location"]) == (201, f"/v1{path}")
+    assert (await call("GET", path)).status_code == 404
+    assert (await call("POST", path + "/publish", roles=("author",))).json()["status"] == "published"
+    assert (await call("GET", "/posts/on-letters")).json()["id"] == post["id"]
+    assert [item["id"] for item in (await call("GET", "/posts?limit=1")).json()["items"]] == [post["id"]]
+    changed = await call("PATCH", path, {"title": "Letters", "edit_note": "Shorter"}, roles=("author",))
+    assert (changed.status_code, changed.json()["edit_note"]) == (200, "Shorter")
+    assert len((await call("GET", path + "/revisions")).json()["items"]) == 2
+    assert (await call("POST", path + "/withdraw", roles=("author",))).json()["status"] == "withdrawn"
+
+
+async def test_each_route_names_who_may_call(call: Call) -> None:
+    post = await create(call, publish=True)
+    imported = {"site": "s", "source_id": "1", "author_id": str(AUTHOR), "created_at": "2020-01-01T00:00:00Z"}
+    asked = {"ids": [post["id"]]}
+    assert (await call("POST", "/posts/lookup", asked, by="notify")).json()["items"][0]["slug"] == "on-letters"
+    assert (await call("POST", "/posts/lookup", asked)).status_code == 200
+    for by, method, path, body in (
+        ("operator", "POST", "/posts/lookup", asked),
+        ("notify", "GET", "/posts/on-letters", None),
+        ("gateway", "POST", "/import/posts", imported),
+        ("gateway", "POST", "/republish", {"since": "2020-01-01T00:00:00Z"}),
+        ("people", "GET", "/posts", None),
+    ):
+        answer = await call(method, path, body, by=by)
+        assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden"), path
+    stranger = await call("GET", "/posts", headers={"Authorization": "Bearer x"})
+    assert (stranger.status_code, stranger.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+async def test_an_import_says_whether_it_was_new(call: Call) -> None:
+    body = {"site": "s", "source_id": "1", "author_id": str(AUTHOR), "created_at": "2020-01-01T00:00:00Z"}
+    first = await call("POST", "/import/posts", body, by="operator")
+    again = await call("POST", "/import/posts", body, by="operator")
+    assert (first.status_code, first.json()["created"]) == (201, True)
+    assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "created": False})
+    long = await call("POST", "/import/posts", body | {"source_id": "2", "body": "x" * 300_000}, by="operator")
+    assert long.status_code == 201
+    since = {"since": "2020-01-01T00:00:00Z"}
+    assert (await call("POST", "/republish", since, by="operator")).json() == {"count": 0}
+
+
+async def test_a_repeated_request_is_marked_as_such(call: Call) -> None:
+    body, key = {"title": "Once", "body": "Text."}, {"Idempotency-Key": "k1"}
+    first = await call("POST", "/posts", body, roles=("author",), headers=key)
+    again = await call("POST", "/posts", body, roles=("author",), headers=key)
+    assert (again.status_code, again.json(), again.headers["Location"]) == (
+        201,
+        first.json(),
+        first.headers["Location"],
+    )
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    other = await call("POST", "/posts", body | {"title": "Else"}, roles=("author",), headers=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+    bad = await call("POST", "/posts", body, roles=("author",), headers={"Idempotency-Key": "x" * 256})
+    assert bad.status_code == 400
+
+
+async def test_if_match_is_honoured(call: Call) -> None:
+    post = await create(call)
+    path = f"/posts/{post['id']}"
+    ok = await call("PATCH", path, {"title": "B"}, roles=("author",), headers={"If-Match": '"1-abc"'})
+    stale = await call("PATCH", path, {"title": "C"}, roles=("author",), headers={"If-Match": '"1-abc"'})
+    weak = await call("PATCH", path, {"title": "C"}, roles=("author",), headers={"If-Match": 'W/"2-abc"'})
+    assert [answer.status_code for answer in (ok, stale, weak)] == [200, 412, 412]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"title": ""}, "title"),
+        ({"title": " \n "}, "title"),
+        ({"title": "x" * 301}, "title"),
+        ({"title": 7}, "title"),
+        ({"title": "a\0"}, "title"),
+        ({"title": None}, "title"),
+        ({"body": "x" * 60_001}, "body"),
+        ({"body": "> " * 70 + "x"}, "body"),
+        ({"slug": "Not One"}, "slug"),
+        ({"slug": 5}, "slug"),
+        ({"discussion": "ajar"}, "discussion"),
+        ({"publish": "yes"}, "publish"),
+        ({"author": "me"}, "author"),
+    ],
+)
+async def test_a_wrong_field_is_named(call: Call, fields: dict[str, object], field: str) -> None:
+    answer = await call("POST", "/posts", {"title": "T", "body": "B"} | fields, roles=("author",))
+    assert answer.status_code == 422
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert (await call("GET", "/posts")).json()["items"] == []
+
+
+async def test_a_lone_surrogate_is_a_wrong_field(call: Call) -> None:
+    content, kind = b'{"title": "\\ud800", "body": "x"}', {"Content-Type": "application/json"}
+    answer = await call("POST", "/posts", roles=("author",), content=content, headers=kind)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "title")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/posts?limit=0", 422),
+        ("/posts?limit=201", 422),
+        ("/posts?limit=x", 422),
+        ("/posts?cursor=x", 400),
+        ("/posts?unknown=1", 200),
+        ("/posts/absent", 404),
+        ("/posts/%00", 404),
+        ("/posts/%ff", 404),
+        ("/posts/not-an-id/revisions", 404),
+        ("/posts/lookup", 404),
+    ],
+)
+async def test_reading_badly(call: Call, path: str, status: int) -> None:
+    answer = await call("GET", path)
+    assert answer.status_code == status
+    if status == 422:
+        assert answer.json()["errors"][0]["field"] == "limit"
+
+
+async def test_bodies_are_bounded(call: Call) -> None:
+    answer = await call("POST", "/posts", {"title": "T", "body": "x" * 300_000}, roles=("author",))
+    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
+    wide = await call("POST", "/posts", {"title": "T", "body": "🦊" * 60_000}, roles=("author",))
+    assert wide.status_code == 201
+    many = {"ids": [str(uuid4())] * 201}
+    assert (await call("POST", "/posts/lookup", many)).json()["errors"][0]["field"] == "ids"
+
+
+async def test_withdrawing_a_draft_does_not_fit(call: Call) -> None:
+    post = await create(call)
+    answer = await call("POST", f"/posts/{post['id']}/withdraw", roles=("author",))
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/wrong-state")
+
+
+async def test_nobody_signed_in_is_told_so(call: Call) -> None:
+    answer = await call("POST", "/posts", {"title": "T", "body": "B"})
+    assert (answer.status_code, answer.json()["type"]) == (401, "/problems/sign-in-required")
