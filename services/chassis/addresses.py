@@ -9,6 +9,9 @@ from email_validator import EmailNotValidError, validate_email
 LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 ADDRESS = re.compile(rf"{LOCAL_PART}@{DOMAIN}\Z")
+ADDRESS_LIKE = re.compile(r"\S*(?:@|=40|%40|&#64;|\(at\))\S*", re.IGNORECASE)
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+LONGEST_ANSWER = 400
 LONGEST = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
 
@@ -33,3 +36,14 @@ def envelope_address(address: str) -> str:
     if "=?" in address or not ADDRESS.match(address) or len(address.partition("@")[0]) > 64:
         raise ValueError("not an e-mail address")
     return address
+
+
+def without_addresses(answer: str, *known: str) -> str:
+    """One bounded line of a server's words in which no address stands, neither the known ones nor any other."""
+    text = CONTROLS.sub(" ", answer.encode("utf-8", "replace").decode())
+    text = ADDRESS_LIKE.sub("<address>", text)
+    for address in known:
+        local = address.partition("@")[0]
+        if len(local) > 2:
+            text = re.sub(rf"(?<![\w.-]){re.escape(local)}(?![\w-])", "<address>", text, flags=re.IGNORECASE)
+    return " ".join(text.split())[:LONGEST_ANSWER]
