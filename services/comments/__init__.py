@@ -1,0 +1,1 @@
+"""Comments: the discussion under a post, its threads and its moderation."""

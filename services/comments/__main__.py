@@ -1,0 +1,62 @@
+"""Composition root of comments: `python -m services.comments api|relay|consumer|all|migrate`."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from services.chassis import process
+from services.chassis.consumer import Consumer
+from services.chassis.database import Database, migrate
+from services.chassis.identity import Verifier
+from services.chassis.janitor import Janitor
+from services.chassis.process import Health, Role
+from services.chassis.producer import Producer
+from services.chassis.relay import Relay
+from services.chassis.serving import http
+from services.chassis.web import create_app
+from services.comments.api import routes
+from services.comments.handlers import handlers
+from services.comments.settings import CommentsSettings
+from services.contracts.topics import POSTS
+
+PACKAGES = ("services.chassis", "services.comments")
+
+
+@asynccontextmanager
+async def compose(settings: CommentsSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    url = settings.comments_database_url
+    db = await Database.connect(url, name="comments", size=settings.database_pool_size)
+    health.add("database", db.answers)
+    roles = [Role("janitor", Janitor("comments", db, settings).run)]
+    if "relay" in wanted:
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+    if "consumer" in wanted:
+        consumer = Consumer("comments", [POSTS], handlers, db, settings)
+        health.add("consumer", consumer.ready)
+        roles.append(Role("consumer", consumer.run))
+    if "api" in wanted:
+        verifier = Verifier(settings.verification_keys, "comments")
+        app = create_app(title="Comments", service="comments", verifier=verifier, ready=health.ready)
+        app.include_router(routes(db, timedelta(seconds=settings.comment_edit_window_seconds)))
+        roles.append(http(app, settings.host, settings.comments_port, settings.drain_seconds))
+    try:
+        yield roles
+    finally:
+        await db.close()
+
+
+def main() -> None:
+    settings = CommentsSettings()
+    process.main(
+        "comments",
+        settings,
+        metrics_port=settings.comments_metrics_port,
+        roles=("api", "relay", "consumer"),
+        compose=partial(compose, settings),
+        migrate=lambda: migrate(settings.comments_database_url, PACKAGES),
+    )
+
+
+if __name__ == "__main__":
+    main()

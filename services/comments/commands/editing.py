@@ -1,0 +1,53 @@
+"""Saying it differently."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from services.chassis import idempotency
+from services.chassis.database import Database
+from services.chassis.errors import Problem, not_found
+from services.chassis.idempotency import Key
+from services.chassis.identity import Caller
+from services.chassis.richtext import RENDERER_VERSION, render
+from services.chassis.web import check_if_match
+from services.comments import store
+from services.comments.commands.answers import Done, changed, replayed
+from services.comments.commands.finding import found
+from services.comments.domain import comment as rules
+from services.contracts.comments import CommentEdited, EditComment
+
+
+async def edit_comment(
+    db: Database,
+    caller: Caller,
+    comment_id: UUID,
+    command: EditComment,
+    key: Key | None = None,
+    if_match: str | None = None,
+    *,
+    window: timedelta,
+) -> Done:
+    """Say it differently, within `window` after it was posted. A held comment stays held.
+
+    Raises:
+        Problem: `sign-in-required`, `not-found` (also for a removed one), `forbidden`, `edit-window-over`, `stale`,
+            `invalid` for the body, and those of the idempotency key.
+    """
+    rules.require_person(caller)
+    html = await render(command.body, "markdown")
+    async with db.transaction() as tx:
+        if (kept := await idempotency.replay(tx, key)) is not None:
+            return await replayed(tx, kept, caller)
+        discussion, comment = await found(tx, comment_id, caller)
+        if comment.state == "removed":
+            raise not_found()
+        if not rules.is_own(comment, caller):
+            raise Problem("forbidden", "Only its author may edit a comment.")
+        now = datetime.now(UTC)
+        if now - comment.created_at > window:
+            raise Problem("edit-window-over")
+        check_if_match(if_match, comment.version)
+        if (command.body, "markdown") != (comment.body, comment.format):
+            await store.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
+            return await changed(tx, discussion, comment.id, CommentEdited, caller, key)
+        return await changed(tx, discussion, comment.id, None, caller, key)

@@ -1,0 +1,86 @@
+"""Taking over what was written elsewhere."""
+
+from datetime import datetime
+from uuid import UUID
+
+from services.chassis import outbox
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import invalid, unavailable
+from services.chassis.ids import id_at, moment_of
+from services.chassis.richtext import RENDERER_VERSION, render
+from services.comments import store
+from services.comments.commands.above import count_above
+from services.comments.domain import comment as rules
+from services.comments.domain.comment import Comment, placed
+from services.contracts.comments import CommentImported, ImportComment
+
+LONGEST_SOURCE = 2000  # bytes; what an index entry of PostgreSQL surely holds
+
+
+async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bool]:
+    """Take over a comment from elsewhere with its date and state. Returns its id and whether it is new here.
+
+    A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
+
+    Raises:
+        Problem: `unavailable` while the post has not arrived here; `invalid` for a parent that is not there, for a
+            source or a date that cannot be kept.
+    """
+    source = (command.site, command.source_id)
+    if len("".join(source).encode()) > LONGEST_SOURCE:
+        raise invalid("source_id", "is too long together with site")
+    try:
+        comment_id = id_at(command.created_at)
+        created_at = moment_of(comment_id)
+    except (ValueError, OverflowError):
+        raise invalid("created_at", "must be between the years 1970 and 9999") from None
+    html = await render(command.body, command.format)
+    async with db.transaction() as tx:
+        if (known := await store.find_by_source(tx, *source)) is not None:
+            return known, False
+        discussion = await store.lock_discussion(tx, command.post_id)
+        if discussion is None:
+            raise unavailable("The post has not arrived here yet.")
+        parent = await _imported_parent(tx, command)
+        comment = placed(
+            parent,
+            id=comment_id,
+            post_id=command.post_id,
+            author_id=command.author_id,
+            body=command.body,
+            format=command.format,
+            body_html=html,
+            state=command.state,
+            created_at=created_at,
+            imported=True,
+        )
+        if not await store.insert(tx, comment, RENDERER_VERSION, source):
+            known = await store.find_by_source(tx, *source)
+            assert known is not None
+            return known, False
+        await count_above(tx, comment, parent)
+        await outbox.add(tx, rules.fact(CommentImported, comment, discussion))
+        return comment_id, True
+
+
+async def _imported_parent(tx: Transaction, command: ImportComment) -> Comment | None:
+    """The comment that was imported before as the parent of this one.
+
+    Raises:
+        Problem: `invalid` naming `parent_source_id`.
+    """
+    if command.parent_source_id is None:
+        return None
+    parent_id = await store.find_by_source(tx, command.site, command.parent_source_id)
+    parent = None if parent_id is None else await store.find(tx, parent_id)
+    if parent is None or parent.post_id != command.post_id:
+        raise invalid("parent_source_id", "was not imported to this post before")
+    if parent.depth >= rules.DEEPEST:
+        raise invalid("parent_source_id", f"stands at depth {rules.DEEPEST}, below which there are no replies")
+    return parent
+
+
+async def republish(db: Database, since: datetime) -> int:
+    """Send every event published since then once more; returns how many."""
+    async with db.transaction() as tx:
+        return await outbox.republish_since(tx, since)

@@ -1,0 +1,80 @@
+"""Removal by authors and moderators, and the steps that are a moderator's alone."""
+
+from uuid import UUID
+
+from services.chassis import idempotency, outbox
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Problem, not_found
+from services.chassis.idempotency import Kept, Key
+from services.chassis.identity import Caller
+from services.chassis.web import check_if_match
+from services.comments import store
+from services.comments.commands.above import set_state
+from services.comments.commands.answers import TEXT_FIELDS, Done, changed, replayed
+from services.comments.commands.finding import found, sees
+from services.comments.domain import comment as rules
+from services.comments.domain.comment import Step
+from services.contracts.comments import CommentRemoved
+
+
+async def remove_comment(
+    db: Database, caller: Caller, comment_id: UUID, key: Key | None = None, if_match: str | None = None
+) -> Done:
+    """Remove a comment, as its author (then its text goes for ever) or as a moderator. Also below a withdrawn post.
+
+    Raises:
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, and those of the idempotency key.
+    """
+    rules.require_person(caller)
+    async with db.transaction() as tx:
+        if (kept := await idempotency.replay(tx, key)) is not None:
+            return Done(kept.status, replayed=True)
+        locked = await store.lock(tx, comment_id)
+        if locked is None:
+            raise not_found()
+        discussion, comment = locked
+        own = rules.is_own(comment, caller)
+        if not own and not caller.is_moderator:
+            if discussion.status != "published" or not await sees(tx, comment, caller):
+                raise not_found()
+            raise Problem("forbidden", "Only its author or a moderator may remove a comment.")
+        if comment.state != "removed":
+            check_if_match(if_match, comment.version)
+            await set_state(tx, comment, "removed")
+            if own:
+                await store.blank(tx, comment.id, new_version=False)
+        elif own and not comment.removed_by_author:
+            await store.blank(tx, comment.id, new_version=True)
+        else:
+            return await _removed(tx, comment.id, key)
+        if own:
+            await idempotency.blank(tx, comment.id, [*TEXT_FIELDS])
+        now = await store.find(tx, comment.id)
+        assert now is not None
+        await outbox.add(tx, rules.fact(CommentRemoved, now, discussion))
+        return await _removed(tx, comment.id, key)
+
+
+async def _removed(tx: Transaction, comment_id: UUID, key: Key | None) -> Done:
+    await idempotency.keep(tx, key, Kept(204, None, comment_id, None))
+    return Done(204)
+
+
+async def moderate_comment(db: Database, caller: Caller, comment_id: UUID, step: Step, key: Key | None = None) -> Done:
+    """Hold, approve, reject or restore a comment. A step that was taken already changes nothing.
+
+    Raises:
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state`, and those of the idempotency key.
+    """
+    rules.require_person(caller)
+    async with db.transaction() as tx:
+        if (kept := await idempotency.replay(tx, key)) is not None:
+            return await replayed(tx, kept, caller)
+        discussion, comment = await found(tx, comment_id, caller)
+        if not caller.is_moderator:
+            raise Problem("forbidden", "Only a moderator may do that.")
+        state = rules.after(step, comment)
+        if state == comment.state:
+            return await changed(tx, discussion, comment.id, None, caller, key)
+        await set_state(tx, comment, state)
+        return await changed(tx, discussion, comment.id, rules.FACTS[step], caller, key)

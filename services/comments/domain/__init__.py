@@ -1,0 +1,1 @@
+"""Rules of comments and of the tree they form. No I/O."""

@@ -1,0 +1,211 @@
+"""One comment: who may see what of it, which step follows which state, and how it looks to whom."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from services.chassis.errors import Problem
+from services.chassis.identity import Caller
+from services.contracts.comments import (
+    CommentApproved,
+    CommentFact,
+    CommentHeld,
+    CommentRejected,
+    CommentRestored,
+)
+from services.contracts.event import rfc3339
+
+State = Literal["visible", "held", "removed"]
+Step = Literal["hold", "approve", "reject", "restore"]
+DEEPEST = 100
+
+
+@dataclass(frozen=True)
+class Discussion:
+    """What comments knows of a post."""
+
+    post_id: UUID
+    post_author_id: UUID
+    status: Literal["draft", "published", "withdrawn"]
+    discussion: Literal["open", "held", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A row as it is read. The fields are explained in the migration."""
+
+    id: UUID
+    post_id: UUID
+    parent_id: UUID | None
+    path: bytes
+    depth: int
+    author_id: UUID
+    parent_author_id: UUID | None
+    body: str | None
+    format: str
+    body_html: str | None
+    state: State
+    removed_by_author: bool
+    created_at: datetime
+    edited_at: datetime | None
+    version: int
+    reply_count: int
+    shown_replies: int
+    all_replies: int
+    shown: bool
+    imported: bool
+
+    @property
+    def ancestors(self) -> list[UUID]:
+        """Ids from the top down to the parent."""
+        return ids_of(self.path)[:-1]
+
+
+def placed(
+    parent: Comment | None,
+    *,
+    id: UUID,
+    post_id: UUID,
+    author_id: UUID,
+    body: str,
+    format: str,
+    body_html: str,
+    state: State,
+    created_at: datetime,
+    imported: bool = False,
+) -> Comment:
+    """A new comment at its place: below its parent, or at the top level."""
+    return Comment(
+        id=id,
+        post_id=post_id,
+        parent_id=parent.id if parent else None,
+        path=(parent.path if parent else b"") + id.bytes,
+        depth=parent.depth + 1 if parent else 0,
+        author_id=author_id,
+        parent_author_id=parent.author_id if parent else None,
+        body=body,
+        format=format,
+        body_html=body_html,
+        state=state,
+        removed_by_author=False,
+        created_at=created_at,
+        edited_at=None,
+        version=1,
+        reply_count=0,
+        shown_replies=0,
+        all_replies=0,
+        shown=state == "visible",
+        imported=imported,
+    )
+
+
+def ids_of(path: bytes) -> list[UUID]:
+    """The ids that a path holds, from the top down."""
+    return [UUID(bytes=path[start : start + 16]) for start in range(0, len(path), 16)]
+
+
+def require_person(caller: Caller) -> UUID:
+    """Who acts.
+
+    Raises:
+        Problem: `sign-in-required`.
+    """
+    if caller.person_id is None:
+        raise Problem("sign-in-required", headers={"WWW-Authenticate": "Bearer"})
+    return caller.person_id
+
+
+def is_own(comment: Comment, caller: Caller) -> bool:
+    return caller.person_id is not None and comment.author_id == caller.person_id
+
+
+def first_state(discussion: Discussion, author_id: UUID, *, is_moderator: bool) -> State:
+    """The state in which a new comment begins.
+
+    Raises:
+        Problem: `discussion-closed`.
+    """
+    if discussion.discussion == "closed":
+        raise Problem("discussion-closed")
+    waits = discussion.discussion == "held" and not is_moderator and author_id != discussion.post_author_id
+    return "held" if waits else "visible"
+
+
+FACTS: Mapping[Step, type[CommentFact]] = {
+    "hold": CommentHeld,
+    "approve": CommentApproved,
+    "reject": CommentRejected,
+    "restore": CommentRestored,
+}
+STEPS: Mapping[Step, tuple[frozenset[State], State]] = {
+    "hold": (frozenset({"visible"}), "held"),
+    "approve": (frozenset({"held"}), "visible"),
+    "reject": (frozenset({"held", "visible"}), "removed"),
+    "restore": (frozenset({"removed"}), "visible"),
+}
+
+
+def after(step: Step, comment: Comment) -> State:
+    """The state that a moderator's step leads to; the present one when it was taken already.
+
+    Raises:
+        Problem: `wrong-state`.
+    """
+    sources, target = STEPS[step]
+    if comment.state == target:
+        return target
+    if comment.state not in sources:
+        raise Problem("wrong-state", f"A comment that is {comment.state} does not take this step: {step}.")
+    if comment.removed_by_author:
+        raise Problem("wrong-state", "Its author removed it, and its text with it.")
+    return target
+
+
+def is_tombstone(comment: Comment, caller: Caller) -> bool:
+    """Whether this caller finds only the place where it stood."""
+    if caller.is_moderator or comment.state == "visible":
+        return False
+    return comment.state == "removed" or not is_own(comment, caller)
+
+
+def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
+    """The comment as this caller sees it, with no replies yet."""
+    gone = is_tombstone(comment, caller)
+    seen: dict[str, Any] = {
+        "id": str(comment.id),
+        "post_id": str(comment.post_id),
+        "parent_id": None if comment.parent_id is None else str(comment.parent_id),
+        "depth": comment.depth,
+        "author_id": None if gone else str(comment.author_id),
+        "body_html": None if gone else comment.body_html,
+        "state": "removed" if gone else comment.state,
+        "created_at": rfc3339(comment.created_at),
+        "edited_at": None if gone or comment.edited_at is None else rfc3339(comment.edited_at),
+        "reply_count": comment.reply_count,
+        "replies": {"items": [], "next": None},
+        "version": comment.version,
+    }
+    if not gone and (caller.is_moderator or is_own(comment, caller)):
+        seen["body"] = comment.body
+        seen["format"] = comment.format
+    return seen
+
+
+def fact(kind: type[CommentFact], comment: Comment, discussion: Discussion) -> CommentFact:
+    """What is told of the comment as it is now."""
+    return kind(
+        comment_id=comment.id,
+        post_id=comment.post_id,
+        post_author_id=discussion.post_author_id,
+        parent_id=comment.parent_id,
+        parent_author_id=comment.parent_author_id,
+        depth=comment.depth,
+        author_id=comment.author_id,
+        state=comment.state,
+        version=comment.version,
+        created_at=comment.created_at,
+        occurred_at=datetime.now(UTC),
+        imported=comment.imported,
+    )

@@ -1,0 +1,95 @@
+"""The tree: what a change of one comment means for those above it, and how a page of it is put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from services.chassis import cursors
+from services.chassis.identity import Caller
+from services.comments.domain.comment import Comment, representation
+
+FIRST = UUID(int=0)
+LAST = UUID(int=(1 << 128) - 1)
+INLINE_LEVELS = 20  # JSON nests three times as deep, and readers of JSON have limits
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changes in one comment because something below it did."""
+
+    id: UUID
+    all_replies: int
+    reply_count: int
+    shown_replies: int
+    shown: bool
+
+
+def ripple(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown: int = 0) -> list[Change]:
+    """The changes above a comment that was added, became visible (1) or not (-1), or shown (1) or not (-1).
+
+    Args:
+        above: the comments above it, the nearest first. More than those that change may be left out from the top.
+    """
+    changes = []
+    for comment in above:
+        if not (added or visible or shown):
+            break
+        now = comment.state == "visible" or comment.shown_replies + shown > 0
+        changes.append(Change(comment.id, added, visible, shown, now))
+        added = visible = 0
+        shown = int(now) - int(comment.shown)
+    return changes
+
+
+@dataclass(frozen=True)
+class Own:
+    """What a person sees beyond everybody: their own held comments and what stands above these, as far as hidden.
+
+    Attributes:
+        counts: how many of `ids` stand in each list, by the id of their parent (or the post).
+    """
+
+    ids: frozenset[UUID] = frozenset()
+    counts: Mapping[UUID, int] | None = None
+
+    def under(self, comment_id: UUID) -> int:
+        return self.counts.get(comment_id, 0) if self.counts else 0
+
+
+NOTHING_OWN = Own()
+
+
+def replies_list(comment_id: UUID) -> str:
+    """The name of the list of a comment's direct replies, for cursors."""
+    return f"replies/{comment_id}"
+
+
+def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Caller, own: Own) -> list[dict[str, Any]]:
+    """The listed comments in their order, each with the beginning of its tree.
+
+    Args:
+        below: of each listed comment (all of one depth) a beginning of what stands below it, in depth-first order.
+    """
+    nodes = {comment.id: representation(comment, caller) for comment in listed}
+    items = list(nodes.values())
+    inlined = list(listed)
+    last_reply: dict[UUID, UUID] = {}
+    for comment in below:
+        if comment.depth - listed[0].depth > INLINE_LEVELS:
+            continue
+        assert comment.parent_id is not None
+        node = nodes[comment.id] = representation(comment, caller)
+        nodes[comment.parent_id]["replies"]["items"].append(node)
+        inlined.append(comment)
+        last_reply[comment.parent_id] = comment.id
+    for comment in inlined:
+        replies = nodes[comment.id]["replies"]
+        if len(replies["items"]) < _replies(comment, caller, own):
+            replies["next"] = cursors.encode(replies_list(comment.id), last_reply.get(comment.id, FIRST))
+    return items
+
+
+def _replies(comment: Comment, caller: Caller, own: Own) -> int:
+    """How many direct replies this caller finds, whole or as tombstones."""
+    return comment.all_replies if caller.is_moderator else comment.shown_replies + own.under(comment.id)

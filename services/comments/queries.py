@@ -1,0 +1,150 @@
+"""What may be asked about comments."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+from services.chassis import cursors
+from services.chassis.database import Database, Reader
+from services.chassis.errors import Problem, not_found
+from services.chassis.identity import Caller
+from services.comments import pages, store
+from services.comments.domain.comment import Comment, require_person
+from services.comments.domain.tree import FIRST, LAST, Own, replies_list
+from services.contracts.event import rfc3339
+
+Sort = Literal["oldest", "newest"]
+HELD_LIST = "held"
+
+
+def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
+    """The id behind which a page begins."""
+    values = cursors.decode(cursor, list_name, UUID)
+    after: UUID = values[0] if values else start
+    return after
+
+
+def _answer(page: pages.Page, list_name: str) -> dict[str, Any]:
+    return {"items": page.items, "next": cursors.encode(list_name, page.last) if page.last else None}
+
+
+async def comments(
+    db: Database, caller: Caller, post_id: UUID, sort: Sort, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """A page of the top level of a post, each comment with the beginning of its tree.
+
+    Raises:
+        Problem: `malformed-cursor`, `post-unknown`.
+    """
+    list_name = f"comments/{post_id}/{sort}"
+    after = _place(cursor, list_name, FIRST if sort == "oldest" else LAST)
+    async with db.reader() as reader:
+        discussion = await store.find_discussion(reader, post_id)
+        if discussion is None or discussion.status != "published":
+            raise Problem("post-unknown")
+        own = await pages.own_of(reader, caller, post_id)
+        order: pages.Order = "asc" if sort == "oldest" else "desc"
+        page = await pages.list_page(reader, post_id, caller, own, after=after, limit=limit, order=order)
+    return _answer(page, list_name)
+
+
+async def _found(reader: Reader, caller: Caller, comment_id: UUID) -> tuple[Comment, Own]:
+    """The comment below a published post, if this caller sees it, be it as a tombstone.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    comment = await store.find(reader, comment_id)
+    if comment is None:
+        raise not_found()
+    discussion = await store.find_discussion(reader, comment.post_id)
+    if discussion is None or discussion.status != "published":
+        raise not_found()
+    own = await pages.own_of(reader, caller, comment.post_id)
+    if not (comment.shown or caller.is_moderator or comment.id in own.ids):
+        raise not_found()
+    return comment, own
+
+
+async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, Any]:
+    """One comment with the beginning of its tree.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    async with db.reader() as reader:
+        found, own = await _found(reader, caller, comment_id)
+        seen = await pages.one(reader, found, caller, own)
+    if seen is None:  # it was hidden just now
+        raise not_found()
+    return seen
+
+
+async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of a comment's direct replies, oldest first, each with the beginning of its tree.
+
+    Raises:
+        Problem: `malformed-cursor`, `not-found`.
+    """
+    after = _place(cursor, replies_list(comment_id), FIRST)
+    async with db.reader() as reader:
+        _, own = await _found(reader, caller, comment_id)
+        page = await pages.list_page(reader, comment_id, caller, own, after=after, limit=limit)
+    return _answer(page, replies_list(comment_id))
+
+
+async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:
+    """A page of the moderators' queue, oldest first.
+
+    Raises:
+        Problem: `sign-in-required`, `forbidden`, `malformed-cursor`.
+    """
+    require_person(caller)
+    if not caller.is_moderator:
+        raise Problem("forbidden", "Only a moderator may see the queue.")
+    after = _place(cursor, HELD_LIST, FIRST)
+    async with db.reader() as reader:
+        page = await pages.held_page(reader, caller, after=after, limit=limit)
+    return _answer(page, HELD_LIST)
+
+
+async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:
+    """Visible comments by post; 0 for one that is unknown or not published."""
+    async with db.reader() as reader:
+        found = await store.visible_by_post(reader, post_ids)
+    return {str(post_id): found.get(post_id, 0) for post_id in post_ids}
+
+
+async def counts_of_people(db: Database, person_ids: Sequence[UUID]) -> dict[str, int]:
+    """Visible comments on published posts by person; 0 for one that is unknown."""
+    async with db.reader() as reader:
+        found = await store.visible_by_person(reader, person_ids)
+    return {str(person_id): found.get(person_id, 0) for person_id in person_ids}
+
+
+async def lookup(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """What other services may know of these comments now, whatever their state and their post's status."""
+    async with db.reader() as reader:
+        found = await store.find_many(reader, ids)
+        discussions = await store.find_discussions(reader, list({comment.post_id for comment in found}))
+    return [
+        {
+            "id": str(comment.id),
+            "post_id": str(comment.post_id),
+            "parent_id": None if comment.parent_id is None else str(comment.parent_id),
+            "author_id": str(comment.author_id),
+            "parent_author_id": None if comment.parent_author_id is None else str(comment.parent_author_id),
+            "post_author_id": str(discussions[comment.post_id].post_author_id),
+            "depth": comment.depth,
+            "state": comment.state,
+            "body": comment.body,
+            "format": comment.format,
+            "body_html": comment.body_html,
+            "created_at": rfc3339(comment.created_at),
+            "imported": comment.imported,
+            "version": comment.version,
+            "post_status": discussions[comment.post_id].status,
+            "ancestors": [str(ancestor) for ancestor in comment.ancestors],
+        }
+        for comment in found
+    ]
