@@ -1,0 +1,1 @@
+"""The gateway: one public API composed of the services' answers, and plain server-rendered pages. No database."""

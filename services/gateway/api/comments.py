@@ -1,0 +1,144 @@
+"""Comments."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.chassis.client import Answer
+from services.chassis.web import StrictRoute
+from services.contracts.comments import CreateComment, EditComment
+from services.gateway import answers, schemas
+from services.gateway.compose import Look
+from services.gateway.documents import operation
+from services.gateway.forwarding import body_of, chosen, forward
+from services.gateway.gateway import gateway_of
+from services.gateway.guards import Anybody, SignedIn
+from services.gateway.upstreams import Upstream
+from services.gateway.views import comments
+
+router = APIRouter(prefix="/v1", tags=["comments"], route_class=StrictRoute)
+
+CACHED = ("If-None-Match",)
+ONCE = ("Idempotency-Key",)
+CAREFUL = ("Idempotency-Key", "If-Match")
+STEPS = {
+    "hold": "A visible comment waits for a moderator again.",
+    "approve": "A held comment becomes visible.",
+    "reject": "A held or visible comment is removed.",
+    "restore": "A comment that a moderator removed becomes visible again.",
+}
+
+
+@router.post(
+    "/posts/{post_id}/comments",
+    **operation(
+        "Comment on a post, or answer a comment of it.",
+        schemas.Comment,
+        status=201,
+        body=CreateComment,
+        headers=ONCE,
+        kinds=["discussion-closed"],
+    ),
+)
+async def create(request: Request, look: SignedIn, post_id: str) -> Response:
+    body = await body_of(request)
+    sources = gateway_of(request).sources
+    answer = await comments.once_arrived(
+        sources,
+        look,
+        post_id,
+        lambda: forward(request, look, sources.upstreams.comments, comments.path_under(post_id), body=body),
+    )
+    return await _written(request, look, answer)
+
+
+@router.get(
+    "/posts/{post_id}/comments",
+    **operation("The discussion of a post.", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
+)
+async def listed(request: Request, look: Anybody, post_id: str) -> Response:
+    params = chosen(request, "sort", "cursor", "limit")
+    return answers.read(request, look, await comments.under(gateway_of(request).sources, look, post_id, params))
+
+
+@router.get(
+    "/comments",
+    **operation(
+        "What waits for a moderator, oldest first.",
+        schemas.Comments,
+        query=["state", "cursor", "limit"],
+        headers=CACHED,
+        kinds=["forbidden"],
+    ),
+)
+async def queue(request: Request, look: SignedIn) -> Response:
+    params = chosen(request, "state", "cursor", "limit")
+    return answers.read(request, look, await comments.queue(gateway_of(request).sources, look, params))
+
+
+@router.get(
+    "/comments/{comment_id}",
+    **operation("A comment with the beginning of its replies.", schemas.Comment, headers=CACHED),
+)
+async def one(request: Request, look: Anybody, comment_id: str) -> Response:
+    return answers.read(request, look, await comments.one(gateway_of(request).sources, look, comment_id))
+
+
+@router.get(
+    "/comments/{comment_id}/replies",
+    **operation(
+        "The direct replies to a comment, oldest first.", schemas.Comments, query=["cursor", "limit"], headers=CACHED
+    ),
+)
+async def replies(request: Request, look: Anybody, comment_id: str) -> Response:
+    params = chosen(request, "cursor", "limit")
+    return answers.read(request, look, await comments.replies(gateway_of(request).sources, look, comment_id, params))
+
+
+@router.patch(
+    "/comments/{comment_id}",
+    **operation(
+        "Say it differently.",
+        schemas.Comment,
+        body=EditComment,
+        headers=CAREFUL,
+        kinds=["forbidden", "edit-window-over", "discussion-closed"],
+    ),
+)
+async def edit(request: Request, look: SignedIn, comment_id: str) -> Response:
+    body = await body_of(request)
+    answer = await forward(request, look, _owner(request), comments.path_of(comment_id), body=body)
+    return await _written(request, look, answer)
+
+
+@router.delete(
+    "/comments/{comment_id}",
+    **operation("Remove a comment.", status=204, headers=CAREFUL, kinds=["forbidden"]),
+)
+async def remove(request: Request, look: SignedIn, comment_id: str) -> Response:
+    return answers.empty(await forward(request, look, _owner(request), comments.path_of(comment_id)))
+
+
+async def moderate(request: Request, look: SignedIn, comment_id: str) -> Response:
+    step = request.scope["path"].rpartition("/")[2]
+    answer = await forward(request, look, _owner(request), f"{comments.path_of(comment_id)}/{step}")
+    return await _written(request, look, answer)
+
+
+for step, summary in STEPS.items():
+    router.add_api_route(
+        f"/comments/{{comment_id}}/{step}",
+        moderate,
+        methods=["POST"],
+        name=step,
+        **operation(summary, schemas.Comment, headers=ONCE, kinds=["forbidden", "wrong-state"]),
+    )
+
+
+def _owner(request: Request) -> Upstream:
+    return gateway_of(request).sources.upstreams.comments
+
+
+async def _written(request: Request, look: Look, answer: Answer) -> Response:
+    sources = gateway_of(request).sources
+    return answers.written(look, answer, await comments.dressed(sources, look, answer.json()))

@@ -1,0 +1,33 @@
+"""The gateway's app: routes and layers put together."""
+
+from fastapi import FastAPI
+
+from services.chassis.web import Ready, create_app
+from services.gateway.api import comments, notifications, people, posts, sessions
+from services.gateway.edge import Public
+from services.gateway.gateway import Gateway
+from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
+
+ROUTERS = (
+    posts.router,
+    comments.router,
+    people.router,
+    sessions.router,
+    notifications.router,
+    front.router,
+    post.router,
+    sign_in.router,
+    unsubscribe.router,
+    problems.router,
+    docs.router,
+)
+
+
+def build(gateway: Gateway, ready: Ready) -> FastAPI:
+    """The app over these parts."""
+    app = create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
+    app.state.gateway = gateway
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Public)
+    return app

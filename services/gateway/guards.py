@@ -1,0 +1,87 @@
+"""What is asked before a body is read: who it is, and whether it is not too often.
+
+async def create(request: Request, look: SignedIn) -> Response: ...
+"""
+
+import time
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from services.chassis.edge import deadline_of
+from services.chassis.errors import Problem
+from services.chassis.routes import Guard
+from services.gateway.compose import Look
+from services.gateway.gateway import gateway_of
+from services.gateway.limits import POSTING, READING, SIGN_IN, Policy, network
+from services.gateway.viewer import SAFE_METHODS, Viewer
+
+
+def standing(request: Request) -> dict[str, str]:
+    """The `RateLimit` headers of this request's answer, whatever it will be; `edge.Public` sends them."""
+    headers: dict[str, str] = request.scope.setdefault("rapport.standing", {})
+    return headers
+
+
+def client_network(request: Request) -> str:
+    """What a client without a name is counted by."""
+    return network(request.client.host if request.client else None)
+
+
+def identity(request: Request, viewer: Viewer) -> str:
+    """Whom a request is counted for."""
+    return str(viewer.person_id) if viewer.person_id else client_network(request)
+
+
+class AnybodyGuard(Guard[Look]):
+    """Whoever looks, signed in or not."""
+
+    kinds = ("invalid-token", "too-many-requests", "unavailable")
+
+    async def admit(self, request: Request) -> Look:
+        gateway = gateway_of(request)
+        deadline = deadline_of(request, gateway.settings.read_deadline_seconds)
+        viewer = await gateway.viewers.of(request, deadline)
+        await gateway.limits.spend(standing(request), (READING, identity(request, viewer)))
+        return Look(viewer, deadline)
+
+
+class SignedInGuard(Guard[Look]):
+    """Somebody who is signed in. A request is counted before it is refused for being nobody's."""
+
+    kinds = ("sign-in-required", "invalid-token", "cross-site", "too-many-requests", "unavailable")
+
+    async def admit(self, request: Request) -> Look:
+        gateway = gateway_of(request)
+        safe = request.method in SAFE_METHODS
+        seconds = gateway.settings.read_deadline_seconds if safe else gateway.settings.write_deadline_seconds
+        deadline = deadline_of(request, seconds)
+        policy = READING if safe else POSTING
+        try:
+            viewer = await gateway.viewers.person(request, deadline)
+        except Problem:
+            await gateway.limits.spend(standing(request), (policy, client_network(request)))
+            raise
+        await gateway.limits.spend(standing(request), (policy, identity(request, viewer)))
+        return Look(viewer, deadline)
+
+
+class StrangerGuard(Guard[Look]):
+    """Whoever is about to sign in, or needs no name: a token or cookie that came along is not looked at."""
+
+    kinds = ("too-many-requests", "unavailable")
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    async def admit(self, request: Request) -> Look:
+        gateway = gateway_of(request)
+        await gateway.limits.spend(standing(request), (self._policy, client_network(request)))
+        return Look(Viewer(), time.monotonic() + gateway.settings.write_deadline_seconds)
+
+
+Anybody = Annotated[Look, Depends(AnybodyGuard())]
+SignedIn = Annotated[Look, Depends(SignedInGuard())]
+Stranger = Annotated[Look, Depends(StrangerGuard(SIGN_IN))]
+Passer = Annotated[Look, Depends(StrangerGuard(READING))]

@@ -1,0 +1,29 @@
+"""The posts, newest first."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.forwarding import chosen
+from services.gateway.gateway import gateway_of
+from services.gateway.guards import Anybody
+from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, face, page
+from services.gateway.views import posts
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/")
+async def front(request: Request, look: Anybody) -> Response:
+    composed = await posts.listed(gateway_of(request).sources, look, {"limit": "20", **chosen(request, "cursor")})
+    listed = composed.data
+    return page(
+        "front.html",
+        viewer=await face(request, look),
+        posts={"items_": listed["items"], "next": listed["next"]},
+    )
+
+
+@router.get(STYLE_PATH)
+async def style() -> Response:
+    return Response(STYLE, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, "text/css; charset=utf-8")

@@ -1,0 +1,120 @@
+"""Templates to answers: escaped by default, under a policy that lets no script run."""
+
+import hashlib
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.chassis.errors import Problem
+from services.chassis.problems import of_exception
+from services.gateway.compose import Json, Look, authors
+from services.gateway.gateway import gateway_of
+
+log = structlog.get_logger(__name__)
+
+STYLE = (files("services.gateway") / "static" / "rapport.css").read_bytes()
+STYLE_PATH = f"/static/rapport-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    # `no-referrer` would make browsers send `Origin: null` with our own forms; to other sites nothing goes either way.
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def moment(text: str | None) -> str:
+    """A time as people read it, such as `23 November 2026, 04:35 UTC`."""
+    if text is None:
+        return ""
+    when = datetime.fromisoformat(text)
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def post_path(slug: str) -> str:
+    """The path of a post's page."""
+    return "/posts/" + quote(slug, safe="")
+
+
+def outline(items: list[Json]) -> Iterator[tuple[str, Json]]:
+    """A tree of comments as steps for a template that does not call itself: `enter`, its replies, `leave`.
+
+    A discussion may be a hundred deep, more than a template can recurse.
+    """
+    waiting: list[tuple[str, Json]] = [("enter", item) for item in reversed(items)]
+    while waiting:
+        step, item = waiting.pop()
+        yield step, item
+        if step == "enter":
+            waiting.append(("leave", item))
+            waiting.extend(("enter", reply) for reply in reversed(item["replies"]["items"]))
+
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("services.gateway", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+ENVIRONMENT.filters |= {"moment": moment, "outline": outline, "path": post_path}
+ENVIRONMENT.globals["style"] = STYLE_PATH
+
+
+def page(
+    template: str,
+    *,
+    status: int = 200,
+    viewer: Json | None = None,
+    headers: dict[str, str] | None = None,
+    **values: Any,
+) -> Response:
+    """A page; `viewer` is the author shown as signed in."""
+    text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
+    return Response(text.encode(), status, HEADERS | (headers or {}), "text/html; charset=utf-8")
+
+
+def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
+    """Go on with a GET of that path."""
+    return Response(None, 303, {"Location": path, "Cache-Control": "no-store"} | (headers or {}))
+
+
+def problem_page(problem: Problem, viewer: Json | None = None) -> Response:
+    """What went wrong, for a person."""
+    return page("problem.html", status=problem.status, viewer=viewer, headers=problem.headers, problem=problem)
+
+
+async def face(request: Request, look: Look) -> Json | None:
+    """The author who is signed in, for the head of a page."""
+    person_id = look.viewer.person_id
+    if person_id is None:
+        return None
+    found = await authors(gateway_of(request).sources, look, [str(person_id)])
+    return found.get(str(person_id)) or {"id": str(person_id), "name": None, "avatar_url": None}
+
+
+class PageRoute(APIRoute):
+    """A route whose problems are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def readable(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                return problem_page(of_exception(error))
+
+        return readable

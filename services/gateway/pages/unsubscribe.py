@@ -1,0 +1,46 @@
+"""One click, no cookie, no question (RFC 8058)."""
+
+from fastapi import APIRouter
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.chassis.errors import Problem
+from services.chassis.requests import read_body
+from services.gateway.gateway import gateway_of
+from services.gateway.guards import Passer
+from services.gateway.pages.render import PageRoute, page
+from services.gateway.viewer import NOBODY
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+FORM_BYTES = 4096
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+@router.get("/unsubscribe/{token}")
+async def ask(request: Request, look: Passer, token: str) -> Response:
+    """Changes nothing."""
+    notify = gateway_of(request).sources.upstreams.notify
+    await notify.get(f"/unsubscribe/{token}", NOBODY, look.deadline)
+    return page("unsubscribe.html", token=token, done=False)
+
+
+@router.post("/unsubscribe/{token}")
+async def unsubscribe(request: Request, look: Passer, token: str) -> Response:
+    if not await _is_one_click(request):
+        raise Problem("malformed-json", "Send List-Unsubscribe=One-Click as a form.")
+    notify = gateway_of(request).sources.upstreams.notify
+    await notify.send("POST", f"/unsubscribe/{token}", NOBODY, look.deadline)
+    return page("unsubscribe.html", token=token, done=True)
+
+
+async def _is_one_click(request: Request) -> bool:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in FORMS:
+        return False
+    await read_body(request, FORM_BYTES)
+    try:
+        async with request.form(max_files=0, max_fields=4) as form:
+            return form.getlist("List-Unsubscribe") == ["One-Click"]
+    except (MultiPartException, ValueError):
+        return False

@@ -1,0 +1,140 @@
+"""What the owners say → what the public reads: authors get names, posts a URL and a count, versions go.
+
+Each public thing is written field by field, so that what an owner adds for itself never leaks.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+Json = dict[str, Any]
+
+POST_AFTER_TITLE = ("body", "format", "body_html", "excerpt")
+POST_AFTER_AUTHOR = ("status", "discussion", "created_at", "published_at", "edited_at", "edit_note", "revision")
+
+
+def post_url(public_url: str, slug: str) -> str:
+    """Where people read a post; the slug percent-encoded."""
+    return f"{public_url.rstrip('/')}/posts/{quote(slug, safe='')}"
+
+
+def nobody(person_id: str) -> Json:
+    """An author whose name could not be had."""
+    return {"id": person_id, "name": None, "avatar_url": None}
+
+
+def author(person_id: str | None, people: Mapping[str, Json]) -> Json | None:
+    """The author as people shows them; null in a tombstone."""
+    if person_id is None:
+        return None
+    return people.get(person_id) or nobody(person_id)
+
+
+def post(
+    raw: Json, people: Mapping[str, Json], public_url: str, comment_count: int | None, *, text: bool = True
+) -> Json:
+    """A post; without `body` and `body_html` in lists."""
+    shown = {
+        "id": raw["id"],
+        "kind": raw["kind"],
+        "slug": raw["slug"],
+        "url": post_url(public_url, raw["slug"]),
+        "title": raw["title"],
+    }
+    shown |= {name: raw[name] for name in (POST_AFTER_TITLE if text else ("format", "excerpt"))}
+    shown["author"] = author(raw["author_id"], people)
+    shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
+    shown["comment_count"] = comment_count
+    return shown
+
+
+def revision(raw: Json) -> Json:
+    """One revision of a post."""
+    return {name: raw[name] for name in ("revision", "title", "body", "edit_note", "created_at")}
+
+
+def comment(raw: Json, people: Mapping[str, Json]) -> Json:
+    """A comment with the beginning of its replies, at any depth."""
+    top = _one(raw, people)
+    open_ends = [(raw, top)]
+    while open_ends:
+        source, shown = open_ends.pop()
+        replies = source["replies"]
+        for item in replies["items"]:
+            reply = _one(item, people)
+            shown["replies"]["items"].append(reply)
+            open_ends.append((item, reply))
+    return top
+
+
+def _one(raw: Json, people: Mapping[str, Json]) -> Json:
+    shown = {
+        "id": raw["id"],
+        "post_id": raw["post_id"],
+        "parent_id": raw["parent_id"],
+        "depth": raw["depth"],
+        "author": author(raw["author_id"], people),
+    }
+    if "body" in raw:
+        shown["body"] = raw["body"]
+        shown["format"] = raw["format"]
+    shown["body_html"] = raw["body_html"]
+    shown["state"] = raw["state"]
+    shown["created_at"] = raw["created_at"]
+    shown["edited_at"] = raw["edited_at"]
+    shown["reply_count"] = raw["reply_count"]
+    shown["replies"] = {"items": [], "next": raw["replies"]["next"]}
+    return shown
+
+
+def comment_list(raw: Json, people: Mapping[str, Json]) -> Json:
+    """A list of comments."""
+    return {"items": [comment(item, people) for item in raw["items"]], "next": raw["next"]}
+
+
+def comment_authors(items: Iterable[Json]) -> set[str]:
+    """Whose names these comments and all replies in them need."""
+    needed: set[str] = set()
+    waiting = list(items)
+    while waiting:
+        item = waiting.pop()
+        if item["author_id"] is not None:
+            needed.add(item["author_id"])
+        waiting.extend(item["replies"]["items"])
+    return needed
+
+
+def profile(raw: Json, comment_count: int | None) -> Json:
+    """A person as anybody sees them."""
+    return {
+        "id": raw["id"],
+        "name": raw["name"],
+        "avatar_url": raw["avatar_url"],
+        "created_at": raw["created_at"],
+        "comment_count": comment_count,
+    }
+
+
+def me(raw: Json) -> Json:
+    """A person as they see themselves."""
+    return {name: raw[name] for name in ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")}
+
+
+def notification(raw: Json) -> Json:
+    """One line of somebody's notifications."""
+    return {
+        name: raw[name] for name in ("id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at")
+    }
+
+
+def explanation(raw: Json) -> Json:
+    """Why somebody did, or did not, hear of a comment."""
+    return {
+        name: raw[name]
+        for name in ("comment_id", "post_id", "state", "reasons", "why", "text", "created_at", "sent_at")
+    }
+
+
+def mail(raw: Json) -> Json:
+    """Whether somebody hears of answers by mail."""
+    return {"notifications": raw["notifications"]}

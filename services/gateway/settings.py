@@ -1,0 +1,46 @@
+"""What the gateway reads from the environment."""
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from services.chassis.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """The gateway's own settings.
+
+    Attributes:
+        rate_limits: `off` for load tests.
+        read_deadline_seconds: how long a read may take, all its calls together.
+        write_deadline_seconds: the same for everything that changes something.
+        page_patience_seconds: how long a page waits for comments to hear of a post that was just published.
+    """
+
+    gateway_port: int = 8000
+    gateway_metrics_port: int = 9100
+    gateway_signing_key: str = Field(repr=False)
+    rate_limits: Literal["on", "off"] = "on"
+    read_deadline_seconds: float = 2.0
+    write_deadline_seconds: float = 5.0
+    page_patience_seconds: float = 0.5
+    changes_poll_seconds: float = 15.0
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of `public_url`, as a browser writes them in `Origin`."""
+        parts = urlsplit(self.public_url)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        port = "" if parts.port in (None, default) else f":{parts.port}"
+        return f"{parts.scheme}://{parts.hostname}{port}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach us by https."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def cookie_name(self) -> str:
+        """`__Host-` binds the cookie to this host and to https (RFC 6265bis, section 4.1.3.2)."""
+        return "__Host-rapport" if self.secure else "rapport"

@@ -1,0 +1,25 @@
+"""What anybody sees of somebody."""
+
+import asyncio
+
+from services.gateway import representations
+from services.gateway.compose import Composed, Look, Sources, optional
+from services.gateway.viewer import NOBODY
+
+
+async def profile(sources: Sources, look: Look, person_id: str) -> Composed:
+    """The person, and how many of their comments strangers can find."""
+    counting = asyncio.ensure_future(optional(look, "comment_count", _count(sources, look, person_id)))
+    try:
+        raw = await sources.upstreams.people.get(f"/people/{person_id}", look.viewer.caller, look.deadline)
+        return Composed(representations.profile(raw, await counting))
+    finally:
+        counting.cancel()
+
+
+async def _count(sources: Sources, look: Look, person_id: str) -> int:
+    answer = await sources.upstreams.comments.send(
+        "POST", "/counts/people", NOBODY, look.deadline, body={"person_ids": [person_id]}
+    )
+    found: dict[str, int] = answer.json()["counts"]
+    return found.get(person_id, 0)

@@ -1,0 +1,70 @@
+"""The parts of a gateway, made from its settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.chassis.client import within
+from services.chassis.errors import Problem
+from services.chassis.identity import Verifier
+from services.gateway.changes import Changes
+from services.gateway.compose import Sources
+from services.gateway.gateway import Gateway
+from services.gateway.limits import Counters, Limits
+from services.gateway.names import Names
+from services.gateway.settings import GatewaySettings
+from services.gateway.upstreams import Upstreams
+from services.gateway.viewer import NOBODY, Viewers
+
+ACCESS_TOKEN_SECONDS = 900
+CHANGES_SECONDS = 3.0
+
+Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) -> AsyncIterator[Gateway]:
+    """A gateway's parts; closed at the end of the block. Needs the running loop.
+
+    Args:
+        upstreams: other ways to the services than HTTP at the addresses in the settings.
+    """
+    services = upstreams or Upstreams.connect(settings)
+    people = services.people
+
+    async def look_up(ids: list[str], deadline: float) -> list[Json]:
+        answer = await people.send("POST", "/people/lookup", NOBODY, deadline, body={"ids": ids})
+        items: list[Json] = answer.json()["items"]
+        return items
+
+    async def fetch_changes() -> Json:
+        changed: Json = await people.get("/changes", NOBODY, within(CHANGES_SECONDS))
+        return changed
+
+    async def check_session(cookie: str, deadline: float) -> Json | None:
+        try:
+            answer = await people.send("POST", "/sessions/check", NOBODY, deadline, body={"session_id": cookie})
+        except Problem as problem:
+            if problem.status < 500:
+                return None
+            raise
+        session: Json = answer.json()
+        return session
+
+    counters = None
+    if settings.rate_limits == "on":
+        counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
+    changes = Changes(fetch_changes, poll_seconds=settings.changes_poll_seconds)
+    verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, issuers=["people"])
+    try:
+        yield Gateway(
+            settings=settings,
+            sources=Sources(services, Names(look_up), settings.public_url, settings.page_patience_seconds),
+            viewers=Viewers(verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin),
+            changes=changes,
+            limits=Limits(counters),
+        )
+    finally:
+        if counters is not None:
+            await counters.close()
+        await services.close()
