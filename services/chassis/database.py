@@ -21,15 +21,29 @@ from services.chassis.errors import unavailable
 log = structlog.get_logger(__name__)
 
 MIGRATION_LOCK = 0x5261_7070_6F72_7401  # any constant that nothing else in the database uses
-CONNECTION_LOST = (
+
+PASSING = (
+    OSError,  # the builtin TimeoutError and ConnectionError are OSErrors
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-    ConnectionError,
-    OSError,
+    asyncpg.OperatorInterventionError,  # starting, going down, or cancelled by a timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialisation
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # not the primary any more
+    asyncpg.InvalidCachedStatementError,  # a table was altered meanwhile
 )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the database failed for a reason that passes by itself, so that the same work may succeed later.
+
+    asyncpg raises `InterfaceError` for a lost connection, but also for arguments of the wrong type, which never pass.
+    """
+    if isinstance(error, asyncpg.InterfaceError):
+        closed = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
+        return closed and not isinstance(error, asyncpg.DataError | ValueError)
+    return isinstance(error, PASSING)
 
 
 class Connection(asyncpg.Connection):
@@ -113,7 +127,7 @@ class Database:
             server_settings={
                 "application_name": name,
                 "statement_timeout": "30s",
-                "lock_timeout": "10s",
+                "lock_timeout": "2500ms",
                 "idle_in_transaction_session_timeout": "60s",
                 "jit": "off",
             },
@@ -147,14 +161,21 @@ class Database:
             connection = await self._pool.acquire(timeout=self._acquire_timeout)
         except TimeoutError:
             raise unavailable("The database has no free connection.") from None
-        except CONNECTION_LOST as error:
-            raise unavailable("The database does not answer.") from error
+        except Exception as error:
+            if is_passing(error):
+                raise unavailable("The database does not answer.") from error
+            raise
         try:
             yield connection
-        except CONNECTION_LOST as error:
-            raise unavailable("The connection to the database was lost; the outcome is unknown.") from error
+        except Exception as error:
+            if is_passing(error):
+                raise unavailable("The database could not finish this; whether it happened is unknown.") from error
+            raise
         finally:
-            await self._pool.release(connection)
+            try:
+                await self._pool.release(connection, timeout=self._acquire_timeout)
+            except Exception as error:  # the pool has ended this connection; what was done with it stands
+                log.warning("a connection was lost on its way back to the pool", error=repr(error))
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:

@@ -170,12 +170,13 @@ async def _discard(client: AIOKafkaProducer) -> None:
     `stop()` first waits for everything to be delivered, which may be never; so all that waits is failed before.
     """
     client._message_accumulator.fail_all(ProducerClosed())
-    with contextlib.suppress(Exception):
+    try:
         async with asyncio.timeout(2):
             await client.stop()
-    sender = client._sender.sender_task
-    if sender is not None and not sender.done():
+    except Exception:  # its sender was dead, or waits for an answer that does not come
         with contextlib.suppress(Exception):
             async with asyncio.timeout(1):
                 await client.client.close()
-        sender.cancel()
+        sender = client._sender.sender_task
+        if sender is not None:
+            sender.cancel()

@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from services.chassis import failpoint
-from services.chassis.database import CONNECTION_LOST, Database
+from services.chassis.database import Database, is_passing
 from services.chassis.outbox import OutboxRow
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
@@ -75,7 +75,9 @@ class Relay:
                     async with self._owned_connection(stop) as connection:
                         if connection is not None:
                             await self._publish(connection, stop)
-                except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+                except Exception as error:
+                    if not is_passing(error):
+                        raise
                     log.warning("relay lost its database connection", error=repr(error))
                     await _wait(stop, STANDBY_SECONDS)
         finally:
@@ -113,8 +115,8 @@ class Relay:
             RELAY_OWNER.set(0)
             try:
                 await connection.close(timeout=2)
-            except (TimeoutError, *CONNECTION_LOST):
-                connection.terminate()
+            except Exception:
+                connection.terminate()  # its session was ended from the other side
 
     async def _beat(self, connection: Any) -> None:
         """Keep the session from being idle while Kafka is slow, and measure the backlog meanwhile."""
