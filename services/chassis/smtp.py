@@ -87,29 +87,41 @@ class Smtp:
         await asyncio.gather(*(say_goodbye(client) for client, _ in idle))
 
     async def deliver(
-        self, sender: str, recipient: str, message: bytes, *, before_dot: Callable[[], Awaitable[bool]]
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        before_dot: Callable[[], Awaitable[bool]],
+        before_data: Callable[[], Awaitable[bool]] | None = None,
     ) -> Outcome:
         """Hand one message to the relay, for one recipient.
 
         Args:
             message: with CRLF line ends, as `mail.compose` makes it.
             before_dot: asked once, when everything but the final dot has left; False breaks the dialogue off.
+            before_data: the same, asked just before DATA, when nothing of the message has left yet.
 
         Raises:
             ValueError: the message holds a bare CR or LF.
-            Exception: whatever `before_dot` raised; the dot was not sent.
+            Exception: whatever `before_data` or `before_dot` raised; the dot was not sent.
         """
         if STRAY_LINE_BREAK.search(message):
             raise ValueError("a message for SMTP must have CRLF line ends only")
         try:
-            outcome = await self._attempt(sender, recipient, message, before_dot)
+            outcome = await self._attempt(sender, recipient, message, before_data, before_dot)
         except Ended as end:
             outcome = Outcome(end.kind, end.phase, end.code, without_addresses(end.answer, sender, recipient))
         OUTCOMES.labels(outcome.kind, outcome.phase).inc()
         return outcome
 
     async def _attempt(
-        self, sender: str, recipient: str, message: bytes, before_dot: Callable[[], Awaitable[bool]]
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        before_data: Callable[[], Awaitable[bool]] | None,
+        before_dot: Callable[[], Awaitable[bool]],
     ) -> Outcome:
         try:
             by, to = envelope_address(sender), envelope_address(recipient)
@@ -119,6 +131,8 @@ class Smtp:
         well = False
         try:
             await rcpt_to(client, to)
+            if before_data is not None and not await before_data():
+                raise Ended("withheld", "check", None, "the last check said no")
             await data(client, message, self._settings.smtp_timeout_seconds)
             if not await before_dot():
                 raise Ended("withheld", "check", None, "the last check said no")

@@ -18,7 +18,6 @@ ENDS: dict[str, type[NotificationFact]] = {
     "skipped": NotificationSkipped,
     "failed": NotificationFailed,
 }
-NOW = timedelta(0)
 
 
 async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None:
@@ -132,7 +131,7 @@ async def freeze(
 async def put_off(
     database: Database,
     claimed: Claimed,
-    delay: timedelta = NOW,
+    delay: timedelta | None = None,
     *,
     counts: bool = False,
     keep_frozen: bool,
@@ -171,7 +170,7 @@ async def skip_unseen(database: Database, claimed: Claimed, why: str, seen_versi
     """
     async with database.transaction() as tx:
         if await leases.known_version(tx, claimed.comment_id) > seen_version:
-            await leases.put_off(tx, claimed, NOW, counts=False, keep_frozen=claimed.frozen is not None)
+            await leases.put_off(tx, claimed, None, counts=False, keep_frozen=claimed.frozen is not None)
             return False
         row = await leases.finish(tx, claimed, "skipped", why, None)
         if row is not None:

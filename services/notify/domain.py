@@ -14,7 +14,6 @@ ON_YOUR_POST = "on_your_post"
 
 WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
 
-FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(hours=3)
 
 
@@ -103,9 +102,12 @@ def objection(facts: Facts) -> str | None:
     return None
 
 
-def retry_delay(attempts: int) -> timedelta:
-    """How long to wait after the given number of attempts: 30 s, 1 min, 2 min … 3 h."""
-    return min(FIRST_RETRY * 2 ** min(attempts - 1, 16), LONGEST_RETRY)
+def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
+    """How long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
+
+    So a mail that was put off through an outage goes soon after it, however long that lasted.
+    """
+    return first if tried_for is None else min(max(first, tried_for / 4), LONGEST_RETRY)
 
 
 REASON_TEXTS: Mapping[str, str] = {

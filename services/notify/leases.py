@@ -120,7 +120,7 @@ async def freeze(
 
 PUT_OFF = """
 update notifications set
-    lease_token = null, lease_until = null, due_at = now() + $4::interval, attempts = attempts + $5,
+    lease_token = null, lease_until = null, due_at = coalesce(now() + $4::interval, due_at), attempts = attempts + $5,
     first_tried_at = case when $5 > 0 then coalesce(first_tried_at, now()) else first_tried_at end,
     smtp_answer = coalesce($6, smtp_answer),
     frozen = case when $7 then frozen end, frozen_for = case when $7 then frozen_for end
@@ -131,13 +131,13 @@ where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiti
 async def put_off(
     tx: Transaction,
     claimed: Claimed,
-    delay: timedelta,
+    delay: timedelta | None,
     *,
     counts: bool,
     keep_frozen: bool,
     smtp_answer: str | None = None,
 ) -> bool:
-    """Give the row back, to be due after `delay`; `counts` tells whether it was an attempt at the mail itself."""
+    """Give the row back, due after `delay` (None: as before); `counts`: it was an attempt at the mail itself."""
     return bool(
         await tx.execute(
             PUT_OFF,

@@ -1,15 +1,15 @@
 """The mail about one comment to one person: what its headers and its two bodies say."""
 
-import html
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
-from uuid import UUID
+from functools import partial
+from importlib.resources import files
+from urllib.parse import quote
 
 import css_inline
 import jinja2
 import nh3
+from markupsafe import Markup
 
 from services.chassis import mail
 from services.chassis.richtext import plain
@@ -17,24 +17,19 @@ from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
 from services.notify.leases import Claimed
 from services.notify.tokens import Tokens
 
-# What a comment may look like in a mail. No links and no images: what a user wrote must not be clicked or fetched
-# from a mail that we vouch for. Their text stays.
+# What a comment may look like in a mail: no links and no images, only their text. What a user wrote is not to be
+# clicked in, or fetched by, a mail that this site vouches for.
 SHOWN_TAGS = {
     *("b", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
     *("i", "li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
-MOST_REFERENCES = 12
+without_links = partial(nh3.clean, tags=SHOWN_TAGS, attributes={}, link_rel=None)
 
+MOST_ANCESTORS = 10
+UNTITLED = "a post without a title"
+NAMELESS = "Somebody"
 DEEDS = {REPLY_TO_YOU: "answered you under", ON_YOUR_POST: "commented on your post"}
 BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebody commented on your post"}
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A message ready to be frozen and sent; `content` is all of it, headers first."""
-
-    content: bytes
-    message_id: str
 
 
 class Letters:
@@ -42,20 +37,81 @@ class Letters:
 
     Args:
         mail_from: name of the site and the address that all notifications come from.
-        public_url: where people reach Rapport, without a slash at the end.
+        public_url: where people reach the site.
     """
 
     def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
         name, self.sender = parseaddr(mail_from)
         self._site = name or "Rapport"
-        self._domain = self.sender.rpartition("@")[2]
+        self._domain = domain_of(mail_from)
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
-        loader = jinja2.PackageLoader("services.notify")
-        texts = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-        self._text = texts.get_template("notification.txt")  # nosemgrep: text, so nothing to escape
-        pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        assert loader is not None
-        source, _, _ = loader.get_source(texts, "notification.html")
+        folder = files("services.notify") / "templates"
+        text = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
+        page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
         inliner = css_inline.CSSInliner(load_remote_stylesheets=False)
-        self._html = pages.from_string(inliner.inline(source))
+        self._text = text.from_string((folder / "notification.txt").read_text())
+        self._html = page.from_string(inliner.inline((folder / "notification.html").read_text()))
+
+    def message_id(self, claimed: Claimed) -> str:
+        return self._tokens.message_id("comment", claimed.comment_id, claimed.person_id)
+
+    def write(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
+        """The whole message as of now, all its headers and bodies.
+
+        Raises:
+            mail.Unsafe: it would not say what was meant.
+        """
+        comment, post = facts.comment, facts.post
+        assert comment is not None and post is not None
+        commenter = facts.commenter or NAMELESS
+        title = post.title or UNTITLED
+        unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
+        words = {
+            "commenter": mail.header_text(commenter),
+            "title": mail.header_text(title),
+            "deed": DEEDS[claimed.reasons[0]],
+            "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
+            "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#comment-{claimed.comment_id}",
+            "unsubscribe_url": unsubscribe_url,
+        }
+        return mail.compose(
+            sender=mail.Mailbox(self.sender, f"{commenter} (via {self._site})"),
+            recipient=mail.Mailbox(recipient),
+            subject=f"Re: {title}",
+            message_id=self.message_id(claimed),
+            date=datetime.now(UTC),
+            text=self._text.render(words, quoted=_quoted(comment.body_html)),
+            html=self._html.render(words, said=_shown(comment.body_html)),
+            headers=[
+                *self._thread(claimed, comment),
+                ("List-Id", f'"{mail.header_text(self._site)}" <notifications.{self._domain}>'),
+                ("List-Unsubscribe", f"<{unsubscribe_url}>"),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+                ("Auto-Submitted", "auto-generated"),
+                ("X-Auto-Response-Suppress", "All"),
+            ],
+        )
+
+    def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
+        """In-Reply-To and References: the root of the post's thread, then what the comment answers, oldest first.
+
+        They are the ids that mails about those comments have, or would have had, for this recipient.
+        """
+        root = self._tokens.message_id("post", claimed.post_id, claimed.person_id)
+        line = comment.ancestors[-MOST_ANCESTORS:]
+        references = [root, *(self._tokens.message_id("comment", one, claimed.person_id) for one in line)]
+        return [("In-Reply-To", references[-1]), ("References", " ".join(references))]
+
+
+def domain_of(mail_from: str) -> str:
+    """The domain of the sender's address: the right side of every message id."""
+    return parseaddr(mail_from)[1].rpartition("@")[2]
+
+
+def _shown(body_html: str) -> Markup:
+    return Markup(without_links(body_html))  # noqa: S704  # fresh from the sanitiser
+
+
+def _quoted(body_html: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in plain(body_html).split("\n"))

@@ -3,9 +3,10 @@
 from pydantic import Field
 
 from services.chassis.settings import Settings
+from services.chassis.smtp import SmtpSettings
 
 
-class NotifySettings(Settings):
+class NotifySettings(Settings, SmtpSettings):
     """Settings of notify.
 
     Attributes:
@@ -14,6 +15,7 @@ class NotifySettings(Settings):
         mail_from: the address all notifications come from, with the name of the site.
         notify_mail_connections: how many SMTP dialogues run at once in one mailer.
         notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
+        notify_retry_seconds: how long a mail waits after its first attempt; later waits grow.
         notify_give_up_days: how long a mail that is put off by servers is tried.
     """
 
@@ -25,5 +27,6 @@ class NotifySettings(Settings):
     notify_settle_seconds: float = 10.0
     notify_mail_connections: int = 4
     notify_poll_seconds: float = 0.25
+    notify_retry_seconds: float = 30.0
     notify_give_up_days: float = 4.0
     mail_from: str = "Rapport <notifications@localhost>"

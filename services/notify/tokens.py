@@ -15,9 +15,14 @@ class Tokens:
     Args:
         secret: `NOTIFY_SECRET`. Another one makes all earlier unsubscribe links void and cuts mail threads.
         domain: the part of a message id behind the `@`.
+
+    Raises:
+        ValueError: the secret is too short to be one.
     """
 
     def __init__(self, secret: str, domain: str) -> None:
+        if len(secret) < 32:
+            raise ValueError("NOTIFY_SECRET must have at least 32 characters")
         self._unsubscribe = itsdangerous.Signer(
             secret, salt="rapport.notify.unsubscribe", key_derivation="hmac", digest_method=hashlib.sha256
         )

@@ -1,0 +1,92 @@
+"""Composition root of notify: `python -m services.notify api|relay|consumer|mailer|all|migrate`."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from services.chassis import process
+from services.chassis.client import ServiceClient, open_session
+from services.chassis.consumer import Consumer
+from services.chassis.database import Database, migrate
+from services.chassis.identity import Signer, Verifier
+from services.chassis.janitor import Janitor
+from services.chassis.process import Health, Role
+from services.chassis.producer import Producer
+from services.chassis.relay import Relay
+from services.chassis.serving import http
+from services.chassis.smtp import Smtp
+from services.contracts.topics import COMMENTS
+from services.notify import api, handlers
+from services.notify.delivery import Courier
+from services.notify.mailer import Mailer
+from services.notify.message import Letters, domain_of
+from services.notify.owners import Owners
+from services.notify.settings import NotifySettings
+from services.notify.tokens import Tokens
+
+PACKAGES = ("services.chassis", "services.notify")
+
+
+@asynccontextmanager
+async def compose(settings: NotifySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    url = settings.notify_database_url
+    db = await Database.connect(url, name="notify", size=settings.database_pool_size)
+    health.add("database", db.answers)
+    signer = Signer(settings.notify_signing_key, "notify")
+    session = open_session()
+    smtp = Smtp(settings)
+    owners = Owners(
+        people=ServiceClient(settings.people_url, "people", signer, session=session),
+        comments=ServiceClient(settings.comments_url, "comments", signer, session=session),
+        posts=ServiceClient(settings.posts_url, "posts", signer, session=session),
+    )
+    tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
+    roles = [Role("janitor", Janitor("notify", db, settings).run)]
+    if "relay" in wanted:
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+    reactions = handlers.build(settings.notify_settle_seconds)
+    if "mailer" in wanted:
+        letters = Letters(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens)
+        courier = Courier(
+            db,
+            owners,
+            letters,
+            smtp,
+            first_retry=timedelta(seconds=settings.notify_retry_seconds),
+            give_up=timedelta(days=settings.notify_give_up_days),
+        )
+        connections, poll = settings.notify_mail_connections, settings.notify_poll_seconds
+        mailer = Mailer(db, owners, courier, connections=connections, poll_seconds=poll)
+        reactions.applied = mailer.wake
+        roles.append(Role("mailer", mailer.run))
+    if "consumer" in wanted:
+        consumer = Consumer("notify", [COMMENTS], reactions, db, settings)
+        health.add("consumer", consumer.ready)
+        roles.append(Role("consumer", consumer.run))
+    if "api" in wanted:
+        verifier = Verifier(settings.verification_keys, "notify")
+        app = api.build(db, owners, tokens, verifier, health.ready)
+        roles.append(http(app, settings.host, settings.notify_port, settings.drain_seconds))
+    try:
+        yield roles
+    finally:
+        await smtp.close()
+        await session.close()
+        await db.close()
+
+
+def main() -> None:
+    settings = NotifySettings()
+    process.main(
+        "notify",
+        settings,
+        metrics_port=settings.notify_metrics_port,
+        roles=("api", "relay", "consumer", "mailer"),
+        compose=partial(compose, settings),
+        migrate=lambda: migrate(settings.notify_database_url, PACKAGES),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""One attempt at one mail: from what the owners said to what became of it."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+from services.chassis import failpoint
+from services.chassis.database import Database
+from services.chassis.errors import Problem
+from services.chassis.smtp import Outcome, Smtp
+from services.notify import commands, leases
+from services.notify.domain import Contact, Facts, State, objection, retry_delay
+from services.notify.leases import Claimed, Standing
+from services.notify.message import Letters
+from services.notify.owners import Owners
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
+
+FRESH_SECONDS = 2.0
+AWAY_DELAY = timedelta(seconds=1)
+WRITE_AGAIN_SECONDS = 0.5
+RELAY_WORKS = ("accepted", "refused", "refused_for_now", "bad_address")
+UNSEEN = ("comment_held", "comment_removed")
+
+
+class RelayUnusable(Exception):
+    """The mail relay took no mail at all; nothing is wrong with the one at hand."""
+
+
+class OwnersAway(Exception):
+    """Whoever must be asked before a mail goes does not answer."""
+
+
+class LastLook:
+    """What is looked at once more while the SMTP dialogue lasts, before anything is given away.
+
+    The owners are asked again when their answers are older than `FRESH_SECONDS`, so that no message begins more
+    than 5 s after its subject was removed. Notify's own part, the lease and the choice to hear nothing, is read
+    every time.
+    """
+
+    def __init__(self, database: Database, owners: Owners, claimed: Claimed, facts: Facts, contact: Contact) -> None:
+        self._database = database
+        self._owners = owners
+        self._claimed = claimed
+        self.address_version = contact.address_version
+        self.facts = facts
+        self.why: str | None = None
+        self.standing: Standing = "ready"
+        self.moved = False
+        self.away = False
+
+    async def __call__(self) -> bool:
+        """True when the mail may go now."""
+        try:
+            if time.monotonic() - self.facts.asked_at > FRESH_SECONDS:
+                answers = await self._owners.facts([self._claimed])
+                self.facts = answers[self._claimed.person_id, self._claimed.comment_id]
+                self.why = objection(self.facts)
+                contact = self.facts.contact
+                self.moved = contact is not None and contact.address_version != self.address_version
+            async with self._database.reader() as reader:
+                self.standing = await leases.standing(reader, self._claimed, self.address_version)
+        except (Problem, asyncpg.PostgresError):
+            self.away = True
+        return self.why is None and self.standing == "ready" and not self.moved and not self.away
+
+
+class Courier:
+    """Carries single mails.
+
+    Args:
+        first_retry: how long to wait after the first attempt at a mail.
+        give_up: how long after its first attempt a mail that is only put off is given up.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        owners: Owners,
+        letters: Letters,
+        smtp: Smtp,
+        *,
+        first_retry: timedelta,
+        give_up: timedelta,
+    ) -> None:
+        self._database = database
+        self._owners = owners
+        self._letters = letters
+        self._smtp = smtp
+        self._first_retry = first_retry
+        self._give_up = give_up
+
+    async def attempt(self, claimed: Claimed, facts: Facts) -> bool:
+        """Send the mail, skip it, or put it off; the row says which.
+
+        Returns:
+            Whether the relay was seen to work.
+
+        Raises:
+            RelayUnusable, OwnersAway: the row was given back as it was; try no other for a while.
+        """
+        why = objection(facts)
+        contact = facts.contact
+        if why is not None or contact is None or contact.email is None:
+            await self._skip(claimed, facts, why or "address_not_confirmed")
+            return False
+        reused = claimed.frozen is not None and claimed.frozen_for == contact.address_version
+        message_id = self._letters.message_id(claimed)
+        if reused and claimed.frozen is not None:
+            content = claimed.frozen
+        else:
+            content = self._letters.write(claimed, facts, contact.email)
+        standing = await commands.freeze(
+            self._database,
+            claimed,
+            content,
+            contact.address_version,
+            message_id,
+            hashlib.sha256(content).digest(),
+        )
+        if standing != "ready":
+            await self._not_ready(claimed, standing)
+            return False
+        failpoint.reach("mailer.frozen")
+        look = LastLook(self._database, self._owners, claimed, facts, contact)
+        outcome = await self._smtp.deliver(
+            self._letters.sender, contact.email, content, before_data=look, before_dot=look
+        )
+        await self._settle(claimed, outcome, look, reused)
+        return outcome.kind in RELAY_WORKS
+
+    async def put_aside(self, claimed: Claimed) -> None:
+        """Try a mail later whose attempt broke in a way nobody foresaw; its outcome counts as unknown."""
+        await self._try_later(claimed, None, keep_frozen=True)
+
+    async def _settle(self, claimed: Claimed, outcome: Outcome, look: LastLook, reused: bool) -> None:
+        """Write down what became of the dialogue.
+
+        The bytes stay in the row while the outcome of this attempt, or of an earlier one with the same bytes
+        (`reused`), is unknown.
+        """
+        answer = f"{outcome.code or ''} {outcome.answer}".strip()
+        match outcome.kind:
+            case "accepted":
+                failpoint.reach("mailer.sent")
+                if not await self._end(claimed, "sent", None, answer):
+                    log.warning("a mail was sent after its lease was lost", comment_id=str(claimed.comment_id))
+                failpoint.reach("mailer.marked")
+            case "refused":
+                await self._end(claimed, "failed", "refused_by_server", answer)
+            case "bad_address":
+                version = look.address_version
+                await self._end(claimed, "failed", "refused_by_server", answer, bad_address_version=version)
+            case "refused_for_now":
+                await self._try_later(claimed, answer, keep_frozen=reused)
+            case "unknown":
+                await self._try_later(claimed, answer, keep_frozen=True)
+            case "relay_unusable":
+                await self._give_back(claimed, keep_frozen=reused)
+                raise RelayUnusable(answer)
+            case "withheld":
+                await self._withheld(claimed, answer, look, reused)
+
+    async def _withheld(self, claimed: Claimed, answer: str, look: LastLook, reused: bool) -> None:
+        if look.standing != "ready":
+            await self._not_ready(claimed, look.standing)
+        elif look.why is not None:
+            await self._skip(claimed, look.facts, look.why)
+        elif look.away:
+            await self._give_back(claimed, AWAY_DELAY, keep_frozen=reused)
+            raise OwnersAway
+        elif look.moved:
+            await self._give_back(claimed, keep_frozen=False)
+        else:
+            await self._try_later(claimed, answer, keep_frozen=reused)
+
+    async def _not_ready(self, claimed: Claimed, standing: Standing) -> None:
+        if standing == "lost":
+            log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
+        else:
+            await self._end(claimed, "skipped", standing, None)
+
+    async def _skip(self, claimed: Claimed, facts: Facts, why: str) -> None:
+        comment = facts.comment
+        if why in UNSEEN and comment is not None:
+            version = comment.version
+            if await self._surely(lambda: commands.skip_unseen(self._database, claimed, why, version)):
+                ENDED.labels("skipped", why).inc()
+        else:
+            await self._end(claimed, "skipped", why, None)
+
+    async def _end(
+        self,
+        claimed: Claimed,
+        state: State,
+        why: str | None,
+        answer: str | None,
+        *,
+        bad_address_version: int | None = None,
+    ) -> bool:
+        ended = await self._surely(
+            lambda: commands.finish(
+                self._database, claimed, state, why, smtp_answer=answer, bad_address_version=bad_address_version
+            )
+        )
+        if ended:
+            ENDED.labels(state, why or "").inc()
+            log.info("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))
+        return ended
+
+    async def _try_later(self, claimed: Claimed, answer: str | None, *, keep_frozen: bool) -> None:
+        if claimed.tried_for is not None and claimed.tried_for > self._give_up:
+            await self._end(claimed, "failed", "gave_up", answer)
+            return
+        delay = retry_delay(claimed.tried_for, self._first_retry)
+        await self._surely(
+            lambda: commands.put_off(
+                self._database, claimed, delay, counts=True, keep_frozen=keep_frozen, smtp_answer=answer
+            )
+        )
+
+    async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
+        await self._surely(lambda: commands.put_off(self._database, claimed, delay, keep_frozen=keep_frozen))
+
+    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write down what has happened, again and again until the database takes it.
+
+        Each write filters on the lease, so one that did go through although its answer was lost changes nothing the
+        second time.
+        """
+        while True:
+            try:
+                return await write()
+            except (Problem, asyncpg.PostgresError) as error:
+                log.warning("the outcome of a mail could not be written yet", error=repr(error))
+                await asyncio.sleep(WRITE_AGAIN_SECONDS)

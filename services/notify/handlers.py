@@ -1,0 +1,44 @@
+"""What notify does when comments speaks."""
+
+from datetime import timedelta
+
+from services.chassis.database import Transaction
+from services.chassis.handlers import Handlers
+from services.contracts.comments import (
+    CommentApproved,
+    CommentEdited,
+    CommentFact,
+    CommentHeld,
+    CommentImported,
+    CommentPosted,
+    CommentRejected,
+    CommentRemoved,
+    CommentRestored,
+    CommentStated,
+)
+from services.contracts.event import Envelope
+from services.notify import commands
+
+FACTS: tuple[type[CommentFact], ...] = (
+    CommentPosted,
+    CommentEdited,
+    CommentRemoved,
+    CommentHeld,
+    CommentApproved,
+    CommentRejected,
+    CommentRestored,
+    CommentImported,
+    CommentStated,
+)
+
+
+def build(settle_seconds: float) -> Handlers:
+    """The handlers of the group `notify`; a notification is due `settle_seconds` after what causes it."""
+    handlers = Handlers()
+    settle = timedelta(seconds=settle_seconds)
+
+    @handlers.on(*FACTS)
+    async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
+        await commands.record(tx, event, settle)
+
+    return handlers

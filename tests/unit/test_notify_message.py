@@ -1,0 +1,200 @@
+"""What stands in the mail about a comment: it threads, can be stopped, and nothing a user wrote is alive in it."""
+
+from dataclasses import replace
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from html.parser import HTMLParser
+from uuid import uuid4
+
+import pytest
+
+from services.notify.domain import CommentNow, Contact, Facts, PostNow
+from services.notify.leases import Claimed
+from services.notify.message import Letters, domain_of
+from services.notify.tokens import Tokens
+
+TOKENS = Tokens("s" * 32, "rapport.test")
+LETTERS = Letters(mail_from="Rapport <notifications@rapport.test>", public_url="https://rapport.test/", tokens=TOKENS)
+CLAIMED = Claimed(
+    person_id=uuid4(),
+    comment_id=uuid4(),
+    post_id=uuid4(),
+    author_id=uuid4(),
+    reasons=("reply_to_you",),
+    token=uuid4(),
+    attempts=0,
+    tried_for=None,
+    frozen=None,
+    frozen_for=None,
+    correlation_id=None,
+    causation_id=None,
+)
+GRANDPARENT, PARENT = uuid4(), uuid4()
+COMMENT = CommentNow("visible", "<p>I <em>do</em>.</p>", False, 1, PARENT, (GRANDPARENT, PARENT))
+POST = PostNow("published", "On letters", "on-letters")
+FACTS = Facts(0, Contact("anna@example.com", True, 1), "Ben", COMMENT, POST)
+HEADERS = [
+    *("From", "To", "Subject", "Message-ID", "Date", "In-Reply-To", "References", "List-Id", "List-Unsubscribe"),
+    *("List-Unsubscribe-Post", "Auto-Submitted", "X-Auto-Response-Suppress", "Content-Type", "MIME-Version"),
+]
+
+
+def written(facts: Facts = FACTS, claimed: Claimed = CLAIMED) -> EmailMessage:
+    content = LETTERS.write(claimed, facts, "anna@example.com")
+    return message_from_bytes(content, policy=policy.default)
+
+
+def said(body_html: str) -> Facts:
+    return replace(FACTS, comment=replace(COMMENT, body_html=body_html))
+
+
+def part(message: EmailMessage, kind: str) -> str:
+    found = message.get_body((kind,))
+    assert found is not None
+    return str(found.get_content())
+
+
+def alive(page: str) -> list[str]:
+    """Every address in the page that a mail client would follow or fetch."""
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.extend(value or "" for name, value in attrs if name in ("href", "src", "background", "cite"))
+
+    Reader().feed(page)
+    return found
+
+
+def test_the_headers_are_what_they_must_be() -> None:
+    mail = written()
+    assert sorted(mail.keys()) == sorted(HEADERS)
+    assert mail["From"] == '"Ben (via Rapport)" <notifications@rapport.test>'
+    assert mail["To"] == "anna@example.com"
+    assert mail["Subject"] == "Re: On letters"
+    assert mail["List-Id"] == '"Rapport" <notifications.rapport.test>'
+    token = TOKENS.unsubscribe(CLAIMED.person_id)
+    assert mail["List-Unsubscribe"] == f"<https://rapport.test/unsubscribe/{token}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail["Auto-Submitted"] == "auto-generated"
+
+
+def test_it_threads_below_what_it_answers() -> None:
+    mail = written()
+
+    def own(kind: str, subject: object) -> str:
+        return TOKENS.message_id(kind, subject, CLAIMED.person_id)  # type: ignore[arg-type]  # ids of both kinds
+
+    assert mail["Message-ID"] == own("comment", CLAIMED.comment_id)
+    assert mail["In-Reply-To"] == own("comment", PARENT)
+    references = [own("post", CLAIMED.post_id), own("comment", GRANDPARENT), own("comment", PARENT)]
+    assert mail["References"].split() == references
+
+
+def test_a_comment_at_the_top_answers_the_posts_root() -> None:
+    mail = written(replace(FACTS, comment=replace(COMMENT, parent_id=None, ancestors=())))
+    root = TOKENS.message_id("post", CLAIMED.post_id, CLAIMED.person_id)
+    assert mail["In-Reply-To"] == mail["References"] == root
+
+
+def test_references_stay_short_in_a_deep_thread() -> None:
+    deep = tuple(uuid4() for _ in range(100))
+    references = written(replace(FACTS, comment=replace(COMMENT, ancestors=deep)))["References"].split()
+    assert len(references) == 11
+    assert references[-1] == TOKENS.message_id("comment", deep[-1], CLAIMED.person_id)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "deed", "because"),
+    [
+        (("reply_to_you",), "Ben answered you under", "somebody answered your comment."),
+        (("on_your_post",), "Ben commented on your post", "somebody commented on your post."),
+        (
+            ("reply_to_you", "on_your_post"),
+            "Ben answered you under",
+            "somebody answered your comment and somebody commented on your post.",
+        ),
+    ],
+)
+def test_both_parts_say_what_happened_and_why_it_came(reasons: tuple[str, ...], deed: str, because: str) -> None:
+    mail = written(claimed=replace(CLAIMED, reasons=reasons))
+    text, page = part(mail, "plain"), part(mail, "html")
+    for phrase in (deed, because, "On letters", f"/posts/on-letters#comment-{CLAIMED.comment_id}"):
+        assert phrase in text
+    assert because in page
+    assert "> I do." in text
+    assert "<em>do</em>" in page
+    assert TOKENS.unsubscribe(CLAIMED.person_id) in text
+
+
+def test_styles_are_inlined() -> None:
+    page = part(written(), "html")
+    assert "<style" not in page
+    assert 'style="' in page
+
+
+def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:
+    mail = written(
+        said(
+            '<p><a href="https://evil.example/x" rel="nofollow">my <b>bank</b></a> '
+            '<img src="https://evil.example/pixel.gif" alt="a cat">'
+            '<blockquote cite="https://evil.example/q">so</blockquote></p>'
+            '<table background="https://evil.example/t"><tr><td>cell</td></tr></table>'
+        )
+    )
+    page, text = part(mail, "html"), part(mail, "plain")
+    assert len(alive(page)) == 2
+    assert all(url.startswith("https://rapport.test/") for url in alive(page))
+    assert "evil.example" not in page + text
+    assert "my <b>bank</b>" in page
+    assert "my bank" in text
+    assert "a cat" in text
+
+
+HOSTILE = [
+    "=?utf-8?q?hi=0ABcc=3A_evil=40x?=",
+    "x\r\nBcc: evil@example.com",
+    "x\u2028Bcc: evil@example.com",
+    '"><script>alert(1)</script>',
+    "{{ 7 * 7 }}{% raw %}",
+    "Ben\u202e<evil@example.com>",
+    '"Anna" <anna@evil.example>, x',
+    "a" * 300,
+    "日本語" * 30,
+    "",
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_names_and_titles_are_only_text(hostile: str) -> None:
+    facts = replace(FACTS, commenter=hostile, post=replace(POST, title=hostile))
+    content = LETTERS.write(CLAIMED, facts, "anna@example.com")
+    mail = message_from_bytes(content, policy=policy.default)
+    assert sorted(mail.keys()) == sorted(HEADERS)
+    assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
+    assert mail["Subject"].startswith("Re: ")
+    page = part(mail, "html")
+    assert "<script" not in page
+    assert "49" not in part(mail, "plain").partition(">")[0]
+    assert all(url.startswith("https://rapport.test/") for url in alive(page))
+
+
+def test_template_syntax_in_a_comment_is_only_text() -> None:
+    mail = written(said("<p>{{ unsubscribe_url }} {% x %}</p>"))
+    assert "{{ unsubscribe_url }} {% x %}" in part(mail, "plain")
+    assert "{{ unsubscribe_url }} {% x %}" in part(mail, "html")
+
+
+def test_a_slug_of_any_script_makes_a_valid_address() -> None:
+    mail = written(replace(FACTS, post=replace(POST, slug="über-日本")))
+    assert f"/posts/%C3%BCber-%E6%97%A5%E6%9C%AC#comment-{CLAIMED.comment_id}" in part(mail, "plain")
+
+
+def test_somebody_without_a_name_and_a_post_without_a_title_are_called_something() -> None:
+    mail = written(replace(FACTS, commenter=None, post=replace(POST, title="")))
+    assert mail["From"].startswith('"Somebody (via Rapport)"') or "Somebody" in str(mail["From"])
+    assert mail["Subject"] == "Re: a post without a title"
+
+
+def test_the_domain_of_the_sender() -> None:
+    assert domain_of("Rapport <n@rapport.test>") == "rapport.test"
