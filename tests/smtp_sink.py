@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Mail:
     sender: str
     recipients: list[str]
     content: bytes
+    received_at: float = field(default_factory=time.time)
 
     @property
     def message(self) -> EmailMessage:
@@ -66,6 +68,7 @@ class SmtpSink:
     offers: list[str] = field(default_factory=lambda: ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"])
     seen: list[str] = field(default_factory=list)
     _queued: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _passed: Counter[str] = field(default_factory=Counter)
     _sessions: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     def once(self, phase: str, *answers: str) -> None:
@@ -89,12 +92,17 @@ class SmtpSink:
         await eventually(lambda: len(self.messages) >= count, timeout)
         return list(self.messages)
 
+    def reached(self, phase: str) -> int:
+        """How often a phase was reached so far."""
+        return self._passed[phase]
+
     def _answer(self, phase: str) -> str:
         queued = self._queued.get(phase)
         return queued.pop(0) if queued else self.answers.get(phase, USUAL.get(phase, ""))
 
     async def _say(self, phase: str, writer: asyncio.StreamWriter) -> bool:
         """Answer this phase; True when it was a positive reply."""
+        self._passed[phase] += 1
         answer = self._answer(phase)
         if answer == STALL:
             await asyncio.Event().wait()

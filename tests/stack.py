@@ -70,9 +70,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.keys = generate_keys()
         self.ports = {service: free_port() for service in SERVICES}
-        self.database_urls = {
-            service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES
-        }
+        self.database_urls = {service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES}
 
     @property
     def url(self) -> str:
@@ -96,10 +94,7 @@ class Stack:
             "RATE_LIMITS": "off",
             **{f"{service.upper()}_DATABASE_URL": url for service, url in self.database_urls.items()},
             **{f"{service.upper()}_PORT": str(port) for service, port in self.ports.items()},
-            **{
-                f"{service.upper()}_URL": f"http://127.0.0.1:{self.ports[service]}"
-                for service in DATABASES
-            },
+            **{f"{service.upper()}_URL": f"http://127.0.0.1:{self.ports[service]}" for service in DATABASES},
             **self.keys,
             **self.overrides,
         }
@@ -119,9 +114,11 @@ class Stack:
             del self.parts[part.service, "migrate"]
         await create_topics(self.kafka or self.servers.kafka, f"{self.name}.")
 
-    def _spawn(self, service: str, role: str, environment: Mapping[str, str] | None = None) -> Part:
+    def _spawn(
+        self, service: str, role: str, environment: Mapping[str, str] | None = None, *, name: str | None = None
+    ) -> Part:
         metrics_port = free_port()
-        log = self.folder / f"{service}-{role}.log"
+        log = self.folder / f"{service}-{name or role}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}", role],
@@ -134,14 +131,22 @@ class Stack:
                 stdin=subprocess.DEVNULL,
             )
         part = Part(service, role, process, log, metrics_port)
-        self.parts[service, role] = part
+        self.parts[service, name or role] = part
         return part
 
     async def start(
-        self, service: str, role: str = "all", *, failpoints: str = "", wait: bool = True, **environment: str
+        self,
+        service: str,
+        role: str = "all",
+        *,
+        name: str | None = None,
+        failpoints: str = "",
+        wait: bool = True,
+        **environment: str,
     ) -> Part:
-        """Start one process, by default wait until it is ready."""
-        part = self._spawn(service, role, environment | ({"FAILPOINTS": failpoints} if failpoints else {}))
+        """Start one process, by default wait until it is ready. `name` keeps apart two of one role."""
+        armed = {"FAILPOINTS": failpoints} if failpoints else {}
+        part = self._spawn(service, role, environment | armed, name=name)
         if wait:
             await self.ready(part)
         return part

@@ -11,23 +11,24 @@ from rich.table import Table
 from tests.benchmarks import measure
 from tests.benchmarks.measure import Row
 from tests.client import Client
-from tests.servers import Servers
-from tests.smtp_sink import SmtpSink
+from tests.servers import PrivateServers
+from tests.smtp_sink import listening
 from tests.stack import Stack
 
 
 async def run(console: Console) -> list[Row]:
     """Start a system, measure, take it down."""
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, Servers(Path(folder), durable=True) as servers:
-        async with SmtpSink() as sink:
+    with tempfile.TemporaryDirectory() as folder:
+        servers = PrivateServers(Path(folder))
+        async with listening() as sink:
             stack = Stack(servers, Path(folder), sink.port, name=f"bench_{uuid4().hex[:8]}")
             try:
                 console.print("starting the system …")
                 await stack.prepare()
                 await stack.up()
                 rows += measure.memory(stack)
-                measure.pin_all(stack)
+                measure.pin_all(stack, servers)
                 async with Client(stack.url, sink) as client:
                     admin = await client.sign_in("Ada", "admin@example.com")
                     people = [await client.sign_in(f"Person {n}", f"person{n}@example.com") for n in range(8)]
@@ -46,6 +47,7 @@ async def run(console: Console) -> list[Row]:
                     rows += await measure.writes(stack, people, posts)
             finally:
                 stack.down()
+                servers.stop()
     return rows
 
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -19,12 +20,13 @@ from uuid import uuid4
 import orjson
 import psutil
 
+from deploy.local.processes import wait_until
 from services.chassis.client import ServiceClient
 from services.chassis.identity import Signer
 from services.contracts.event import rfc3339
 from tests.benchmarks.wire import Sample, drive, exchange, request
 from tests.client import Client, Person
-from tests.servers import free_port
+from tests.servers import PrivateServers, free_port
 from tests.smtp_sink import SmtpSink
 from tests.stack import ROOT, Stack
 from tests.waiting import eventually
@@ -64,7 +66,15 @@ def wrk(url: str, *, seconds: int = 5, connections: int = 32, headers: Iterable[
     Raises:
         RuntimeError: wrk is not installed, or some answers were not 2xx.
     """
-    command = ["taskset", "-c", str(min(LOAD_CORE)), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    command: list[str | Path] = [
+        "taskset",
+        "-c",
+        str(min(LOAD_CORE)),
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+    ]
     for header in headers:
         command += ["-H", header]
     try:
@@ -77,28 +87,27 @@ def wrk(url: str, *, seconds: int = 5, connections: int = 32, headers: Iterable[
     return float(found[1])
 
 
-async def bare_rate(body: bytes) -> float:
+def bare_rate(body: bytes) -> float:
     """The same bytes from a server that does nothing else, on the servers' core."""
     with tempfile.NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(body)
+        file.write(body)
+        file.flush()
         port = free_port()
         server = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bare", str(port), file.name], cwd=ROOT)
         try:
             pin([server.pid], SERVER_CORE)
-
-            async def answers() -> bool:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionError:
-                    return False
-                writer.close()
-                return True
-
-            await eventually(answers)
-            return await asyncio.to_thread(wrk, f"http://127.0.0.1:{port}/")
+            if not wait_until(lambda: answers(port), 20):
+                raise RuntimeError("the bare server did not start")
+            return wrk(f"http://127.0.0.1:{port}/")
         finally:
             server.terminate()
             server.wait(10)
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def import_thread(stack: Stack, post_id: str, author_id: str, count: int) -> None:
@@ -135,7 +144,7 @@ async def reads(stack: Stack, client: Client, post_id: str) -> list[Row]:
     page = await client.call("GET", path)
     assert page.status == 200
     rate = await asyncio.to_thread(wrk, stack.url + path)
-    bare = await bare_rate(page.body)
+    bare = await asyncio.to_thread(bare_rate, page.body)
     unchanged = await asyncio.to_thread(wrk, stack.url + path, headers=[f"If-None-Match: {page.headers['ETag']}"])
     return [
         Row(
@@ -198,7 +207,7 @@ def pgbench_rate(url: str) -> float:
         psql = binary.with_name("psql")
         create = "create table if not exists bench_rows (id uuid primary key, body text)"
         subprocess.run([psql, url, "-qc", create], check=True, capture_output=True)
-        command = [
+        command: list[str | Path] = [
             "taskset",
             "-c",
             str(min(LOAD_CORE)),
@@ -320,11 +329,11 @@ def memory(stack: Stack) -> list[Row]:
     return [Row("memory of the five processes, MB PSS", f"{sum(sizes.values()):.0f}", parts, goal="≤ 400 MB")]
 
 
-def server_pids(stack: Stack) -> list[int]:
-    """The product's processes and its databases: what shares one core."""
-    return [part.process.pid for part in stack.parts.values()] + [stack.servers.postgres_pid]
-
-
-def pin_all(stack: Stack) -> None:
+def pin_all(stack: Stack, servers: PrivateServers) -> None:
+    """The product's processes and its database on one core; the load, Kafka and Valkey on the other."""
     os.sched_setaffinity(0, LOAD_CORE)
-    pin(server_pids(stack), SERVER_CORE)
+    pids = {process.pid for process in (servers.broker.process, servers.valkey.process) if process}
+    pin(pids, LOAD_CORE)
+    database = servers.postgres.process
+    assert database is not None
+    pin([database.pid, *(part.process.pid for part in stack.parts.values())], SERVER_CORE)

@@ -1,7 +1,7 @@
 """The ledger: what clients were told, against everything that is written down anywhere.
 
-Every operation of a client is sorted into ok, failed or unknown. After the faults are over and everything has come to
-rest, the ledger reads the services' tables, the whole of Kafka and every mail that arrived, and counts what must not be.
+Every operation of a client is sorted into ok, failed or unknown. After the faults are over and all has come to rest, the
+ledger reads the services' tables, the whole of Kafka and every mail that arrived, and counts what must not be.
 """
 
 import asyncio
@@ -95,15 +95,27 @@ class Ledger:
 
         async def still() -> bool:
             for service in ("posts", "comments", "people", "notify"):
-                if await self._value(service, "select count(*) from outbox where published_at is null"):
+                if await self.value(service, "select count(*) from outbox where published_at is null"):
                     return False
             published = await self._rows("comments", "select event_id from outbox where topic = 'comments.events'")
             handled = await self._rows("notify", "select event_id from inbox")
             if {row["event_id"] for row in published} - {row["event_id"] for row in handled}:
                 return False
-            return not await self._value("notify", "select count(*) from notifications where state = 'waiting'")
+            return not await self.value("notify", "select count(*) from notifications where state = 'waiting'")
 
-        await eventually(still, timeout=timeout, every=0.25)
+        await eventually(still, timeout=timeout, pause=0.25)
+
+    async def hurry(self) -> None:
+        """Make every waiting mail due now, so that nobody waits for a back-off."""
+        connection = await asyncpg.connect(self.stack.database_urls["notify"])
+        try:
+            await connection.execute("update notifications set due_at = now() where state = 'waiting'")
+        finally:
+            await connection.close()
+
+    async def value(self, service: str, sql: str) -> Any:
+        """One value from a service's database."""
+        return (await self._rows(service, sql))[0][0]
 
     async def count(self) -> Findings:
         """Compare everything with everything."""
@@ -175,9 +187,6 @@ class Ledger:
             return list(await connection.fetch(sql))
         finally:
             await connection.close()
-
-    async def _value(self, service: str, sql: str) -> Any:
-        return (await self._rows(service, sql))[0][0]
 
 
 def version_of(payload: bytes) -> int:

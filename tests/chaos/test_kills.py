@@ -1,11 +1,12 @@
 """kill -9 at named points: between any two steps, the rest of the system goes on and nothing is lost or doubled."""
 
-import asyncio
-
 import pytest
 
 from tests.chaos.conftest import Scene
+from tests.chaos.counts import rounds
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.xdist_group("chaos")
 
 POINTS = [
     ("comments", "api", "command.before_commit"),
@@ -29,21 +30,13 @@ async def kill_once(scene: Scene, service: str, role: str, point: str, nth: int)
     """Restart the role armed, write until it dies there, restart it plain."""
     scene.stack.part(service, role).kill()
     armed = await scene.stack.start(service, role, failpoints=f"{point}:{nth}", wait=False)
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(scene.writers.keep_writing(stop))
-        try:
-            await eventually(lambda: not armed.alive, timeout=60)
-            assert armed.process.returncode == -9, armed.tail()
-            await scene.stack.start(service, role)
-        finally:
-            stop.set()
+    async with scene.writing():
+        await eventually(lambda: not armed.alive, timeout=60)
+        assert armed.process.returncode == -9, armed.tail()
+        await scene.stack.start(service, role)
 
 
-@pytest.mark.parametrize(
-    "rounds",
-    [pytest.param(1, id="short"), pytest.param(20, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])],
-)
+@rounds(short=1, full=20)
 @pytest.mark.parametrize(("service", "role", "point"), POINTS, ids=[f"{s}-{p}" for s, _, p in POINTS])
 async def test_killed_at_a_named_point(scene: Scene, service: str, role: str, point: str, rounds: int) -> None:
     before = (await scene.ledger.count()).duplicate_mails

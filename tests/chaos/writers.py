@@ -31,7 +31,7 @@ class Writers:
     known: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)  # noqa: S311  # choices of a test, not secrets
+        self.random = random.Random(self.seed)  # choices of a test, not secrets
 
     async def write(self, count: int, *, at_once: int = 4, pause: float = 0.0) -> None:
         """`count` comments by `at_once` clients; two of three answer an earlier one."""

@@ -1,0 +1,29 @@
+"""How much of a crash test is run: a short version in every test run, the full counts by `make chaos`."""
+
+import pytest
+
+HOUR = 3600
+
+
+def rounds(short: int, full: int) -> pytest.MarkDecorator:
+    """Parametrize `rounds`; the full number carries the mark `chaos`."""
+    return pytest.mark.parametrize(
+        "rounds",
+        [
+            pytest.param(short, id="short", marks=pytest.mark.timeout(240)),
+            pytest.param(full, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)]),
+        ],
+    )
+
+
+def seconds(short: list[int], full: list[int]) -> pytest.MarkDecorator:
+    """Parametrize `away`: how long a server is gone."""
+    return pytest.mark.parametrize(
+        "away",
+        [pytest.param(value, id=f"{value}s", marks=pytest.mark.timeout(240)) for value in short]
+        + [
+            pytest.param(value, id=f"{value}s", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)])
+            for value in full
+            if value not in short
+        ],
+    )
