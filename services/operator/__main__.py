@@ -1,0 +1,103 @@
+"""The `rapport` command."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import structlog
+import typer
+from rich.console import Console
+
+from services.chassis.errors import Problem
+from services.chassis.identity import generate_keys
+from services.contracts.event import rfc3339
+from services.operator import dead_letters
+from services.operator.calls import SERVICES, connected
+from services.operator.failures import Failed
+from services.operator.moments import parse_since
+from services.operator.settings import load
+
+T = TypeVar("T")
+
+app = typer.Typer(name="rapport", help="Run a Rapport.", no_args_is_help=True, add_completion=False)
+person = typer.Typer(help="People.", no_args_is_help=True)
+letters = typer.Typer(help="Events that a consumer could not handle.", no_args_is_help=True)
+app.add_typer(person, name="person")
+app.add_typer(letters, name="dead-letter")
+
+Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
+
+
+def done(work: Coroutine[None, None, T]) -> T:
+    """The result of the work; Ctrl-C ends it in good order."""
+    return asyncio.run(work)
+
+
+@app.command()
+def keys() -> None:
+    """Print a fresh set of keys for a new installation, as lines for an environment file."""
+    for name, value in generate_keys().items():
+        typer.echo(f"{name}='{value}'")
+
+
+@person.command()
+def grant(email: str, role: Annotated[str, typer.Argument(help="reader, author, moderator or admin.")]) -> None:
+    """Give a role to whoever has confirmed the address."""
+
+    async def work() -> None:
+        async with connected(load()) as services:
+            answer = await services.post("people", "/grants", {"email": email, "role": role})
+            typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
+
+    done(work())
+
+
+@app.command()
+def republish(
+    service: Annotated[str, typer.Argument(help="posts, comments, people or notify.")],
+    since: Annotated[str, typer.Option(help="2h, 3d, or a time such as 2026-11-23T04:35:00Z.")],
+) -> None:
+    """Have a service send once more every event it has sent since then. Readers pass over what they have handled."""
+    if service not in SERVICES:
+        raise Failed(f"There is no service {service!r} with events; there are {', '.join(SERVICES)}.")
+    moment = rfc3339(parse_since(since, datetime.now(UTC)))
+
+    async def work() -> None:
+        async with connected(load()) as services:
+            answer = await services.post(service, "/republish", {"since": moment})
+            typer.echo(f"{service} sends {answer['count']:,} events again.")
+
+    done(work())
+
+
+@letters.command("list")
+def show_letters(group: Group) -> None:
+    """Show what a consumer group put aside, and why."""
+    done(dead_letters.show(load(), group, Console()))
+
+
+@letters.command("redrive")
+def redrive_letters(
+    group: Group,
+    position: Annotated[list[int] | None, typer.Option(help="Only the one at this position; may be repeated.")] = None,
+) -> None:
+    """Send dead letters again to where they came from: all that were not yet, or the named ones."""
+    done(dead_letters.send_again(load(), group, position or [], Console()))
+
+
+def main() -> None:
+    """The entry point. A command that could not be done ends with one sentence and status 1."""
+    logging.basicConfig(level=logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        app()
+    except (Failed, Problem) as error:
+        typer.echo(f"rapport: {error.detail if isinstance(error, Problem) else error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

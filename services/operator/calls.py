@@ -1,0 +1,74 @@
+"""Calls to the services' internal routes, with patience for one that is away for a while."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import stamina
+
+from services.chassis.client import Answer, ServiceClient, open_session, within
+from services.chassis.errors import Problem
+from services.chassis.identity import Signer
+from services.operator.failures import Failed
+from services.operator.settings import OperatorSettings
+
+SERVICES = ("posts", "comments", "people", "notify")
+CALL_SECONDS = 30.0
+
+
+class Services:
+    """The four services that have internal routes."""
+
+    def __init__(self, clients: dict[str, ServiceClient], patience_seconds: float) -> None:
+        self._clients = clients
+        self._patience = patience_seconds
+
+    async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
+        """The answer's JSON. A service that is away, or asks to come back, is asked again for a bounded time.
+
+        Only for routes that may be called twice with the same effect.
+
+        Raises:
+            Problem: the service refused what was sent.
+            Failed: it stayed away, or does not take this operator's key.
+        """
+        try:
+            async for attempt in stamina.retry_context(
+                on=_is_passing, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=3.0, wait_jitter=0.3
+            ):
+                with attempt:
+                    answer = await self._clients[service].call("POST", path, body=body, deadline=within(CALL_SECONDS))
+        except Problem as problem:
+            raise Failed(f"{service} did not do it within {self._patience:g} s: {problem.detail}") from problem
+        return _accepted(service, answer)
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, Problem) and error.kind == "unavailable"
+
+
+def _accepted(service: str, answer: Answer) -> Any:
+    problem = answer.problem()
+    if problem is None:
+        return answer.json()
+    if problem.kind in ("invalid-token", "forbidden"):
+        raise Failed(f"{service} does not accept OPERATOR_SIGNING_KEY ({problem.detail.rstrip('.')}).")
+    raise problem
+
+
+@asynccontextmanager
+async def connected(settings: OperatorSettings) -> AsyncIterator[Services]:
+    """The services at the addresses of the settings.
+
+    Raises:
+        Failed: the key is none.
+    """
+    try:
+        signer = Signer(settings.operator_signing_key, "operator")
+    except ValueError as error:
+        raise Failed(f"OPERATOR_SIGNING_KEY is not usable: {error}.") from error
+    stamina.instrumentation.set_on_retry_hooks([])
+    async with open_session() as session:
+        urls = {service: getattr(settings, f"{service}_url") for service in SERVICES}
+        clients = {name: ServiceClient(url, name, signer, session=session) for name, url in urls.items()}
+        yield Services(clients, settings.patience_seconds)

@@ -1,0 +1,75 @@
+"""Dead letters: look at what a consumer group put aside, and send it on its way once more."""
+
+from collections.abc import Collection
+
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from services.chassis.dead_letter import DeadLetter, entries, redrive
+from services.chassis.producer import Unsent
+from services.chassis.settings import Settings
+from services.contracts.topics import CONSUMER_GROUPS
+from services.operator.failures import Failed
+
+
+def _known(group: str) -> str:
+    if group not in CONSUMER_GROUPS:
+        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
+    return group
+
+
+async def show(settings: Settings, group: str, console: Console) -> None:
+    """Print every dead letter of the group that Kafka still has.
+
+    Raises:
+        Failed: there is no such group, or Kafka does not answer.
+    """
+    try:
+        letters = await entries(settings, _known(group))
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise _away(settings, error) from error
+    if not letters:
+        console.print(f"{group} has no dead letters.")
+        return
+    table = Table("position", "put aside", "event", "from", "attempts", "redriven", "why", title=f"{group}.dead-letter")
+    for letter in letters:
+        table.add_row(*_cells(letter))
+    console.print(table)
+
+
+def _cells(letter: DeadLetter) -> tuple[str, ...]:
+    """What came over the wire is shown as text, not as markup."""
+    return (
+        str(letter.position),
+        letter.put_at.isoformat(timespec="seconds"),
+        escape(letter.type),
+        escape(f"{letter.topic}/{letter.partition}@{letter.offset}"),
+        str(letter.attempts),
+        "yes" if letter.redriven else "no",
+        escape(letter.error),
+    )
+
+
+async def send_again(settings: Settings, group: str, positions: Collection[int], console: Console) -> None:
+    """Publish dead letters again where they came from: those at the positions, or all that were not yet.
+
+    Raises:
+        Failed: there is no such group or position, or Kafka does not answer.
+    """
+    wanted = set(positions)
+    try:
+        if wanted:
+            present = {letter.position for letter in await entries(settings, _known(group))}
+            if missing := wanted - present:
+                raise Failed(f"{group} has no dead letter at position {', '.join(map(str, sorted(missing)))}.")
+        chosen = (lambda letter: letter.position in wanted) if wanted else None
+        sent = await redrive(settings, _known(group), chosen)
+    except (KafkaError, Unsent, TimeoutError, OSError) as error:
+        raise _away(settings, error) from error
+    console.print(f"{len(sent)} dead letter{'' if len(sent) == 1 else 's'} of {group} sent again.")
+
+
+def _away(settings: Settings, error: Exception) -> Failed:
+    return Failed(f"Kafka at {settings.kafka_bootstrap_servers} did not do it: {error or type(error).__name__}.")

@@ -1,0 +1,33 @@
+"""Where the services are, and the key that proves who asks."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.settings import Settings
+from services.operator.failures import Failed
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+class OperatorSettings(Settings):
+    operator_signing_key: str = Field(default="", repr=False)
+    patience_seconds: float = Field(default=120.0, description="how long a service may be away before a command ends")
+
+
+def load() -> OperatorSettings:
+    """From the environment, and what that leaves open from the files that a local stack (`make up`) keeps.
+
+    Raises:
+        Failed: there is no key to sign with.
+    """
+    home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
+    files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))
+    settings = OperatorSettings(_env_file=files)
+    if not settings.operator_signing_key:
+        raise Failed(
+            "OPERATOR_SIGNING_KEY is not set: set it to the operator's private key (`rapport keys` prints a set of "
+            "keys for a new installation), or start the local stack with `make up`."
+        )
+    return settings
