@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -19,20 +19,26 @@ log = structlog.get_logger(__name__)
 EVERY_SECONDS = 600
 MOST = 5000
 
+Prune = Callable[[Transaction], Awaitable[int]]
+
 
 class Janitor:
     """Keeps the chassis' tables small and says how full the pool is.
 
     Args:
         name: the service, as the label of the pool's metrics.
+        more: the service's own tables; each function deletes what is over and returns how many rows.
     """
 
-    def __init__(self, name: str, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, name: str, database: Database, settings: Settings, *, more: Mapping[str, Prune] | None = None
+    ) -> None:
         self._database = database
-        self._tables: dict[str, Callable[[Transaction], Awaitable[int]]] = {
+        self._tables: dict[str, Prune] = {
             "outbox": lambda tx: outbox.prune(tx, timedelta(days=settings.outbox_retention_days), MOST),
             "inbox": lambda tx: inbox.prune(tx, timedelta(days=settings.inbox_retention_days), MOST),
             "idempotency_keys": lambda tx: idempotency.prune(tx, MOST),
+            **(more or {}),
         }
         POOL_SIZE.labels(name).set_function(lambda: database.size)
         POOL_BUSY.labels(name).set_function(lambda: database.busy)

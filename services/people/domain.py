@@ -63,6 +63,7 @@ def parse_address(text: str) -> Address:
             allow_quoted_local=False,
             allow_domain_literal=False,
             allow_display_name=False,
+            strict=True,
         )
     except email_validator.EmailNotValidError:
         raise ValueError("must be an e-mail address") from None

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi.routing import APIRoute
 
 from services.chassis.ids import new_id
 from services.people.api import router
@@ -117,8 +118,9 @@ ALLOWED = {
 
 
 def test_every_route_is_in_the_list_of_who_may() -> None:
-    routes = {(method, route.path) for route in router.routes for method in getattr(route, "methods", ())}
-    assert routes == set(ALLOWED)
+    routes = [route for route in router.routes if isinstance(route, APIRoute)]
+    assert len(routes) == len(router.routes)
+    assert {(method, route.path) for route in routes for method in route.methods or ()} == set(ALLOWED)
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)

@@ -1,0 +1,68 @@
+"""Composition root of people: `python -m services.people api|relay|mailer|all|migrate`."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+
+from services.chassis import process
+from services.chassis.database import Database, migrate
+from services.chassis.identity import Signer, Verifier
+from services.chassis.janitor import Janitor
+from services.chassis.process import Health, Role
+from services.chassis.producer import Producer
+from services.chassis.relay import Relay
+from services.chassis.serving import http
+from services.chassis.smtp import Smtp
+from services.people import api
+from services.people.commands import sessions, sign_in
+from services.people.mailer import Mailer
+from services.people.message import SignInLetters
+from services.people.settings import PeopleSettings
+
+PACKAGES = ("services.chassis", "services.people")
+
+
+@asynccontextmanager
+async def compose(settings: PeopleSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    url = settings.people_database_url
+    db = await Database.connect(url, name="people", size=settings.database_pool_size)
+    health.add("database", db.answers)
+    own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
+    roles = [Role("janitor", Janitor("people", db, settings, more=own_tables).run)]
+    if "relay" in wanted:
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+    if "mailer" in wanted:
+        mailer = Mailer(
+            db,
+            SignInLetters(mail_from=settings.mail_from, public_url=settings.public_url),
+            Smtp(settings),
+            limited=settings.rate_limits == "on",
+            connections=settings.people_mail_connections,
+            poll_seconds=settings.people_poll_seconds,
+            drain_seconds=settings.drain_seconds / 2,
+        )
+        roles.append(Role("mailer", mailer.run))
+    if "api" in wanted:
+        parts = api.Parts(db, Signer(settings.people_signing_key, "people"), settings.admins)
+        app = api.create(parts, Verifier(settings.verification_keys, "people"), health.ready)
+        roles.append(http(app, settings.host, settings.people_port, settings.drain_seconds))
+    try:
+        yield roles
+    finally:
+        await db.close()
+
+
+def main() -> None:
+    settings = PeopleSettings()
+    process.main(
+        "people",
+        settings,
+        metrics_port=settings.people_metrics_port,
+        roles=("api", "relay", "mailer"),
+        compose=partial(compose, settings),
+        migrate=lambda: migrate(settings.people_database_url, PACKAGES),
+    )
+
+
+if __name__ == "__main__":
+    main()

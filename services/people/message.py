@@ -1,0 +1,73 @@
+"""The sign-in mail: one link, and nothing that anybody but us wrote."""
+
+import html
+import secrets
+from datetime import UTC, datetime
+from email.utils import parseaddr
+
+from services.chassis import mail
+from services.chassis.addresses import envelope_address
+
+SUBJECT = "Sign in to {site}"
+TEXT = """\
+Open this link and press the button to sign in to {site}:
+
+{link}
+
+It works once, within ten minutes.
+
+Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing happens.
+"""
+HTML = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Sign in to {site}</title></head>
+<body style="margin: 0; padding: 24px 16px; color: #1d1d1f; background: #ffffff; font: 16px/1.5 Georgia, serif">
+<p>Open this link and press the button to sign in to {site}:</p>
+<p><a href="{link}" style="color: #0b57d0">{link}</a></p>
+<p>It works once, within ten minutes.</p>
+<p style="color: #5f5f66; font-size: 13px">Somebody asked for it with this address. If that was not you, ignore this
+mail: without the link nothing happens.</p>
+</body>
+</html>
+"""
+
+
+class SignInLetters:
+    """Writes the mails.
+
+    Args:
+        mail_from: name of the site and the address the mails come from.
+        public_url: where people reach the site.
+
+    Raises:
+        ValueError: there is no usable address in `mail_from`.
+    """
+
+    def __init__(self, *, mail_from: str, public_url: str) -> None:
+        name, address = parseaddr(mail_from)
+        try:
+            self.sender = envelope_address(address)
+        except ValueError:
+            raise ValueError(f"MAIL_FROM is not one address with a name: {mail_from!r}") from None
+        self._site = mail.header_text(name) or "Rapport"
+        self._domain = self.sender.rpartition("@")[2]
+        self._public_url = public_url.rstrip("/")
+
+    def write(self, mailbox: str, token: str) -> bytes:
+        """The whole message. Its id is new each time, because the link is.
+
+        Raises:
+            mail.Unsafe: it would not say what was meant.
+        """
+        link = f"{self._public_url}/sign-in/{token}"
+        return mail.compose(
+            sender=mail.Mailbox(self.sender, self._site),
+            recipient=mail.Mailbox(mailbox),
+            subject=SUBJECT.format(site=self._site),
+            message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
+            date=datetime.now(UTC),
+            text=TEXT.format(site=self._site, link=link),
+            html=HTML.format(site=html.escape(self._site), link=html.escape(link)),
+            headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
+        )

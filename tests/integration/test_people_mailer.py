@@ -1,0 +1,287 @@
+"""The mailer against a real SMTP server: who gets a link, and what every kind of failure leads to."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.chassis.errors import unavailable
+from services.chassis.smtp import Outcome, Smtp, SmtpSettings
+from services.people.commands import sign_in
+from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
+from services.people.mailer import Mailer
+from services.people.message import SignInLetters
+from services.people.store.sign_in import Claimed
+from tests.integration.people_house import House, opened
+from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
+from tests.waiting import eventually
+
+ANA = "ana@example.com"
+LETTERS = SignInLetters(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
+
+
+@pytest.fixture
+async def house(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[House]:
+    async with opened(new_database, keys) as house:
+        yield house
+
+
+@asynccontextmanager
+async def mailing(
+    house: House, sink: SmtpSink, *, smtp: Smtp | None = None, attempt_seconds: float = 20, limited: bool = True
+) -> AsyncIterator[Mailer]:
+    mailer = Mailer(
+        house.database,
+        LETTERS,
+        smtp or Smtp(SmtpSettings(smtp_port=sink.port)),
+        poll_seconds=0.02,
+        attempt_seconds=attempt_seconds,
+        drain_seconds=5,
+        limited=limited,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(mailer.run(stop))
+    try:
+        yield mailer
+    finally:
+        stop.set()
+        await running
+
+
+async def ask(house: House, email: str = ANA, name: str | None = "Ana Offered") -> None:
+    path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
+    assert (await house.call("POST", path, body)).status_code == 202
+
+
+def tokens(sink: SmtpSink) -> list[str]:
+    return [token for mail in sink.messages for token in re.findall(r"https://rapport\.test/sign-in/(\S+)", mail.text)]
+
+
+async def outcome(house: House) -> str | None:
+    value: str | None = await house.value("select outcome from sign_in_requests order by id desc limit 1")
+    return value
+
+
+async def due_again(house: House) -> None:
+    """As if the delay, or the lease, were over."""
+    await house.change("update sign_in_requests set next_attempt_at = now() where outcome is null")
+
+
+async def test_a_mail_brings_the_link_that_signs_in(house: House, smtp_sink: SmtpSink) -> None:
+    await ask(house, "Ana@Example.com")
+    async with mailing(house, smtp_sink):
+        (mail,) = await smtp_sink.wait_for(1)
+        await eventually(lambda: outcome(house))
+    assert mail.recipients == ["Ana@example.com"]
+    assert "Offered" not in mail.content.decode()
+    (token,) = tokens(smtp_sink)
+    assert token not in str(await house.value("select string_agg(l::text, '') from sign_in_links l"))
+    answer = await house.call("POST", "/sessions", {"token": token})
+    assert (answer.status_code, answer.json()["person"]["name"]) == (201, "Ana Offered")
+    assert await outcome(house) == "sent"
+
+
+async def test_an_unknown_address_that_signs_in_gets_no_mail(house: House, smtp_sink: SmtpSink) -> None:
+    await ask(house, "nobody@example.com", None)
+    async with mailing(house, smtp_sink):
+        await eventually(lambda: outcome(house))
+    assert (smtp_sink.seen, await outcome(house)) == ([], "unknown_address")
+
+
+async def test_more_than_enough_mails_are_not_sent(house: House, smtp_sink: SmtpSink) -> None:
+    for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
+        await ask(house)
+    async with mailing(house, smtp_sink):
+        await eventually(lambda: house.value("select bool_and(outcome is not null) from sign_in_requests"))
+    assert len(smtp_sink.messages) == LIVE_LINKS_PER_ADDRESS
+
+
+async def test_the_limit_can_be_lifted(house: House, smtp_sink: SmtpSink) -> None:
+    for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
+        await ask(house)
+    async with mailing(house, smtp_sink, limited=False):
+        await smtp_sink.wait_for(LIVE_LINKS_PER_ADDRESS + 2)
+
+
+@pytest.mark.parametrize(
+    ("phase", "answer"),
+    [
+        ("connect", "554 5.3.2 go away"),
+        ("connect", CLOSE),
+        ("mail", "535 5.7.8 who are you"),
+        ("mail", "452 4.3.1 full"),
+        ("rcpt", "450 4.2.1 grey"),
+        ("data", "451 4.3.0 later"),
+        ("body", RESET),
+        ("dot", "451 4.3.0 later"),
+    ],
+)
+async def test_what_was_put_off_is_sent_later_with_another_link(
+    house: House, smtp_sink: SmtpSink, phase: str, answer: str
+) -> None:
+    smtp_sink.once(phase, answer)
+    await ask(house)
+    async with mailing(house, smtp_sink):
+        await eventually(
+            lambda: house.value(
+                "select attempts = 1 and next_attempt_at < now() + interval '5 seconds' from sign_in_requests"
+            )
+        )
+        assert smtp_sink.messages == []
+        assert await house.value("select count(*) from sign_in_links") == 0
+        await due_again(house)
+        await smtp_sink.wait_for(1)
+    (token,) = tokens(smtp_sink)
+    assert (await house.call("POST", "/sessions", {"token": token})).status_code == 201
+
+
+@pytest.mark.parametrize(("phase", "answer"), [("rcpt", "550 5.1.1 no such user"), ("dot", "554 5.7.1 no")])
+async def test_what_was_refused_is_over(house: House, smtp_sink: SmtpSink, phase: str, answer: str) -> None:
+    smtp_sink.once(phase, answer)
+    await ask(house)
+    async with mailing(house, smtp_sink):
+        await eventually(lambda: outcome(house))
+    assert await outcome(house) == "refused"
+    assert await house.value("select count(*) from sign_in_links") == 0
+
+
+async def test_an_answer_that_never_comes_may_mean_delivered(house: House, smtp_sink: SmtpSink) -> None:
+    smtp_sink.once("dot", STALL)
+    await ask(house)
+    async with mailing(house, smtp_sink, attempt_seconds=0.5):
+        await eventually(lambda: len(smtp_sink.unanswered) == 1)
+        await eventually(
+            lambda: house.value("select next_attempt_at < now() + interval '5 seconds' from sign_in_requests")
+        )
+        assert await house.value("select count(*) from sign_in_links") == 1
+        await due_again(house)
+        await smtp_sink.wait_for(1)
+    links = [re.findall(r"sign-in/(\S+)", mail.text)[0] for mail in (*smtp_sink.unanswered, *smtp_sink.messages)]
+    assert len(set(links)) == 2
+    assert (await house.call("POST", "/sessions", {"token": links[0]})).status_code == 201
+
+
+async def test_a_stalling_relay_before_the_dot_leaves_no_link(house: House, smtp_sink: SmtpSink) -> None:
+    smtp_sink.once("rcpt", STALL)
+    await ask(house)
+    async with mailing(house, smtp_sink, attempt_seconds=0.5):
+        await eventually(
+            lambda: house.value("select next_attempt_at < now() + interval '5 seconds' from sign_in_requests")
+        )
+    assert await house.value("select count(*) from sign_in_links") == 0
+
+
+async def test_a_request_of_a_dead_mailer_goes_to_the_next(house: House, smtp_sink: SmtpSink) -> None:
+    await ask(house)
+    (request,) = await house.claim()
+    lost = await sign_in.draw_link(house.database, request)
+    assert lost is not None
+    async with mailing(house, smtp_sink):
+        await asyncio.sleep(0)
+        assert smtp_sink.messages == []
+        await due_again(house)
+        await smtp_sink.wait_for(1)
+        await eventually(lambda: outcome(house))
+    assert not await sign_in.is_wanted(house.database, request)
+    await sign_in.finish_request(house.database, request, "refused")
+    await sign_in.postpone_request(house.database, request, LINK_LIFE)
+    assert await outcome(house) == "sent"
+
+
+async def test_a_request_older_than_its_link_would_be_is_dropped(house: House, smtp_sink: SmtpSink) -> None:
+    await ask(house)
+    await house.change("update sign_in_requests set created_at = now() - $1::interval", LINK_LIFE)
+    await ask(house, "bob@example.com")
+    async with mailing(house, smtp_sink):
+        await smtp_sink.wait_for(1)
+    assert [mail.recipients for mail in smtp_sink.messages] == [["bob@example.com"]]
+    assert await house.value("select attempts from sign_in_requests where lookup = $1", ANA) == 0
+
+
+class GatedSmtp(Smtp):
+    """Waits before the last check until the test lets it go on."""
+
+    def __init__(self, settings: SmtpSettings) -> None:
+        super().__init__(settings)
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def deliver(
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        before_dot: Callable[[], Awaitable[bool]],
+        before_data: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Outcome:
+        async def gated() -> bool:
+            self.reached.set()
+            await self.go_on.wait()
+            return await before_dot()
+
+        return await super().deliver(sender, recipient, message, before_dot=gated, before_data=before_data)
+
+
+async def test_a_mail_that_nobody_needs_any_more_is_held_back_at_the_dot(house: House, smtp_sink: SmtpSink) -> None:
+    earlier = await house.link(ANA, "Ana")
+    await ask(house)
+    smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
+    async with mailing(house, smtp_sink, smtp=smtp):
+        await smtp.reached.wait()
+        assert (await house.call("POST", "/sessions", {"token": earlier})).status_code == 201
+        smtp.go_on.set()
+        await eventually(lambda: house.value("select count(*) = 1 from sign_in_links"))
+    assert (smtp_sink.messages, smtp_sink.unanswered) == ([], [])
+    assert await outcome(house) == "superseded"
+
+
+async def test_two_mailers_share_the_work(house: House, smtp_sink: SmtpSink) -> None:
+    for number in range(20):
+        await ask(house, f"ana{number}@example.com")
+    async with mailing(house, smtp_sink), mailing(house, smtp_sink):
+        await smtp_sink.wait_for(20)
+        await eventually(lambda: house.value("select bool_and(outcome = 'sent') from sign_in_requests"))
+    assert len(smtp_sink.messages) == 20
+    assert len({mail.recipients[0] for mail in smtp_sink.messages}) == 20
+
+
+async def test_a_stop_lets_the_dialogue_under_way_end(house: House, smtp_sink: SmtpSink) -> None:
+    await ask(house)
+    smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
+    async with mailing(house, smtp_sink, smtp=smtp):
+        await smtp.reached.wait()
+        asyncio.get_running_loop().call_later(0.05, smtp.go_on.set)
+    assert len(smtp_sink.messages) == 1
+    assert await outcome(house) == "sent"
+
+
+async def test_a_database_that_is_away_is_waited_for(
+    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outages = [unavailable("The database does not answer."), asyncpg.LockNotAvailableError("canceled")]
+    claim = sign_in.claim_requests
+
+    async def claim_after_outages(*args: Any) -> list[Claimed]:
+        if outages:
+            raise outages.pop()
+        return await claim(*args)
+
+    await ask(house)
+    monkeypatch.setattr(sign_in, "claim_requests", claim_after_outages)
+    async with mailing(house, smtp_sink):
+        await smtp_sink.wait_for(1)
+    assert outages == []
+
+
+@pytest.mark.parametrize("local", ["o'brien", "a+b", "x" * 64, "a=b", "{a}", "a|b", "`a`", "%a!b"])
+async def test_odd_but_legal_addresses_get_exactly_their_mail(house: House, smtp_sink: SmtpSink, local: str) -> None:
+    await ask(house, f"{local}@example.com")
+    async with mailing(house, smtp_sink):
+        (mail,) = await smtp_sink.wait_for(1)
+    assert mail.recipients == [f"{local}@example.com"]
+    assert [box.addr_spec for box in mail.message["To"].addresses] == mail.recipients

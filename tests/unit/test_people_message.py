@@ -1,0 +1,78 @@
+"""The sign-in mail, and the settings it depends on."""
+
+import re
+from email import message_from_bytes, policy
+
+import pytest
+
+from services.chassis.mail import Unsafe
+from services.people.mailer import delay_after
+from services.people.message import SignInLetters
+from services.people.settings import PeopleSettings
+
+TOKEN = "A-_" + "b" * 40
+LINK = f"https://talk.example.com/base/sign-in/{TOKEN}"
+
+
+def write(mailbox: str = "ana@example.com", mail_from: str = '"Söme <Site> & Co" <mail@example.com>') -> bytes:
+    return SignInLetters(mail_from=mail_from, public_url="https://talk.example.com/base/").write(mailbox, TOKEN)
+
+
+def test_the_mail_has_exactly_these_headers() -> None:
+    message = message_from_bytes(write(), policy=policy.default)
+    assert message.keys() == [
+        *("From", "To", "Subject", "Message-ID", "Date", "Auto-Submitted", "X-Auto-Response-Suppress"),
+        *("Content-Type", "MIME-Version"),
+    ]
+    assert message["To"].addresses[0].addr_spec == "ana@example.com"
+    assert message["From"].addresses[0].addr_spec == "mail@example.com"
+    assert re.fullmatch(r"<sign-in\.[0-9a-f]{32}@example\.com>", message["Message-ID"])
+    assert message["Date"].datetime.tzinfo is not None
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_the_mail_holds_the_link_and_no_other(kind: str) -> None:
+    message = message_from_bytes(write(), policy=policy.default)
+    part = message.get_body((kind,))
+    assert part is not None
+    text = part.get_content()
+    found = re.findall(r"[a-z]+://[^\s\"<>]+", text)
+    assert found
+    assert set(found) == {LINK}
+    assert not re.search(r"www\.|mailto:|<img|src=", text)
+    if kind == "html":
+        assert re.findall(r'href="([^"]*)"', text) == [LINK]
+
+
+def test_two_mails_are_two_messages() -> None:
+    ids = {message_from_bytes(write(), policy=policy.default)["Message-ID"] for _ in range(2)}
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize("mailbox", ["a@example.com, b@example.com", "a@example.com\r\nBcc: b@example.com", "a", ""])
+def test_nothing_is_written_to_what_is_no_address(mailbox: str) -> None:
+    with pytest.raises(Unsafe):
+        write(mailbox)
+
+
+def test_a_site_without_a_name_has_one() -> None:
+    message = message_from_bytes(write(mail_from="mail@example.com"), policy=policy.default)
+    assert message["Subject"] == "Sign in to Rapport"
+
+
+@pytest.mark.parametrize("mail_from", ["", "Rapport", "a@b@c"])
+def test_a_sender_that_is_no_address_is_found_at_the_start(mail_from: str) -> None:
+    with pytest.raises(ValueError, match="MAIL_FROM"):
+        SignInLetters(mail_from=mail_from, public_url="https://talk.example.com")
+
+
+def test_admins_are_read_as_addresses_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADMIN_EMAILS", " Root@Example.com, ,b@bücher.example,")
+    assert PeopleSettings().admins == {"root@example.com", "b@xn--bcher-kva.example"}
+    monkeypatch.setenv("ADMIN_EMAILS", "root")
+    with pytest.raises(ValueError, match="must be an e-mail address"):
+        _ = PeopleSettings().admins
+
+
+def test_delays_grow_to_half_a_minute() -> None:
+    assert [delay_after(attempts).total_seconds() for attempts in (1, 2, 3, 4, 5, 50)] == [2, 4, 8, 16, 30, 30]
