@@ -1,0 +1,19 @@
+"""A relay in a process of its own, for tests that pause or kill it: `python -m tests.integration.relay_process URL`."""
+
+import asyncio
+import sys
+
+from services.chassis.database import Database
+from services.chassis.producer import Producer
+from services.chassis.relay import Relay
+from services.chassis.settings import Settings
+
+
+async def main(url: str) -> None:
+    settings = Settings()
+    relay = Relay(await Database.connect(url, name="relay"), url, Producer(settings), settings)
+    await relay.run(asyncio.Event())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
