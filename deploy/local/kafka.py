@@ -61,9 +61,10 @@ class Kafka(Server):
         *,
         heap: str = "256m",
         say: Callable[[str], None] = print,
+        log: Path | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        super().__init__(folder, port, death_signal=death_signal)
+        super().__init__(folder, port, log=log, death_signal=death_signal)
         self.controller_port = controller_port
         self.heap = heap
         self._say = say

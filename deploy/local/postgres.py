@@ -25,9 +25,15 @@ class Postgres(Server):
     stop_signal = signal.SIGINT  # fast shutdown: ends connections, loses nothing
 
     def __init__(
-        self, folder: Path, port: int, *, durable: bool = True, death_signal: signal.Signals = signal.SIGQUIT
+        self,
+        folder: Path,
+        port: int,
+        *,
+        durable: bool = True,
+        log: Path | None = None,
+        death_signal: signal.Signals = signal.SIGQUIT,
     ) -> None:
-        super().__init__(folder, port, death_signal=death_signal)
+        super().__init__(folder, port, log=log, death_signal=death_signal)
         self.durable = durable
 
     @property
@@ -57,25 +63,22 @@ class Postgres(Server):
             password_file.touch(mode=0o600)
             password_file.write_text(secrets.token_urlsafe(24))
         unfinished = self.folder / f"data.{secrets.token_hex(4)}"
-        options = () if self.durable else ("--no-sync",)
-        result = subprocess.run(
-            [
-                *without_root(unfinished),
-                str(self.binary("initdb")),
-                f"--pgdata={unfinished}",
-                "--username=postgres",
-                f"--pwfile={password_file}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
-                "--no-instructions",
-                *options,
-            ],
-            capture_output=True,
-            text=True,
-        )
+        options = [] if self.durable else ["--no-sync"]
+        command: list[str] = [
+            *without_root(unfinished),
+            str(self.binary("initdb")),
+            f"--pgdata={unfinished}",
+            "--username=postgres",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+            "--no-instructions",
+            *options,
+        ]
+        result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
             raise LocalError(f"PostgreSQL could not make its data folder {self.data}:\n{result.stderr.strip()}")
         unfinished.rename(self.data)
@@ -98,5 +101,5 @@ class Postgres(Server):
         return [*without_root(self.data), self.binary("postgres"), "-D", self.data, *options]
 
     def ready(self) -> bool:
-        command = [self.binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
+        command = [str(self.binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]
         return subprocess.run(command, capture_output=True).returncode == 0

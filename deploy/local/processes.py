@@ -56,10 +56,10 @@ class Identity:
             except ProcessLookupError:
                 return
 
-    def end(self, grace: float = 10) -> None:
-        """SIGTERM, and SIGKILL when it is still there after `grace` seconds."""
+    def end(self, number: signal.Signals = signal.SIGTERM, *, grace: float = 10) -> None:
+        """Ask it to end, and SIGKILL when it is still there after `grace` seconds."""
         self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
+        self.send(number)
         if not wait_until(lambda: not self.alive, grace):
             self.send(signal.SIGKILL)
             wait_until(lambda: not self.alive, 5)

@@ -1,5 +1,7 @@
 """What PostgreSQL, Valkey and Kafka have in common when they are run as a child process."""
 
+import contextlib
+import os
 import signal
 import subprocess
 from abc import ABC, abstractmethod
@@ -16,23 +18,23 @@ class Server(ABC):
     Attributes:
         folder: where data, configuration and log live; made when it is missing.
         port: where it listens.
+        log: where its output goes, by default into `folder`.
         death_signal: what it gets when the process that started it dies.
     """
 
-    name: ClassVar[str]
+    name: str
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_seconds: ClassVar[float] = 60
     stop_seconds: ClassVar[float] = 20
 
-    def __init__(self, folder: Path, port: int, *, death_signal: signal.Signals = signal.SIGKILL) -> None:
+    def __init__(
+        self, folder: Path, port: int, *, log: Path | None = None, death_signal: signal.Signals = signal.SIGKILL
+    ) -> None:
         self.folder = folder
         self.port = port
+        self.log = log or folder / f"{self.name}.log"
         self.death_signal = death_signal
         self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f"{self.name}.log"
 
     @abstractmethod
     def prepare(self) -> None:
@@ -73,18 +75,30 @@ class Server(ABC):
             self.kill()
             raise LocalError(f"{self.name} did not start on port {self.port}. The end of {self.log}:\n{tail(self.log)}")
 
+    def sweep(self) -> None:
+        """Kill what an ended process left behind of its own children; they are all in its session's group."""
+        if self.process is not None and not self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """Ask it to end, and kill it when it does not in time."""
-        if self.process is None:
-            return
-        self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(self.stop_seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self.process is not None:
+            self.process.send_signal(self.stop_signal)
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the end of what was asked to end, and kill it when it does not in time."""
+        if self.process is not None:
+            try:
+                self.process.wait(self.stop_seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.sweep()
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
+            self.sweep()

@@ -1,0 +1,46 @@
+"""`python -m deploy.local up|down|status|logs|run …`; the Makefile calls it."""
+
+import argparse
+import sys
+
+from deploy.local import commands, stack
+from deploy.local.layout import Layout
+from deploy.local.processes import LocalError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The whole stack on this machine.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("up", help="start everything and wait until it is ready")
+    actions.add_parser("down", help="stop everything; the data stays")
+    actions.add_parser("status", help="show every process and its memory")
+    actions.add_parser("logs", help="follow all logs")
+    run = actions.add_parser("run", help="run a command with the operator's environment")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    actions.add_parser("supervise", help="what `up` starts in the background")
+    arguments = parser.parse_args()
+    layout = Layout.from_environment()
+    try:
+        match arguments.action:
+            case "up":
+                commands.up(layout)
+            case "down":
+                commands.down(layout)
+            case "status":
+                return 0 if commands.status(layout) else 1
+            case "logs":
+                commands.logs(layout)
+            case "run":
+                commands.run(layout, arguments.command)
+            case "supervise":
+                return stack.main(layout)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

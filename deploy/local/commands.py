@@ -1,0 +1,210 @@
+"""What `make up`, `down`, `status` and `logs` do."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy.local import environment, units
+from deploy.local.layout import CHECKOUT, SERVICES, Layout
+from deploy.local.memory import session_memory
+from deploy.local.processes import Identity, LocalError, free_port, port_is_taken, wait_until
+from deploy.local.stack import SERVERS
+
+START_SECONDS = 600
+STOP_SECONDS = 90
+
+
+def supervisor(layout: Layout) -> Identity | None:
+    """The background process, if it runs."""
+    return Identity.load(layout.home / "supervisor.json")
+
+
+def state(layout: Layout) -> dict[str, Any]:
+    """What the background process wrote last."""
+    try:
+        found: dict[str, Any] = json.loads((layout.home / "state.json").read_text())
+    except (OSError, ValueError):
+        return {"phase": "stopped", "units": []}
+    return found
+
+
+@contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Only one `up` or `down` of a stack at a time; the second waits for the first."""
+    layout.home.mkdir(parents=True, exist_ok=True)
+    with (layout.home / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def up(layout: Layout) -> None:
+    """Start everything that does not run and return when all is ready.
+
+    Raises:
+        LocalError: it cannot; the message says what to do.
+    """
+    with alone(layout):
+        running = supervisor(layout)
+        log = layout.log_folder / "supervisor.log"
+        shown = 0
+        if running is None:
+            clear_up(layout)
+            check_ports(layout)
+            (layout.home / "state.json").unlink(missing_ok=True)
+            shown = log.stat().st_size if log.exists() else 0
+            running = start_supervisor(layout, log)
+        elif state(layout)["phase"] == "stopping":
+            raise LocalError("It is stopping just now: wait for `make down` to end.")
+        elif state(layout)["phase"] == "ready":
+            print("It runs already. To use other settings or newer code: make down, then make up.")
+            shown = log.stat().st_size
+        follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
+        if state(layout)["phase"] != "ready":
+            raise LocalError(f"It did not start; the lines above say why. All of it: {log}")
+    print(welcome(layout))
+
+
+def start_supervisor(layout: Layout, log: Path) -> Identity:
+    """Start the background process in a session of its own."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.local", "supervise"],
+            cwd=CHECKOUT,
+            env={**layout.given, "RAPPORT_HOME": str(layout.home), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    wait_until(lambda: supervisor(layout) is not None or process.poll() is not None, 20)
+    identity = supervisor(layout)
+    if identity is None:
+        raise LocalError(f"The supervisor did not start; see {log}.")
+    return identity
+
+
+def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: str, seconds: float) -> None:
+    """Show the supervisor's lines from the byte `shown` on, until it reaches a phase or ends."""
+    deadline = time.monotonic() + seconds
+    with log.open(errors="replace") as lines:
+        lines.seek(shown)
+        while True:
+            over = state(layout)["phase"] in (until, "failed") or not running.alive
+            for line in lines:
+                print("  " + line, end="", flush=True)
+            if over or time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
+
+
+def clear_up(layout: Layout) -> None:
+    """End what a supervisor that was killed has left behind. Nobody else's process is touched: see `Identity`."""
+    files = {file.stem: file for file in (layout.home / "run").glob("*.json")}
+    left = {name: identity for name, file in files.items() if (identity := Identity.load(file))}
+    if left:
+        print(f"clearing up after a supervisor that was killed: {', '.join(sorted(left))}")
+    order = [name for name in SERVICES if name in left] + [name for name in SERVERS if name in left]
+    for name in order:
+        left[name].end(units.STOP_SIGNALS.get(name, signal.SIGTERM), grace=20)
+    for file in files.values():
+        file.unlink(missing_ok=True)
+
+
+def check_ports(layout: Layout) -> None:
+    """Raises:
+    LocalError: a port is taken by somebody else.
+    """
+    taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
+    if taken:
+        named = ", ".join(f"{port} ({name})" for name, port in taken)
+        raise LocalError(
+            f"Another program listens on port {named}. Stop it, or set the variable in brackets to a free port, "
+            f"such as: {taken[0][0]}={free_port()} make up"
+        )
+
+
+def welcome(layout: Layout) -> str:
+    """Where everything is, and how to go on."""
+    lines = [
+        "",
+        "Rapport is ready.",
+        f"  site, API      {layout.public_url}/   {layout.public_url}/docs",
+    ]
+    if layout.needs_mailbox:
+        lines.append(f"  mailbox        {layout.mailbox_url}/   every mail it sends arrives here")
+    admins = environment.shared(layout)["ADMIN_EMAILS"]
+    lines += [
+        f"  administrator  whoever signs in as {admins}; the link comes by mail",
+        f"  data and logs  {layout.home}",
+        "",
+        "Go on with: make demo, make status, make logs, make down",
+    ]
+    return "\n".join(lines)
+
+
+def down(layout: Layout) -> None:
+    """Stop everything: services first, then servers. The data stays.
+
+    Raises:
+        LocalError: it does not end.
+    """
+    running = supervisor(layout)
+    if running is None:
+        with alone(layout):
+            clear_up(layout)
+        print("Nothing runs.")
+        return
+    log = layout.log_folder / "supervisor.log"
+    shown = log.stat().st_size
+    running.send(signal.SIGTERM)
+    follow(layout, running, log, shown, until="stopped", seconds=STOP_SECONDS)
+    if not wait_until(lambda: not running.alive, 10):
+        raise LocalError(f"The supervisor (process {running.pid}) does not end; kill it and run `make down` again.")
+
+
+def status(layout: Layout) -> bool:
+    """Show every process with its memory; True when all is ready."""
+    found = state(layout)
+    running = supervisor(layout)
+    if running is None:
+        print("Nothing runs. Start it with: make up")
+        return False
+    rows = [("supervisor", found["phase"], running.pid, "", 0), *_rows(found)]
+    print(f"{'process':<12}{'state':<10}{'pid':>8}{'port':>8}{'restarts':>10}{'PSS MiB':>10}")
+    total = 0.0
+    for name, phase, pid, port, restarts in rows:
+        memory = session_memory(pid) / 2**20 if pid else 0.0
+        total += memory
+        print(f"{name:<12}{phase:<10}{pid or '-':>8}{port:>8}{restarts:>10}{memory:>10.1f}")
+    print(f"{'together':<48}{total:>10.1f}")
+    return bool(found["phase"] == "ready" and all(unit["state"] == "ready" for unit in found["units"]))
+
+
+def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, int | None, str, int]]:
+    for unit in found["units"]:
+        yield unit["name"], unit["state"], unit["pid"], str(unit["port"]), unit["restarts"]
+
+
+def logs(layout: Layout) -> None:
+    """Show the last lines of every log, then what comes, until Ctrl-C. Ends this process."""
+    files = sorted(str(file) for file in layout.log_folder.glob("*.log"))
+    if not files:
+        raise LocalError("There are no logs yet. Start it with: make up")
+    os.execvp("tail", ["tail", "-n", "15", "-F", *files])  # noqa: S606  # it takes the place of this process
+
+
+def run(layout: Layout, command: list[str]) -> None:
+    """Run a command as the operator of this stack. Ends this process."""
+    os.chdir(CHECKOUT)
+    os.environ.update(environment.of(layout, "operator"))
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.execvp(command[0], command)  # noqa: S606  # it takes the place of this process

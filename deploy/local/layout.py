@@ -1,0 +1,119 @@
+"""Where the local stack keeps its files, on which ports it listens, and what the environment replaces."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.processes import LocalError
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+DATABASES = ("posts", "comments", "people", "notify")
+SERVICES = (*DATABASES, "gateway")
+
+PORTS: Mapping[str, int] = {
+    "GATEWAY_PORT": 8000,
+    "POSTS_PORT": 8101,
+    "COMMENTS_PORT": 8102,
+    "PEOPLE_PORT": 8103,
+    "NOTIFY_PORT": 8104,
+    "GATEWAY_METRICS_PORT": 9100,
+    "POSTS_METRICS_PORT": 9101,
+    "COMMENTS_METRICS_PORT": 9102,
+    "PEOPLE_METRICS_PORT": 9103,
+    "NOTIFY_METRICS_PORT": 9104,
+    "MAILBOX_PORT": 8025,
+    "SMTP_PORT": 2525,
+    "POSTGRES_PORT": 54320,
+    "VALKEY_PORT": 63790,
+    "KAFKA_PORT": 19092,
+    "KAFKA_CONTROLLER_PORT": 19093,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One local stack.
+
+    Attributes:
+        home: the folder that holds everything it keeps; deleting it is starting anew.
+        given: the environment of whoever started it.
+    """
+
+    home: Path
+    given: Mapping[str, str]
+
+    @classmethod
+    def from_environment(cls) -> "Layout":
+        home = os.environ.get("RAPPORT_HOME")
+        return cls(Path(home).expanduser().resolve() if home else CHECKOUT / ".local", dict(os.environ))
+
+    def port(self, variable: str) -> int:
+        """A port by the variable that sets it.
+
+        Raises:
+            LocalError: the variable holds no port number.
+        """
+        text = self.given.get(variable) or str(PORTS[variable])
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise LocalError(f"{variable}={text} is no port: set a number from 1 to 65535.")
+        return int(text)
+
+    def database_given(self, service: str) -> str | None:
+        """The address of a service's database, where the environment names one."""
+        return self.given.get(f"{service.upper()}_DATABASE_URL") or None
+
+    @property
+    def needs_postgres(self) -> bool:
+        return not all(self.database_given(service) for service in DATABASES)
+
+    @property
+    def needs_valkey(self) -> bool:
+        return not self.given.get("REDIS_URL")
+
+    @property
+    def needs_kafka(self) -> bool:
+        return not self.given.get("KAFKA_BOOTSTRAP_SERVERS")
+
+    @property
+    def needs_mailbox(self) -> bool:
+        """The mailbox gives way to `SMTP_HOST`; `SMTP_PORT` alone is the port where the mailbox listens."""
+        return not self.given.get("SMTP_HOST")
+
+    @property
+    def log_folder(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def public_url(self) -> str:
+        return self.given.get("PUBLIC_URL") or f"http://127.0.0.1:{self.port('GATEWAY_PORT')}"
+
+    @property
+    def mailbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.port('MAILBOX_PORT')}"
+
+    @property
+    def bootstrap(self) -> str:
+        return self.given.get("KAFKA_BOOTSTRAP_SERVERS") or f"127.0.0.1:{self.port('KAFKA_PORT')}"
+
+    def ports_needed(self) -> dict[str, int]:
+        """Every port this stack listens on, by the variable that sets it.
+
+        Raises:
+            LocalError: two of them are the same.
+        """
+        unused = {
+            *(() if self.needs_postgres else ("POSTGRES_PORT",)),
+            *(() if self.needs_valkey else ("VALKEY_PORT",)),
+            *(() if self.needs_kafka else ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")),
+            *(() if self.needs_mailbox else ("SMTP_PORT", "MAILBOX_PORT")),
+        }
+        ports: dict[str, int] = {}
+        for variable in PORTS.keys() - unused:
+            ports[variable] = self.port(variable)
+        for variable, port in sorted(ports.items()):
+            twin = next((other for other, taken in sorted(ports.items()) if taken == port and other != variable), None)
+            if twin:
+                raise LocalError(f"{variable} and {twin} are both {port}: set one of them to another port.")
+        return ports

@@ -1,0 +1,166 @@
+"""The background process of `make up`: brings the whole stack up in order, watches it, takes it down in order."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+from deploy.local import environment, units
+from deploy.local.databases import create_databases
+from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
+from deploy.local.processes import Identity, LocalError, spawn, tail
+from deploy.local.supervisor import Stopped, Supervisor, stoppable
+
+SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which they stop
+
+
+def say(line: str) -> None:
+    """One line for the person; `up` and `down` show it as it comes."""
+    print(time.strftime("%H:%M:%S"), line, flush=True)
+
+
+@dataclass
+class Stack:
+    """Everything that `layout` needs, under one supervisor.
+
+    Attributes:
+        phase: `starting`, `ready`, `stopping`, `stopped` or `failed`; kept in `state.json`.
+    """
+
+    layout: Layout
+    phase: str = "starting"
+    supervisor: Supervisor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(self.layout.home / "run", say, self.write_state)
+
+    def write_state(self) -> None:
+        """Keep for `up` and `status` what runs: complete or not at all."""
+        found = [
+            {
+                "name": unit.name,
+                "state": unit.state,
+                "pid": unit.pid,
+                "port": unit.server.port,
+                "restarts": unit.restarts,
+                "log": str(unit.server.log),
+            }
+            for unit in self.supervisor.units
+        ]
+        file = self.layout.home / "state.json"
+        unfinished = file.with_suffix(".new")
+        unfinished.write_text(json.dumps({"phase": self.phase, "units": found}))
+        unfinished.replace(file)
+
+    def enter(self, phase: str) -> None:
+        self.phase = phase
+        self.write_state()
+
+    def run(self) -> int:
+        """Bring it up, watch it until somebody asks for the end, take it down; returns the exit status."""
+        self.write_state()
+        failed = False
+        with stoppable():
+            try:
+                self.bring_up()
+                self.enter("ready")
+                say("everything is ready")
+                self.supervisor.watch()
+            except LocalError as error:
+                say(str(error))
+                failed = True
+            except Stopped:
+                say("asked to stop")
+        self.enter("stopping")
+        self.supervisor.stop(["gateway"], SERVICES, *([name] for name in SERVERS))
+        self.enter("failed" if failed else "stopped")
+        say("everything is stopped")
+        return 1 if failed else 0
+
+    def bring_up(self) -> None:
+        """Servers, databases, migrations, topics, services; each as soon as what it needs is there.
+
+        Raises:
+            LocalError: something is in the way.
+        """
+        layout, supervisor = self.layout, self.supervisor
+        environment.keys(layout)
+        if layout.needs_postgres:
+            say("starting PostgreSQL")
+            postgres = units.postgres(layout)
+            supervisor.add(postgres)
+            supervisor.wait_ready(["postgres"], 60)
+            made = asyncio.run(create_databases(layout, postgres))
+            if made:
+                say(f"made the databases {', '.join(made)}")
+        say("applying migrations")
+        migrations = start_migrations(layout)
+        if layout.needs_valkey:
+            supervisor.add(units.valkey(layout))
+        if layout.needs_mailbox:
+            supervisor.add(units.mailbox(layout))
+        if layout.needs_kafka:
+            say("starting Kafka")
+            supervisor.add(units.kafka(layout, say))
+        finish_migrations(layout, migrations)
+        supervisor.wait_ready(SERVERS, 120)
+        asyncio.run(make_topics(layout))
+        say("starting the services")
+        supervisor.add(*(units.service(layout, name) for name in SERVICES))
+        supervisor.wait_ready(SERVICES, 120)
+
+
+def start_migrations(layout: Layout) -> dict[str, "subprocess.Popen[bytes]"]:
+    """`python -m services.NAME migrate` for every service with a database, all at once."""
+    return {
+        name: spawn(
+            [sys.executable, "-m", f"services.{name}", "migrate"],
+            log=layout.log_folder / f"{name}-migrate.log",
+            environment=environment.of(layout, name),
+            folder=CHECKOUT,
+        )
+        for name in DATABASES
+    }
+
+
+def finish_migrations(layout: Layout, started: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    """Wait for them.
+
+    Raises:
+        LocalError: one failed.
+    """
+    for name, process in started.items():
+        if process.wait() != 0:
+            log = layout.log_folder / f"{name}-migrate.log"
+            raise LocalError(f"The migrations of {name} failed. The end of {log}:\n{tail(log)}")
+
+
+async def make_topics(layout: Layout) -> None:
+    """The topics of `contracts/topics.py`.
+
+    Raises:
+        LocalError: the broker refuses, or does not answer in time.
+    """
+    from aiokafka.errors import KafkaError
+
+    from services.chassis.bus import create_topics
+
+    try:
+        made = await create_topics(layout.bootstrap, layout.given.get("KAFKA_PREFIX", ""))
+    except (KafkaError, TimeoutError) as error:
+        raise LocalError(
+            f"The topics could not be made at {layout.bootstrap}: {error or 'no answer in time'}"
+        ) from error
+    if made:
+        say(f"made {len(made)} topics")
+
+
+def main(layout: Layout) -> int:
+    """The background process itself. One at a time: its identity stands in `supervisor.json`."""
+    identity = Identity.of(os.getpid())
+    assert identity is not None
+    identity.save(layout.home / "supervisor.json")
+    return Stack(layout).run()

@@ -1,0 +1,67 @@
+"""Every process of the local stack: where it keeps its things, and how it ends when the supervisor dies."""
+
+import signal
+from collections.abc import Callable
+
+from deploy.local import environment
+from deploy.local.kafka import Kafka
+from deploy.local.layout import Layout
+from deploy.local.postgres import Postgres
+from deploy.local.program import Program
+from deploy.local.valkey import Valkey
+
+STOP_SIGNALS = {"postgres": Postgres.stop_signal}  # by name; everybody else ends on SIGTERM
+
+
+def postgres(layout: Layout) -> Postgres:
+    return Postgres(
+        layout.home / "postgres",
+        layout.port("POSTGRES_PORT"),
+        log=layout.log_folder / "postgres.log",
+        death_signal=Postgres.stop_signal,
+    )
+
+
+def valkey(layout: Layout) -> Valkey:
+    return Valkey(
+        layout.home / "valkey",
+        layout.port("VALKEY_PORT"),
+        log=layout.log_folder / "valkey.log",
+        death_signal=signal.SIGTERM,
+    )
+
+
+def kafka(layout: Layout, say: Callable[[str], None]) -> Kafka:
+    return Kafka(
+        layout.home / "kafka",
+        layout.port("KAFKA_PORT"),
+        layout.port("KAFKA_CONTROLLER_PORT"),
+        say=say,
+        log=layout.log_folder / "kafka.log",
+        death_signal=signal.SIGTERM,
+    )
+
+
+def mailbox(layout: Layout) -> Program:
+    web_port = layout.port("MAILBOX_PORT")
+    folder = str(layout.home / "mail")
+    arguments = [
+        "deploy.local.mailbox",
+        f"--folder={folder}",
+        f"--smtp-port={layout.port('SMTP_PORT')}",
+        f"--web-port={web_port}",
+    ]
+    return Program(
+        "mailbox", arguments, web_port, log=layout.log_folder / "mailbox.log", environment=layout.given, path="/livez"
+    )
+
+
+def service(layout: Layout, name: str) -> Program:
+    """A service with all its roles in one process; it is ready when its metrics port says so."""
+    return Program(
+        name,
+        [f"services.{name}", "all"],
+        layout.port(f"{name.upper()}_METRICS_PORT"),
+        log=layout.log_folder / f"{name}.log",
+        environment=environment.of(layout, name),
+    )
