@@ -1,0 +1,193 @@
+"""Random trees, states, readers and page sizes: what is kept equals what follows from the rows, and what readers find
+by following every `next` equals what the rules let them see.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.chassis.errors import Problem
+from services.chassis.identity import Caller
+from services.comments import queries
+from services.comments.domain.tree import INLINE_LEVELS
+from services.comments.pages import INLINED
+from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, WRITER, House
+
+PEOPLE = (ANN, BOB, WRITER, MODERATOR)
+SORTS: tuple[queries.Sort, ...] = ("oldest", "newest")
+
+
+@pytest.fixture
+async def house(new_database: Callable[..., Awaitable[Any]]) -> House:
+    made = House(await new_database("services.chassis", "services.comments"))
+    await made.post()
+    return made
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One comment, and only what nothing else follows from."""
+
+    id: UUID
+    parent_id: UUID | None
+    author_id: UUID
+    state: str
+
+
+class Tree:
+    """What follows from the bare rows by the rules of the API, worked out the slow way."""
+
+    def __init__(self, rows: list[Truth]) -> None:
+        self.rows = {row.id: row for row in rows}
+        self.replies: dict[UUID | None, list[Truth]] = {}
+        for row in sorted(rows, key=lambda row: row.id):
+            self.replies.setdefault(row.parent_id, []).append(row)
+
+    def finds(self, row: Truth, who: Caller) -> bool:
+        whole = who.is_moderator or row.state == "visible" or self.waits_for(row, who)
+        return whole or any(self.finds(reply, who) for reply in self.replies.get(row.id, []))
+
+    @staticmethod
+    def waits_for(row: Truth, who: Caller) -> bool:
+        return row.state == "held" and row.author_id == who.person_id
+
+    def expected(self, who: Caller, sort: str) -> list[tuple[str, str]]:
+        """Id and state as seen, in the order of a walk."""
+        order: list[tuple[str, str]] = []
+
+        def visit(row: Truth) -> None:
+            if self.finds(row, who):
+                whole = who.is_moderator or row.state == "visible" or self.waits_for(row, who)
+                order.append((str(row.id), row.state if whole else "removed"))
+                for reply in self.replies.get(row.id, []):
+                    visit(reply)
+
+        tops = self.replies.get(None, [])
+        for top in reversed(tops) if sort == "newest" else tops:
+            visit(top)
+        return order
+
+
+async def read(house: House) -> list[dict[str, Any]]:
+    async with house.db.reader() as reader:
+        rows = await reader.fetch(
+            "select id, parent_id, author_id, state, shown, reply_count, shown_replies, all_replies from comments "
+            "where post_id = $1",
+            house.post_id,
+        )
+    return [dict(row) for row in rows]
+
+
+async def check(house: House, dice: random.Random) -> None:
+    rows = await read(house)
+    tree = Tree([Truth(row["id"], row["parent_id"], row["author_id"], row["state"]) for row in rows])
+    for row in rows:
+        truth, replies = tree.rows[row["id"]], tree.replies.get(row["id"], [])
+        assert row["shown"] == tree.finds(truth, NOBODY)
+        assert row["reply_count"] == sum(reply.state == "visible" for reply in replies)
+        assert row["shown_replies"] == sum(tree.finds(reply, NOBODY) for reply in replies)
+        assert row["all_replies"] == len(replies)
+    assert await house.count() == sum(row["state"] == "visible" for row in rows)
+    for who in (NOBODY, *PEOPLE):
+        sort, limit = dice.choice(SORTS), dice.choice((1, 2, 3, 5, 20, 50, 200))
+        walked = await house.walk(who, sort, limit)
+        assert [(seen["id"], seen["state"]) for seen in walked] == tree.expected(who, sort), (who, sort, limit)
+        for seen in walked:
+            assert len(seen["replies"]["items"]) <= max(limit, INLINED)
+            if seen["replies"]["next"]:
+                assert len(seen["replies"]["items"]) < len(
+                    [reply for reply in tree.replies[UUID(seen["id"])] if tree.finds(reply, who)]
+                )
+    visible = [seen for seen in await house.walk(NOBODY) if seen["state"] == "visible"]
+    assert await house.count() == len(visible), "what a reader without a name counts"
+
+
+async def act(house: House, dice: random.Random, ids: list[str]) -> None:
+    """One random step of somebody. Refusals are part of it; everything else is not."""
+    who = dice.choice(PEOPLE)
+    deed = dice.choices(("say", "reply", "remove", "hold", "approve", "reject", "restore"), (3, 9, 2, 3, 2, 2, 2))[0]
+    try:
+        if deed == "say" or not ids:
+            ids.append((await house.say(who, body="x"))["id"])
+        elif deed == "reply":
+            ids.append((await house.say(who, dice.choice(ids[-12:] if dice.random() < 0.5 else ids), "x"))["id"])
+        elif deed == "remove":
+            await house.remove(dice.choice(ids), who)
+        else:
+            await house.moderate(dice.choice(ids), deed)  # type: ignore[arg-type]  # one of the steps
+    except Problem as problem:
+        assert problem.kind in {"invalid", "forbidden", "not-found", "wrong-state"}, problem
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_one_after_another(house: House, seed: int) -> None:
+    dice = random.Random(seed)
+    ids: list[str] = []
+    for discussion in ("open", "held", "open"):
+        await house.change_post(discussion=discussion)
+        for _ in range(35):
+            await act(house, dice, ids)
+        await check(house, dice)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_all_at_once(house: House, seed: int) -> None:
+    dice = random.Random(100 + seed)
+    ids = [(await house.say(body="x"))["id"]]
+    for discussion in ("open", "held"):
+        await house.change_post(discussion=discussion)
+        for _ in range(10):
+            await asyncio.gather(*(act(house, dice, ids) for _ in range(8)))
+    await check(house, dice)
+
+
+async def test_the_first_page_goes_as_deep_and_as_far_as_it_may(house: House) -> None:
+    top = comment = await house.say(body="x")
+    for _ in range(INLINE_LEVELS + 5):
+        comment = await house.say(parent=comment["id"], body="x")
+    for _ in range(INLINED):
+        await house.say(parent=top["id"], body="x")
+    (seen,) = await house.page()
+    deep, levels = seen, 0
+    while deep["replies"]["items"]:
+        deep, levels = deep["replies"]["items"][0], levels + 1
+    assert levels == INLINE_LEVELS
+    assert deep["replies"]["next"]
+    assert len(await house.walk(NOBODY)) == INLINE_LEVELS + 6 + INLINED
+
+
+async def test_every_entry_gets_its_share_of_what_is_inlined(house: House) -> None:
+    tops = [(await house.say(body="x"))["id"] for _ in range(4)]
+    for top in tops[1:3]:
+        for _ in range(INLINED):
+            await house.say(parent=top, body="x")
+    page = await house.page()
+    assert [len(seen["replies"]["items"]) for seen in page] == [0, INLINED // 2, INLINED // 2, 0]
+    assert [bool(seen["replies"]["next"]) for seen in page] == [False, True, True, False]
+
+
+async def test_a_cursor_belongs_to_its_list_and_sort(house: House) -> None:
+    first, second = [(await house.say(body="x"))["id"] for _ in range(2)]
+    for parent in (first, first, second, second):
+        await house.say(parent=parent, body="x")
+    page = await queries.comments(house.db, NOBODY, house.post_id, "oldest", None, 1)
+    replies = await queries.replies(house.db, NOBODY, UUID(first), None, 1)
+    assert (await queries.comments(house.db, NOBODY, house.post_id, "oldest", page["next"], 7))["items"]
+    other = House(house.db)
+    await other.post()
+    for doing in (
+        queries.comments(house.db, NOBODY, house.post_id, "newest", page["next"], 1),
+        queries.comments(house.db, NOBODY, other.post_id, "oldest", page["next"], 1),
+        queries.comments(house.db, NOBODY, house.post_id, "oldest", replies["next"], 1),
+        queries.replies(house.db, NOBODY, UUID(second), replies["next"], 1),
+        queries.held(house.db, MODERATOR, page["next"], 1),
+        queries.comments(house.db, NOBODY, house.post_id, "oldest", "nonsense", 1),
+    ):
+        with pytest.raises(Problem) as refusal:
+            await doing
+        assert refusal.value.kind == "malformed-cursor"
