@@ -16,7 +16,8 @@ from services.chassis.errors import Problem
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 LONGEST = 1024
-INTEGERS = range(-(1 << 63), 1 << 63)
+INTEGERS = range(-(1 << 31), 1 << 31)  # what every integer column takes
+MICROSECONDS = range(-(1 << 56), 1 << 58)
 
 
 def encode(list_name: str, *values: datetime | UUID | int | str) -> str:
@@ -24,6 +25,7 @@ def encode(list_name: str, *values: datetime | UUID | int | str) -> str:
 
     Args:
         list_name: everything that makes the list another one: what it lists, of whom, in which order.
+        values: integers have 32 bits.
     """
     data = orjson.dumps([_mark(list_name), *(_plain(value) for value in values)])
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -68,8 +70,8 @@ def _typed(value: Any, kind: type) -> Any:
         return value
     if kind is UUID:
         return UUID(hex=value) if type(value) is str and len(value) == 32 else _refuse()
-    if type(value) is not int or value not in INTEGERS:
-        raise ValueError("not an integer")
+    if type(value) is not int or value not in (MICROSECONDS if kind is datetime else INTEGERS):
+        raise ValueError("not a number in range")
     return EPOCH + value * MICROSECOND if kind is datetime else value
 
 

@@ -1,0 +1,331 @@
+"""Every way an SMTP dialogue can end, against a real server over real sockets."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from services.chassis.addresses import without_addresses
+from services.chassis.smtp import Outcome, Smtp, SmtpSettings
+from tests import smtp_sink as sinks
+from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
+from tests.waiting import eventually
+
+MESSAGE = b"Subject: hello\r\n\r\n.a line that begins with a dot\r\n..\r\nend\r\n"
+SENDER, RECIPIENT = "notifications@rapport.example", "bob@example.org"
+
+
+async def yes() -> bool:
+    return True
+
+
+@asynccontextmanager
+async def relay(sink: SmtpSink, **settings: object) -> AsyncIterator[Smtp]:
+    values = {"smtp_port": sink.port, "smtp_timeout_seconds": 5.0, "smtp_dot_timeout_seconds": 5.0} | settings
+    smtp = Smtp(SmtpSettings.model_validate(values))
+    try:
+        yield smtp
+    finally:
+        await smtp.close()
+
+
+async def deliver(sink: SmtpSink, **settings: object) -> Outcome:
+    async with relay(sink, **settings) as smtp:
+        return await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)
+
+
+async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) -> None:
+    outcome = await deliver(smtp_sink)
+    assert (outcome.kind, outcome.phase, outcome.code) == ("accepted", "dot", 250)
+    [mail] = smtp_sink.messages
+    assert mail.content == MESSAGE
+    assert (mail.sender, mail.recipients) == (SENDER, [RECIPIENT])
+
+
+@pytest.mark.parametrize(
+    ("phase", "answer", "kind", "code"),
+    [
+        ("connect", "421 4.3.2 later", "relay_unusable", 421),
+        ("connect", "554 5.7.1 go away", "relay_unusable", 554),
+        ("ehlo", "550 5.7.1 no", "relay_unusable", 550),
+        ("mail", "451 4.3.0 later", "relay_unusable", 451),
+        ("mail", "550 5.1.8 bad sender", "relay_unusable", 550),
+        ("mail", "552 5.2.2 full", "relay_unusable", 552),
+        ("rcpt", "450 4.2.1 later", "refused_for_now", 450),
+        ("rcpt", "421 4.3.2 shutting down", "refused_for_now", 421),
+        ("rcpt", "452 4.5.3 too many", "refused_for_now", 452),
+        ("rcpt", "550 5.1.1 unknown", "bad_address", 550),
+        ("rcpt", "550 5.1.10 null mx", "bad_address", 550),
+        ("rcpt", "553 5.1.3 syntax", "bad_address", 553),
+        ("rcpt", "550 5.1.2 domain", "bad_address", 550),
+        ("rcpt", "551 5.1.6 moved", "bad_address", 551),
+        ("rcpt", "550 no enhanced code", "refused", 550),
+        ("rcpt", "554 5.7.1 relay access denied", "refused", 554),
+        ("rcpt", "550 5.1.11 not of the list", "refused", 550),
+        ("rcpt", "552 5.2.2 full", "refused", 552),
+        ("data", "451 4.3.0 later", "refused_for_now", 451),
+        ("data", "554 5.1.1 no valid recipients", "refused", 554),
+        ("dot", "451 4.7.1 greylisted", "refused_for_now", 451),
+        ("dot", "421 4.3.2 later", "refused_for_now", 421),
+        ("dot", "550 5.1.1 it says so too late", "refused", 550),
+        ("dot", "552 5.3.4 too big", "refused", 552),
+        ("dot", "150 what", "unknown", 150),
+        ("dot", "nonsense", "unknown", None),
+        ("rcpt", "nonsense", "withheld", None),
+    ],
+)
+async def test_a_refusal_means_what_its_step_says(
+    smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None
+) -> None:
+    smtp_sink.answers[phase] = answer
+    outcome = await deliver(smtp_sink)
+    expected = {"connect": "connect", "ehlo": "mail"}.get(phase, phase)
+    assert (outcome.kind, outcome.phase, outcome.code) == (kind, expected, code)
+    assert smtp_sink.messages == []
+
+
+@pytest.mark.parametrize("how", [RESET, CLOSE, STALL])
+@pytest.mark.parametrize(
+    ("phase", "kind"),
+    [
+        ("connect", "relay_unusable"),
+        ("ehlo", "relay_unusable"),
+        ("mail", "relay_unusable"),
+        ("rcpt", "withheld"),
+        ("data", "withheld"),
+        ("dot", "unknown"),
+    ],
+)
+async def test_a_lost_connection_is_unknown_only_after_the_dot(
+    smtp_sink: SmtpSink, how: str, phase: str, kind: str
+) -> None:
+    smtp_sink.answers[phase] = how
+    outcome = await deliver(smtp_sink, smtp_timeout_seconds=0.3, smtp_dot_timeout_seconds=0.3)
+    assert outcome.kind == kind
+    assert smtp_sink.messages == []
+
+
+async def test_a_server_that_is_not_there_is_the_relays_outage(free_port: object, smtp_sink: SmtpSink) -> None:
+    assert callable(free_port)
+    outcome = await deliver(smtp_sink, smtp_port=free_port())
+    assert (outcome.kind, outcome.phase, outcome.code) == ("relay_unusable", "connect", None)
+
+
+async def test_a_reset_before_the_dot_is_withheld_even_late(smtp_sink: SmtpSink) -> None:
+    """The server goes while the last check is made: nothing was delivered, and it is known."""
+
+    async def hang_up() -> bool:
+        await smtp_sink.hang_up()
+        await asyncio.sleep(0.05)  # the loop must see the end of the connection
+        return True
+
+    async with relay(smtp_sink) as smtp:
+        outcome = await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=hang_up)
+    assert (outcome.kind, outcome.phase) == ("withheld", "message")
+    assert smtp_sink.unanswered == []
+
+
+async def test_the_last_check_can_still_hold_it_back(smtp_sink: SmtpSink) -> None:
+    asked = []
+
+    async def no() -> bool:
+        asked.append([line for line in smtp_sink.seen if line == "DATA"])
+        return False
+
+    async with relay(smtp_sink) as smtp:
+        outcome = await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=no)
+    assert outcome == Outcome("withheld", "check", None, "the last check said no")
+    assert asked == [["DATA"]], "asked once, after everything but the dot"
+    await smtp_sink.hang_up()
+    assert smtp_sink.messages == [] == smtp_sink.unanswered
+
+
+async def test_an_error_in_the_last_check_is_the_callers_and_nothing_is_sent(smtp_sink: SmtpSink) -> None:
+    async def fail() -> bool:
+        raise LookupError("lease")
+
+    async with relay(smtp_sink) as smtp:
+        with pytest.raises(LookupError):
+            await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=fail)
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+    assert len(smtp_sink.messages) == 1
+
+
+async def test_cancelling_while_the_answer_is_awaited_leaves_nothing_behind(smtp_sink: SmtpSink) -> None:
+    smtp_sink.answers["dot"] = STALL
+    async with relay(smtp_sink) as smtp:
+        task = asyncio.create_task(smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes))
+        await eventually(lambda: smtp_sink.unanswered)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        smtp_sink.answers.clear()
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+
+
+async def test_a_large_message_has_left_before_the_last_check(smtp_sink: SmtpSink) -> None:
+    large = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n"
+    large += (b"x" * 900 + b"\r\n") * 5000
+    async with relay(smtp_sink) as smtp:
+        outcome = await smtp.deliver(SENDER, RECIPIENT, large, before_dot=yes)
+    assert outcome.kind == "accepted"
+    assert smtp_sink.messages[0].content == large
+
+
+async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> None:
+    smtp_sink.answers["body"] = STALL
+    large = b"Subject: x\r\n\r\n" + (b"x" * 900 + b"\r\n") * 20_000
+    async with relay(smtp_sink, smtp_timeout_seconds=0.5) as smtp:
+        outcome = await smtp.deliver(SENDER, RECIPIENT, large, before_dot=yes)
+    assert (outcome.kind, outcome.phase) == ("withheld", "message")
+
+
+async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink: SmtpSink) -> None:
+    async with relay(smtp_sink) as smtp:
+        for _ in range(3):
+            assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 1
+        await smtp_sink.hang_up()
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        smtp_sink.once("mail", "421 4.4.2 idle too long")
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+    assert len(smtp_sink.messages) == 5
+    assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 3
+    assert "QUIT" in smtp_sink.seen
+
+
+async def test_a_connection_is_not_used_again_after_a_refusal(smtp_sink: SmtpSink) -> None:
+    smtp_sink.once("rcpt", "550 5.1.1 unknown")
+    async with relay(smtp_sink) as smtp:
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "bad_address"
+        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+    assert smtp_sink.messages[0].recipients == [RECIPIENT]
+
+
+async def test_a_password_is_used_and_a_wrong_one_is_the_relays_outage(smtp_sink: SmtpSink) -> None:
+    smtp_sink.offers.append("AUTH PLAIN")
+    assert (await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")).kind == "accepted"
+    smtp_sink.answers["auth"] = "535 5.7.8 wrong"
+    outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="wrong")
+    assert (outcome.kind, outcome.phase, outcome.code) == ("relay_unusable", "auth", 535)
+    assert len(smtp_sink.messages) == 1
+
+
+async def test_a_relay_without_auth_is_unusable_for_who_has_a_password(smtp_sink: SmtpSink) -> None:
+    outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")
+    assert (outcome.kind, outcome.phase) == ("relay_unusable", "auth")
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
+    """A server's context with a fresh self-signed certificate, and the file a client may trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / f"{name}.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context, file
+
+
+async def test_starttls_is_used_verified_and_never_given_up(tmp_path: Path, smtp_sink: SmtpSink) -> None:
+    context, trusted = certificate(tmp_path, "localhost")
+    async with sinks.listening(tls=context) as sink:
+        wanted = {"smtp_host": "localhost", "smtp_security": "starttls"}
+        assert (await deliver(sink, **wanted, smtp_ca_file=str(trusted))).kind == "accepted"
+        assert "STARTTLS" in sink.seen
+        stranger = await deliver(sink, **wanted)
+        assert (stranger.kind, stranger.phase) == ("relay_unusable", "starttls")
+        other_name = await deliver(sink, **wanted | {"smtp_host": "127.0.0.1"}, smtp_ca_file=str(trusted))
+        assert (other_name.kind, other_name.phase) == ("relay_unusable", "starttls")
+        assert len(sink.messages) == 1
+    plain = await deliver(smtp_sink, smtp_host="localhost", smtp_security="starttls")
+    assert (plain.kind, plain.phase) == ("relay_unusable", "starttls")
+    assert smtp_sink.messages == [], "a relay that does not offer STARTTLS gets nothing in the clear"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "bob@example.org>\r\nRCPT TO:<eve@example.org",
+        "bob@example.org\0",
+        "bob@example.org\n",
+        "bob\r@example.org",
+        "bob@example.org SIZE=1",
+        "<bob@example.org>",
+        "",
+        "bob",
+        "a@b@c",
+        '"a b"@example.org',
+        "bob@exa\u2028mple.org",
+        "x" * 65 + "@example.org",
+        "bob@" + "x" * 254,
+    ],
+)
+async def test_what_is_not_an_address_never_reaches_the_relay(smtp_sink: SmtpSink, address: str) -> None:
+    async with relay(smtp_sink) as smtp:
+        outcome = await smtp.deliver(SENDER, address, MESSAGE, before_dot=yes)
+    assert (outcome.kind, outcome.phase) == ("refused", "address")
+    assert smtp_sink.seen == []
+
+
+async def test_a_domain_travels_in_ascii_and_a_local_part_only_where_it_is_offered(smtp_sink: SmtpSink) -> None:
+    async with relay(smtp_sink) as smtp:
+        await smtp.deliver(SENDER, "bob@exämple.org", MESSAGE, before_dot=yes)
+        assert smtp_sink.messages[0].recipients == ["bob@xn--exmple-cua.org"]
+        await smtp.deliver(SENDER, "böb@example.org", MESSAGE, before_dot=yes)
+        assert smtp_sink.messages[1].recipients == ["böb@example.org"]
+        assert any(line.endswith("SMTPUTF8 BODY=8BITMIME") for line in smtp_sink.seen)
+    smtp_sink.offers.remove("SMTPUTF8")
+    async with relay(smtp_sink) as smtp:
+        outcome = await smtp.deliver(SENDER, "böb@example.org", MESSAGE, before_dot=yes)
+    assert (outcome.kind, outcome.phase) == ("refused", "address")
+    assert len(smtp_sink.messages) == 2
+
+
+@pytest.mark.parametrize("message", [b"Subject: x\n\nhi\n", b"Subject: x\r\n\r\n.\n.\r\n", b"a\rb\r\n"])
+async def test_bare_line_breaks_are_refused(smtp_sink: SmtpSink, message: bytes) -> None:
+    """Some servers take LF.LF for the end of a message: SMTP smuggling."""
+    async with relay(smtp_sink) as smtp:
+        with pytest.raises(ValueError, match="CRLF"):
+            await smtp.deliver(SENDER, RECIPIENT, message, before_dot=yes)
+
+
+async def test_answers_are_kept_without_addresses(smtp_sink: SmtpSink) -> None:
+    smtp_sink.answers["rcpt"] = "550 5.1.1 <Bob@Example.org>: bob unknown; see postmaster@relay.example"
+    outcome = await deliver(smtp_sink)
+    assert outcome.answer == "5.1.1 <address> <address> unknown; see <address>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("user bob.smith unknown", "user <address> unknown"),
+        ("SRS0=x=example.org=bob.smith@r.example gone", "<address> gone"),
+        ("bob.smith=40example.org no", "<address> no"),
+        ("two\r\nlines\x00\u2028here", "two lines here"),
+        ("\udcff bytes", "? bytes"),
+        ("x" * 5000, "x" * 400),
+    ],
+)
+def test_what_looks_like_an_address_goes(answer: str, kept: str) -> None:
+    assert without_addresses(answer, "bob.smith@example.org") == kept

@@ -1,0 +1,278 @@
+"""Tokens: what counts, and above all what does not."""
+
+import base64
+import json
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from joserfc import jws
+from joserfc.jwk import OctKey, OKPKey
+
+from services.chassis import identity
+from services.chassis.errors import Problem
+from services.chassis.identity import Caller, Signer, Verifier, generate_keys
+
+KEYS = generate_keys()
+GATEWAY = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway")
+PRIVATE = OKPKey.import_key(json.loads(KEYS["GATEWAY_SIGNING_KEY"]))
+HEADER = {"alg": "Ed25519", "kid": "gateway-1", "typ": "JWT"}
+
+
+def verifier(**options: Any) -> Verifier:
+    return Verifier(KEYS["VERIFICATION_KEYS"], "posts", **options)
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = int(time.time())
+    usual = {"iss": "gateway", "aud": "posts", "sub": "anonymous", "iat": now, "exp": now + 60}
+    return {name: value for name, value in (usual | changes).items() if value is not None}
+
+
+def sign(payload: Any, header: dict[str, Any] = HEADER, key: Any = PRIVATE) -> str:
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return jws.serialize_compact(dict(header), data, key, algorithms=[header["alg"]])
+
+
+def encode(part: Any) -> str:
+    data = part if isinstance(part, bytes) else json.dumps(part).encode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def resigned(header: dict[str, Any], payload: Any) -> str:
+    """Signed with the right key whatever the header says, as the library would not."""
+    content = f"{encode(header)}.{encode(payload)}"
+    assert isinstance(PRIVATE.private_key, Ed25519PrivateKey)
+    return f"{content}.{encode(PRIVATE.private_key.sign(content.encode()))}"
+
+
+def test_a_token_says_who_calls() -> None:
+    person, session = uuid4(), uuid4()
+    token = GATEWAY.token("posts", person, ["reader", "author"], session_id=session)
+    assert verifier().verify(token) == Caller("gateway", person, frozenset({"reader", "author"}), session)
+    assert verifier().verify(GATEWAY.token("posts")) == Caller("gateway")
+
+
+def test_roles_include_what_an_admin_may() -> None:
+    reader, author, moderator, admin = (
+        Caller("gateway", uuid4(), frozenset({role})) for role in ("reader", "author", "moderator", "admin")
+    )
+    assert [caller.is_author for caller in (reader, author, moderator, admin)] == [False, True, False, True]
+    assert [caller.is_moderator for caller in (reader, author, moderator, admin)] == [False, False, True, True]
+    assert [caller.is_admin for caller in (reader, author, moderator, admin)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "comments"},
+        {"aud": ["posts"]},
+        {"aud": None},
+        {"iss": "notify"},
+        {"iss": None},
+        {"iss": ["gateway"]},
+        {"exp": int(time.time()) - 1},
+        {"exp": int(time.time()) + 3600},
+        {"exp": None},
+        {"exp": "9999999999"},
+        {"exp": float("1e9")},
+        {"exp": True},
+        {"iat": int(time.time()) + 3600},
+        {"iat": None},
+        {"sub": None},
+        {"sub": "somebody"},
+        {"sub": 7},
+        {"roles": "admin"},
+        {"roles": [1]},
+        {"sid": "x"},
+        {"sid": 5},
+    ],
+)
+def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
+    assert verifier().verify(sign(claims())).issuer == "gateway"
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier().verify(sign(claims(**changes)))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER | {"alg": "none"},
+        HEADER | {"alg": "HS256"},
+        HEADER | {"alg": "EdDSA"},
+        HEADER | {"alg": ["Ed25519"]},
+        HEADER | {"typ": "at+jwt"},
+        HEADER | {"typ": None},
+        HEADER | {"kid": "people-1"},
+        HEADER | {"kid": "gateway-2"},
+        HEADER | {"kid": ["gateway-1"]},
+        HEADER | {"kid": None},
+        HEADER | {"crit": ["exp"], "exp": 1},
+        HEADER | {"b64": False, "crit": ["b64"]},
+        HEADER | {"jku": "https://evil.example/keys"},
+        HEADER | {"x5u": "https://evil.example/cert"},
+        HEADER | {"jwk": json.loads(KEYS["VERIFICATION_KEYS"])["keys"][0]},
+        HEADER | {"cty": "JWT"},
+        {"alg": "Ed25519", "kid": "gateway-1"},
+        {"alg": "Ed25519", "typ": "JWT"},
+    ],
+)
+def test_the_header_chooses_nothing(header: dict[str, Any]) -> None:
+    assert verifier().verify(resigned(HEADER, claims())).issuer == "gateway"
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier().verify(resigned(header, claims()))
+
+
+def test_a_public_key_is_no_hmac_secret() -> None:
+    public = json.loads(KEYS["VERIFICATION_KEYS"])["keys"][0]
+    forged = sign(claims(), HEADER | {"alg": "HS256"}, OctKey.import_key(public["x"]))
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier().verify(forged)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "a.b.c",
+        "é.b.c",
+        "x" * 5000,
+        "a" * 100 + "." + "b" * 100,
+        f"{encode(HEADER)}.{encode(claims())}.",
+        f"{encode([])}.{encode(claims())}.{encode(b'x' * 64)}",
+        f"{encode(b'[' * 400)}.{encode(claims())}.{encode(b'x' * 64)}",
+        resigned(HEADER, b"[" * 2000),
+        resigned(HEADER, b"null"),
+        resigned(HEADER, b"[]"),
+        resigned(HEADER, b"\xff"),
+        resigned(HEADER, b'{"exp": 1e999}'),
+    ],
+)
+def test_garbage_is_refused(token: str) -> None:
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier().verify(token)
+
+
+def test_one_changed_character_is_one_too_many() -> None:
+    token = GATEWAY.token("posts", uuid4())
+    for at in range(0, len(token) - 1, 7):
+        other = "A" if token[at] != "A" else "B"
+        with pytest.raises(Problem, match="invalid-token"):
+            verifier().verify(token[:at] + other + token[at + 1 :])
+
+
+def test_a_key_signs_for_its_own_issuer_only() -> None:
+    with pytest.raises(ValueError, match="not one of people"):
+        Signer(KEYS["GATEWAY_SIGNING_KEY"], "people")
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier(issuers=["people"]).verify(GATEWAY.token("posts"))
+    people = Signer(KEYS["PEOPLE_SIGNING_KEY"], "people")
+    assert verifier(issuers=["people"]).verify(people.token("posts")).issuer == "people"
+
+
+def test_keys_of_the_wrong_kind_are_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="private part"):
+        Verifier(json.dumps({"keys": [json.loads(KEYS["GATEWAY_SIGNING_KEY"])]}), "posts")
+    public = json.loads(KEYS["VERIFICATION_KEYS"])["keys"][0]
+    with pytest.raises(ValueError, match="no private part"):
+        Signer(json.dumps(public), "gateway")
+    with pytest.raises(ValueError, match="names no issuer"):
+        Verifier(json.dumps({"keys": [public | {"kid": "gateway"}]}), "posts")
+    exchange = OKPKey.generate_key("X25519", {"kid": "gateway-1"}).as_dict(private=False)
+    with pytest.raises(ValueError, match="not for Ed25519"):
+        Verifier(json.dumps({"keys": [exchange]}), "posts")
+
+
+class Clock:
+    """Stands where `time` stands in the module."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(identity, "time", clock)
+    return clock
+
+
+def test_a_token_is_used_again_until_its_last_ten_seconds(clock: Clock) -> None:
+    signer, person = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), uuid4()
+    first = signer.token("posts", person, ["author", "reader"])
+    clock.now += 50
+    assert signer.token("posts", person, ["reader", "author"]) == first
+    clock.now += 0.5
+    second = signer.token("posts", person, ["author", "reader"])
+    assert second != first
+    assert verifier().verify(second).person_id == person
+
+
+def test_a_token_is_never_used_for_anything_else() -> None:
+    signer, person = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), uuid4()
+    tokens = [
+        signer.token("posts", person),
+        signer.token("comments", person),
+        signer.token("posts"),
+        signer.token("posts", person, ["admin"]),
+        signer.token("posts", uuid4()),
+        signer.token("posts", person, ttl=30),
+    ]
+    assert len(set(tokens)) == len(tokens)
+
+
+def test_a_sessions_token_is_always_fresh(clock: Clock) -> None:
+    people, person, session = Signer(KEYS["PEOPLE_SIGNING_KEY"], "people"), uuid4(), uuid4()
+    first = people.token("posts", person, ttl=900, session_id=session)
+    clock.now += 5
+    second = people.token("posts", person, ttl=900, session_id=session)
+    assert first != second
+    assert verifier(longest=900).verify(second).session_id == session
+    with pytest.raises(Problem, match="invalid-token"):
+        verifier().verify(second)
+
+
+def test_a_verified_token_is_remembered_but_not_beyond_its_life(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = verifier()
+    token = fresh_signer().token("posts")
+    checks.verify(token)
+    monkeypatch.setattr(checks, "_check", None)
+    assert checks.verify(token) == Caller("gateway"), "without checking the signature again"
+    clock.now += 60
+    monkeypatch.undo()
+    monkeypatch.setattr(identity, "time", clock)
+    with pytest.raises(Problem, match="invalid-token"):
+        checks.verify(token)
+
+
+def fresh_signer() -> Signer:
+    """A signer whose cache knows nothing of other clocks."""
+    return Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway")
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "REMEMBERED", 3)
+    signer, checks = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), verifier()
+    for _ in range(10):
+        checks.verify(signer.token("posts", uuid4()))
+    assert len(signer._made) == 3 == len(checks._known)
+
+
+def test_generated_keys_are_five_pairs_apart() -> None:
+    other = generate_keys()
+    assert set(other) == {
+        *("GATEWAY_SIGNING_KEY", "NOTIFY_SIGNING_KEY", "OPERATOR_SIGNING_KEY", "PEOPLE_SIGNING_KEY"),
+        *("VERIFICATION_KEYS", "NOTIFY_SECRET"),
+    }
+    assert not set(other.values()) & set(KEYS.values())
+    public = json.loads(other["VERIFICATION_KEYS"])["keys"]
+    assert [key["kid"] for key in public] == ["gateway-1", "notify-1", "operator-1", "people-1"]
+    assert all("d" not in key for key in public)
+    assert len(other["NOTIFY_SECRET"]) >= 43
