@@ -3,7 +3,7 @@
 A required part that fails fails the answer. An optional one is left out and named in `missing`.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -66,10 +66,10 @@ class Composed:
     version: int = 0
 
 
-async def optional(look: Look, part: str, awaitable: Awaitable[T]) -> T | None:
-    """What was awaited, or None, with the part named as missing."""
+async def optional(look: Look, part: str, ask: Callable[[], Awaitable[T]]) -> T | None:
+    """What was asked for, or None, with the part named as missing."""
     try:
-        return await awaitable
+        return await ask()
     except Problem as problem:
         if problem.status < 500:
             log.error("an optional part was refused", part=part, kind=problem.kind)
@@ -95,7 +95,7 @@ async def comment_counts(sources: Sources, look: Look, posts: Iterable[Json]) ->
         else:
             counts[post["id"]] = 0
     if asked:
-        found = await optional(look, "comment_count", _counts(sources, look, asked))
+        found = await optional(look, "comment_count", lambda: _counts(sources, look, asked))
         counts |= {post_id: found[post_id] if found is not None else None for post_id in asked}
     return counts
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import redis.exceptions
 import structlog
 from limits.aio.storage import RedisStorage
+from redis.asyncio import ConnectionPool
 
 from services.chassis.errors import Problem
 
@@ -60,12 +61,12 @@ class Counters:
     """
 
     def __init__(self, redis_url: str, *, secret: str, clock: Callable[[], float] = time.time) -> None:
+        self._pool = ConnectionPool.from_url(redis_url, socket_timeout=0.25, socket_connect_timeout=0.25)
         self._storage = RedisStorage(
             "async+" + redis_url,
             implementation="redispy",
             key_prefix="rapport:limit",
-            socket_timeout=0.25,
-            socket_connect_timeout=0.25,
+            connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
         )
         self._secret = hashlib.sha256(secret.encode()).digest()
         self._clock = clock
@@ -73,7 +74,7 @@ class Counters:
         self._away_until = 0.0
 
     async def close(self) -> None:
-        await self._storage.bridge.get_connection().aclose()
+        await self._pool.aclose()
 
     async def count(self, policy: Policy, identity: str) -> Standing | None:
         """Count one request; None when it could not be counted and need not be."""

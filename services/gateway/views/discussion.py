@@ -41,7 +41,7 @@ async def _parts(
     mine = Look(look.viewer, look.deadline)
     mine.missing.clear()
     said, counts = await asyncio.gather(
-        optional(mine, "comments", _said(sources, look, post["id"], params or {})),
+        optional(mine, "comments", lambda: _said(sources, look, post["id"], params or {})),
         comment_counts(sources, mine, [post]),
     )
     return said, counts[post["id"]], mine.missing

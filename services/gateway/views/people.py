@@ -9,7 +9,7 @@ from services.gateway.viewer import NOBODY
 
 async def profile(sources: Sources, look: Look, person_id: str) -> Composed:
     """The person, and how many of their comments strangers can find."""
-    counting = asyncio.ensure_future(optional(look, "comment_count", _count(sources, look, person_id)))
+    counting = asyncio.ensure_future(optional(look, "comment_count", lambda: _count(sources, look, person_id)))
     try:
         raw = await sources.upstreams.people.get(f"/people/{person_id}", look.viewer.caller, look.deadline)
         return Composed(representations.profile(raw, await counting))

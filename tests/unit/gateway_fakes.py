@@ -1,0 +1,143 @@
+"""Services that answer from a script, for tests of the gateway's own logic."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from services.chassis.client import Answer
+from services.chassis.errors import Problem, unavailable
+from services.chassis.identity import Caller
+from services.gateway.upstreams import Params, Upstream, Upstreams
+
+Reply = Callable[["Call"], Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that a service got."""
+
+    method: str
+    path: str
+    caller: Caller | None
+    body: Any
+    params: Params
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Script:
+    """A service: `script.on("GET", "/posts/x", {...})`; without a reply it is away.
+
+    A reply may be JSON, an `Answer`, a `Problem` (raised as the client would), or a function of the call.
+    """
+
+    name: str
+    calls: list[Call] = field(default_factory=list)
+    replies: dict[tuple[str, str], Any] = field(default_factory=dict)
+    away: bool = False
+
+    def on(self, method: str, path: str, reply: Any) -> None:
+        self.replies[method, path] = reply
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: float,
+        caller: Caller | None = None,
+        body: object = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        await asyncio.sleep(0)
+        sent = orjson.loads(body) if isinstance(body, bytes) else body
+        call = Call(method, path, caller, sent, params or {}, headers or {})
+        self.calls.append(call)
+        reply = self.replies.get((method, path))
+        if callable(reply):
+            reply = reply(call)
+        if asyncio.iscoroutine(reply):
+            reply = await reply
+        if self.away or reply is None:
+            raise unavailable(f"{self.name} could not be reached.")
+        if isinstance(reply, Answer):
+            return reply
+        if isinstance(reply, Problem):
+            return refused(reply)
+        return answered(reply)
+
+    def count(self, method: str, path: str) -> int:
+        return sum((call.method, call.path) == (method, path) for call in self.calls)
+
+
+def answered(data: Any, status: int = 200, **headers: str) -> Answer:
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(data))
+
+
+def refused(problem: Problem) -> Answer:
+    body = {"type": f"/problems/{problem.kind}", "title": problem.title, "detail": problem.detail}
+    if problem.errors:
+        body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
+    return Answer(problem.status, problem.headers, orjson.dumps(body))
+
+
+@dataclass
+class House:
+    """All four services."""
+
+    posts: Script = field(default_factory=lambda: Script("posts"))
+    comments: Script = field(default_factory=lambda: Script("comments"))
+    people: Script = field(default_factory=lambda: Script("people"))
+    notify: Script = field(default_factory=lambda: Script("notify"))
+
+    @property
+    def upstreams(self) -> Upstreams:
+        scripts = (self.posts, self.comments, self.people, self.notify)
+        return Upstreams(*(Upstream(script.name, script) for script in scripts))
+
+
+def raw_post(**changes: Any) -> dict[str, Any]:
+    """A post as its owner tells it."""
+    return {
+        "id": "01936f6e-0000-7000-8000-000000000001",
+        "kind": "post",
+        "slug": "on-letters",
+        "title": "On letters",
+        "body": "Some *text*.",
+        "format": "markdown",
+        "body_html": "<p>Some <em>text</em>.</p>",
+        "excerpt": "Some text.",
+        "author_id": "01936f6e-0000-7000-8000-00000000000a",
+        "status": "published",
+        "discussion": "open",
+        "created_at": "2026-11-23T04:35:00.000Z",
+        "published_at": "2026-11-23T04:36:00.000Z",
+        "edited_at": None,
+        "edit_note": None,
+        "revision": 1,
+        "version": 2,
+        **changes,
+    }
+
+
+def raw_comment(number: int = 1, replies: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
+    """A comment as its owner tells it to strangers."""
+    return {
+        "id": f"01936f6e-0000-7000-8000-0000000001{number:02x}",
+        "post_id": "01936f6e-0000-7000-8000-000000000001",
+        "parent_id": None,
+        "depth": 0,
+        "author_id": "01936f6e-0000-7000-8000-00000000000b",
+        "body_html": f"<p>Comment {number}</p>",
+        "state": "visible",
+        "created_at": "2026-11-23T04:37:00.000Z",
+        "edited_at": None,
+        "reply_count": len(replies or []),
+        "replies": {"items": replies or [], "next": None},
+        "version": 1,
+        **changes,
+    }

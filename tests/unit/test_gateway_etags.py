@@ -1,0 +1,25 @@
+"""Entity tags: strong, of version and bytes."""
+
+import pytest
+
+from services.gateway.etags import entity_tag, matches
+
+TAG = entity_tag(3, b"hello")
+
+
+def test_a_tag_names_the_version_and_the_bytes() -> None:
+    assert TAG.startswith('"3-')
+    assert TAG.endswith('"')
+    assert entity_tag(3, b"hello") == TAG
+    assert entity_tag(3, b"hullo") != TAG
+    assert entity_tag(4, b"hello") != TAG
+
+
+@pytest.mark.parametrize("header", [TAG, f"W/{TAG}", f'"x", {TAG}', f'{TAG},"y"', "*", " * "])
+def test_what_a_client_has_is_not_sent_again(header: str) -> None:
+    assert matches(header, TAG)
+
+
+@pytest.mark.parametrize("header", [None, "", '"x"', TAG.strip('"'), entity_tag(3, b"other"), "W/*"])
+def test_what_it_does_not_have_is_sent(header: str | None) -> None:
+    assert not matches(header, TAG)
