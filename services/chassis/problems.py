@@ -27,6 +27,8 @@ KIND_OF_STATUS = {
     503: "unavailable",
 }
 
+Responses = dict[int | str, dict[str, Any]]
+
 SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "type": "object",
@@ -86,7 +88,7 @@ def of_exception(error: Exception) -> Problem:
         headers = {"Retry-After": "1"} if kind in ("unavailable", "too-many-requests") else {}
         return Problem(kind, headers=headers | dict(error.headers or {}))
     if isinstance(error, TimeoutError):
-        log.warning("request timed out", exc_info=error)
+        log.warning("request timed out", error=repr(error))
         return unavailable("It took too long.")
     if isinstance(error, ClientDisconnect):
         return Problem("malformed-json", "The connection ended before the body did.")
@@ -112,7 +114,7 @@ async def handle(_: Request, error: Exception) -> Response:
     return render(of_exception(error))
 
 
-def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
+def problems(*kinds: str) -> Responses:
     """The `responses` of an operation that may answer with these kinds; give it to the route's decorator."""
     by_status: dict[int | str, list[str]] = {}
     for kind in kinds:
@@ -124,3 +126,12 @@ def problems(*kinds: str) -> dict[int | str, dict[str, Any]]:
         }
         for status, named in sorted(by_status.items(), key=lambda item: int(item[0]))
     }
+
+
+def merged(first: Responses, second: Responses) -> Responses:
+    """Both; where they have a problem of the same status, with both descriptions."""
+    both = first | second
+    for status in first.keys() & second.keys():
+        texts = [responses[status].get("description", "") for responses in (first, second)]
+        both[status] = second[status] | {"description": ", ".join(dict.fromkeys(filter(None, texts)))}
+    return both

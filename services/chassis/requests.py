@@ -14,7 +14,7 @@ from services.chassis.identity import Caller
 
 DEEPEST = 32
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
-STRONG_TAG = re.compile(r'"(\d{1,18})-[A-Za-z0-9_-]+"\Z')
+STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
 # A string (or the rest of the text when it never ends), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 

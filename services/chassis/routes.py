@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.chassis.problems import problems
+from services.chassis.problems import merged, problems
 from services.chassis.requests import check_announced, check_media_type, parse_json, read_body
 
 T = TypeVar("T")
@@ -115,10 +115,11 @@ class StrictRoute(APIRoute):
             kinds += ["malformed-json", "too-large", "unsupported-media-type", "invalid"]
         elif self.dependant.query_params or self.dependant.header_params:
             kinds.append("invalid")
+        if self.methods and not self.methods <= {"GET", "HEAD"}:
+            kinds.append("too-large")
         if self.dependant.path_params:
             kinds.append("not-found")
-        documented = problems(*dict.fromkeys(kinds))
-        self.responses = documented | self.responses
+        self.responses = merged(problems(*dict.fromkeys(kinds)), self.responses)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
