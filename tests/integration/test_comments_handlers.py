@@ -1,0 +1,119 @@
+"""What comments learns of posts, and that nothing but the newest version counts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.chassis import outbox
+from services.chassis.bus import create_topics
+from services.chassis.consumer import Consumer
+from services.chassis.database import Database
+from services.chassis.producer import Producer
+from services.chassis.relay import Relay
+from services.chassis.settings import Settings
+from services.comments import queries, store
+from services.comments.domain.comment import Discussion
+from services.comments.handlers import handlers
+from services.contracts.event import Envelope
+from services.contracts.posts import (
+    PostDrafted,
+    PostEdited,
+    PostFact,
+    PostImported,
+    PostPublished,
+    PostStated,
+    PostWithdrawn,
+)
+from services.contracts.topics import POSTS
+from tests.integration.comments_house import House, post_fact
+from tests.waiting import eventually
+
+TYPES: tuple[type[PostFact], ...] = (PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
+
+
+@pytest.fixture
+async def db(new_database: Callable[..., Awaitable[Any]]) -> Database:
+    made: Database = await new_database("services.chassis", "services.comments")
+    return made
+
+
+def as_type(kind: type[PostFact], fact: PostFact) -> PostFact:
+    return kind.model_validate(fact.model_dump())
+
+
+async def handle(db: Database, fact: PostFact) -> None:
+    envelope = Envelope(uuid4(), "/services/posts", fact.type, fact.post_id, datetime.now(UTC), fact.post_id, b"")
+    async with db.transaction() as tx:
+        await handlers.by_type[fact.type](tx, fact, envelope)
+
+
+async def known(db: Database, post_id: UUID) -> Discussion | None:
+    async with db.reader() as reader:
+        return await store.find_discussion(reader, post_id)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_each_fact_of_a_post_is_understood(db: Database, kind: type[PostFact]) -> None:
+    post_id = uuid4()
+    fact = as_type(kind, post_fact(post_id, status="withdrawn", discussion="held"))
+    await handle(db, fact)
+    assert await known(db, post_id) == Discussion(post_id, fact.author_id, "withdrawn", "held")
+
+
+async def test_a_late_fact_does_not_undo_a_newer_one(db: Database) -> None:
+    post_id = uuid4()
+    facts = [
+        post_fact(post_id, version=2, discussion="closed"),
+        post_fact(post_id, version=1, discussion="open"),
+        post_fact(post_id, version=2, discussion="held"),
+        post_fact(post_id, version=3, discussion="held"),
+        post_fact(post_id, version=1, discussion="closed"),
+    ]
+    states = []
+    for fact in facts:
+        await handle(db, fact)
+        seen = await known(db, post_id)
+        assert seen is not None
+        states.append(seen.discussion)
+    assert states == ["closed", "closed", "closed", "held", "held"]
+
+
+async def test_what_was_counted_survives_what_posts_says(db: Database) -> None:
+    house = House(db)
+    await house.post()
+    await house.say()
+    await house.change_post(discussion="closed")
+    assert await house.count() == 1
+
+
+async def test_a_published_post_takes_comments_once_its_event_has_come(
+    db: Database, new_database: Callable[..., Awaitable[Any]], kafka: str, kafka_prefix: str
+) -> None:
+    posts = await new_database("services.chassis")
+    settings = Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix)
+    await create_topics(kafka, kafka_prefix)
+    relay = Relay(posts, posts.url, Producer(settings), settings)
+    consumer = Consumer("comments", [POSTS], handlers, db, settings)
+    stop = asyncio.Event()
+    house = House(db)
+    house.post_id = uuid4()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(relay.run(stop))
+        group.create_task(consumer.run(stop))
+        try:
+            async with posts.transaction() as tx:
+                await outbox.add(tx, post_fact(house.post_id))
+
+            async def arrived() -> bool:
+                return await known(db, house.post_id) is not None
+
+            await eventually(arrived, timeout=60)
+            comment = await house.say()
+        finally:
+            stop.set()
+    assert (await queries.counts(db, [house.post_id])) == {str(house.post_id): 1}
+    assert comment["state"] == "visible"
