@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import structlog
@@ -19,13 +20,18 @@ from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.moments import parse_since
 from services.operator.settings import load
+from services.operator.wordpress.importing import Import
+from services.operator.wordpress.progress import Progress
+from services.operator.wordpress.report import Report
 
 T = TypeVar("T")
 
 app = typer.Typer(name="rapport", help="Run a Rapport.", no_args_is_help=True, add_completion=False)
 person = typer.Typer(help="People.", no_args_is_help=True)
+importing = typer.Typer(help="Bring in what was written elsewhere.", no_args_is_help=True)
 letters = typer.Typer(help="Events that a consumer could not handle.", no_args_is_help=True)
 app.add_typer(person, name="person")
+app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
 
 Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
@@ -71,6 +77,22 @@ def republish(
             typer.echo(f"{service} sends {answer['count']:,} events again.")
 
     done(work())
+
+
+@importing.command()
+def wordpress(file: Annotated[Path, typer.Argument(help="What WordPress' Tools, Export wrote.")]) -> None:
+    """Import posts, pages and comments of a WordPress export. A second run adds nothing; after a kill, run it again."""
+    shown = Console()
+
+    async def work() -> Report:
+        async with connected(load()) as services:
+            with Progress(Console(stderr=True)) as progress:
+                return await Import(file, services, progress, datetime.now(UTC)).run()
+
+    report = done(work())
+    report.show(shown)
+    if not report.is_complete:
+        raise Failed("Not everything was taken over; see the report.")
 
 
 @letters.command("list")

@@ -1,0 +1,251 @@
+"""The import itself: reads the file three times and holds one item at a time.
+
+First the whole file is looked at, so that a broken one changes nothing. Then come posts and pages with their authors,
+then the comments, whose posts have by then become known to the comments service. Everything is asked for under the
+blog's own ids, so a second run adds nothing, and one after a kill adds what was missing.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.chassis.errors import Problem
+from services.contracts.comments import ImportComment
+from services.contracts.people import ImportPerson
+from services.contracts.posts import ImportPost
+from services.operator.calls import Services
+from services.operator.failures import Failed
+from services.operator.wordpress import rules
+from services.operator.wordpress.progress import Progress
+from services.operator.wordpress.reader import Record, records
+from services.operator.wordpress.report import Outcome, Report
+from services.operator.wordpress.rules import Fate, Placed, Writer
+
+VERSIONS = ("1.0", "1.1", "1.2")
+AT_ONCE = 8  # items whose comments are under way
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before it no comment can be dated here
+
+
+@dataclass
+class Survey:
+    """What the file holds."""
+
+    site: str = ""
+    version: str = ""
+    authors: list[Record] = field(default_factory=list)
+    items: int = 0
+    comments: int = 0
+    written: datetime | None = None
+
+
+def survey(path: Path) -> Survey:
+    """Read the whole file once.
+
+    Raises:
+        Failed: it is broken, hostile or no WordPress export of a known version.
+    """
+    found, is_wordpress = Survey(), False
+    for record in _records(path):
+        if record.kind == "channel":
+            found.site, found.version = rules.site_of(record), record.get("wp:wxr_version")
+            found.written = rules.moment_of(record, "")
+        elif record.kind == "author":
+            found.authors.append(record)
+        else:
+            found.items += 1
+            found.comments += len(record.comments)
+            is_wordpress = is_wordpress or bool(record.get("wp:post_type"))
+    if not found.version and not is_wordpress:
+        raise Failed(f"{path} is not a WordPress export: it is a feed without WordPress's own elements.")
+    if found.version and found.version not in VERSIONS:
+        raise Failed(f"{path} is a WordPress export of version {found.version[:20]}; known are {', '.join(VERSIONS)}.")
+    if not found.site:
+        raise Failed(f"{path} does not say which blog it comes from: it has neither a base_blog_url nor a link.")
+    return found
+
+
+def _records(path: Path) -> Iterator[Record]:
+    return (place.record for place in records(path))
+
+
+class Import:
+    """One run over one file."""
+
+    def __init__(self, path: Path, services: Services, progress: Progress, now: datetime) -> None:
+        self._path = path
+        self._services = services
+        self._progress = progress
+        self._now = now
+        self._people: dict[tuple[str, ...], asyncio.Future[str]] = {}
+        self._posts: dict[str, str] = {}
+
+    async def run(self) -> Report:
+        """Do it.
+
+        Raises:
+            Failed: the file cannot be used, or a service stayed away. Running again goes on from there.
+        """
+        found = survey(self._path)
+        self._site, self._written = found.site, found.written
+        self.report = Report(found.site, found.items, found.comments)
+        self._progress.begin(found.items, found.comments)
+        await self._import_items(rules.authors_by_login(found.authors))
+        await self._import_comments()
+        return self.report
+
+    async def _import_items(self, authors: dict[str, Record]) -> None:
+        seen: set[str] = set()
+        for item in _records(self._path):
+            if item.kind != "item":
+                continue
+            source_id, fate = _source_id(item), rules.fate_of_item(item, self._now)
+            if fate.status is None:
+                self.report.items.count(fate.label, "left out")
+            elif not source_id or source_id in seen:
+                self.report.items.count("skipped: without an id, or one that came before", "left out")
+            else:
+                seen.add(source_id)
+                author_id = await self._person(rules.writer_of_item(item, authors))
+                self.report.items.count(fate.label, await self._import_post(item, source_id, fate, author_id))
+            self._progress.item()
+
+    async def _import_post(self, item: Record, source_id: str, fate: Fate, author_id: str) -> Outcome:
+        moment = rules.moment_of(item, "wp:post_date") or self._written
+        if moment is None:
+            self.report.remarks["items have no date and got today's"] += 1
+        body = {
+            "site": self._site,
+            "source_id": source_id,
+            "author_id": author_id,
+            "kind": rules.KINDS[item.get("wp:post_type")],
+            "title": rules.plain_text(item.get("title")),
+            "body": item.get("content:encoded"),
+            "excerpt": item.get("excerpt:encoded") or None,
+            "slug": item.get("wp:post_name") or None,
+            "status": fate.status,
+            "discussion": rules.discussion_of(item),
+            "created_at": moment or self._now,
+        }
+        name = f"{item.get('wp:post_type')} {source_id}"
+        answer, outcome = await self._ask("posts", "/import/posts", ImportPost, body, name)
+        if answer is not None:
+            self._posts[source_id] = answer["id"]
+        return outcome
+
+    async def _import_comments(self) -> None:
+        seen: set[str] = set()
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            for item in _records(self._path):
+                if not item.comments:
+                    continue
+                placed, fates = self._sort(item, seen)
+                if placed:
+                    post_id = self._posts[_source_id(item)]
+                    under_way.add(asyncio.create_task(self._import_thread(item, post_id, placed, fates)))
+                if len(under_way) >= AT_ONCE:
+                    finished, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.gather(*finished)
+            await asyncio.gather(*under_way)
+        finally:
+            for task in under_way:
+                task.cancel()
+
+    def _sort(self, item: Record, seen: set[str]) -> tuple[list[Placed], dict[str, Fate]]:
+        """The comments of an item that are to be imported; the others are counted now."""
+        item_fate = rules.fate_of_item(item, self._now)
+        if item_fate.status is not None and _source_id(item) not in self._posts:
+            item_fate = Fate(item_fate.label)
+        taken: list[tuple[str, Record]] = []
+        fates: dict[str, Fate] = {}
+        for number, comment in enumerate(item.comments):
+            source_id = comment.get("wp:comment_id") or f"{_source_id(item)}#{number}"
+            fate = rules.fate_of_comment(comment, item_fate)
+            if fate.status is not None and source_id in seen:
+                fate = Fate("skipped: an id that came before")
+            if fate.status is None:
+                self.report.comments.count(fate.label, "left out")
+                self._progress.comment()
+                continue
+            seen.add(source_id)
+            taken.append((source_id, comment))
+            fates[source_id] = fate
+        return rules.in_order(taken), fates
+
+    async def _import_thread(self, item: Record, post_id: str, placed: list[Placed], fates: dict[str, Fate]) -> None:
+        """The comments of one item, one after the other, because each needs the one it answers."""
+        absent: set[str] = set()
+        for place in placed:
+            if place.moved:
+                self.report.remarks[f"comments are {place.moved}"] += 1
+            if place.parent_id in absent:
+                absent.add(place.source_id)
+                self.report.comments.count("skipped: an answer to a comment that was refused", "left out")
+            else:
+                outcome = await self._import_comment(item, post_id, place, fates[place.source_id])
+                self.report.comments.count(fates[place.source_id].label, outcome)
+                if outcome == "refused":
+                    absent.add(place.source_id)
+            self._progress.comment()
+
+    async def _import_comment(self, item: Record, post_id: str, place: Placed, fate: Fate) -> Outcome:
+        comment = place.comment
+        moment = rules.moment_of(comment, "wp:comment_date") or rules.moment_of(item, "wp:post_date") or self._now
+        if moment < EARLIEST:
+            self.report.remarks["comments were dated before 1970 and got its first day"] += 1
+        body = {
+            "site": self._site,
+            "source_id": place.source_id,
+            "post_id": post_id,
+            "author_id": await self._person(rules.writer_of_comment(comment)),
+            "parent_source_id": place.parent_id,
+            "body": comment.get("wp:comment_content"),
+            "state": fate.status,
+            "created_at": max(moment, EARLIEST),
+        }
+        name = f"comment {place.source_id}"
+        _, outcome = await self._ask("comments", "/import/comments", ImportComment, body, name)
+        return outcome
+
+    async def _person(self, writer: Writer) -> str:
+        """The id of whoever wrote, asked for once in a run."""
+        key = (writer.user_id,) if writer.user_id else (writer.email, writer.name)
+        if key not in self._people:
+            self._people[key] = asyncio.ensure_future(self._import_person(writer))
+        return await asyncio.shield(self._people[key])
+
+    async def _import_person(self, writer: Writer) -> str:
+        body = {
+            "site": self._site,
+            "source_user_id": writer.user_id,
+            "name": writer.name,
+            "email": writer.email or None,
+        }
+        name = f"person {writer.user_id or writer.name}"
+        answer, outcome = await self._ask("people", "/import/people", ImportPerson, body, name)
+        if answer is None:
+            raise Failed(f"people did not take the author {writer.name!r}: {self.report.refusals[-1]}")
+        self.report.people.count("authors and commenters", outcome)
+        person_id: str = answer["id"]
+        return person_id
+
+    async def _ask(
+        self, service: str, path: str, model: type[ImportPost | ImportComment | ImportPerson], body: Any, name: str
+    ) -> tuple[dict[str, Any] | None, Outcome]:
+        """The answer and what it means; a refusal is noted and the import goes on."""
+        try:
+            answer = await self._services.post(service, path, model(**body).model_dump(mode="json"))
+        except (Problem, ValidationError) as error:
+            reason = error.detail if isinstance(error, Problem) else error.errors()[0]["msg"]
+            self.report.refusals.append(f"{name}: {reason}")
+            return None, "refused"
+        return answer, "new" if answer["created"] else "there before"
+
+
+def _source_id(item: Record) -> str:
+    return item.get("wp:post_id") or item.get("guid") or item.get("link")

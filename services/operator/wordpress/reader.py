@@ -1,0 +1,200 @@
+"""Reads a WordPress export as a stream: channel, authors, items with their comments, one at a time.
+
+The parser knows no namespaces on purpose. Exports declare `http://` or `https://`, 1.0, 1.1 or 1.2, and some do not
+declare a prefix at all; an element's role is told by what its prefix was declared to be, else by the prefix itself.
+Nothing that a hostile file could use is let in: no document type, hence no entities; bounded nesting, tokens and items.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.parsers import expat
+
+from services.operator.failures import Failed
+from services.operator.wordpress.source import characters
+
+MOST_NESTED = 50
+MOST_PENDING = 32 * 1024 * 1024  # bytes of one token that does not end
+MOST_TEXT = 64 * 1024 * 1024  # characters of one item with its comments
+RECORD_SIZE = 200  # what an empty comment counts, so that there cannot be endlessly many
+
+ROLES = (
+    (re.compile(r"https?://(www\.)?wordpress\.org/export/\d[\d.]*/excerpt/?"), "excerpt"),
+    (re.compile(r"https?://(www\.)?wordpress\.org/export/\d[\d.]*/?"), "wp"),
+    (re.compile(r"https?://purl\.org/rss/1\.0/modules/content/?"), "content"),
+    (re.compile(r"https?://purl\.org/dc/elements/1\.\d/?"), "dc"),
+)
+
+WANTED = {
+    ("rss", "channel"): {"title", "link", "pubDate", "wp:wxr_version", "wp:base_site_url", "wp:base_blog_url"},
+    ("rss", "channel", "wp:author"): {
+        *("wp:author_id", "wp:author_login", "wp:author_email", "wp:author_display_name"),
+    },
+    ("rss", "channel", "item"): {
+        *("title", "link", "guid", "pubDate", "dc:creator", "content:encoded", "excerpt:encoded", "wp:post_id"),
+        *("wp:post_date", "wp:post_date_gmt", "wp:comment_status", "wp:post_name", "wp:status", "wp:post_type"),
+        "wp:post_password",
+    },
+    ("rss", "channel", "item", "wp:comment"): {
+        *("wp:comment_id", "wp:comment_author", "wp:comment_author_email", "wp:comment_date", "wp:comment_date_gmt"),
+        *("wp:comment_content", "wp:comment_approved", "wp:comment_type", "wp:comment_parent", "wp:comment_user_id"),
+    },
+}
+
+
+@dataclass
+class Record:
+    """One element and the text of its children by name, such as `wp:post_id`; of several alike the first counts."""
+
+    kind: str
+    fields: dict[str, str] = field(default_factory=dict)
+    comments: list["Record"] = field(default_factory=list)
+
+    def get(self, name: str) -> str:
+        return self.fields.get(name, "").strip()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A record, and how many bytes of the file had been read when it was complete."""
+
+    record: Record
+    read: int
+
+
+def records(path: Path) -> Iterator[Place]:
+    """Each author and each item of the file in its order, and once the channel, complete before the first item.
+
+    Raises:
+        Failed: it cannot be read, is not XML, no WordPress export, or built to do harm.
+    """
+    parser = _Parser()
+    read = 0
+    try:
+        for data, read in characters(path):
+            parser.feed(data)
+            for record in parser.taken():
+                yield Place(record, read)
+        parser.end()
+    except expat.ExpatError as error:
+        reason = expat.errors.messages.get(error.code, "broken XML")
+        raise Failed(f"{path} is not a whole XML file: {reason}, line {error.lineno}.") from error
+    except _Refused as error:
+        raise Failed(f"{path} {error}.") from error
+    for record in parser.taken():
+        yield Place(record, read)
+
+
+class _Refused(Exception):
+    """What is wrong with the file, as the end of a sentence that begins with its name."""
+
+
+class _Parser:
+    """Expat with handlers that keep the wanted texts and nothing else."""
+
+    def __init__(self) -> None:
+        self._expat = expat.ParserCreate("utf-8")
+        self._expat.buffer_text = True
+        self._expat.StartDoctypeDeclHandler = _refuse_doctype
+        self._expat.EntityDeclHandler = _refuse_doctype
+        self._expat.ExternalEntityRefHandler = _refuse_doctype
+        self._expat.StartElementHandler = self._start
+        self._expat.EndElementHandler = self._end
+        self._expat.CharacterDataHandler = self._text
+        self._fed = 0
+        self._path: list[str] = []
+        self._prefixes: list[tuple[int, dict[str, str]]] = []
+        self._open: list[Record] = []  # channel, item or author, comment
+        self._text_depth = 0  # of the element whose text is being kept; 0 for none
+        self._texts: list[str] = []
+        self._size = 0
+        self._channel_shown = False
+        self._ready: list[Record] = []
+
+    def feed(self, data: bytes) -> None:
+        self._fed += len(data)
+        self._expat.Parse(data, False)
+        if self._fed - self._expat.CurrentByteIndex > MOST_PENDING:
+            raise _Refused("holds a tag or comment that does not end")
+
+    def end(self) -> None:
+        self._expat.Parse(b"", True)
+
+    def taken(self) -> list[Record]:
+        """The records that became complete since the last time."""
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _name(self, name: str) -> str:
+        prefix, colon, local = name.rpartition(":")
+        for _, declared in reversed(self._prefixes if colon else []):
+            if prefix in declared:
+                return f"{declared[prefix]}:{local}"
+        return name
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self._path) >= MOST_NESTED:
+            raise _Refused("is nested deeper than any WordPress export")
+        if not self._path and name != "rss":
+            raise _Refused(f"is not a WordPress export: it begins with <{name[:40]}>, not with <rss>")
+        if declared := _declared(attributes):
+            self._prefixes.append((len(self._path), declared))
+        parent = tuple(self._path)
+        self._path.append(self._name(name))
+        if self._text_depth:
+            return
+        if tuple(self._path) in WANTED:
+            self._begin(Record(self._path[-1].removeprefix("wp:")))
+        elif self._path[-1] in WANTED.get(parent, ()):
+            self._text_depth = len(self._path)
+
+    def _begin(self, record: Record) -> None:
+        if record.kind == "item":
+            self._show_channel(self._open[0])
+        self._size = self._size + RECORD_SIZE if record.kind == "comment" else 0
+        self._open.append(record)
+
+    def _show_channel(self, channel: Record) -> None:
+        if not self._channel_shown:
+            self._channel_shown = True
+            self._ready.append(channel)
+
+    def _text(self, text: str) -> None:
+        if self._text_depth:
+            self._size += len(text)
+            if self._size > MOST_TEXT:
+                raise _Refused("holds an item that is too large to be true")
+            self._texts.append(text)
+
+    def _end(self, _: str) -> None:
+        if self._text_depth == len(self._path):
+            self._open[-1].fields.setdefault(self._path[-1], "".join(self._texts))
+            self._texts, self._text_depth = [], 0
+        elif not self._text_depth and tuple(self._path) in WANTED:
+            self._complete(self._open.pop())
+        self._path.pop()
+        if self._prefixes and self._prefixes[-1][0] == len(self._path):
+            self._prefixes.pop()
+
+    def _complete(self, record: Record) -> None:
+        if record.kind == "comment":
+            self._open[-1].comments.append(record)
+        elif record.kind == "channel":
+            self._show_channel(record)
+        else:
+            self._ready.append(record)
+
+
+def _refuse_doctype(*_: object) -> int:
+    raise _Refused("declares a document type, which no WordPress export does, and is not read any further")
+
+
+def _declared(attributes: dict[str, str]) -> dict[str, str]:
+    """The prefixes that an element declares, with the role each plays; a role unknown is the prefix itself."""
+    roles = {}
+    for attribute, uri in attributes.items():
+        prefix = attribute.removeprefix("xmlns:")
+        if prefix != attribute:
+            roles[prefix] = next((role for known, role in ROLES if known.fullmatch(uri.strip())), prefix)
+    return roles

@@ -1,0 +1,200 @@
+"""What becomes of each thing in a WordPress export. Pure.
+
+What was not public in WordPress never becomes public here: only what is published, has no password and no date ahead
+is published; only what is approved is visible.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import nh3
+
+from services.operator.wordpress.reader import Record
+
+KINDS: dict[str, Literal["post", "page"]] = {"post": "post", "page": "page"}
+HIDDEN = {"draft": "draft", "pending": "pending", "future": "scheduled", "private": "private"}
+DISCUSSIONS: dict[str, Literal["open", "closed"]] = {"open": "open", "registered_only": "open"}
+ADDRESS = re.compile(r"https?://([^/?#\s@]{1,260})(/[^?#\s]{0,200})?", re.IGNORECASE)
+STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
+DEEPEST = 100
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens to an item or a comment.
+
+    Attributes:
+        label: the line of the report that counts it.
+        status: `published` or `draft` for an item, `visible` or `held` for a comment; None for what is left out.
+    """
+
+    label: str
+    status: Literal["published", "draft", "visible", "held"] | None = None
+
+
+def fate_of_item(item: Record, now: datetime) -> Fate:
+    kind, status = item.get("wp:post_type"), item.get("wp:status")
+    if kind not in KINDS:
+        return Fate(f"skipped: {_word(kind) or 'without a type'}")
+    if status == "trash":
+        return Fate(f"skipped: {kind} in the trash")
+    if status == "auto-draft":
+        return Fate(f"skipped: {kind} never saved")
+    if status != "publish":
+        return Fate(f"{kind}, as a draft: {HIDDEN.get(status) or _word(status) or 'without a status'}", "draft")
+    if _has_password(item):
+        return Fate(f"{kind}, as a draft: password-protected", "draft")
+    if (moment := moment_of(item, "wp:post_date")) is not None and moment > now:
+        return Fate(f"{kind}, as a draft: scheduled", "draft")
+    return Fate(f"{kind}, published", "published")
+
+
+def _has_password(item: Record) -> bool:
+    """Also one of blanks alone; but line ends come from whoever laid out the file."""
+    password = item.fields.get("wp:post_password", "")
+    return bool(password) and (bool(password.strip()) or "\n" not in password)
+
+
+def fate_of_comment(comment: Record, item: Fate) -> Fate:
+    kind, approved = comment.get("wp:comment_type"), comment.get("wp:comment_approved")
+    if kind in ("pingback", "trackback"):
+        return Fate(f"skipped: {kind}")
+    if kind not in ("", "comment"):
+        return Fate(f"skipped: {_word(kind)}, which is no comment")
+    if approved == "spam":
+        return Fate("skipped: spam")
+    if approved in ("trash", "post-trashed"):
+        return Fate("skipped: trash")
+    if item.status is None:
+        return Fate("skipped: of an item that was skipped")
+    return Fate("visible", "visible") if approved == "1" else Fate("held", "held")
+
+
+def _word(text: str) -> str:
+    """A type or status from the file, fit for a line of the report."""
+    return re.sub(r"[^\w.-]+", " ", text).strip()[:40]
+
+
+def discussion_of(item: Record) -> Literal["open", "closed"]:
+    return DISCUSSIONS.get(item.get("wp:comment_status"), "closed")
+
+
+def moment_of(record: Record, name: str) -> datetime | None:
+    """When it was written: in UTC if the file says so, else by the blog's own clock, else as its feed says."""
+    for text in (record.get(name + "_gmt"), record.get(name)):
+        if (match := STAMP.match(text)) is not None:
+            try:
+                return datetime.strptime(match[0].replace("T", " ") + "+0000", "%Y-%m-%d %H:%M:%S%z")
+            except ValueError:
+                continue  # 0000-00-00, which is what a draft has
+    try:
+        moment = parsedate_to_datetime(record.get("pubDate"))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def plain_text(text: str) -> str:
+    """A title or name, which WordPress keeps as HTML."""
+    return html.unescape(nh3.clean(text, tags=set()))
+
+
+def site_of(channel: Record) -> str:
+    """The blog by its address, without scheme and trailing slash: moving it to https does not make it another one.
+
+    The address of the blog comes before that of the site, which all blogs of one network share.
+    """
+    for name in ("wp:base_blog_url", "link", "wp:base_site_url"):
+        match = ADDRESS.match(channel.get(name))
+        if match is not None:
+            return match[1].lower() + (match[2] or "").rstrip("/")
+    return ""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Somebody who wrote, by the blog's own id of them, else by address and name. Never by the address alone."""
+
+    user_id: str | None
+    name: str
+    email: str
+
+
+def writer_of_item(item: Record, authors: dict[str, Record]) -> Writer:
+    login = _login(item.get("dc:creator"))
+    author = authors.get(login.lower())
+    if author is None:
+        return Writer(f"login:{login.lower()}" if login else None, login, "")
+    author_id = author.get("wp:author_id")
+    return Writer(
+        f"user:{author_id}" if author_id else f"login:{login.lower()}",
+        plain_text(author.get("wp:author_display_name")) or login,
+        author.get("wp:author_email"),
+    )
+
+
+def authors_by_login(authors: Iterable[Record]) -> dict[str, Record]:
+    return {_login(author.get("wp:author_login")).lower(): author for author in authors}
+
+
+def _login(text: str) -> str:
+    """A login without what none can hold, but badly edited exports do."""
+    return text.strip("<>\"'` \t\r\n")
+
+
+def writer_of_comment(comment: Record) -> Writer:
+    user_id = comment.get("wp:comment_user_id")
+    name, email = html.unescape(comment.get("wp:comment_author")), comment.get("wp:comment_author_email")
+    return Writer(None if user_id in ("", "0") else f"user:{user_id}", name, email)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A comment and the id of the one it answers, if that is imported too.
+
+    `moved` says why it does not stand where it did: its parent is missing, or deeper than a discussion goes here.
+    """
+
+    comment: Record
+    source_id: str
+    parent_id: str | None
+    moved: str | None
+
+
+def in_order(comments: list[tuple[str, Record]]) -> list[Placed]:
+    """The comments of one item, given with their ids, each after the one it answers, whatever order the file has.
+
+    One whose parent is not among them, or is below itself, moves to the top; one deeper than 100 to depth 100.
+    """
+    by_id = dict(comments)
+    placed: list[Placed] = []
+    lineage: dict[str, tuple[str, ...]] = {}  # of those placed: the ids from the top down to the comment itself
+    for source_id in by_id:
+        chain: dict[str, None] = {}
+        current = source_id
+        while current in by_id and current not in lineage and current not in chain:
+            chain[current] = None
+            current = _parent(by_id[current])
+        placed.extend(_place(link, by_id[link], lineage) for link in reversed(chain))
+    return placed
+
+
+def _parent(comment: Record) -> str:
+    parent = comment.get("wp:comment_parent")
+    return "" if parent == "0" else parent
+
+
+def _place(source_id: str, comment: Record, lineage: dict[str, tuple[str, ...]]) -> Placed:
+    parent, moved = _parent(comment), None
+    above = lineage.get(parent, ())
+    if parent and not above:
+        moved = "shown at the top, because what they answer is not in the file or was skipped"
+    if len(above) > DEEPEST:
+        above, moved = above[:DEEPEST], f"shown at depth {DEEPEST}, below which there are no replies"
+    lineage[source_id] = (*above, source_id)
+    return Placed(comment, source_id, above[-1] if above else None, moved)
