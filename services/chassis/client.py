@@ -66,13 +66,16 @@ class Answer:
 
 def open_session() -> aiohttp.ClientSession:
     """The session that the clients of a process share; whoever opens it closes it. Needs the running loop."""
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, limit_per_host=256, keepalive_timeout=IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
         auto_decompress=False,
         raise_for_status=False,
     )
+    # aiohttp would ask every method it calls idempotent a second time, DELETE too; what is asked again is decided here.
+    session._retry_connection = False
+    return session
 
 
 class ServiceClient:
