@@ -91,9 +91,9 @@ async def test_no_identity_stands_in_redis_as_it_is(redis_url: str) -> None:
     async with counters(redis_url) as one:
         await spend(Limits(one), identity="anna@example.com")
     async with Redis.from_url(redis_url) as client:
-        keys = [str(key) for key in await client.keys("*")]
+        keys = await client.keys("*")
         assert len(keys) == 1
-        assert "anna" not in keys[0]
+        assert "anna" not in str(keys[0])
         assert 0 < await client.ttl(keys[0]) <= 61
 
 

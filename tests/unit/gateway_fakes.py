@@ -79,7 +79,7 @@ def answered(data: Any, status: int = 200, **headers: str) -> Answer:
 
 
 def refused(problem: Problem) -> Answer:
-    body = {"type": f"/problems/{problem.kind}", "title": problem.title, "detail": problem.detail}
+    body: dict[str, Any] = {"type": f"/problems/{problem.kind}", "title": problem.title, "detail": problem.detail}
     if problem.errors:
         body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
     return Answer(problem.status, problem.headers, orjson.dumps(body))
@@ -96,8 +96,10 @@ class House:
 
     @property
     def upstreams(self) -> Upstreams:
-        scripts = (self.posts, self.comments, self.people, self.notify)
-        return Upstreams(*(Upstream(script.name, script) for script in scripts))
+        posts, comments, people, notify = (
+            Upstream(script.name, script) for script in (self.posts, self.comments, self.people, self.notify)
+        )
+        return Upstreams(posts, comments, people, notify)
 
 
 def raw_post(**changes: Any) -> dict[str, Any]:

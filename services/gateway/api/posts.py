@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.client import Answer
-from services.chassis.web import StrictRoute
+from services.chassis.web import StrictRoute, body_limit
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import answers, schemas
 from services.gateway.compose import Look
@@ -26,6 +26,7 @@ CAREFUL = ("Idempotency-Key", "If-Match")
 @router.post(
     "", **operation("Write a post.", schemas.Post, status=201, body=CreatePost, headers=ONCE, kinds=["forbidden"])
 )
+@body_limit(POST_BYTES)
 async def create(request: Request, look: SignedIn) -> Response:
     body = await body_of(request, POST_BYTES)
     return await _written(request, look, await forward(request, look, _owner(request), "/posts", body=body))
@@ -51,6 +52,7 @@ async def page(request: Request, look: Anybody, ref: str) -> Response:
     "/{post_id}",
     **operation("Change a post.", schemas.Post, body=EditPost, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
 )
+@body_limit(POST_BYTES)
 async def edit(request: Request, look: SignedIn, post_id: str) -> Response:
     body = await body_of(request, POST_BYTES)
     answer = await forward(request, look, _owner(request), posts.path_of(post_id), body=body)

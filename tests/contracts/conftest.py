@@ -1,0 +1,84 @@
+"""One running system for the tests that walk the public contract, and people in every role."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from services.chassis.client import ServiceClient, within
+from services.chassis.identity import Signer
+from tests.client import Client, Person
+from tests.servers import Servers
+from tests.smtp_sink import SmtpSink
+from tests.stack import Stack
+
+Someone = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture(scope="session")
+async def stack(
+    servers: Servers, session_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("contract")
+    stack = Stack(servers, folder, session_sink.port, name=f"api{folder.parent.name[-6:]}".replace("-", "_"))
+    try:
+        await stack.prepare()
+        await stack.up()
+        yield stack
+    finally:
+        stack.down()
+        await stack.drop()
+
+
+@pytest.fixture(scope="session")
+async def client(stack: Stack, session_sink: SmtpSink) -> AsyncIterator[Client]:
+    async with Client(stack.url, session_sink) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def someone(stack: Stack, client: Client) -> AsyncIterator[Someone]:
+    """`await someone("Anna", "author")`: a new person with that role, signed in."""
+    operator = ServiceClient(
+        f"http://127.0.0.1:{stack.ports['people']}", "people", Signer(stack.keys["OPERATOR_SIGNING_KEY"], "operator")
+    )
+    count = 0
+
+    async def make(name: str = "Somebody", role: str = "reader") -> Person:
+        nonlocal count
+        count += 1
+        email = f"{role}.{count}@contract.example.com"
+        person = await client.sign_in(name, email)
+        if role == "reader":
+            return person
+        granted = await operator.call("POST", "/grants", body={"email": email, "role": role}, deadline=within(5))
+        assert granted.status == 200, granted.data
+        return await client.sign_in(name, email)
+
+    yield make
+    await operator.close()
+
+
+@pytest.fixture(scope="session")
+async def author(someone: Someone) -> Person:
+    return await someone("Ada Author", "author")
+
+
+@pytest.fixture(scope="session")
+async def moderator(someone: Someone) -> Person:
+    return await someone("Mo Moderator", "moderator")
+
+
+@pytest.fixture(scope="session")
+async def admin(client: Client) -> Person:
+    """The person whose address stands in ADMIN_EMAILS."""
+    return await client.sign_in("Ada Admin", "admin@example.com")
+
+
+@pytest.fixture(scope="session")
+async def anna(someone: Someone) -> Person:
+    return await someone("Anna")
+
+
+@pytest.fixture(scope="session")
+async def ben(someone: Someone) -> Person:
+    return await someone("Ben")

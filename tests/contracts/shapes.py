@@ -1,0 +1,84 @@
+"""The fields of everything public, as the contract names them, and what holds of every answer."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from tests.client import Answer
+
+AUTHOR = {"id", "name", "avatar_url"}
+POST_IN_LIST = {
+    *("id", "kind", "slug", "url", "title", "format", "excerpt", "author", "status", "discussion", "created_at"),
+    *("published_at", "edited_at", "edit_note", "revision", "comment_count"),
+}
+POST = POST_IN_LIST | {"body", "body_html"}
+COMMENT = {
+    *("id", "post_id", "parent_id", "depth", "author", "body_html", "state", "created_at", "edited_at"),
+    *("reply_count", "replies"),
+}
+MY_COMMENT = COMMENT | {"body", "format"}
+PAGE = {"post", "comments", "comment_count", "viewer", "unavailable"}
+VIEWER = AUTHOR | {"roles", "can_comment", "can_moderate", "can_edit_post"}
+PROFILE = AUTHOR | {"created_at", "comment_count"}
+ME = {"id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"}
+SESSION = {"access_token", "token_type", "expires_in", "refresh_token", "person"}
+REVISION = {"revision", "title", "body", "edit_note", "created_at"}
+NOTIFICATION = {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at"}
+EXPLANATION = {"comment_id", "post_id", "state", "reasons", "why", "text", "created_at", "sent_at"}
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+TAG = re.compile(r'"\d+-[A-Za-z0-9_-]+"')
+EXPOSED = {
+    *("ETag", "Link", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID"),
+    "Idempotency-Replayed",
+}
+
+
+def is_id(value: Any) -> bool:
+    return isinstance(value, str) and value == str(UUID(value)) and UUID(value).version == 7
+
+
+def check_times(thing: dict[str, Any]) -> None:
+    for name, value in thing.items():
+        if name.endswith("_at") and value is not None:
+            assert TIME.fullmatch(value), (name, value)
+
+
+def check_cors(answer: Answer) -> None:
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")} == EXPOSED
+
+
+def check_read(answer: Answer, *, private: bool = False) -> None:
+    """What every 200 of a GET under /v1 carries."""
+    assert answer.status == 200, answer.body
+    assert TAG.fullmatch(answer.headers["ETag"])
+    assert {name.strip() for name in answer.headers["Vary"].split(",")} == {
+        *("Authorization", "Cookie", "Accept-Encoding"),
+    }
+    assert answer.headers["Cache-Control"] == ("private, no-cache" if private else "public, no-cache")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-ID"]
+    check_cors(answer)
+
+
+def check_problem(answer: Answer, status: int, kind: str) -> None:
+    """What every 4xx and 5xx under /v1 looks like."""
+    assert (answer.status, answer.json and answer.json["type"]) == (status, f"/problems/{kind}"), answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["title"]
+    assert answer.json["detail"]
+    assert answer.json["instance"] == answer.headers["X-Request-ID"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("errors" in answer.json) == (kind == "invalid")
+    if status == 401:
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    check_cors(answer)
+
+
+def check_invalid(answer: Answer, *fields: str) -> None:
+    check_problem(answer, 422, "invalid")
+    assert {error["field"] for error in answer.json["errors"]} == set(fields), answer.body
+    assert all(error["message"] for error in answer.json["errors"])

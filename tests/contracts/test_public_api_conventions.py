@@ -1,0 +1,269 @@
+"""What holds of every call: ids, CORS, problems, caching, tokens, bodies."""
+
+from typing import Any
+
+import pytest
+
+from tests.client import Client, Person
+from tests.contracts.shapes import check_cors, check_invalid, check_problem, check_read
+
+NOBODY = "0193f000-0000-7000-8000-000000000000"
+READS = ("/v1/posts", f"/v1/people/{NOBODY}", f"/v1/posts/{NOBODY}/comments", "/v1/posts/none/page")
+
+
+@pytest.mark.parametrize("request_id", ["abc-1", "A.b_C-9", "x" * 64])
+async def test_a_request_id_is_kept(client: Client, request_id: str) -> None:
+    answer = await client.call("GET", "/v1/posts", headers={"X-Request-ID": request_id})
+    assert answer.headers.getall("X-Request-ID") == [request_id]
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 65, "a b", "ä", "a/b"])
+async def test_anything_else_is_replaced(client: Client, request_id: str) -> None:
+    answer = await client.call("GET", "/v1/none", headers={"X-Request-ID": request_id})
+    assert answer.headers["X-Request-ID"] not in ("", request_id)
+    check_problem(answer, 404, "not-found")
+
+
+async def test_a_preflight_is_answered_for_every_origin(client: Client) -> None:
+    asked = {
+        "Origin": "https://elsewhere.test",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization,if-match,idempotency-key,content-type",
+    }
+    answer = await client.call("OPTIONS", f"/v1/posts/{NOBODY}", headers=asked)
+    assert answer.status == 204
+    check_cors(answer)
+    allowed = answer.headers["Access-Control-Allow-Headers"].lower().replace(" ", "").split(",")
+    assert set(asked["Access-Control-Request-Headers"].split(",")) <= set(allowed)
+    assert {"GET", "POST", "PATCH", "DELETE"} <= set(
+        answer.headers["Access-Control-Allow-Methods"].replace(" ", "").split(",")
+    )
+    assert answer.headers["X-Request-ID"]
+
+
+async def test_pages_are_not_shared_with_other_origins(client: Client) -> None:
+    answer = await client.call("GET", "/", headers={"Origin": "https://elsewhere.test"})
+    assert answer.status == 200
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "Bearer"])
+async def test_an_invalid_token_is_refused_on_public_reads_too(client: Client, path: str, token: str) -> None:
+    answer = await client.call("GET", path, headers={"Authorization": f"Bearer {token}"})
+    check_problem(answer, 401, "invalid-token")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/posts", {"title": "x", "body": "y"}),
+        ("PATCH", f"/v1/posts/{NOBODY}", {"title": "x"}),
+        ("POST", f"/v1/posts/{NOBODY}/publish", None),
+        ("POST", f"/v1/posts/{NOBODY}/withdraw", None),
+        ("POST", f"/v1/posts/{NOBODY}/comments", {"body": "x"}),
+        ("PATCH", f"/v1/comments/{NOBODY}", {"body": "x"}),
+        ("DELETE", f"/v1/comments/{NOBODY}", None),
+        ("POST", f"/v1/comments/{NOBODY}/hold", None),
+        ("POST", f"/v1/comments/{NOBODY}/approve", None),
+        ("POST", f"/v1/comments/{NOBODY}/reject", None),
+        ("POST", f"/v1/comments/{NOBODY}/restore", None),
+        ("GET", "/v1/comments?state=held", None),
+        ("GET", "/v1/me", None),
+        ("PATCH", "/v1/me", {"name": "x"}),
+        ("DELETE", "/v1/me", None),
+        ("GET", "/v1/me/mail", None),
+        ("PATCH", "/v1/me/mail", {"notifications": True}),
+        ("GET", "/v1/me/notifications", None),
+        ("GET", f"/v1/me/notifications/explain?comment={NOBODY}", None),
+        ("DELETE", "/v1/sessions/current", None),
+    ],
+)
+async def test_who_is_needed_must_sign_in_before_anything_is_judged(
+    client: Client, method: str, path: str, body: Any
+) -> None:
+    check_problem(await client.call(method, path, body), 401, "sign-in-required")
+    check_problem(await client.call(method, path, data=b"{"), 401, "sign-in-required")
+    dead = {"Cookie": "rapport=dead"}
+    check_problem(await client.call(method, path, body, headers=dead), 401, "sign-in-required")
+
+
+@pytest.mark.parametrize("path", ["/v1/people", "/v1/sign-in", "/v1/sessions", "/v1/sessions/refresh"])
+async def test_the_calls_that_sign_in_ignore_a_token(client: Client, path: str) -> None:
+    answer = await client.call("POST", path, {}, headers={"Authorization": "Bearer x"})
+    assert answer.status == 422
+    assert "unknown" not in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/none", "/v1/posts/none", "/v1/posts/none/none", f"/v1/comments/{NOBODY}"])
+async def test_what_is_not_there_is_alike(client: Client, path: str) -> None:
+    answer = await client.call("GET", path)
+    check_problem(answer, 404, "not-found")
+    other = await client.call("GET", f"/v1/people/{NOBODY}")
+    assert {**answer.json, "instance": ""} == {**other.json, "instance": ""}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/comments/x"),
+        ("GET", "/v1/comments/x/replies"),
+        ("GET", "/v1/posts/x/comments"),
+        ("GET", "/v1/posts/x/revisions"),
+        ("GET", "/v1/people/x"),
+        ("DELETE", "/v1/comments/x"),
+        ("POST", "/v1/comments/x/hold"),
+        ("POST", "/v1/posts/x/publish"),
+    ],
+)
+async def test_a_path_id_that_is_no_uuid_is_not_found(client: Client, admin: Person, method: str, path: str) -> None:
+    check_problem(await client.call(method, path, who=admin), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/posts", {"GET", "HEAD", "POST"}),
+        ("DELETE", f"/v1/posts/{NOBODY}", {"GET", "HEAD", "PATCH"}),
+        ("POST", f"/v1/comments/{NOBODY}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("GET", f"/v1/comments/{NOBODY}/hold", {"POST"}),
+        ("POST", f"/v1/comments/{NOBODY}/replies", {"GET", "HEAD"}),
+        ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "DELETE"}),
+    ],
+)
+async def test_another_method_is_told_which_are_allowed(
+    client: Client, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = await client.call(method, path)
+    check_problem(answer, 405, "method-not-allowed")
+    assert set(answer.headers["Allow"].replace(" ", "").split(",")) == allowed
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b'{"body": NaN}', b'{"body": 1e999}', b'{"body": "\xff"}', b"[" * 33 + b"]" * 33, b"{}{}"],
+)
+async def test_what_is_no_json_is_refused(client: Client, anna: Person, data: bytes) -> None:
+    for path in (f"/v1/posts/{NOBODY}/comments", "/v1/posts"):
+        answer = await client.call("POST", path, who=anna, data=data, headers={"Content-Type": "application/json"})
+        check_problem(answer, 400, "malformed-json")
+
+
+async def test_only_json_is_taken(client: Client, anna: Person) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"):
+        answer = await client.call(
+            "POST", f"/v1/posts/{NOBODY}/comments", who=anna, data=b'{"body": "x"}', headers={"Content-Type": kind}
+        )
+        check_problem(answer, 415, "unsupported-media-type")
+
+
+async def test_bodies_are_bounded(client: Client, author: Person, anna: Person) -> None:
+    post = await client.publish(author)
+    long = '{"body": "x"' + " " * (64 * 1024) + "}"
+    json = {"Content-Type": "application/json"}
+    path = f"/v1/posts/{post['id']}/comments"
+    check_problem(await client.call("POST", path, who=anna, data=long.encode(), headers=json), 413, "too-large")
+
+    async def chunked() -> Any:
+        for start in range(0, len(long), 8192):
+            yield long[start : start + 8192].encode()
+
+    check_problem(await client.call("POST", path, who=anna, data=chunked(), headers=json), 413, "too-large")
+    accepted = '{"title": "x", "body": "x"' + " " * (200 * 1024) + "}"
+    answer = await client.call("POST", "/v1/posts", who=author, data=accepted.encode(), headers=json)
+    assert answer.status == 201
+    refused = '{"title": "x", "body": "x"' + " " * (256 * 1024) + "}"
+    answer = await client.call("POST", "/v1/posts", who=author, data=refused.encode(), headers=json)
+    check_problem(answer, 413, "too-large")
+
+
+async def test_unknown_fields_are_refused_and_unknown_parameters_ignored(client: Client, author: Person) -> None:
+    post = await client.publish(author)
+    answer = await client.call("POST", f"/v1/posts/{post['id']}/comments", {"body": "x", "state": "held"}, who=author)
+    check_invalid(answer, "state")
+    answer = await client.call("POST", "/v1/sessions", {"token": "x", "cookie": True})
+    check_invalid(answer, "cookie")
+    check_read(await client.call("GET", "/v1/posts?colour=red&limit=1"))
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "", "1.5"])
+async def test_a_limit_is_never_clamped(client: Client, author: Person, limit: str) -> None:
+    post = await client.publish(author)
+    for path in ("/v1/posts", f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"):
+        check_invalid(await client.call("GET", f"{path}?limit={limit}"), "limit")
+
+
+@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "e30", "%00", "ü"])
+async def test_a_cursor_of_no_list_is_malformed(client: Client, author: Person, cursor: str) -> None:
+    post = await client.publish(author)
+    for path in ("/v1/posts", f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"):
+        check_problem(await client.call("GET", f"{path}?cursor={cursor}"), 400, "malformed-cursor")
+
+
+async def test_what_a_client_has_is_not_sent_again(client: Client, author: Person, anna: Person) -> None:
+    post = await client.publish(author)
+    comment = await client.comment(anna, post["id"])
+    paths = (
+        *("/v1/posts", f"/v1/posts/{post['id']}", f"/v1/posts/{post['slug']}/page"),
+        *(f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"),
+        *(f"/v1/comments/{comment['id']}", f"/v1/comments/{comment['id']}/replies", f"/v1/people/{anna.id}"),
+    )
+    for path in paths:
+        for who in (None, author):
+            first = await client.call("GET", path, who=who)
+            check_read(first, private=who is not None)
+            again = await client.call("GET", path, who=who, headers={"If-None-Match": first.headers["ETag"]})
+            assert (again.status, again.body) == (304, b"")
+            for name in ("ETag", "Vary", "Cache-Control", "X-Request-ID"):
+                assert name == "X-Request-ID" or again.headers[name] == first.headers[name]
+            check_cors(again)
+            weak = {"If-None-Match": f'"x", W/{first.headers["ETag"]}'}
+            assert (await client.call("GET", path, who=who, headers=weak)).status == 304
+            other = await client.call("GET", path, who=who, headers={"If-None-Match": '"0-x"'})
+            assert other.status == 200
+
+
+async def test_a_head_is_a_get_without_its_body(client: Client) -> None:
+    answer = await client.call("HEAD", "/v1/posts")
+    assert answer.status == 200
+    assert answer.body == b""
+    assert answer.headers["ETag"]
+
+
+async def test_a_304_is_only_for_who_may_read_it(client: Client, author: Person, anna: Person) -> None:
+    made = await client.call("POST", "/v1/posts", {"title": "Secret", "body": "x"}, who=author)
+    path = f"/v1/posts/{made.json['id']}"
+    read = await client.call("GET", path, who=author)
+    for who in (None, anna):
+        answer = await client.call("GET", path, who=who, headers={"If-None-Match": read.headers["ETag"]})
+        check_problem(answer, 404, "not-found")
+
+
+async def test_every_problem_has_a_page(client: Client) -> None:
+    kinds = """
+        malformed-json malformed-cursor malformed-idempotency-key sign-in-required invalid-token invalid-refresh-token
+        forbidden cross-site not-found method-not-allowed edit-window-over discussion-closed wrong-state still-running
+        link-used-or-expired stale too-large unsupported-media-type invalid idempotency-key-reused too-many-requests
+        unavailable
+    """
+    for kind in kinds.split():
+        answer = await client.call("GET", f"/problems/{kind}")
+        assert answer.status == 200, kind
+        assert answer.headers["Content-Type"].startswith("text/html")
+        assert kind.encode() in answer.body
+
+
+async def test_the_description_names_every_call(client: Client) -> None:
+    document = (await client.call("GET", "/openapi.json")).json
+    calls = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert len(calls) >= 30
+    assert {"POST /v1/posts", "GET /v1/posts/{ref}/page", "DELETE /v1/comments/{comment_id}"} <= calls
+    docs = await client.call("GET", "/docs")
+    assert docs.status == 200
+    assert b"/v1/posts" in docs.body
+
+
+async def test_health_is_public_and_metrics_are_not(client: Client) -> None:
+    assert (await client.call("GET", "/livez")).status == 200
+    assert (await client.call("GET", "/readyz")).status == 200
+    assert (await client.call("GET", "/metrics")).status == 404
