@@ -2,11 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Query
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -67,6 +68,20 @@ def _parts(request: Request) -> Parts:
 Here = Annotated[Parts, Depends(_parts)]
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _usable(moment: datetime) -> datetime:
+    """The moment in UTC, not so early that nothing could be subtracted from it."""
+    try:
+        return max(moment.astimezone(UTC), EARLIEST)
+    except OverflowError:
+        raise ValueError("must be a time between the years 1 and 9999") from None
+
+
+Since = Annotated[AwareDatetime, AfterValidator(_usable)]
+
+
 class Ids(Body):
     """Whom a look-up asks for."""
 
@@ -82,7 +97,7 @@ class SessionRef(Body):
 class Republish(Body):
     """Command of an operator: send again what was sent since then."""
 
-    since: AwareDatetime
+    since: Since
 
 
 def _address(text: str) -> Address:
@@ -185,7 +200,7 @@ async def look_up_contacts(body: Ids, parts: Here, _: Notify) -> Response:
 
 
 @router.get("/changes")
-async def changes(parts: Here, _: Gateway, since: Annotated[AwareDatetime | None, Query()] = None) -> Response:
+async def changes(parts: Here, _: Gateway, since: Annotated[Since | None, Query()] = None) -> Response:
     return json_response(await queries.changes(parts.database, since))
 
 

@@ -12,7 +12,7 @@ from services.people.domain import ERASED_NAME, Person, fingerprint
 from services.people.store import people, sessions
 
 WINDOW = timedelta(minutes=20)  # longer than an access token lives
-OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in the next answer
+OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
 
 Json = dict[str, Any]
 
@@ -100,15 +100,16 @@ async def session_of_cookie(database: Database, cookie: str) -> Json:
 async def changes(database: Database, since: datetime | None) -> Json:
     """Sessions that ended and people whose roles changed since then, by default within the life of a token.
 
-    `as_of` is what to ask with next time. It lies behind, so that some entries come more than once and none is missed.
+    `as_of` is what to ask with next time. The search begins before `since`, so that an entry may come more than once
+    and none is missed.
     """
     async with database.reader() as reader:
         now: datetime = await reader.fetchval("select now()")
-        start = since or now - WINDOW
+        start = now - WINDOW if since is None else since - OVERLAP
         ended = await sessions.ended_since(reader, start)
         changed = await people.roles_changed(reader, start)
     return {
         "sessions": [str(session_id) for session_id in ended],
         "people": [{"id": str(person_id), "roles": roles} for person_id, roles in changed],
-        "as_of": rfc3339(now - OVERLAP),
+        "as_of": rfc3339(now),
     }

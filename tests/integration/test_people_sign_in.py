@@ -117,10 +117,10 @@ async def test_a_link_works_for_ten_minutes(house: House) -> None:
     assert await house.value("select count(*) from people") == 0
 
 
-@pytest.mark.parametrize("token", ["x", "A" * 43, "0" * 512])
-async def test_a_token_that_was_never_drawn_is_unknown(house: House, token: str) -> None:
-    answer = await house.call("POST", "/sessions", {"token": token})
-    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+async def test_a_token_that_was_never_drawn_is_unknown(house: House) -> None:
+    for token in ("x", "A" * 43, "0" * 512, "\u00e9"):
+        answer = await house.call("POST", "/sessions", {"token": token})
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), token
 
 
 async def test_a_link_stays_old_after_its_request_was_pruned(house: House) -> None:
@@ -204,29 +204,29 @@ async def test_nothing_secret_is_stored(house: House) -> None:
         assert secret.encode().hex() not in dump
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "field"),
-    [
-        ("/people", {"name": "Ana", "email": "no address"}, "email"),
-        ("/people", {"name": "", "email": "ana@example.com"}, "name"),
-        ("/people", {"name": "x" * 101, "email": "ana@example.com"}, "name"),
-        ("/people", {"name": "Ana"}, "email"),
-        ("/people", {"name": "Ana", "email": "ana@example.com", "roles": ["admin"]}, "roles"),
-        ("/people", {"name": "A\0na", "email": "ana@example.com"}, "name"),
-        ("/people", {"name": 7, "email": "ana@example.com"}, "name"),
-        ("/people", {"name": "Ana", "email": "x" * 255}, "email"),
-        ("/people", {"name": "Ana", "email": "ana@example.com\r\nBcc: eve@example.com"}, "email"),
-        ("/sign-in", {"email": "ana@example.com, eve@example.com"}, "email"),
-        ("/sign-in", {"email": None}, "email"),
-        ("/sessions", {"token": ""}, "token"),
-        ("/sessions", {"token": "x", "cookie": "yes"}, "cookie"),
-        ("/sessions/refresh", {"refresh_token": "x" * 513}, "refresh_token"),
-    ],
-)
-async def test_bad_input_names_its_field(house: House, path: str, body: dict[str, Any], field: str) -> None:
-    answer = await house.call("POST", path, body)
-    assert answer.status_code == 422, answer.text
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
+    ("/people", {"name": "Ana", "email": "no address"}, "email"),
+    ("/people", {"name": "", "email": "ana@example.com"}, "name"),
+    ("/people", {"name": "x" * 101, "email": "ana@example.com"}, "name"),
+    ("/people", {"name": "Ana"}, "email"),
+    ("/people", {"name": "Ana", "email": "ana@example.com", "roles": ["admin"]}, "roles"),
+    ("/people", {"name": "A\0na", "email": "ana@example.com"}, "name"),
+    ("/people", {"name": 7, "email": "ana@example.com"}, "name"),
+    ("/people", {"name": "Ana", "email": "x" * 255}, "email"),
+    ("/people", {"name": "Ana", "email": "ana@example.com\r\nBcc: eve@example.com"}, "email"),
+    ("/sign-in", {"email": "ana@example.com, eve@example.com"}, "email"),
+    ("/sign-in", {"email": None}, "email"),
+    ("/sessions", {"token": ""}, "token"),
+    ("/sessions", {"token": "x", "cookie": "yes"}, "cookie"),
+    ("/sessions/refresh", {"refresh_token": "x" * 513}, "refresh_token"),
+]
+
+
+async def test_bad_input_names_its_field(house: House) -> None:
+    for path, body, field in BAD_INPUT:
+        answer = await house.call("POST", path, body)
+        assert answer.status_code == 422, (path, body, answer.text)
+        assert [error["field"] for error in answer.json()["errors"]] == [field], (path, body)
     assert await house.value("select count(*) from sign_in_requests") == 0
 
 
