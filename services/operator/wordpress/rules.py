@@ -21,6 +21,7 @@ HIDDEN = {"draft": "draft", "pending": "pending", "future": "scheduled", "privat
 DISCUSSIONS: dict[str, Literal["open", "closed"]] = {"open": "open", "registered_only": "open"}
 ADDRESS = re.compile(r"https?://([^/?#\s@]{1,260})(/[^?#\s]{0,200})?", re.IGNORECASE)
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
+FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft's is in the year -0001
 DEEPEST = 100
 
 
@@ -92,6 +93,8 @@ def moment_of(record: Record, name: str) -> datetime | None:
                 return datetime.strptime(match[0].replace("T", " ") + "+0000", "%Y-%m-%d %H:%M:%S%z")
             except ValueError:
                 continue  # 0000-00-00, which is what a draft has
+    if not FEED_DATE.match(record.get("pubDate")):
+        return None
     try:
         moment = parsedate_to_datetime(record.get("pubDate"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

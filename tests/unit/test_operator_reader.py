@@ -1,0 +1,175 @@
+"""Reading WordPress exports: every dialect of them, and none of what a hostile file would like."""
+
+from pathlib import Path
+
+import pytest
+
+from services.operator.failures import Failed
+from services.operator.wordpress import reader, source
+from services.operator.wordpress.reader import Record, records
+from tests.unit.operator_exports import author, comment, export, item, written
+
+
+def read(path: Path) -> list[Record]:
+    return [place.record for place in records(path)]
+
+
+def items(folder: Path, content: str | bytes) -> list[Record]:
+    return [record for record in read(written(folder, content)) if record.kind == "item"]
+
+
+def test_authors_channel_and_items_come_with_what_they_hold(tmp_path: Path) -> None:
+    first = item(1, comment(10), comment(11, 10), title="Tom & <b>Jerry</b>", excerpt="Short")
+    found = read(written(tmp_path, export(author("ada", "Ada"), first, item(2))))
+    assert [record.kind for record in found] == ["author", "channel", "item", "item"]
+    assert found[0].get("wp:author_display_name") == "Ada"
+    assert found[1].get("wp:base_blog_url") == "https://blog.example"
+    assert found[2].get("title") == "Tom & <b>Jerry</b>"
+    assert (found[2].get("content:encoded"), found[2].get("excerpt:encoded")) == ("<p>Text 1</p>", "Short")
+    assert [one.get("wp:comment_parent") for one in found[2].comments] == ["0", "10"]
+    assert found[3].comments == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(f"{scheme}://wordpress.org/export/{version}/" for scheme in ("http", "https") for version in ("1.0", "1.1")),
+        *("https://wordpress.org/export/1.2/", "http://www.wordpress.org/export/1.2", "urn:something-else"),
+    ],
+)
+def test_whatever_the_namespace_is_called(tmp_path: Path, uri: str) -> None:
+    found = items(tmp_path, export(item(7, comment(8), excerpt="E"), uri=uri))
+    assert (found[0].get("wp:post_id"), found[0].get("excerpt:encoded")) == ("7", "E")
+    assert found[0].comments[0].get("wp:comment_id") == "8"
+
+
+def test_a_prefix_of_another_name_and_one_never_declared(tmp_path: Path) -> None:
+    renamed = export(item(7, comment(8, prefix="x"), prefix="x"), prefix="x")
+    undeclared = export(item(7, comment(8)), uri=None)
+    for content in (renamed, undeclared):
+        found = items(tmp_path, content)
+        assert found[0].get("wp:post_id") == "7"
+        assert found[0].comments[0].get("wp:comment_content") == "Comment <b>8</b>"
+
+
+def test_a_declaration_counts_only_inside_its_element(tmp_path: Path) -> None:
+    strange = '<item xmlns:wp="http://purl.org/dc/elements/1.1/"><wp:creator>me</wp:creator></item>'
+    found = items(tmp_path, export(strange, item(7)))
+    assert found[0].fields == {"dc:creator": "me"}
+    assert found[1].get("wp:post_id") == "7"
+
+
+def test_text_in_many_pieces_is_one_text(tmp_path: Path) -> None:
+    found = items(tmp_path, export(item(1, content="a ]]> b & <![CDATA[ c")))
+    assert found[0].get("content:encoded") == "a ]]> b & <![CDATA[ c"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("utf-8", b""), ("utf-8-sig", b""), ("utf-16", b""), ("utf-8", b"\n\n \n"), ("utf-8", b"\xef\xbb\xbf\r\n")],
+)
+def test_marks_and_stray_blank_lines_at_the_start_do_no_harm(tmp_path: Path, name: str, start: bytes) -> None:
+    assert items(tmp_path, start + export(item(1, title="Ελλάς")).encode(name))[0].get("title") == "Ελλάς"
+
+
+def test_a_declared_encoding_is_obeyed_and_an_unknown_one_refused(tmp_path: Path) -> None:
+    content = export(item(1, title="Été"))
+    latin = content.replace("UTF-8", "ISO-8859-1").encode("iso-8859-1")
+    assert items(tmp_path, latin)[0].get("title") == "Été"
+    with pytest.raises(Failed, match="unicode_escape"):
+        items(tmp_path, content.replace("UTF-8", "unicode_escape"))
+
+
+def test_forbidden_characters_go_and_the_rest_stays(tmp_path: Path) -> None:
+    content = export(item(1, content="a\x00b\x08c\x1bd\ufffee\tf&#8;g"), item(2, title="x")).encode()
+    content = content.replace(b"<title>x</title>", b"<title>&#x0;&#11;&#xD800;&#65;&#x110000; \xff\xfe</title>")
+    first, second = items(tmp_path, content)
+    assert first.get("content:encoded") == "abcde\tfg"
+    assert second.get("title") == "A \ufffd\ufffd"
+
+
+def test_where_the_file_is_cut_into_pieces_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = export(author("ada", "Ada"), item(1, comment(2, comment_content="&#8;€&#65;]]"), title="&#8;é&amp;"))
+    whole = read(written(tmp_path, content))
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr(source, "CHUNK", size)
+        assert read(written(tmp_path, content)) == whole
+
+
+def test_it_is_read_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "CHUNK", 100)
+    places = records(written(tmp_path, export(*(item(number) for number in range(50)))))
+    first = next(place for place in places if place.record.kind == "item")
+    assert first.read < 4000
+    assert len(list(places)) == 49
+
+
+SECRET = "no such text may come out"  # what the external entities below would read
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        '<!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;">]>',
+        '<!DOCTYPE rss [<!ENTITY c SYSTEM "file://{secret}">]>',
+        '<!DOCTYPE rss [<!ENTITY % c SYSTEM "file://{secret}"> %c;]>',
+        '<!DOCTYPE rss SYSTEM "http://127.0.0.1:9/evil.dtd">',
+        "<!DOCTYPE rss>",
+    ],
+)
+def test_a_document_type_ends_it_before_any_item(tmp_path: Path, doctype: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text(SECRET)
+    content = export(item(1), start=doctype.replace("{secret}", str(secret))).replace("Title 1", "&c;")
+    found: list[Record] = []
+    with pytest.raises(Failed, match="document type") as failure:
+        found.extend(read(written(tmp_path, content)))
+    assert found == []
+    assert SECRET not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "not a whole XML file"),
+        ("plain text", "not a whole XML file"),
+        ("<html><body>Sign in</body></html>", "begins with <html>"),
+        ("<feed/>", "begins with <feed>"),
+        (export(item(1))[:-30], "not a whole XML file"),
+        (export(item(1)).replace("</item>", "</itme>"), "mismatched tag"),
+        (export(item(1, title="x").replace("<title>x", "<title>&nbsp;")), "undefined entity"),
+        ("<rss>" + "<a>" * 60, "nested deeper"),
+        ("<rss><channel>" * 2 + "<a", "not a whole XML file"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence) as failure:
+        read(written(tmp_path, content))
+    assert "\n" not in str(failure.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.xml", tmp_path):
+        with pytest.raises(Failed, match="cannot be read"):
+            read(path)
+
+
+def test_what_does_not_end_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "CHUNK", 1000)
+    monkeypatch.setattr(reader, "MOST_PENDING", 10_000)
+    monkeypatch.setattr(reader, "MOST_TEXT", 20_000)
+    for endless, sentence in (
+        ("<!-- " + "x" * 50_000, "does not end"),
+        ('<rss a="' + "x" * 50_000, "does not end"),
+        (export(item(1, content="x" * 50_000)), "too large"),
+        (export(item(1, *(comment(number) for number in range(200)))), "too large"),
+    ):
+        with pytest.raises(Failed, match=sentence):
+            read(written(tmp_path, endless))
+    several = export(*(item(number, content="x" * 9_000) for number in range(9)))
+    assert len(items(tmp_path, several)) == 9
+
+
+def test_only_the_first_of_two_alike_counts(tmp_path: Path) -> None:
+    doubled = item(1).replace("<wp:post_name>", "<wp:status>private</wp:status><wp:post_name>")
+    assert items(tmp_path, export(doubled))[0].get("wp:status") == "private"

@@ -1,0 +1,194 @@
+"""What becomes of each thing in a WordPress export."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.operator.wordpress import rules
+from services.operator.wordpress.reader import Record
+from services.operator.wordpress.rules import Fate, Writer
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+PUBLISHED = Fate("post, published", "published")
+
+
+def item(**fields: str) -> Record:
+    given = {"post_id": "1", "post_type": "post", "status": "publish", "post_date_gmt": "2012-01-02 03:04:05"} | fields
+    return Record("item", {f"wp:{name}": value for name, value in given.items()})
+
+
+def comment(**fields: str) -> Record:
+    return Record("comment", {f"wp:comment_{name}": value for name, value in fields.items()})
+
+
+@pytest.mark.parametrize(
+    ("fields", "label", "status"),
+    [
+        ({}, "post, published", "published"),
+        ({"post_type": "page"}, "page, published", "published"),
+        ({"status": "draft"}, "post, as a draft: draft", "draft"),
+        ({"status": "pending"}, "post, as a draft: pending", "draft"),
+        ({"status": "future"}, "post, as a draft: scheduled", "draft"),
+        ({"status": "private", "post_type": "page"}, "page, as a draft: private", "draft"),
+        ({"status": "archived"}, "post, as a draft: archived", "draft"),
+        ({"status": ""}, "post, as a draft: without a status", "draft"),
+        ({"post_password": "enter"}, "post, as a draft: password-protected", "draft"),
+        ({"post_password": " "}, "post, as a draft: password-protected", "draft"),
+        ({"post_password": "\n\t\t"}, "post, published", "published"),
+        ({"post_date_gmt": "2030-01-01 00:00:00"}, "post, as a draft: scheduled", "draft"),
+        ({"status": "trash"}, "skipped: post in the trash", None),
+        ({"status": "auto-draft"}, "skipped: post never saved", None),
+        ({"post_type": "attachment", "status": "inherit"}, "skipped: attachment", None),
+        ({"post_type": "nav_menu_item"}, "skipped: nav_menu_item", None),
+        ({"post_type": ""}, "skipped: without a type", None),
+        ({"post_type": "[red]\x1b x"}, "skipped: red x", None),
+    ],
+)
+def test_only_what_was_public_is_published(fields: dict[str, str], label: str, status: str | None) -> None:
+    assert rules.fate_of_item(item(**fields), NOW) == Fate(label, status)  # type: ignore[arg-type]  # a table
+
+
+@pytest.mark.parametrize(
+    ("fields", "label"),
+    [
+        ({"approved": "1"}, "visible"),
+        ({"approved": "1", "type": "comment"}, "visible"),
+        ({"approved": "0"}, "held"),
+        ({"approved": "odd"}, "held"),
+        ({}, "held"),
+        ({"approved": "spam"}, "skipped: spam"),
+        ({"approved": "trash"}, "skipped: trash"),
+        ({"approved": "post-trashed"}, "skipped: trash"),
+        ({"approved": "1", "type": "pingback"}, "skipped: pingback"),
+        ({"approved": "spam", "type": "trackback"}, "skipped: trackback"),
+        ({"approved": "1", "type": "order_note"}, "skipped: order_note, which is no comment"),
+    ],
+)
+def test_only_what_was_approved_is_visible(fields: dict[str, str], label: str) -> None:
+    fate = rules.fate_of_comment(comment(**fields), PUBLISHED)
+    assert (fate.label, fate.status) == (label, label if not label.startswith("skipped") else None)
+
+
+def test_comments_go_with_their_item() -> None:
+    assert rules.fate_of_comment(comment(approved="1"), Fate("x", "draft")).status == "visible"
+    assert rules.fate_of_comment(comment(approved="1"), Fate("x")).label == "skipped: of an item that was skipped"
+
+
+@pytest.mark.parametrize(
+    ("status", "discussion"), [("open", "open"), ("registered_only", "open"), ("closed", "closed"), ("", "closed")]
+)
+def test_a_discussion_is_open_only_if_it_was(status: str, discussion: str) -> None:
+    assert rules.discussion_of(item(comment_status=status)) == discussion
+
+
+@pytest.mark.parametrize(
+    ("gmt", "local", "feed", "moment"),
+    [
+        ("2012-01-02 03:04:05", "2012-01-02 04:04:05", "", "2012-01-02T03:04:05+00:00"),
+        ("0000-00-00 00:00:00", "2012-01-02 04:04:05", "", "2012-01-02T04:04:05+00:00"),
+        ("", "2012-01-02T04:04:05", "", "2012-01-02T04:04:05+00:00"),
+        ("0000-00-00 00:00:00", "0000-00-00 00:00:00", "Mon, 02 Jan 2012 04:04:05 +0100", "2012-01-02T03:04:05+00:00"),
+        ("2012-02-31 00:00:00", "", "Mon, 30 Nov -0001 00:00:00 +0000", None),
+        ("", "", "", None),
+        ("x", "99999999", "nonsense", None),
+    ],
+)
+def test_the_best_date_there_is(gmt: str, local: str, feed: str, moment: str | None) -> None:
+    record = item(post_date_gmt=gmt, post_date=local)
+    record.fields["pubDate"] = feed
+    found = rules.moment_of(record, "wp:post_date")
+    assert (found.isoformat() if found else None) == moment
+
+
+def test_titles_and_names_are_plain_text() -> None:
+    assert rules.plain_text("Tom &amp; <em>Jerry</em> &#8211; 1 < 2 <script>x</script>") == "Tom & Jerry – 1 < 2 "
+
+
+@pytest.mark.parametrize(
+    ("fields", "site"),
+    [
+        ({"wp:base_blog_url": "http://Blog.Example/sub/", "link": "https://x.example"}, "blog.example/sub"),
+        ({"wp:base_blog_url": "", "link": "https://x.example"}, "x.example"),
+        ({"wp:base_site_url": "http://127.0.0.1:8080/wp"}, "127.0.0.1:8080/wp"),
+        ({"link": "https://blog.example/?page=1"}, "blog.example"),
+        ({"link": "nowhere"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_blog_is_known_by_its_own_address(fields: dict[str, str], site: str) -> None:
+    assert rules.site_of(Record("channel", fields)) == site
+
+
+def named(login: str, name: str, author_id: str = "") -> Record:
+    fields = {"wp:author_login": login, "wp:author_display_name": name, "wp:author_id": author_id}
+    return Record("author", fields | {"wp:author_email": "a@example.org"})
+
+
+def test_who_wrote_an_item() -> None:
+    authors = rules.authors_by_login([named("Ada", "Ada L."), named("bob", "", "7")])
+    by = {
+        login: rules.writer_of_item(Record("item", {"dc:creator": login}), authors) for login in ("ada", "bob", "Eve>")
+    }
+    assert by["ada"] == Writer("login:ada", "Ada L.", "a@example.org")
+    assert by["bob"] == Writer("user:7", "bob", "a@example.org")
+    assert by["Eve>"] == Writer("login:eve", "Eve", "")
+    assert rules.writer_of_item(Record("item"), authors) == Writer(None, "", "")
+
+
+def test_a_commenter_is_a_user_else_an_address_with_a_name() -> None:
+    guest = comment(user_id="0", author="O&#039;Brien &amp; Co", author_email="x@example.org")
+    assert rules.writer_of_comment(guest) == Writer(None, "O'Brien & Co", "x@example.org")
+    assert rules.writer_of_comment(comment(user_id="7", author="Bob")).user_id == "user:7"
+
+
+def tree(*pairs: tuple[str, str]) -> list[tuple[str, Record]]:
+    return [(source_id, comment(id=source_id, parent=parent)) for source_id, parent in pairs]
+
+
+def test_parents_come_first_whatever_the_order_of_the_file() -> None:
+    placed = rules.in_order(tree(("3", "2"), ("2", "1"), ("4", "1"), ("1", "0")))
+    assert [(one.source_id, one.parent_id, one.moved) for one in placed] == [
+        ("1", None, None),
+        ("2", "1", None),
+        ("3", "2", None),
+        ("4", "1", None),
+    ]
+
+
+def test_who_answers_what_is_not_there_moves_to_the_top() -> None:
+    orphan, child = rules.in_order(tree(("5", "99"), ("6", "5")))
+    assert (orphan.parent_id, child.parent_id, child.moved) == (None, "5", None)
+    assert "not in the file" in (orphan.moved or "")
+
+
+def test_a_circle_is_broken_at_one_place() -> None:
+    placed = rules.in_order(tree(("1", "2"), ("2", "3"), ("3", "1"), ("4", "4")))
+    assert sorted(one.source_id for one in placed) == ["1", "2", "3", "4"]
+    assert [one.source_id for one in placed if one.parent_id is None] == ["3", "4"]
+
+
+def test_below_depth_100_everything_stands_at_depth_100() -> None:
+    chain = [(str(number), str(number - 1)) for number in range(1, 2001)]
+    depth: dict[str | None, int] = {None: -1}
+    moved = 0
+    for one in rules.in_order(tree(*reversed(chain))):
+        depth[one.source_id] = depth[one.parent_id] + 1
+        moved += one.moved is not None
+    assert max(depth.values()) == 100
+    assert moved == 2000 - 101
+
+
+@given(st.lists(st.tuples(st.integers(1, 15), st.integers(0, 20)), unique_by=lambda pair: pair[0]))
+def test_every_comment_is_placed_once_below_one_placed_before(pairs: list[tuple[int, int]]) -> None:
+    placed = rules.in_order(tree(*((str(own), str(parent)) for own, parent in pairs)))
+    before: set[str | None] = {None}
+    for one in placed:
+        assert one.parent_id in before
+        assert one.source_id not in before
+        before.add(one.source_id)
+    assert len(before) == len(pairs) + 1
+    parents = {str(own): str(parent) for own, parent in pairs}
+    for one in placed:
+        assert one.moved or one.parent_id == (None if parents[one.source_id] == "0" else parents[one.source_id])
