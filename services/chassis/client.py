@@ -28,7 +28,7 @@ from services.chassis.identity import Caller, Signer
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
-IDLE_SECONDS = 4.0  # less than any server's keep-alive, else a request meets a connection that is being closed
+IDLE_SECONDS = 30.0  # less than the servers keep one, else a request meets a connection that is being closed
 
 
 def within(seconds: float) -> float:

@@ -60,7 +60,10 @@ def check_media_type(request: Request) -> None:
     Raises:
         Problem: `unsupported-media-type`.
     """
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    content_type = request.headers.get("content-type", "")
+    if content_type == "application/json" and "content-encoding" not in request.headers:
+        return
+    kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     json_like = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

@@ -154,11 +154,13 @@ async def read_json(request: Request, limit: int, optional: bool) -> None:
     Raises:
         Problem: `unsupported-media-type`, `too-large`, `malformed-json` or `invalid`, in this order.
     """
-    if "content-type" in request.headers:
+    named = "content-type" in request.headers
+    if named:
         check_media_type(request)
     data = await read_body(request, limit)
     if data:
-        check_media_type(request)
+        if not named:
+            check_media_type(request)
         request._json = parse_json(data)
     elif not optional:
         raise Problem("malformed-json", "A JSON body is needed.")

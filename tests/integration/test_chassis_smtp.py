@@ -1,7 +1,10 @@
 """Every way an SMTP dialogue can end, against a real server over real sockets."""
 
 import asyncio
+import os
+import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -329,3 +332,33 @@ async def test_answers_are_kept_without_addresses(smtp_sink: SmtpSink) -> None:
 )
 def test_what_looks_like_an_address_goes(answer: str, kept: str) -> None:
     assert without_addresses(answer, "bob.smith@example.org") == kept
+
+
+DYING = """
+import asyncio, sys
+from services.chassis.smtp import Smtp, SmtpSettings
+
+async def yes():
+    return True
+
+async def main():
+    smtp = Smtp(SmtpSettings(smtp_port=int(sys.argv[2])))
+    message = b"Subject: x\\r\\n\\r\\n" + b"x" * 900 + b"\\r\\n"
+    await smtp.deliver("a@example.org", "b@example.org", message, before_dot=yes)
+
+if sys.argv[1] == "uvloop":
+    import uvloop as asyncio_like
+else:
+    asyncio_like = asyncio
+asyncio_like.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_the_dot_has_left_where_a_crash_is_provoked(smtp_sink: SmtpSink, loop: str) -> None:
+    """`mailer.dot` is the ambiguous point: a process killed there has delivered and does not know it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DYING, loop, str(smtp_sink.port)), env=os.environ | {"FAILPOINTS": "mailer.dot"}
+    )
+    assert await process.wait() == -signal.SIGKILL
+    assert len(await smtp_sink.wait_for(1)) == 1
