@@ -32,6 +32,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         desk.close()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: tests that share one running system stay in one worker, others go file by file."""
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder in ("e2e", "chaos") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def _desk(config: pytest.Config) -> Desk:
     if DESK not in config.stash:
         config.stash[DESK] = Desk()

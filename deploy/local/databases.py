@@ -1,10 +1,14 @@
 """One database and one role per service; no role can so much as connect to another's database."""
 
+import hashlib
+
 import asyncpg
 
-from deploy.local.environment import database_passwords
+from deploy.local.environment import database_passwords, database_url
 from deploy.local.layout import DATABASES, Layout
 from deploy.local.postgres import Postgres
+from deploy.local.processes import LocalError
+from services.chassis.database import migration_files
 
 
 async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
@@ -28,3 +32,28 @@ async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
     finally:
         await connection.close()
     return made
+
+
+async def needs_migration(layout: Layout, service: str) -> bool:
+    """Whether `migrate` has anything to do. Asking is ten times quicker than starting the service's program.
+
+    Raises:
+        LocalError: the database does not let us in.
+    """
+    wanted = {
+        (package, name, hashlib.sha256(sql.encode()).hexdigest())
+        for package in ("services.chassis", f"services.{service}")
+        for name, sql in migration_files(package)
+    }
+    try:
+        connection = await asyncpg.connect(database_url(layout, service), timeout=10)
+        try:
+            rows = await connection.fetch("select package, name, sha256 from schema_migrations")
+        except asyncpg.UndefinedTableError:
+            return True
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, OSError) as error:
+        variable = f"{service.upper()}_DATABASE_URL"
+        raise LocalError(f"The database of {service} does not let us in ({error}): check {variable}.") from error
+    return not wanted <= {(row["package"], row["name"], row["sha256"]) for row in rows}

@@ -88,9 +88,15 @@ class Kafka(Server):
         )
         if (self.folder / "data/meta.properties").exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        format_storage = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(properties)]
+        format_storage = [
+            "kafka.tools.StorageTool",
+            "format",
+            "--standalone",
+            f"--cluster-id={cluster_id()}",
+            "-c",
+            str(properties),
+        ]
         command = [str(java()), *options, "-cp", self.class_path, *format_storage]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
@@ -114,6 +120,13 @@ class Kafka(Server):
 
     def ready(self) -> bool:
         return lists_a_broker("127.0.0.1", self.port)
+
+
+def cluster_id() -> str:
+    """A random UUID as Kafka writes them: base64, and never with a dash in front, which looks like an option."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
 
 
 def java() -> Path:

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deploy.local import environment, units
-from deploy.local.databases import create_databases
+from deploy.local.databases import create_databases, needs_migration
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
 from deploy.local.supervisor import Stopped, Supervisor, stoppable
@@ -66,8 +67,8 @@ class Stack:
         with stoppable():
             try:
                 self.bring_up()
-                self.enter("ready")
                 say("everything is ready")
+                self.enter("ready")
                 self.supervisor.watch()
             except LocalError as error:
                 say(str(error))
@@ -76,8 +77,8 @@ class Stack:
                 say("asked to stop")
         self.enter("stopping")
         self.supervisor.stop(["gateway"], SERVICES, *([name] for name in SERVERS))
-        self.enter("failed" if failed else "stopped")
         say("everything is stopped")
+        self.enter("failed" if failed else "stopped")
         return 1 if failed else 0
 
     def bring_up(self) -> None:
@@ -96,8 +97,7 @@ class Stack:
             made = asyncio.run(create_databases(layout, postgres))
             if made:
                 say(f"made the databases {', '.join(made)}")
-        say("applying migrations")
-        migrations = start_migrations(layout)
+        migrations = start_migrations(layout, asyncio.run(services_to_migrate(layout)))
         if layout.needs_valkey:
             supervisor.add(units.valkey(layout))
         if layout.needs_mailbox:
@@ -113,8 +113,15 @@ class Stack:
         supervisor.wait_ready(SERVICES, 120)
 
 
-def start_migrations(layout: Layout) -> dict[str, "subprocess.Popen[bytes]"]:
-    """`python -m services.NAME migrate` for every service with a database, all at once."""
+async def services_to_migrate(layout: Layout) -> list[str]:
+    """The services whose database lacks a migration."""
+    return [name for name in DATABASES if await needs_migration(layout, name)]
+
+
+def start_migrations(layout: Layout, names: Sequence[str]) -> dict[str, "subprocess.Popen[bytes]"]:
+    """`python -m services.NAME migrate` for these services, all at once."""
+    if names:
+        say(f"applying migrations of {', '.join(names)}")
     return {
         name: spawn(
             [sys.executable, "-m", f"services.{name}", "migrate"],
@@ -122,7 +129,7 @@ def start_migrations(layout: Layout) -> dict[str, "subprocess.Popen[bytes]"]:
             environment=environment.of(layout, name),
             folder=CHECKOUT,
         )
-        for name in DATABASES
+        for name in names
     }
 
 

@@ -39,12 +39,12 @@ async def serve(folder: Path, smtp_port: int, web_port: int, stop: asyncio.Event
         return protocol
 
     async with AsyncExitStack() as stack:
-        runner = web.AppRunner(create_app(store), access_log=None)
+        runner = web.AppRunner(create_app(store), access_log=None, shutdown_timeout=2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         smtp = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", smtp_port)
         stack.callback(smtp.close)
-        await web.TCPSite(runner, "127.0.0.1", web_port, shutdown_timeout=2).start()
+        await web.TCPSite(runner, "127.0.0.1", web_port).start()
         await stop.wait()
 
 

@@ -1,0 +1,81 @@
+# `make` alone lists everything. Nothing but make and Python 3.11 is needed.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+python := .venv/bin/python
+local := $(python) -m deploy.local
+workers ?= 2
+
+.PHONY: help up down status logs demo rapport test check format types fences pytest coverage chaos bench docs image clean
+
+help: ## show this list
+	@echo "Rapport: make TARGET"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: .venv/.local-stamp ## start everything on this machine, real servers included, and wait until it is ready
+	@$(local) up
+
+down: .venv/.local-stamp ## stop everything; the data stays in .local
+	@$(local) down
+
+status: .venv/.local-stamp ## show every process and its memory
+	@$(local) status
+
+logs: .venv/.local-stamp ## follow all logs
+	@$(local) logs
+
+demo: up ## play the story; WORDPRESS=file.xml imports that first
+	@$(local) run python -m deploy.local.demo $(if $(WORDPRESS),--wordpress '$(abspath $(WORDPRESS))')
+
+rapport: .venv/.local-stamp ## run the operator's command on the local stack: make rapport ARGS="person grant EMAIL ROLE"
+	@$(local) run rapport $(ARGS)
+
+test: check pytest ## check, and every test on real servers (what CI runs)
+
+check: .venv/.dev-stamp ## formatting, lint, types and import fences
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	@$(MAKE) types fences
+
+types: .venv/.dev-stamp
+	.venv/bin/mypy
+
+fences: .venv/.dev-stamp
+	.venv/bin/lint-imports
+
+pytest: .venv/.dev-stamp
+	.venv/bin/pytest -m "not chaos" -n $(workers) --dist loadgroup $(ARGS)
+
+format: .venv/.dev-stamp ## format the code and repair what lint can
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reach
+	rm -f .coverage .coverage.*
+	.venv/bin/pytest -m "not chaos" -n $(workers) --dist loadgroup --cov=services --cov-report=term-missing:skip-covered
+
+chaos: .venv/.dev-stamp ## the full crash tests: kills, outages, pauses; takes long
+	.venv/bin/pytest -m chaos tests/chaos -s $(ARGS)
+
+bench: .venv/.dev-stamp ## measure, as ratios to bounds measured in the same run
+	$(python) -m tests.benchmarks $(ARGS)
+
+docs: .venv/.dev-stamp ## write the generated documents anew
+	$(python) -m services.operator openapi
+	$(python) -m services.operator asyncapi
+
+image: ## build the container image with docker
+	docker build -f deploy/Dockerfile -t rapport .
+
+clean: ## stop everything, and delete the data, the environment and all caches of this checkout
+	@if [ -x $(python) ]; then $(local) down; fi
+	rm -rf .local .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/.local-stamp: pyproject.toml uv.lock deploy/local/install.sh
+	@deploy/local/install.sh --extra local --no-dev
+	@touch $@
+
+.venv/.dev-stamp: pyproject.toml uv.lock deploy/local/install.sh
+	@deploy/local/install.sh --all-extras --dev
+	@touch $@ .venv/.local-stamp

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Makes .venv from uv.lock. Arguments go to `uv sync`. Needs Python 3.11 or later; uv is fetched when it is missing.
+set -eu
+cd "$(dirname "$0")/../.."
+tools=.local/tools
+
+find_uv() {
+    if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then
+        UV=uv
+    elif [ -x "$tools/bin/uv" ]; then
+        UV=$tools/bin/uv
+    else
+        return 1
+    fi
+}
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "Python 3.11 or later is needed: install it (Debian: apt-get install python3), or name it with PYTHON=/path/to/python3."
+
+if ! find_uv; then
+    echo "fetching uv into $tools"
+    mkdir -p .local
+    if "$python" -m venv --clear "$tools" >/dev/null 2>&1 && "$tools/bin/python" -m pip install --quiet uv; then
+        :
+    else
+        # Debian's Python without python3-venv: pip alone will do
+        rm -rf "$tools"
+        "$python" -m pip install --quiet --target "$tools" uv 2>/dev/null ||
+            fail "uv could not be fetched: install one of uv, python3-venv and python3-pip (Debian: apt-get install python3-venv), or check the network, and try again."
+    fi
+    find_uv || fail "uv was fetched into $tools and does not run on this machine: install uv yourself, and try again."
+fi
+
+# --inexact: what the other make targets installed stays
+if [ -x .venv/bin/python ]; then
+    exec "$UV" sync --locked --inexact "$@"
+else
+    exec "$UV" sync --locked --inexact --python "$python" "$@"
+fi

@@ -1,0 +1,151 @@
+"""The mailbox: what comes in by SMTP is kept byte for byte and shown without harm."""
+
+import asyncio
+import smtplib
+from collections.abc import AsyncIterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.local.mailbox.__main__ import serve
+from deploy.local.mailbox.store import Store
+from deploy.local.processes import free_port
+from tests.waiting import eventually
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Mailbox:
+    def __init__(self, folder: Path, session: aiohttp.ClientSession) -> None:
+        self.folder = folder
+        self.session = session
+        self.smtp_port, self.web_port = free_port(), free_port()
+
+    async def get(self, path: str) -> tuple[int, str, str]:
+        """Status, text and content security policy."""
+        async with self.session.get(f"http://127.0.0.1:{self.web_port}{path}") as answer:
+            return answer.status, await answer.text(), answer.headers.get("Content-Security-Policy", "")
+
+    async def messages(self, query: str = "") -> list[dict[str, object]]:
+        async with self.session.get(f"http://127.0.0.1:{self.web_port}/messages.json{query}") as answer:
+            items: list[dict[str, object]] = (await answer.json())["items"]
+            return items
+
+    async def send(self, content: bytes, to: str = "anna@example.com") -> None:
+        def deliver() -> None:
+            with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=5) as client:
+                client.sendmail("notifications@example.com", [to], content)
+
+        await asyncio.to_thread(deliver)
+
+
+@pytest.fixture
+async def mailbox(tmp_path: Path) -> AsyncIterator[Mailbox]:
+    stop = asyncio.Event()
+    async with aiohttp.ClientSession() as session:
+        mailbox = Mailbox(tmp_path / "mail", session)
+        running = asyncio.create_task(serve(mailbox.folder, mailbox.smtp_port, mailbox.web_port, stop))
+
+        async def answers() -> bool:
+            try:
+                return (await mailbox.get("/livez"))[0] == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(answers)
+        yield mailbox
+        stop.set()
+        await running
+
+
+def mail(subject: str = "Somebody answered you", text: str = "Look: https://example.com/a?b=1.") -> bytes:
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["To"] = "someone-else@example.com"
+    message.set_content(text)
+    message.add_alternative(f"<p>Hello {HOSTILE}</p>", subtype="html")
+    message.set_boundary("boundary")
+    return bytes(message).replace(b"\n", b"\r\n")
+
+
+async def test_a_mail_is_kept_as_it_came_and_listed(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    [item] = await mailbox.messages()
+    assert item["to"] == ["anna@example.com"]
+    assert item["from"] == "notifications@example.com"
+    assert item["subject"] == "Somebody answered you"
+    assert "https://example.com/a?b=1" in str(item["text"])
+    kept = Store(mailbox.folder).get(str(item["id"]))
+    assert kept is not None
+    assert kept.content == mail()
+    assert await mailbox.messages("?to=ANNA@example.com") == [item]
+    assert await mailbox.messages("?to=ben@example.com") == []
+
+
+async def test_the_newest_is_first(mailbox: Mailbox) -> None:
+    for number in range(3):
+        await mailbox.send(mail(f"Number {number}"))
+    assert [item["subject"] for item in await mailbox.messages()] == ["Number 2", "Number 1", "Number 0"]
+
+
+async def test_pages_escape_what_others_wrote(mailbox: Mailbox) -> None:
+    await mailbox.send(mail(subject=f"Hi {HOSTILE}", text=f'See http://example.com/{HOSTILE} and "quotes"'))
+    [item] = await mailbox.messages()
+    for path in ("/", f"/messages/{item['id']}"):
+        status, text, policy = await mailbox.get(path)
+        assert status == 200
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+        assert "default-src 'none'" in policy
+
+
+async def test_the_text_part_has_links_to_follow(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    [item] = await mailbox.messages()
+    _, text, _ = await mailbox.get(f"/messages/{item['id']}")
+    assert '<a href="https://example.com/a?b=1" rel="noreferrer">' in text
+
+
+async def test_the_html_part_is_in_a_sandbox_without_scripts(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    [item] = await mailbox.messages()
+    _, page, _ = await mailbox.get(f"/messages/{item['id']}")
+    assert 'sandbox="allow-popups' in page
+    _, _, policy = await mailbox.get(f"/messages/{item['id']}/html")
+    assert policy.startswith("sandbox ")
+    assert "allow-scripts" not in policy
+    assert "default-src 'none'" in policy
+
+
+async def test_the_source_is_plain_text(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    [item] = await mailbox.messages()
+    status, text, _ = await mailbox.get(f"/messages/{item['id']}/source")
+    assert (status, text) == (200, mail().decode())
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe not a mail", b"Subject: =?x?b?!?=\r\nTo: @@\r\n\r\nhi", b""])
+async def test_broken_mails_are_shown_too(mailbox: Mailbox, content: bytes) -> None:
+    await mailbox.send(content)
+    [item] = await mailbox.messages()
+    assert (await mailbox.get("/"))[0] == 200
+    assert (await mailbox.get(f"/messages/{item['id']}"))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["nothing", "0000000000000000-00000000", "..%2F..%2Fetc%2Fpasswd"])
+async def test_what_is_not_there_is_not_found(mailbox: Mailbox, name: str) -> None:
+    for ending in ("", "/html", "/source"):
+        assert (await mailbox.get(f"/messages/{name}{ending}"))[0] == 404
+
+
+async def test_only_its_own_page_empties_it(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    url = f"http://127.0.0.1:{mailbox.web_port}/clear"
+    async with mailbox.session.post(url, headers={"Origin": "http://evil.example"}) as answer:
+        assert answer.status == 403
+    assert len(await mailbox.messages()) == 1
+    async with mailbox.session.post(url) as answer:
+        assert answer.status == 200
+    assert await mailbox.messages() == []

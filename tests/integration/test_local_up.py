@@ -1,0 +1,180 @@
+"""`python -m deploy.local` as a person uses it, on free ports and in a folder of its own."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local.layout import DATABASES, PORTS, SERVICES
+from deploy.local.processes import Identity, free_port, wait_until
+from deploy.local.program import http_status
+from tests.servers import Desk
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Home:
+    """One local stack under test."""
+
+    folder: Path
+    ports: dict[str, int]
+
+    def environment(self, **given: str) -> dict[str, str]:
+        replaced = (
+            "_DATABASE_URL",
+            "REDIS_URL",
+            "KAFKA_BOOTSTRAP_SERVERS",
+            "SMTP_HOST",
+            "PUBLIC_URL",
+            "_SECRET",
+            "_KEY",
+        )
+        inherited = {name: value for name, value in os.environ.items() if not name.endswith(replaced)}
+        ports = {name: str(port) for name, port in self.ports.items()}
+        return {**inherited, **ports, "RAPPORT_HOME": str(self.folder), **given}
+
+    async def run(self, action: str, **given: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deploy.local", action]
+        return await asyncio.to_thread(
+            subprocess.run, command, cwd=CHECKOUT, env=self.environment(**given), capture_output=True, text=True
+        )
+
+    def identity(self, name: str) -> Identity:
+        folder = self.folder if name == "supervisor" else self.folder / "run"
+        identity = Identity.load(folder / f"{name}.json")
+        assert identity is not None, f"{name} does not run"
+        return identity
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    home = Home(tmp_path / "home", {name: free_port() for name in PORTS})
+    yield home
+    await home.run("down")
+
+
+@pytest.mark.timeout(300)
+async def test_the_life_of_a_stack(home: Home) -> None:
+    first = await home.run("up")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert f"http://127.0.0.1:{home.ports['GATEWAY_PORT']}" in first.stdout
+    for service in SERVICES:
+        assert http_status(home.ports[f"{service.upper()}_METRICS_PORT"], "/readyz", timeout=5) == 200
+    assert http_status(home.ports["MAILBOX_PORT"], "/messages.json") == 200
+
+    # no role gets into another's database
+    passwords = json.loads((home.folder / "database-passwords.json").read_text())
+    for other in (*DATABASES[1:], "postgres"):
+        url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/{other}"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(url)
+
+    # what runs is left alone, what dies comes back
+    gateway = home.identity("gateway")
+    again = await home.run("up")
+    assert again.returncode == 0
+    assert home.identity("gateway") == gateway
+    gateway.send(signal.SIGKILL)
+    assert await asyncio.to_thread(wait_until, lambda: http_status(gateway_metrics(home), "/readyz") == 200, 30)
+    log = (home.folder / "log/supervisor.log").read_text()
+    assert "gateway was killed by SIGKILL; starting it again in 0.5 s" in log
+
+    status = await home.run("status")
+    assert status.returncode == 0, status.stdout
+    assert re.search(r"^gateway +ready +\d+ +\d+ +1 +[1-9]", status.stdout, re.MULTILINE), status.stdout
+
+    # a killed supervisor: the next start clears up and goes on with the same data
+    url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/posts"
+    connection = await asyncpg.connect(url)
+    await connection.execute("create table kept (id int)")
+    await connection.close()
+    left = [home.identity(name) for name in ("kafka", "postgres", "posts")]
+    home.identity("supervisor").send(signal.SIGKILL)
+    third = await home.run("up")
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert not any(identity.alive for identity in left)
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("select count(*) from kept") == 0
+    await connection.close()
+
+    running = [home.identity(name) for name in (*SERVICES, "kafka", "valkey", "postgres", "mailbox", "supervisor")]
+    down = await home.run("down")
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert "stopping posts, comments, people, notify" in down.stdout
+    assert not any(identity.alive for identity in running)
+    assert (await home.run("status")).returncode == 1
+    assert "Nothing runs" in (await home.run("down")).stdout
+
+
+def gateway_metrics(home: Home) -> int:
+    return home.ports["GATEWAY_METRICS_PORT"]
+
+
+async def test_a_busy_port_is_named_with_the_variable_that_sets_another(home: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        found = await home.run("up", POSTS_PORT=str(port))
+    assert found.returncode == 1
+    assert f"Another program listens on port {port} (POSTS_PORT)" in found.stderr
+    assert not (home.folder / "supervisor.json").exists()
+
+
+async def test_a_database_that_does_not_let_us_in_is_named_and_nothing_is_left(home: Home) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/posts"
+    found = await home.run("up", POSTS_DATABASE_URL=url)
+    assert found.returncode == 1
+    assert "The database of posts does not let us in" in found.stdout
+    assert "POSTS_DATABASE_URL" in found.stdout
+    assert list((home.folder / "run").glob("*.json")) == []
+
+
+async def test_without_jars_it_says_what_helps(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = await home.run("up", KAFKA_JARS=str(tmp_path / "empty"))
+    assert found.returncode == 1
+    assert "lacks these files" in found.stdout
+    assert list((home.folder / "run").glob("*.json")) == []
+
+
+def test_test_servers_end_with_a_killed_run() -> None:
+    code = (
+        "from tests.servers import Desk, SharedServers; desk = Desk(); servers = SharedServers(desk.path);"
+        "print(servers.redis_url, servers.postgres_url('x'), desk._process.pid, desk.folder, flush=True); input()"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdin is not None
+    assert run.stdout is not None
+    redis_url, postgres_url, pid, folder = run.stdout.readline().split()
+    desk = Identity.of(int(pid))
+    assert desk is not None
+    run.kill()
+    run.wait()
+    run.stdin.close()
+    run.stdout.close()
+    assert wait_until(lambda: not desk.alive, 30)
+    assert not Path(folder).exists()
+    for url in (redis_url, postgres_url):
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_a_desk_closes_in_order() -> None:
+    desk = Desk()
+    desk.close()
+    assert not desk.folder.exists()

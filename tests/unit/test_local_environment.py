@@ -1,0 +1,51 @@
+"""Each process is given its own secrets and nobody else's."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.local import environment
+from deploy.local.layout import DATABASES, SERVICES, Layout
+
+MADE = {name: f"made-{name.lower()}" for name in environment.SECRETS} | {"VERIFICATION_KEYS": '{"keys": []}'}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    (tmp_path / "keys.env").write_text("".join(f"{name}='{value}'\n" for name, value in MADE.items()))
+    return Layout(tmp_path, {"PATH": "/bin", "HOST": "myhost", "POSTS_DATABASE_URL": "postgresql://db.example/posts"})
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "operator"])
+def test_own_secrets_only(layout: Layout, service: str) -> None:
+    found = environment.of(layout, service)
+    own = set(environment.OWN_SECRETS.get(service, ()))
+    assert environment.SECRETS & found.keys() == own
+    assert {name: found[name] for name in own} == {name: MADE[name] for name in own}
+    databases = {name for name in found if name.endswith("_DATABASE_URL")}
+    assert databases == ({f"{service.upper()}_DATABASE_URL"} if service in DATABASES else set())
+
+
+def test_a_given_database_is_used_and_others_are_local(layout: Layout) -> None:
+    assert environment.of(layout, "posts")["POSTS_DATABASE_URL"] == "postgresql://db.example/posts"
+    local = environment.of(layout, "people")["PEOPLE_DATABASE_URL"]
+    assert local.startswith("postgresql://people:")
+    assert local.endswith("@127.0.0.1:54320/people")
+    assert environment.of(layout, "people")["PEOPLE_DATABASE_URL"] == local  # the password is kept
+
+
+def test_passwords_differ_and_are_for_the_owner_only(layout: Layout) -> None:
+    passwords = environment.database_passwords(layout)
+    assert len(set(passwords.values())) == len(DATABASES)
+    assert (layout.home / "database-passwords.json").stat().st_mode & 0o077 == 0
+
+
+def test_everything_listens_on_this_machine_only(layout: Layout) -> None:
+    assert environment.of(layout, "gateway")["HOST"] == "127.0.0.1"
+
+
+def test_smtp_port_follows_the_server(tmp_path: Path, layout: Layout) -> None:
+    assert environment.shared(layout)["SMTP_PORT"] == "2525"
+    elsewhere = Layout(layout.home, {**layout.given, "SMTP_HOST": "mail.example", "SMTP_PORT": "587"})
+    shared = environment.shared(elsewhere)
+    assert (shared["SMTP_HOST"], shared["SMTP_PORT"]) == ("mail.example", "587")
