@@ -6,6 +6,7 @@ somebody may get two mails with one good link each, and nothing that was lost ca
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -26,7 +27,8 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = Counter("rapport_sign_in_mails", "Attempts to send a sign-in mail by how they ended", ["outcome"])
 
 ATTEMPT_SECONDS = 60.0
-LEASE = timedelta(seconds=90)  # longer than an attempt with all that is around it
+LEASE = timedelta(seconds=30)
+RENEW_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 30.0
 
@@ -42,6 +44,8 @@ class Mailer:
     Args:
         limited: whether an address has at most `LIVE_LINKS_PER_ADDRESS` unused links.
         poll_seconds: how often to look for requests.
+        lease: how long a request stays with a mailer that has died.
+        renew_seconds: how often the lease of a request under way is renewed.
         drain_seconds: how long dialogues under way may take when the process ends.
     """
 
@@ -55,6 +59,8 @@ class Mailer:
         connections: int = 4,
         poll_seconds: float = 0.5,
         attempt_seconds: float = ATTEMPT_SECONDS,
+        lease: timedelta = LEASE,
+        renew_seconds: float = RENEW_SECONDS,
         drain_seconds: float = 10.0,
     ) -> None:
         self._database = database
@@ -64,12 +70,15 @@ class Mailer:
         self._connections = connections
         self._poll = poll_seconds
         self._attempt_seconds = attempt_seconds
+        self._lease = lease
+        self._renew_seconds = renew_seconds
         self._drain = drain_seconds
-        self._flights: set[asyncio.Task[None]] = set()
+        self._flights: dict[asyncio.Task[None], UUID] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, through every outage; then give what has begun a little time."""
         stopping = asyncio.create_task(stop.wait())
+        renewing = asyncio.create_task(self._renew())
         try:
             while not stop.is_set():
                 await self._round()
@@ -77,10 +86,10 @@ class Mailer:
             if self._flights:
                 await asyncio.wait(self._flights, timeout=self._drain)
         finally:
-            stopping.cancel()
-            for flight in self._flights:
-                flight.cancel()
-            await asyncio.gather(stopping, *self._flights, return_exceptions=True)
+            left = [stopping, renewing, *self._flights]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
             await self._smtp.close()
 
     async def _round(self) -> None:
@@ -88,7 +97,7 @@ class Mailer:
         if free <= 0:
             return
         try:
-            batch = await sign_in.claim_requests(self._database, new_id(), LEASE, free)
+            batch = await sign_in.claim_requests(self._database, new_id(), self._lease, free)
         except (Problem, asyncpg.PostgresError) as error:
             log.warning("sign-in requests cannot be read", error=repr(error))
             return
@@ -96,8 +105,18 @@ class Mailer:
             failpoint.reach("mailer.claimed")
         for request in batch:
             flight = asyncio.create_task(self._attend(request))
-            self._flights.add(flight)
-            flight.add_done_callback(self._flights.discard)
+            self._flights[flight] = request.lease
+            flight.add_done_callback(self._flights.pop)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_seconds)
+            if not self._flights:
+                continue
+            try:
+                await sign_in.renew_leases(self._database, set(self._flights.values()), self._lease)
+            except (Problem, asyncpg.PostgresError) as error:
+                log.warning("leases of sign-in requests cannot be renewed", error=repr(error))
 
     async def _attend(self, request: Claimed) -> None:
         """One attempt. Whatever breaks it, the lease ends and the request is tried again while it is young."""

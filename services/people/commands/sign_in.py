@@ -38,6 +38,12 @@ async def claim_requests(database: Database, lease: UUID, lease_life: timedelta,
         return await sign_in.claim(tx, lease, lease_life, most)
 
 
+async def renew_leases(database: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
+    """Keep requests whose mail is on its way from being claimed by another mailer."""
+    async with database.transaction() as tx:
+        await sign_in.renew(tx, leases, lease_life)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A link that exists as a hash in the database, and in clear only here until it is mailed."""

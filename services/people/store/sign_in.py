@@ -3,6 +3,7 @@
 Whoever draws, uses or voids links of an address holds `lock_address` first, so that "using one voids all" has an order.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -60,6 +61,17 @@ async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) 
     ]
 
 
+RENEW = """
+update sign_in_requests set next_attempt_at = now() + $2::interval
+where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
+"""
+
+
+async def renew(tx: Transaction, leases: Collection[UUID], lease_life: timedelta) -> None:
+    """Hold on to what is under these leases. One that has run out is not taken back."""
+    await tx.execute(RENEW, list(leases), lease_life)
+
+
 IS_HELD = """
 select exists (
     select from sign_in_requests
@@ -82,7 +94,7 @@ async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
 
 
 POSTPONE = """
-update sign_in_requests set next_attempt_at = now() + $3::interval
+update sign_in_requests set next_attempt_at = now() + $3::interval, lease = null
 where id = $1 and lease = $2 and outcome is null
 """
 

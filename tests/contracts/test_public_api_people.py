@@ -1,0 +1,177 @@
+"""Signing in, sessions and people, as the contract tells of them."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.client import LINK, Client, Person
+from tests.contracts import shapes
+from tests.contracts.conftest import Someone
+from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
+from tests.smtp_sink import SmtpSink
+from tests.waiting import eventually
+
+CHECK_YOUR_MAIL = {"status": "check_your_mail"}
+
+
+async def link(client: Client, sink: SmtpSink, path: str, body: dict[str, str]) -> str:
+    """The token of the link that this request's mail brings."""
+    before = len(sink.to(body["email"]))
+    answer = await client.call("POST", path, body)
+    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    await eventually(lambda: len(sink.to(body["email"])) > before, timeout=20)
+    found = LINK.findall(sink.to(body["email"])[-1].text)
+    assert len(set(found)) == 1
+    return str(found[0])
+
+
+def address() -> str:
+    return f"p.{uuid4().hex[:12]}@contract.example.com"
+
+
+async def test_register_confirm_and_sign_in(client: Client, session_sink: SmtpSink) -> None:
+    email = address()
+    token = await link(client, session_sink, "/v1/people", {"name": "Zoë", "email": email})
+    for _ in range(3):
+        page = await client.call("GET", f"/sign-in/{token}")
+        assert page.status == 200
+        assert page.headers["Cache-Control"] == "no-store"
+    answer = await client.call("POST", "/v1/sessions", {"token": token})
+    assert answer.status == 201
+    assert answer.headers["Cache-Control"] == "no-store"
+    session = answer.json
+    assert set(session) == shapes.SESSION
+    assert session["token_type"] == "Bearer"
+    assert 0 < session["expires_in"] <= 900
+    me = session["person"]
+    assert set(me) == shapes.ME
+    assert is_id(me["id"])
+    check_times(me)
+    assert (me["name"], me["email"], me["email_confirmed"], me["roles"]) == ("Zoë", email, True, ["reader"])
+    who = Person(me["id"], me["name"], email, session["access_token"], session["refresh_token"])
+    read = await client.call("GET", "/v1/me", who=who)
+    check_read(read, private=True)
+    assert read.json == me
+    check_problem(await client.call("POST", "/v1/sessions", {"token": token}), 410, "link-used-or-expired")
+    check_problem(await client.call("POST", "/v1/sessions", {"token": "x" * 43}), 404, "not-found")
+    page = await client.call("GET", f"/sign-in/{token}")
+    assert page.status == 200
+
+
+async def test_a_confirmed_address_keeps_its_name(client: Client, session_sink: SmtpSink) -> None:
+    email = address()
+    await client.call("POST", "/v1/sessions", {
+        "token": await link(client, session_sink, "/v1/people", {"name": "First", "email": email})
+    })  # fmt: skip
+    token = await link(client, session_sink, "/v1/people", {"name": "Second", "email": email})
+    session = await client.call("POST", "/v1/sessions", {"token": token})
+    assert session.json["person"]["name"] == "First"
+
+
+async def test_an_unknown_address_gets_no_mail_and_the_same_answer(client: Client, session_sink: SmtpSink) -> None:
+    stranger, witness = address(), address()
+    answer = await client.call("POST", "/v1/sign-in", {"email": stranger})
+    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    await link(client, session_sink, "/v1/people", {"name": "Witness", "email": witness})
+    assert session_sink.to(stranger) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fields"),
+    [
+        ("/v1/people", {}, {"name", "email"}),
+        ("/v1/people", {"name": " ", "email": "a@example.com"}, {"name"}),
+        ("/v1/people", {"name": "x" * 101, "email": "a@example.com"}, {"name"}),
+        ("/v1/people", {"name": "x", "email": "nonsense"}, {"email"}),
+        ("/v1/people", {"name": "x", "email": "a@example.com\r\nBcc: b@example.com"}, {"email"}),
+        ("/v1/people", {"name": "x", "email": "a" * 250 + "@example.com"}, {"email"}),
+        ("/v1/people", {"name": "x", "email": "a@example.com", "roles": ["admin"]}, {"roles"}),
+        ("/v1/sign-in", {"email": ""}, {"email"}),
+        ("/v1/sessions", {}, {"token"}),
+        ("/v1/sessions/refresh", {"refresh_token": 5}, {"refresh_token"}),
+    ],
+)
+async def test_a_wrong_field_is_named(client: Client, path: str, body: Any, fields: set[str]) -> None:
+    check_invalid(await client.call("POST", path, body), *fields)
+
+
+async def refresh(client: Client, token: str, key: str | None = None) -> Any:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await client.call("POST", "/v1/sessions/refresh", {"refresh_token": token}, headers=headers)
+
+
+async def test_refresh_rotates_and_a_used_token_ends_its_family(client: Client, someone: Someone) -> None:
+    who = await someone()
+    first = await refresh(client, who.refresh_token)
+    assert first.status == 200
+    assert first.headers["Cache-Control"] == "no-store"
+    assert set(first.json) == shapes.SESSION
+    assert first.json["refresh_token"] != who.refresh_token
+    check_problem(await refresh(client, who.refresh_token), 401, "invalid-refresh-token")
+    check_problem(await refresh(client, first.json["refresh_token"]), 401, "invalid-refresh-token")
+    check_problem(await refresh(client, "unknown"), 401, "invalid-refresh-token")
+
+
+async def test_a_lost_answer_can_be_had_again_under_its_key(client: Client, someone: Someone) -> None:
+    who, key = await someone(), str(uuid4())
+    lost = await refresh(client, who.refresh_token, key)
+    again = await refresh(client, who.refresh_token, key)
+    assert again.status == 200
+    assert again.json["refresh_token"] != lost.json["refresh_token"]
+    assert (await refresh(client, again.json["refresh_token"])).status == 200
+
+
+async def test_a_session_ends(client: Client, someone: Someone) -> None:
+    who = await someone()
+    answer = await client.call("DELETE", "/v1/sessions/current", who=who)
+    assert (answer.status, answer.body) == (204, b"")
+    check_problem(await refresh(client, who.refresh_token), 401, "invalid-refresh-token")
+    check_problem(await client.call("GET", "/v1/me", who=who), 401, "invalid-token")
+    check_problem(await client.call("GET", "/v1/posts", who=who), 401, "invalid-token")
+
+
+async def test_a_rename_is_seen_at_once_by_whoever_made_it(client: Client, author: Person, someone: Someone) -> None:
+    who = await someone("Before")
+    post = await client.publish(author)
+    made = await client.comment(who, post["id"])
+    assert made["author"]["name"] == "Before"
+    answer = await client.call("PATCH", "/v1/me", {"name": " After\u202e "}, who=who)
+    assert (answer.status, answer.json["name"]) == (200, "After")
+    assert (await client.call("GET", "/v1/me", who=who)).json["name"] == "After"
+    assert (await client.call("GET", f"/v1/comments/{made['id']}", who=who)).json["author"]["name"] == "After"
+    check_invalid(await client.call("PATCH", "/v1/me", {"name": ""}, who=who), "name")
+    check_invalid(await client.call("PATCH", "/v1/me", {"email": "x@example.com"}, who=who), "email", "name")
+
+
+async def test_a_profile_has_no_address(client: Client, author: Person, someone: Someone) -> None:
+    who = await someone("Pat")
+    post = await client.publish(author)
+    for _ in range(2):
+        await client.comment(who, post["id"])
+    for viewer in (None, who):
+        answer = await client.call("GET", f"/v1/people/{who.id}", who=viewer)
+        check_read(answer, private=viewer is not None)
+        assert set(answer.json) == shapes.PROFILE
+        assert answer.json["name"] == "Pat"
+        assert answer.json["comment_count"] == 2
+        assert "@" not in answer.body.decode()
+
+
+async def test_being_forgotten_ends_everything(client: Client, someone: Someone) -> None:
+    who = await someone()
+    answer = await client.call("DELETE", "/v1/me", who=who)
+    assert answer.status == 202
+
+    async def refused() -> bool:
+        return (await client.call("GET", "/v1/me", who=who)).status == 401
+
+    await eventually(refused, timeout=20)
+    check_problem(await refresh(client, who.refresh_token), 401, "invalid-refresh-token")
+
+
+async def test_one_link_signs_in_once_however_often_it_is_used_at_once(client: Client, session_sink: SmtpSink) -> None:
+    token = await link(client, session_sink, "/v1/people", {"name": "Racer", "email": address()})
+    answers = await asyncio.gather(*(client.call("POST", "/v1/sessions", {"token": token}) for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [201] + [410] * 7
