@@ -67,7 +67,7 @@ class Applier:
         self._prefix = settings.kafka_prefix
         self._batch = settings.consumer_batch
         self._places = asyncio.Semaphore(PARALLEL)
-        self._burying = asyncio.Lock()
+        self._given_up: list[tuple[Received, Exception, int]] = []
         self._failed_in_a_row = 0
         self._waiting = 0
         self.leave = asyncio.Event()
@@ -85,6 +85,7 @@ class Applier:
             TooManyFailures: more than `MOST_FAILURES` records failed with none passing in between.
         """
         done: dict[TopicPartition, int] = {}
+        self._given_up.clear()
         outcomes = await asyncio.gather(
             *(self._partition(partition, records, done, stop) for partition, records in polled.items()),
             return_exceptions=True,
@@ -92,6 +93,10 @@ class Applier:
         for outcome in outcomes:
             if outcome is not None and not isinstance(outcome, _Leave):
                 raise outcome
+        try:
+            await self._put_aside(stop)
+        except _Leave:
+            return {}
         return done
 
     async def _partition(
@@ -106,7 +111,7 @@ class Applier:
                     if failed:
                         for received in run:
                             assert received.error is not None
-                            await self._bury(received, received.error, 0, stop)
+                            self._give_up(received, received.error, 0)
                     else:
                         await self._together(list(run), stop)
                 done[partition] = chunk[-1].offset + 1
@@ -153,11 +158,10 @@ class Applier:
                     await self._wait_out(error, stop)
                     continue
                 failures += 1
-                log.warning(
-                    "handler failed", group=self._group, **_where(item.record), failures=failures, exc_info=True
-                )
+                where = _where(item.record)
+                log.warning("handler failed", group=self._group, **where, failures=failures, exc_info=failures == 1)
                 if failures == ATTEMPTS:
-                    await self._bury(item, error, failures, stop)
+                    self._give_up(item, error, failures)
                     return
                 CONSUMER_RETRIES.labels(self._group, "handler").inc()
                 await self._pause(PAUSES[failures - 1], stop)
@@ -189,24 +193,28 @@ class Applier:
             await handler(tx, event, envelope)
         HANDLER_SECONDS.labels(self._group, envelope.type).observe(time.perf_counter() - began)
 
-    async def _bury(self, item: Received, error: Exception, attempts: int, stop: asyncio.Event) -> None:
+    def _give_up(self, item: Received, error: Exception, attempts: int) -> None:
         self._failed_in_a_row += 1
         if self._failed_in_a_row > MOST_FAILURES:
             raise TooManyFailures(
                 f"{self._failed_in_a_row} records in a row could not be handled by {self._group}; the last one, "
-                f"{_where(item.record)}, because of {error!r}. Nothing more is put aside; look at the cause first"
+                f"{_where(item.record)}, because of {error!r}. Look at the cause before more are put aside"
             ) from error
-        async with self._burying:  # a producer serves one task at a time
+        self._given_up.append((item, error, attempts))
+
+    async def _put_aside(self, stop: asyncio.Event) -> None:
+        """Write the dead letters of this poll. Not before: if all fails, nothing is put aside and it comes again."""
+        for item, error, attempts in self._given_up:
             while True:
                 try:
                     await dead_letter.put(self._producer, self._group, self._prefix, item.record, error, attempts)
                     break
                 except Unsent as unsent:
                     await self._wait_out(unsent, stop)
-        cause = "undecodable" if item.error is not None else "handler"
-        DEAD_LETTERS.labels(self._group, cause).inc()
-        self._consumed(item.record, "dead-letter")
-        log.error("record put aside", group=self._group, **_where(item.record), cause=cause, error=repr(error))
+            cause = "undecodable" if item.error is not None else "handler"
+            DEAD_LETTERS.labels(self._group, cause).inc()
+            self._consumed(item.record, "dead-letter")
+            log.error("record put aside", group=self._group, **_where(item.record), cause=cause, error=repr(error))
 
     async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
         """Wait before another attempt after a transient failure; these are not counted."""

@@ -66,26 +66,26 @@ class Consumer:
             Stalled: there are records to handle and nothing moves.
         """
         watch = asyncio.create_task(self._watch.run(busy=lambda: self._applier.waiting_for_dependency))
+        work = asyncio.create_task(self._work(stop))
         try:
-            while not stop.is_set():
-                session = asyncio.create_task(self._session(stop))
-                await asyncio.wait([session, watch], return_when=asyncio.FIRST_COMPLETED)
-                if watch.done():
-                    session.cancel()
-                    await asyncio.gather(session, return_exceptions=True)
-                    watch.result()  # raises Stalled
-                try:
-                    await session
-                except (KafkaError, OSError) as error:
-                    log.warning("consumer starts anew", group=self.group, error=repr(error))
-                    await _wait(stop, 1.0)
+            for task in (await asyncio.wait([work, watch], return_when=asyncio.FIRST_COMPLETED))[0]:
+                task.result()  # of the watch: Stalled
         except Exception:
             self._healthy = False
             raise
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            for task in (work, watch):
+                task.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
             await self._producer.close()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._session(stop)
+            except (KafkaError, OSError) as error:
+                log.warning("consumer starts anew", group=self.group, error=repr(error))
+                await _wait(stop, 1.0)
 
     async def _session(self, stop: asyncio.Event) -> None:
         """The life of one Kafka client, until `stop`, or until it fails and must not be used again."""

@@ -168,6 +168,8 @@ class Database:
         try:
             yield connection
         except Exception as error:
+            if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, asyncio.CancelledError):
+                raise error.__context__ from error  # a rollback on a lost connection must not hide a cancellation
             if is_passing(error):
                 raise unavailable("The database could not finish this; whether it happened is unknown.") from error
             raise

@@ -54,7 +54,8 @@ def set_up_logging(service: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         name_service,
-        structlog.processors.dict_tracebacks,
+        # never the values of local variables: they hold texts, tokens and addresses
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
     ]
     structlog.configure(
         processors=[
