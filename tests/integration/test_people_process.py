@@ -1,0 +1,107 @@
+"""The people service as real processes: its roles, and a mailer that is killed at the worst moments."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.chassis.identity import Signer
+from tests.integration.people_house import ADMIN, House, opened
+from tests.smtp_sink import SmtpSink
+from tests.waiting import eventually
+
+FreePort = Callable[[], int]
+
+
+@pytest.fixture
+async def house(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[House]:
+    async with opened(new_database, keys) as house:
+        yield house
+
+
+@asynccontextmanager
+async def running(role: str, environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that is over when the block ends, at the latest by SIGTERM."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.people", role),
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+def environment(house: House, sink: SmtpSink, free_port: FreePort) -> dict[str, str]:
+    return {
+        **house.keys,
+        "PEOPLE_DATABASE_URL": house.url,
+        "PEOPLE_PORT": str(free_port()),
+        "PEOPLE_METRICS_PORT": str(free_port()),
+        "SMTP_PORT": str(sink.port),
+        "PUBLIC_URL": "https://rapport.test",
+        "ADMIN_EMAILS": ADMIN,
+        "MAIL_FROM": "Rapport <mail@rapport.test>",
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "RATE_LIMITS": "off",
+    }
+
+
+async def test_somebody_signs_in_while_kafka_is_away(house: House, smtp_sink: SmtpSink, free_port: FreePort) -> None:
+    variables = environment(house, smtp_sink, free_port)
+    token = Signer(house.keys["GATEWAY_SIGNING_KEY"], "gateway").token("people")
+    async with (
+        running("all", variables) as process,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client,
+    ):
+
+        async def is_ready() -> bool:
+            try:
+                async with client.get(f"http://127.0.0.1:{variables['PEOPLE_METRICS_PORT']}/readyz") as answer:
+                    return answer.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await eventually(is_ready, timeout=30)
+        base = f"http://127.0.0.1:{variables['PEOPLE_PORT']}"
+        async with client.post(f"{base}/people", json={"name": "Root", "email": ADMIN}) as answer:
+            assert answer.status == 202
+        (mail,) = await smtp_sink.wait_for(1)
+        link = re.findall(r"https://rapport\.test/sign-in/(\S+)", mail.text)
+        async with client.post(f"{base}/sessions", json={"token": link[0]}) as answer:
+            assert answer.status == 201
+            assert (await answer.json())["person"]["roles"] == ["reader", "admin"]
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(("point", "mails"), [("mailer.claimed", 1), ("mailer.dot", 2), ("mailer.sent", 2)])
+async def test_a_killed_mailer_loses_nothing_and_repeats_no_link(
+    house: House, smtp_sink: SmtpSink, free_port: FreePort, point: str, mails: int
+) -> None:
+    variables = environment(house, smtp_sink, free_port)
+    await house.call("POST", "/people", {"name": "Ana", "email": "ana@example.com"})
+    async with running("mailer", variables | {"FAILPOINTS": point}) as process:
+        assert await process.wait() == -signal.SIGKILL
+    assert await house.value("select outcome from sign_in_requests") is None
+    await house.change("update sign_in_requests set next_attempt_at = now()")
+    async with running("mailer", variables):
+        await smtp_sink.wait_for(mails, 30)
+        await eventually(lambda: house.value("select outcome = 'sent' from sign_in_requests"))
+    links = [re.findall(r"https://rapport\.test/sign-in/(\S+)", mail.text)[0] for mail in smtp_sink.messages]
+    assert len(links) == len(set(links)) == mails
+    assert (await house.call("POST", "/sessions", {"token": links[0]})).status_code == 201
+    assert [(await house.call("POST", "/sessions", {"token": link})).status_code for link in links] == [410] * mails
