@@ -17,33 +17,11 @@ import structlog
 
 from services.chassis import failpoint
 from services.chassis.errors import unavailable
+from services.chassis.passing import is_passing
 
 log = structlog.get_logger(__name__)
 
 MIGRATION_LOCK = 0x5261_7070_6F72_7401  # any constant that nothing else in the database uses
-
-PASSING = (
-    OSError,  # the builtin TimeoutError and ConnectionError are OSErrors
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # starting, going down, or cancelled by a timeout
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,  # deadlock, serialisation
-    asyncpg.LockNotAvailableError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # not the primary any more
-    asyncpg.InvalidCachedStatementError,  # a table was altered meanwhile
-)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the database failed for a reason that passes by itself, so that the same work may succeed later.
-
-    asyncpg raises `InterfaceError` for a lost connection, but also for arguments of the wrong type, which never pass.
-    """
-    if isinstance(error, asyncpg.InterfaceError):
-        closed = "closed" in str(error) or "closing" in str(error) or "released" in str(error)
-        return closed and not isinstance(error, asyncpg.DataError | ValueError)
-    return isinstance(error, PASSING)
 
 
 class Connection(asyncpg.Connection):

@@ -2,8 +2,8 @@
 
 import redis.exceptions
 
-from services.chassis.database import is_passing
 from services.chassis.errors import Problem
+from services.chassis.passing import is_passing
 from services.chassis.producer import Unsent
 
 TRANSIENT = (Unsent, redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)

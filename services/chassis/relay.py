@@ -16,8 +16,9 @@ import asyncpg
 import structlog
 
 from services.chassis import failpoint
-from services.chassis.database import Database, is_passing
+from services.chassis.database import Database
 from services.chassis.outbox import OutboxRow
+from services.chassis.passing import is_passing
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
 from services.chassis.telemetry import RELAY_AGE, RELAY_BACKLOG, RELAY_OWNER, RELAY_PUBLISHED, RELAY_SECONDS

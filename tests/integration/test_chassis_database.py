@@ -1,0 +1,260 @@
+"""Pool, transactions and migrations on a real PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from services.chassis import database as module
+from services.chassis import outbox
+from services.chassis.database import Database, Reader, Transaction, migrate
+from services.chassis.errors import Problem
+from services.chassis.passing import is_passing
+from tests.conftest import NewDatabase, OwnDatabase
+from tests.integration.chassis_house import renamed
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def database(new_database: NewDatabase) -> OwnDatabase:
+    return await new_database("services.chassis")
+
+
+async def count(database: Database) -> int:
+    async with database.reader() as reader:
+        return int(await reader.fetchval("select count(*) from inbox"))
+
+
+INSERT = "insert into inbox (source, event_id) values ('/test', gen_random_uuid())"
+
+
+async def test_a_transaction_commits_or_leaves_nothing(database: OwnDatabase) -> None:
+    async with database.transaction() as tx:
+        assert await tx.execute(INSERT) == 1
+    with pytest.raises(ValueError, match="no"):
+        async with database.transaction() as tx:
+            await tx.execute(INSERT)
+            raise ValueError("no")
+    assert await count(database) == 1
+    assert database.busy == 0
+
+
+async def test_a_savepoint_fails_alone(database: OwnDatabase) -> None:
+    async with database.transaction() as tx:
+        await tx.execute(INSERT)
+        with pytest.raises(asyncpg.UniqueViolationError):
+            async with tx.savepoint():
+                await tx.execute(INSERT)
+                await tx.execute("insert into inbox select source, event_id from inbox limit 1")
+        await tx.execute(INSERT)
+    assert await count(database) == 2
+
+
+async def test_many_rows_in_one_call_and_rows_by_name(database: OwnDatabase) -> None:
+    async with database.transaction() as tx:
+        await tx.executemany("insert into inbox (source, event_id) values ($1, gen_random_uuid())", [("a",), ("b",)])
+        rows = await tx.fetch("select source from inbox order by source")
+        assert [row["source"] for row in rows] == ["a", "b"]
+        row = await tx.fetchrow("select source from inbox where source = 'b'")
+        assert row is not None
+        assert row["source"] == "b"
+
+
+async def test_the_relay_is_woken_after_the_commit_and_only_then(database: OwnDatabase) -> None:
+    woken: list[int] = []
+    database.on_outbox = lambda: woken.append(1)
+    async with database.transaction() as tx:
+        await outbox.add(tx, renamed())
+        assert woken == []
+    assert woken == [1]
+    async with database.transaction() as tx:
+        await tx.execute(INSERT)
+    with pytest.raises(ValueError, match="no"):
+        async with database.transaction() as tx:
+            await outbox.add(tx, renamed())
+            raise ValueError("no")
+    assert woken == [1]
+
+
+async def test_no_free_connection_is_a_503_in_time(new_database: NewDatabase) -> None:
+    small = await new_database("services.chassis", size=1, acquire_timeout=0.2)
+    async with small.reader():
+        assert small.busy == small.size == 1
+        began = time.monotonic()
+        with pytest.raises(Problem) as caught:
+            async with small.reader():
+                pass
+        assert time.monotonic() - began < 2
+    assert caught.value.kind == "unavailable"
+    assert caught.value.headers["Retry-After"] == "1"
+    assert await small.answers()
+
+
+async def test_a_database_that_is_away_is_a_503(free_port: Callable[[], int]) -> None:
+    away = await Database.connect(f"postgresql://nobody@127.0.0.1:{free_port()}/none", name="test")
+    with pytest.raises(Problem, match="does not answer"):
+        await away.answers()
+    await away.close()
+
+
+async def test_a_session_ended_by_the_server_is_a_503_and_the_pool_recovers(database: OwnDatabase) -> None:
+    with pytest.raises(Problem) as caught:
+        async with database.transaction() as tx:
+            pid = await tx.fetchval("select pg_backend_pid()")
+            async with database.reader() as other:
+                await other.fetchval("select pg_terminate_backend($1)", pid)
+            await asyncio.gather(*(tx.execute(INSERT) for _ in range(1)))
+    assert caught.value.kind == "unavailable"
+    assert database.busy == 0
+    assert await count(database) == 0
+
+
+async def test_a_lock_that_is_not_had_in_time_is_a_503(database: OwnDatabase) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("lock table inbox in exclusive mode")
+        began = time.monotonic()
+        with pytest.raises(Problem) as caught:
+            async with database.transaction() as second:
+                await second.execute(INSERT)
+        assert time.monotonic() - began < 5
+    assert caught.value.kind == "unavailable"
+
+
+async def test_a_wrong_argument_is_our_fault_and_no_503(database: OwnDatabase) -> None:
+    """asyncpg calls it an InterfaceError, as it calls a lost connection. It would be tried again for ever."""
+    for wrong in ("closed", object()):
+        with pytest.raises(asyncpg.DataError):
+            async with database.reader() as reader:
+                await reader.fetchval("select $1::int", wrong)
+    with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
+        async with database.reader() as reader:
+            await reader.fetchval("select $1::int", 1, 2)
+
+
+async def test_a_cancelled_request_gives_its_connection_back(database: OwnDatabase) -> None:
+    async def slow() -> None:
+        async with database.transaction() as tx:
+            await tx.execute(INSERT)
+            await tx.fetchval("select pg_sleep(60)")
+
+    tasks = [asyncio.create_task(slow()) for _ in range(5)]
+    await eventually(lambda: database.busy == 5)
+    for task in tasks:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+    await eventually(lambda: database.busy == 0)
+    assert await count(database) == 0
+
+
+async def test_a_cancellation_on_a_lost_connection_stays_one(database: OwnDatabase) -> None:
+    inside = asyncio.Event()
+
+    async def hang() -> None:
+        async with database.transaction() as tx:
+            tx._connection.terminate()
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hang())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_timeout_inside_a_transaction_stays_no_cancellation(database: OwnDatabase) -> None:
+    with pytest.raises(Problem):
+        async with database.transaction():
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+    assert await count(database) == 0
+
+
+def test_what_passes_by_itself() -> None:
+    assert is_passing(asyncpg.DeadlockDetectedError())
+    assert is_passing(asyncpg.InterfaceError("connection is closed"))
+    assert is_passing(TimeoutError())
+    assert not is_passing(asyncpg.UniqueViolationError())
+    assert not is_passing(asyncpg.DataError("invalid input for query argument $1: 'closed'"))
+    assert not is_passing(ValueError())
+
+
+async def test_only_the_database_makes_transactions(database: OwnDatabase) -> None:
+    """`outbox.add` takes a `Transaction`, and a reader is none."""
+    async with database.reader() as reader:
+        assert not isinstance(reader, Transaction)
+        assert isinstance(reader, Reader)
+        assert not hasattr(reader, "execute")
+
+
+Packages = Callable[[dict[str, str]], Awaitable[str]]
+
+
+@pytest.fixture
+async def blank(servers: Any, unique: str) -> Any:
+    """The URL of an empty database."""
+    admin = await asyncpg.connect(servers.postgres_url("postgres"))
+    await admin.execute(f'create database "blank_{unique}"')
+    yield servers.postgres_url(f"blank_{unique}")
+    await admin.execute(f'drop database "blank_{unique}" with (force)')
+    await admin.close()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> tuple[str, Path]:
+    """A package with an empty `migrations` folder, by name and folder."""
+    folder = tmp_path / f"package_{unique}" / "migrations"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder.parent.name, folder
+
+
+async def test_migrations_run_once_in_order(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    (folder / "0002_more.sql").write_text("alter table things add column b int; insert into things values (1, 2)")
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    (folder / "notes.txt").write_text("not sql")
+    assert await migrate(blank, [name]) == [f"{name}/0001_first.sql", f"{name}/0002_more.sql"]
+    assert await migrate(blank, [name]) == []
+    (folder / "0003_last.sql").write_text("insert into things values (3, 4)")
+    assert await migrate(blank, [name]) == [f"{name}/0003_last.sql"]
+    connection = await asyncpg.connect(blank)
+    assert await connection.fetchval("select sum(a) from things") == 4
+    await connection.close()
+
+
+async def test_an_applied_migration_must_not_change(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    await migrate(blank, [name])
+    (folder / "0001_first.sql").write_text("create table things (a bigint)")
+    with pytest.raises(RuntimeError, match="has changed since"):
+        await migrate(blank, [name])
+
+
+async def test_a_migration_that_fails_leaves_nothing(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int); select nonsense")
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await migrate(blank, [name])
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    assert await migrate(blank, [name]) == [f"{name}/0001_first.sql"]
+
+
+async def test_migrations_at_the_same_time_are_applied_once(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int); select pg_sleep(0.2)")
+    outcomes = await asyncio.gather(*(migrate(blank, [name]) for _ in range(4)))
+    assert sorted(map(len, outcomes)) == [0, 0, 0, 1]
+
+
+def test_every_package_numbers_its_migrations() -> None:
+    for package in ("services.chassis", "services.posts", "services.comments", "services.people", "services.notify"):
+        numbers = [name.partition("_")[0] for name, _ in module.migration_files(package)]
+        assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
