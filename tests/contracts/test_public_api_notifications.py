@@ -1,0 +1,135 @@
+"""Notifications and the way out of them, as the contract tells of them."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.client import Client, Person
+from tests.contracts import shapes
+from tests.contracts.conftest import Someone
+from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times
+from tests.smtp_sink import SmtpSink
+from tests.waiting import eventually
+
+NOBODY = "0193f000-0000-7000-8000-000000000000"
+
+
+async def explained(client: Client, who: Person, comment_id: str) -> Any:
+    return await client.call("GET", f"/v1/me/notifications/explain?comment={comment_id}", who=who)
+
+
+async def told(client: Client, who: Person, comment_id: str) -> None:
+    async def sent() -> bool:
+        answer = await explained(client, who, comment_id)
+        return bool(answer.status == 200 and answer.json["state"] == "sent")
+
+    await eventually(sent, timeout=20)
+
+
+def unsubscribe_path(sink: SmtpSink, who: Person) -> str:
+    """The path that the last notification to this person offers."""
+    mails = [mail.message for mail in sink.to(who.email) if mail.message["List-Unsubscribe"]]
+    found = re.search(r"<https?://[^/]+(/unsubscribe/[^>]+)>", mails[-1]["List-Unsubscribe"])
+    assert found is not None
+    return found[1]
+
+
+async def test_somebody_hears_of_an_answer_and_reads_why(
+    client: Client, author: Person, someone: Someone, ben: Person
+) -> None:
+    anna = await someone("Anna")
+    post = await client.publish(author)
+    question = await client.comment(anna, post["id"], "Why?")
+    answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
+    await told(client, anna, answer["id"])
+    explanation = await explained(client, anna, answer["id"])
+    check_read(explanation, private=True)
+    assert set(explanation.json) == shapes.EXPLANATION
+    check_times(explanation.json)
+    assert explanation.json["reasons"] == ["reply_to_you"]
+    assert explanation.json["why"] is None
+    assert explanation.json["text"]
+    listed = await client.call("GET", "/v1/me/notifications", who=anna)
+    check_read(listed, private=True)
+    assert [set(one) for one in listed.json["items"]] == [shapes.NOTIFICATION]
+    assert listed.json["items"][0]["comment_id"] == answer["id"]
+    own = await explained(client, anna, question["id"])
+    assert (own.json["state"], own.json["why"]) in (("skipped", "own_comment"), ("none", "own_comment"))
+
+
+async def test_what_one_never_heard_of_and_may_not_see_is_not_explained(
+    client: Client, author: Person, anna: Person, ben: Person, moderator: Person
+) -> None:
+    post = await client.publish(author, discussion="held")
+    held = await client.comment(ben, post["id"], "Hidden")
+    check_problem(await explained(client, anna, held["id"]), 404, "not-found")
+    check_problem(await explained(client, anna, NOBODY), 404, "not-found")
+    check_invalid(await explained(client, anna, "x"), "comment")
+    check_invalid(await client.call("GET", "/v1/me/notifications/explain", who=anna), "comment")
+    visible = await client.comment(author, post["id"], "Shown")
+    answer = await explained(client, anna, visible["id"])
+    assert (answer.status, answer.json["state"], answer.json["why"]) == (200, "none", "not_concerned")
+
+
+async def test_the_choice_is_ones_own(client: Client, someone: Someone) -> None:
+    who = await someone()
+    answer = await client.call("GET", "/v1/me/mail", who=who)
+    check_read(answer, private=True)
+    assert answer.json == {"notifications": True}
+    off = await client.call("PATCH", "/v1/me/mail", {"notifications": False}, who=who)
+    assert (off.status, off.json) == (200, {"notifications": False})
+    assert (await client.call("GET", "/v1/me/mail", who=who)).json == {"notifications": False}
+    for wrong in ({"notifications": "no"}, {"notifications": 0}, {}):
+        check_invalid(await client.call("PATCH", "/v1/me/mail", wrong, who=who), "notifications")
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_one_click_stops_all_of_it(
+    client: Client, author: Person, someone: Someone, ben: Person, session_sink: SmtpSink, multipart: bool
+) -> None:
+    who = await someone("Click")
+    post = await client.publish(author)
+    question = await client.comment(who, post["id"], "Why?")
+    answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
+    await told(client, who, answer["id"])
+    path = unsubscribe_path(session_sink, who)
+    for _ in range(2):
+        page = await client.call("GET", path)
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert b"One-Click" in page.body
+    assert (await client.call("GET", "/v1/me/mail", who=who)).json == {"notifications": True}
+    for wrong in (b"", b"List-Unsubscribe=Two-Click", b"x=y", b"\xff"):
+        refused = await client.call(
+            "POST", path, data=wrong, headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        assert refused.status == 400
+    assert (await client.call("POST", path, {"List-Unsubscribe": "One-Click"})).status == 400
+    assert (await client.call("GET", "/v1/me/mail", who=who)).json == {"notifications": True}
+    for _ in range(2):
+        if multipart:
+            boundary = "b0undary"
+            body = (
+                f'--{boundary}\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\n'
+                f"One-Click\r\n--{boundary}--\r\n"
+            )
+            kind = f"multipart/form-data; boundary={boundary}"
+            done = await client.call("POST", path, data=body.encode(), headers={"Content-Type": kind})
+        else:
+            done = await client.call("POST", path, data={"List-Unsubscribe": "One-Click"})
+        assert done.status == 200
+    assert (await client.call("GET", "/v1/me/mail", who=who)).json == {"notifications": False}
+    second = await client.comment(ben, post["id"], "And so.", parent_id=question["id"])
+
+    async def skipped() -> bool:
+        found = await explained(client, who, second["id"])
+        return bool(found.status == 200 and found.json["why"] == "unsubscribed")
+
+    await eventually(skipped, timeout=20)
+    assert (await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=who)).status == 200
+
+
+async def test_an_unknown_link_is_not_found(client: Client) -> None:
+    assert (await client.call("GET", "/unsubscribe/nonsense")).status == 404
+    answer = await client.call("POST", "/unsubscribe/nonsense", data={"List-Unsubscribe": "One-Click"})
+    assert answer.status == 404

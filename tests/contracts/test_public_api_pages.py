@@ -1,0 +1,251 @@
+"""The pages: readable, safe, and usable without JavaScript."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import pytest
+
+from tests.client import LINK, Answer, Client, Person
+from tests.smtp_sink import SmtpSink
+from tests.stack import Stack
+from tests.waiting import eventually
+
+VOID = {"meta", "link", "input", "img", "br", "hr", "col"}
+
+
+class Page(HTMLParser):
+    """A page as its elements; fails on tags that do not close in order."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        self.text = answer.body.decode()
+        self.feed(self.text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def form(self, action: str) -> dict[str, str | None]:
+        return next(one for one in self.all("form") if one["action"] == action)
+
+
+def check_page(answer: Answer, status: int = 200) -> Page:
+    assert answer.status == status, answer.body
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] in ("no-referrer", "same-origin")
+    page = Page(answer)
+    assert page.all("script") == []
+    assert not any("style" in attributes for _, attributes in page.elements)
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert len(page.all("h1")) == 1
+    assert page.all("html")[0]["lang"] == "en"
+    return page
+
+
+class Browser:
+    """Somebody with a cookie and forms."""
+
+    def __init__(self, client: Client, sink: SmtpSink) -> None:
+        self.client, self.sink = client, sink
+        self.cookie = ""
+
+    async def get(self, path: str) -> Answer:
+        return await self.client.call("GET", path, headers={"Cookie": self.cookie} if self.cookie else {})
+
+    async def post(self, path: str, fields: dict[str, str], origin: str | None = "own") -> Answer:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        if origin is not None:
+            headers["Origin"] = self.client.url if origin == "own" else origin
+        return await self.client.call("POST", path, data=urlencode(fields).encode(), headers=headers)
+
+    async def sign_in(self, name: str, email: str) -> None:
+        before = len(self.sink.to(email))
+        answer = await self.post("/register", {"name": name, "email": email})
+        check_page(answer, 202)
+        await eventually(lambda: len(self.sink.to(email)) > before, timeout=20)
+        found = LINK.search(self.sink.to(email)[-1].text)
+        assert found is not None
+        path = f"/sign-in/{found[1]}"
+        page = check_page(await self.get(path))
+        page.form(path)
+        entered = await self.post(path, {})
+        assert (entered.status, entered.headers["Location"]) == (303, "/")
+        cookie = entered.headers["Set-Cookie"]
+        assert re.match(r"rapport=[^;]+; Path=/; Max-Age=\d+; HttpOnly; SameSite=Lax$", cookie)
+        self.cookie = cookie.partition(";")[0]
+
+
+@pytest.fixture
+async def browser(client: Client, session_sink: SmtpSink) -> Browser:
+    return Browser(client, session_sink)
+
+
+@pytest.fixture
+async def zoe(browser: Browser) -> Browser:
+    await browser.sign_in("Zoë <b>", f"zoe.{uuid4().hex[:10]}@contract.example.com")
+    return browser
+
+
+def fields_of(page: Page) -> dict[str, str]:
+    """The hidden fields of the comment form."""
+    return {str(one["name"]): str(one["value"]) for one in page.all("input") if one.get("type") == "hidden"}
+
+
+async def test_the_front_page_lists_posts(client: Client, author: Person, browser: Browser) -> None:
+    posts = [await client.publish(author, title=f"<i>No. {number}</i> & co") for number in range(21)]
+    page = check_page(await browser.get("/"))
+    assert "&lt;i&gt;No. 20&lt;/i&gt; &amp; co" in page.text
+    links = [one["href"] for one in page.all("a")]
+    assert f"/posts/{posts[-1]['slug']}" in links
+    older = next(str(one["href"]) for one in page.all("a") if one.get("rel") == "next")
+    assert f"/posts/{posts[0]['slug']}" in [one["href"] for one in check_page(await browser.get(older)).all("a")]
+    style = next(str(one["href"]) for one in page.all("link") if one["rel"] == "stylesheet")
+    answer = await browser.get(style)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
+
+
+async def test_a_post_is_read_with_its_discussion(
+    client: Client, author: Person, anna: Person, browser: Browser
+) -> None:
+    post = await client.publish(author, title="Größe & Maß")
+    top = await client.comment(anna, post["id"], "Top *here*")
+    reply = await client.comment(author, post["id"], "A reply", parent_id=top["id"])
+    page = check_page(await browser.get(f"/posts/{quote(post['slug'], safe='')}"))
+    ids = [one.get("id") for one in page.all("article")]
+    assert ids == [None, f"c-{top['id']}", f"c-{reply['id']}"]
+    assert "<em>here</em>" in page.text
+    assert page.text.index(f"c-{top['id']}") < page.text.index("<ol>") < page.text.index(f"c-{reply['id']}")
+    assert [one for one in page.all("form") if "comments" in str(one["action"])] == []
+    assert "/sign-in" in [one["href"] for one in page.all("a")]
+    check_page(await browser.get("/posts/none"), 404)
+
+
+async def test_a_comment_and_a_reply_by_form(client: Client, author: Person, zoe: Browser) -> None:
+    post = await client.publish(author)
+    path = f"/posts/{post['slug']}"
+    page = check_page(await zoe.get(path))
+    assert "Zoë &lt;b&gt;" in page.text
+    page.form(f"{path}/comments")
+    said = await zoe.post(f"{path}/comments", fields_of(page) | {"body": "By form.\r\n\r\nTwo *lines*."})
+    assert said.status == 303
+    where = said.headers["Location"]
+    shown = check_page(await zoe.get(where.partition("#")[0]))
+    assert "Two <em>lines</em>." in shown.text
+    top = where.partition("#c-")[2]
+    form = check_page(await zoe.get(f"{path}?reply_to={top}"))
+    replied = await zoe.post(f"{path}/comments", fields_of(form) | {"body": "A reply."})
+    assert replied.status == 303
+    tree = (await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"]
+    assert [one["id"] for one in tree] == [top]
+    assert tree[0]["replies"]["items"][0]["id"] == replied.headers["Location"].partition("#c-")[2]
+
+
+async def test_a_form_sent_twice_says_it_once(client: Client, author: Person, zoe: Browser) -> None:
+    post = await client.publish(author)
+    path = f"/posts/{post['slug']}"
+    fields = fields_of(check_page(await zoe.get(path))) | {"body": "Once"}
+    locations = {(await zoe.post(f"{path}/comments", fields)).headers["Location"] for _ in range(3)}
+    assert len(locations) == 1
+    assert len((await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"]) == 1
+
+
+async def test_what_is_refused_is_said_and_the_text_kept(client: Client, author: Person, zoe: Browser) -> None:
+    post = await client.publish(author)
+    path = f"/posts/{post['slug']}"
+    fields = fields_of(check_page(await zoe.get(path)))
+    long = "</textarea><b>" + "x" * 10_000
+    page = check_page(await zoe.post(f"{path}/comments", fields | {"body": long}), 422)
+    assert 'role="alert"' in page.text
+    assert "&lt;/textarea&gt;&lt;b&gt;" + "x" * 10_000 in page.text
+    again = fields_of(page) | {"body": "Shorter"}
+    assert (await zoe.post(f"{path}/comments", again)).status == 303
+
+
+@pytest.mark.parametrize("origin", [None, "null", "https://evil.test"])
+async def test_forms_of_other_sites_are_refused(
+    client: Client, author: Person, zoe: Browser, origin: str | None
+) -> None:
+    post = await client.publish(author)
+    path = f"/posts/{post['slug']}/comments"
+    check_page(await zoe.post(path, {"post_id": post["id"], "body": "x"}, origin), 403)
+    check_page(await zoe.post("/sign-out", {}, origin), 403)
+    written = await client.call(
+        "POST",
+        f"/v1/posts/{post['id']}/comments",
+        {"body": "x"},
+        headers={"Cookie": zoe.cookie} | ({"Origin": origin} if origin else {}),
+    )
+    assert (written.status, written.json["type"]) == (403, "/problems/cross-site")
+    assert (await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"] == []
+    if origin:
+        check_page(await Browser(client, zoe.sink).post("/sign-in/x", {}, origin), 403)
+
+
+async def test_the_cookie_signs_in_the_api_too(client: Client, author: Person, zoe: Browser, stack: Stack) -> None:
+    post = await client.publish(author)
+    own = {"Cookie": zoe.cookie, "Origin": stack.url}
+    made = await client.call("POST", f"/v1/posts/{post['id']}/comments", {"body": "x"}, headers=own)
+    assert made.status == 201
+    read = await client.call("GET", "/v1/me", headers={"Cookie": zoe.cookie})
+    assert read.json["name"] == "Zoë <b>"
+    assert read.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_signing_out_ends_the_session(client: Client, zoe: Browser) -> None:
+    answer = await zoe.post("/sign-out", {})
+    assert (answer.status, answer.headers["Location"]) == (303, "/")
+    assert "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert (await client.call("GET", "/v1/me", headers={"Cookie": zoe.cookie})).status == 401
+    assert (await zoe.get("/")).status == 200
+
+
+async def test_a_wrong_address_is_said_in_the_page(browser: Browser) -> None:
+    page = check_page(await browser.post("/register", {"name": "N <i>", "email": "nonsense"}), 422)
+    assert 'role="alert"' in page.text
+    assert 'value="N &lt;i&gt;"' in page.text
+    assert 'value="nonsense"' in page.text
+    check_page(await browser.get("/sign-in"))
+
+
+@pytest.mark.parametrize("path", ["/sign-in/abc", "/unsubscribe/abc"])
+async def test_pages_of_secret_links_are_kept_by_nobody(browser: Browser, path: str) -> None:
+    answer = await browser.get(path)
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_used_link_says_so(browser: Browser, client: Client) -> None:
+    check_page(await browser.post("/sign-in/" + "x" * 43, {}), 404)
+
+
+async def test_long_discussions_go_on_over_pages(client: Client, author: Person, anna: Person, zoe: Browser) -> None:
+    post = await client.publish(author)
+    for number in range(51):
+        await client.comment(anna, post["id"], f"No. {number}")
+    path = f"/posts/{post['slug']}"
+    first = check_page(await zoe.get(path))
+    later = next(str(one["href"]) for one in first.all("a") if one.get("rel") == "next")
+    assert "No. 50" in check_page(await zoe.get(later.partition("#")[0])).text
+    said: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
+    assert "Far away" in check_page(await zoe.get(said.headers["Location"].partition("#")[0])).text
