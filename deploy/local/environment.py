@@ -102,6 +102,22 @@ def shared(layout: Layout) -> dict[str, str]:
     }
 
 
+ADDRESSES = (
+    "PUBLIC_URL",
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_PREFIX",
+    "REDIS_URL",
+    *(f"{n.upper()}_URL" for n in DATABASES),
+)
+
+
+def write_for_operator(layout: Layout) -> None:
+    """Keep the addresses in `operator.env`, where the `rapport` command looks for them."""
+    found = shared(layout)
+    lines = [f"{name}={shlex.quote(found[name])}\n" for name in ADDRESSES if name in found]
+    _write_private(layout.home / "operator.env", "".join(lines))
+
+
 def of(layout: Layout, service: str) -> dict[str, str]:
     """The environment of one service, or of the `operator`."""
     environment = shared(layout)

@@ -82,13 +82,16 @@ class Stack:
         return 1 if failed else 0
 
     def bring_up(self) -> None:
-        """Servers, databases, migrations, topics, services; each as soon as what it needs is there.
+        """Servers, databases, migrations, services; each as soon as what it needs is there.
+
+        Topics are made by the services.
 
         Raises:
             LocalError: something is in the way.
         """
         layout, supervisor = self.layout, self.supervisor
         environment.keys(layout)
+        environment.write_for_operator(layout)
         if layout.needs_postgres:
             say("starting PostgreSQL")
             postgres = units.postgres(layout)
@@ -107,7 +110,6 @@ class Stack:
             supervisor.add(units.kafka(layout, say))
         finish_migrations(layout, migrations)
         supervisor.wait_ready(SERVERS, 120)
-        asyncio.run(make_topics(layout))
         say("starting the services")
         supervisor.add(*(units.service(layout, name) for name in SERVICES))
         supervisor.wait_ready(SERVICES, 120)
@@ -143,26 +145,6 @@ def finish_migrations(layout: Layout, started: dict[str, "subprocess.Popen[bytes
         if process.wait() != 0:
             log = layout.log_folder / f"{name}-migrate.log"
             raise LocalError(f"The migrations of {name} failed. The end of {log}:\n{tail(log)}")
-
-
-async def make_topics(layout: Layout) -> None:
-    """The topics of `contracts/topics.py`.
-
-    Raises:
-        LocalError: the broker refuses, or does not answer in time.
-    """
-    from aiokafka.errors import KafkaError
-
-    from services.chassis.bus import create_topics
-
-    try:
-        made = await create_topics(layout.bootstrap, layout.given.get("KAFKA_PREFIX", ""))
-    except (KafkaError, TimeoutError) as error:
-        raise LocalError(
-            f"The topics could not be made at {layout.bootstrap}: {error or 'no answer in time'}"
-        ) from error
-    if made:
-        say(f"made {len(made)} topics")
 
 
 def main(layout: Layout) -> int:

@@ -1,0 +1,195 @@
+"""`make demo`: the story Rapport is for, told through the gateway's public API and the mailbox alone."""
+
+import argparse
+import asyncio
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+from deploy.local.layout import Layout
+from deploy.local.processes import LocalError
+
+LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
+SHOWN_HEADERS = ("From", "To", "Subject", "Message-ID", "In-Reply-To", "References", "List-Id", "List-Unsubscribe")
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is signed in."""
+
+    name: str
+    email: str
+    token: str
+
+
+class Story:
+    """HTTP to the gateway and to the mailbox."""
+
+    def __init__(self, layout: Layout, session: aiohttp.ClientSession) -> None:
+        self._gateway = f"http://127.0.0.1:{layout.port('GATEWAY_PORT')}"
+        self._mailbox = layout.mailbox_url
+        self._session = session
+
+    async def call(self, method: str, path: str, body: object = None, who: Person | None = None) -> Any:
+        """The answer's JSON; a 503 or 429 is asked again, as its `Retry-After` says.
+
+        Raises:
+            LocalError: any other refusal.
+        """
+        headers = {"Idempotency-Key": str(uuid4())} if who and method != "GET" else {}
+        if who:
+            headers["Authorization"] = f"Bearer {who.token}"
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            async with self._session.request(method, self._gateway + path, json=body, headers=headers) as answer:
+                if answer.status in (429, 503) and time.monotonic() < deadline:
+                    await asyncio.sleep(min(float(answer.headers.get("Retry-After", "1")), PATIENCE))
+                    continue
+                if answer.status >= 400:
+                    raise LocalError(f"{method} {path} was answered with {answer.status}: {await answer.text()}")
+                return await answer.json() if answer.status != 204 else None
+
+    async def mails(self, to: str) -> list[dict[str, Any]]:
+        """What arrived for an address, newest first."""
+        async with self._session.get(f"{self._mailbox}/messages.json", params={"to": to}) as answer:
+            items: list[dict[str, Any]] = (await answer.json())["items"]
+            return items
+
+    async def sign_in(self, name: str, email: str) -> Person:
+        """Register or sign in, and follow the link in the mail."""
+        before = len(await self.mails(email))
+        await self.call("POST", "/v1/people", {"name": name, "email": email})
+
+        async def arrived() -> list[dict[str, Any]]:
+            found = await self.mails(email)
+            return found if len(found) > before else []
+
+        newest = (await wait_for(f"the mail to {email}", arrived))[0]
+        link = LINK.search(newest["text"])
+        if link is None:
+            raise LocalError(f"The mail to {email} holds no link to sign in.")
+        session = await self.call("POST", "/v1/sessions", {"token": link[1]})
+        person = session["person"]
+        tell(f"{person['name']} <{email}> signed in by the link in the mail; roles: {', '.join(person['roles'])}")
+        return Person(person["name"], email, session["access_token"])
+
+    async def comment(self, who: Person, post: str, body: str, parent: str | None = None) -> str:
+        fields = {"body": body} | ({"parent_id": parent} if parent else {})
+        comment = await self.call("POST", f"/v1/posts/{post}/comments", fields, who)
+        tell(f"{who.name} {'answers' if parent else 'comments'}: {body}")
+        return str(comment["id"])
+
+    async def explanation(self, who: Person, comment: str) -> dict[str, Any]:
+        """Why `who` did or did not get a mail about a comment, once it is decided."""
+
+        async def decided() -> dict[str, Any] | None:
+            path = f"/v1/me/notifications/explain?comment={comment}"
+            found: dict[str, Any] = await self.call("GET", path, who=who)
+            return found if found["state"] != "waiting" else None
+
+        explained: dict[str, Any] = await wait_for(f"the decision about {who.name}'s mail", decided)
+        return explained
+
+
+async def wait_for(what: str, condition: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask until there is something true.
+
+    Raises:
+        LocalError: not within a minute.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not (found := await condition()):
+        if time.monotonic() > deadline:
+            raise LocalError(f"{what} did not come within {PATIENCE:g} s; `make logs` may say why.")
+        await asyncio.sleep(0.25)
+    return found
+
+
+def tell(line: str = "") -> None:
+    print(line, flush=True)
+
+
+async def play(layout: Layout) -> None:
+    """The story."""
+    unique = secrets.token_hex(3)
+    admin_email = layout.given.get("ADMIN_EMAILS", "admin@example.com").partition(",")[0].strip()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        story = Story(layout, session)
+        tell("\n1. Three people sign in. Nobody has a password.")
+        ada = await story.sign_in("Ada", admin_email)
+        ben = await story.sign_in("Ben", f"ben.{unique}@example.com")
+        cleo = await story.sign_in("Cleo", f"cleo.{unique}@example.com")
+
+        tell("\n2. A post, and people who answer each other.")
+        fields = {
+            "title": f"On answering letters ({unique})",
+            "body": "When did you last *answer* one?",
+            "publish": True,
+        }
+        post = await story.call("POST", "/v1/posts", fields, ada)
+        tell(f"{ada.name} publishes: {post['url']}")
+        first = await story.comment(ben, post["id"], "Last week, by hand. It took an hour and was worth it.")
+        second = await story.comment(cleo, post["id"], "By hand! What did you write with?", first)
+        third = await story.comment(ben, post["id"], "A pencil. Letters should allow for doubts.", second)
+
+        tell("\n3. Who heard of it, and why. Mails wait a few seconds, so that edits and removals overtake them.")
+        for who, comment, what in (
+            (ada, first, "Ben's comment on her post"),
+            (ben, second, "Cleo's answer"),
+            (cleo, third, "Ben's answer"),
+            (ben, third, "his own answer"),
+        ):
+            found = await story.explanation(who, comment)
+            reason = found["why"] or ", ".join(found["reasons"])
+            tell(f"{who.name}, about {what}: {found['state']} ({reason}). {found['text']}")
+
+        tell("\n4. The mails.")
+        for who in (ada, ben, cleo):
+            for mail in reversed(await story.mails(who.email)):
+                if any(name == "List-Id" for name, _ in mail["headers"]) and unique in mail["text"] + mail["subject"]:
+                    show(layout, mail)
+        tell(f"\nRead on: {post['url']} and {layout.mailbox_url}/")
+
+
+def show(layout: Layout, mail: dict[str, Any]) -> None:
+    headers = {name.lower(): value for name, value in mail["headers"]}
+    tell(f"\n  {layout.mailbox_url}/messages/{mail['id']}")
+    for name in SHOWN_HEADERS:
+        if name.lower() in headers:
+            tell(f"  {name}: {headers[name.lower()]}")
+    for line in mail["text"].splitlines():
+        tell(f"  | {line}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Play the story of a reply that becomes a mail.")
+    parser.add_argument("--wordpress", type=Path, help="a WordPress export to import first")
+    arguments = parser.parse_args()
+    layout = Layout.from_environment()
+    try:
+        if not layout.needs_mailbox:
+            raise LocalError("The demo reads its mails in the local mailbox: unset SMTP_HOST, make down, make demo.")
+        if arguments.wordpress:
+            tell(f"0. Import {arguments.wordpress}")
+            command = [sys.executable, "-m", "services.operator", "import", "wordpress", str(arguments.wordpress)]
+            if subprocess.run(command).returncode != 0:
+                raise LocalError("The import failed; it can be run again and goes on where it stopped.")
+        asyncio.run(play(layout))
+    except (LocalError, aiohttp.ClientConnectionError) as error:
+        print(f"{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
