@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import SMTP as Server
+from aiosmtpd.smtp import Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -362,3 +364,35 @@ async def test_the_dot_has_left_where_a_crash_is_provoked(smtp_sink: SmtpSink, l
     )
     assert await process.wait() == -signal.SIGKILL
     assert len(await smtp_sink.wait_for(1)) == 1
+
+
+class Maildrop:
+    """Keeps what aiosmtpd, a server that others wrote, understood."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+
+    async def handle_DATA(self, _: Server, __: Session, envelope: Envelope) -> str:
+        self.envelopes.append(envelope)
+        return "250 2.0.0 kept"
+
+
+async def test_many_dialogues_at_once_reach_another_server_whole() -> None:
+    drop = Maildrop()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Server(drop, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)
+    bodies = [
+        b"Subject: %d\r\n\r\n" % at + b".\r\n..\r\n.QUIT\r\n" * at + b"\xc3\xa9\r\n" * (at % 2) for at in range(40)
+    ]
+    smtp = Smtp(SmtpSettings(smtp_port=server.sockets[0].getsockname()[1]))
+    try:
+        outcomes = await asyncio.gather(
+            *(smtp.deliver(SENDER, f"p{at}@example.org", body, before_dot=yes) for at, body in enumerate(bodies))
+        )
+    finally:
+        await smtp.close()
+        server.close()
+    assert {outcome.kind for outcome in outcomes} == {"accepted"}
+    got = {envelope.rcpt_tos[0]: envelope.original_content for envelope in drop.envelopes}
+    assert got == {f"p{at}@example.org": body for at, body in enumerate(bodies)}
+    assert all(len(envelope.rcpt_tos) == 1 for envelope in drop.envelopes)
