@@ -43,8 +43,8 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
     assert comment is not None
     if comment.imported:
         return
-    if isinstance(event, CommentPosted | CommentApproved):
-        await _announce(tx, comment, settle)
+    if isinstance(event, CommentPosted | CommentApproved) and await _announce(tx, comment, settle):
+        return
     why = WHY_NOT_VISIBLE.get(comment.state)
     if why is not None:
         for row in await store.withhold(tx, comment.comment_id, why):
@@ -54,10 +54,15 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
         await store.revive(tx, comment.comment_id, settle, here.correlation_id, here.causation_id)
 
 
-async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> None:
-    """One row for each person who must hear; those about a comment nobody sees are skipped for now."""
+async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> bool:
+    """One row for each person who must hear; those about a comment nobody sees are skipped for now.
+
+    Returns:
+        True when every row is new, and so as the comment is now.
+    """
     why = WHY_NOT_VISIBLE.get(comment.state)
     here = context.current()
+    all_new = True
     for person_id, reasons in concerned(comment).items():
         notification_id = new_id()
         made = await store.insert_notification(
@@ -82,6 +87,8 @@ async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> Non
                 "version": 1,
             }
             await _tell(tx, "skipped", skipped)
+        all_new = all_new and made
+    return all_new
 
 
 async def _tell(tx: Transaction, state: State, row: Any) -> None:

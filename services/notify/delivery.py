@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -15,8 +14,9 @@ from services.chassis import failpoint
 from services.chassis.database import Database
 from services.chassis.errors import Problem
 from services.chassis.smtp import Outcome, Smtp
-from services.notify import commands, leases
-from services.notify.domain import Contact, Facts, State, objection, retry_delay
+from services.notify import commands
+from services.notify.domain import Facts, State, objection, retry_delay
+from services.notify.last_look import LastLook, is_fresh
 from services.notify.leases import Claimed, Standing
 from services.notify.message import Letters
 from services.notify.owners import Owners
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
 
-FRESH_SECONDS = 2.0
 AWAY_DELAY = timedelta(seconds=1)
 WRITE_AGAIN_SECONDS = 0.5
 RELAY_WORKS = ("accepted", "refused", "refused_for_now", "bad_address")
@@ -40,41 +39,6 @@ class RelayUnusable(Exception):
 
 class OwnersAway(Exception):
     """Whoever must be asked before a mail goes does not answer."""
-
-
-class LastLook:
-    """What is looked at once more while the SMTP dialogue lasts, before anything is given away.
-
-    The owners are asked again when their answers are older than `FRESH_SECONDS`, so that no message begins more
-    than 5 s after its subject was removed. Notify's own part, the lease and the choice to hear nothing, is read
-    every time.
-    """
-
-    def __init__(self, database: Database, owners: Owners, claimed: Claimed, facts: Facts, contact: Contact) -> None:
-        self._database = database
-        self._owners = owners
-        self._claimed = claimed
-        self.address_version = contact.address_version
-        self.facts = facts
-        self.why: str | None = None
-        self.standing: Standing = "ready"
-        self.moved = False
-        self.away = False
-
-    async def __call__(self) -> bool:
-        """True when the mail may go now."""
-        try:
-            if time.monotonic() - self.facts.asked_at > FRESH_SECONDS:
-                answers = await self._owners.facts([self._claimed])
-                self.facts = answers[self._claimed.person_id, self._claimed.comment_id]
-                self.why = objection(self.facts)
-                contact = self.facts.contact
-                self.moved = contact is not None and contact.address_version != self.address_version
-            async with self._database.reader() as reader:
-                self.standing = await leases.standing(reader, self._claimed, self.address_version)
-        except (Problem, asyncpg.PostgresError):
-            self.away = True
-        return self.why is None and self.standing == "ready" and not self.moved and not self.away
 
 
 class Courier:
@@ -110,7 +74,10 @@ class Courier:
 
         Raises:
             RelayUnusable, OwnersAway: the row was given back as it was; try no other for a while.
+            Problem: the owners or the database cannot be asked, and nothing has happened yet.
         """
+        if not is_fresh(facts):  # it waited for a free connection
+            facts = (await self._owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
         why = objection(facts)
         contact = facts.contact
         if why is not None or contact is None or contact.email is None:
@@ -136,7 +103,11 @@ class Courier:
         failpoint.reach("mailer.frozen")
         look = LastLook(self._database, self._owners, claimed, facts, contact)
         outcome = await self._smtp.deliver(
-            self._letters.sender, contact.email, content, before_data=look, before_dot=look
+            self._letters.sender,
+            contact.email,
+            content,
+            before_data=look.before_data,
+            before_dot=look.before_dot,
         )
         await self._settle(claimed, outcome, look, reused)
         return outcome.kind in RELAY_WORKS

@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from services.chassis.smtp import Smtp, SmtpSettings
-from services.notify import commands, delivery
+from services.notify import commands, delivery, last_look
 from services.notify.delivery import Courier, OwnersAway, RelayUnusable
 from services.notify.leases import Claimed
 from services.notify.message import Letters
@@ -151,7 +152,10 @@ async def test_who_unsubscribed_gets_nothing_although_it_is_claimed_already(post
 
 
 @pytest.mark.parametrize("phase", ["rcpt", "data"])
-async def test_who_unsubscribes_while_the_dialogue_lasts_gets_nothing(post: Post, phase: str) -> None:
+async def test_who_unsubscribes_while_the_dialogue_lasts_gets_nothing(
+    post: Post, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_look, "FRESH_SECONDS", 0.0)
     said = await post.notify()
     _interrupt(post, phase, "insert into mail_choices values ($1, false)", said.parent_author_id)
     await post.attempt()
@@ -182,7 +186,8 @@ async def test_a_lost_lease_sends_nothing_and_changes_nothing(post: Post) -> Non
     assert (await post.row(said))["lease_token"] is not None
 
 
-async def test_a_lease_that_has_run_out_sends_nothing(post: Post) -> None:
+async def test_a_lease_that_has_run_out_sends_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_look, "FRESH_SECONDS", 0.0)
     said = await post.notify()
     _interrupt(post, "rcpt", "update notifications set lease_until = now() - interval '1 s'")
     await post.attempt()
@@ -199,18 +204,61 @@ async def test_whoever_lost_the_lease_after_the_dot_leaves_the_row_alone(post: P
     assert await post.house.events() == []
 
 
+async def test_what_waited_for_a_connection_is_asked_about_again(post: Post) -> None:
+    said = await post.notify()
+    claimed = await post.claim()
+    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    post.known.comments[str(said.comment_id)].update(state="removed", version=2)
+    await post.courier.attempt(claimed, replace(facts, asked_at=facts.asked_at - 3))
+    assert await post.ending(said) == ("skipped", "comment_removed")
+    assert post.sink.seen == []
+
+
+def _grow_old(post: Post, patch: pytest.MonkeyPatch, phase: str, change: Callable[[], object]) -> None:
+    """Let everything that was asked become stale in this phase of the dialogue, and something change."""
+    say, clock = post.sink._say, time.monotonic
+
+    async def say_and_change(now: str, writer: asyncio.StreamWriter) -> bool:
+        if now == phase:
+            patch.setattr(last_look, "time", Clock(clock() + 3))
+            change()
+        return await say(now, writer)
+
+    post.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
+
+
+@dataclass
+class Clock:
+    """A clock that stands."""
+
+    now: float
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("phase", ["connect", "mail", "rcpt"])
 async def test_a_removal_during_a_slow_dialogue_is_seen_before_data(
+    post: Post, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    said = await post.notify()
+    comment = post.known.comments[str(said.comment_id)]
+    _grow_old(post, monkeypatch, phase, lambda: comment.update(state="removed", version=2))
+    await post.attempt()
+    assert await post.ending(said) == ("skipped", "comment_removed")
+    assert "DATA" not in post.sink.seen
+    assert len(post.known.asked) == 8
+
+
+async def test_a_removal_while_the_message_leaves_is_seen_before_the_dot(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await post.notify()
-    monkeypatch.setattr(delivery, "FRESH_SECONDS", -1.0)
     comment = post.known.comments[str(said.comment_id)]
-    claimed = await post.claim()
-    facts = await post.owners.facts([claimed])
-    comment.update(state="removed", version=2)
-    await post.courier.attempt(claimed, facts[claimed.person_id, claimed.comment_id])
+    _grow_old(post, monkeypatch, "data", lambda: comment.update(state="removed", version=2))
+    await post.attempt()
     assert await post.ending(said) == ("skipped", "comment_removed")
-    assert "DATA" not in post.sink.seen
+    assert post.sink.messages == post.sink.unanswered == []
 
 
 async def test_fresh_answers_are_not_asked_for_again(post: Post) -> None:
@@ -223,12 +271,9 @@ async def test_owners_that_go_away_during_a_slow_dialogue_are_no_failure(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await post.notify()
-    monkeypatch.setattr(delivery, "FRESH_SECONDS", -1.0)
-    claimed = await post.claim()
-    facts = await post.owners.facts([claimed])
-    post.known.away.add("/posts/lookup")
+    _grow_old(post, monkeypatch, "rcpt", lambda: post.known.away.add("/posts/lookup"))
     with pytest.raises(OwnersAway):
-        await post.courier.attempt(claimed, facts[claimed.person_id, claimed.comment_id])
+        await post.attempt()
     row = await post.row(said)
     assert (row["state"], row["attempts"], row["lease_token"], row["frozen"]) == ("waiting", 0, None, None)
     assert 0 < row["due_in"] <= 1
@@ -238,11 +283,10 @@ async def test_an_address_that_changes_during_a_slow_dialogue_gets_a_new_mail(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await post.notify()
-    monkeypatch.setattr(delivery, "FRESH_SECONDS", -1.0)
-    claimed = await post.claim()
-    facts = await post.owners.facts([claimed])
-    post.known.contacts[str(said.parent_author_id)].update(email="new@example.com", address_version=2)
-    await post.courier.attempt(claimed, facts[claimed.person_id, claimed.comment_id])
+    contact = post.known.contacts[str(said.parent_author_id)]
+    with monkeypatch.context() as patched:
+        _grow_old(post, patched, "rcpt", lambda: contact.update(email="new@example.com", address_version=2))
+        await post.attempt()
     assert await post.ending(said) == WAITING
     await post.attempt()
     assert [mail.recipients for mail in post.sink.messages] == [["new@example.com"]]
