@@ -15,11 +15,11 @@ from services.comments.domain.tree import FIRST, NOTHING_OWN, Own, assembled
 from services.comments.store import COLUMNS
 
 Order = Literal["asc", "desc"]
-INLINED = 50  # below all entries of a page together, at the least; else as many as there are entries
+ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
 
 PAGE = """
 with listed as materialized (
-    select COLUMNS from comments where LISTED and SEEN order by id ORDER limit $1::bigint + 1
+    ENTRIES
 ), opened as materialized (
     select path as top
     from (select path, all_replies, shown_replies from listed order by id ORDER limit $1::bigint) as entry
@@ -30,31 +30,49 @@ union all
 select false, COLUMNS
 from opened
 cross join lateral (
-    select COLUMNS from comments
-    where path > opened.top and path < opened.top || '\\xff'::bytea and SEEN
-    order by path
-    limit $2::bigint / greatest(1, (select count(*) from opened))
+    BELOW
 ) as below
 """
+ENTRIES_LIMIT = "$1::bigint + 1"
+BELOW = "path > opened.top and path < opened.top || '\\xff'::bytea"
+BELOW_LIMIT = """
+greatest(0, $2::bigint - (select least(count(*), $1::bigint) from listed)) / greatest(1, (select count(*) from opened))
+"""
 
-# What everybody sees is found through the partial indexes; the others read past what they may not see.
-SEEN = {"everybody": "shown", "person": "(shown or id = any($5::uuid[]))", "moderator": "true"}
+# What everybody sees is found through the partial indexes, so what is hidden in between costs nothing; what a person
+# sees beyond that is added by its ids.
+SHOWN = "select COLUMNS from comments where (WHERE) and shown order by KEY limit LIMIT"
+SHOWN_AND_OWN = """
+select COLUMNS
+from (
+    (select COLUMNS from comments where (WHERE) and shown order by KEY limit LIMIT)
+    union all
+    (select COLUMNS from comments where (WHERE) and not shown and id = any($5::uuid[]))
+) as found
+order by KEY
+limit LIMIT
+"""
+ALL = "select COLUMNS from comments where (WHERE) order by KEY limit LIMIT"
+SOURCES = {"everybody": SHOWN, "person": SHOWN_AND_OWN, "moderator": ALL}
 REPLIES = {"everybody": "shown_replies > 0", "person": "all_replies > 0", "moderator": "all_replies > 0"}
 
 
-def _page(listed: str, viewer: str, order: Order) -> str:
-    sql = PAGE.replace("LISTED", listed).replace("SEEN", SEEN[viewer]).replace("REPLIES", REPLIES[viewer])
+def _page(where: str, viewer: str, order: Order) -> str:
+    source = SOURCES[viewer]
+    entries = source.replace("WHERE", where).replace("KEY", f"id {order}").replace("LIMIT", ENTRIES_LIMIT)
+    below = source.replace("WHERE", BELOW).replace("KEY", "path").replace("LIMIT", BELOW_LIMIT)
+    sql = PAGE.replace("ENTRIES", entries).replace("BELOW", below).replace("REPLIES", REPLIES[viewer])
     return sql.replace("ORDER", order).replace("COLUMNS", COLUMNS)
 
 
 LIST_PAGES: dict[tuple[str, Order], str] = {
-    **{(viewer, "asc"): _page("list_id = $4 and id > $3", viewer, "asc") for viewer in SEEN},
-    **{(viewer, "desc"): _page("list_id = $4 and id < $3", viewer, "desc") for viewer in SEEN},
+    **{(viewer, "asc"): _page("list_id = $4 and id > $3", viewer, "asc") for viewer in SOURCES},
+    **{(viewer, "desc"): _page("list_id = $4 and id < $3", viewer, "desc") for viewer in SOURCES},
 }
-ONE_PAGES = {viewer: _page("id = $4 and id > $3", viewer, "asc") for viewer in SEEN}
+ONE_PAGES = {viewer: _page("id = $4 and id > $3", viewer, "asc") for viewer in SOURCES}
+# A scalar subquery and not a join: so the queue is read in its order and no further than the page.
 HELD_PAGE = _page(
-    "state = 'held' and id > $3 and exists ("
-    "select from discussions where discussions.post_id = comments.post_id and discussions.status = 'published')",
+    "state = 'held' and id > $3 and (select status from discussions where post_id = comments.post_id) = 'published'",
     "moderator",
     "asc",
 )
@@ -84,7 +102,7 @@ async def list_page(
 ) -> Page:
     """A page of the top level of a post, or of the replies of a comment, behind `after`."""
     viewer = _viewer(caller, own)
-    args = [limit, max(limit, INLINED), after, list_id, *([list(own.ids)] if viewer == "person" else [])]
+    args = [limit, max(2 * limit, ROOM), after, list_id, *([list(own.ids)] if viewer == "person" else [])]
     return await _read(reader, LIST_PAGES[viewer, order], args, caller, own, limit, order)
 
 
@@ -96,7 +114,7 @@ async def held_page(reader: Reader, caller: Caller, *, after: UUID, limit: int) 
 async def one(reader: Reader, comment: Comment, caller: Caller, own: Own) -> dict[str, Any] | None:
     """A comment with the beginning of its replies; None if this caller may not see it."""
     viewer = _viewer(caller, own)
-    args = [1, INLINED, FIRST, comment.id, *([list(own.ids)] if viewer == "person" else [])]
+    args = [1, ROOM, FIRST, comment.id, *([list(own.ids)] if viewer == "person" else [])]
     page = await _read(reader, ONE_PAGES[viewer], args, caller, own, 1, "asc")
     return page.items[0] if page.items else None
 

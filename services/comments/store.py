@@ -102,7 +102,7 @@ with inserted as (
         id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
         renderer_version, created_at, shown, imported, site, source_id
     )
-    values ($1, $2, $3, coalesce($3, $2), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    values ($1, $2, $3, coalesce($3::uuid, $2::uuid), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
     on conflict (site, source_id) where site is not null do nothing
     returning post_id, state
 ), counted as (

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,11 @@ import pytest
 
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.comments import queries
+from services.comments import commands, queries
 from services.comments.domain.tree import INLINE_LEVELS
-from services.comments.pages import INLINED
-from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, WRITER, House
+from services.comments.pages import ROOM
+from services.contracts.comments import ImportComment
+from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, WRITER, House, person
 
 PEOPLE = (ANN, BOB, WRITER, MODERATOR)
 SORTS: tuple[queries.Sort, ...] = ("oldest", "newest")
@@ -98,7 +100,7 @@ async def check(house: House, dice: random.Random) -> None:
         walked = await house.walk(who, sort, limit)
         assert [(seen["id"], seen["state"]) for seen in walked] == tree.expected(who, sort), (who, sort, limit)
         for seen in walked:
-            assert len(seen["replies"]["items"]) <= max(limit, INLINED)
+            assert len(seen["replies"]["items"]) <= max(2 * limit, ROOM)
             if seen["replies"]["next"]:
                 assert len(seen["replies"]["items"]) < len(
                     [reply for reply in tree.replies[UUID(seen["id"])] if tree.finds(reply, who)]
@@ -107,15 +109,36 @@ async def check(house: House, dice: random.Random) -> None:
     assert await house.count() == len(visible), "what a reader without a name counts"
 
 
+DEEDS = ("say", "reply", "import", "remove", "hold", "approve", "reject", "restore")
+
+
+async def take_over(house: House, dice: random.Random, who: Caller) -> str:
+    """Import an old comment, perhaps below an earlier one that is dated later."""
+    async with house.db.reader() as reader:
+        there = [row["source_id"] for row in await reader.fetch("select source_id from comments where imported")]
+    command = ImportComment(
+        site="blog.example",
+        source_id=str(dice.random()),
+        post_id=house.post_id,
+        author_id=person(who),
+        parent_source_id=dice.choice(there) if there and dice.random() < 0.8 else None,
+        state=dice.choice(("visible", "visible", "held")),
+        created_at=datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=dice.randrange(3000)),
+    )
+    return str((await commands.import_comment(house.db, command))[0])
+
+
 async def act(house: House, dice: random.Random, ids: list[str]) -> None:
     """One random step of somebody. Refusals are part of it; everything else is not."""
     who = dice.choice(PEOPLE)
-    deed = dice.choices(("say", "reply", "remove", "hold", "approve", "reject", "restore"), (3, 9, 2, 3, 2, 2, 2))[0]
+    deed = dice.choices(DEEDS, (3, 9, 3, 2, 3, 2, 2, 2))[0]
     try:
         if deed == "say" or not ids:
             ids.append((await house.say(who, body="x"))["id"])
         elif deed == "reply":
             ids.append((await house.say(who, dice.choice(ids[-12:] if dice.random() < 0.5 else ids), "x"))["id"])
+        elif deed == "import":
+            ids.append(await take_over(house, dice, who))
         elif deed == "remove":
             await house.remove(dice.choice(ids), who)
         else:
@@ -150,7 +173,7 @@ async def test_the_first_page_goes_as_deep_and_as_far_as_it_may(house: House) ->
     top = comment = await house.say(body="x")
     for _ in range(INLINE_LEVELS + 5):
         comment = await house.say(parent=comment["id"], body="x")
-    for _ in range(INLINED):
+    for _ in range(ROOM):
         await house.say(parent=top["id"], body="x")
     (seen,) = await house.page()
     deep, levels = seen, 0
@@ -158,17 +181,27 @@ async def test_the_first_page_goes_as_deep_and_as_far_as_it_may(house: House) ->
         deep, levels = deep["replies"]["items"][0], levels + 1
     assert levels == INLINE_LEVELS
     assert deep["replies"]["next"]
-    assert len(await house.walk(NOBODY)) == INLINE_LEVELS + 6 + INLINED
+    assert len(seen["replies"]["items"]) == ROOM - 1 - (INLINE_LEVELS + 5) + 1
+    assert len(await house.walk(NOBODY)) == INLINE_LEVELS + 6 + ROOM
 
 
-async def test_every_entry_gets_its_share_of_what_is_inlined(house: House) -> None:
+async def test_every_entry_gets_its_share_of_the_room(house: House) -> None:
     tops = [(await house.say(body="x"))["id"] for _ in range(4)]
     for top in tops[1:3]:
-        for _ in range(INLINED):
+        for _ in range(ROOM // 2):
             await house.say(parent=top, body="x")
+    share = (ROOM - len(tops)) // 2
     page = await house.page()
-    assert [len(seen["replies"]["items"]) for seen in page] == [0, INLINED // 2, INLINED // 2, 0]
+    assert [len(seen["replies"]["items"]) for seen in page] == [0, share, share, 0]
     assert [bool(seen["replies"]["next"]) for seen in page] == [False, True, True, False]
+
+
+async def test_a_full_page_still_begins_every_discussion(house: House) -> None:
+    for _ in range(ROOM // 2 + 1):
+        top = await house.say(body="x")
+        await house.say(parent=top["id"], body="x")
+    page = await house.page(limit=ROOM // 2)
+    assert [len(seen["replies"]["items"]) for seen in page] == [1] * (ROOM // 2)
 
 
 async def test_a_cursor_belongs_to_its_list_and_sort(house: House) -> None:
