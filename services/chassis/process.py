@@ -56,6 +56,7 @@ import asyncio
 import faulthandler
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -135,6 +136,8 @@ def main(
         sys.stderr.write(f"usage: python -m services.{service} {'|'.join(known)}\n")
         sys.exit(2)
     faulthandler.enable()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is a file; the usual 1,024 are few
     set_up_logging(service, settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if name == "migrate" and migrate:
@@ -156,10 +159,9 @@ async def run(service: str, wanted: Collection[str], compose: Compose, settings:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.begin, number.name)
     health = ending.health
-    server = await serve_metrics(settings.host, metrics_port, health.ready)
     heart = asyncio.create_task(beat())
     try:
-        async with compose(wanted, health) as roles:
+        async with await serve_metrics(settings.host, metrics_port, health.ready), compose(wanted, health) as roles:
             gc.freeze()  # what a start leaves behind lives as long as the process
             log.info("started", roles=[role.name for role in roles])
             async with asyncio.TaskGroup() as group:
@@ -175,7 +177,6 @@ async def run(service: str, wanted: Collection[str], compose: Compose, settings:
         ending.crashed = True
     finally:
         heart.cancel()
-        server.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
     log.info("ended", crashed=ending.crashed)
