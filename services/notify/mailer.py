@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -82,7 +84,7 @@ class Mailer:
         self._woken = asyncio.Event()
         self._flights: set[asyncio.Task[None]] = set()
         self._held: Counter[UUID] = Counter()
-        self._relay_pause = Pause(1.0, 30.0)
+        self._relay_pause = Pause(1.0, 15.0)
         self._owners_pause = Pause(0.25, 5.0)
         self._stop = asyncio.Event()
 
@@ -137,23 +139,26 @@ class Mailer:
         return True
 
     def _room(self) -> int:
+        """How many rows may be claimed now: after a failure one, until it went well."""
         if self._relay_pause.left or self._owners_pause.left:
             return 0
-        if self._relay_pause.tripped:
+        if self._relay_pause.tripped or self._owners_pause.tripped:
             return min(1, self._connections - len(self._flights))
         return self._most - len(self._flights)
 
     async def _owners_away(self, batch: Sequence[Claimed], problem: Problem) -> None:
         if self._owners_pause.trip():
             log.warning("the owners cannot be asked; mails wait", error=str(problem))
-        for claimed in batch:
-            await self._release(claimed)
+        for (
+            claimed
+        ) in batch:  # scattered, so that one about which nothing can be said does not keep back the same others
+            await self._release(claimed, timedelta(seconds=random.uniform(0.2, 1.0)))  # noqa: S311  # no secret
             self._drop(claimed)
 
-    async def _release(self, claimed: Claimed) -> None:
+    async def _release(self, claimed: Claimed, delay: timedelta | None = None) -> None:
         """Give back a row that nothing was tried with. If the database is away, its lease simply ends."""
         with contextlib.suppress(Problem, asyncpg.PostgresError):
-            await commands.put_off(self._database, claimed, keep_frozen=claimed.frozen is not None)
+            await commands.put_off(self._database, claimed, delay, keep_frozen=claimed.frozen is not None)
 
     def _drop(self, claimed: Claimed) -> None:
         self._held[claimed.token] -= 1

@@ -67,7 +67,7 @@ async def _lookup(
 
 
 def _contact(item: dict[str, Any]) -> Contact:
-    return Contact(item["email"], item["confirmed"] is True, int(item["address_version"]))
+    return Contact(item["email"], item["confirmed"] is True, int(item["address_version"] or 0))
 
 
 def _name(item: dict[str, Any]) -> str:

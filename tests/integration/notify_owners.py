@@ -29,6 +29,7 @@ class FakeOwners:
     Attributes:
         away: paths that answer 503.
         broken: paths that answer something else than was agreed.
+        poison: ids that nobody can be asked about without an error.
         asked: every path, in order.
         before: called with the path before the answer is made.
     """
@@ -39,6 +40,7 @@ class FakeOwners:
     posts: dict[str, dict[str, Any]] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    poison: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda path: None
 
@@ -113,6 +115,8 @@ async def owning(keys: dict[str, str]) -> AsyncIterator[tuple[FakeOwners, Owners
             return web.json_response({"items": [{"id": "x"}]})
         ids = (await request.json())["ids"]
         assert len(ids) <= 200
+        if known.poison & set(ids):
+            return web.Response(status=500)
         table = known.table(path)
         return web.json_response({"items": [{"id": one} | table[one] for one in ids if one in table]})
 

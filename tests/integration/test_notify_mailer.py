@@ -189,6 +189,15 @@ async def test_owners_that_answer_nonsense_are_away(office: Office) -> None:
         await office.all_are("sent")
 
 
+async def test_one_about_which_nothing_can_be_said_keeps_nobody_back(office: Office) -> None:
+    poison, *others = await office.say(12)
+    office.known.poison.add(str(poison.comment_id))
+    async with office.mailing():
+        await eventually(lambda: len(office.sink.messages) == len(others), timeout=20)
+        office.known.poison.clear()
+        await office.all_are("sent")
+
+
 async def test_leases_are_renewed_while_a_dialogue_lasts(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailer, "RENEW_SECONDS", 0.02)
     office.sink.once("dot", STALL)
