@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
 IDLE_SECONDS = 30.0  # less than the servers keep one, else a request meets a connection that is being closed
+FAIR_SECONDS = 0.1  # who had less time than this has shown nothing by not answering
 
 
 def within(seconds: float) -> float:
@@ -137,13 +138,14 @@ class ServiceClient:
             CALLS.labels(self._audience, "refused").observe(0)
             raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
         began, ok, outcome = time.monotonic(), None, "cancelled"
+        fair = deadline - began >= FAIR_SECONDS
         try:
             answer = await self._ask(method, url, deadline, self._headers(caller, data, headers), data)
             # A 503 that says when to come back is the word of a service that lives.
             ok = answer.status < 500 or (answer.status == 503 and "Retry-After" in answer.headers)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError:
-            ok, outcome = False, "timeout"
+            ok, outcome = (False if fair else None), "timeout"
             raise unavailable(f"{self._audience} did not answer in time.") from None
         except (aiohttp.ClientError, OSError) as error:
             ok, outcome = False, "unreachable"

@@ -111,12 +111,12 @@ def _ids(scope: Scope) -> tuple[str, str | None]:
 
 
 def deadline_of(request: Request, seconds: float) -> float:
-    """The moment on `time.monotonic()` until which an answer is of use: `seconds` from now, or sooner if the caller
-    announced that it waits for less.
+    """The moment on `time.monotonic()` until which an answer is of use: `seconds` from now, or sooner if the service
+    that calls announced that it waits for less. What a stranger announces does not count.
     """
-    announced = request.headers.get(DEADLINE_HEADER)
+    announced = request.headers.get(DEADLINE_HEADER) if request.app.state.verifier is not None else None
     try:
-        left = min(seconds, float(announced)) if announced else seconds
+        left = float(announced) if announced else seconds
     except ValueError:
         left = seconds
-    return time.monotonic() + (left if left == left else seconds)
+    return time.monotonic() + (left if left < seconds else seconds)

@@ -196,6 +196,15 @@ async def test_a_deadline_ends_the_call(url: str) -> None:
             await service.call("GET", "/echo/x", deadline=within(-1))
 
 
+async def test_too_little_time_says_nothing_about_the_upstream(url: str) -> None:
+    """Else whoever may choose a deadline could close an upstream for everybody."""
+    async with client(url) as service:
+        for seconds in [-1.0] * 10 + [0.01] * 10:
+            with pytest.raises(Problem, match="unavailable"):
+                await service.call("GET", "/slow", deadline=within(seconds))
+        assert service.breaker.state == "closed"
+
+
 async def test_failures_open_the_breaker_and_a_success_closes_it() -> None:
     async def script(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply("500 No" if number <= 5 else "200 OK"))

@@ -1,6 +1,7 @@
 """What every app refuses, in which order, and how it says so."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from services.chassis.web import (
     body_limit,
     check_if_match,
     create_app,
+    deadline_of,
     idempotency_key,
     json_response,
     problems,
@@ -462,6 +464,27 @@ def test_the_document_names_every_problem(client: TestClient) -> None:
     assert "Thing" in document["components"]["schemas"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert "/livez" not in paths
+
+
+@pytest.mark.parametrize(
+    ("announced", "trusted", "seconds"),
+    [
+        (None, True, 60),
+        ("5", True, 5),
+        ("5", False, 60),
+        ("100", True, 60),
+        ("nan", True, 60),
+        ("inf", True, 60),
+        ("x", True, 60),
+        ("-1", True, -1),
+    ],
+)
+def test_a_deadline_counts_when_a_service_announced_it(announced: str | None, trusted: bool, seconds: float) -> None:
+    verifier = Verifier(KEYS["VERIFICATION_KEYS"], "things") if trusted else None
+    app = create_app(title="Late", service="late", verifier=verifier, ready=ready)
+    headers = [] if announced is None else [(b"x-deadline-seconds", announced.encode())]
+    request = Request({"type": "http", "headers": headers, "app": app})
+    assert deadline_of(request, 60) - time.monotonic() == pytest.approx(seconds, abs=0.5)
 
 
 ORDER: list[str] = []
