@@ -10,13 +10,14 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from services.chassis import failpoint, mail
+from services.chassis import context, failpoint, mail
 from services.chassis.database import Database
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.smtp import Outcome, Smtp
+from services.people import queries
 from services.people.commands import sign_in
 from services.people.commands.sign_in import Drawn
 from services.people.message import SignInLetters
@@ -25,6 +26,9 @@ from services.people.store.sign_in import Claimed
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = Counter("rapport_sign_in_mails", "Attempts to send a sign-in mail by how they ended", ["outcome"])
+
+WAITING = Gauge("rapport_sign_in_waiting", "Requests that wait for their mail")
+OLDEST = Gauge("rapport_sign_in_waiting_oldest_seconds", "How long the oldest of these has waited")
 
 ATTEMPT_SECONDS = 60.0
 LEASE = timedelta(seconds=30)
@@ -109,23 +113,28 @@ class Mailer:
             flight.add_done_callback(self._flights.pop)
 
     async def _renew(self) -> None:
+        """Every now and then: renew the leases of what is under way, and measure what waits."""
         while True:
             await asyncio.sleep(self._renew_seconds)
-            if not self._flights:
-                continue
             try:
-                await sign_in.renew_leases(self._database, set(self._flights.values()), self._lease)
+                if self._flights:
+                    await sign_in.renew_leases(self._database, set(self._flights.values()), self._lease)
+                waiting, oldest = await queries.backlog(self._database)
             except (Problem, asyncpg.PostgresError) as error:
                 log.warning("leases of sign-in requests cannot be renewed", error=repr(error))
+                continue
+            WAITING.set(waiting)
+            OLDEST.set(oldest)
 
     async def _attend(self, request: Claimed) -> None:
         """One attempt. Whatever breaks it, the lease ends and the request is tried again while it is young."""
         try:
-            drawn = await sign_in.draw_link(self._database, request, limited=self._limited)
-            if drawn is None:
-                ATTEMPTS.labels("needless").inc()
-                return
-            await self._settle(request, drawn, await self._send(request, drawn))
+            with context.bound(context.Context(request.correlation_id)):
+                drawn = await sign_in.draw_link(self._database, request, limited=self._limited)
+                if drawn is None:
+                    ATTEMPTS.labels("needless").inc()
+                    return
+                await self._settle(request, drawn, await self._send(request, drawn))
         except (Problem, asyncpg.PostgresError) as error:
             log.warning("a sign-in mail waits for the database", error=repr(error))
         except Exception:

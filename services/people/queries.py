@@ -9,7 +9,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Problem, not_found
 from services.contracts.event import rfc3339
 from services.people.domain import ERASED_NAME, Person, fingerprint
-from services.people.store import people, sessions
+from services.people.store import people, sessions, sign_in
 
 WINDOW = timedelta(minutes=20)  # longer than an access token lives
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
@@ -113,3 +113,9 @@ async def changes(database: Database, since: datetime | None) -> Json:
         "people": [{"id": str(person_id), "roles": roles} for person_id, roles in changed],
         "as_of": rfc3339(now),
     }
+
+
+async def backlog(database: Database) -> tuple[int, float]:
+    """How many sign-in requests wait for their mail, and for how many seconds the oldest has."""
+    async with database.reader() as reader:
+        return await sign_in.backlog(reader)

@@ -9,9 +9,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from services.chassis.errors import unavailable
 from services.chassis.smtp import Outcome, Smtp, SmtpSettings
+from services.people import queries
 from services.people.commands import sign_in
 from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
 from services.people.mailer import Mailer
@@ -262,6 +264,27 @@ async def test_a_lease_that_ran_out_is_not_taken_back(house: House, smtp_sink: S
     assert not await sign_in.is_wanted(house.database, request)
     async with mailing(house, smtp_sink):
         await smtp_sink.wait_for(1)
+
+
+async def test_what_the_mailer_logs_is_found_by_the_id_of_the_request(house: House, smtp_sink: SmtpSink) -> None:
+    smtp_sink.once("rcpt", "550 5.1.1 no such user ana@example.com")
+    body = {"email": ANA, "name": "Ana"}
+    await house.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+        async with mailing(house, smtp_sink):
+            await eventually(lambda: outcome(house))
+    (entry,) = [entry for entry in logs if entry["event"] == "a sign-in mail was not sent"]
+    assert (entry["request_id"], entry["outcome"]) == ("asked-by-ana", "bad_address")
+    assert "example.com" not in str(logs)
+
+
+async def test_what_waits_is_measured(house: House) -> None:
+    assert await queries.backlog(house.database) == (0, 0)
+    await ask(house)
+    await house.change("update sign_in_requests set created_at = now() - interval '1 minute'")
+    waiting, oldest = await queries.backlog(house.database)
+    assert waiting == 1
+    assert 60 <= oldest < 120
 
 
 async def test_claims_at_once_take_different_requests(house: House) -> None:

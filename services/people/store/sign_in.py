@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from services.chassis.database import Transaction
+from services.chassis import context
+from services.chassis.database import Reader, Transaction
 from services.people.domain import LINK_LIFE, Address
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
@@ -19,12 +20,14 @@ async def lock_address(tx: Transaction, lookup: str) -> None:
     await tx.execute(LOCK_ADDRESS, lookup)
 
 
-INSERT_REQUEST = "insert into sign_in_requests (id, address, lookup, name) values ($1, $2, $3, $4)"
+INSERT_REQUEST = """
+insert into sign_in_requests (id, address, lookup, name, correlation_id) values ($1, $2, $3, $4, $5)
+"""
 
 
 async def insert_request(tx: Transaction, request_id: UUID, address: Address, name: str | None) -> None:
     """Somebody asked for a link; `name` is None when they say that they have been here before."""
-    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name)
+    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, context.current().correlation_id)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Claimed:
     address: Address
     registers: bool
     attempts: int
+    correlation_id: str | None = None
 
 
 CLAIM = """
@@ -48,7 +52,7 @@ where id in (
     limit $4
     for update skip locked
 )
-returning id, address, lookup, name is not null as registers, attempts
+returning id, address, lookup, name is not null as registers, attempts, correlation_id
 """
 
 
@@ -56,7 +60,14 @@ async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) 
     """Lease up to `most` requests that are due. Those older than a link's life are never due again."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
-        Claimed(row["id"], lease, Address(row["address"], row["lookup"]), row["registers"], row["attempts"])
+        Claimed(
+            row["id"],
+            lease,
+            Address(row["address"], row["lookup"]),
+            row["registers"],
+            row["attempts"],
+            row["correlation_id"],
+        )
         for row in rows
     ]
 
@@ -193,6 +204,19 @@ async def forget_address(tx: Transaction, lookup: str) -> None:
     """Delete what was asked for this address, after its links were voided."""
     await void_links(tx, lookup)
     await tx.execute(DELETE_REQUESTS, lookup)
+
+
+COUNT_OPEN = """
+select count(*) as waiting, coalesce(extract(epoch from now() - min(created_at)), 0)::float as oldest
+from sign_in_requests
+where outcome is null and created_at > now() - $1::interval
+"""
+
+
+async def backlog(reader: Reader) -> tuple[int, float]:
+    """How many requests wait for their mail, and for how many seconds the oldest has."""
+    row = await reader.fetchrow(COUNT_OPEN, LINK_LIFE)
+    return (0, 0.0) if row is None else (row["waiting"], row["oldest"])
 
 
 PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '1 hour'"
