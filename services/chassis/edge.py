@@ -119,4 +119,4 @@ def deadline_of(request: Request, seconds: float) -> float:
         left = float(announced) if announced else seconds
     except ValueError:
         left = seconds
-    return time.monotonic() + (left if left < seconds else seconds)
+    return time.monotonic() + min(seconds, left)
