@@ -105,6 +105,11 @@ def header_text(text: str, longest: int = LONGEST_SUBJECT) -> str:
     return _line(text, longest)
 
 
+def list_id(name: str, identifier: str) -> str:
+    """The value of List-Id (RFC 2919). The name is a courtesy: it is left out when it would need encoding."""
+    return f'"{name}" <{identifier}>' if PLAIN_NAME.match(name) else f"<{identifier}>"
+
+
 def _line(text: str, longest: int) -> str:
     text = unicodedata.normalize("NFC", UNASSIGNED.sub("", BIDI_CONTROLS.sub("", LINE_BREAKS.sub(" ", text))))
     text = " ".join(text.replace("=?", "= ?").replace("?=", "? =").split())

@@ -85,7 +85,7 @@ class Letters:
             html=self._html.render(words, said=_shown(comment.body_html)),
             headers=[
                 *self._thread(claimed, comment),
-                ("List-Id", f'"{mail.header_text(self._site)}" <notifications.{self._domain}>'),
+                ("List-Id", mail.list_id(self._site, f"notifications.{self._domain}")),
                 ("List-Unsubscribe", f"<{unsubscribe_url}>"),
                 ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
                 ("Auto-Submitted", "auto-generated"),

@@ -11,7 +11,7 @@ from email.utils import getaddresses
 import pytest
 
 from services.chassis.addresses import envelope_address
-from services.chassis.mail import Mailbox, Unsafe, compose, header_text
+from services.chassis.mail import Mailbox, Unsafe, compose, header_text, list_id
 
 WHEN = datetime(2026, 11, 23, 4, 35, tzinfo=UTC)
 SITE = Mailbox("notifications@rapport.example", "Rapport")
@@ -162,6 +162,15 @@ def test_a_name_never_becomes_an_address(name: str) -> None:
 def test_a_header_that_is_not_plain_is_refused(name: str, value: str) -> None:
     with pytest.raises(Unsafe):
         build(headers=[(name, value)])
+
+
+@pytest.mark.parametrize(
+    "name", ["Rapport", "Café", 'A "quoted" name', "a@b", "", "x" * 300, "=?utf-8?q?x?=", "a\r\nb"]
+)
+def test_a_list_has_an_id_whatever_its_name(name: str) -> None:
+    value = list_id(name, "notifications.rapport.example")
+    mail = read(build(headers=[("List-Id", value)]))
+    assert mail["List-Id"] == ('"Rapport" ' if name == "Rapport" else "") + "<notifications.rapport.example>"
 
 
 def test_a_header_may_not_come_twice() -> None:
