@@ -23,6 +23,12 @@ python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or later is needed: install it (Debian: apt-get install python3), or name it with PYTHON=/path/to/python3."
 
+# The machine's own list of certificate authorities, where it has one: it knows a company's proxy too.
+authorities=/etc/ssl/certs/ca-certificates.crt
+if [ -z "${SSL_CERT_FILE:-}" ] && [ -s "$authorities" ]; then
+    export SSL_CERT_FILE="$authorities"
+fi
+
 if ! find_uv; then
     echo "fetching uv into $tools"
     mkdir -p .local

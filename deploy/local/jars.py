@@ -6,6 +6,7 @@ They are fetched by `jgo`, a Maven client in pure Python, and kept for all check
 
 import hashlib
 import os
+import ssl
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,9 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
     """
     from jgo.maven import MavenContext
 
+    authorities = ssl.get_default_verify_paths().cafile
+    if authorities:  # the machine's own list, which knows a company's proxy too
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", authorities)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
         context = MavenContext(repo_cache=Path(scratch), timeout=30)
