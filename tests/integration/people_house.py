@@ -90,7 +90,7 @@ async def opened(
     new_database: Callable[..., Awaitable[Any]], keys: dict[str, str], packages: Sequence[str] = PACKAGES
 ) -> AsyncIterator[House]:
     """A house with a fresh database."""
-    made = await new_database(*packages)
+    made = await new_database(*packages, acquire_timeout=30)  # a busy machine must not look like a full pool
 
     async def ready() -> dict[str, bool]:
         return {}

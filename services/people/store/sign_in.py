@@ -146,7 +146,12 @@ async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
 
 @dataclass(frozen=True)
 class Link:
-    """A link that somebody presents. Address and name are None when its request is gone."""
+    """A link that somebody presents.
+
+    Attributes:
+        address: where it was sent; None when it can no longer be used, or its request is gone.
+        name: what was offered with the request, if it was a registration.
+    """
 
     address: Address | None
     name: str | None
@@ -154,12 +159,15 @@ class Link:
 
 SELECT_LINK = """
 select sign_in_requests.address, sign_in_requests.lookup, sign_in_requests.name
-from sign_in_links left join sign_in_requests on sign_in_requests.id = sign_in_links.request_id
+from sign_in_links left join sign_in_requests
+    on sign_in_requests.id = sign_in_links.request_id
+    and sign_in_links.used_at is null and sign_in_links.expires_at > now()
 where sign_in_links.token_sha256 = $1
 """
 
 
 async def find_link(tx: Transaction, token_sha256: bytes) -> Link | None:
+    """The link, None when it was never drawn. What is known to be over is told without waiting for any lock."""
     row = await tx.fetchrow(SELECT_LINK, token_sha256)
     if row is None:
         return None
