@@ -122,3 +122,11 @@ def test_next_is_there_exactly_when_there_is_more() -> None:
     assert assembled([top], [first, second], MODERATOR, Own())[0]["replies"]["next"], "moderators find a third"
     own = Own(frozenset({UUID(int=1)}), {top.id: 1})
     assert assembled([top], [first, second], ANN, own)[0]["replies"]["next"], "and so does the author of a held one"
+
+
+def test_what_lost_its_parent_meanwhile_is_left_out() -> None:
+    top = comment(shown_replies=1, all_replies=2)
+    between = comment(top, state="removed", shown=False)
+    own, other = comment(between, state="held"), comment(top)
+    (seen,) = assembled([top], [own, other], ANN, Own(frozenset({own.id}), {between.id: 1}))
+    assert [reply["id"] for reply in seen["replies"]["items"]] == [str(other.id)]

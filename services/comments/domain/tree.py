@@ -71,16 +71,17 @@ def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Calle
     Args:
         below: of each listed comment (all of one depth) a beginning of what stands below it, in depth-first order.
     """
-    nodes = {comment.id: representation(comment, caller) for comment in listed}
+    nodes: dict[UUID | None, dict[str, Any]] = {comment.id: representation(comment, caller) for comment in listed}
     items = list(nodes.values())
     inlined = list(listed)
-    last_reply: dict[UUID, UUID] = {}
+    last_reply: dict[UUID | None, UUID] = {}
     for comment in below:
-        if comment.depth - listed[0].depth > INLINE_LEVELS:
+        # A parent that was hidden between two statements takes along what this caller alone would see below it.
+        parent = nodes.get(comment.parent_id)
+        if parent is None or comment.depth - listed[0].depth > INLINE_LEVELS:
             continue
-        assert comment.parent_id is not None
         node = nodes[comment.id] = representation(comment, caller)
-        nodes[comment.parent_id]["replies"]["items"].append(node)
+        parent["replies"]["items"].append(node)
         inlined.append(comment)
         last_reply[comment.parent_id] = comment.id
     for comment in inlined:
