@@ -14,6 +14,7 @@ from services.chassis.errors import KINDS, FieldError, Problem, not_found, unava
 
 log = structlog.get_logger(__name__)
 
+LONGEST_TEXT = 300
 MEDIA_TYPE = "application/problem+json"
 KIND_OF_STATUS = {
     400: "malformed-json",
@@ -71,8 +72,8 @@ def render(problem: Problem) -> Response:
 
 
 def _sound(text: str) -> str:
-    """What a client sent may come back in a message; lone surrogates have no form in UTF-8."""
-    return text.encode("utf-8", "replace").decode()
+    """What a client sent may come back in a message; it is cut, and lone surrogates have no form in UTF-8."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()
 
 
 def of_exception(error: Exception) -> Problem:

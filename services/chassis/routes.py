@@ -115,6 +115,8 @@ class StrictRoute(APIRoute):
             kinds += ["malformed-json", "too-large", "unsupported-media-type", "invalid"]
         elif self.dependant.query_params or self.dependant.header_params:
             kinds.append("invalid")
+        if any(parameter.name == "cursor" for parameter in self.dependant.query_params):
+            kinds.append("malformed-cursor")
         if self.methods and not self.methods <= {"GET", "HEAD"}:
             kinds.append("too-large")
         if self.dependant.path_params:

@@ -155,6 +155,9 @@ class Smtp:
                     return client
                 except Ended:
                     log.info("an idle connection to the relay had ended")
+                except BaseException:
+                    client.close()
+                    raise
             client.close()
         client = await self._connect()
         try:

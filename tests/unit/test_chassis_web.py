@@ -78,6 +78,7 @@ async def touch(thing_id: UUID, request: Request, caller: Gateway) -> Response:
 async def get(
     thing_id: UUID,
     caller: Annotated[Caller, allow("gateway", "notify")],
+    cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     return json_response({"id": thing_id, "limit": limit, "issuer": caller.issuer})
@@ -329,6 +330,13 @@ def test_a_query_value_is_named(client: TestClient, limit: str) -> None:
     assert fields(client.get(f"/things/{uuid4()}", params={"limit": limit}, headers=bearer())) == ["limit"]
 
 
+def test_what_comes_back_of_a_request_is_bounded(client: TestClient) -> None:
+    body = problem(post(client, b'{"%s": 1}' % (b"x" * 450)), 422, "invalid")
+    assert max(len(error["field"]) for error in body["errors"]) == 300
+    many = b"{" + b",".join(b'"%d":1' % at for at in range(70)) + b"}"
+    assert len(problem(post(client, many), 422, "invalid")["errors"]) == 50
+
+
 def test_unknown_query_parameters_are_ignored(client: TestClient) -> None:
     assert client.get(f"/things/{uuid4()}?x=%00&limit=3&y=%ff", headers=bearer()).json()["limit"] == 3
 
@@ -455,7 +463,7 @@ def test_the_document_names_every_problem(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     paths = document["paths"]
     assert set(paths["/things"]["post"]["responses"]) == {"201", "400", "401", "403", "413", "415", "422", "503"}
-    assert set(paths["/things/{thing_id}"]["get"]["responses"]) == {"200", "401", "403", "404", "422", "503"}
+    assert set(paths["/things/{thing_id}"]["get"]["responses"]) == {"200", "400", "401", "403", "404", "422", "503"}
     assert set(paths["/things/{thing_id}/touch"]["post"]["responses"]) == {"200", "401", "403", "404", "413", "503"}
     described = paths["/things"]["post"]["responses"]["422"]
     assert "`idempotency-key-reused`" in described["description"]
