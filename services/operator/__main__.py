@@ -6,7 +6,7 @@ import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import structlog
 import typer
@@ -116,9 +116,15 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         app()
-    except (Failed, Problem) as error:
-        typer.echo(f"rapport: {error.detail if isinstance(error, Problem) else error}", err=True)
-        sys.exit(1)
+    except Failed as error:
+        _end(str(error))
+    except Problem as problem:
+        _end("; ".join(f"{error.field} {error.message}" for error in problem.errors) or problem.detail)
+
+
+def _end(sentence: str) -> NoReturn:
+    typer.echo(f"rapport: {sentence}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

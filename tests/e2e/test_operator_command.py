@@ -1,0 +1,216 @@
+"""The `rapport` command against a running system."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from services.contracts.posts import PostPublished
+from services.contracts.topics import POSTS
+from tests.client import Client, Person
+from tests.smtp_sink import SmtpSink
+from tests.stack import ROOT, Stack
+from tests.unit.operator_exports import author, comment, export, item, written
+from tests.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def started(stack: Stack, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.operator", *arguments),
+        cwd=ROOT,
+        env=stack.environment() | {"COLUMNS": "120"} | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def rapport(stack: Stack, *arguments: str, **environment: str) -> Ended:
+    process = await started(stack, *arguments, **environment)
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def together(out: str, title: str) -> list[str]:
+    """The last line of one table of a report: new, there before, refused, left out, all."""
+    lines = out[out.index(f" {title} ") :].splitlines()
+    return next(line for line in lines if line.strip().startswith("together")).split()[1:]
+
+
+async def thread(client: Client, post_id: str, who: Person | None = None) -> list[dict[str, Any]]:
+    """Every comment that the caller can reach, parents first."""
+    answer = await client.call("GET", f"/v1/posts/{post_id}/comments?limit=200", who=who)
+    found: list[dict[str, Any]] = []
+    left = list(answer.json["items"])
+    while left:
+        entry = left.pop()
+        found.append(entry)
+        replies = entry["replies"]
+        left += replies["items"]
+        while replies["next"]:
+            path = f"/v1/comments/{entry['id']}/replies?limit=200&cursor={replies['next']}"
+            replies = (await client.call("GET", path, who=who)).json
+            left += replies["items"]
+    return found
+
+
+async def test_an_import_is_read_by_everybody_and_mails_nobody(
+    stack: Stack, client: Client, admin: Person, session_sink: SmtpSink, tmp_path: Path, unique: str
+) -> None:
+    deep = [
+        comment(100 + depth, 100 + depth - 1 if depth else 0, comment_author=f"Depth {depth}") for depth in range(10)
+    ]
+    held = comment(200, 103, comment_approved="0", comment_content="Wait")
+    hostile = comment(201, comment_content="<script>alert(1)</script><b onclick=x>Bold</b>")
+    parts = (
+        author("ada", "Ada L.", "admin@example.com"),
+        item(1, *reversed(deep), held, hostile, post_name=f"deep-{unique}", comment_status="closed"),
+        item(2, comment(300), post_name=f"secret-{unique}", post_password="enter"),
+        item(3, post_name=f"about-{unique}", post_type="page"),
+        item(4, comment(400, comment_type="pingback"), post_type="attachment"),
+    )
+    path = written(tmp_path, export(*parts, blog=f"https://{unique}.example"))
+    before = len(session_sink.messages)
+    first = await rapport(stack, "import", "wordpress", str(path))
+    assert (first.status, first.err) == (0, "")
+    assert together(first.out, "items") == ["3", "-", "-", "1", "4"]
+    assert together(first.out, "comments") == ["13", "-", "-", "1", "14"]
+
+    post = (await client.call("GET", f"/v1/posts/deep-{unique}")).json
+    assert (post["author"]["name"], post["discussion"], post["format"]) == ("Ada L.", "closed", "html")
+    seen = await thread(client, post["id"])
+    by_name = {entry["author"]["name"]: entry for entry in seen}
+    assert [by_name[f"Depth {depth}"]["depth"] for depth in range(10)] == list(range(10))
+    assert by_name["Depth 9"]["parent_id"] == by_name["Depth 8"]["id"]
+    assert "<b>Bold</b>" in by_name["Somebody 201"]["body_html"]
+    assert "script" not in str(seen)
+    assert "Somebody 200" not in by_name
+    assert (await client.call("GET", f"/v1/posts/secret-{unique}")).status == 404
+    assert (await client.call("GET", f"/v1/posts/secret-{unique}", who=admin)).json["status"] == "draft"
+    assert (await client.call("GET", f"/v1/posts/about-{unique}")).json["kind"] == "page"
+    listed = (await client.call("GET", "/v1/posts?limit=200")).json["items"]
+    assert f"about-{unique}" not in [entry["slug"] for entry in listed]
+
+    waiting = next(entry for entry in await thread(client, post["id"], admin) if entry["state"] == "held")
+    assert waiting["author"]["name"] == "Somebody 200"
+    assert (await client.call("POST", f"/v1/comments/{waiting['id']}/approve", who=admin)).status == 200
+    again = await rapport(stack, "import", "wordpress", str(path))
+    assert together(again.out, "items") == ["-", "3", "-", "1", "4"]
+    assert together(again.out, "comments") == ["-", "13", "-", "1", "14"]
+    assert len(session_sink.messages) == before
+
+
+async def test_killed_in_the_middle_it_is_finished_by_the_next_run(
+    stack: Stack, client: Client, tmp_path: Path, unique: str
+) -> None:
+    parts = [item(n, comment(n), comment(100 + n, n), post_name=f"p{n}-{unique}") for n in range(1, 31)]
+    path = written(tmp_path, export(*parts, blog=f"https://{unique}.example"))
+    process = await started(stack, "import", "wordpress", str(path))
+
+    async def under_way() -> bool:
+        return (await client.call("GET", f"/v1/posts/p3-{unique}")).status == 200
+
+    await eventually(under_way, timeout=60)
+    process.kill()
+    await process.communicate()
+    ended = await rapport(stack, "import", "wordpress", str(path))
+    assert ended.status == 0, ended.err
+    made, kept, *_, items = together(ended.out, "items")
+    assert int(kept) >= 3
+    assert int(kept) + int(made.replace("-", "0")) == int(items) == 30
+    for number in (1, 15, 30):
+        post = (await client.call("GET", f"/v1/posts/p{number}-{unique}")).json
+        assert len(await thread(client, post["id"])) == 2
+        assert (await client.call("GET", f"/v1/posts/p{number}-{unique}-2")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("<html/>", "not a WordPress export"), ("<!DOCTYPE rss [<!ENTITY a 'x'>]><rss/>", "document type")],
+)
+async def test_a_bad_file_is_one_sentence(stack: Stack, tmp_path: Path, content: str, sentence: str) -> None:
+    ended = await rapport(stack, "import", "wordpress", str(written(tmp_path, content)))
+    assert (ended.status, ended.out) == (1, "")
+    assert sentence in ended.err
+    assert ended.err.count("\n") == 1
+
+
+async def test_a_role_is_given_to_a_confirmed_address_only(stack: Stack, client: Client, ben: Person) -> None:
+    for _ in range(2):
+        given = await rapport(stack, "person", "grant", ben.email, "author")
+        assert (given.status, given.err) == (0, "")
+        assert "author" in given.out
+    again = await client.sign_in("Ben", ben.email)
+    assert (await client.publish(again, "By Ben"))["author"]["id"] == ben.id
+    for arguments, sentence in (
+        (("nobody@example.com", "author"), "Nobody has confirmed"),
+        ((ben.email, "emperor"), "role"),
+        (("not an address", "author"), "email"),
+    ):
+        refused = await rapport(stack, "person", "grant", *arguments)
+        assert (refused.status, refused.out) == (1, "")
+        assert sentence in refused.err
+
+
+async def test_events_are_sent_again(stack: Stack, client: Client, admin: Person) -> None:
+    await client.publish(admin, "Told twice")
+    for service in ("posts", "people", "comments", "notify"):
+        ended = await rapport(stack, "republish", service, "--since", "1h")
+        assert (ended.status, ended.err) == (0, "")
+        assert ended.out.startswith(f"{service} sends ")
+    assert "lies ahead" in (await rapport(stack, "republish", "posts", "--since", "2999-01-01")).err
+
+
+async def test_a_dead_letter_is_shown_and_sent_again(stack: Stack, unique: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=stack.environment()["KAFKA_BOOTSTRAP_SERVERS"])
+    await producer.start()
+    headers = [("ce_type", PostPublished.type.encode()), ("ce_specversion", f"[red]{unique}".encode())]
+    await producer.send_and_wait(f"{stack.name}.{POSTS.name}", b"{}", headers=headers)
+    await producer.stop()
+
+    async def is_shown(times: int) -> bool:
+        listed = await rapport(stack, "dead-letter", "list", "comments", COLUMNS="300")
+        return listed.status == 0 and listed.out.count(f"[red]{unique}") >= times
+
+    async def once() -> bool:
+        return await is_shown(1)
+
+    async def twice() -> bool:
+        return await is_shown(2)
+
+    await eventually(once, timeout=60)
+    sent = await rapport(stack, "dead-letter", "redrive", "comments")
+    assert sent.status == 0, sent.err
+    assert "sent again" in sent.out
+    await eventually(twice, timeout=60)
+    assert "position 99999" in (await rapport(stack, "dead-letter", "redrive", "comments", "--position", "99999")).err
+    assert "no consumer group" in (await rapport(stack, "dead-letter", "list", "posts")).err
+
+
+async def test_a_service_that_is_away_and_a_key_that_is_not_known_are_said_so(stack: Stack, tmp_path: Path) -> None:
+    path = str(written(tmp_path, export(item(1))))
+    away = await rapport(stack, "import", "wordpress", path, PEOPLE_URL="http://127.0.0.1:9", PATIENCE_SECONDS="0.5")
+    assert (away.status, away.err) == (
+        1,
+        "rapport: people did not do it within 0.5 s: people could not be reached.\n",
+    )
+    other = stack.keys["GATEWAY_SIGNING_KEY"]
+    for key, sentence in (("{}", "not usable"), (other, "not usable"), ("", "is not set")):
+        refused = await rapport(
+            stack, "republish", "posts", "--since", "1h", OPERATOR_SIGNING_KEY=key, RAPPORT_HOME="/x"
+        )
+        assert (refused.status, refused.out) == (1, "")
+        assert sentence in refused.err

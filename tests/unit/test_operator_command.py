@@ -1,0 +1,81 @@
+"""What the `rapport` command says without any service."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from typer.testing import CliRunner
+
+from services.chassis.identity import Signer, Verifier
+from services.operator.__main__ import app
+from services.operator.failures import Failed
+from services.operator.moments import parse_since
+from services.operator.settings import load
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_keys_are_lines_for_an_environment_file_and_fit_together(tmp_path: Path) -> None:
+    printed = CliRunner().invoke(app, ["keys"])
+    assert printed.exit_code == 0
+    file = tmp_path / "keys.env"
+    file.write_text(printed.output)
+    keys = {name: value or "" for name, value in dotenv_values(file).items()}
+    shell = f'. {file} && printf %s "$VERIFICATION_KEYS"'
+    assert subprocess.run(["sh", "-c", shell], capture_output=True, text=True).stdout == keys["VERIFICATION_KEYS"]
+    for issuer in ("gateway", "notify", "operator", "people"):
+        token = Signer(keys[f"{issuer.upper()}_SIGNING_KEY"], issuer).token("posts")
+        assert Verifier(keys["VERIFICATION_KEYS"], "posts").verify(token).issuer == issuer
+    assert len(keys["NOTIFY_SECRET"]) >= 32
+    assert CliRunner().invoke(app, ["keys"]).output != printed.output
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2h", "2026-11-23T10:00:00+00:00"),
+        ("3d", "2026-11-20T12:00:00+00:00"),
+        ("90s", "2026-11-23T11:58:30+00:00"),
+        ("2026-11-23T04:35:00Z", "2026-11-23T04:35:00+00:00"),
+        ("2026-11-23 04:35", "2026-11-23T04:35:00+00:00"),
+        ("2026-11-23T04:35:00+02:00", "2026-11-23T02:35:00+00:00"),
+        ("2026-11-22", "2026-11-22T00:00:00+00:00"),
+    ],
+)
+def test_since_is_a_span_or_a_time(text: str, moment: str) -> None:
+    assert parse_since(text, NOW).isoformat() == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h", "0h", "2w", "yesterday", "2026-13-01", "2999-01-01", "0001-01-01T00:00+10:00"]
+)
+def test_anything_else_is_no_time(text: str) -> None:
+    with pytest.raises(Failed, match="--since"):
+        parse_since(text, NOW)
+
+
+def test_the_key_may_stand_in_the_files_of_a_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path))
+    monkeypatch.delenv("OPERATOR_SIGNING_KEY", raising=False)
+    monkeypatch.setenv("POSTS_URL", "http://given:1")
+    with pytest.raises(Failed, match="OPERATOR_SIGNING_KEY is not set"):
+        load()
+    (tmp_path / "keys.env").write_text("OPERATOR_SIGNING_KEY='{\"kid\": \"operator-1\"}'\nNOTIFY_SECRET='x'\n")
+    (tmp_path / "operator.env").write_text("POSTS_URL='http://file:2'\nPEOPLE_URL='http://file:3'\n")
+    settings = load()
+    assert settings.operator_signing_key == '{"kid": "operator-1"}'
+    assert (settings.posts_url, settings.people_url) == ("http://given:1", "http://file:3")
+    assert "operator-1" not in repr(settings)
+
+
+@pytest.mark.parametrize("arguments", [["republish", "gateway", "--since", "1h"], ["dead-letter", "list", "posts"]])
+def test_what_does_not_exist_is_said_in_one_sentence(arguments: list[str]) -> None:
+    environment = {"OPERATOR_SIGNING_KEY": "{}", "PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-m", "services.operator", *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("rapport: There is no ")
+    assert ended.stderr.count("\n") == 1
