@@ -8,6 +8,7 @@ from services.chassis import process
 from services.chassis.process import Health, Role
 from services.chassis.serving import http
 from services.gateway.app import build
+from services.gateway.evictions import Evictions
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import wire
 
@@ -19,6 +20,7 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
         app = build(gateway, health.ready)
         yield [
             Role("changes", gateway.changes.run),
+            Role("evictions", Evictions(gateway.changed, gateway.cache, settings).run),
             http(app, settings.host, settings.gateway_port, settings.drain_seconds),
         ]
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from services.chassis.client import Answer
 from services.gateway.compose import Composed, Look
 from services.gateway.etags import entity_tag, matches
+from services.gateway.offer import offer
 
 VARY = "Authorization, Cookie, Accept-Encoding"
 PUBLIC = "public, no-cache"
@@ -35,6 +36,7 @@ def read(request: Request, look: Look, composed: Composed) -> Response:
         headers["Link"] = link_to_next(request, composed.data["next"])
     if matches(request.headers.get("if-none-match"), tag):
         return Response(None, 304, headers)
+    offer(request, look)
     return Response(content, 200, headers, MEDIA_TYPE)
 
 

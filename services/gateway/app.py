@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.chassis.web import Ready, create_app
 from services.gateway.api import comments, notifications, people, posts, sessions
+from services.gateway.cached import Cached
 from services.gateway.edge import Public
 from services.gateway.gateway import Gateway
 from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
@@ -30,4 +31,5 @@ def build(gateway: Gateway, ready: Ready) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Public)
+    app.add_middleware(Cached, cache=gateway.cache, cookie_name=gateway.settings.cookie_name)
     return app

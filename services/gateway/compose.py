@@ -3,6 +3,7 @@
 A required part that fails fails the answer. An optional one is left out and named in `missing`.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,11 +28,15 @@ class Look:
     Attributes:
         deadline: when it must be answered, a moment of `time.monotonic()`.
         missing: optional parts that could not be had, in the words of the API.
+        about: tags of everything that the answer is made of; see `cache`.
+        since: when the oldest part of it was asked for.
     """
 
     viewer: Viewer
     deadline: float
     missing: list[str] = field(default_factory=list)
+    about: set[str] = field(default_factory=set)
+    since: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if not self.viewer.sure:
@@ -79,7 +84,10 @@ async def optional(look: Look, part: str, ask: Callable[[], Awaitable[T]]) -> T 
 
 async def authors(sources: Sources, look: Look, ids: Iterable[str]) -> Mapping[str, Json]:
     """Authors by id; those without a name are shown without one."""
-    found, complete = await sources.names.of(ids, look.deadline)
+    wanted = list(ids)
+    found, complete, since = await sources.names.of(wanted, look.deadline)
+    look.about.update(f"name:{person_id}" for person_id in wanted)
+    look.since = min(look.since, since)
     if not complete:
         look.lacks("people")
     return found
@@ -90,6 +98,7 @@ async def comment_counts(sources: Sources, look: Look, posts: Iterable[Json]) ->
     counts: dict[str, int | None] = {}
     asked = []
     for post in posts:
+        look.about.add(f"post:{post['id']}")
         if post["status"] == "published":
             asked.append(post["id"])
         else:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from services.gateway.cache import Cache
 from services.gateway.changes import Changes
 from services.gateway.compose import Sources
+from services.gateway.evictions import Changed
 from services.gateway.limits import Limits
 from services.gateway.settings import GatewaySettings
 from services.gateway.viewer import Viewers
@@ -20,6 +22,8 @@ class Gateway:
     viewers: Viewers
     changes: Changes
     limits: Limits
+    cache: Cache
+    changed: Changed
 
 
 def gateway_of(request: Request) -> Gateway:

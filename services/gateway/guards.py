@@ -34,6 +34,22 @@ def identity(request: Request, viewer: Viewer) -> str:
     return str(viewer.person_id) if viewer.person_id else client_network(request)
 
 
+async def count(request: Request, policy: Policy, whom: str) -> None:
+    """Count a request; writes are told their standing, reads only when it is over.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    told: dict[str, str] = {}
+    try:
+        await gateway_of(request).limits.spend(told, (policy, whom))
+    except Problem:
+        standing(request).update(told)
+        raise
+    if policy.strict:
+        standing(request).update(told)
+
+
 class AnybodyGuard(Guard[Look]):
     """Whoever looks, signed in or not."""
 
@@ -43,7 +59,7 @@ class AnybodyGuard(Guard[Look]):
         gateway = gateway_of(request)
         deadline = deadline_of(request, gateway.settings.read_deadline_seconds)
         viewer = await gateway.viewers.of(request, deadline)
-        await gateway.limits.spend(standing(request), (READING, identity(request, viewer)))
+        await count(request, READING, identity(request, viewer))
         return Look(viewer, deadline)
 
 
@@ -61,9 +77,9 @@ class SignedInGuard(Guard[Look]):
         try:
             viewer = await gateway.viewers.person(request, deadline)
         except Problem:
-            await gateway.limits.spend(standing(request), (policy, client_network(request)))
+            await count(request, policy, client_network(request))
             raise
-        await gateway.limits.spend(standing(request), (policy, identity(request, viewer)))
+        await count(request, policy, identity(request, viewer))
         return Look(viewer, deadline)
 
 
@@ -77,7 +93,7 @@ class StrangerGuard(Guard[Look]):
 
     async def admit(self, request: Request) -> Look:
         gateway = gateway_of(request)
-        await gateway.limits.spend(standing(request), (self._policy, client_network(request)))
+        await count(request, self._policy, client_network(request))
         return Look(Viewer(), time.monotonic() + gateway.settings.write_deadline_seconds)
 
 

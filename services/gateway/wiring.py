@@ -7,8 +7,10 @@ from typing import Any
 from services.chassis.client import within
 from services.chassis.errors import Problem
 from services.chassis.identity import Verifier
+from services.gateway.cache import Cache
 from services.gateway.changes import Changes
 from services.gateway.compose import Sources
+from services.gateway.evictions import Changed
 from services.gateway.gateway import Gateway
 from services.gateway.limits import Counters, Limits
 from services.gateway.names import Names
@@ -56,13 +58,16 @@ async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) ->
         counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
     changes = Changes(fetch_changes, poll_seconds=settings.changes_poll_seconds)
     verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, issuers=["people"])
+    names, cache = Names(look_up), Cache()
     try:
         yield Gateway(
             settings=settings,
-            sources=Sources(services, Names(look_up), settings.public_url, settings.page_patience_seconds),
+            sources=Sources(services, names, settings.public_url, settings.page_patience_seconds),
             viewers=Viewers(verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin),
             changes=changes,
             limits=Limits(counters),
+            cache=cache,
+            changed=Changed(cache, names),
         )
     finally:
         if counters is not None:

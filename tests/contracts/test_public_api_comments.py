@@ -189,8 +189,8 @@ async def test_what_its_author_removed_is_blank_and_stays_so(
     for who in (anna, anna, moderator):
         answer = await client.call("DELETE", path, who=who)
         assert (answer.status, answer.body) == (204, b"")
-    for who in (None, anna, ben):
-        stone = (await client.call("GET", path, who=who)).json
+    for viewer in (None, anna, ben):
+        stone = (await client.call("GET", path, who=viewer)).json
         assert set(stone) == shapes.COMMENT
         assert (stone["state"], stone["author"], stone["body_html"], stone["edited_at"]) == (
             *("removed", None, None, None),

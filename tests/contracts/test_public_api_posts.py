@@ -1,7 +1,7 @@
 """Posts, as the contract tells of them."""
 
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest

@@ -63,7 +63,7 @@ async def test_without_people_what_is_remembered_is_given_and_the_rest_missing()
     names = people.names_known()
     await names.of(["a"], 0)
     people.away = True
-    found, complete = await names.of(["a", "b"], 0)
+    found, complete, _ = await names.of(["a", "b"], 0)
     assert set(found) == {"a"}
     assert not complete
 
@@ -72,7 +72,7 @@ async def test_the_unknown_are_asked_again_and_many_in_parts() -> None:
     people = People()
     names = people.names_known()
     ids = [f"p{number}" for number in range(401)]
-    assert await names.of(ids, 0) == ({}, True)
+    assert await names.of(ids, 0) == ({}, True, 0.0)
     assert sorted(len(one) for one in people.asked) == [1, 200, 200]
     await names.of(["p1"], 0)
     assert people.asked[-1] == ["p1"]

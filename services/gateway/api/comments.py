@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.client import Answer
+from services.chassis.errors import Problem
 from services.chassis.web import StrictRoute
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import answers, schemas
@@ -14,6 +15,7 @@ from services.gateway.forwarding import body_of, chosen, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
 from services.gateway.upstreams import Upstream
+from services.gateway.viewer import NOBODY
 from services.gateway.views import comments
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=StrictRoute)
@@ -116,7 +118,9 @@ async def edit(request: Request, look: SignedIn, comment_id: str) -> Response:
     **operation("Remove a comment.", status=204, headers=CAREFUL, kinds=["forbidden"]),
 )
 async def remove(request: Request, look: SignedIn, comment_id: str) -> Response:
-    return answers.empty(await forward(request, look, _owner(request), comments.path_of(comment_id)))
+    answer = await forward(request, look, _owner(request), comments.path_of(comment_id))
+    await _evict(request, look, comment_id)
+    return answers.empty(answer)
 
 
 async def moderate(request: Request, look: SignedIn, comment_id: str) -> Response:
@@ -139,6 +143,20 @@ def _owner(request: Request) -> Upstream:
     return gateway_of(request).sources.upstreams.comments
 
 
+async def _evict(request: Request, look: Look, comment_id: str) -> None:
+    """What a removal changed; its answer is empty, so the owner is asked whose it was."""
+    changed = gateway_of(request).changed
+    try:
+        answer = await _owner(request).send(
+            "POST", "/comments/lookup", NOBODY, look.deadline, body={"ids": [comment_id]}
+        )
+        for item in answer.json()["items"]:
+            changed.comment(item["post_id"], item["author_id"])
+    except Problem:
+        changed.anything()
+
+
 async def _written(request: Request, look: Look, answer: Answer) -> Response:
-    sources = gateway_of(request).sources
-    return answers.written(look, answer, await comments.dressed(sources, look, answer.json()))
+    gateway, raw = gateway_of(request), answer.json()
+    gateway.changed.comment(raw["post_id"], raw["author_id"])
+    return answers.written(look, answer, await comments.dressed(gateway.sources, look, raw))

@@ -49,7 +49,7 @@ async def erase(request: Request, look: SignedIn) -> Response:
 
 def _forget(request: Request, look: Look) -> None:
     gateway = gateway_of(request)
-    gateway.sources.names.forget(str(look.viewer.person_id))
+    gateway.changed.person(str(look.viewer.person_id))
     cookie = gateway.viewers.cookie(request)
     if cookie is not None:
         gateway.viewers.forget(cookie)

@@ -88,7 +88,8 @@ def _owner(request: Request) -> Upstream:
 
 
 async def _written(request: Request, look: Look, answer: Answer) -> Response:
-    sources = gateway_of(request).sources
-    raw = answer.json()
+    gateway, raw = gateway_of(request), answer.json()
+    sources = gateway.sources
+    gateway.changed.post(raw["id"])
     posts.remember_slug(sources, raw)
     return answers.written(look, answer, await posts.dressed(sources, look, raw))

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from services.gateway.forwarding import chosen
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody
+from services.gateway.offer import offer
 from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, face, page
 from services.gateway.views import posts
 
@@ -17,6 +18,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 async def front(request: Request, look: Anybody) -> Response:
     composed = await posts.listed(gateway_of(request).sources, look, {"limit": "20", **chosen(request, "cursor")})
     listed = composed.data
+    offer(request, look)
     return page(
         "front.html",
         viewer=await face(request, look),

@@ -11,6 +11,7 @@ from services.chassis.errors import Problem
 from services.gateway.compose import Json, Look
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
+from services.gateway.offer import offer
 from services.gateway.pages.forms import fields
 from services.gateway.pages.render import PageRoute, face, page, post_path, redirect
 from services.gateway.views import comments, discussion
@@ -53,6 +54,7 @@ async def _say(request: Request, look: Look, post_id: str, body: Json, key: str)
 
     answer = await comments.once_arrived(sources, look, post_id, ask)
     made: Json = answer.json()
+    gateway_of(request).changed.comment(made["post_id"], made["author_id"])
     return made
 
 
@@ -86,6 +88,8 @@ async def show(
         said = (await comments.one(sources, look, str(said_id))).data
         listed = {"items": [said, *listed["items"]], "next": listed["next"]}
     viewer = shown["viewer"]
+    if status == 200:
+        offer(request, look)
     return page(
         "post.html",
         status=status,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
+from uuid import UUID
 
 from services.chassis.errors import Problem, not_found, unavailable
 from services.gateway import representations
@@ -28,12 +29,14 @@ def path_under(post_id: str) -> str:
 
 async def dressed(sources: Sources, look: Look, raw: Json) -> Composed:
     """One comment of the owner's, as the public reads it."""
+    look.about.add(f"post:{raw['post_id']}")
     people = await authors(sources, look, representations.comment_authors([raw]))
     return Composed(representations.comment(raw, people), raw["version"])
 
 
 async def dressed_list(sources: Sources, look: Look, raw: Json) -> Composed:
     """A list of the owner's, as the public reads it."""
+    look.about.update(f"post:{item['post_id']}" for item in raw["items"])
     people = await authors(sources, look, representations.comment_authors(raw["items"]))
     return Composed(representations.comment_list(raw, people))
 
@@ -61,6 +64,7 @@ async def queue(sources: Sources, look: Look, params: Mapping[str, str]) -> Comp
 async def under(sources: Sources, look: Look, post_id: str, params: Mapping[str, str]) -> Composed:
     """The discussion of a post."""
     raw = await once_arrived(sources, look, post_id, lambda: fetch(sources, look, post_id, params))
+    look.about.add(f"post:{UUID(post_id)}")
     return await dressed_list(sources, look, raw)
 
 

@@ -12,6 +12,7 @@ async def profile(sources: Sources, look: Look, person_id: str) -> Composed:
     counting = asyncio.ensure_future(optional(look, "comment_count", lambda: _count(sources, look, person_id)))
     try:
         raw = await sources.upstreams.people.get(f"/people/{person_id}", look.viewer.caller, look.deadline)
+        look.about |= {f"profile:{raw['id']}", f"name:{raw['id']}"}
         return Composed(representations.profile(raw, await counting))
     finally:
         counting.cancel()

@@ -25,6 +25,7 @@ async def fetch(sources: Sources, look: Look, ref: str) -> Json:
     """The owner's representation."""
     raw: Json = await sources.upstreams.posts.get(path_of(ref), look.viewer.caller, look.deadline)
     remember_slug(sources, raw)
+    look.about.add(f"post:{raw['id']}")
     return raw
 
 
@@ -46,6 +47,7 @@ async def listed(sources: Sources, look: Look, params: Mapping[str, str]) -> Com
     """Published posts, newest first."""
     raw = await sources.upstreams.posts.get("/posts", look.viewer.caller, look.deadline, params)
     items = raw["items"]
+    look.about.add("posts")
     people, counts = await asyncio.gather(
         authors(sources, look, {item["author_id"] for item in items}), comment_counts(sources, look, items)
     )
@@ -62,6 +64,7 @@ async def listed(sources: Sources, look: Look, params: Mapping[str, str]) -> Com
 async def revisions(sources: Sources, look: Look, post_id: str, params: Mapping[str, str]) -> Composed:
     """Every text the post had, newest first."""
     raw = await sources.upstreams.posts.get(path_of(post_id) + "/revisions", look.viewer.caller, look.deadline, params)
+    look.about.add(f"post:{UUID(post_id)}")
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
 
 

@@ -1,0 +1,121 @@
+"""Ahead of routing, pure ASGI: what every stranger gets alike is given from the cache, and asked for once at a time."""
+
+import asyncio
+import os
+import re
+from itertools import count
+
+from prometheus_client import Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.edge import REQUEST_ID
+from services.gateway.cache import Cache, Entry, Headers
+from services.gateway.etags import matches
+from services.gateway.offer import SCOPE_KEY, Offer
+
+REQUESTS = Counter("rapport_gateway_cache", "Reads of strangers, by whether the cache had them", ["outcome"])
+HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
+
+PATHS = re.compile(rb"/(?:posts/|v1/(?:posts|comments|people)\b|\?)")
+QUERY = re.compile(rb"(?:(?:cursor|limit|sort)=[^&]*(?:&|\Z))*\Z")
+UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options"}
+
+PROCESS = os.urandom(10).hex().encode()
+NUMBERS = count()
+
+
+class Cached:
+    """Middleware around the whole app.
+
+    Args:
+        cookie_name: requests with our cookie are for one person, and pass.
+    """
+
+    def __init__(self, app: ASGIApp, cache: Cache, cookie_name: str) -> None:
+        self._app = app
+        self._cache = cache
+        self._cookie = cookie_name.encode() + b"="
+        self._flights: dict[bytes, asyncio.Event] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        if_none_match = request_id = None
+        for name, value in scope["headers"]:
+            if name == b"authorization" or (name == b"cookie" and self._cookie in value):
+                await self._app(scope, receive, send)
+                return
+            if name == b"if-none-match":
+                if_none_match = value if if_none_match is None else if_none_match + b"," + value
+            elif name == b"x-request-id" and REQUEST_ID.match(value):
+                request_id = value
+        key = scope["raw_path"] + b"?" + scope["query_string"]
+        entry = self._cache.get(key)
+        if entry is None:
+            if not PATHS.match(key) or not QUERY.match(scope["query_string"]):
+                await self._app(scope, receive, send)
+                return
+            flight = self._flights.get(key)
+            if flight is None:
+                await self._lead(key, scope, receive, send, if_none_match)
+                return
+            await flight.wait()
+            entry = self._cache.get(key)
+            if entry is None:
+                MISS.inc()
+                await self._app(scope, receive, send)
+                return
+        HIT.inc()
+        await give(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
+
+    async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
+        """Ask the app for all who want the same meanwhile."""
+        MISS.inc()
+        flight = self._flights[key] = asyncio.Event()
+        began = self._cache.sequence
+        offer = Offer()
+        headers = [header for header in scope["headers"] if header[0] != b"if-none-match"]
+        sent: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            sent.append(message)
+
+        try:
+            await self._app({**scope, "headers": headers, SCOPE_KEY: offer}, receive, keep)
+            start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+            entry = entry_of(start, body, offer)
+            if entry is not None:
+                self._cache.store(key, entry, began)
+        finally:
+            del self._flights[key]
+            flight.set()
+        if entry is not None and if_none_match is not None:
+            request_id = dict(start["headers"])[b"x-request-id"]
+            await give(entry, request_id, if_none_match, send)
+            return
+        for message in sent:
+            await send(message)
+
+
+def entry_of(start: Message, body: bytes, offer: Offer) -> Entry | None:
+    """The answer as an entry, if it was offered."""
+    if offer.tags is None or start["status"] != 200:
+        return None
+    headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
+    tag = dict(headers).get(b"etag", b"").decode()
+    unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
+    return Entry(headers, unchanged, body, tag, offer.tags, offer.since)
+
+
+async def give(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
+    """200 with the kept bytes, or 304 to whoever has them."""
+    if if_none_match is not None and entry.etag and matches(if_none_match.decode("latin-1"), entry.etag):
+        headers = [*entry.unchanged, (b"x-request-id", request_id)]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [*entry.headers, (b"x-request-id", request_id)]}
+    )
+    await send({"type": "http.response.body", "body": entry.body})
