@@ -24,7 +24,7 @@ from services.notify.owners import Owners
 
 log = structlog.get_logger(__name__)
 
-WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not")
+WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not, counted up to 10,000")
 DUE = Gauge("rapport_mail_due", "Notifications that are due and not sent")
 DUE_SECONDS = Gauge("rapport_mail_due_oldest_seconds", "How long the oldest of these has been due")
 UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no mail at all")

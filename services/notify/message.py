@@ -1,5 +1,6 @@
 """The mail about one comment to one person: what its headers and its two bodies say."""
 
+import re
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from functools import partial
@@ -12,6 +13,7 @@ import nh3
 from markupsafe import Markup
 
 from services.chassis import mail
+from services.chassis.addresses import envelope_address
 from services.chassis.richtext import plain
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
 from services.notify.leases import Claimed
@@ -25,6 +27,7 @@ SHOWN_TAGS = {
 }
 without_links = partial(nh3.clean, tags=SHOWN_TAGS, attributes={}, link_rel=None)
 
+PLAIN_PHRASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 MOST_ANCESTORS = 10
 UNTITLED = "a post without a title"
 NAMELESS = "Somebody"
@@ -38,12 +41,18 @@ class Letters:
     Args:
         mail_from: name of the site and the address that all notifications come from.
         public_url: where people reach the site.
+
+    Raises:
+        ValueError: `mail_from` has no plain address.
     """
 
     def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
-        name, self.sender = parseaddr(mail_from)
+        name, address = parseaddr(mail_from)
+        self.sender = envelope_address(address)
         self._site = name or "Rapport"
         self._domain = domain_of(mail_from)
+        phrase = f'"{name}" ' if PLAIN_PHRASE.match(name) else ""
+        self._list_id = f"{phrase}<notifications.{self._domain}>"
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
         folder = files("services.notify") / "templates"
@@ -105,8 +114,12 @@ class Letters:
 
 
 def domain_of(mail_from: str) -> str:
-    """The domain of the sender's address: the right side of every message id."""
-    return parseaddr(mail_from)[1].rpartition("@")[2]
+    """The domain of the sender's address, in ASCII: the right side of every message id.
+
+    Raises:
+        ValueError: there is no plain address.
+    """
+    return envelope_address(parseaddr(mail_from)[1]).rpartition("@")[2]
 
 
 def _shown(body_html: str) -> Markup:

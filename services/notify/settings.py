@@ -1,6 +1,8 @@
 """What notify reads from the environment."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from services.chassis.settings import Settings
 from services.chassis.smtp import SmtpSettings
@@ -30,3 +32,9 @@ class NotifySettings(Settings, SmtpSettings):
     notify_retry_seconds: float = 30.0
     notify_give_up_days: float = 4.0
     mail_from: str = "Rapport <notifications@localhost>"
+
+    @model_validator(mode="after")
+    def _links_are_safe(self) -> Self:
+        if self.environment == "production" and not self.public_url.startswith("https://"):
+            raise ValueError("PUBLIC_URL must be https in production: mails carry links that act")
+        return self

@@ -174,11 +174,10 @@ SELECT_BACKLOG = """
 select count(*) as waiting,
        count(*) filter (where due_at <= now()) as due,
        coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as age
-from notifications
-where state = 'waiting'
+from (select due_at from notifications where state = 'waiting' order by due_at limit 10000) as first
 """
 
 
 async def backlog(reader: Reader) -> Any:
-    """How many wait, how many of them are due, and for how many seconds the oldest of these."""
+    """How many wait and how many of them are due, counted up to 10,000; seconds that the oldest has been due."""
     return await reader.fetchrow(SELECT_BACKLOG)

@@ -11,6 +11,7 @@ import pytest
 from services.notify.domain import CommentNow, Contact, Facts, PostNow
 from services.notify.leases import Claimed
 from services.notify.message import Letters, domain_of
+from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 
 TOKENS = Tokens("s" * 32, "rapport.test")
@@ -196,5 +197,24 @@ def test_somebody_without_a_name_and_a_post_without_a_title_are_called_something
     assert mail["Subject"] == "Re: a post without a title"
 
 
-def test_the_domain_of_the_sender() -> None:
+def test_the_domain_of_the_sender_is_ascii_and_there_must_be_one() -> None:
     assert domain_of("Rapport <n@rapport.test>") == "rapport.test"
+    assert domain_of("Rapport <n@bücher.example>") == "xn--bcher-kva.example"
+    for mail_from in ("", "nobody", "Rapport <>"):
+        with pytest.raises(ValueError, match="address"):
+            Letters(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
+
+
+@pytest.mark.parametrize("name", ["Zoë’s Café", 'the "best" site', "a <b>", "=?utf-8?q?x?=", "", "日本"])
+def test_a_site_may_be_called_anything(name: str) -> None:
+    mail_from = f'"{name}" <n@rapport.test>'.replace('"the "best" site"', '"the \\"best\\" site"')
+    letters = Letters(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
+    mail = message_from_bytes(letters.write(CLAIMED, FACTS, "anna@example.com"), policy=policy.default)
+    assert mail["List-Id"].endswith("<notifications.rapport.test>")
+    assert [box.addr_spec for box in mail["From"].addresses] == ["n@rapport.test"]
+
+
+def test_production_needs_links_that_cannot_be_read_on_the_way() -> None:
+    with pytest.raises(ValueError, match="PUBLIC_URL must be https"):
+        NotifySettings(environment="production", public_url="http://rapport.test")
+    assert NotifySettings(environment="production", public_url="https://rapport.test").notify_settle_seconds == 10
