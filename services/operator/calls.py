@@ -65,7 +65,7 @@ async def connected(settings: OperatorSettings) -> AsyncIterator[Services]:
     """
     try:
         signer = Signer(settings.operator_signing_key, "operator")
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise Failed(f"OPERATOR_SIGNING_KEY is not usable: {error}.") from error
     stamina.instrumentation.set_on_retry_hooks([])
     async with open_session() as session:

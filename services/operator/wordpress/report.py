@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 Outcome = Literal["new", "there before", "refused", "left out"]
-OUTCOMES: tuple[Outcome, ...] = ("new", "there before", "refused", "left out")
+OUTCOMES: dict[Outcome, str] = {"new": "new", "there before": "before", "refused": "refused", "left out": "left out"}
 MOST_REFUSALS = 20
 
 
@@ -31,7 +31,7 @@ class Section:
         return self._lines.get(label, Counter()).total()
 
     def table(self, title: str) -> Table:
-        table = Table(title, *OUTCOMES, "all", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+        table = Table(title, *OUTCOMES.values(), "all", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
         for label, line in sorted(self._lines.items(), key=lambda item: (item[0].startswith("skipped"), item[0])):
             table.add_row(escape(label), *(_number(line[outcome]) for outcome in OUTCOMES), str(line.total()))
         footers = ["together", *(_number(self.total(outcome)) for outcome in OUTCOMES), str(self.total())]

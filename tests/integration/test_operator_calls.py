@@ -1,0 +1,111 @@
+"""Calling a service that is away for a while, refuses, or does not know the operator."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.chassis.errors import Problem
+from services.chassis.identity import Signer, Verifier
+from services.operator.calls import Services, connected
+from services.operator.failures import Failed
+from services.operator.settings import OperatorSettings
+
+Script = list[tuple[int, dict[str, Any]]]
+Start = Callable[[Script], Awaitable[str]]
+
+
+def problem(kind: str, status: int, **more: Any) -> tuple[int, dict[str, Any]]:
+    return status, {"type": f"/problems/{kind}", "title": kind, "status": status, "detail": f"It is {kind}."} | more
+
+
+class Posts:
+    """Stands in for posts: gives the scripted answers in turn, the last one for ever."""
+
+    def __init__(self, script: Script, verifier: Verifier) -> None:
+        self.script = script
+        self.verifier = verifier
+        self.bodies: list[Any] = []
+        self.callers: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.callers.append(self.verifier.verify(request.headers["Authorization"].removeprefix("Bearer ")).issuer)
+        self.bodies.append(await request.json())
+        status, body = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return web.json_response(body, status=status, headers=headers)
+
+
+@pytest.fixture
+async def services(
+    keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[Script], Awaitable[tuple[Services, Posts]]]]:
+    opened: list[Any] = []
+
+    async def start(script: Script) -> tuple[Services, Posts]:
+        posts = Posts(script, Verifier(keys["VERIFICATION_KEYS"], "posts"))
+        application = web.Application()
+        application.router.add_post("/republish", posts.answer)
+        server = TestServer(application)
+        await server.start_server()
+        settings = OperatorSettings(
+            posts_url=str(server.make_url("")), operator_signing_key=keys["OPERATOR_SIGNING_KEY"], patience_seconds=2
+        )
+        context = connected(settings)
+        opened.append((context, server))
+        return await context.__aenter__(), posts
+
+    yield start
+    for context, server in opened:
+        await context.__aexit__(None, None, None)
+        await server.close()
+
+
+async def test_a_service_that_comes_back_is_asked_until_it_does(services: Any) -> None:
+    away = problem("unavailable", 503)
+    connection, posts = await services([away, away, problem("internal", 500), (200, {"count": 7})])
+    assert await connection.post("posts", "/republish", {"since": "x"}) == {"count": 7}
+    assert posts.bodies == [{"since": "x"}] * 4
+    assert set(posts.callers) == {"operator"}
+
+
+async def test_patience_ends(services: Any) -> None:
+    connection, posts = await services([problem("unavailable", 503)])
+    with pytest.raises(Failed, match=r"posts did not do it within 2 s: It is unavailable\."):
+        await connection.post("posts", "/republish", {})
+    assert len(posts.bodies) > 2
+
+
+async def test_a_refusal_is_not_repeated(services: Any) -> None:
+    errors = [{"field": "since", "message": "is wrong"}]
+    connection, posts = await services([problem("invalid", 422, errors=errors)])
+    with pytest.raises(Problem) as refusal:
+        await connection.post("posts", "/republish", {})
+    assert refusal.value.errors[0].field == "since"
+    assert len(posts.bodies) == 1
+
+
+@pytest.mark.parametrize(("kind", "status"), [("invalid-token", 401), ("forbidden", 403)])
+async def test_a_key_that_is_not_accepted_ends_it(services: Any, kind: str, status: int) -> None:
+    connection, posts = await services([problem(kind, status)])
+    with pytest.raises(Failed, match="posts does not accept OPERATOR_SIGNING_KEY"):
+        await connection.post("posts", "/republish", {})
+    assert len(posts.bodies) == 1
+
+
+@pytest.mark.parametrize("key", ["", "{}", "[]", "null", '{"kty": "OKP"}', "not json"])
+async def test_a_key_that_is_none_is_said_so(key: str) -> None:
+    with pytest.raises(Failed, match="not usable"):
+        async with connected(OperatorSettings(operator_signing_key=key)):
+            raise AssertionError("it must not get here")
+
+
+async def test_another_service_s_key_is_not_the_operator_s(
+    signer: Callable[[str], Signer], keys: dict[str, str]
+) -> None:
+    assert signer("gateway").issuer == "gateway"
+    with pytest.raises(Failed, match="not usable"):
+        async with connected(OperatorSettings(operator_signing_key=keys["GATEWAY_SIGNING_KEY"])):
+            raise AssertionError("it must not get here")
