@@ -1,11 +1,12 @@
 """Messages that say exactly what was meant, whatever stands in the strings they are made from.
 
 The header block is written here, line by line, because Python 3.11's own serialiser lets an encoded word in a subject
-or a display name become a header (CVE-2024-6923) and breaks long URLs into encoded words. The body is the standard
-library's. What came out is parsed again and compared before anybody may send it.
+or a display name become a header (CVE-2024-6923) and breaks long URLs into encoded words. The body is
+quoted-printable. What came out is parsed again and compared before anybody may send it.
 """
 
 import base64
+import binascii
 import hashlib
 import re
 import unicodedata
@@ -13,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
-from email.message import EmailMessage
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 
@@ -36,7 +36,7 @@ HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+>\Z")
 OWN_HEADERS = ("From", "To", "Subject", "Message-ID", "Date")
 MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
-HEADERS = BytesHeaderParser(policy=policy.default)
+HEADERS = BytesHeaderParser(policy=policy.compat32)
 # What may appear only once (RFC 5322, 3.6) or says who gets the mail; never given from outside.
 RESERVED = {*(name.lower() for name in OWN_HEADERS), *MIME_HEADERS, "cc", "bcc", "sender", "return-path"}
 
@@ -94,9 +94,10 @@ def compose(
         if not HEADER_NAME.match(name) or name.lower() in taken or not HEADER_VALUE.match(value) or "=?" in value:
             raise Unsafe(f"the header {name!r} is not a plain one")
         taken.add(name.lower())
-    body = _body(text, html, message_id)
-    message = "".join(_fold(name, value) for name, value in fields).encode("ascii") + body.as_bytes()
-    _compare(message, [*fields, *body.items()], by, to, shown)
+    mime, body = _body(text, html, message_id)
+    fields += mime
+    message = _lines(fields).encode("ascii") + b"\r\n" + body
+    _compare(message, fields, by, to, shown)
     return message
 
 
@@ -154,16 +155,32 @@ def _fold(name: str, value: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def _body(text: str, html: str | None, message_id: str) -> EmailMessage:
-    body = EmailMessage(policy=policy.SMTP)
-    body.set_content(_paragraphs(text), cte="quoted-printable")
-    if html is not None:
-        body.add_alternative(_paragraphs(html), subtype="html", cte="quoted-printable")
-        # `=_` never occurs in quoted-printable, so no text can hold the boundary.
-        body.set_boundary("=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32])
-    del body["MIME-Version"]
-    body["MIME-Version"] = "1.0"
-    return body
+def _body(text: str, html: str | None, message_id: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The headers that say how the body is built, and the body: text alone, or text and HTML to choose from."""
+    version = ("MIME-Version", "1.0")
+    if html is None:
+        return [version, *_part_headers("plain")], _quoted_printable(text)
+    # `=_` never occurs in quoted-printable, so no text can hold the boundary.
+    boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
+    body = b"".join(
+        f"--{boundary}\r\n{_lines(_part_headers(subtype))}\r\n".encode() + _quoted_printable(content) + b"\r\n"
+        for subtype, content in (("plain", text), ("html", html))
+    )
+    kind = f'multipart/alternative; boundary="{boundary}"'
+    return [version, ("Content-Type", kind)], body + f"--{boundary}--\r\n".encode()
+
+
+def _part_headers(subtype: str) -> list[tuple[str, str]]:
+    return [("Content-Type", f"text/{subtype}; charset=utf-8"), ("Content-Transfer-Encoding", "quoted-printable")]
+
+
+def _lines(fields: Sequence[tuple[str, str]]) -> str:
+    return "".join(_fold(name, value) for name, value in fields)
+
+
+def _quoted_printable(text: str) -> bytes:
+    plain = _paragraphs(text).replace("\n", "\r\n").encode()
+    return binascii.b2a_qp(plain if plain.endswith(b"\r\n") else plain + b"\r\n")
 
 
 def _paragraphs(text: str) -> str:
@@ -187,7 +204,9 @@ def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, su
     parsed = HEADERS.parsebytes(head + b"\r\n\r\n")
     if parsed.keys() != [name for name, _ in fields] or parsed.defects:
         raise Unsafe("the headers do not parse as they were meant")
-    if [[box.addr_spec for box in parsed[name].addresses] for name in ("From", "To")] != [[by], [to]]:
-        raise Unsafe("sender or recipient do not parse as they were meant")
-    if str(parsed["Subject"]) != subject:
+    for name, address in (("From", by), ("To", to)):
+        value = policy.default.header_factory(name, "".join(parsed[name].splitlines()))
+        if [box.addr_spec for box in value.addresses] != [address] or value.defects:
+            raise Unsafe(f"{name} does not parse as it was meant")
+    if policy.default.header_factory("Subject", "".join(parsed["Subject"].splitlines())) != subject:
         raise Unsafe("the subject does not parse as it was meant")

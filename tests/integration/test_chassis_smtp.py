@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import ssl
 import sys
@@ -18,9 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.chassis.addresses import without_addresses
+from services.chassis.addresses import envelope_address, without_addresses
 from services.chassis.smtp import Outcome, Smtp, SmtpSettings
 from tests import smtp_sink as sinks
+from tests.hostile import hostile_strings
 from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
 
@@ -396,3 +398,24 @@ async def test_many_dialogues_at_once_reach_another_server_whole() -> None:
     got = {envelope.rcpt_tos[0]: envelope.original_content for envelope in drop.envelopes}
     assert got == {f"p{at}@example.org": body for at, body in enumerate(bodies)}
     assert all(len(envelope.rcpt_tos) == 1 for envelope in drop.envelopes)
+
+
+async def test_hostile_addresses_add_no_command_and_no_recipient(smtp_sink: SmtpSink) -> None:
+    expected: list[tuple[str, str]] = []
+    usual = re.compile(r"(EHLO \S+|MAIL FROM:<[^<>\s]+>( SMTPUTF8 BODY=8BITMIME)?|RCPT TO:<[^<>\s]+>|DATA|QUIT)\Z")
+    async with relay(smtp_sink) as smtp:
+        for hostile in hostile_strings(1500, seed=6):
+            for sender, recipient in (
+                (SENDER, hostile),
+                (SENDER, f"{hostile}@example.org"),
+                (f"a@{hostile}", RECIPIENT),
+            ):
+                outcome = await smtp.deliver(sender, recipient, MESSAGE, before_dot=yes)
+                if outcome.kind == "accepted":
+                    expected.append((envelope_address(sender), envelope_address(recipient)))
+                else:
+                    assert (outcome.kind, outcome.phase) == ("refused", "address")
+    assert [line for line in smtp_sink.seen if not usual.match(line)] == []
+    assert [(mail.sender, mail.recipients) for mail in smtp_sink.messages] == [(by, [to]) for by, to in expected]
+    assert {mail.content for mail in smtp_sink.messages} == {MESSAGE}
+    assert len(expected) > 20, "some of them must be addresses, else nothing was tried"

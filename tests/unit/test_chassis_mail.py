@@ -1,7 +1,5 @@
 """A mail says exactly what was meant, whatever stands in the strings it is made from."""
 
-import random
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,6 +10,7 @@ import pytest
 
 from services.chassis.addresses import envelope_address
 from services.chassis.mail import Mailbox, Unsafe, compose, header_text, list_id
+from tests.hostile import hostile_strings
 
 WHEN = datetime(2026, 11, 23, 4, 35, tzinfo=UTC)
 SITE = Mailbox("notifications@rapport.example", "Rapport")
@@ -27,7 +26,7 @@ LIST_HEADERS = [
 NAMES = [
     *("From", "To", "Subject", "Message-ID", "Date"),
     *(name for name, _ in LIST_HEADERS),
-    *("Content-Type", "MIME-Version"),
+    *("MIME-Version", "Content-Type"),
 ]
 
 
@@ -71,7 +70,8 @@ def said(mail: EmailMessage) -> str:
 
 
 def test_a_mail_reads_as_it_was_meant() -> None:
-    message = build(subject="Böb answered you under “Fish”", text="Hällo\n\n.\nFrom here on\n", html="<p>Hällo</p>")
+    text = "Hällo\n\n.\nFrom here on \n" + "long lines = " * 200 + "\n"
+    message = build(subject="Böb answered you under “Fish”", text=text, html="<p>Hällo</p>" * 99)
     mail = read(message)
     assert raw_names(message) == NAMES == mail.keys()
     assert mail["Subject"] == "Böb answered you under “Fish”"
@@ -80,7 +80,7 @@ def test_a_mail_reads_as_it_was_meant() -> None:
     assert mail["Date"] == "Mon, 23 Nov 2026 04:35:00 +0000"
     assert mail["List-Unsubscribe"] == LIST_HEADERS[3][1], "a long URL stays whole"
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
-    assert said(mail) == "Hällo\n\n.\nFrom here on\n"
+    assert said(mail) == text
     assert message.isascii()
     assert max(map(len, message.split(b"\r\n"))) <= 998
     assert b"\n" not in message.replace(b"\r\n", b"")
@@ -197,32 +197,10 @@ def test_what_cannot_stand_in_a_body_is_taken_out() -> None:
     assert said(mail) == "ab[31m\nc\nde\n"
 
 
-PIECES = [
-    *("\r", "\n", "\r\n", "\r\n ", "\n\n", "\0", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\t", " "),
-    *("\r\nBcc: eve@evil.example", "\nSubject: x", "%0d%0aBcc: e@evil.example", "=0D=0ABcc:_e=40evil.example"),
-    *("=?", "?=", "=?utf-8?q?", "=?utf-8?b?DQpCY2M6IGVAeA==?=", "=?utf-8?q?=0ABcc=3A_e=40evil.example?="),
-    *('"', "'", "\\", "<", ">", ",", ";", ":", "(", ")", "[", "]", "@", "@evil.example", "<eve@evil.example>"),
-    *('" <eve@evil.example>, "', "undisclosed:;", "\u202e", "\u2066", "\u200f", "\ud800", "\udfff", "\ufeff"),
-    *("é", "日本", "😀", "\u0301", "a", "Bob", "bob@example.org", "example.org", ".", "..", "-", "x" * 90, "ß" * 80),
-    *("\U000e0041", "\xad", "\u00a0", "\u3000", "ﬁ", "＠", "‮", "\r\n.\r\n", "RCPT TO:<eve@evil.example>"),
-]
-
-
 def recipients(message: bytes, name: str) -> list[str]:
     """The addresses of a header as another, older parser of the standard library reads them."""
     value = str(HeaderParser().parsestr(message.decode())[name])
     return [address for _, address in getaddresses([value])]
-
-
-def hostile_strings(count: int, seed: int) -> Iterator[str]:
-    choose = random.Random(seed)
-    for _ in range(count):
-        pieces = choose.choices(PIECES, k=choose.randint(1, 8))
-        if choose.random() < 0.2:
-            pieces.append(chr(choose.randrange(0x110000)))
-        if choose.random() < 0.02:
-            pieces = pieces * 40
-        yield "".join(pieces)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -232,7 +210,7 @@ def test_twenty_thousand_hostile_strings_add_no_header_and_no_recipient(seed: in
     for at, hostile in enumerate(hostile_strings(5_000, seed)):
         recipient = Mailbox("bob@example.org", hostile)
         message = build(recipient=recipient, sender=Mailbox(SITE.address, hostile), subject=hostile, html=None)
-        assert raw_names(message) == [*NAMES[:-2], "Content-Type", "Content-Transfer-Encoding", "MIME-Version"], at
+        assert raw_names(message) == [*NAMES, "Content-Transfer-Encoding"], at
         for name, wanted in (("From", SITE.address), ("To", "bob@example.org")):
             assert recipients(message, name) == [wanted], at
         for address in (hostile, f"{hostile}@example.org", f"bob@{hostile}"):
