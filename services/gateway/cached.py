@@ -85,12 +85,12 @@ class Cached:
             await self._app({**scope, "headers": headers, SCOPE_KEY: offer}, receive, keep)
             start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
             entry = entry_of(start, body, offer)
-            if entry is not None:
+            if offer.tags is not None and start["status"] == 200:
                 self._cache.store(key, entry, began)
         finally:
             del self._flights[key]
             flight.set()
-        if entry is not None and if_none_match is not None:
+        if start["status"] == 200 and entry.etag and if_none_match is not None:
             request_id = dict(start["headers"])[b"x-request-id"]
             await give(entry, request_id, if_none_match, send)
             return
@@ -98,14 +98,12 @@ class Cached:
             await send(message)
 
 
-def entry_of(start: Message, body: bytes, offer: Offer) -> Entry | None:
-    """The answer as an entry, if it was offered."""
-    if offer.tags is None or start["status"] != 200:
-        return None
+def entry_of(start: Message, body: bytes, offer: Offer) -> Entry:
+    """An answer as an entry."""
     headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
     tag = dict(headers).get(b"etag", b"").decode()
     unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
-    return Entry(headers, unchanged, body, tag, offer.tags, offer.since)
+    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since)
 
 
 async def give(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:

@@ -213,7 +213,7 @@ async def test_what_a_client_has_is_not_sent_again(client: Client, author: Perso
             first = await client.call("GET", path, who=who)
             check_read(first, private=who is not None)
             again = await client.call("GET", path, who=who, headers={"If-None-Match": first.headers["ETag"]})
-            assert (again.status, again.body) == (304, b"")
+            assert (again.status, again.body) == (304, b""), (path, who, first.body, again.body)
             for name in ("ETag", "Vary", "Cache-Control", "X-Request-ID"):
                 assert name == "X-Request-ID" or again.headers[name] == first.headers[name]
             check_cors(again)

@@ -16,6 +16,7 @@ class App:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.status, self.body, self.tags = 200, b'{"items": []}', frozenset({"post:1"})
+        self.offers = True
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -24,7 +25,7 @@ class App:
         body = self.body
         await self.gate.wait()
         offer = scope.get(SCOPE_KEY)
-        if offer is not None and self.status == 200:
+        if offer is not None and self.offers:
             offer.tags = self.tags
             offer.since = 10.0**9
         headers = [(b"etag", b'"0-x"'), (b"content-type", b"application/json"), (b"x-request-id", b"from-app")]
@@ -141,6 +142,19 @@ async def test_what_is_not_offered_is_not_kept(front: Front) -> None:
     for _ in range(2):
         assert (await front.get()).status == 404
     assert len(front.app.asked) == 2
+
+
+async def test_who_has_it_gets_304_of_what_is_never_kept_too(front: Front) -> None:
+    front.app.offers = False
+    for _ in range(2):
+        assert (await front.get(If_None_Match='"0-x"')).status == 304
+    assert (await front.get(If_None_Match='"0-y"')).status == 200
+    assert len(front.app.asked) == 3
+
+
+async def test_a_refusal_stays_one_whatever_the_client_has(front: Front) -> None:
+    front.app.status = 404
+    assert (await front.get(If_None_Match="*")).status == 404
 
 
 async def test_who_has_it_gets_304_whether_it_was_kept_or_not(front: Front) -> None:
