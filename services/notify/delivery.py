@@ -20,6 +20,7 @@ from services.notify.last_look import LastLook, is_fresh
 from services.notify.leases import Claimed, Standing
 from services.notify.message import Letters
 from services.notify.owners import Owners
+from services.notify.window import Window
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Courier:
         self._owners = owners
         self._letters = letters
         self._smtp = smtp
+        self._window = Window()
         self._first_retry = first_retry
         self._give_up = give_up
 
@@ -102,14 +104,18 @@ class Courier:
             return False
         failpoint.reach("mailer.frozen")
         look = LastLook(self._database, self._owners, claimed, facts, contact)
-        outcome = await self._smtp.deliver(
-            self._letters.sender,
-            contact.email,
-            content,
-            before_data=look.before_data,
-            before_dot=look.before_dot,
-        )
-        await self._settle(claimed, outcome, look, reused)
+        async with self._window.place() as take_place:
+
+            async def before_dot() -> bool:
+                if not await look.before_dot():
+                    return False
+                await take_place()
+                return True
+
+            outcome = await self._smtp.deliver(
+                self._letters.sender, contact.email, content, before_data=look.before_data, before_dot=before_dot
+            )
+            await self._settle(claimed, outcome, look, reused)
         return outcome.kind in RELAY_WORKS
 
     async def put_aside(self, claimed: Claimed) -> None:

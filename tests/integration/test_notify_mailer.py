@@ -12,7 +12,7 @@ import pytest
 from services.chassis import context
 from services.chassis.database import Database
 from services.chassis.smtp import Smtp, SmtpSettings
-from services.notify import commands, mailer
+from services.notify import commands, mailer, window
 from services.notify.delivery import Courier
 from services.notify.leases import Claimed
 from services.notify.mailer import Mailer, Pause
@@ -147,6 +147,28 @@ async def test_dialogues_at_once_are_bounded(office: Office) -> None:
         await office.sink.hang_up()
         assert len(office.sink.unanswered) == 2
         office.sink.answers.clear()
+        await office.all_are("sent")
+
+
+async def test_one_mail_at_a_time_is_between_dot_and_commit(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a process that dies repeats one mail and not one for each connection."""
+    monkeypatch.setattr(window, "PATIENCE_SECONDS", 30)
+    office.sink.once("dot", STALL)
+    await office.say(6)
+    async with office.mailing(connections=4):
+        await eventually(lambda: office.sink.seen.count("DATA") == 4)
+        assert len(office.sink.unanswered) == 1
+        await office.sink.hang_up()
+        await office.all_are("sent")
+
+
+async def test_a_slow_relay_holds_nobody_up(office: Office) -> None:
+    office.sink.once("dot", STALL)
+    await office.say(6)
+    async with office.mailing(connections=2):
+        await office.sink.wait_for(5)
+        assert len(office.sink.unanswered) == 1
+        await office.sink.hang_up()
         await office.all_are("sent")
 
 
