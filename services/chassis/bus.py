@@ -58,10 +58,10 @@ def type_of(record: Any) -> str:
     Raises:
         Undecodable: there is none.
     """
-    for name, value in record.headers:
-        if name == "ce_type" and value:
-            return str(value, "utf-8", "replace")
-    raise Undecodable("there is no ce_type header")
+    value = dict(record.headers).get("ce_type")
+    if not value:
+        raise Undecodable("there is no ce_type header")
+    return str(value, "utf-8", "replace")
 
 
 def from_record(record: Any) -> Envelope:
