@@ -7,7 +7,6 @@ blog's own ids, so a second run adds nothing, and one after a kill adds what was
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,52 +24,10 @@ from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.reader import Record, records
 from services.operator.wordpress.report import Outcome, Report
 from services.operator.wordpress.rules import Fate, Placed, Writer
+from services.operator.wordpress.survey import survey
 
-VERSIONS = ("1.0", "1.1", "1.2")
 AT_ONCE = 8  # items whose comments are under way
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before it no comment can be dated here
-
-
-@dataclass
-class Survey:
-    """What the file holds."""
-
-    site: str = ""
-    version: str = ""
-    authors: list[Record] = field(default_factory=list)
-    items: int = 0
-    comments: int = 0
-    written: datetime | None = None
-
-
-def survey(path: Path) -> Survey:
-    """Read the whole file once.
-
-    Raises:
-        Failed: it is broken, hostile or no WordPress export of a known version.
-    """
-    found, is_wordpress = Survey(), False
-    for record in _records(path):
-        if record.kind == "channel":
-            found.site, found.version = rules.site_of(record), record.get("wp:wxr_version")
-            found.written = rules.moment_of(record, "")
-        elif record.kind == "author":
-            found.authors.append(record)
-        else:
-            found.items += 1
-            found.comments += len(record.comments)
-            is_wordpress = is_wordpress or bool(record.get("wp:post_type"))
-    if not found.version and not is_wordpress:
-        raise Failed(f"{path} is not a WordPress export: it is a feed without WordPress's own elements.")
-    if found.version and found.version not in VERSIONS:
-        raise Failed(f"{path} is a WordPress export of version {found.version[:20]}; known are {', '.join(VERSIONS)}.")
-    if not found.site:
-        raise Failed(f"{path} does not say which blog it comes from: it has neither a base_blog_url nor a link.")
-    return found
-
-
-def _records(path: Path) -> Iterator[Record]:
-    return (place.record for place in records(path))
 
 
 class Import:
@@ -98,11 +55,12 @@ class Import:
         await self._import_comments()
         return self.report
 
+    def _items(self) -> Iterator[Record]:
+        return (record for record in records(self._path) if record.kind == "item")
+
     async def _import_items(self, authors: dict[str, Record]) -> None:
         seen: set[str] = set()
-        for item in _records(self._path):
-            if item.kind != "item":
-                continue
+        for item in self._items():
             source_id, fate = _source_id(item), rules.fate_of_item(item, self._now)
             if fate.status is None:
                 self.report.items.count(fate.label, "left out")
@@ -141,7 +99,7 @@ class Import:
         seen: set[str] = set()
         under_way: set[asyncio.Task[None]] = set()
         try:
-            for item in _records(self._path):
+            for item in self._items():
                 if not item.comments:
                     continue
                 placed, fates = self._sort(item, seen)

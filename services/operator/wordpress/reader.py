@@ -55,35 +55,24 @@ class Record:
         return self.fields.get(name, "").strip()
 
 
-@dataclass(frozen=True)
-class Place:
-    """A record, and how many bytes of the file had been read when it was complete."""
-
-    record: Record
-    read: int
-
-
-def records(path: Path) -> Iterator[Place]:
+def records(path: Path) -> Iterator[Record]:
     """Each author and each item of the file in its order, and once the channel, complete before the first item.
 
     Raises:
         Failed: it cannot be read, is not XML, no WordPress export, or built to do harm.
     """
     parser = _Parser()
-    read = 0
     try:
-        for data, read in characters(path):
+        for data in characters(path):
             parser.feed(data)
-            for record in parser.taken():
-                yield Place(record, read)
+            yield from parser.taken()
         parser.end()
     except expat.ExpatError as error:
         reason = expat.errors.messages.get(error.code, "broken XML")
         raise Failed(f"{path} is not a whole XML file: {reason}, line {error.lineno}.") from error
     except _Refused as error:
         raise Failed(f"{path} {error}.") from error
-    for record in parser.taken():
-        yield Place(record, read)
+    yield from parser.taken()
 
 
 class _Refused(Exception):

@@ -40,8 +40,8 @@ def encoding_of(start: bytes) -> str:
     return name if not name.startswith("utf") else "utf-8"
 
 
-def characters(path: Path) -> Iterator[tuple[bytes, int]]:
-    """The file in pieces of clean UTF-8, each with the number of bytes read so far.
+def characters(path: Path) -> Iterator[bytes]:
+    """The file in pieces of clean UTF-8.
 
     Raises:
         Failed: the file cannot be read.
@@ -53,21 +53,20 @@ def characters(path: Path) -> Iterator[tuple[bytes, int]]:
         raise Failed(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _clean(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _clean(file: BinaryIO) -> Iterator[bytes]:
     data = file.read(CHUNK)
     decoder = codecs.getincrementaldecoder(encoding_of(data[:512]))(errors="replace")
-    held, read, started = "", 0, False
+    held, started = "", False
     while data:
-        read += len(data)
         text = held + decoder.decode(data)
         if not started:  # a plugin's stray line ends before the XML declaration are a common fault of exports
             text = text.lstrip("\ufeff \t\r\n")
             started = bool(text)
         cut = CUT_REFERENCE.search(text)
         text, held = (text[: cut.start()], cut[0]) if cut else (text, "")
-        yield _allowed(text), read
+        yield _allowed(text)
         data = file.read(CHUNK)
-    yield _allowed(held + decoder.decode(b"", final=True)), read
+    yield _allowed(held + decoder.decode(b"", final=True))
 
 
 def _allowed(text: str) -> bytes:

@@ -1,0 +1,49 @@
+"""What an export holds, seen before anything is done with it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from services.operator.failures import Failed
+from services.operator.wordpress import rules
+from services.operator.wordpress.reader import Record, records
+
+VERSIONS = ("1.0", "1.1", "1.2")
+
+
+@dataclass
+class Survey:
+    """What the file holds."""
+
+    site: str = ""
+    version: str = ""
+    authors: list[Record] = field(default_factory=list)
+    items: int = 0
+    comments: int = 0
+    written: datetime | None = None
+
+
+def survey(path: Path) -> Survey:
+    """Read the whole file once.
+
+    Raises:
+        Failed: it is broken, hostile or no WordPress export of a known version.
+    """
+    found, is_wordpress = Survey(), False
+    for record in records(path):
+        if record.kind == "channel":
+            found.site, found.version = rules.site_of(record), record.get("wp:wxr_version")
+            found.written = rules.moment_of(record, "")
+        elif record.kind == "author":
+            found.authors.append(record)
+        else:
+            found.items += 1
+            found.comments += len(record.comments)
+            is_wordpress = is_wordpress or bool(record.get("wp:post_type"))
+    if not found.version and not is_wordpress:
+        raise Failed(f"{path} is not a WordPress export: it is a feed without WordPress's own elements.")
+    if found.version and found.version not in VERSIONS:
+        raise Failed(f"{path} is a WordPress export of version {found.version[:20]}; known are {', '.join(VERSIONS)}.")
+    if not found.site:
+        raise Failed(f"{path} does not say which blog it comes from: it has neither a base_blog_url nor a link.")
+    return found
