@@ -79,6 +79,8 @@ def _sound(text: str) -> str:
 def of_exception(error: Exception) -> Problem:
     """The problem that an exception is at the edge. What nobody expected is logged and becomes `internal`."""
     if isinstance(error, Problem):
+        if error.status >= 500:
+            log.warning("request not served", kind=error.kind, detail=error.detail, cause=repr(error.__cause__))
         return error
     if isinstance(error, RequestValidationError):
         return of_validation(error)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, unavailable
 from services.chassis.identity import Caller, Signer, Verifier, generate_keys
 from services.chassis.web import (
     Guard,
@@ -381,6 +381,20 @@ def test_a_time_out_is_unavailable(client: TestClient) -> None:
         response = client.delete(f"/things/{uuid4()}", headers=headers)
     problem(response, 503, "unavailable")
     assert response.headers["retry-after"] == "1"
+
+
+@things.get("/{thing_id}/away")
+async def away(thing_id: UUID, caller: Gateway) -> Response:
+    raise unavailable("The database does not answer.", 4) from ConnectionRefusedError("nobody there")
+
+
+def test_why_something_was_unavailable_stands_in_the_log_alone(client: TestClient) -> None:
+    with capture_logs() as logs:
+        response = client.get(f"/things/{uuid4()}/away", headers=bearer())
+    problem(response, 503, "unavailable")
+    assert response.headers["retry-after"] == "4"
+    assert "nobody there" not in response.text
+    assert [log["cause"] for log in logs] == ["ConnectionRefusedError('nobody there')"]
 
 
 @pytest.mark.parametrize("good", ["a", "A-z_0.9", "x" * 64])
