@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from services.chassis.errors import unavailable
+from services.chassis.mail import Unsafe
 from services.chassis.smtp import Outcome, Smtp, SmtpSettings
 from services.people import queries
 from services.people.commands import sign_in
@@ -202,6 +203,44 @@ async def test_a_request_older_than_its_link_would_be_is_dropped(house: House, s
         await smtp_sink.wait_for(1)
     assert [mail.recipients for mail in smtp_sink.messages] == [["bob@example.com"]]
     assert await house.value("select attempts from sign_in_requests where lookup = $1", ANA) == 0
+
+
+@pytest.mark.parametrize("failing", ["draw_link", "finish_request"])
+async def test_an_attempt_that_broke_is_made_again(
+    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    failures: list[Exception] = [unavailable("The connection to the database was lost."), RuntimeError("a bug")]
+    original = getattr(sign_in, failing)
+
+    async def sometimes(*args: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await original(*args, **options)
+
+    monkeypatch.setattr(sign_in, failing, sometimes)
+    await ask(house)
+    async with mailing(house, smtp_sink):
+        await eventually(lambda: len(failures) == 1)
+        await due_again(house)
+        await eventually(lambda: not failures)
+        await due_again(house)
+        await eventually(lambda: outcome(house))
+    links = tokens(smtp_sink)
+    assert len(links) == len(set(links)) == (1 if failing == "draw_link" else 3)
+
+
+async def test_a_mail_that_would_not_be_safe_is_not_sent(
+    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsafe(*_: object) -> bytes:
+        raise Unsafe("the lines are not the headers that were meant")
+
+    monkeypatch.setattr(SignInLetters, "write", unsafe)
+    await ask(house)
+    async with mailing(house, smtp_sink):
+        await eventually(lambda: outcome(house))
+    assert (await outcome(house), smtp_sink.seen) == ("refused", [])
+    assert await house.value("select count(*) from sign_in_links") == 0
 
 
 class GatedSmtp(Smtp):
