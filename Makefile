@@ -11,7 +11,7 @@ workers ?= 2
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: .venv/.local-stamp ## start everything on this machine, real servers included, and wait until it is ready
 	@$(local) up
@@ -67,6 +67,12 @@ docs: .venv/.dev-stamp ## write the generated documents anew
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .
+
+.env: ## make the keys and passwords that docker-compose.yml reads, once
+	@$(MAKE) .venv/.local-stamp
+	@umask 077; { $(python) -m services.operator keys; $(python) -c "import secrets; \
+	[print(name + '_PASSWORD=' + secrets.token_urlsafe(24)) for name in ('POSTGRES', 'POSTS_DATABASE', \
+	'COMMENTS_DATABASE', 'PEOPLE_DATABASE', 'NOTIFY_DATABASE')]"; } > $@.new && mv $@.new $@
 
 clean: ## stop everything, and delete the data, the environment and all caches of this checkout
 	@if [ -x $(python) ]; then $(local) down; fi
