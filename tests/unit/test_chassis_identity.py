@@ -132,29 +132,29 @@ def test_a_public_key_is_no_hmac_secret() -> None:
         verifier().verify(forged)
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        "",
-        ".",
-        "..",
-        "a.b.c",
-        "é.b.c",
-        "x" * 5000,
-        "a" * 100 + "." + "b" * 100,
-        f"{encode(HEADER)}.{encode(claims())}.",
-        f"{encode([])}.{encode(claims())}.{encode(b'x' * 64)}",
-        f"{encode(b'[' * 400)}.{encode(claims())}.{encode(b'x' * 64)}",
-        resigned(HEADER, b"[" * 2000),
-        resigned(HEADER, b"null"),
-        resigned(HEADER, b"[]"),
-        resigned(HEADER, b"\xff"),
-        resigned(HEADER, b'{"exp": 1e999}'),
-    ],
-)
-def test_garbage_is_refused(token: str) -> None:
+GARBAGE = [
+    "",
+    ".",
+    "..",
+    "a.b.c",
+    "é.b.c",
+    "x" * 5000,
+    "a" * 100 + "." + "b" * 100,
+    f"{encode(HEADER)}.{encode(claims())}.",
+    f"{encode([])}.{encode(claims())}.{encode(b'x' * 64)}",
+    f"{encode(b'[' * 400)}.{encode(claims())}.{encode(b'x' * 64)}",
+    resigned(HEADER, b"[" * 2000),
+    resigned(HEADER, b"null"),
+    resigned(HEADER, b"[]"),
+    resigned(HEADER, b"\xff"),
+    resigned(HEADER, b'{"exp": 1e999}'),
+]
+
+
+@pytest.mark.parametrize("at", range(len(GARBAGE)))  # by number: what is signed differs from run to run
+def test_garbage_is_refused(at: int) -> None:
     with pytest.raises(Problem, match="invalid-token"):
-        verifier().verify(token)
+        verifier().verify(GARBAGE[at])
 
 
 def test_one_changed_character_is_one_too_many() -> None:

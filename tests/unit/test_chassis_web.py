@@ -342,7 +342,7 @@ def test_unknown_query_parameters_are_ignored(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/things/5", "/things/%00", f"/things/{uuid4()}%00", "/nothing", "/", "/things/", "/%ff"]
+    "path", ["/things/5", "/things/%00", f"/things/{UUID(int=7)}%00", "/nothing", "/", "/things/", "/%ff"]
 )
 def test_what_cannot_exist_is_not_found(client: TestClient, path: str) -> None:
     problem(client.get(path, headers=bearer()), 404, "not-found")
