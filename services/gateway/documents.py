@@ -105,9 +105,17 @@ def describe(app: FastAPI, public_url: str) -> dict[str, Any]:
         routes=app.routes,
         servers=[{"url": public_url}],
     )
-    shapes = [(model, "validation") for model in BODIES] + [(model, "serialization") for model in ANSWERS]
-    _, definitions = models_json_schema(shapes, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in (*BODIES, *ANSWERS)], ref_template="#/components/schemas/{model}"
+    )
     components = document.setdefault("components", {})
     components["schemas"] = {**definitions["$defs"], "Problem": SCHEMA}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for methods in document["paths"].values():
+        for described in methods.values():
+            refused = described["responses"].get("401", {}).get("description", "")
+            if "sign-in-required" in refused:
+                described["security"] = [{"token": []}]
+            elif "invalid-token" in refused:
+                described["security"] = [{}, {"token": []}]
     return document
