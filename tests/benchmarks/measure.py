@@ -21,7 +21,7 @@ import orjson
 import psutil
 
 from deploy.local.processes import wait_until
-from services.chassis.client import ServiceClient
+from services.chassis.client import ServiceClient, within
 from services.chassis.identity import Signer
 from services.contracts.event import rfc3339
 from tests.benchmarks.wire import Sample, drive, exchange, request
@@ -127,7 +127,7 @@ async def import_thread(stack: Stack, post_id: str, author_id: str, count: int) 
         }
         if number % 2:
             body["parent_source_id"] = str(number - 1)
-        answer = await comments.call("POST", "/import/comments", caller=None, body=body, deadline=30)
+        answer = await comments.call("POST", "/import/comments", caller=None, body=body, deadline=within(30))
         assert answer.status == 201, answer.data
 
     for first in range(0, count, 50):

@@ -61,9 +61,9 @@ async def scene(
         folder,
         session_sink.port,
         name=f"chaos_{uuid4().hex[:8]}",
-        # One dialogue at a time, so that one kill can leave one outcome unknown and the count can be strict.
-        overrides={"NOTIFY_MAIL_CONNECTIONS": "1"},
+        overrides={"SMTP_USERNAME": "rapport", "SMTP_PASSWORD": "correct", "SMTP_TIMEOUT_SECONDS": "5"},
     )
+    session_sink.offers.append("AUTH PLAIN LOGIN")
     try:
         await stack.prepare()
         await stack.up("comments", "notify")
@@ -75,3 +75,4 @@ async def scene(
             yield Scene(stack, private_servers, client, session_sink, ledger, Writers(client, ledger, people, posts))
     finally:
         stack.down()
+        session_sink.offers.remove("AUTH PLAIN LOGIN")

@@ -95,16 +95,25 @@ class Ledger:
         """Wait until nothing is under way: no unpublished event, no unhandled one, no waiting mail."""
 
         async def still() -> bool:
-            for service in ("posts", "comments", "people", "notify"):
-                if await self.value(service, "select count(*) from outbox where published_at is null"):
-                    return False
-            published = await self._rows("comments", "select event_id from outbox where topic = 'comments.events'")
-            handled = await self._rows("notify", "select event_id from inbox")
-            if {row["event_id"] for row in published} - {row["event_id"] for row in handled}:
-                return False
-            return not await self.value("notify", "select count(*) from notifications where state = 'waiting'")
+            return not await self.under_way()
 
-        await eventually(still, timeout=timeout, pause=0.25)
+        try:
+            await eventually(still, timeout=timeout, pause=0.25)
+        except AssertionError:
+            raise AssertionError(f"after {timeout} s still under way: {await self.under_way()}") from None
+
+    async def under_way(self) -> dict[str, int]:
+        """What has not come to rest: unpublished and unhandled events, waiting mails."""
+        found = {}
+        for service in ("posts", "comments", "people", "notify"):
+            found[f"{service} outbox"] = await self.value(
+                service, "select count(*) from outbox where published_at is null"
+            )
+        published = await self._rows("comments", "select event_id from outbox where topic = 'comments.events'")
+        handled = await self._rows("notify", "select event_id from inbox")
+        found["unhandled"] = len({row["event_id"] for row in published} - {row["event_id"] for row in handled})
+        found["waiting"] = await self.value("notify", "select count(*) from notifications where state = 'waiting'")
+        return {name: count for name, count in found.items() if count}
 
     async def hurry(self) -> None:
         """Make every waiting mail due now, so that nobody waits for a back-off."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.chassis.client import ServiceClient
+from services.chassis.client import ServiceClient, within
 from services.chassis.identity import Caller, Signer
 from tests.chaos.conftest import Scene
 from tests.chaos.counts import rounds
@@ -43,10 +43,15 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(scene:
     operation = scene.ledger.intend(f"late {uuid4()}")
     posting = asyncio.create_task(
         client.call(
-            "POST", f"/posts/{late_post}/comments", caller=caller, body={"body": operation.text}, deadline=hold + 60
+            "POST",
+            f"/posts/{late_post}/comments",
+            caller=caller,
+            body={"body": operation.text},
+            deadline=within(hold + 60),
         )
     )
-    await eventually(lambda: standing_still(late.process.pid), timeout=30)
+    await eventually(lambda: standing_still(late.process.pid) or posting.done(), timeout=30)
+    assert not posting.done(), await posting
     begun = time.monotonic()
     scene.writers.posts, everything = other_posts, scene.writers.posts
     try:

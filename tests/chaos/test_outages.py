@@ -91,6 +91,7 @@ async def test_valkey_stopped(scene: Scene, rounds: int) -> None:
 async def test_a_mail_server_in_trouble_loses_and_suppresses_nothing(scene: Scene, phase: str, answer: str) -> None:
     """While the trouble lasts nothing arrives; when it ends every mail arrives once, and nobody was suppressed."""
     scene.sink.answers[phase] = answer
+    await scene.sink.hang_up()  # so that the next mail begins a dialogue of its own
     try:
         before, reached = len(scene.sink.messages), scene.sink.reached(phase)
         await scene.writers.write(6)
