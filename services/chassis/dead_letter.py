@@ -119,8 +119,12 @@ async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, Topic
     )
     place = TopicPartition(name, 0)
     client.assign([place])
-    async with asyncio.timeout(30):
-        await client.start()
+    try:
+        async with asyncio.timeout(30):
+            await client.start()
+    except BaseException:
+        await client.stop()
+        raise
     return client, place
 
 
