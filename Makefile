@@ -33,10 +33,11 @@ rapport: .venv/.local-stamp ## run the operator's command on the local stack: ma
 
 test: check pytest ## check, and every test on real servers (what CI runs)
 
-check: .venv/.dev-stamp ## formatting, lint, types and import fences
+check: .venv/.dev-stamp ## formatting, lint, types, import fences and generated documents
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	@$(MAKE) types fences
+	$(python) -m services.operator.asyncapi --check
 
 types: .venv/.dev-stamp
 	.venv/bin/mypy
@@ -62,8 +63,7 @@ bench: .venv/.dev-stamp ## measure, as ratios to bounds measured in the same run
 	$(python) -m tests.benchmarks $(ARGS)
 
 docs: .venv/.dev-stamp ## write the generated documents anew
-	$(python) -m services.operator openapi
-	$(python) -m services.operator asyncapi
+	$(python) -m services.operator.asyncapi
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .

@@ -1,6 +1,7 @@
 """Fixtures that every test may use. All servers are real."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tests.servers import free_port as a_free_port
 if TYPE_CHECKING:
     from services.chassis.identity import Signer
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DESK = pytest.StashKey[Desk]()
 
 
@@ -30,6 +32,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     desk = config.stash.get(DESK, None)
     if desk is not None:
         desk.close()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A random id in a parameter must not be part of the test's name: all workers of a run know it by one name."""
+    return UUID.sub("uuid", val) if isinstance(val, str) and UUID.search(val) else None
 
 
 @pytest.hookimpl(tryfirst=True)

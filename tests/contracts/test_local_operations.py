@@ -1,0 +1,61 @@
+"""docs/operations.md names every variable and every metric, and none that does not exist."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter
+from pydantic_settings import BaseSettings
+
+from deploy.local.layout import PORTS, SERVICES
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "docs/operations.md").read_text()
+DECLARED = re.compile(r"\b(Counter|Gauge|Histogram)\(\s*\"(rapport_\w+)\"")
+OTHERS = {"KAFKA_JARS", "RAPPORT_HOME", "OPERATOR_SIGNING_KEY", *PORTS}
+
+
+def settings_classes() -> list[type[BaseSettings]]:
+    modules = [importlib.import_module(f"services.{service}.settings") for service in SERVICES]
+    classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    return [found for found in classes if issubclass(found, BaseSettings) and found is not BaseSettings]
+
+
+def variables() -> set[str]:
+    return {name.upper() for found in settings_classes() for name in found.model_fields}
+
+
+def metrics() -> set[str]:
+    found = set()
+    for file in (ROOT / "services").rglob("*.py"):
+        for kind, name in DECLARED.findall(file.read_text()):
+            found.add(f"{name}_total" if kind == Counter.__name__ else name)
+    return found
+
+
+def test_every_variable_is_explained() -> None:
+    assert {name for name in variables() if f"`{name}`" not in TEXT} == set()
+
+
+def test_no_variable_is_invented() -> None:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+|HOST|INSTANCE|ENVIRONMENT)`", TEXT))
+    assert named - variables() - OTHERS == set()
+
+
+def test_every_metric_is_named_and_none_is_invented() -> None:
+    assert metrics() == set(re.findall(r"`(rapport_\w+)`", TEXT))
+
+
+@pytest.mark.parametrize("settings", settings_classes(), ids=lambda found: found.__name__)
+def test_defaults_are_as_the_table_says(settings: type[BaseSettings]) -> None:
+    rows = dict(row for line in TEXT.splitlines() if (row := table_row(line)))
+    for name, field in settings.model_fields.items():
+        if name.upper() in rows and isinstance(field.default, int | float):
+            assert float(rows[name.upper()]) == field.default, name
+
+
+def table_row(line: str) -> tuple[str, str] | None:
+    """Variable and default of a row that is about one variable with a number."""
+    found = re.match(r"\| `([A-Z_]+)` \| ([0-9.]+) \|", line)
+    return (found[1], found[2]) if found else None
