@@ -144,7 +144,8 @@ class Mailer:
             return 0
         if self._relay_pause.tripped or self._owners_pause.tripped:
             return min(1, self._connections - len(self._flights))
-        return self._most - len(self._flights)
+        room = self._most - len(self._flights)
+        return room if room >= self._most // 2 else 0  # else the owners would be asked about single rows
 
     async def _owners_away(self, batch: Sequence[Claimed], problem: Problem) -> None:
         if self._owners_pause.trip():
