@@ -1,0 +1,142 @@
+"""The commands of `rapport` over HTTP, with the services scripted."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.operator import __main__ as command
+from tests.unit.operator_exports import comment, export, item, written
+
+
+class Scripted:
+    """All services at one address: accepts what is imported, once, and notes every body by its path."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[str, Any]] = []
+        self.refusing = False
+        self._known: dict[str, str] = {}
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.bodies.append((request.path, body))
+        if self.refusing:
+            errors = [{"field": "email", "message": "must be an e-mail address"}]
+            problem = {"type": "/problems/invalid", "title": "x", "status": 422, "detail": "y", "errors": errors}
+            return web.json_response(problem, status=422)
+        if request.path == "/grants":
+            return web.json_response({"id": str(uuid4()), "roles": ["author", "reader"]})
+        if request.path == "/republish":
+            return web.json_response({"count": 12345})
+        key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
+        created = key not in self._known
+        return web.json_response({"id": self._known.setdefault(key, str(uuid4())), "created": created})
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def loudness() -> Iterator[None]:
+    """The command silences the logs of its process, which here is that of other tests too."""
+    root, configured = logging.getLogger(), structlog.get_config()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    structlog.configure(**configured)
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture
+async def scripted(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Scripted]:
+    services = Scripted()
+    application = web.Application()
+    application.router.add_post("/{path:.*}", services.answer)
+    server = TestServer(application)
+    await server.start_server()
+    for name in ("POSTS", "COMMENTS", "PEOPLE", "NOTIFY"):
+        monkeypatch.setenv(f"{name}_URL", str(server.make_url("")))
+    monkeypatch.setenv("OPERATOR_SIGNING_KEY", keys["OPERATOR_SIGNING_KEY"])
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path / "no such place"))
+    yield services
+    await server.close()
+
+
+@pytest.fixture
+def rapport(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error; in a thread, for the command has a loop of its own."""
+        monkeypatch.setattr("sys.argv", ["rapport", *arguments])
+
+        def inside() -> int:
+            try:
+                command.main()
+            except SystemExit as exit:
+                return int(exit.code or 0)
+            return 0
+
+        status = await asyncio.to_thread(inside)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+async def test_a_grant(scripted: Scripted, rapport: Run) -> None:
+    assert await rapport("person", "grant", "ada@example.com", "author") == (
+        0,
+        "ada@example.com is now author, reader.\n",
+        "",
+    )
+    assert scripted.bodies == [("/grants", {"email": "ada@example.com", "role": "author"})]
+
+
+async def test_a_refusal_names_the_field(scripted: Scripted, rapport: Run) -> None:
+    scripted.refusing = True
+    assert await rapport("person", "grant", "x", "author") == (1, "", "rapport: email must be an e-mail address\n")
+
+
+async def test_republishing(scripted: Scripted, rapport: Run) -> None:
+    ended = await rapport("republish", "people", "--since", "2026-01-02T03:04:05Z")
+    assert ended == (0, "people sends 12,345 events again.\n", "")
+    assert scripted.bodies == [("/republish", {"since": "2026-01-02T03:04:05.000Z"})]
+    assert (await rapport("republish", "gateway", "--since", "1h"))[0] == 1
+    assert (await rapport("republish", "people"))[0] == 2
+
+
+async def test_an_import_ends_with_a_report(scripted: Scripted, rapport: Run, tmp_path: Path) -> None:
+    path = str(written(tmp_path, export(item(1, comment(2)), item(3, post_type="attachment"))))
+    status, out, err = await rapport("import", "wordpress", path)
+    assert (status, err) == (0, "")
+    assert "The file holds 2 items and 1 comments; 2 and 1 are accounted for." in out
+    paths = [path for path, _ in scripted.bodies]
+    assert paths == ["/import/people", "/import/posts", "/import/people", "/import/comments"]
+
+
+async def test_an_import_that_was_refused_in_part_says_so(scripted: Scripted, rapport: Run, tmp_path: Path) -> None:
+    path = str(written(tmp_path, export(item(1, creator=""))))
+    scripted.refusing = True
+    status, out, err = await rapport("import", "wordpress", path)
+    assert (status, out) == (1, "")
+    assert "people did not take the author" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("import",), ("person",), ("dead-letter",)])
+async def test_without_arguments_there_is_help(rapport: Run, arguments: tuple[str, ...]) -> None:
+    status, out, err = await rapport(*arguments)
+    assert status in (0, 2)
+    assert "Usage" in out + err
+
+
+async def test_dead_letters_need_a_group_that_exists(scripted: Scripted, rapport: Run) -> None:
+    for arguments in (("list", "posts"), ("redrive", "posts"), ("redrive", "posts", "--position", "1")):
+        status, out, err = await rapport("dead-letter", *arguments)
+        assert (status, out) == (1, "")
+        assert "There is no consumer group 'posts'" in err
