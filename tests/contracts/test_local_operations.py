@@ -19,7 +19,8 @@ OTHERS = {"KAFKA_JARS", "RAPPORT_HOME", "OPERATOR_SIGNING_KEY", *PORTS}
 def settings_classes() -> list[type[BaseSettings]]:
     modules = [importlib.import_module(f"services.{service}.settings") for service in SERVICES]
     classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    return [found for found in classes if issubclass(found, BaseSettings) and found is not BaseSettings]
+    found = (kind for kind in classes if issubclass(kind, BaseSettings) and kind is not BaseSettings)
+    return sorted(found, key=lambda kind: kind.__name__)
 
 
 def variables() -> set[str]:
