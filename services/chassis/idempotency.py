@@ -5,6 +5,7 @@ draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that comes back
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -73,6 +74,29 @@ async def replay(tx: Transaction, key: Key | None) -> Kept | None:
     return Kept(row["status"], row["location"], row["subject"], row["representation"])
 
 
+TRY_LOCKS = """
+select pg_try_advisory_xact_lock(hashtextextended(asked.person_id::text || ' ' || asked.key, 0)) as locked
+from unnest($1::uuid[], $2::text[]) with ordinality as asked (person_id, key, place)
+order by asked.place
+"""
+SELECT_KNOWN = """
+select kept.person_id, kept.key
+from unnest($1::uuid[], $2::text[]) as asked (person_id, key) join idempotency_keys as kept using (person_id, key)
+where kept.created_at > now() - interval '24 hours'
+"""
+
+
+async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
+    """Which of these different keys are at work nowhere else and answered nothing so far, in their order.
+
+    For commands that share a transaction; what is not fresh goes through `replay` in a transaction of its own.
+    """
+    names = [key.person_id for key in keys], [key.key for key in keys]
+    locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *names)]
+    known = {(row["person_id"], row["key"]) for row in await tx.fetch(SELECT_KNOWN, *names)}
+    return [mine and (key.person_id, key.key) not in known for mine, key in zip(locked, keys, strict=True)]
+
+
 UPSERT_KEPT = """
 insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -83,21 +107,21 @@ on conflict (person_id, key) do update set
 """
 
 
+def _row(key: Key, kept: Kept) -> tuple[object, ...]:
+    of_key = (key.person_id, key.key, key.method, key.path, key.body_sha256)
+    return (*of_key, kept.status, kept.location, kept.subject, kept.representation)
+
+
 async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
     """Last step of a command that succeeded. An expired row under the same key is replaced."""
     if key is not None:
-        await tx.execute(
-            UPSERT_KEPT,
-            key.person_id,
-            key.key,
-            key.method,
-            key.path,
-            key.body_sha256,
-            kept.status,
-            kept.location,
-            kept.subject,
-            kept.representation,
-        )
+        await tx.execute(UPSERT_KEPT, *_row(key, kept))
+
+
+async def keep_all(tx: Transaction, answers: Sequence[tuple[Key, Kept]]) -> None:
+    """The same for several commands that share a transaction."""
+    if answers:
+        await tx.executemany(UPSERT_KEPT, [_row(key, kept) for key, kept in answers])
 
 
 BLANK = """

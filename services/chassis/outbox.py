@@ -1,5 +1,6 @@
 """Transactional outbox: an event is written in the transaction that makes it true, and published afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -56,6 +57,13 @@ async def add(tx: Transaction, event: Event) -> UUID:
     tx.wakes_relay = True
     assert isinstance(values[0], UUID)
     return values[0]
+
+
+async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
+    """Write several events, each made by `row` in the context it belongs to, in this order."""
+    if rows:
+        await tx.executemany(INSERT_EVENT, rows)
+        tx.wakes_relay = True
 
 
 REPUBLISH = """

@@ -62,10 +62,12 @@ def answer(done: Done) -> Response:
 def routes(db: Database, edit_window: timedelta) -> APIRouter:
     """The internal routes of comments over one database."""
     router = APIRouter(route_class=StrictRoute)
+    group = commands.Group(db)
 
     @router.post("/posts/{post_id}/comments")
     async def post_comment(request: Request, post_id: UUID, body: CreateComment, caller: Gateway) -> Response:
-        return answer(await commands.post_comment(db, caller, post_id, body, idempotency_key(request, caller)))
+        key = idempotency_key(request, caller)
+        return answer(await commands.post_comment(db, caller, post_id, body, key, storing=group.store))
 
     @router.get("/posts/{post_id}/comments")
     async def comments(

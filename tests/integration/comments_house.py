@@ -1,6 +1,6 @@
 """A small cast and a published post, for tests of comments."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from services.chassis.errors import Problem
 from services.chassis.idempotency import Key, digest
 from services.chassis.identity import Caller
 from services.comments import commands, queries, store
+from services.comments.commands.posting import Prepared
 from services.comments.domain.comment import Step
 from services.contracts.comments import CreateComment, EditComment
 from services.contracts.posts import PostPublished
@@ -60,6 +61,7 @@ class House:
         self.db = db
         self.post_id = UUID(int=0)
         self._versions: dict[UUID, int] = {}
+        self.storing: Callable[[Prepared], Awaitable[commands.Done]] | None = None
 
     async def post(self, **fields: Any) -> UUID:
         """Publish another post and write under it from now on."""
@@ -76,7 +78,7 @@ class House:
         self, who: Caller = ANN, parent: str | None = None, body: str = "Some *words*.", key: Key | None = None
     ) -> dict[str, Any]:
         command = CreateComment(body=body, parent_id=UUID(parent) if parent else None)
-        done = await commands.post_comment(self.db, who, self.post_id, command, key)
+        done = await commands.post_comment(self.db, who, self.post_id, command, key, storing=self.storing)
         assert done.representation is not None
         return done.representation
 

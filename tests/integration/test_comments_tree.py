@@ -158,8 +158,10 @@ async def test_one_after_another(house: House, seed: int) -> None:
         await check(house, dice)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-async def test_all_at_once(house: House, seed: int) -> None:
+async def test_all_at_once(house: House, seed: int, grouped: bool) -> None:
+    house.storing = commands.Group(house.db).store if grouped else None
     dice = random.Random(100 + seed)
     ids = [(await house.say(body="x"))["id"]]
     for discussion in ("open", "held"):

@@ -1,0 +1,136 @@
+"""Storing comments that come at the same time in one transaction: a busy thread waits for one commit, not for many.
+
+One bad comment fails nobody else: a refusal is an outcome, and if a group as a whole cannot be stored, each of its
+comments is tried alone. Alone goes also what would make a group wait or would need more looking up: a discussion that
+somebody else has locked, a key that was used before, an answer to what is hidden.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from services.chassis import context, idempotency, outbox
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Problem
+from services.chassis.idempotency import Kept
+from services.chassis.richtext import RENDERER_VERSION
+from services.chassis.together import Together
+from services.comments import store
+from services.comments.commands.answers import Done
+from services.comments.commands.posting import (
+    Prepared,
+    answerable,
+    completed,
+    first_state,
+    not_a_parent,
+    posted,
+    store_alone,
+)
+from services.comments.domain import comment as rules
+from services.comments.domain.comment import Comment, Discussion
+from services.comments.domain.tree import Change
+from services.contracts.comments import CommentPosted
+
+log = structlog.get_logger(__name__)
+
+
+class Group:
+    """Stores prepared comments, together where they come together."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._together: Together[Prepared, Done | None] = Together(self._many)
+
+    async def store(self, new: Prepared) -> Done:
+        """Store one comment.
+
+        Raises:
+            Problem: as `store_alone`.
+        """
+        done = await self._together.do(new)
+        return done or await store_alone(self._db, new)
+
+    async def _many(self, batch: Sequence[Prepared]) -> Sequence[Done | Exception | None]:
+        """An outcome for each: done, refused, or None for what has to go alone."""
+        try:
+            async with self._db.transaction() as tx:
+                return await _store(tx, batch)
+        except Problem:  # the database is away, for one as for all; the outcome may be unknown, so nothing is repeated
+            raise
+        except Exception:
+            log.exception("a group could not be stored; each of it goes alone", size=len(batch))
+            return [None] * len(batch)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    new: Prepared
+    comment: Comment
+    discussion: Discussion
+    done: Done
+
+
+async def _store(tx: Transaction, batch: Sequence[Prepared]) -> list[Done | Exception | None]:
+    outcomes: list[Done | Exception | None] = [None] * len(batch)
+    fresh = await _fresh(tx, batch)
+    discussions = await store.lock_free_discussions(tx, {batch[place].post_id for place in fresh})
+    wanted = {parent_id for place in fresh if (parent_id := batch[place].parent_id)}
+    parents = {parent.id: parent for parent in await store.find_many(tx, list(wanted))} if wanted else {}
+    stored: list[_Stored] = []
+    for place in fresh:
+        new = batch[place]
+        discussion, parent = discussions.get(new.post_id), parents.get(new.parent_id) if new.parent_id else None
+        if discussion is None or (parent and not parent.shown):
+            continue
+        try:
+            state = first_state(discussion, new)
+            if new.parent_id and (parent is None or parent.post_id != new.post_id):
+                raise not_a_parent()
+            comment = completed(new, state, answerable(parent) if parent else None)
+        except Problem as problem:
+            outcomes[place] = problem
+            continue
+        outcomes[place] = done = posted(comment, new.caller)
+        stored.append(_Stored(new, comment, discussion, done))
+    await _write(tx, stored)
+    return outcomes
+
+
+async def _fresh(tx: Transaction, batch: Sequence[Prepared]) -> list[int]:
+    """Places of those without a key, and of those whose key is new, at work nowhere else, and in this batch once."""
+    uses = Counter((new.key.person_id, new.key.key) for new in batch if new.key)
+    keyed = {place: new.key for place, new in enumerate(batch) if new.key and uses[new.key.person_id, new.key.key] == 1}
+    are_fresh = await idempotency.are_fresh(tx, list(keyed.values())) if keyed else []
+    fresh = {place for place, is_fresh in zip(keyed, are_fresh, strict=True) if is_fresh}
+    return [place for place, new in enumerate(batch) if new.key is None or place in fresh]
+
+
+async def _write(tx: Transaction, stored: Sequence[_Stored]) -> None:
+    comments = [one.comment for one in stored]
+    await store.insert_all(tx, comments, RENDERER_VERSION)
+    await store.update_above(tx, _changes(comments))
+    rows = []
+    for one in stored:
+        with context.bound(one.new.context):
+            rows.append(outbox.row(rules.fact(CommentPosted, one.comment, one.discussion)))
+    await outbox.add_all(tx, rows)
+    await idempotency.keep_all(
+        tx,
+        [
+            (one.new.key, Kept(one.done.status, one.done.location, one.comment.id, one.done.representation))
+            for one in stored
+            if one.new.key
+        ],
+    )
+
+
+def _changes(comments: Sequence[Comment]) -> list[Change]:
+    """What new comments mean for their parents, all of which are shown."""
+    every = Counter(comment.parent_id for comment in comments if comment.parent_id)
+    visible = Counter(comment.parent_id for comment in comments if comment.parent_id and comment.shown)
+    return [
+        Change(parent_id, count, visible[parent_id], visible[parent_id], shown=True)
+        for parent_id, count in every.items()
+    ]

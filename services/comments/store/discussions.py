@@ -1,0 +1,74 @@
+"""SQL of what comments knows of posts."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import Reader, Transaction
+from services.comments.domain.comment import Discussion
+from services.contracts.posts import PostFact
+
+UPSERT_DISCUSSION = """
+insert into discussions (post_id, post_author_id, kind, status, discussion, version) values ($1, $2, $3, $4, $5, $6)
+on conflict (post_id) do update set
+    post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
+    discussion = excluded.discussion, version = excluded.version
+where discussions.version < excluded.version
+"""
+
+
+async def upsert_discussion(tx: Transaction, fact: PostFact) -> None:
+    """Know the post as the fact tells it, unless something newer is known."""
+    await tx.execute(
+        UPSERT_DISCUSSION, fact.post_id, fact.author_id, fact.kind, fact.status, fact.discussion, fact.version
+    )
+
+
+SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion from discussions where post_id = $1"
+
+
+async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
+    row = await reader.fetchrow(SELECT_DISCUSSION, post_id)
+    return None if row is None else Discussion(**row)
+
+
+LOCK_DISCUSSION = SELECT_DISCUSSION + " for no key update"
+
+
+async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
+    """The discussion, its row locked until the transaction ends: nothing else changes its tree meanwhile."""
+    row = await tx.fetchrow(LOCK_DISCUSSION, post_id)
+    return None if row is None else Discussion(**row)
+
+
+LOCK_FREE_DISCUSSIONS = """
+select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+order by post_id
+for no key update skip locked
+"""
+
+
+async def lock_free_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
+    """Those of these discussions that nobody else has locked, locked now, by post."""
+    rows = await tx.fetch(LOCK_FREE_DISCUSSIONS, list(post_ids))
+    return {row["post_id"]: Discussion(**row) for row in rows}
+
+
+SELECT_DISCUSSIONS = """
+select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+"""
+
+
+async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUID, Discussion]:
+    rows: list[Any] = await reader.fetch(SELECT_DISCUSSIONS, post_ids)
+    return {row["post_id"]: Discussion(**row) for row in rows}
+
+
+SELECT_COUNTS = """
+select post_id as id, visible_count as count from discussions where post_id = any($1::uuid[]) and status = 'published'
+"""
+
+
+async def visible_by_post(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Visible comments of each of these posts that is published."""
+    return {row["id"]: row["count"] for row in await reader.fetch(SELECT_COUNTS, post_ids)}
