@@ -9,6 +9,7 @@ from services.gateway.changes import Changes
 from services.gateway.compose import Sources
 from services.gateway.evictions import Changed
 from services.gateway.limits import Limits
+from services.gateway.proxies import Proxies
 from services.gateway.settings import GatewaySettings
 from services.gateway.viewer import Viewers
 
@@ -22,6 +23,7 @@ class Gateway:
     viewers: Viewers
     changes: Changes
     limits: Limits
+    proxies: Proxies
     cache: Cache
     changed: Changed
 

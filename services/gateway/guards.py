@@ -3,18 +3,18 @@
 async def create(request: Request, look: SignedIn) -> Response: ...
 """
 
-import time
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
 
-from services.chassis.edge import deadline_of
+from services.chassis.client import within
 from services.chassis.errors import Problem
 from services.chassis.routes import Guard
 from services.gateway.compose import Look
 from services.gateway.gateway import gateway_of
 from services.gateway.limits import POSTING, READING, SIGN_IN, Policy, network
+from services.gateway.routes import UNSURE
 from services.gateway.viewer import SAFE_METHODS, Viewer
 
 
@@ -26,7 +26,8 @@ def standing(request: Request) -> dict[str, str]:
 
 def client_network(request: Request) -> str:
     """What a client without a name is counted by."""
-    return network(request.client.host if request.client else None)
+    peer = request.client.host if request.client else None
+    return network(gateway_of(request).proxies.client(peer, request.headers.getlist("x-forwarded-for")))
 
 
 def identity(request: Request, viewer: Viewer) -> str:
@@ -57,8 +58,10 @@ class AnybodyGuard(Guard[Look]):
 
     async def admit(self, request: Request) -> Look:
         gateway = gateway_of(request)
-        deadline = deadline_of(request, gateway.settings.read_deadline_seconds)
+        deadline = within(gateway.settings.read_deadline_seconds)
         viewer = await gateway.viewers.of(request, deadline)
+        if not viewer.sure:
+            request.scope[UNSURE] = True
         await count(request, READING, identity(request, viewer))
         return Look(viewer, deadline)
 
@@ -72,7 +75,7 @@ class SignedInGuard(Guard[Look]):
         gateway = gateway_of(request)
         safe = request.method in SAFE_METHODS
         seconds = gateway.settings.read_deadline_seconds if safe else gateway.settings.write_deadline_seconds
-        deadline = deadline_of(request, seconds)
+        deadline = within(seconds)
         policy = READING if safe else POSTING
         try:
             viewer = await gateway.viewers.person(request, deadline)
@@ -94,7 +97,7 @@ class StrangerGuard(Guard[Look]):
     async def admit(self, request: Request) -> Look:
         gateway = gateway_of(request)
         await count(request, self._policy, client_network(request))
-        return Look(Viewer(), time.monotonic() + gateway.settings.write_deadline_seconds)
+        return Look(Viewer(), within(gateway.settings.write_deadline_seconds))
 
 
 Anybody = Annotated[Look, Depends(AnybodyGuard())]

@@ -131,10 +131,10 @@ class Limits:
                 standings.append(standing)
         if not standings:
             return
-        headers["RateLimit-Policy"] = ", ".join(
-            f'"{one.policy.name}";q={one.policy.quota};w={one.policy.window}' for one in standings
-        )
-        headers["RateLimit"] = ", ".join(f'"{one.policy.name}";r={one.remaining};t={one.reset}' for one in standings)
+        for one in standings:
+            policy = one.policy
+            _append(headers, "RateLimit-Policy", f'"{policy.name}";q={policy.quota};w={policy.window}')
+            _append(headers, "RateLimit", f'"{policy.name}";r={one.remaining};t={one.reset}')
         refused = [one.reset for one in standings if not one.allowed]
         if refused:
             raise Problem(
@@ -142,6 +142,10 @@ class Limits:
                 f"Come back in {max(refused)} seconds.",
                 headers={"Retry-After": str(max(refused))},
             )
+
+
+def _append(headers: dict[str, str], name: str, member: str) -> None:
+    headers[name] = f"{headers[name]}, {member}" if name in headers else member
 
 
 def network(host: str | None) -> str:

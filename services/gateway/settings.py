@@ -15,6 +15,7 @@ class GatewaySettings(Settings):
         rate_limits: `off` for load tests.
         read_deadline_seconds: how long a read may take, all its calls together.
         write_deadline_seconds: the same for everything that changes something.
+        trusted_proxies: addresses or networks, comma-separated, whose `X-Forwarded-For` is believed.
         page_patience_seconds: how long a page waits for comments to hear of a post that was just published.
     """
 
@@ -26,6 +27,7 @@ class GatewaySettings(Settings):
     write_deadline_seconds: float = 5.0
     page_patience_seconds: float = 0.5
     changes_poll_seconds: float = 15.0
+    trusted_proxies: str = ""
 
     @property
     def origin(self) -> str:

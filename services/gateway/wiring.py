@@ -14,6 +14,7 @@ from services.gateway.evictions import Changed
 from services.gateway.gateway import Gateway
 from services.gateway.limits import Counters, Limits
 from services.gateway.names import Names
+from services.gateway.proxies import Proxies
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstreams import Upstreams
 from services.gateway.viewer import NOBODY, Viewers
@@ -66,6 +67,7 @@ async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) ->
             viewers=Viewers(verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin),
             changes=changes,
             limits=Limits(counters),
+            proxies=Proxies(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
             cache=cache,
             changed=Changed(cache, names),
         )

@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from services.chassis.client import Answer
 from services.chassis.errors import Problem
-from services.chassis.web import StrictRoute
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import answers, schemas
 from services.gateway.compose import Look
@@ -14,11 +13,12 @@ from services.gateway.documents import operation
 from services.gateway.forwarding import body_of, chosen, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
+from services.gateway.routes import PublicRoute
 from services.gateway.upstreams import Upstream
 from services.gateway.viewer import NOBODY
 from services.gateway.views import comments
 
-router = APIRouter(prefix="/v1", tags=["comments"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)

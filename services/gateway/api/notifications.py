@@ -4,7 +4,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.web import StrictRoute
 from services.contracts.notify import EditMail
 from services.gateway import answers, representations, schemas
 from services.gateway.compose import Composed
@@ -12,9 +11,10 @@ from services.gateway.documents import operation
 from services.gateway.forwarding import body_of, chosen, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import SignedIn
+from services.gateway.routes import PublicRoute
 from services.gateway.views import comments
 
-router = APIRouter(prefix="/v1/me", tags=["notifications"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/me", tags=["notifications"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
 

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.client import Answer
-from services.chassis.web import StrictRoute, body_limit
+from services.chassis.routes import body_limit
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import answers, schemas
 from services.gateway.compose import Look
@@ -13,10 +13,11 @@ from services.gateway.documents import operation
 from services.gateway.forwarding import POST_BYTES, body_of, chosen, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
+from services.gateway.routes import PublicRoute
 from services.gateway.upstreams import Upstream
 from services.gateway.views import discussion, posts
 
-router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)

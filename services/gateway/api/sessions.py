@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
-from services.chassis.web import StrictRoute
 from services.contracts.people import RefreshSession, Register, SignIn
 from services.gateway import answers, schemas
 from services.gateway.compose import Look
@@ -17,8 +16,9 @@ from services.gateway.forwarding import body_of, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import SignedIn, Stranger, standing
 from services.gateway.limits import SIGN_IN_ADDRESS
+from services.gateway.routes import PublicRoute
 
-router = APIRouter(prefix="/v1", tags=["people"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
 
 @router.post("/people", **operation("Register by name and address.", schemas.CheckYourMail, status=202, body=Register))

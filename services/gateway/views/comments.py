@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
+LEAST_LEFT = 0.1  # seconds without which asking again could only time out
 
 
 def path_of(comment_id: str) -> str:
@@ -99,7 +100,7 @@ async def until_known(ask: Callable[[], Awaitable[T]], deadline: float) -> T:
         Problem: `unavailable` when the deadline comes first.
     """
     pause = FIRST_PAUSE
-    while time.monotonic() + pause < deadline:
+    while time.monotonic() + pause + LEAST_LEFT < deadline:
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
         try:

@@ -1,0 +1,307 @@
+"""The whole gateway over scripted services: what it adds to their answers, and what it does when they are away."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+
+from services.chassis.errors import Problem, not_found
+from services.chassis.identity import Signer
+from services.gateway import limits
+from services.gateway.app import build
+from services.gateway.gateway import Gateway
+from services.gateway.settings import GatewaySettings
+from services.gateway.wiring import wire
+from tests.unit.gateway_fakes import House, answered, raw_comment, raw_post
+
+POST = raw_post()
+ID, SLUG, ANNA = POST["id"], POST["slug"], POST["author_id"]
+COMMENT = raw_comment(1)
+COMMENT_ID = COMMENT["id"]
+CHANGES = {"sessions": [], "people": [], "as_of": "2026-11-23T04:35:00.000Z"}
+
+
+class Site:
+    """A gateway in this process over a house that works."""
+
+    def __init__(self, house: House, gateway: Gateway, http: httpx2.AsyncClient, token: str) -> None:
+        self.house, self.gateway, self.http = house, gateway, http
+        self.anna = {"Authorization": f"Bearer {token}"}
+
+    async def get(self, path: str, **headers: str) -> httpx2.Response:
+        return await self.http.get(path, headers=headers)
+
+    async def comment(self, **headers: str) -> httpx2.Response:
+        return await self.http.post(f"/v1/posts/{ID}/comments", json={"body": "x"}, headers=self.anna | headers)
+
+
+NewSite = Callable[..., Awaitable[Site]]
+
+
+def furnish(house: House) -> None:
+    for ref in (ID, SLUG):
+        house.posts.on("GET", f"/posts/{ref}", POST)
+    house.posts.on("GET", "/posts", {"items": [POST], "next": None})
+    house.comments.on("GET", f"/posts/{ID}/comments", {"items": [COMMENT], "next": None})
+    house.comments.on("POST", f"/posts/{ID}/comments", lambda _: answered(COMMENT, 201, Location="/v1/comments/x"))
+    house.comments.on("DELETE", f"/comments/{COMMENT_ID}", lambda _: answered(None, 204))
+    house.comments.on("POST", "/comments/lookup", {"items": [COMMENT]})
+    house.comments.on("POST", "/counts", lambda call: {"counts": dict.fromkeys(call.body["post_ids"], 1)})
+    house.people.on("POST", "/people/lookup", lambda call: {"items": [face(one) for one in call.body["ids"]]})
+    house.people.on("GET", "/changes", CHANGES)
+    for path in ("/people", "/sign-in"):
+        house.people.on("POST", path, lambda _: answered({"status": "check_your_mail"}, 202))
+
+
+def face(person_id: str) -> dict[str, Any]:
+    return {"id": person_id, "name": f"Name {person_id[-1]}", "avatar_url": None}
+
+
+@pytest.fixture
+async def new_site(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewSite]:
+    async with AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> Site:
+            house = House()
+            furnish(house)
+            values: dict[str, Any] = {
+                "gateway_signing_key": keys["GATEWAY_SIGNING_KEY"],
+                "verification_keys": keys["VERIFICATION_KEYS"],
+                "redis_url": redis_url,
+                "public_url": "http://rapport.test",
+                "rate_limits": "off",
+                "page_patience_seconds": 0.1,
+            }
+            settings = GatewaySettings(**values | changes)
+            gateway = await stack.enter_async_context(wire(settings, house.upstreams))
+            await gateway.changes.refresh()
+            app = build(gateway, nothing_to_wait_for)
+            transport = httpx2.ASGITransport(app, client=("192.0.2.1", 5))
+            http = await stack.enter_async_context(
+                httpx2.AsyncClient(transport=transport, base_url="http://rapport.test")
+            )
+            signer = Signer(keys["PEOPLE_SIGNING_KEY"], "people")
+            token = signer.token("rapport", UUID(ANNA), ["author"], 900, session_id=uuid4())
+            return Site(house, gateway, http, token)
+
+        yield make
+
+
+async def nothing_to_wait_for() -> dict[str, bool]:
+    return {}
+
+
+@pytest.fixture
+async def site(new_site: NewSite) -> Site:
+    return await new_site()
+
+
+def kind(answer: httpx2.Response) -> str:
+    return str(answer.json()["type"]).removeprefix("/problems/")
+
+
+async def test_a_write_tells_its_standing_and_a_read_does_not(new_site: NewSite) -> None:
+    site = await new_site(rate_limits="on")
+    answer = await site.comment()
+    assert answer.status_code == 201
+    assert answer.headers["RateLimit-Policy"] == f'"posting";q={limits.POSTING.quota};w=60'
+    assert answer.headers["RateLimit"].startswith(f'"posting";r={limits.POSTING.quota - 1};t=')
+    for refused in (
+        await site.http.post(f"/v1/posts/{ID}/comments", json={"body": "x"}),
+        await site.http.post(f"/v1/posts/{ID}/comments", headers={"Authorization": "Bearer x"}),
+        await site.http.post(f"/v1/posts/{ID}/comments", headers=site.anna, content=b"{"),
+    ):
+        assert refused.status_code in (400, 401, 415)
+        assert "RateLimit" in refused.headers
+    assert "RateLimit" not in (await site.get("/v1/posts")).headers
+
+
+async def test_too_many_writes_are_refused_before_anything_else(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await new_site(rate_limits="on")
+    monkeypatch.setattr("services.gateway.guards.POSTING", limits.Policy("posting", 2, 60))
+    for _ in range(2):
+        assert (await site.comment()).status_code == 201
+    answer = await site.comment(**{"Idempotency-Key": "replayed"})
+    assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert answer.headers["RateLimit"].startswith('"posting";r=0;t=')
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert site.house.comments.count("POST", f"/posts/{ID}/comments") == 2
+
+
+async def test_too_many_reads_are_told_so_too(new_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await new_site(rate_limits="on")
+    monkeypatch.setattr("services.gateway.guards.READING", limits.Policy("reading", 1, 60, strict=False))
+    assert (await site.get("/v1/posts", **site.anna)).status_code == 200
+    answer = await site.get("/v1/posts", **site.anna)
+    assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
+    assert answer.headers["RateLimit"].startswith('"reading";r=0;t=')
+
+
+async def test_one_address_is_asked_for_links_so_often(new_site: NewSite) -> None:
+    site = await new_site(rate_limits="on")
+    for number in range(limits.SIGN_IN_ADDRESS.quota):
+        spelled = {"email": " Anna@Example.com " if number % 2 else "anna@example.com"}
+        assert (await site.http.post("/v1/sign-in", json=spelled)).status_code == 202
+    answer = await site.http.post("/v1/people", json={"name": "x", "email": "anna@example.com"})
+    assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
+    assert answer.headers["RateLimit-Policy"].count(";q=") == 2
+    assert (await site.http.post("/v1/sign-in", json={"email": "ben@example.com"})).status_code == 202
+
+
+async def test_clients_are_told_apart_behind_a_trusted_proxy_only(
+    new_site: NewSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.guards.READING", limits.Policy("reading", 1, 60, strict=False))
+    apart = await new_site(rate_limits="on", trusted_proxies="192.0.2.0/24, 203.0.113.9")
+    for client in ("198.51.100.1", "198.51.100.2"):
+        forged = {"X-Forwarded-For": f"198.51.100.77, {client}, 203.0.113.9"}
+        assert (await apart.get("/v1/posts?x", **forged)).status_code == 200
+        assert (await apart.get("/v1/posts?x", **forged)).status_code == 429
+    alike = await new_site(rate_limits="on")
+    assert (await alike.get("/v1/posts?x", **{"X-Forwarded-For": "198.51.100.3"})).status_code == 200
+    assert (await alike.get("/v1/posts?x", **{"X-Forwarded-For": "198.51.100.4"})).status_code == 429
+
+
+async def test_an_incomplete_answer_says_so_and_is_kept_by_nobody(site: Site) -> None:
+    site.house.comments.away = True
+    for path in ("/v1/posts", f"/v1/posts/{SLUG}"):
+        answer = await site.get(path)
+        assert answer.status_code == 200
+        assert answer.json()["unavailable"] == ["comment_count"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["ETag"]
+    site.house.comments.away = False
+    whole = await site.get("/v1/posts")
+    assert "unavailable" not in whole.json()
+    assert whole.json()["items"][0]["comment_count"] == 1
+
+
+async def test_without_what_is_required_it_is_503(site: Site) -> None:
+    site.house.posts.away = True
+    site.house.comments.away = True
+    for path in ("/v1/posts", f"/v1/posts/{SLUG}", f"/v1/posts/{SLUG}/page", f"/v1/posts/{ID}/comments"):
+        answer = await site.get(path)
+        assert (answer.status_code, kind(answer)) == (503, "unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_who_cannot_be_checked_sees_what_strangers_see(site: Site) -> None:
+    cookie = {"Cookie": "rapport=x"}  # people do not answer the question
+    answer = await site.get(f"/v1/posts/{SLUG}/page", **cookie)
+    assert answer.json()["viewer"] is None
+    assert answer.json()["unavailable"] == ["viewer"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    site.house.posts.on("GET", "/posts/draft", not_found())
+    assert (await site.get("/v1/posts/draft")).status_code == 404
+    answer = await site.get("/v1/posts/draft", **cookie)
+    assert (answer.status_code, kind(answer)) == (503, "unavailable")
+    assert (await site.get("/v1/me", **cookie)).status_code == 503
+
+
+async def test_strangers_are_served_from_memory_until_somebody_writes_here(site: Site) -> None:
+    path = f"/v1/posts/{SLUG}/page"
+
+    async def asked() -> int:
+        before = len(site.house.comments.calls)
+        assert (await site.get(path)).status_code == 200
+        return len(site.house.comments.calls) - before
+
+    assert await asked() > 0
+    assert await asked() == 0
+    assert (await site.comment()).status_code == 201
+    assert await asked() > 0
+    assert await asked() == 0
+    assert (await site.http.delete(f"/v1/comments/{COMMENT_ID}", headers=site.anna)).status_code == 204
+    assert await asked() > 0
+    site.house.comments.on("POST", "/comments/lookup", None)
+    assert (await site.http.delete(f"/v1/comments/{COMMENT_ID}", headers=site.anna)).status_code == 204
+    assert await asked() > 0
+
+
+async def test_whoever_is_signed_in_is_never_served_from_memory(site: Site) -> None:
+    path = f"/v1/posts/{SLUG}"
+    await site.get(path)
+    for count in (2, 3):
+        assert (await site.get(path, **site.anna)).headers["Cache-Control"] == "private, no-cache"
+        assert site.house.posts.count("GET", f"/posts/{SLUG}") == count
+
+
+async def test_an_incomplete_answer_is_not_remembered(site: Site) -> None:
+    site.house.people.away = True
+    assert (await site.get(f"/v1/posts/{SLUG}")).json()["unavailable"] == ["people"]
+    site.house.people.away = False
+    assert (await site.get(f"/v1/posts/{SLUG}")).json()["author"]["name"] == "Name a"
+
+
+async def test_a_write_goes_on_as_it_came(site: Site) -> None:
+    body = '{"body": "wörd", "parent_id": null}'.encode()
+    answer = await site.http.post(
+        f"/v1/posts/{ID}/comments",
+        content=body,
+        headers=site.anna | {"Content-Type": "application/json", "Idempotency-Key": "a key", "If-Match": '"1-x"'},
+    )
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == "/v1/comments/x"
+    call = site.house.comments.calls[-1]
+    assert call.body == {"body": "wörd", "parent_id": None}
+    assert call.headers == {"Idempotency-Key": "a key", "If-Match": '"1-x"'}
+    assert call.caller is not None
+    assert (str(call.caller.person_id), call.caller.roles) == (ANNA, frozenset({"author"}))
+
+
+async def test_a_refusal_of_the_owner_passes_with_the_public_request_id(site: Site) -> None:
+    site.house.comments.on("POST", f"/posts/{ID}/comments", Problem("discussion-closed", "It is closed."))
+    answer = await site.comment(**{"X-Request-ID": "mine"})
+    assert (answer.status_code, kind(answer)) == (409, "discussion-closed")
+    assert answer.json()["detail"] == "It is closed."
+    assert answer.json()["instance"] == answer.headers["X-Request-ID"] == "mine"
+
+
+async def test_a_deadline_of_the_client_is_not_taken(site: Site) -> None:
+    assert (await site.get("/v1/posts", **{"X-Deadline-Seconds": "0"})).status_code == 200
+
+
+async def test_what_one_never_heard_of_is_explained_only_if_one_may_see_it(site: Site) -> None:
+    told = {
+        "comment_id": COMMENT_ID, "post_id": ID, "state": "none", "reasons": [], "why": "not_concerned",
+        "text": "No.", "created_at": None, "sent_at": None, "heard": False,
+    }  # fmt: skip
+    site.house.notify.on("GET", "/me/notifications/explain", told)
+    site.house.comments.on("GET", f"/comments/{COMMENT_ID}", not_found())
+    path = f"/v1/me/notifications/explain?comment={COMMENT_ID}"
+    assert (await site.get(path, **site.anna)).status_code == 404
+    site.house.comments.on("GET", f"/comments/{COMMENT_ID}", COMMENT)
+    answer = await site.get(path, **site.anna)
+    assert answer.status_code == 200
+    assert "heard" not in answer.json()
+    site.house.comments.away = True
+    site.house.notify.on("GET", "/me/notifications/explain", told | {"heard": True})
+    assert (await site.get(path, **site.anna)).status_code == 200
+
+
+async def test_under_https_the_cookie_is_bound_to_the_host(new_site: NewSite) -> None:
+    site = await new_site(public_url="https://rapport.test")
+    site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
+    answer = await site.http.post("/sign-in/token", headers={"Origin": "https://rapport.test"})
+    assert answer.status_code == 303
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-rapport=opaque; Path=/; ")
+    assert cookie.endswith("; HttpOnly; SameSite=Lax; Secure")
+    assert site.house.people.calls[-1].body == {"token": "token", "cookie": True}
+
+
+async def test_nothing_unexpected_is_shown(site: Site) -> None:
+    site.house.posts.on("GET", "/posts", {"nonsense": True})
+    for path in ("/v1/posts", "/"):
+        answer = await site.get(path)
+        assert answer.status_code == 500
+        assert "nonsense" not in answer.text
+        assert "Traceback" not in answer.text
+    assert kind(await site.get("/v1/posts")) == "internal"
