@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, not_found
 from services.chassis.identity import Signer
@@ -300,8 +301,10 @@ async def test_under_https_the_cookie_is_bound_to_the_host(new_site: NewSite) ->
 async def test_nothing_unexpected_is_shown(site: Site) -> None:
     site.house.posts.on("GET", "/posts", {"nonsense": True})
     for path in ("/v1/posts", "/"):
-        answer = await site.get(path)
+        with capture_logs() as logged:
+            answer = await site.get(path)
         assert answer.status_code == 500
+        assert [one["event"] for one in logged if one["log_level"] == "error"] == ["request failed"]
         assert "nonsense" not in answer.text
         assert "Traceback" not in answer.text
     assert kind(await site.get("/v1/posts")) == "internal"
