@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.contracts.posts import PostPublished
@@ -137,41 +136,21 @@ async def test_killed_in_the_middle_it_is_finished_by_the_next_run(
         assert (await client.call("GET", f"/v1/posts/p{number}-{unique}-2")).status == 404
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [("<html/>", "not a WordPress export"), ("<!DOCTYPE rss [<!ENTITY a 'x'>]><rss/>", "document type")],
-)
-async def test_a_bad_file_is_one_sentence(stack: Stack, tmp_path: Path, content: str, sentence: str) -> None:
-    ended = await rapport(stack, "import", "wordpress", str(written(tmp_path, content)))
-    assert (ended.status, ended.out) == (1, "")
-    assert sentence in ended.err
-    assert ended.err.count("\n") == 1
-
-
 async def test_a_role_is_given_to_a_confirmed_address_only(stack: Stack, client: Client, ben: Person) -> None:
-    for _ in range(2):
-        given = await rapport(stack, "person", "grant", ben.email, "author")
-        assert (given.status, given.err) == (0, "")
-        assert "author" in given.out
+    given = await rapport(stack, "person", "grant", ben.email, "author")
+    assert (given.status, given.err) == (0, "")
+    assert "author" in given.out
     again = await client.sign_in("Ben", ben.email)
     assert (await client.publish(again, "By Ben"))["author"]["id"] == ben.id
-    for arguments, sentence in (
-        (("nobody@example.com", "author"), "Nobody has confirmed"),
-        ((ben.email, "emperor"), "role"),
-        (("not an address", "author"), "email"),
-    ):
-        refused = await rapport(stack, "person", "grant", *arguments)
-        assert (refused.status, refused.out) == (1, "")
-        assert sentence in refused.err
+    refused = await rapport(stack, "person", "grant", "nobody@example.com", "author")
+    assert (refused.status, refused.out, refused.err) == (1, "", "rapport: Nobody has confirmed this address.\n")
 
 
 async def test_events_are_sent_again(stack: Stack, client: Client, admin: Person) -> None:
     await client.publish(admin, "Told twice")
-    for service in ("posts", "people", "comments", "notify"):
-        ended = await rapport(stack, "republish", service, "--since", "1h")
-        assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith(f"{service} sends ")
-    assert "lies ahead" in (await rapport(stack, "republish", "posts", "--since", "2999-01-01")).err
+    ended = await rapport(stack, "republish", "posts", "--since", "1h")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("posts sends ")
 
 
 async def test_a_dead_letter_is_shown_and_sent_again(stack: Stack, unique: str) -> None:
@@ -196,21 +175,3 @@ async def test_a_dead_letter_is_shown_and_sent_again(stack: Stack, unique: str) 
     assert sent.status == 0, sent.err
     assert "sent again" in sent.out
     await eventually(twice, timeout=60)
-    assert "position 99999" in (await rapport(stack, "dead-letter", "redrive", "comments", "--position", "99999")).err
-    assert "no consumer group" in (await rapport(stack, "dead-letter", "list", "posts")).err
-
-
-async def test_a_service_that_is_away_and_a_key_that_is_not_known_are_said_so(stack: Stack, tmp_path: Path) -> None:
-    path = str(written(tmp_path, export(item(1))))
-    away = await rapport(stack, "import", "wordpress", path, PEOPLE_URL="http://127.0.0.1:9", PATIENCE_SECONDS="0.5")
-    assert (away.status, away.err) == (
-        1,
-        "rapport: people did not do it within 0.5 s: people could not be reached.\n",
-    )
-    other = stack.keys["GATEWAY_SIGNING_KEY"]
-    for key, sentence in (("{}", "not usable"), (other, "not usable"), ("", "is not set")):
-        refused = await rapport(
-            stack, "republish", "posts", "--since", "1h", OPERATOR_SIGNING_KEY=key, RAPPORT_HOME="/x"
-        )
-        assert (refused.status, refused.out) == (1, "")
-        assert sentence in refused.err
