@@ -201,7 +201,7 @@ async def test_a_text_that_costs_too_much_is_refused_and_the_next_one_is_not() -
     assert refusal.value.kind == "invalid"
     assert [(error.field, error.message) for error in refusal.value.errors] == [("body", richtext.TOO_COSTLY)]
     assert ticks > 10, "the event loop went on meanwhile"
-    assert await render("ok", "markdown") == "<p>ok</p>\n"
+    assert await render("*ok*", "markdown") == "<p><em>ok</em></p>\n"
 
 
 async def test_a_child_that_was_killed_is_replaced() -> None:
