@@ -44,7 +44,8 @@ def test_whatever_the_namespace_is_called(tmp_path: Path, uri: str) -> None:
 
 
 def test_a_prefix_of_another_name_and_one_never_declared(tmp_path: Path) -> None:
-    renamed = export(item(7, comment(8, prefix="x"), prefix="x"), prefix="x")
+    uri = "https://mirror.example/export/1.1/"
+    renamed = export(item(7, comment(8, prefix="x"), prefix="x"), prefix="x", uri=uri)
     undeclared = export(item(7, comment(8)), uri=None)
     for content in (renamed, undeclared):
         found = items(tmp_path, content)

@@ -1,10 +1,13 @@
 """How a post may change, and who may change it."""
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
@@ -37,8 +40,8 @@ OTHER_TEXT = Text("Other.", "<p>Other.</p>\n", "Other.")
 
 
 def edited(post: Post, **changes: object) -> Post:
-    given = {"title": None, "text": None, "note": None, "discussion": None} | changes
-    return rules.edited(post, at=NOW, **given)  # type: ignore[arg-type]  # a table of changes
+    fields = {"title": None, "text": None, "note": None, "discussion": None, "at": NOW} | changes
+    return rules.edited(post, **fields)  # type: ignore[arg-type]  # a table of changes
 
 
 def caller(*roles: str, person_id: UUID | None = AUTHOR) -> Caller:
@@ -148,3 +151,38 @@ def test_the_representation_has_every_field_and_no_name() -> None:
         *("id", "kind", "slug", "title", "body", "format", "body_html", "excerpt", "author_id", "status"),
         *("discussion", "created_at", "published_at", "edited_at", "edit_note", "revision", "version"),
     }
+
+
+STEPS = st.sampled_from(["publish", "withdraw", "title", "body", "discussion", "nothing"])
+
+
+@given(st.lists(st.tuples(STEPS, st.integers(0, 2)), max_size=30))
+def test_whatever_is_done_versions_count_changes_and_dates_stay(steps: list[tuple[str, int]]) -> None:
+    post = DRAFT
+    for number, (step, value) in enumerate(steps):
+        before, at = post, NOW + timedelta(minutes=number)
+        with contextlib.suppress(Problem):
+            post = taken(post, step, value, at)
+        assert (post is before) == (post == before)
+        assert post.version == before.version + (post is not before)
+        assert post.revision == before.revision + ((post.title, post.body) != (before.title, before.body))
+        assert before.published_at in (None, post.published_at)
+        assert (post.published_at is None) == (post.status == "draft")
+        if post.edited_at != before.edited_at:
+            assert post.revision > before.revision
+            assert before.published_at is not None
+
+
+def taken(post: Post, step: str, value: int, at: datetime) -> Post:
+    match step:
+        case "publish":
+            return rules.published(post, at)
+        case "withdraw":
+            return rules.withdrawn(post)
+        case "title":
+            return edited(post, title=f"Title {value}", at=at)
+        case "body":
+            return edited(post, text=Text(f"{value}", "", ""), note="Why", at=at)
+        case "discussion":
+            return edited(post, discussion=("open", "held", "closed")[value], at=at)
+    return edited(post, at=at)

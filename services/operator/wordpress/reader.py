@@ -20,8 +20,8 @@ MOST_TEXT = 64 * 1024 * 1024  # characters of one item with its comments
 RECORD_SIZE = 200  # what an empty comment counts, so that there cannot be endlessly many
 
 ROLES = (
-    (re.compile(r"https?://(www\.)?wordpress\.org/export/\d[\d.]*/excerpt/?"), "excerpt"),
-    (re.compile(r"https?://(www\.)?wordpress\.org/export/\d[\d.]*/?"), "wp"),
+    (re.compile(r".*/export/\d[\d.]*/excerpt/?"), "excerpt"),
+    (re.compile(r".*/export/\d[\d.]*/?"), "wp"),
     (re.compile(r"https?://purl\.org/rss/1\.0/modules/content/?"), "content"),
     (re.compile(r"https?://purl\.org/dc/elements/1\.\d/?"), "dc"),
 )

@@ -1,5 +1,6 @@
 """What an export holds, seen before anything is done with it."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from services.operator.failures import Failed
 from services.operator.wordpress import rules
 from services.operator.wordpress.reader import Record, records
 
-VERSIONS = ("1.0", "1.1", "1.2")
+VERSION = re.compile(r"1\.[0-2](\.\d+)?")
 
 
 @dataclass
@@ -42,8 +43,8 @@ def survey(path: Path) -> Survey:
             is_wordpress = is_wordpress or bool(record.get("wp:post_type"))
     if not found.version and not is_wordpress:
         raise Failed(f"{path} is not a WordPress export: it is a feed without WordPress's own elements.")
-    if found.version and found.version not in VERSIONS:
-        raise Failed(f"{path} is a WordPress export of version {found.version[:20]}; known are {', '.join(VERSIONS)}.")
+    if found.version and not VERSION.fullmatch(found.version):
+        raise Failed(f"{path} is a WordPress export of version {found.version[:20]}; known are 1.0, 1.1 and 1.2.")
     if not found.site:
         raise Failed(f"{path} does not say which blog it comes from: it has neither a base_blog_url nor a link.")
     return found
