@@ -38,6 +38,7 @@ check: .venv/.dev-stamp ## formatting, lint, types, import fences and generated 
 	.venv/bin/ruff check
 	@$(MAKE) types fences
 	$(python) -m services.operator.asyncapi --check
+	$(python) -m services.gateway.openapi --check
 
 types: .venv/.dev-stamp
 	.venv/bin/mypy
@@ -64,6 +65,7 @@ bench: .venv/.dev-stamp ## measure, as ratios to bounds measured in the same run
 
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi
+	$(python) -m services.gateway.openapi
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .

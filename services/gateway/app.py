@@ -1,6 +1,6 @@
 """The gateway's app: routes and layers put together."""
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from services.chassis.web import Ready, create_app
 from services.gateway.api import comments, notifications, people, posts, sessions
@@ -24,12 +24,10 @@ ROUTERS = (
 )
 
 
-def build(gateway: Gateway, ready: Ready) -> FastAPI:
-    """The app over these parts."""
+def build(gateway: Gateway, ready: Ready) -> ASGIApp:
+    """The app over these parts. The outer layers stand around FastAPI's own, which what is cached need not pass."""
     app = create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Public)
-    app.add_middleware(Cached, cache=gateway.cache, cookie_name=gateway.settings.cookie_name)
-    return app
+    return Cached(Public(app), gateway.cache, gateway.settings.cookie_name)

@@ -113,6 +113,8 @@ def describe(app: FastAPI, public_url: str) -> dict[str, Any]:
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     for methods in document["paths"].values():
         for described in methods.values():
+            if "HTTPValidationError" in str(described["responses"].get("422")):  # FastAPI's own, never answered
+                del described["responses"]["422"]
             refused = described["responses"].get("401", {}).get("description", "")
             if "sign-in-required" in refused:
                 described["security"] = [{"token": []}]

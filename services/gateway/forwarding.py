@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 
 from services.chassis.client import Answer
+from services.chassis.errors import Problem
 from services.chassis.routes import read_json
 from services.gateway.compose import Look
 from services.gateway.upstreams import Upstream
@@ -20,7 +21,13 @@ def chosen(request: Request, *names: str) -> dict[str, str]:
 
 
 def careful(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, str]:
-    """The headers that go on. One that comes twice goes on as one line, which its owner refuses."""
+    """The headers that go on.
+
+    Raises:
+        Problem: `malformed-idempotency-key` for two of them: which one counts could be read in two ways.
+    """
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise Problem("malformed-idempotency-key", "Send one key.")
     return {name: ", ".join(request.headers.getlist(name)) for name in names if name in request.headers}
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, not_found
 from services.gateway.compose import Json, Look
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
@@ -85,8 +85,12 @@ async def show(
         listed = await _thread(request, look, thread, query.get("replies"))
     said = None
     if listed is not None and _is_uuid(said_id) and said_id not in ids(listed["items"]):
-        said = (await comments.one(sources, look, str(said_id))).data
+        said = await _said(request, look, str(said_id))
+    if said is not None and listed is not None:
         listed = {"items": [said, *listed["items"]], "next": listed["next"]}
+    post_id = shown["post"]["id"]
+    if listed is not None and any(item["post_id"] != post_id for item in listed["items"]):
+        raise not_found()  # a comment of another post
     viewer = shown["viewer"]
     if status == 200:
         offer(request, look)
@@ -114,6 +118,14 @@ async def _thread(request: Request, look: Look, comment_id: str, cursor: str | N
     if cursor is not None:
         return (await comments.replies(sources, look, comment_id, {"cursor": cursor})).data
     return {"items": [(await comments.one(sources, look, comment_id)).data], "next": None}
+
+
+async def _said(request: Request, look: Look, comment_id: str) -> Json | None:
+    """The comment that was just written; None if it is gone already."""
+    try:
+        return (await comments.one(gateway_of(request).sources, look, comment_id)).data
+    except Problem:
+        return None
 
 
 def ids(items: list[Json]) -> set[str]:
