@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -105,6 +105,8 @@ async def test_what_cannot_be_taken_over(house: House) -> None:
         ({"parent_source_id": "there"}, "parent_source_id"),
         ({"created_at": datetime(1969, 1, 1, tzinfo=UTC)}, "created_at"),
         ({"created_at": datetime.max.replace(tzinfo=UTC)}, "created_at"),
+        ({"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, "created_at"),
+        ({"created_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))}, "created_at"),
     ):
         problem = await refused(commands.import_comment(house.db, take(house, "x", **fields)))
         assert [error.field for error in problem.errors] == [field]
@@ -130,3 +132,7 @@ async def test_published_events_are_sent_again(house: House) -> None:
     assert await commands.republish(house.db, datetime.now(UTC) - timedelta(minutes=1)) == 1
     async with house.db.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
+    for hours in (-14, 0, 14):
+        zone = timezone(timedelta(hours=hours))
+        for since in (datetime.min.replace(tzinfo=zone), datetime.max.replace(tzinfo=zone)):
+            assert (await refused(commands.republish(house.db, since))).errors[0].field == "since"

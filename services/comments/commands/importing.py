@@ -1,6 +1,6 @@
 """Taking over what was written elsewhere."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.chassis import outbox
@@ -81,6 +81,12 @@ async def _imported_parent(tx: Transaction, command: ImportComment) -> Comment |
 
 
 async def republish(db: Database, since: datetime) -> int:
-    """Send every event published since then once more; returns how many."""
+    """Send every event published since then once more; returns how many.
+
+    Raises:
+        Problem: `invalid` for a time in the future or more than ten years ago.
+    """
+    if not timedelta(0) <= datetime.now(UTC) - since <= timedelta(days=3650):
+        raise invalid("since", "must lie within the last ten years")
     async with db.transaction() as tx:
         return await outbox.republish_since(tx, since)
