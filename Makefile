@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
 local := $(python) -m deploy.local
 workers ?= 2
+parallel := -n $(workers) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help up down status logs demo rapport test check format types fences pytest coverage chaos bench docs image clean
 
@@ -47,7 +48,7 @@ fences: .venv/.dev-stamp
 	.venv/bin/lint-imports
 
 pytest: .venv/.dev-stamp
-	.venv/bin/pytest -m "not chaos" -n $(workers) --dist loadgroup $(ARGS)
+	.venv/bin/pytest -m "not chaos" $(parallel) $(ARGS)
 
 format: .venv/.dev-stamp ## format the code and repair what lint can
 	.venv/bin/ruff check --fix
@@ -55,7 +56,7 @@ format: .venv/.dev-stamp ## format the code and repair what lint can
 
 coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reach
 	rm -f .coverage .coverage.*
-	.venv/bin/pytest -m "not chaos" -n $(workers) --dist loadgroup --cov=services --cov-report=term-missing:skip-covered
+	.venv/bin/pytest -m "not chaos" $(parallel) --cov=services --cov-report=term-missing:skip-covered
 
 chaos: .venv/.dev-stamp ## the full crash tests: kills, outages, pauses; takes long
 	.venv/bin/pytest -m chaos tests/chaos -s $(ARGS)

@@ -41,11 +41,19 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: tests that share one running system stay in one worker, others go file by file."""
+    """Tests that share one running system stay in one worker (`--dist loadgroup`), others go file by file.
+
+    The longest group goes first, so that one worker is at it while the others do the rest.
+    """
+
+    def place(item: pytest.Item) -> int:
+        names = getattr(item, "fixturenames", ())
+        return 0 if "scene" in names else 1 if "stack" in names else 2
+
     for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in ("e2e", "chaos") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        shared = place(item) < 2
+        item.add_marker(pytest.mark.xdist_group(item.path.parent.name if shared else str(item.path)))
+    items.sort(key=place)
 
 
 def _desk(config: pytest.Config) -> Desk:
