@@ -10,8 +10,8 @@ from services.gateway.gateway import Gateway
 from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
 
 ROUTERS = (
+    comments.router,  # first: routes are tried in this order, and most writes are comments
     posts.router,
-    comments.router,
     people.router,
     sessions.router,
     notifications.router,
