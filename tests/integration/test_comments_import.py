@@ -115,6 +115,15 @@ async def test_what_cannot_be_taken_over(house: House) -> None:
     assert [event["type"] for event in await house.events()] == ["imported"]
 
 
+async def test_no_thread_goes_deeper_than_100(house: House) -> None:
+    await commands.import_comment(house.db, take(house, "0"))
+    for depth in range(1, 101):
+        await commands.import_comment(house.db, take(house, str(depth), parent_source_id=str(depth - 1)))
+    problem = await refused(commands.import_comment(house.db, take(house, "101", parent_source_id="100")))
+    assert [error.field for error in problem.errors] == ["parent_source_id"]
+    assert await house.count() == 101
+
+
 async def test_comments_of_a_draft_come_over_and_stay_hidden(house: House) -> None:
     await house.change_post(status="draft")
     comment_id, created = await commands.import_comment(house.db, take(house, "1"))

@@ -4,8 +4,10 @@ import asyncio
 import os
 import re
 import signal
+import sys
 import time
 from html.parser import HTMLParser
+from io import BytesIO
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from services.chassis import richtext
 from services.chassis.errors import Problem
 from services.chassis.plaintext import BLOCKS
-from services.chassis.rendering import INLINES, Refused, to_html
+from services.chassis.rendering import INLINES, Refused, serve, to_html
+from services.chassis.rendering_wire import HEADER
 from services.chassis.richtext import Renderer, excerpt, plain, render
 
 ATTACKS = [
@@ -215,6 +218,33 @@ async def test_a_child_that_was_killed_is_replaced() -> None:
         renderer.close()
 
 
+async def test_a_child_that_does_not_answer_is_ended_and_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = Renderer()
+    try:
+        assert await renderer.render("a", "markdown")
+        monkeypatch.setattr(richtext, "WALL_SECONDS", 0.2)
+        (child,) = renderer._children
+        os.kill(child.process.pid, signal.SIGSTOP)
+        with pytest.raises(Problem) as refusal:
+            await renderer.render("b", "markdown")
+        assert refusal.value.kind == "unavailable"
+        monkeypatch.undo()
+        assert await renderer.render("c", "markdown") == "<p>c</p>\n"
+    finally:
+        renderer.close()
+
+
+async def test_a_child_that_does_not_start_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    renderer = Renderer()
+    try:
+        with pytest.raises(Problem) as refusal:
+            await renderer.render("a", "markdown")
+    finally:
+        renderer.close()
+    assert refusal.value.kind == "unavailable"
+
+
 async def test_deep_markdown_names_the_body() -> None:
     with pytest.raises(Problem) as refusal:
         await render(">" * 200 + "x", "markdown")
@@ -258,3 +288,23 @@ def test_plain_text_for_mails() -> None:
 )
 def test_excerpts(html: str, length: int, text: str) -> None:
     assert excerpt(html, length) == text
+
+
+def test_the_child_answers_until_its_pipe_ends() -> None:
+    requests, answers = BytesIO(), BytesIO()
+    for kind, text in ((b"m", "*a*"), (b"h", "b"), (b"m", ">" * 200 + "x"), (b"m", "ü")):
+        requests.write(HEADER.pack(kind, len(text.encode())) + text.encode())
+    requests.write(b"m")
+    requests.seek(0)
+    serve(requests, answers)
+    answers.seek(0)
+    seen = []
+    while header := answers.read(HEADER.size):
+        status, length = HEADER.unpack(header)
+        seen.append((status, answers.read(length).decode()))
+    assert seen == [
+        (b"+", "<p><em>a</em></p>\n"),
+        (b"+", "<p>b</p>\n"),
+        (b"-", "is nested too deeply"),
+        (b"+", "<p>ü</p>\n"),
+    ]
