@@ -219,6 +219,7 @@ async def test_a_child_that_was_killed_is_replaced() -> None:
 
 
 async def test_a_child_that_does_not_answer_is_ended_and_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(richtext, "CHILDREN", 1)
     renderer = Renderer()
     try:
         assert await renderer.render("a", "markdown")
