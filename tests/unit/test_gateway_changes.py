@@ -1,12 +1,15 @@
 """Which tokens no longer count."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, unavailable
 from services.gateway.changes import Changes
+from tests.waiting import eventually
 
 NOON = 1_795_000_000.0
 SESSION, PERSON = uuid4(), uuid4()
@@ -89,3 +92,27 @@ async def test_without_people_for_a_minute_only_young_tokens_are_believed() -> N
     people.away = False
     await changes.refresh()
     assert changes.trusts(NOON)
+
+
+async def test_people_are_asked_again_and_again_until_the_end() -> None:
+    people = People()
+    asked = 0
+
+    async def fetch() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise unavailable("away")
+        if asked == 3:
+            return {"nonsense": True}
+        return await people.fetch()
+
+    changes = Changes(fetch, poll_seconds=0.001)
+    stop = asyncio.Event()
+    with capture_logs() as logged:
+        running = asyncio.ensure_future(changes.run(stop))
+        await eventually(lambda: asked >= 5)
+        stop.set()
+        await running
+    assert await changes.heard_once()
+    assert [one["log_level"] for one in logged] == ["warning", "error"]
