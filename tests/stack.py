@@ -45,6 +45,11 @@ class Part:
         self.process.kill()
         self.process.wait(10)
 
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has drained."""
+        self.process.terminate()
+        self.process.wait(30)
+
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
