@@ -104,19 +104,25 @@ DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record, which may have 1 MiB
 
 
 async def create_topics(
-    bootstrap: str, prefix: str = "", *, replication_factor: int = 1, topics: Iterable[Topic] = TOPICS
+    bootstrap: str,
+    prefix: str = "",
+    *,
+    replication_factor: int = 1,
+    topics: Iterable[Topic] = TOPICS,
+    seconds: float = 30.0,
 ) -> list[str]:
     """Make the topics that do not exist yet and wait until the broker shows all of them; returns the new ones.
 
     Raises:
         KafkaError: the broker does not answer or refuses.
-        TimeoutError: they did not show up within 30 s.
+        TimeoutError: they did not show up within `seconds`.
     """
     wanted = {prefix + topic.name: topic for topic in topics}
-    async with asyncio.timeout(30):
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
-        await admin.start()
+    async with asyncio.timeout(seconds):
+        # each request has less time than all together: aiokafka loses a connection whose making is cancelled
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
         try:
+            await admin.start()
             missing = wanted.keys() - set(await admin.list_topics())
             if missing:
                 answer = await admin.create_topics(
@@ -125,12 +131,22 @@ async def create_topics(
                 for name, code, *_ in answer.topic_errors:
                     if for_code(code) not in (for_code(0), TopicAlreadyExistsError):
                         raise for_code(code)(name)
-                while wanted.keys() - set(await admin.list_topics()):  # noqa: ASYNC110  # the broker tells nobody
+                while not await _have_leaders(admin, missing):  # noqa: ASYNC110  # the broker tells nobody
                     await asyncio.sleep(0.05)
                 log.info("topics created", topics=sorted(missing))
             return sorted(missing)
         finally:
             await admin.close()
+
+
+async def _have_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> bool:
+    """Whether every partition can be written to. A topic is listed a moment before that."""
+    found = await admin.describe_topics(sorted(names))
+    return all(
+        topic["error_code"] == 0
+        and all(part["error_code"] == 0 and part["leader"] >= 0 for part in topic["partitions"])
+        for topic in found
+    )
 
 
 def _new_topic(name: str, topic: Topic, replication_factor: int) -> NewTopic:

@@ -14,13 +14,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.chassis.applying import Applier
+from services.chassis.bounded import bounded
 from services.chassis.bus import create_topics
 from services.chassis.database import Database
 from services.chassis.handlers import Handlers
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
 from services.chassis.stall import StallWatch
-from services.chassis.telemetry import COMMITS_FAILED, CONSUMER_LAG
+from services.chassis.telemetry import COMMITS_FAILED
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
@@ -28,8 +29,10 @@ log = structlog.get_logger(__name__)
 SESSION_MS = 10_000
 REBALANCE_MS = 60_000
 HAND_OVER_SECONDS = 20
+LAST_SECONDS = 8
 POLL_MS = 250
 MOST_RECORDS = 500
+FETCH_BYTES = 512 * 1024  # of a partition at a time, kept in memory
 
 
 class Consumer:
@@ -52,7 +55,6 @@ class Consumer:
         self._applier = Applier(group, handlers, database, self._producer, settings)
         self._watch = StallWatch(group, topics, settings)
         self._healthy = True
-        self._lag: dict[TopicPartition, int] = {}
 
     async def ready(self) -> bool:
         """False once too many records in a row have failed."""
@@ -65,7 +67,8 @@ class Consumer:
             TooManyFailures: more than 20 records in a row could not be handled.
             Stalled: there are records to handle and nothing moves.
         """
-        watch = asyncio.create_task(self._watch.run(busy=lambda: self._applier.waiting_for_dependency))
+        over = asyncio.Event()
+        watch = asyncio.create_task(self._watch.run(over, busy=lambda: self._applier.waiting_for_dependency))
         work = asyncio.create_task(self._work(stop))
         try:
             for task in (await asyncio.wait([work, watch], return_when=asyncio.FIRST_COMPLETED))[0]:
@@ -74,9 +77,10 @@ class Consumer:
             self._healthy = False
             raise
         finally:
-            for task in (work, watch):
-                task.cancel()
-            await asyncio.gather(work, watch, return_exceptions=True)
+            over.set()
+            work.cancel()
+            await asyncio.wait([work, watch], timeout=LAST_SECONDS)  # what is stuck may not even be cancelled
+            watch.cancel()
             await self._producer.close()
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -84,7 +88,10 @@ class Consumer:
             try:
                 await self._session(stop)
             except (KafkaError, OSError) as error:
-                log.warning("consumer starts anew", group=self.group, error=repr(error))
+                # an unknown error is also how aiokafka says that another process has taken this instance
+                log.warning(
+                    "consumer starts anew", group=self.group, instance=self._settings.instance, error=repr(error)
+                )
                 await _wait(stop, 1.0)
 
     async def _session(self, stop: asyncio.Event) -> None:
@@ -95,6 +102,7 @@ class Consumer:
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
+            seconds=settings.kafka_timeout_seconds,
         )
         client = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -109,20 +117,17 @@ class Consumer:
             request_timeout_ms=int(timeout * 1000),
             metadata_max_age_ms=60_000,
             max_poll_records=MOST_RECORDS,
+            max_partition_fetch_bytes=FETCH_BYTES,
         )
         turn = _Turn(self._applier)
         client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=turn)
         try:
-            async with asyncio.timeout(REBALANCE_MS / 1000 + timeout):
-                await client.start()
+            await bounded(REBALANCE_MS / 1000 + timeout, client.start())
             while not stop.is_set():
-                async with asyncio.timeout(timeout):
-                    polled = await client.getmany(timeout_ms=POLL_MS)
+                polled = await bounded(timeout, client.getmany(timeout_ms=POLL_MS))
                 if polled:
                     async with turn:
-                        done = await self._applier.apply(polled, stop)
-                        await self._commit(client, done)
-                    self._measure(client, done)
+                        await self._commit(client, await self._applier.apply(polled, stop))
         finally:
             await _close(client)
 
@@ -137,22 +142,10 @@ class Consumer:
         if not offsets:
             return
         try:
-            async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-                await client.commit(offsets)
-            self._watch.progressed()
+            await bounded(self._settings.kafka_timeout_seconds, client.commit(offsets))
         except (CommitFailedError, IllegalStateError) as error:
             COMMITS_FAILED.labels(self.group).inc()
             log.warning("offsets were not committed", group=self.group, error=repr(error))
-
-    def _measure(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> None:
-        assigned = client.assignment()
-        self._lag = {partition: lag for partition, lag in self._lag.items() if partition in assigned}
-        for partition, offset in done.items():
-            self._lag[partition] = max(0, (client.highwater(partition) or offset) - offset)
-        for topic in self._topics:
-            name = self._settings.kafka_prefix + topic.name
-            lag = sum(lag for partition, lag in self._lag.items() if partition.topic == name)
-            CONSUMER_LAG.labels(self.group, topic.name).set(lag)
 
 
 class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -194,8 +187,8 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 async def _close(client: AIOKafkaConsumer) -> None:
     """Stop a client within 5 s, or leave it. A static member says no goodbye: its place is kept for a restart."""
     try:
-        async with asyncio.timeout(5):
-            await client.stop()
+        await bounded(5, client.stop())
     except Exception as error:
         log.warning("kafka consumer did not stop", error=repr(error))
-        await asyncio.gather(client._client.close(), return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await bounded(1, client._client.close())

@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from services.chassis.bounded import bounded
 from services.chassis.bus import DEAD_LETTER_BYTES, Headers, create_topics, to_headers, to_key
 from services.chassis.outbox import OutboxRow
 from services.chassis.settings import Settings
@@ -59,12 +60,9 @@ class Producer:
         """
         sent: dict[asyncio.Future[object], list[int]] = {}
         failure: BaseException | None = None
+        await self._back_off()
         try:
-            async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-                client = await self._ready()
-                for (topic, partition), (batch, ids) in (await self._pack(client, rows)).items():
-                    sent[await client.send_batch(batch, topic, partition=partition)] = ids
-                await asyncio.wait(sent)
+            await bounded(self._settings.kafka_timeout_seconds, self._send(rows, sent))
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             failure = error
         except BaseException:
@@ -92,12 +90,16 @@ class Producer:
         Raises:
             Unsent: it was not acknowledged in time.
         """
+        await self._back_off()
+
+        async def send() -> None:
+            client = await self._ready()
+            batch = client.create_batch()
+            batch.append(key=key, value=value, timestamp=None, headers=headers)
+            await (await client.send_batch(batch, topic, partition=partition))
+
         try:
-            async with asyncio.timeout(self._settings.kafka_timeout_seconds):
-                client = await self._ready()
-                batch = client.create_batch()
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-                await (await client.send_batch(batch, topic, partition=partition))
+            await bounded(self._settings.kafka_timeout_seconds, send())
         except (KafkaError, OSError) as error:
             await self._throw_away(type(error).__name__, str(error))
             raise Unsent(f"{topic}: {error!r}") from error
@@ -111,14 +113,19 @@ class Producer:
         if client is not None:
             await _discard(client)
 
-    async def _ready(self) -> AIOKafkaProducer:
+    async def _back_off(self) -> None:
+        """Wait before a new producer is made after a failure; this is no part of the time a send may take."""
         if self._client is None:
             await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+
+    async def _ready(self) -> AIOKafkaProducer:
+        if self._client is None:
             settings = self._settings
             await create_topics(
                 settings.kafka_bootstrap_servers,
                 settings.kafka_prefix,
                 replication_factor=settings.kafka_replication_factor,
+                seconds=settings.kafka_timeout_seconds,
             )
             self._client = AIOKafkaProducer(
                 bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -133,17 +140,25 @@ class Producer:
             await self._client.start()
         return self._client
 
+    async def _send(self, rows: Sequence[OutboxRow], sent: dict[asyncio.Future[object], list[int]]) -> None:
+        client = await self._ready()
+        for (topic, partition), (batch, ids) in (await self._pack(client, rows)).items():
+            sent[await client.send_batch(batch, topic, partition=partition)] = ids
+        await asyncio.wait(sent)
+
     async def _pack(
         self, client: AIOKafkaProducer, rows: Sequence[OutboxRow]
     ) -> dict[tuple[str, int], tuple[BatchBuilder, list[int]]]:
         """One batch for each partition, filled in the order of the rows until it is full."""
         packed: dict[tuple[str, int], tuple[BatchBuilder, list[int]]] = {}
         full = set()
+        partitions: dict[str, list[int]] = {}
         for row in rows:
             topic = self._settings.kafka_prefix + row.topic
             key = to_key(row.envelope)
-            partitions = sorted(await client.partitions_for(topic))
-            place = (topic, partitioner(key, partitions, partitions))
+            if topic not in partitions:
+                partitions[topic] = sorted(await client.partitions_for(topic))
+            place = (topic, partitioner(key, partitions[topic], partitions[topic]))
             if place in full:
                 continue
             batch, ids = packed.setdefault(place, (client.create_batch(), []))
@@ -171,12 +186,10 @@ async def _discard(client: AIOKafkaProducer) -> None:
     """
     client._message_accumulator.fail_all(ProducerClosed())
     try:
-        async with asyncio.timeout(2):
-            await client.stop()
+        await bounded(2, client.stop())
     except Exception:  # its sender was dead, or waits for an answer that does not come
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(1):
-                await client.client.close()
+            await bounded(1, client.client.close())
         sender = client._sender.sender_task
         if sender is not None:
             sender.cancel()

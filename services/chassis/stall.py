@@ -6,16 +6,20 @@ An idle topic is not a stall, and neither is a broker or a database that is away
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.chassis.bounded import bounded
 from services.chassis.settings import Settings
+from services.chassis.telemetry import CONSUMER_LAG
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 15.0
 
 
 class Stalled(Exception):
@@ -23,21 +27,16 @@ class Stalled(Exception):
 
 
 class StallWatch:
-    """Looks at the group from outside, with a client of its own, when this member has not committed for a while."""
+    """Looks at the group from outside, with a client of its own, which shares no fault with the consumer's."""
 
     def __init__(self, group: str, topics: Sequence[Topic], settings: Settings) -> None:
         self._settings = settings
         self._group = group
         self._topics = topics
         self._limit = settings.consumer_stall_seconds
-        self._progress = time.monotonic()
 
-    def progressed(self) -> None:
-        """This member has committed something."""
-        self._progress = time.monotonic()
-
-    async def run(self, busy: Callable[[], bool]) -> None:
-        """Watch for ever.
+    async def run(self, over: asyncio.Event, busy: Callable[[], bool]) -> None:
+        """Watch until `over` is set, and keep the metric of the group's lag.
 
         Args:
             busy: whether the member waits for something that is away, which is no stall.
@@ -46,52 +45,55 @@ class StallWatch:
             Stalled: for the time of the limit some partition had records to handle and its offset did not move.
         """
         behind: dict[TopicPartition, tuple[int, float]] = {}
-        while True:
-            await asyncio.sleep(self._limit / 4)
-            now = time.monotonic()
-            if busy() or now - self._progress < self._limit / 2:
-                behind.clear()
-                continue
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_SECONDS, self._limit / 4)):
+                    await over.wait()
+                    return
             try:
-                async with asyncio.timeout(30):
-                    waiting = await self._waiting()
+                offsets = await bounded(30, self._look())
             except (KafkaError, OSError) as error:
                 log.info("the group cannot be looked at", group=self._group, error=repr(error))
                 behind.clear()
                 continue
+            self._measure(offsets)
+            now = time.monotonic()
+            waiting = {} if busy() else {place: done for place, (done, end) in offsets.items() if done < end}
             behind = {
-                partition: behind[partition] if behind.get(partition, (None,))[0] == committed else (committed, now)
-                for partition, committed in waiting.items()
+                place: behind[place] if place in behind and behind[place][0] == done else (done, now)
+                for place, done in waiting.items()
             }
-            for partition, (committed, since) in behind.items():
+            for place, (done, since) in behind.items():
                 if now - since >= self._limit:
                     raise Stalled(
-                        f"{self._group}: {partition.topic} {partition.partition} has records after {committed} and "
-                        f"nothing has moved for {now - since:.0f} s"
+                        f"{self._group}: {place.topic} {place.partition} has records from {done} on and nothing has "
+                        f"moved for {now - since:.0f} s"
                     )
 
-    async def _waiting(self) -> dict[TopicPartition, int]:
-        """Partitions with records to handle, and the group's offset in each."""
+    def _measure(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        for topic in self._topics:
+            name = self._settings.kafka_prefix + topic.name
+            lag = sum(max(0, end - done) for place, (done, end) in offsets.items() if place.topic == name)
+            CONSUMER_LAG.labels(self._group, topic.name).set(lag)
+
+    async def _look(self) -> dict[TopicPartition, tuple[int, int]]:
+        """For each partition the offset at which the group goes on, and the end."""
         client = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             group_id=self._settings.kafka_prefix + self._group,
             enable_auto_commit=False,
+            request_timeout_ms=5_000,
         )
         try:
             await client.start()
-            partitions = [
+            places = [
                 TopicPartition(self._settings.kafka_prefix + topic.name, number)
                 for topic in self._topics
                 for number in range(topic.partitions)
             ]
-            ends = await client.end_offsets(partitions)
-            waiting = {}
-            for partition, end in ends.items():
-                committed = await client.committed(partition) or 0
-                if committed < end:
-                    waiting[partition] = committed
-            return waiting
+            begins, ends = await client.beginning_offsets(places), await client.end_offsets(places)
+            done = {place: await client.committed(place) for place in places}
+            return {place: (max(done[place] or 0, begins[place]), ends[place]) for place in places}
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5):
-                    await client.stop()
+            with contextlib.suppress(Exception):
+                await bounded(5, client.stop())

@@ -32,7 +32,7 @@ PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers th
 
 CONSUMED = Counter("rapport_consumer_records", "Records by what became of them", ["group", "topic", "outcome"])
 HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
-CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records not yet handled, of assigned partitions", ["group", "topic"])
+CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
 CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Attempts that will be made again", ["group", "cause"])
 COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Offset commits that did not go through", ["group"])
 DEAD_LETTERS = Counter("rapport_dead_letters", "Records put aside", ["group", "cause"])

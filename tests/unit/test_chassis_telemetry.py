@@ -1,0 +1,76 @@
+"""Logs as one JSON object a line, and metrics with few labels."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from prometheus_client import REGISTRY
+
+from services.chassis import telemetry
+
+PROGRAM = """
+import asyncio, logging, warnings
+import structlog
+from services.chassis.context import Context, bound
+from services.chassis.telemetry import set_up_logging
+
+set_up_logging("house", "INFO")
+log = structlog.get_logger("here")
+with bound(Context("request-7")):
+    log.info("one\\ntwo", count=1, odd=object, wild="\\u2028 {json: }")
+    logging.getLogger("elsewhere").warning("from the %s library", "standard")
+log.debug("not shown")
+logging.getLogger("aiokafka").info("not shown")
+logging.getLogger("uvicorn.access").info("not shown")
+warnings.warn("careful", stacklevel=1)
+try:
+    password = "hunter2"
+    raise ValueError("wrong")
+except ValueError:
+    log.exception("failed")
+"""
+
+
+def test_logs_are_lines_of_json() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.rstrip("\n").split("\n")]
+    first, standard, warning, failure = lines
+    assert first["message"] == "one\ntwo"
+    assert first["request_id"] == standard["request_id"] == "request-7"
+    assert first["service"] == standard["service"] == "house"
+    assert (first["logger"], first["level"], first["count"]) == ("here", "info", 1)
+    assert first["wild"] == "\u2028 {json: }"
+    assert first["time"].endswith("Z")
+    assert (standard["logger"], standard["message"]) == ("elsewhere", "from the standard library")
+    assert "careful" in warning["message"]
+    assert "request_id" not in warning
+    assert failure["exception"][0]["exc_value"] == "wrong"
+    assert "hunter2" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_every_metric_is_ours_and_has_few_labels() -> None:
+    """No id, no path, no text of a client can become a label."""
+    allowed = {
+        "method",
+        "route",
+        "status",
+        "database",
+        "topic",
+        "reason",
+        "group",
+        "outcome",
+        "type",
+        "cause",
+        "table",
+        "upstream",
+        "state",
+        "kind",
+    }
+    own = [metric for metric in vars(telemetry).values() if type(metric).__name__ in ("Counter", "Gauge", "Histogram")]
+    assert len(own) > 15
+    for metric in own:
+        assert metric._name.startswith("rapport_")
+        assert set(metric._labelnames) <= allowed
+    assert {metric.name for metric in REGISTRY.collect()} >= {metric._name for metric in own}
