@@ -129,8 +129,9 @@ async def test_what_waits_in_a_held_discussion_waits_in_a_group_too(house: House
 
 
 async def test_a_key_counts_within_a_group_and_against_others(house: House) -> None:
-    old = request_key(ANN, "old")
+    old, used = request_key(ANN, "old"), request_key(ANN, "used")
     kept = await house.say(key=old)
+    await house.say(key=used)
     new, twice = request_key(ANN, "new"), request_key(ANN, "twice")
     outcomes = await together(
         house,
@@ -138,7 +139,7 @@ async def test_a_key_counts_within_a_group_and_against_others(house: House) -> N
         prepared(house, key=new),
         prepared(house, key=replace(new, person_id=person(BOB)), who=BOB),
         prepared(house, key=old),
-        prepared(house, key=replace(old, body_sha256=b"other")),
+        prepared(house, key=replace(used, body_sha256=b"other")),
         prepared(house, key=twice),
         prepared(house, key=twice),
     )
@@ -148,28 +149,38 @@ async def test_a_key_counts_within_a_group_and_against_others(house: House) -> N
     assert isinstance(again, Done)
     assert again.replayed
     assert again.representation == kept
-    assert [problem.kind for problem in outcomes if isinstance(problem, Problem)][:1] == ["idempotency-key-reused"]
+    reused = outcomes[4]
+    assert isinstance(reused, Problem)
+    assert reused.kind == "idempotency-key-reused"
     (repeated, *_) = await together(house, prepared(house, key=new))
     assert isinstance(repeated, Done)
     assert isinstance(outcomes[1], Done)
     assert (repeated.replayed, repeated.representation) == (True, outcomes[1].representation)
-    assert await house.count() == 5
+    assert await house.count() == 6
 
 
 async def test_a_locked_discussion_holds_up_nobody_else(house: House) -> None:
     busy = House(house.db)
     await busy.post()
+    group = Group(house.db)
     async with house.db.transaction() as tx:
         await store.lock_discussion(tx, busy.post_id)
-        group = Group(house.db)
-        first = asyncio.create_task(group.store(prepared(house)))
-        await asyncio.sleep(0)
-        waits = asyncio.create_task(group.store(prepared(busy)))
+        first = asyncio.create_task(group.store(prepared(busy)))
         assert (await asyncio.wait_for(group.store(prepared(house)), 10)).status == 201
+        rest = [asyncio.create_task(group.store(prepared(busy))) for _ in range(5)]
         assert (await asyncio.wait_for(group.store(prepared(house)), 10)).status == 201
-        assert not waits.done()
-    assert (await waits).status == 201
-    assert (await first).status == 201
+        assert not any(waits.done() for waits in (first, *rest))
+    assert [done.status for done in await asyncio.gather(first, *rest)] == [201] * 6
+    assert await transactions(house) == 4, "those that waited behind the first were stored together"
+
+
+async def test_groups_of_two_processes_do_not_wait_for_each_other_in_a_circle(house: House) -> None:
+    other = House(house.db)
+    await other.post()
+    groups = [Group(house.db) for _ in range(3)]
+    storing = [group.store(prepared(each)) for _ in range(20) for group in groups for each in (house, other, house)]
+    assert {done.status for done in await asyncio.gather(*storing)} == {201}
+    assert (await house.count(), await other.count()) == (120, 60)
 
 
 async def test_if_a_group_fails_each_is_tried_alone(house: House) -> None:

@@ -1,13 +1,16 @@
 """Storing comments that come at the same time in one transaction: a busy thread waits for one commit, not for many.
 
 One bad comment fails nobody else: a refusal is an outcome, and if a group as a whole cannot be stored, each of its
-comments is tried alone. Alone goes also what would make a group wait or would need more looking up: a discussion that
-somebody else has locked, a key that was used before, an answer to what is hidden.
+comments is tried alone. Alone goes also what needs more looking up: a key that was used before, an answer to what is
+hidden. A discussion that somebody else has locked holds nobody up: its comments wait for the lock in a second line.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from uuid import UUID
 
 import structlog
 
@@ -35,13 +38,23 @@ from services.contracts.comments import CommentPosted
 
 log = structlog.get_logger(__name__)
 
+Lock = Callable[[Transaction, Collection[UUID]], Awaitable[dict[UUID, Discussion]]]
+
+
+class Put(Enum):
+    """Why a comment was not stored in a group, and is to go elsewhere."""
+
+    LOCKED = "its discussion is locked, or not known"
+    ALONE = "it needs a transaction of its own"
+
 
 class Group:
     """Stores prepared comments, together where they come together."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._together: Together[Prepared, Done | None] = Together(self._many)
+        self._at_once: Together[Prepared, Done | Put] = Together(partial(self._many, store.lock_free_discussions))
+        self._waiting: Together[Prepared, Done | Put] = Together(partial(self._many, store.lock_discussions))
 
     async def store(self, new: Prepared) -> Done:
         """Store one comment.
@@ -49,19 +62,21 @@ class Group:
         Raises:
             Problem: as `store_alone`.
         """
-        done = await self._together.do(new)
-        return done or await store_alone(self._db, new)
+        done = await self._at_once.do(new)
+        if done is Put.LOCKED:
+            done = await self._waiting.do(new)
+        return await store_alone(self._db, new) if isinstance(done, Put) else done
 
-    async def _many(self, batch: Sequence[Prepared]) -> Sequence[Done | Exception | None]:
-        """An outcome for each: done, refused, or None for what has to go alone."""
+    async def _many(self, lock: Lock, batch: Sequence[Prepared]) -> Sequence[Done | Put | Exception]:
+        """An outcome for each: done, refused, or where it has to go."""
         try:
             async with self._db.transaction() as tx:
-                return await _store(tx, batch)
+                return await _store(tx, lock, batch)
         except Problem:  # the database is away, for one as for all; the outcome may be unknown, so nothing is repeated
             raise
         except Exception:
             log.exception("a group could not be stored; each of it goes alone", size=len(batch))
-            return [None] * len(batch)
+            return [Put.ALONE] * len(batch)
 
 
 @dataclass(frozen=True)
@@ -72,30 +87,40 @@ class _Stored:
     done: Done
 
 
-async def _store(tx: Transaction, batch: Sequence[Prepared]) -> list[Done | Exception | None]:
-    outcomes: list[Done | Exception | None] = [None] * len(batch)
+async def _store(tx: Transaction, lock: Lock, batch: Sequence[Prepared]) -> list[Done | Put | Exception]:
+    outcomes: list[Done | Put | Exception] = [Put.ALONE] * len(batch)
     fresh = await _fresh(tx, batch)
-    discussions = await store.lock_free_discussions(tx, {batch[place].post_id for place in fresh})
+    discussions = await lock(tx, {batch[place].post_id for place in fresh})
     wanted = {parent_id for place in fresh if (parent_id := batch[place].parent_id)}
     parents = {parent.id: parent for parent in await store.find_many(tx, list(wanted))} if wanted else {}
     stored: list[_Stored] = []
     for place in fresh:
         new = batch[place]
         discussion, parent = discussions.get(new.post_id), parents.get(new.parent_id) if new.parent_id else None
-        if discussion is None or (parent and not parent.shown):
-            continue
-        try:
-            state = first_state(discussion, new)
-            if new.parent_id and (parent is None or parent.post_id != new.post_id):
-                raise not_a_parent()
-            comment = completed(new, state, answerable(parent) if parent else None)
-        except Problem as problem:
-            outcomes[place] = problem
-            continue
-        outcomes[place] = done = posted(comment, new.caller)
-        stored.append(_Stored(new, comment, discussion, done))
+        if discussion is None:
+            outcomes[place] = Put.LOCKED
+        elif parent is None or parent.shown:
+            try:
+                comment = _comment(new, discussion, parent)
+            except Problem as problem:
+                outcomes[place] = problem
+            else:
+                outcomes[place] = done = posted(comment, new.caller)
+                stored.append(_Stored(new, comment, discussion, done))
     await _write(tx, stored)
     return outcomes
+
+
+def _comment(new: Prepared, discussion: Discussion, parent: Comment | None) -> Comment:
+    """The comment, if it may stand there.
+
+    Raises:
+        Problem: as `store_alone`.
+    """
+    state = first_state(discussion, new)
+    if new.parent_id and (parent is None or parent.post_id != new.post_id):
+        raise not_a_parent()
+    return completed(new, state, answerable(parent) if parent else None)
 
 
 async def _fresh(tx: Transaction, batch: Sequence[Prepared]) -> list[int]:

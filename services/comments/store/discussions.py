@@ -41,11 +41,20 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
     return None if row is None else Discussion(**row)
 
 
-LOCK_FREE_DISCUSSIONS = """
+LOCK_DISCUSSIONS = """
 select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
 order by post_id
-for no key update skip locked
+for no key update
 """
+
+
+async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
+    """These discussions by post, locked one after the other in the order of their ids."""
+    rows = await tx.fetch(LOCK_DISCUSSIONS, list(post_ids))
+    return {row["post_id"]: Discussion(**row) for row in rows}
+
+
+LOCK_FREE_DISCUSSIONS = LOCK_DISCUSSIONS + " skip locked"
 
 
 async def lock_free_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
