@@ -1,0 +1,100 @@
+"""docker-compose.yml and the image: every role runs, and each process gets its own secrets and nobody else's."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.local.environment import OWN_SECRETS, SECRETS
+from deploy.local.layout import DATABASES
+
+ROOT = Path(__file__).parent.parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: found for name, found in SERVICES.items() if "RAPPORT_IMAGE" in found["image"]}
+ROLES = {
+    "posts": {"api", "relay", "migrate"},
+    "comments": {"api", "relay", "consumer", "migrate"},
+    "people": {"api", "relay", "mailer", "migrate"},
+    "notify": {"api", "relay", "consumer", "mailer", "migrate"},
+    "gateway": {"all"},
+}
+
+
+def owner(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def test_every_role_of_every_service_runs_once() -> None:
+    wanted = sorted([f"services.{service}", role] for service, roles in ROLES.items() for role in roles)
+    assert sorted(found["command"] for name, found in OURS.items() if name != "operator") == wanted
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_own_secrets_only(name: str) -> None:
+    given = OURS[name]["environment"].keys()
+    service = owner(name)
+    assert SECRETS & given == set(OWN_SECRETS.get(service, ()))
+    databases = {variable for variable in given if variable.endswith("_DATABASE_URL")}
+    assert databases == ({f"{service.upper()}_DATABASE_URL"} if service in DATABASES else set())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_process_has_few_rights_and_time_to_drain(name: str) -> None:
+    found = OURS[name]
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["stop_grace_period"] == "20s"
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if owner(name) in DATABASES])
+def test_migrations_come_before_and_only_the_first_waits_for_nothing_of_ours(name: str) -> None:
+    needs = OURS[name]["depends_on"]
+    if name.endswith("-migrate"):
+        assert needs == {"postgres": {"condition": "service_healthy"}}
+        assert OURS[name]["restart"] == "no"
+    else:
+        assert needs[f"{owner(name)}-migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_services_find_each_other_at_the_names_and_ports_they_have() -> None:
+    for service, port in {"posts": 8101, "comments": 8102, "people": 8103, "notify": 8104}.items():
+        assert OURS["gateway"]["environment"][f"{service.upper()}_URL"] == f"http://{service}-api:{port}"
+        assert f"{service}-api" in OURS
+
+
+def test_only_the_gateway_is_open_to_the_world() -> None:
+    published = {name: found["ports"] for name, found in SERVICES.items() if "ports" in found}
+    assert published.keys() == {"gateway", "mailbox"}
+    assert all(port.startswith("127.0.0.1:") for port in published["mailbox"])
+
+
+def test_servers_are_healthy_before_they_are_used_and_keep_their_data() -> None:
+    assert all("healthcheck" in SERVICES[name] for name in ("postgres", "kafka", "valkey"))
+    assert "postgres:/var/lib/postgresql" in SERVICES["postgres"]["volumes"]
+    assert COMPOSE["volumes"].keys() == {"postgres", "kafka"}
+
+
+def test_variables_that_are_required_are_made_by_make_env() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
+    recipe = (ROOT / "Makefile").read_text()
+    passwords = {f"{name}_PASSWORD" for name in re.findall(r"'([A-Z_]+)'", recipe)}
+    assert required == SECRETS | {"VERIFICATION_KEYS"} | passwords
+
+
+def test_the_image_runs_as_nobody_in_particular_and_says_how_it_is() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text()
+    assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+    assert "HEALTHCHECK" in text
+    assert "--locked" in text
+    assert "--extra" not in text  # no local servers in the image
+
+
+def test_the_scripts_are_shell() -> None:
+    for script in ("deploy/postgres-init.sh", "deploy/local/install.sh", ".ci/run"):
+        shell = "bash" if script == ".ci/run" else "sh"
+        subprocess.run([shell, "-n", ROOT / script], check=True)
