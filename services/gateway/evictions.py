@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.bus import Undecodable, from_record
+from services.chassis.bus import Undecodable, create_topics, from_record
 from services.contracts.comments import CommentFact
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
@@ -93,8 +93,15 @@ class Evictions:
                 await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self) -> None:
+        settings = self._settings
+        await create_topics(
+            settings.kafka_bootstrap_servers,
+            settings.kafka_prefix,
+            replication_factor=settings.kafka_replication_factor,
+            seconds=settings.kafka_timeout_seconds,
+        )
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="latest",
@@ -104,7 +111,7 @@ class Evictions:
             async with asyncio.timeout(20):
                 await consumer.start()
                 partitions = [
-                    TopicPartition(self._settings.kafka_prefix + topic.name, number)
+                    TopicPartition(settings.kafka_prefix + topic.name, number)
                     for topic in TOPICS
                     for number in range(topic.partitions)
                 ]

@@ -140,6 +140,19 @@ async def test_what_cannot_be_read_may_mean_anything(house: House) -> None:
     await eventually(lambda: house.kept(NAME_TAG, POST_TAG) == [False, False])
 
 
+async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
+    cache = Cache()
+    settings = GatewaySettings(
+        kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
+    )
+    stop = asyncio.Event()
+    reader = Evictions(Changed(cache, Names(lambda ids, deadline: asyncio.sleep(0, []))), cache, settings)
+    running = asyncio.ensure_future(reader.run(stop))
+    await eventually(lambda: cache.seconds == MOST_SECONDS, timeout=30)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+
+
 async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, str], free_port: Any) -> None:
     cache = Cache()
     settings = GatewaySettings(
