@@ -1,63 +1,60 @@
-"""`python -m tests.benchmarks`: every measurement in one run, as a table."""
+"""`python -m tests.benchmarks [PART …]`: every measurement, or the named ones, in one run, as a table."""
 
+import argparse
 import asyncio
-import tempfile
-from pathlib import Path
-from uuid import uuid4
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks import measure
-from tests.benchmarks.measure import Row
-from tests.client import Client
-from tests.servers import PrivateServers
-from tests.smtp_sink import listening
-from tests.stack import Stack
+from tests.benchmarks import mailing, reading, writing
+from tests.benchmarks.bounds import missing
+from tests.benchmarks.house import House, built
+from tests.benchmarks.table import Row, table
 
 
-async def run(console: Console) -> list[Row]:
-    """Start a system, measure, take it down."""
+async def memory(house: House) -> list[Row]:
+    """Memory of the processes as they stood before anybody came."""
+    parts = ", ".join(f"{name} {size:.0f}" for name, size in house.idle.items())
+    return [Row("idle memory of the five processes, MB", f"{sum(house.idle.values()):.0f}", parts, goal="≤ 400 MB")]
+
+
+PARTS: dict[str, Callable[[House], Awaitable[list[Row]]]] = {
+    "memory": memory,
+    "pages": reading.pages,
+    "invalidation": reading.after_invalidation,
+    "mail": mailing.delays,
+    "writing": writing.comments,
+    "long": reading.long_thread,
+}
+
+
+async def run(parts: Sequence[str], console: Console) -> list[Row]:
+    """Start a system, measure, take it down. A part that fails says so and leaves the others alone."""
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        servers = PrivateServers(Path(folder))
-        async with listening() as sink:
-            stack = Stack(servers, Path(folder), sink.port, name=f"bench_{uuid4().hex[:8]}")
+    console.print("starting the system …")
+    async with built() as house:
+        for part in parts:
+            console.print(f"{part} …")
             try:
-                console.print("starting the system …")
-                await stack.prepare()
-                await stack.up()
-                rows += measure.memory(stack)
-                measure.pin_all(stack, servers)
-                async with Client(stack.url, sink) as client:
-                    admin = await client.sign_in("Ada", "admin@example.com")
-                    people = [await client.sign_in(f"Person {n}", f"person{n}@example.com") for n in range(8)]
-                    posts = [(await client.publish(admin, title=f"Post {n}"))["id"] for n in range(8)]
-                    short, long = [(await client.publish(admin, title=name))["id"] for name in ("Short", "Long")]
-                    console.print("writing 10,000 comments …")
-                    await measure.import_thread(stack, short, admin.id, 200)
-                    await measure.import_thread(stack, long, admin.id, 10_000)
-                    console.print("reading …")
-                    rows += await measure.reads(stack, client, short)
-                    rows.append(await measure.after_invalidation(client, admin, short))
-                    rows.append(await measure.long_thread(stack, client, people[0], short, long))
-                    console.print("mail …")
-                    rows.append(await measure.mail_delay(stack, sink, people, posts))
-                    console.print("writing …")
-                    rows += await measure.writes(stack, people, posts)
-            finally:
-                stack.down()
-                servers.stop()
+                rows += await PARTS[part](house)
+            except Exception as error:
+                traceback.print_exc()
+                rows.append(Row(part, "failed", f"{type(error).__name__}: {error}"[:80]))
     return rows
 
 
 def main() -> None:
-    console = Console()
-    rows = asyncio.run(run(console))
-    table = Table("work", "Rapport", "bound, same run", "ratio", "goal", title="servers on one core, load on another")
-    for row in rows:
-        table.add_row(row.work, row.figure, row.bound, "" if row.ratio is None else f"{row.ratio:.2f}", row.goal)
-    console.print(table)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure, side by side.")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
+    parts = parser.parse_args().parts or list(PARTS)
+    if (needed := missing()) is not None:
+        sys.exit(needed)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    rows = asyncio.run(run(parts, console))
+    console.print(table(rows))
+    sys.exit(any(row.figure == "failed" for row in rows))
 
 
 if __name__ == "__main__":

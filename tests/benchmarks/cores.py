@@ -1,0 +1,96 @@
+"""Which core does what, and what each process has used of it."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.servers import PrivateServers
+from tests.stack import Stack
+
+SERVER_CORE, LOAD_CORE = {0}, {1}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything it started."""
+    top = psutil.Process(pid)
+    return [top, *top.children(recursive=True)]
+
+
+def pin(pids: Iterable[int], cores: set[int]) -> None:
+    """Let the processes, and what they start, run on these cores only; threads that exist already too."""
+    for pid in pids:
+        for process in family(pid):
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, cores)
+
+
+def pin_all(stack: Stack, servers: PrivateServers) -> None:
+    """The product's processes and its database on one core; the load, Kafka and Valkey on the other."""
+    os.sched_setaffinity(0, LOAD_CORE)
+    pin({process.pid for process in (servers.broker.process, servers.valkey.process) if process}, LOAD_CORE)
+    pin([_database(servers), *(part.process.pid for part in stack.parts.values())], SERVER_CORE)
+
+
+def _database(servers: PrivateServers) -> int:
+    process = servers.postgres.process
+    assert process is not None
+    return process.pid
+
+
+class Spent:
+    """Processor time that the parts of a stack use inside a block, in seconds; other programs do not count.
+
+    with spent(stack, servers) as cost: ...
+    cost.by_part  # {"gateway all": 1.2, "rendering": 0.1, "PostgreSQL": 0.8, ...}
+    """
+
+    def __init__(self) -> None:
+        self.by_part: dict[str, float] = {}
+
+    @property
+    def total(self) -> float:
+        return sum(self.by_part.values())
+
+    def each(self, count: int, *, least: float = 5.0) -> str:
+        """Microseconds for each of `count` pieces of work, by part; what is below `least` goes without its name."""
+        prices = {name: 1e6 * seconds / count for name, seconds in self.by_part.items()}
+        named = sorted(((price, name) for name, price in prices.items() if price >= least), reverse=True)
+        return ", ".join(f"{name} {price:.0f}" for price, name in named)
+
+
+@contextmanager
+def spent(stack: Stack, servers: PrivateServers) -> Iterator[Spent]:
+    """See `Spent`."""
+    found, before = Spent(), _used(stack, servers)
+    yield found
+    found.by_part = {name: seconds - before.get(name, 0.0) for name, seconds in _used(stack, servers).items()}
+
+
+def _used(stack: Stack, servers: PrivateServers) -> dict[str, float]:
+    used = {"PostgreSQL": sum(map(_seconds, family(_database(servers))))}
+    for (service, role), part in stack.parts.items():
+        top, *children = family(part.process.pid)
+        used[service if role == "all" else f"{service} {role}"] = _seconds(top)
+        if children:
+            used[f"{service}, rendering"] = sum(map(_seconds, children))
+    return used
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def sizes(stack: Stack) -> dict[str, float]:
+    """MB that the processes of each service hold now, what processes share counted once (proportional set size)."""
+    found: dict[str, float] = {}
+    for part in stack.parts.values():
+        for process in family(part.process.pid):
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            size = re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)
+            found[part.service] = found.get(part.service, 0.0) + (int(size[1]) / 1024 if size else 0.0)
+    return found
