@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-PATIENCE_SECONDS = 0.1
+PATIENCE_SECONDS = 0.25
 
 
 class Window:

@@ -250,6 +250,24 @@ async def test_a_removal_during_a_slow_dialogue_is_seen_before_data(
     assert len(post.known.asked) == 8
 
 
+async def test_a_removal_while_the_bytes_were_slow_to_freeze_is_seen_before_data(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await post.notify()
+    freeze = commands.freeze
+
+    async def slowly(*args: Any) -> Any:
+        frozen = await freeze(*args)
+        monkeypatch.setattr(last_look, "time", Clock(time.monotonic() + 3))
+        post.known.comments[str(said.comment_id)].update(state="removed", version=2)
+        return frozen
+
+    monkeypatch.setattr(commands, "freeze", slowly)
+    await post.attempt()
+    assert await post.ending(said) == ("skipped", "comment_removed")
+    assert "DATA" not in post.sink.seen
+
+
 async def test_a_removal_while_the_message_leaves_is_seen_before_the_dot(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:

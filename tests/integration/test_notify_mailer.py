@@ -1,6 +1,7 @@
 """The mailer as a whole: it wakes, batches, backs off, recovers, and never sends twice."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ import pytest
 
 from services.chassis import context
 from services.chassis.database import Database
+from services.chassis.ids import new_id
 from services.chassis.smtp import Smtp, SmtpSettings
-from services.notify import commands, mailer, window
+from services.notify import commands, leases, mailer, window
 from services.notify.delivery import Courier
 from services.notify.leases import Claimed
 from services.notify.mailer import Mailer, Pause
@@ -120,6 +122,25 @@ async def test_owners_are_asked_once_for_a_whole_batch(office: Office) -> None:
     async with office.mailing():
         await office.all_are("sent")
     assert len(office.known.asked) == 4
+
+
+async def test_owners_are_asked_about_many_mails_at_once_also_in_a_backlog(office: Office) -> None:
+    await office.say(120)
+    async with office.mailing():
+        await office.all_are("sent")
+    assert len(office.known.asked) <= 4 * (120 // 16 + 1)
+
+
+@pytest.mark.parametrize("which", ["_relay_pause", "_owners_pause"])
+async def test_after_a_failure_one_mail_goes_ahead(office: Office, which: str) -> None:
+    idle = Mailer(office.house.database, office.owners, office.courier, connections=4, poll_seconds=1)
+    assert idle._room() == 32
+    pause = Pause(0.0, 0.0)
+    pause._length = 0.1  # tripped, and over
+    setattr(idle, which, pause)
+    assert idle._room() == 1
+    pause._until = time.monotonic() + 60
+    assert idle._room() == 0
 
 
 async def test_what_has_not_settled_waits(office: Office) -> None:
@@ -233,7 +254,14 @@ async def test_leases_are_renewed_while_a_dialogue_lasts(office: Office, monkeyp
         await office.all_are("sent")
 
 
-async def test_a_lease_that_was_lost_is_not_taken_back(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_another_is_just_claiming_is_passed_over(office: Office) -> None:
+    await office.say(4)
+    async with office.house.database.transaction() as tx:
+        assert len(await leases.claim(tx, new_id(), 3)) == 3
+        assert len(await asyncio.wait_for(commands.claim(office.house.database, 10), 5)) == 1
+
+
+async def test_a_lease_that_was_lost_is_not_taken_back(office: Office) -> None:
     await office.say()
     (claimed,) = await commands.claim(office.house.database, 10)
     await office.house.change("update notifications set lease_until = now() - interval '1 s'")

@@ -68,6 +68,14 @@ async def test_a_stated_comment_never_notifies(house: House) -> None:
     assert await house.ending(said.parent_author_id, said.comment_id) == WAITING
 
 
+async def test_what_is_only_stated_revives_nothing_but_withholds(house: House) -> None:
+    held, gone = Said(state="held"), Said()
+    await house.hear(held.posted, held.then("visible").fact(CommentStated))
+    assert await house.ending(held.parent_author_id, held.comment_id) == HELD
+    await house.hear(gone.posted, gone.then("removed").fact(CommentStated))
+    assert await house.ending(gone.parent_author_id, gone.comment_id) == REMOVED
+
+
 async def test_nobody_hears_of_a_held_comment_before_it_is_approved(house: House) -> None:
     said = Said(state="held")
     await house.hear(said.posted)
