@@ -38,9 +38,7 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
         event.imported,
         event.version,
     )
-    await store.upsert_comment(tx, told, event.created_at)
-    comment = await store.comment(tx, event.comment_id)
-    assert comment is not None
+    comment = await store.upsert_comment(tx, told, event.created_at)
     if comment.imported:
         return
     if isinstance(event, CommentPosted | CommentApproved) and await _announce(tx, comment, settle):

@@ -97,13 +97,15 @@ async def standing(reader: Reader, claimed: Claimed, address_version: int) -> St
 FREEZE = """
 update notifications set frozen = $4, frozen_for = $5, message_id = $6, message_sha256 = $7
 where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting' and lease_until > now()
+  and not exists (select from mail_choices m where m.person_id = $1 and not m.notifications)
+  and not exists (select from suppressions s where s.person_id = $1 and s.address_version = $5)
 """
 
 
 async def freeze(
     tx: Transaction, claimed: Claimed, message: bytes, address_version: int, message_id: str, sha256: bytes
 ) -> bool:
-    """Keep the bytes that are about to be sent. False when the lease is lost."""
+    """Keep the bytes that are about to be sent. False when `standing` is not ready."""
     return bool(
         await tx.execute(
             FREEZE,

@@ -18,12 +18,13 @@ on conflict (comment_id) do update set
     parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
     imported = known.imported or excluded.imported, version = excluded.version
 where known.version < excluded.version
+returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version
 """
 
 
-async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> None:
-    """Keep the comment unless something newer is known; its row stays locked either way."""
-    await tx.execute(
+async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> Comment:
+    """Keep the comment unless something newer is known; returns what is known now. Its row stays locked."""
+    row = await tx.fetchrow(
         UPSERT_COMMENT,
         comment.comment_id,
         comment.post_id,
@@ -36,6 +37,9 @@ async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime
         comment.version,
         created_at,
     )
+    row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
+    assert row is not None
+    return Comment(**row)
 
 
 SELECT_COMMENT = """
