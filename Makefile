@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
 local := $(python) -m deploy.local
 workers ?= 2
-parallel := -n $(workers) --dist loadgroup --no-loadscope-reorder
+parallel := -n $(workers) --no-loadscope-reorder
 
 .PHONY: help up down status logs demo rapport test check format types fences pytest coverage chaos bench docs image clean
 
