@@ -1,5 +1,7 @@
 """What stands in the mail about a comment: it threads, can be stopped, and nothing a user wrote is alive in it."""
 
+import html
+import random
 from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -178,6 +180,33 @@ def test_hostile_names_and_titles_are_only_text(hostile: str) -> None:
     assert "<script" not in page
     assert "49" not in part(mail, "plain").partition(">")[0]
     assert all(url.startswith("https://rapport.test/") for url in alive(page))
+
+
+FRAGMENTS = [
+    *("\r\n", "\n", "\r", "\x00", "\x85", "\u2028", "\u2029", "\u202e", "\u2066", "\ufeff", "\ud800", "\t", " "),
+    *("Bcc: evil@example.com", "Content-Type: text/html", "To:", "=?utf-8?q?=0ABcc=3A_x=40y?=", "=?utf-8?b?", "?="),
+    *('"', "\\", "<", ">", "<evil@example.com>", ",", ";", "(", ")", ":", "@", ".", "=", "%0a", "&#10;", "\r\n\r\n"),
+    *("<script>", "</title>", "{{ url }}", "{% x %}", "é", "日", "👩‍👧", "a\u0301", "x" * 90, "--=_", "From "),
+]
+
+
+def test_no_mixture_of_dangerous_strings_becomes_a_header_or_a_tag() -> None:
+    chance = random.Random(20261123)
+    for _ in range(1500):
+        name, title, text = ("".join(chance.choices(FRAGMENTS, k=chance.randint(1, 8))) for _ in range(3))
+        facts = replace(
+            FACTS,
+            commenter=name,
+            post=replace(POST, title=title),
+            comment=replace(COMMENT, body_html=f"<p>{html.escape(text)}</p>".replace("\ud800", "")),
+        )
+        content = LETTERS.write(CLAIMED, facts, "anna@example.com")
+        mail = message_from_bytes(content, policy=policy.default)
+        assert sorted(mail.keys()) == sorted(HEADERS), (name, title)
+        assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
+        assert [box.addr_spec for box in mail["To"].addresses] == ["anna@example.com"]
+        assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+        assert "<script" not in part(mail, "html")
 
 
 def test_template_syntax_in_a_comment_is_only_text() -> None:
