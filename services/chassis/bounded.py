@@ -14,8 +14,12 @@ async def bounded(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     cancellation keeps it waiting for ever. Here the work is cancelled and left behind. Whatever object it belonged to
     must not be used again.
 
+    The other way round, a library that cancels its own tasks may let a CancelledError escape (aiokafka's consumer does,
+    when it is stopped while its broker is away). It would end the caller without a word, so it becomes an error here.
+
     Raises:
         TimeoutError: it took longer.
+        ConnectionAbortedError: it was cancelled by itself.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -26,6 +30,8 @@ async def bounded(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     if not done:
         _leave(task)
         raise TimeoutError(f"no answer within {seconds} s")
+    if task.cancelled():
+        raise ConnectionAbortedError("it was cancelled from within")
     return task.result()
 
 

@@ -5,7 +5,6 @@ A dead letter is the original record, key, value and headers untouched, and five
 came from: whoever has handled it drops it by its id.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.chassis.bounded import bounded
 from services.chassis.bus import Headers
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
@@ -70,12 +70,11 @@ async def put(producer: Producer, group: str, prefix: str, record: Any, error: E
 
 async def entries(settings: Settings, group: str) -> list[DeadLetter]:
     """All dead letters of a group that Kafka still has, oldest first."""
-    async with asyncio.timeout(60):
-        client, place = await _open(settings, group)
-        try:
-            return await _read(client, place)
-        finally:
-            await client.stop()
+    client, place = await _open(settings, group)
+    try:
+        return await bounded(60, _read(client, place))
+    finally:
+        await bounded(10, client.stop())
 
 
 async def redrive(
@@ -92,21 +91,18 @@ async def redrive(
     client, place = await _open(settings, group)
     producer = Producer(settings)
     try:
-        async with asyncio.timeout(60):
-            letters = await _read(client, place)
+        letters = await bounded(60, _read(client, place))
         picked = [letter for letter in letters if (chosen(letter) if chosen else not letter.redriven)]
         for letter in picked:
             await producer.send_record(
                 settings.kafka_prefix + letter.topic, letter.partition, letter.key, letter.value, letter.headers
             )
         if picked and chosen is None:
-            async with asyncio.timeout(settings.kafka_timeout_seconds):
-                await client.commit({place: picked[-1].position + 1})
+            await bounded(settings.kafka_timeout_seconds, client.commit({place: picked[-1].position + 1}))
         return picked
     finally:
         await producer.close()
-        async with asyncio.timeout(10):
-            await client.stop()
+        await bounded(10, client.stop())
 
 
 async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, TopicPartition]:
@@ -120,10 +116,9 @@ async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, Topic
     place = TopicPartition(name, 0)
     client.assign([place])
     try:
-        async with asyncio.timeout(30):
-            await client.start()
+        await bounded(30, client.start())
     except BaseException:
-        await client.stop()
+        await bounded(10, client.stop())
         raise
     return client, place
 

@@ -218,7 +218,10 @@ class _Ending:
             await role.run(stop)
             if not stop.is_set():
                 raise RuntimeError("it ended although nobody had asked it to")
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # otherwise nobody asked for it: a cancellation that escaped from somewhere is a crash too
             self.crashed = True
-            log.critical("a role crashed", role=role.name, error=str(error), exc_info=True)
+            log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=True)
             self.begin(f"{role.name} crashed")

@@ -64,7 +64,15 @@ async def running(
 ) -> AsyncIterator[asyncio.Event]:
     """Roles that run while the block does, and are asked to stop after it. Their errors are raised here."""
     stop = asyncio.Event()
-    tasks = [asyncio.ensure_future(role(stop)) for role in roles]
+
+    async def guarded(role: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        try:
+            await role(stop)
+        except Exception as error:
+            print(f"a role ended: {error!r}")  # shown when the test fails for want of it
+            raise
+
+    tasks = [asyncio.ensure_future(guarded(role)) for role in roles]
     try:
         yield stop
     finally:

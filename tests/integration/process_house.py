@@ -39,6 +39,10 @@ async def crash(_: asyncio.Event) -> None:
     raise ValueError("broken\nin two lines")
 
 
+async def be_cancelled(_: asyncio.Event) -> None:
+    raise asyncio.CancelledError
+
+
 async def end_unasked(_: asyncio.Event) -> None:
     return
 
@@ -68,7 +72,7 @@ async def compose(settings: Settings, wanted: Collection[str], health: Health) -
     if "api" in wanted:
         roles.append(http(app, "127.0.0.1", int(os.environ["HTTP_PORT"]), settings.drain_seconds))
     if "consumer" in wanted:
-        odd = {"crash": crash, "end": end_unasked, "ignore": ignore, "block": block}
+        odd = {"crash": crash, "cancel": be_cancelled, "end": end_unasked, "ignore": ignore, "block": block}
         roles.append(Role("consumer", odd.get(SCENARIO, partial(wait, "consumer"))))
     try:
         yield roles

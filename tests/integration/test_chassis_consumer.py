@@ -413,7 +413,14 @@ async def test_a_commit_that_hangs_costs_the_client_not_the_events(
             await asyncio.Event().wait()
         await real(self, offsets)
 
+    real_stop = AIOKafkaConsumer.stop
+
+    async def stop(self: Any) -> None:
+        await real_stop(self)
+        raise asyncio.CancelledError  # escapes from a real one whose broker is away
+
     monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
+    monkeypatch.setattr(AIOKafkaConsumer, "stop", stop)
     hasty = settings.model_copy(update={"kafka_timeout_seconds": 1.0})
     await publish(settings, renamed(version=1))
     async with running(consumer_for(effects, hasty).run):

@@ -129,7 +129,10 @@ async def test_one_role_alone(start: Start) -> None:
     assert [line["role"] for line in lines if line["message"] == "role ends"] == ["consumer", "relay"]
 
 
-@pytest.mark.parametrize(("scenario", "why"), [("crash", "broken\nin two lines"), ("end", "nobody had asked it to")])
+@pytest.mark.parametrize(
+    ("scenario", "why"),
+    [("crash", "broken\nin two lines"), ("end", "nobody had asked it to"), ("cancel", "CancelledError")],
+)
 async def test_a_role_that_crashes_ends_the_process_in_order(start: Start, scenario: str, why: str) -> None:
     status, lines, _ = await asyncio.to_thread(start(scenario=scenario).end)
     assert status == 1
@@ -138,7 +141,7 @@ async def test_a_role_that_crashes_ends_the_process_in_order(start: Start, scena
     assert why in crash["error"]
     assert crash["level"] == "critical"
     assert crash["service"] == "house"
-    assert crash["exception"][0]["exc_type"] in ("ValueError", "RuntimeError")
+    assert crash["exception"][0]["exc_type"] in ("ValueError", "RuntimeError", "CancelledError")
     assert "do not show this" not in json.dumps(lines)
     assert [line["role"] for line in lines if line["message"] == "role ends"] == ["relay"]
 

@@ -21,6 +21,18 @@ async def test_a_result_or_an_error_comes_through() -> None:
         await bounded(1, fails())
 
 
+async def test_a_cancellation_that_escapes_from_within_is_an_error() -> None:
+    """It would end the caller as if somebody had asked for it."""
+
+    async def careless() -> None:
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    with pytest.raises(ConnectionAbortedError):
+        await bounded(1, careless())
+
+
 async def test_it_ends_also_when_the_cancellation_is_swallowed() -> None:
     """As `asyncio.timeout` would not."""
     release = asyncio.Event()
