@@ -81,7 +81,7 @@ class Letters:
             "title": mail.header_text(title),
             "deed": DEEDS[claimed.reasons[0]],
             "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
-            "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#comment-{claimed.comment_id}",
+            "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
             "unsubscribe_url": unsubscribe_url,
         }
         return mail.compose(
