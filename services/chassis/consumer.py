@@ -21,7 +21,7 @@ from services.chassis.handlers import Handlers
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
 from services.chassis.stall import StallWatch
-from services.chassis.telemetry import COMMITS_FAILED
+from services.chassis.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
@@ -92,6 +92,7 @@ class Consumer:
                 log.warning(
                     "consumer starts anew", group=self.group, instance=self._settings.instance, error=repr(error)
                 )
+                CONSUMERS_DISCARDED.labels(self.group).inc()
                 await _wait(stop, 1.0)
 
     async def _session(self, stop: asyncio.Event) -> None:

@@ -50,6 +50,8 @@ class Janitor:
                 await self.prune()
             except Problem as problem:
                 log.info("nothing pruned", reason=problem.detail)
+            except Exception:
+                log.exception("nothing pruned")  # no reason to end a service that does its work
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311  # no secret
                     await stop.wait()

@@ -7,6 +7,7 @@ path with ids in it, or anything a client can choose.
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+SELDOM_SECONDS = 10.0
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 HTTP_REQUESTS = Counter("rapport_http_requests", "Requests answered", ["method", "route", "status"])
@@ -34,6 +36,7 @@ CONSUMED = Counter("rapport_consumer_records", "Records by what became of them",
 HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
 CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Attempts that will be made again", ["group", "cause"])
+CONSUMERS_DISCARDED = Counter("rapport_consumers_discarded", "Kafka consumers thrown away after a failure", ["group"])
 COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Offset commits that did not go through", ["group"])
 DEAD_LETTERS = Counter("rapport_dead_letters", "Records put aside", ["group", "cause"])
 
@@ -68,6 +71,7 @@ def set_up_logging(service: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
@@ -82,6 +86,24 @@ def set_up_logging(service: str, level: str) -> None:
     logging.captureWarnings(True)
     for noisy in ("aiokafka", "uvicorn", "asyncio", "aiosmtplib"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+class _Seldom(logging.Filter):
+    """Lets each line of aiokafka's source speak once in ten seconds; while a broker is away some say the same at once
+    for every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._silent_until: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place, now = (record.name, record.lineno), time.monotonic()
+        if not record.name.startswith("aiokafka"):
+            return True
+        if now < self._silent_until.get(place, 0.0):
+            return False
+        self._silent_until[place] = now + SELDOM_SECONDS
+        return True
 
 
 def _dumps(value: object, **_: object) -> str:

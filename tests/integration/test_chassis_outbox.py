@@ -170,3 +170,21 @@ def test_ids_are_uuid7() -> None:
     assert len({id_at(moment) for _ in range(100)}) == 100
     with pytest.raises(ValueError, match="does not fit"):
         id_at(datetime(1969, 12, 31, tzinfo=UTC))
+
+
+async def test_a_janitor_that_fails_ends_nothing(database: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.chassis.janitor.EVERY_SECONDS", 0.01)
+    async with database.transaction() as tx:
+        await tx.execute("alter table inbox rename to elsewhere")
+        await tx.execute(AGE, [timedelta(days=8)])
+    async with running(Janitor("test", database, Settings()).run):
+        await eventually(lambda: outbox_is_empty(database))
+        async with database.transaction() as tx:
+            await tx.execute("alter table elsewhere rename to inbox")
+            await tx.execute(AGE, [timedelta(days=8)])
+        await eventually(lambda: outbox_is_empty(database))
+
+
+async def outbox_is_empty(database: OwnDatabase) -> bool:
+    async with database.reader() as reader:
+        return bool(await reader.fetchval("select count(*) = 0 from outbox"))

@@ -22,6 +22,8 @@ with bound(Context("request-7")):
     logging.getLogger("elsewhere").warning("from the %s library", "standard")
 log.debug("not shown")
 logging.getLogger("aiokafka").info("not shown")
+for number in range(5):
+    logging.getLogger("aiokafka.client").error("attempt %d", number)
 logging.getLogger("uvicorn.access").info("not shown")
 warnings.warn("careful", stacklevel=1)
 try:
@@ -35,7 +37,8 @@ except ValueError:
 def test_logs_are_lines_of_json() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.rstrip("\n").split("\n")]
-    first, standard, warning, failure = lines
+    first, standard, once, warning, failure = lines
+    assert (once["message"], once["level"]) == ("attempt 0", "error")
     assert first["message"] == "one\ntwo"
     assert first["request_id"] == standard["request_id"] == "request-7"
     assert first["service"] == standard["service"] == "house"
