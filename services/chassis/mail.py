@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import policy
+from email.errors import MultipartInvariantViolationDefect
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 
@@ -202,7 +203,9 @@ def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, su
     if any(not line.strip() for line in head.split(b"\r\n")) or max(map(len, message.split(b"\r\n"))) > LONGEST_LINE:
         raise Unsafe("a header's line is empty, or some line is too long")
     parsed = HEADERS.parsebytes(head + b"\r\n\r\n")
-    if parsed.keys() != [name for name, _ in fields] or parsed.defects:
+    # Python 3.11.2 calls it a defect that a multipart message read without its body has no parts
+    defects = [each for each in parsed.defects if not isinstance(each, MultipartInvariantViolationDefect)]
+    if parsed.keys() != [name for name, _ in fields] or defects:
         raise Unsafe("the headers do not parse as they were meant")
     for name, address in (("From", by), ("To", to)):
         value = policy.default.header_factory(name, "".join(parsed[name].splitlines()))
