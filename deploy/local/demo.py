@@ -17,6 +17,7 @@ import aiohttp
 
 from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
+from deploy.local.program import http_status
 
 LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
 SHOWN_HEADERS = ("From", "To", "Subject", "Message-ID", "In-Reply-To", "References", "List-Id", "List-Unsubscribe")
@@ -177,7 +178,7 @@ def main() -> int:
     arguments = parser.parse_args()
     layout = Layout.from_environment()
     try:
-        if not layout.needs_mailbox:
+        if http_status(layout.port("MAILBOX_PORT"), "/livez") != 200:
             raise LocalError("The demo reads its mails in the local mailbox: unset SMTP_HOST, make down, make demo.")
         if arguments.wordpress:
             tell(f"0. Import {arguments.wordpress}")
