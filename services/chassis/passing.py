@@ -12,6 +12,7 @@ PASSING = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # not the primary any more
     asyncpg.InvalidCachedStatementError,  # a table was altered meanwhile
+    asyncpg.InternalClientError,  # used between the server's last word and the end of the connection
 )
 
 

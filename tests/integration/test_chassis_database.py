@@ -113,6 +113,31 @@ async def test_a_session_ended_by_the_server_is_a_503_and_the_pool_recovers(data
     assert await count(database) == 0
 
 
+async def test_idle_connections_ended_by_the_server_are_503s_at_most(new_database: NewDatabase) -> None:
+    """Whatever moment between the server's goodbye and the end of the connection it is used in."""
+    small = await new_database("services.chassis", size=1)
+    admin = await asyncpg.connect(small.url)
+    for turns in range(40):
+        async with small.reader() as reader:
+            pid = await reader.fetchval("select pg_backend_pid()")
+        await admin.fetchval("select pg_terminate_backend($1)", pid)
+        for _ in range(turns % 8):
+            await asyncio.sleep(0)
+        try:
+            await small.answers()
+        except Problem as problem:
+            assert problem.kind == "unavailable"
+            await eventually(lambda: answers(small))
+    await admin.close()
+
+
+async def answers(database: Database) -> bool:
+    try:
+        return await database.answers()
+    except Problem:
+        return False
+
+
 async def test_a_lock_that_is_not_had_in_time_is_a_503(database: OwnDatabase) -> None:
     async with database.transaction() as tx:
         await tx.execute("lock table inbox in exclusive mode")
@@ -179,6 +204,7 @@ def test_what_passes_by_itself() -> None:
     assert is_passing(asyncpg.DeadlockDetectedError())
     assert is_passing(asyncpg.InterfaceError("connection is closed"))
     assert is_passing(TimeoutError())
+    assert is_passing(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"))
     assert not is_passing(asyncpg.UniqueViolationError())
     assert not is_passing(asyncpg.DataError("invalid input for query argument $1: 'closed'"))
     assert not is_passing(ValueError())
