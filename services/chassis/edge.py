@@ -4,56 +4,18 @@ import re
 import time
 import uuid
 
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.context import Context, bound, next_hop
-from services.chassis.errors import Problem, not_found
+from services.chassis.errors import not_found
+from services.chassis.paths import Routes
 from services.chassis.problems import of_exception, render
 from services.chassis.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 DEADLINE_HEADER = "X-Deadline-Seconds"
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-
-
-class Routes:
-    """The paths of an app as it was built, included routers too; looked up when the first request comes."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self._templates: dict[int, str] = {}
-        self._methods: list[tuple[re.Pattern[str], set[str]]] = []
-
-    def _learn(self) -> None:
-        for context in iter_route_contexts(self._app.routes):
-            path, methods = context.path, getattr(context, "methods", None)
-            if path is None:
-                continue
-            self._templates[id(context.original_route)] = path
-            self._methods.append((compile_path(path)[0], set(methods or ())))
-
-    def template(self, route: BaseRoute | None) -> str:
-        """The path of a route with its parameters' names, for metrics; `unmatched` when there is none."""
-        if not self._templates:
-            self._learn()
-        return self._templates.get(id(route), "unmatched")
-
-    async def refuse_method(self, request: Request, _: Exception) -> Response:
-        """405 with every method that the path has in `Allow` (Starlette names only the first route's)."""
-        if not self._templates:
-            self._learn()
-        allowed: set[str] = set()
-        for pattern, methods in self._methods:
-            if pattern.match(request.scope["path"]):
-                allowed |= methods
-        if "GET" in allowed:
-            allowed.add("HEAD")
-        return render(Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(allowed))}))
 
 
 class Edge:

@@ -1,7 +1,7 @@
 """Routes that check in a fixed order: who calls, the media type, the size, the JSON, and only then the fields."""
 
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Depends, params
@@ -10,39 +10,13 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.calling import Guard, Handler, direct, is_callable_directly
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.chassis.problems import merged, problems
 from services.chassis.requests import check_announced, check_media_type, parse_json, read_body
 
-T = TypeVar("T")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-
-
-class Guard(Generic[T]):
-    """A dependency that is asked before the body is read, so that strangers are refused first.
-
-    Subclass it, write `admit`, and use an instance as dependency; what `admit` returns is the parameter's value:
-
-        class SignedIn(Guard[Viewer]):
-            async def admit(self, request: Request) -> Viewer: ...
-
-        Person = Annotated[Viewer, Depends(SignedIn())]
-
-    `StrictRoute` asks the guards of a route in the order of its parameters, once per request.
-    """
-
-    kinds: tuple[str, ...] = ("invalid-token", "sign-in-required", "forbidden")  # for the OpenAPI document
-
-    async def admit(self, request: Request) -> T:
-        raise NotImplementedError
-
-    async def __call__(self, request: Request) -> T:
-        admitted: dict[Guard[Any], Any] = request.scope.setdefault("admitted", {})
-        if self not in admitted:
-            admitted[self] = await self.admit(request)
-        value: T = admitted[self]
-        return value
 
 
 class InternalCaller(Guard[Caller]):
@@ -123,8 +97,8 @@ class StrictRoute(APIRoute):
             kinds.append("not-found")
         self.responses = merged(problems(*dict.fromkeys(kinds)), self.responses)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        handle = direct(self) if is_callable_directly(self) else super().get_route_handler()
         guards = tuple(guards_of(self.dependant))
         field = self.body_field
         takes_form = field is not None and isinstance(field.field_info, params.Form)

@@ -10,7 +10,7 @@
         ...
         return json_response(post, 201, {"Location": f"/v1/posts/{post_id}"})
 
-An app without a verifier (the gateway) brings its own guards: see `routes.Guard`.
+An app without a verifier (the gateway) brings its own guards: see `calling.Guard`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,13 +23,16 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from services.chassis.edge import Edge, Routes, deadline_of
+from services.chassis.calling import Guard
+from services.chassis.edge import Edge, deadline_of
 from services.chassis.errors import Problem
 from services.chassis.identity import Verifier
+from services.chassis.paths import Routes, Straight, call
 from services.chassis.problems import SCHEMA, handle, problems, render
 from services.chassis.requests import check_if_match, idempotency_key, parse_json, read_body
-from services.chassis.routes import Guard, StrictRoute, allow, body_limit, json_response
+from services.chassis.routes import StrictRoute, allow, body_limit, json_response
 
 __all__ = [
     "Guard",
@@ -50,6 +53,14 @@ __all__ = [
 Ready = Callable[[], Awaitable[Mapping[str, bool]]]
 
 
+class App(FastAPI):
+    """FastAPI, which is passed by where a route needs none of it."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        routes: Routes = self.state.routes
+        return Straight(super().build_middleware_stack(), Edge(call, routes=routes), routes=routes)
+
+
 def create_app(
     *,
     title: str,
@@ -68,7 +79,7 @@ def create_app(
         body_limit: bytes of a request body; `routes.body_limit` sets another for one route.
         public: serve `/openapi.json` and `/docs`.
     """
-    app = FastAPI(
+    app = App(
         title=title,
         description=f"The HTTP API of {service}.",
         version="1",
@@ -82,7 +93,7 @@ def create_app(
     app.router.route_class = StrictRoute
     app.state.verifier = verifier
     app.state.body_limit = body_limit
-    routes = Routes(app)
+    app.state.routes = routes = Routes(app)
     app.add_exception_handler(405, routes.refuse_method)
     app.add_middleware(Edge, routes=routes)
 

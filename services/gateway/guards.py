@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from services.chassis.calling import Guard
 from services.chassis.client import within
 from services.chassis.errors import Problem
-from services.chassis.routes import Guard
 from services.gateway.compose import Look
 from services.gateway.gateway import gateway_of
 from services.gateway.limits import POSTING, READING, SIGN_IN, Policy, network

@@ -1,18 +1,13 @@
 """Routes of the public API."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.calling import Handler
 from services.chassis.errors import Problem, unavailable
-from services.chassis.requests import check_announced
-from services.chassis.routes import Guard, StrictRoute
+from services.chassis.routes import StrictRoute
 
 UNSURE = "rapport.unsure"  # in the scope of a request whose sender could not be found out
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class PublicRoute(StrictRoute):
@@ -23,7 +18,7 @@ class PublicRoute(StrictRoute):
     """
 
     def get_route_handler(self) -> Handler:
-        handle = self._called_directly() or super().get_route_handler()
+        handle = super().get_route_handler()
 
         async def honest(request: Request) -> Response:
             try:
@@ -34,29 +29,3 @@ class PublicRoute(StrictRoute):
                 raise
 
         return honest
-
-    def _called_directly(self) -> Handler | None:
-        """Call an endpoint that takes the request, guards' values and parts of the path, and nothing else.
-
-        It needs none of what FastAPI does to find out parameters, which costs 100 µs a request.
-        """
-        wanted = self.dependant
-        guards = [(inner.name, inner.call) for inner in wanted.dependencies if isinstance(inner.call, Guard)]
-        if self.body_field or wanted.query_params or wanted.header_params or wanted.cookie_params:
-            return None
-        if len(guards) < len(wanted.dependencies):
-            return None
-        endpoint, request_name = self.endpoint, wanted.request_param_name
-        limit: int | None = getattr(endpoint, "body_limit", None)
-
-        async def call(request: Request) -> Response:
-            values: dict[str, Any] = dict(request.path_params)
-            for name, guard in guards:
-                values[str(name)] = await guard(request)
-            check_announced(request, limit or request.app.state.body_limit)
-            if request_name is not None:
-                values[request_name] = request
-            answer: Response = await endpoint(**values)
-            return answer
-
-        return call

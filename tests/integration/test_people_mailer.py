@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import structlog
 
+from services.chassis import context
 from services.chassis.errors import unavailable
 from services.chassis.mail import Unsafe
 from services.chassis.smtp import Outcome, Smtp, SmtpSettings
@@ -309,7 +310,7 @@ async def test_what_the_mailer_logs_is_found_by_the_id_of_the_request(house: Hou
     smtp_sink.once("rcpt", "550 5.1.1 no such user ana@example.com")
     body = {"email": ANA, "name": "Ana"}
     await house.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
-    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+    with structlog.testing.capture_logs([context.name_request]) as logs:
         async with mailing(house, smtp_sink):
             await eventually(lambda: outcome(house))
     (entry,) = [entry for entry in logs if entry["event"] == "a sign-in mail was not sent"]
