@@ -140,7 +140,7 @@ async def create_topics(
 
 
 async def _have_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> bool:
-    """Whether every partition can be written to. A topic is listed a moment before that."""
+    """Whether every partition has a leader. A topic is listed a moment before that."""
     found = await admin.describe_topics(sorted(names))
     return all(
         topic["error_code"] == 0

@@ -22,7 +22,7 @@ from services.chassis.producer import Producer
 from services.chassis.settings import Settings
 from services.chassis.stall import StallWatch
 from services.chassis.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
-from services.contracts.topics import Topic
+from services.contracts.topics import CONSUMER_GROUPS, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +43,16 @@ class Consumer:
         topics: what it reads. It creates missing ones.
         handlers: what it does. Types without a handler are passed over.
         database: where inbox and effects are written.
+
+    Raises:
+        ValueError: the contracts know no such group, so there is no topic for its dead letters.
     """
 
     def __init__(
         self, group: str, topics: Sequence[Topic], handlers: Handlers, database: Database, settings: Settings
     ) -> None:
+        if group not in CONSUMER_GROUPS:
+            raise ValueError(f"{group} is not one of the groups in contracts.topics")
         self.group = group
         self._topics = topics
         self._settings = settings
