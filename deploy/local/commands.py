@@ -66,7 +66,10 @@ def up(layout: Layout) -> None:
         elif state(layout)["phase"] == "ready":
             print("It runs already. To use other settings or newer code: make down, then make up.")
             shown = log.stat().st_size
-        follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
+        try:
+            follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
+        except KeyboardInterrupt:
+            raise LocalError("\nIt goes on starting in the background. To stop it: make down") from None
         if state(layout)["phase"] != "ready":
             raise LocalError(f"It did not start; the lines above say why. All of it: {log}")
     print(welcome(layout))

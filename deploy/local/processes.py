@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LOG_BYTES = 16 * 1024 * 1024
 _libc = ctypes.CDLL(None)
 
 
@@ -90,7 +91,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, its output appended to `log`.
 
-    The kernel sends it `death_signal` when the thread that called this ends, so call it from the main thread.
+    The kernel sends it `death_signal` when the thread that called this ends, so call it from the main thread. A log
+    that has grown beyond `LOG_BYTES` is set aside first, in place of the one that was set aside before.
     """
     parent = os.getpid()
 
@@ -100,6 +102,8 @@ def spawn(
             os._exit(1)
 
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".old"))
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],

@@ -171,3 +171,12 @@ def test_an_identity_is_never_another_process_with_the_same_number(tmp_path: Pat
     assert Identity.load(tmp_path / "id.json") is None
     (tmp_path / "id.json").write_text("{broken")
     assert Identity.load(tmp_path / "id.json") is None
+
+
+def test_a_log_that_has_grown_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.processes.LOG_BYTES", 10)
+    log = tmp_path / "log"
+    for word in ("first-long-line", "second-long-line", "third"):
+        spawn(["echo", word], log=log).wait(10)
+    assert log.read_text() == "third\n"
+    assert log.with_suffix(".old").read_text() == "second-long-line\n"
