@@ -12,12 +12,26 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from services.chassis import outbox
 from services.chassis.database import Database
 from services.chassis.settings import Settings
+from services.contracts.event import Envelope
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE, Topic
 
 
 def renamed(person_id: UUID | None = None, version: int = 1) -> PersonRenamed:
     return PersonRenamed(person_id=person_id or uuid4(), roles=(), version=version, occurred_at=datetime.now(UTC))
+
+
+def sealed(event: PersonRenamed, **changes: Any) -> Envelope:
+    values: dict[str, Any] = {
+        "id": uuid4(),
+        "source": "/services/people",
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.occurred_at,
+        "key": event.key,
+        "data": event.model_dump_json().encode(),
+    }
+    return Envelope(**values | changes)
 
 
 async def write(database: Database, *events: PersonRenamed) -> list[UUID]:

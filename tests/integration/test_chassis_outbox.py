@@ -8,11 +8,13 @@ import pytest
 
 from services.chassis import inbox, outbox
 from services.chassis.context import Context, bound
+from services.chassis.ids import id_at, moment_of, new_id
 from services.chassis.janitor import Janitor
 from services.chassis.settings import Settings
 from services.contracts.people import PersonRenamed
+from services.contracts.topics import DAY_MS, TOPICS
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_house import renamed, running, write
+from tests.integration.chassis_house import renamed, running, sealed, write
 from tests.waiting import eventually
 
 
@@ -115,16 +117,12 @@ async def test_much_is_pruned_in_pieces(database: OwnDatabase, monkeypatch: pyte
 
 
 async def test_inbox_rows_outlive_everything_an_event_can_come_back_from() -> None:
-    from services.contracts.topics import DAY_MS, TOPICS
-
     settings = Settings()
     longest = max(topic.retention_ms for topic in TOPICS) / DAY_MS
     assert settings.inbox_retention_days > longest + settings.outbox_retention_days
 
 
 async def test_an_event_is_new_once(database: OwnDatabase) -> None:
-    from tests.integration.test_chassis_consumer import sealed
-
     first, second = sealed(renamed()), sealed(renamed())
     foreign = sealed(renamed(), id=first.id, source="/services/elsewhere")
     async with database.transaction() as tx:
@@ -138,8 +136,6 @@ async def test_an_event_is_new_once(database: OwnDatabase) -> None:
 
 async def test_two_at_once_are_one(database: OwnDatabase) -> None:
     """The second waits for the first transaction: a commit makes it a duplicate, a rollback makes it the first."""
-    from tests.integration.test_chassis_consumer import sealed
-
     envelope = sealed(renamed())
 
     async def receive() -> bool:
@@ -157,8 +153,6 @@ async def test_two_at_once_are_one(database: OwnDatabase) -> None:
 
 
 def test_ids_are_uuid7() -> None:
-    from services.chassis.ids import id_at, moment_of, new_id
-
     made: list[UUID] = [new_id() for _ in range(1000)]
     assert made == sorted(made)
     assert {uuid.version for uuid in made} == {7}
