@@ -173,7 +173,7 @@ class Stack:
         for part in started:
             await self.ready(part)
 
-    async def ready(self, part: Part, timeout: float = 60) -> None:
+    async def ready(self, part: Part, timeout: float = 120) -> None:
         """Wait until the process says on its internal port that it is ready."""
         async with aiohttp.ClientSession() as session:
 

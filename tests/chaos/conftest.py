@@ -42,7 +42,7 @@ class Scene:
     def person_id(self, number: int) -> UUID:
         return UUID(self.writers.people[number].id)
 
-    async def verdict(self, timeout: float = 120) -> Findings:
+    async def verdict(self, timeout: float = 400) -> Findings:
         """Wait for rest, count, and fail on everything that must be 0."""
         await self.ledger.rest(timeout)
         findings = await self.ledger.count()

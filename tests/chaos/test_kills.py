@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.chaos.conftest import Scene
-from tests.chaos.counts import HOUR
+from tests.chaos.counts import HOUR, PATIENT
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")
@@ -41,12 +41,12 @@ async def kill(scene: Scene, service: str, role: str, point: str, times: int = 1
             armed = await scene.stack.start(
                 service, role, failpoints=f"{point}:{1 + number % 5}", wait=False, NOTIFY_MAIL_CONNECTIONS="1"
             )
-            await eventually(lambda armed=armed: not armed.alive, timeout=60)  # type: ignore[misc]  # binds the value
+            await eventually(lambda armed=armed: not armed.alive, timeout=120)  # type: ignore[misc]  # binds the value
             assert armed.process.returncode == -signal.SIGKILL, armed.tail()
         await scene.stack.start(service, role)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(PATIENT)
 async def test_killed_once_at_every_named_point(scene: Scene) -> None:
     before = (await scene.ledger.count()).duplicate_mails
     for service, role, point in POINTS:
