@@ -12,14 +12,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import orjson
 import structlog
 from prometheus_client import Histogram
-from yarl import URL
 
 from services.chassis.breaker import Breaker
+from services.chassis.connections import Connections, Origin
 from services.chassis.context import current, next_hop
 from services.chassis.edge import DEADLINE_HEADER
 from services.chassis.errors import KINDS, FieldError, Problem, not_found, unavailable
@@ -28,7 +28,6 @@ from services.chassis.identity import Caller, Signer
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
-IDLE_SECONDS = 30.0  # less than the servers keep one, else a request meets a connection that is being closed
 FAIR_SECONDS = 0.1  # who had less time than this has shown nothing by not answering
 
 
@@ -65,27 +64,13 @@ class Answer:
         return Problem(kind, detail, errors=errors, headers=headers)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The session that the clients of a process share; whoever opens it closes it. Needs the running loop."""
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=256, keepalive_timeout=IDLE_SECONDS),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-        auto_decompress=False,
-        raise_for_status=False,
-    )
-    # aiohttp would ask every method it calls idempotent a second time, DELETE too; what is asked again is decided here.
-    session._retry_connection = False
-    return session
-
-
 class ServiceClient:
     """The way to one service.
 
     Args:
         base_url: where it is, such as `http://posts:8101`.
         audience: its name in tokens, metrics and messages.
-        session: the process's session (`open_session`); None to have one of its own, closed by `close`.
+        connections: the process's own; None to have some for this service alone, closed by `close`.
     """
 
     def __init__(
@@ -94,19 +79,22 @@ class ServiceClient:
         audience: str,
         signer: Signer,
         *,
-        session: aiohttp.ClientSession | None = None,
+        connections: Connections | None = None,
         breaker: Breaker | None = None,
     ) -> None:
-        self._base = URL(base_url)
+        base = urlsplit(base_url)
+        tls = base.scheme == "https"
+        self._origin = Origin(base.hostname or "", base.port or (443 if tls else 80), tls)
+        self._prefix = base.path.rstrip("/")
         self._audience = audience
         self._signer = signer
-        self._session = session
-        self._owned: aiohttp.ClientSession | None = None
+        self._connections = connections or Connections()
+        self._owns = connections is None
         self.breaker = breaker or Breaker(audience)
 
     async def close(self) -> None:
-        if self._owned is not None:
-            await self._owned.close()
+        if self._owns:
+            await self._connections.close()
 
     async def call(
         self,
@@ -131,7 +119,7 @@ class ServiceClient:
             Problem: `unavailable` when the breaker is open, the deadline passed, the service could not be reached or
                 answered with a 5xx; a `Retry-After` of its own is kept.
         """
-        url = self._url(path, params)
+        target = self._target(path, params)
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
         admitted = self.breaker.admit()
         if admitted is False:
@@ -140,14 +128,14 @@ class ServiceClient:
         began, ok, outcome = time.monotonic(), None, "cancelled"
         fair = deadline - began >= FAIR_SECONDS
         try:
-            answer = await self._ask(method, url, deadline, self._headers(caller, data, headers), data)
+            answer = await self._ask(method, target, deadline, self._headers(caller, data, headers), data)
             # A 503 that says when to come back is the word of a service that lives.
             ok = answer.status < 500 or (answer.status == 503 and "Retry-After" in answer.headers)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError:
             ok, outcome = (False if fair else None), "timeout"
             raise unavailable(f"{self._audience} did not answer in time.") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             ok, outcome = False, "unreachable"
             log.warning("upstream unreachable", upstream=self._audience, error=repr(error))
             raise unavailable(f"{self._audience} could not be reached.") from None
@@ -158,37 +146,28 @@ class ServiceClient:
             raise _upstream_failure(self._audience, answer)
         return answer
 
-    async def _ask(self, method: str, url: URL, deadline: float, headers: dict[str, str], data: bytes | None) -> Answer:
-        session = self._session or self._own()
+    async def _ask(
+        self, method: str, target: str, deadline: float, headers: dict[str, str], data: bytes | None
+    ) -> Answer:
         for attempt in (1, 2):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             headers[DEADLINE_HEADER] = f"{left:.3f}"
             try:
-                async with (
-                    asyncio.timeout(left),
-                    session.request(method, url, data=data, headers=headers, allow_redirects=False) as response,
-                ):
-                    return Answer(response.status, response.headers, await response.read())
-            except (aiohttp.ClientConnectionError, ConnectionError):
+                async with asyncio.timeout(left):
+                    found = await self._connections.ask(self._origin, method, target, headers, data)
+                return Answer(found.status, found.headers, found.data)
+            except ConnectionError:
                 if attempt == 2 or method != "GET":
                     raise
         raise AssertionError("unreachable")
 
-    def _own(self) -> aiohttp.ClientSession:
-        if self._owned is None:
-            self._owned = open_session()
-        return self._owned
-
-    def _url(self, path: str, params: Mapping[str, str | int | None] | None) -> URL:
+    def _target(self, path: str, params: Mapping[str, str | int | None] | None) -> str:
         if any(part in (".", "..") for part in path.split("/")):
             raise not_found()
-        query = {name: str(value) for name, value in (params or {}).items() if value is not None}
-        base = self._base
-        return URL.build(
-            scheme=base.scheme, host=base.host or "", port=base.port, path=base.path.rstrip("/") + path, query=query
-        )
+        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+        return quote(self._prefix + path, safe="/:@") + (f"?{query}" if query else "")
 
     def _headers(self, caller: Caller | None, data: bytes | None, given: Mapping[str, str] | None) -> dict[str, str]:
         caller = caller or Caller(self._signer.issuer)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import aiohttp
-
-from services.chassis.client import Answer, ServiceClient, open_session
+from services.chassis.client import Answer, ServiceClient
+from services.chassis.connections import Connections
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer
 from services.gateway.settings import GatewaySettings
@@ -80,25 +79,25 @@ class Upstreams:
     comments: Upstream
     people: Upstream
     notify: Upstream
-    session: aiohttp.ClientSession | None = None
+    connections: Connections | None = None
 
     @classmethod
     def connect(cls, settings: GatewaySettings) -> "Upstreams":
-        """Clients that share one HTTP session; needs the running loop."""
+        """Clients that share their connections."""
         signer = Signer(settings.gateway_signing_key, "gateway")
-        session = open_session()
+        connections = Connections()
 
         def upstream(name: str, url: str) -> Upstream:
-            return Upstream(name, ServiceClient(url, name, signer, session=session))
+            return Upstream(name, ServiceClient(url, name, signer, connections=connections))
 
         return cls(
             upstream("posts", settings.posts_url),
             upstream("comments", settings.comments_url),
             upstream("people", settings.people_url),
             upstream("notify", settings.notify_url),
-            session,
+            connections,
         )
 
     async def close(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        if self.connections is not None:
+            await self.connections.close()

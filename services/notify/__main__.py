@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import partial
 
 from services.chassis import process
-from services.chassis.client import ServiceClient, open_session
+from services.chassis.client import ServiceClient
+from services.chassis.connections import Connections
 from services.chassis.consumer import Consumer
 from services.chassis.database import Database, migrate
 from services.chassis.identity import Signer, Verifier
@@ -34,12 +35,12 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     db = await Database.connect(url, name="notify", size=settings.database_pool_size)
     health.add("database", db.answers)
     signer = Signer(settings.notify_signing_key, "notify")
-    session = open_session()
+    connections = Connections()
     smtp = Smtp(settings)
     owners = Owners(
-        people=ServiceClient(settings.people_url, "people", signer, session=session),
-        comments=ServiceClient(settings.comments_url, "comments", signer, session=session),
-        posts=ServiceClient(settings.posts_url, "posts", signer, session=session),
+        people=ServiceClient(settings.people_url, "people", signer, connections=connections),
+        comments=ServiceClient(settings.comments_url, "comments", signer, connections=connections),
+        posts=ServiceClient(settings.posts_url, "posts", signer, connections=connections),
     )
     tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
     roles = [Role("janitor", Janitor("notify", db, settings).run)]
@@ -56,8 +57,8 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
             first_retry=timedelta(seconds=settings.notify_retry_seconds),
             give_up=timedelta(days=settings.notify_give_up_days),
         )
-        connections, poll = settings.notify_mail_connections, settings.notify_poll_seconds
-        mailer = Mailer(db, owners, courier, connections=connections, poll_seconds=poll)
+        dialogues, poll = settings.notify_mail_connections, settings.notify_poll_seconds
+        mailer = Mailer(db, owners, courier, connections=dialogues, poll_seconds=poll)
         reactions.applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
     if "consumer" in wanted:
@@ -72,7 +73,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         yield roles
     finally:
         await smtp.close()
-        await session.close()
+        await connections.close()
         await db.close()
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import stamina
 
-from services.chassis.client import Answer, ServiceClient, open_session, within
+from services.chassis.client import Answer, ServiceClient, within
+from services.chassis.connections import Connections
 from services.chassis.errors import Problem
 from services.chassis.identity import Signer
 from services.operator.failures import Failed
@@ -68,7 +69,7 @@ async def connected(settings: OperatorSettings) -> AsyncIterator[Services]:
     except (ValueError, TypeError) as error:
         raise Failed(f"OPERATOR_SIGNING_KEY is not usable: {error}.") from error
     stamina.instrumentation.set_on_retry_hooks([])
-    async with open_session() as session:
+    async with Connections() as connections:
         urls = {service: getattr(settings, f"{service}_url") for service in SERVICES}
-        clients = {name: ServiceClient(url, name, signer, session=session) for name, url in urls.items()}
+        clients = {name: ServiceClient(url, name, signer, connections=connections) for name, url in urls.items()}
         yield Services(clients, settings.patience_seconds)

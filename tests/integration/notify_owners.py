@@ -9,7 +9,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from services.chassis.client import ServiceClient, open_session
+from services.chassis.client import ServiceClient
+from services.chassis.connections import Connections
 from services.chassis.identity import Signer, Verifier
 from services.notify.owners import Owners
 from tests.integration.notify_house import Said
@@ -128,17 +129,17 @@ async def owning(keys: dict[str, str]) -> AsyncIterator[tuple[FakeOwners, Owners
     await site.start()
     assert runner.addresses
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    session = open_session()
+    connections = Connections()
     signer = Signer(keys["NOTIFY_SIGNING_KEY"], "notify")
     try:
         yield (
             known,
             Owners(
-                people=ServiceClient(url, "people", signer, session=session),
-                comments=ServiceClient(url, "comments", signer, session=session),
-                posts=ServiceClient(url, "posts", signer, session=session),
+                people=ServiceClient(url, "people", signer, connections=connections),
+                comments=ServiceClient(url, "comments", signer, connections=connections),
+                posts=ServiceClient(url, "posts", signer, connections=connections),
             ),
         )
     finally:
-        await session.close()
+        await connections.close()
         await runner.cleanup()

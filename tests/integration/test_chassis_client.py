@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from services.chassis.breaker import Breaker
-from services.chassis.client import ServiceClient, open_session, within
+from services.chassis.client import ServiceClient, within
+from services.chassis.connections import Connections
 from services.chassis.context import Context, bound, current
 from services.chassis.errors import FieldError, Problem, unavailable
 from services.chassis.identity import Caller, Signer, Verifier, generate_keys
@@ -308,13 +309,13 @@ async def test_a_cancelled_call_says_nothing_about_the_upstream(url: str) -> Non
         assert service.breaker.state == "closed"
 
 
-async def test_a_process_shares_one_session(url: str) -> None:
-    async with open_session() as session:
-        both = [ServiceClient(url, "echo", GATEWAY, session=session) for _ in range(2)]
+async def test_a_process_shares_its_connections(url: str) -> None:
+    async with Connections() as connections:
+        both = [ServiceClient(url, "echo", GATEWAY, connections=connections) for _ in range(2)]
         for service in both:
             assert (await service.call("GET", "/echo/x", deadline=within(5))).status == 200
             await service.close()
-        assert not session.closed, "who opened it closes it"
+        assert not connections.closed, "who opened it closes it"
 
 
 async def exchange(url: str, request: bytes) -> bytes:

@@ -62,7 +62,7 @@ async def test_an_event_becomes_a_mail_and_a_signal_ends_the_process(
     settings = Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix)
     await create_topics(kafka, kafka_prefix)
     async with owning(keys) as (known, owners):
-        url = str(owners._people._base)
+        url = f"http://{owners._people._origin.authority}"
         port, metrics_port = free_port(), free_port()
         environment = {
             "PATH": "/usr/bin:/bin",
