@@ -3,6 +3,7 @@
 That layer's server ends with the process that called it and, as root, makes a system user and opens folders.
 """
 
+import os
 import secrets
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.packages import package_folder
-from deploy.local.processes import LocalError, without_root
+from deploy.local.processes import NOBODY, LocalError, without_root
 from deploy.local.server import Server
 
 
@@ -63,13 +64,19 @@ class Postgres(Server):
             password_file.touch(mode=0o600)
             password_file.write_text(secrets.token_urlsafe(24))
         unfinished = self.folder / f"data.{secrets.token_hex(4)}"
+        prefix = without_root(unfinished, self.binary("initdb"))
+        readable = self.folder / f"{unfinished.name}.password"
+        readable.touch(mode=0o600)
+        readable.write_text(self.password)
+        if prefix[:1] == ["setpriv"]:
+            os.chown(readable, NOBODY, NOBODY)
         options = [] if self.durable else ["--no-sync"]
         command: list[str] = [
-            *without_root(unfinished),
+            *prefix,
             str(self.binary("initdb")),
             f"--pgdata={unfinished}",
             "--username=postgres",
-            f"--pwfile={password_file}",
+            f"--pwfile={readable}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--locale-provider=builtin",
@@ -79,6 +86,7 @@ class Postgres(Server):
             *options,
         ]
         result = subprocess.run(command, capture_output=True, text=True)
+        readable.unlink()
         if result.returncode != 0:
             raise LocalError(f"PostgreSQL could not make its data folder {self.data}:\n{result.stderr.strip()}")
         unfinished.rename(self.data)
@@ -98,7 +106,7 @@ class Postgres(Server):
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-        return [*without_root(self.data), self.binary("postgres"), "-D", self.data, *options]
+        return [*without_root(self.data, self.binary("postgres")), self.binary("postgres"), "-D", self.data, *options]
 
     def ready(self) -> bool:
         command = [str(self.binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"]

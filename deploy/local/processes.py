@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+NOBODY = 65534  # the one number besides root that has an entry in every passwd
 LOG_BYTES = 16 * 1024 * 1024
 _libc = ctypes.CDLL(None)
 
@@ -117,25 +118,26 @@ def spawn(
         )
 
 
-def without_root(folder: Path) -> list[str]:
+def without_root(folder: Path, program: Path) -> list[str]:
     """What to put before a program that refuses to run as root.
 
     In a user namespace of its own the program believes to be nobody while its files stay root's: no user is made and
-    no permission changed. Where such namespaces are forbidden it becomes nobody, and then `folder` is given to nobody.
+    no permission changed. Where such namespaces are forbidden it becomes nobody, who must be able to reach it, and then
+    `folder` is given to nobody.
 
     Raises:
         LocalError: neither way is open.
     """
     if os.geteuid() != 0:
         return []
-    namespace = ["unshare", "-U", "--map-user=65534", "--map-group=65534"]
+    namespace = ["unshare", "-U", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
     if shutil.which("unshare") and subprocess.run([*namespace, "true"], capture_output=True).returncode == 0:
         return namespace
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    reachable = [*drop, "test", "-x", str(folder.parent)]
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    reachable = [*drop, "test", "-x", str(folder.parent), "-a", "-x", str(program)]
     if shutil.which("setpriv") and subprocess.run(reachable, capture_output=True).returncode == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        os.chown(folder, 65534, 65534)
+        os.chown(folder, NOBODY, NOBODY)
         return drop
     raise LocalError(
         "PostgreSQL does not run as root and this machine allows no user namespace: start it as an ordinary user, "
