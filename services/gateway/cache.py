@@ -84,7 +84,8 @@ class Cache:
         self._drop(key)
         now = self._clock()
         unsettled = any(self._unsettled.get(tag, 0.0) > now for tag in entry.tags)
-        self._entries[key] = entry.since + (UNSETTLED_SECONDS if unsettled else self.seconds), entry
+        seconds = UNSETTLED_SECONDS if unsettled else self.seconds
+        self._entries[key] = min(entry.since + MOST_SECONDS, now + seconds), entry
         self._bytes += self._cost(entry)
         for tag in entry.tags:
             self._by_tag.setdefault(tag, set()).add(key)

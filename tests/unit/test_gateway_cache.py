@@ -87,6 +87,19 @@ def test_what_another_service_must_hear_of_first_is_kept_for_a_moment(cache: Cac
     assert cache.get(b"/a") is not None
 
 
+def test_a_moment_is_counted_from_now_also_when_a_part_is_older(cache: Cache, clock: Clock) -> None:
+    """Else nothing would be kept right after a post was published, when many come to read it."""
+    cache.unsettle(["post:1"])
+    cache.store(b"/a", entry(clock, "post:1", since=clock.now - 20), cache.sequence)
+    clock.now += 0.9
+    assert cache.get(b"/a") is not None
+    clock.now += 0.1
+    assert cache.get(b"/a") is None
+    cache.store(b"/a", entry(clock, "post:1", since=clock.now - 29.5), cache.sequence)
+    clock.now += 0.5
+    assert cache.get(b"/a") is None, "and nothing is older than 30 s"
+
+
 def test_while_nobody_tells_of_changes_entries_live_two_seconds(cache: Cache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     cache.hears(False)
