@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import which
 
 from deploy.local.processes import wait_until
-from tests.benchmarks.cores import LOAD_CORE, SERVER_CORE, pin
+from tests.benchmarks.cores import LOAD_CORE, SERVER_CORE, pin, used
 from tests.servers import free_port
 from tests.stack import ROOT
 
@@ -28,14 +28,18 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk did."""
+    """What one run of wrk did.
+
+    Attributes:
+        price: processor time of the server for one request, µs.
+    """
 
     rate: float
-    count: int
+    price: float
 
 
-def wrk(url: str, *, seconds: int = 4, connections: int = 32, headers: Iterable[str] = ()) -> Load:
-    """Requests of the load generator wrk from the load core.
+def wrk(url: str, server: int, *, seconds: int = 4, connections: int = 32, headers: Iterable[str] = ()) -> Load:
+    """Requests of the load generator wrk from the load core to the process `server`.
 
     Raises:
         RuntimeError: some answers were errors, or there was none.
@@ -43,15 +47,17 @@ def wrk(url: str, *, seconds: int = 4, connections: int = 32, headers: Iterable[
     command = ["taskset", "-c", str(min(LOAD_CORE)), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     for header in headers:
         command += ["-H", header]
+    before = used(server)
     printed = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
+    after = used(server)
     rate, total = RATE.search(printed), TOTAL.search(printed)
     if rate is None or total is None or "Non-2xx" in printed:
         raise RuntimeError(f"wrk could not measure {url}:\n{printed}")
-    return Load(float(rate[1]), int(total[1]))
+    return Load(float(rate[1]), 1e6 * (after - before) / int(total[1]))
 
 
-def bare_rate(body: bytes) -> float:
-    """Requests per second for the same bytes from a server that does nothing else, on the servers' core."""
+def bare(body: bytes) -> Load:
+    """The same bytes from a server that does nothing else, on the servers' core."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
@@ -61,7 +67,7 @@ def bare_rate(body: bytes) -> float:
             pin([server.pid], SERVER_CORE)
             if not wait_until(lambda: _answers(port), 20):
                 raise RuntimeError("the bare server did not start")
-            return wrk(f"http://127.0.0.1:{port}/").rate
+            return wrk(f"http://127.0.0.1:{port}/", server.pid)
         finally:
             server.terminate()
             server.wait(10)

@@ -80,6 +80,11 @@ def _used(stack: Stack, servers: PrivateServers) -> dict[str, float]:
     return used
 
 
+def used(pid: int) -> float:
+    """Processor time of one process so far, in seconds."""
+    return _seconds(psutil.Process(pid))
+
+
 def _seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
