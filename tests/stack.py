@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from deploy.local.processes import spawn
 from services.chassis.bus import create_topics
 from services.chassis.identity import generate_keys
 from tests.servers import Servers, free_port
@@ -124,17 +125,14 @@ class Stack:
     ) -> Part:
         metrics_port = free_port()
         log = self.folder / f"{service}-{name or role}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{service}", role],
-                cwd=ROOT,
-                env=self.environment()
-                | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
-                | dict(environment or {}),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+        process = spawn(  # it ends with this run, however that ends
+            [sys.executable, "-m", f"services.{service}", role],
+            log=log,
+            folder=ROOT,
+            environment=self.environment()
+            | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
+            | dict(environment or {}),
+        )
         part = Part(service, role, process, log, metrics_port)
         self.parts[service, name or role] = part
         return part
