@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fastapi import params
+from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -41,12 +42,12 @@ class Guard(Generic[T]):
 
 
 def is_callable_directly(route: APIRoute) -> bool:
-    """Whether the endpoint takes only the request, what guards found, parts of the path, and one JSON body that must be
-    there, and makes its response itself.
+    """Whether the endpoint takes only the request, what guards found, parts of the path, query parameters, and one JSON
+    body that must be there, and makes its response itself.
     """
     wanted, body = route.dependant, route.dependant.body_params
     others = (
-        *(wanted.query_params, wanted.header_params, wanted.cookie_params),
+        *(wanted.header_params, wanted.cookie_params),
         *(wanted.response_param_name, wanted.background_tasks_param_name, wanted.http_connection_param_name),
         *(wanted.security_scopes_param_name, wanted.websocket_param_name),
     )
@@ -67,7 +68,7 @@ def direct(route: APIRoute) -> Handler:
     """The handler of a route that `is_callable_directly`; its body was parsed already (`StrictRoute`).
 
     Raises (while serving):
-        RequestValidationError: parts of the path, or the body, are not what the endpoint takes.
+        RequestValidationError: parts of the path, the query or the body are not what the endpoint takes.
     """
     wanted, endpoint = route.dependant, route.endpoint
     guards = [(str(inner.name), inner.call) for inner in wanted.dependencies if inner.call]
@@ -81,6 +82,10 @@ def direct(route: APIRoute) -> Handler:
             loc = (place, field.alias) if place == "path" else (place,)
             values[field.name], wrong = field.validate(given, values, loc=loc)
             errors += wrong or ()
+        if wanted.query_params:
+            asked, wrong = request_params_to_args(wanted.query_params, request.query_params)
+            values |= asked
+            errors += wrong
         if errors:
             raise RequestValidationError(errors)
         for name, guard in guards:

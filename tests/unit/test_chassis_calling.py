@@ -1,7 +1,7 @@
 """Endpoints that are called directly answer as they do through FastAPI."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -62,8 +62,10 @@ async def one(thing: str, name: Name) -> Response:
 
 
 @router.get("/{thing}/list")
-async def listed(thing: UUID, limit: Annotated[int, Query(ge=1)] = 5) -> Response:
-    return json_response({"limit": limit})
+async def listed(
+    thing: UUID, kind: Literal["a", "b"], limit: Annotated[int, Query(ge=1)] = 5, cursor: str | None = None
+) -> Response:
+    return json_response({"thing": thing, "kind": kind, "limit": limit, "cursor": cursor})
 
 
 @router.post("/made")
@@ -86,7 +88,7 @@ async def form(size: Annotated[int, Form()]) -> Response:
     return json_response({"size": size})
 
 
-DIRECT = {"/things/{thing}/parts/{part}", "/things/first", "/things/{thing}"}
+DIRECT = {"/things/{thing}/parts/{part}", "/things/first", "/things/{thing}", "/things/{thing}/list"}
 
 
 async def ready() -> dict[str, bool]:
@@ -144,8 +146,12 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/things/second", {}),
     ("GET", "/things/broken", {"headers": ANA}),
     ("DELETE", "/things/second", {"headers": ANA}),
-    ("GET", f"/things/{THING}/list", {"params": {"limit": 2}}),
-    ("GET", f"/things/{THING}/list", {"params": {"limit": 0}}),
+    ("GET", f"/things/{THING}/list", {"params": {"kind": "a", "limit": 2}}),
+    ("GET", f"/things/{THING}/list", {"params": {"kind": "a", "limit": 0, "cursor": ""}}),
+    ("GET", f"/things/{THING}/list", {"params": {"kind": "c", "limit": ""}}),
+    ("GET", f"/things/{THING}/list", {"params": {"limit": 2, "other": 3}}),
+    ("GET", f"/things/{THING}/list?kind=a&kind=b&cursor=%C3%A4%20b&limit=1", {}),
+    ("GET", "/things/none/list?kind=c", {}),
     ("POST", "/things/made", {"json": GOOD}),
     ("POST", "/things/optional", {}),
     ("POST", "/things/optional", {"json": GOOD}),
