@@ -23,13 +23,29 @@ from urllib.parse import urlsplit
 
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.processes import LocalError, free_port, wait_until
+from deploy.local.processes import LocalError, wait_until
 from deploy.local.server import Server
 from deploy.local.valkey import Valkey
 
 S = TypeVar("S", bound=Server)
 
 __all__ = ["PrivateServers", "Servers", "free_port"]
+
+
+_held: list[socket.socket] = []
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that the kernel gives to nobody else as long as this process lives.
+
+    A socket that is bound, but does not listen, keeps the port. A server that sets SO_REUSEADDR, as all of them do, may
+    bind it all the same.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _held.append(held)
+    return int(held.getsockname()[1])
 
 
 class Servers(ABC):

@@ -9,9 +9,8 @@ import asyncpg
 import pytest
 
 from deploy.local.layout import DATABASES, PORTS, SERVICES
-from deploy.local.processes import free_port
 from tests.integration.test_local_up import Home
-from tests.servers import Servers
+from tests.servers import Servers, free_port
 from tests.smtp_sink import SmtpSink
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.mailbox.__main__ import serve
 from deploy.local.mailbox.store import Store
-from deploy.local.processes import free_port
+from tests.servers import free_port
 from tests.waiting import eventually
 
 HOSTILE = "<script>alert(1)</script>"

@@ -11,7 +11,8 @@ import pytest
 
 from deploy.local import processes
 from deploy.local.postgres import Postgres
-from deploy.local.processes import LocalError, free_port
+from deploy.local.processes import LocalError
+from tests.servers import free_port
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import asyncpg
 import pytest
 
 from deploy.local.layout import DATABASES, PORTS, SERVICES
-from deploy.local.processes import Identity, free_port, wait_until
+from deploy.local.processes import Identity, wait_until
 from deploy.local.program import http_status
-from tests.servers import Desk
+from tests.servers import Desk, free_port
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
