@@ -1,5 +1,6 @@
 """A front end in a test: signs people in by the link in their mail and talks to the gateway, as anybody would."""
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -26,22 +27,33 @@ class Answer:
 
 @dataclass
 class Person:
-    """Somebody who is signed in."""
+    """Somebody who is signed in.
+
+    Attributes:
+        refresh_key: the idempotency key of the next refresh, whose answer may be lost.
+    """
 
     id: str
     name: str
     email: str
     access_token: str
     refresh_token: str
+    refresh_key: str = field(default_factory=lambda: str(uuid4()), repr=False)
+    refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
 
 @dataclass
 class Client:
-    """HTTP to one gateway. Problem answers are returned, not raised."""
+    """HTTP to one gateway. Problem answers are returned, not raised.
+
+    Attributes:
+        stays: whether people whose access token has expired get a new one on the way, as in a browser.
+    """
 
     url: str
     sink: SmtpSink
     timeout: float = 30
+    stays: bool = False
     _session: aiohttp.ClientSession | None = field(default=None, repr=False)
 
     async def __aenter__(self) -> "Client":
@@ -67,6 +79,36 @@ class Client:
         **options: Any,
     ) -> Answer:
         """One request; `body` goes as JSON."""
+        token = who.access_token if who else ""
+        answer = await self._once(method, path, body, who, headers, **options)
+        if answer.status == 401 and self.stays and who is not None:
+            refusal = await self._refresh(who, token)
+            return refusal or await self._once(method, path, body, who, headers, **options)
+        return answer
+
+    async def _refresh(self, who: Person, expired: str) -> Answer | None:
+        """New tokens in place of those whose access token is `expired`; else why there are none."""
+        async with who.refreshing:  # the old refresh token must not be used twice
+            if who.access_token == expired:
+                key = {"Idempotency-Key": who.refresh_key}
+                fresh = await self._once(
+                    "POST", "/v1/sessions/refresh", {"refresh_token": who.refresh_token}, None, key
+                )
+                if fresh.status != 200:
+                    return fresh
+                who.refresh_key = str(uuid4())
+                who.access_token, who.refresh_token = fresh.json["access_token"], fresh.json["refresh_token"]
+            return None
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        who: Person | None,
+        headers: dict[str, str] | None,
+        **options: Any,
+    ) -> Answer:
         assert self._session is not None
         sent = dict(headers or {})
         if who is not None:

@@ -177,9 +177,11 @@ class Database:
         async with self._borrow() as connection:
             tx = Transaction(connection)
             async with connection.transaction():
+                failpoint.reach("command.begun")
                 yield tx
                 if tx.wakes_relay:
                     failpoint.reach("command.before_commit")
+                    failpoint.reach_soon("command.committing")
         if tx.wakes_relay:
             failpoint.reach("command.after_commit")
             self.on_outbox()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from services.chassis import failpoint
 from services.chassis.context import current
 from services.chassis.database import Transaction
 from services.chassis.ids import new_id
@@ -55,6 +56,7 @@ async def add(tx: Transaction, event: Event) -> UUID:
     values = row(event)
     await tx.execute(INSERT_EVENT, *values)
     tx.wakes_relay = True
+    failpoint.reach("command.event_added")
     assert isinstance(values[0], UUID)
     return values[0]
 
@@ -64,6 +66,7 @@ async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
         await tx.executemany(INSERT_EVENT, rows)
         tx.wakes_relay = True
+        failpoint.reach("command.event_added")
 
 
 REPUBLISH = """

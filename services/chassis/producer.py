@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from services.chassis import failpoint
 from services.chassis.bounded import bounded
 from services.chassis.bus import DEAD_LETTER_BYTES, Headers, create_topics, to_headers, to_key
 from services.chassis.outbox import OutboxRow
@@ -144,6 +145,7 @@ class Producer:
         client = await self._ready()
         for (topic, partition), (batch, ids) in (await self._pack(client, rows)).items():
             sent[await client.send_batch(batch, topic, partition=partition)] = ids
+        failpoint.reach_soon("relay.sent")
         await asyncio.wait(sent)
 
     async def _pack(

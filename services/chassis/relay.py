@@ -138,6 +138,7 @@ class Relay:
             if published:
                 failpoint.reach("relay.produced")
                 async with self._one_at_a_time:
+                    failpoint.reach_soon("relay.marking")
                     await connection.execute(MARK_PUBLISHED, published)
                 failpoint.reach("relay.marked")
                 _count(rows, set(published))

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis import failpoint
 from services.chassis.calling import Guard, Handler, direct, is_callable_directly
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
@@ -119,7 +120,9 @@ class StrictRoute(APIRoute):
                 await read_body(request, limit)
             else:
                 check_announced(request, limit)
-            return await handle(request)
+            response = await handle(request)
+            failpoint.reach("answer.ready")
+            return response
 
         return strict
 

@@ -1,20 +1,26 @@
 """A system of its own, on servers of its own, split into one process per role: everything in it may be killed."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import aiohttp
 import pytest
 
-from tests.chaos.ledger import Findings, Ledger
+from tests.chaos.findings import Findings
+from tests.chaos.ledger import Ledger
 from tests.chaos.writers import Writers
-from tests.client import Client
+from tests.client import Client, Person
 from tests.servers import PrivateServers
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
+from tests.waiting import eventually
+
+BORROWED = re.compile(r"^rapport_database_connections_busy{.*} (\S+)$", re.MULTILINE)
 
 
 @dataclass
@@ -29,6 +35,24 @@ class Scene:
     writers: Writers
 
     @asynccontextmanager
+    async def nobody_hears(self) -> AsyncIterator[None]:
+        """Inside the block nobody wants mail, for tests of what comes before it."""
+        await self._choose(False)
+        try:
+            yield
+        finally:
+            await self._choose(True)
+
+    async def _choose(self, wanted: bool) -> None:
+        for who in (self.writers.author, *self.writers.people):
+
+            async def said(who: Person = who) -> bool:
+                answer = await self.client.call("PATCH", "/v1/me/mail", {"notifications": wanted}, who=who)
+                return answer.status == 200
+
+            await eventually(said, timeout=60)
+
+    @asynccontextmanager
     async def writing(self, *, at_once: int = 4, pause: float = 0.02) -> AsyncIterator[None]:
         """Clients write and answer each other as long as the block lasts."""
         stop = asyncio.Event()
@@ -38,6 +62,16 @@ class Scene:
                 yield
             finally:
                 stop.set()
+
+    async def borrowed_connections(self) -> int:
+        """How many connections of all processes' pools are in use."""
+        found = 0
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            for part in self.stack.parts.values():
+                if part.alive:
+                    async with session.get(f"http://127.0.0.1:{part.metrics_port}/metrics") as answer:
+                        found += sum(int(float(count)) for count in BORROWED.findall(await answer.text()))
+        return found
 
     def person_id(self, number: int) -> UUID:
         return UUID(self.writers.people[number].id)
@@ -66,13 +100,14 @@ async def scene(
     session_sink.offers.append("AUTH PLAIN LOGIN")
     try:
         await stack.prepare()
-        await stack.up("comments", "notify")
-        async with Client(stack.url, session_sink, timeout=10) as client:
+        await stack.up("posts", "comments", "notify")
+        async with Client(stack.url, session_sink, timeout=10, stays=True) as client:
             admin = await client.sign_in("Ada", "admin@example.com")
             people = [await client.sign_in(f"Person {n}", f"person{n}@example.com") for n in range(4)]
             posts = [(await client.publish(admin, title=f"Post {n}"))["id"] for n in range(3)]
             ledger = Ledger(stack, session_sink)
-            yield Scene(stack, private_servers, client, session_sink, ledger, Writers(client, ledger, people, posts))
+            writers = Writers(client, ledger, admin, people, posts)
+            yield Scene(stack, private_servers, client, session_sink, ledger, writers)
     finally:
         stack.down()
         session_sink.offers.remove("AUTH PLAIN LOGIN")

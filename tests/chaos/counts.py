@@ -17,14 +17,13 @@ def rounds(short: int, full: int) -> pytest.MarkDecorator:
     )
 
 
-def seconds(short: list[int], full: list[int]) -> pytest.MarkDecorator:
-    """Parametrize `away`: how long a server is gone."""
+def seconds(short: list[int], full: list[int], rounds: int = 5) -> pytest.MarkDecorator:
+    """Parametrize `away`, how long a server is gone, and `rounds`, how often: once in the short version."""
     return pytest.mark.parametrize(
-        "away",
-        [pytest.param(value, id=f"{value}s", marks=pytest.mark.timeout(PATIENT)) for value in short]
+        ("away", "rounds"),
+        [pytest.param(value, 1, id=f"{value}s", marks=pytest.mark.timeout(PATIENT)) for value in short]
         + [
-            pytest.param(value, id=f"{value}s", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)])
+            pytest.param(value, rounds, id=f"{value}s-{rounds}", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)])
             for value in full
-            if value not in short
         ],
     )

@@ -6,76 +6,52 @@ the ledger reads the services' tables, all of Kafka and every mail that arrived,
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
-import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.chassis.bus import from_record
 from services.contracts.event import Envelope
 from services.contracts.topics import PARTITIONS
+from tests.chaos.findings import Findings, inversions, version_of
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
 
+Owner = Literal["posts", "comments"]
+Kind = Literal["write", "edit", "remove"]
+SELECT_SUBJECTS = {
+    "posts": "select id, body, version, status as state from posts",
+    "comments": "select id, body, version, state, author_id, parent_author_id from comments",
+}
+SELECT_KNOWN = {  # what another service made of the events
+    "posts": ("comments", "select post_id as id, version, status as state from discussions"),
+    "comments": ("notify", "select comment_id as id, version, state from comments"),
+}
+
 
 @dataclass
 class Operation:
-    """One thing a client wanted: `text` is unique and finds the row again whatever the answer was."""
-
-    text: str
-    kind: Literal["comment", "edit", "remove"] = "comment"
-    outcome: Literal["ok", "failed", "unknown"] = "unknown"
-    comment_id: str | None = None
-    attempts: int = 0
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What was counted. Everything but the two `raw_` figures and `duplicate_mails` must be 0.
+    """One thing a client wanted. `text` is unique and finds the row again whatever the answer was.
 
     Attributes:
-        lost: acknowledged operations without their row, event or mail.
-        phantom: rows of operations that were refused.
-        orphan_rows: versions of a comment without their event.
-        orphan_events: events, in the outbox or in Kafka, without their row.
-        unpublished: events that never left the outbox.
-        duplicate_effects: more than one row for one operation, or a notification more than once.
-        inversions: first occurrences of one subject's events that stand in the wrong order, and applied state that
-            is older than the owner's.
-        raw_duplicates: records in Kafka beyond the first of their id.
-        duplicate_mails: mails beyond the first of one Message-ID.
-        altered_duplicates: such mails that are not the same to the byte.
-        stray_mails: mails for which no notification was sent.
+        subject: the post or comment it made, or is about; known once it was answered.
+        attempts: requests that were made for it, all under one idempotency key.
+        seconds: from the first request to the answer that settled it.
     """
 
-    operations: int
-    lost: int = 0
-    phantom: int = 0
-    orphan_rows: int = 0
-    orphan_events: int = 0
-    unpublished: int = 0
-    duplicate_effects: int = 0
-    inversions: int = 0
-    raw_duplicates: int = 0
-    raw_records: int = 0
-    duplicate_mails: int = 0
-    altered_duplicates: int = 0
-    stray_mails: int = 0
-
-    TOLERATED: ClassVar = ("operations", "raw_duplicates", "raw_records", "duplicate_mails")
-
-    def wrong(self) -> dict[str, int]:
-        """The figures that are not 0 although they must be."""
-        return {
-            item.name: getattr(self, item.name)
-            for item in fields(self)
-            if item.name not in self.TOLERATED and getattr(self, item.name)
-        }
+    text: str
+    owner: Owner = "comments"
+    kind: Kind = "write"
+    outcome: Literal["ok", "failed", "unknown"] = "unknown"
+    subject: UUID | None = None
+    attempts: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -86,8 +62,10 @@ class Ledger:
     sink: SmtpSink
     operations: list[Operation] = field(default_factory=list)
 
-    def intend(self, text: str, kind: Literal["comment", "edit", "remove"] = "comment") -> Operation:
-        operation = Operation(text, kind)
+    def intend(
+        self, text: str, owner: Owner = "comments", kind: Kind = "write", subject: UUID | None = None
+    ) -> Operation:
+        operation = Operation(text, owner, kind, subject=subject)
         self.operations.append(operation)
         return operation
 
@@ -103,16 +81,17 @@ class Ledger:
             raise AssertionError(f"after {timeout} s still under way: {await self.under_way()}") from None
 
     async def under_way(self) -> dict[str, int]:
-        """What has not come to rest: unpublished and unhandled events, waiting mails."""
-        found = {}
-        for service in ("posts", "comments", "people", "notify"):
-            found[f"{service} outbox"] = await self.value(
-                service, "select count(*) from outbox where published_at is null"
-            )
-        published = await self._rows("comments", "select event_id from outbox where topic = 'comments.events'")
-        handled = await self._rows("notify", "select event_id from inbox")
-        found["unhandled"] = len({row["event_id"] for row in published} - {row["event_id"] for row in handled})
+        """What has not come to rest: unpublished events, waiting mails, and, once there are none, unhandled events."""
+        found = {
+            f"{service} outbox": await self.value(service, "select count(*) from outbox where published_at is null")
+            for service in ("posts", "comments", "people", "notify")
+        }
         found["waiting"] = await self.value("notify", "select count(*) from notifications where state = 'waiting'")
+        if not any(found.values()):
+            for owner, reader in (("posts", "comments"), ("comments", "notify")):
+                published = await self._rows(owner, f"select event_id from outbox where topic = '{owner}.events'")
+                handled = await self._rows(reader, "select event_id from inbox")
+                found[f"{owner} unhandled"] = len(_ids(published) - _ids(handled))
         return {name: count for name, count in found.items() if count}
 
     async def hurry(self) -> None:
@@ -129,63 +108,66 @@ class Ledger:
 
     async def count(self) -> Findings:
         """Compare everything with everything."""
-        comments, outbox, inbox, notifications, known = await asyncio.gather(
+        total: Counter[str] = Counter()
+        for owner in ("posts", "comments"):
+            total += await self._owned(owner)
+        total += await self._told()
+        return Findings(operations=len(self.operations), **total)
+
+    async def _owned(self, owner: Owner) -> Counter[str]:
+        """One owner's rows against its operations, its outbox, its topic, and what the reader of the topic knows."""
+        reader, select_known = SELECT_KNOWN[owner]
+        rows, outbox, inbox, known = await asyncio.gather(
+            self._rows(owner, SELECT_SUBJECTS[owner]),
             self._rows(
-                "comments", "select id, body, state, version, author_id, parent_author_id, post_id from comments"
+                owner,
+                f"select event_id, subject, payload, published_at from outbox where topic = '{owner}.events'",
             ),
-            self._rows("comments", "select event_id, subject, payload, published_at, type from outbox order by id"),
-            self._rows("notify", "select source, event_id from inbox"),
-            self._rows("notify", "select id, person_id, comment_id, state, message_id, reasons from notifications"),
-            self._rows("notify", "select comment_id, state, version from comments"),
+            self._rows(reader, "select event_id from inbox"),
+            self._rows(reader, select_known),
         )
-        records = await read_topic(self.stack, "comments.events")
-        by_text: dict[str, list[Any]] = defaultdict(list)
-        for row in comments:
-            by_text[row["body"] or ""].append(row)
-        said = [operation for operation in self.operations if operation.kind == "comment"]
-        lost = sum(1 for item in said if item.outcome == "ok" and not by_text[item.text])
-        phantom = sum(1 for item in said if item.outcome == "failed" and by_text[item.text])
-        twice = sum(max(0, len(by_text[item.text]) - 1) for item in said)
+        records = await read_topic(self.stack, f"{owner}.events")
+        found = Counter(settled([each for each in self.operations if each.owner == owner], rows))
 
         versions: dict[UUID, set[int]] = defaultdict(set)
-        envelopes = {envelope.id: envelope for envelope in records}
         for row in outbox:
             versions[row["subject"]].add(version_of(row["payload"]))
-        ids = {row["id"] for row in comments}
-        orphan_rows = sum(1 for row in comments if versions[row["id"]] != set(range(1, row["version"] + 1)))
-        orphan_events = sum(1 for subject in versions if subject not in ids)
-        in_outbox = {row["event_id"] for row in outbox}
-        orphan_events += sum(1 for event_id in envelopes if event_id not in in_outbox)
-        unpublished = sum(1 for row in outbox if row["published_at"] is None)
-        lost += sum(1 for event_id in in_outbox if event_id not in envelopes)
-        lost += len(in_outbox - {row["event_id"] for row in inbox})
+        ids, in_outbox, in_kafka = {row["id"] for row in rows}, _ids(outbox), {record.id for record in records}
+        found["orphan_rows"] = sum(1 for row in rows if versions[row["id"]] != set(range(1, row["version"] + 1)))
+        found["orphan_events"] = sum(1 for subject in versions if subject not in ids) + len(in_kafka - in_outbox)
+        found["unpublished"] = sum(1 for row in outbox if row["published_at"] is None)
+        found["lost"] += len(in_outbox - in_kafka) + len(in_outbox - _ids(inbox))
+        applied = {row["id"]: (row["state"], row["version"]) for row in known}
+        stale = sum(1 for row in rows if applied.get(row["id"]) != (row["state"], row["version"]))
+        found["inversions"] = inversions(records) + stale
+        found["raw_records"], found["raw_duplicates"] = len(records), len(records) - len(in_kafka)
+        return found
 
-        state = {row["comment_id"]: (row["state"], row["version"]) for row in known}
-        stale = sum(1 for row in comments if state.get(row["id"]) != (row["state"], row["version"]))
-
-        sent = [row for row in notifications if row["state"] == "sent"]
+    async def _told(self) -> Counter[str]:
+        """Who had to hear against who was noted, and the notes against the mails that arrived."""
+        comments, notifications = await asyncio.gather(
+            self._rows("comments", SELECT_SUBJECTS["comments"]),
+            self._rows("notify", "select person_id, comment_id, state, message_id from notifications"),
+        )
         arrived: dict[str, list[bytes]] = defaultdict(list)
         for mail in self.sink.messages:
-            if mail.message["List-Id"]:
-                arrived[str(mail.message["Message-ID"])].append(mail.content)
-        lost += sum(1 for row in sent if row["message_id"] not in arrived)
-        expected = {row["message_id"] for row in notifications}
+            head = BytesHeaderParser().parsebytes(mail.content)
+            if head["List-Id"]:
+                arrived[str(head["Message-ID"])].append(mail.content)
         concerned = Counter((row["person_id"], row["comment_id"]) for row in notifications)
-        for row in comments:
-            parent = row["parent_author_id"]
-            if row["state"] == "visible" and parent and parent != row["author_id"]:
-                lost += (parent, row["id"]) not in concerned
-        return Findings(
-            operations=len(self.operations),
-            lost=lost,
-            phantom=phantom,
-            orphan_rows=orphan_rows,
-            orphan_events=orphan_events,
-            unpublished=unpublished,
-            duplicate_effects=twice + sum(number - 1 for number in concerned.values()),
-            inversions=inversions(records) + stale,
-            raw_duplicates=len(records) - len(envelopes),
-            raw_records=len(records),
+        expected = {row["message_id"] for row in notifications}
+        unheard = sum(
+            1
+            for row in comments
+            if row["state"] == "visible"
+            and row["parent_author_id"] not in (None, row["author_id"])
+            and (row["parent_author_id"], row["id"]) not in concerned
+        )
+        unsent = sum(1 for row in notifications if row["state"] == "sent" and row["message_id"] not in arrived)
+        return Counter(
+            lost=unheard + unsent,
+            duplicate_effects=concerned.total() - len(concerned),
+            mails=sum(len(copies) for copies in arrived.values()),
             duplicate_mails=sum(len(copies) - 1 for copies in arrived.values()),
             altered_duplicates=sum(len(set(copies)) - 1 for copies in arrived.values()),
             stray_mails=sum(1 for message_id in arrived if message_id not in expected),
@@ -199,23 +181,42 @@ class Ledger:
             await connection.close()
 
 
-def version_of(payload: bytes) -> int:
-    return int(orjson.loads(payload)["version"])
+def _ids(rows: Sequence[Any]) -> set[UUID]:
+    return {row["event_id"] for row in rows}
 
 
-def inversions(records: Iterable[Envelope]) -> int:
-    """Over the first occurrence of each id: how often a subject's version goes down along its partition."""
-    seen: set[UUID] = set()
-    last: dict[UUID, int] = {}
-    found = 0
-    for record in records:
-        if record.id in seen:
+def settled(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Operations against the rows they should have left: what is lost, what is there although refused, what twice."""
+    by_id = {row["id"]: row for row in rows}
+    by_text: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_text[row["body"] or ""].append(row)
+    lost = phantom = twice = 0
+    histories: dict[UUID, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        if operation.subject is not None:
+            histories[operation.subject].append(operation)
+        if operation.outcome == "failed":
+            phantom += operation.kind != "remove" and bool(by_text[operation.text])
+        elif operation.kind == "write":
+            twice += sum(1 for row in by_text[operation.text] if row["id"] != operation.subject)
+            twice -= operation.subject is None and bool(by_text[operation.text])  # unknown, and it did happen, once
+    for subject, history in histories.items():
+        done = [operation for operation in history if operation.outcome == "ok"]
+        doubtful = [operation for operation in history if operation.outcome == "unknown"]
+        if not done:
             continue
-        seen.add(record.id)
-        version = version_of(record.data)
-        found += version < last.get(record.subject, 0)
-        last[record.subject] = version
-    return found
+        if subject not in by_id:
+            lost += 1
+            continue
+        row = by_id[subject]
+        lost += (row["body"], row["state"] == "removed") not in [
+            (None if operation.kind == "remove" else operation.text, operation.kind == "remove")
+            for operation in (done[-1], *doubtful)
+        ]
+        lost += row["version"] < len(done)
+        twice += max(0, row["version"] - len(done) - len(doubtful))
+    return {"lost": lost, "phantom": phantom, "duplicate_effects": twice}
 
 
 async def read_topic(stack: Stack, topic: str) -> list[Envelope]:

@@ -1,37 +1,37 @@
-"""Order and visibility: a transaction that commits late, a paused relay, a group that is rebalanced all the time."""
+"""Order and visibility: transactions that commit late or never, a paused relay, a group that is always rebalanced."""
 
 import asyncio
+import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 import pytest
 
 from services.chassis.client import ServiceClient, within
 from services.chassis.identity import Caller, Signer
 from tests.chaos.conftest import Scene
-from tests.chaos.counts import PATIENT, rounds
+from tests.chaos.counts import HOUR, PATIENT
 from tests.servers import free_port
-from tests.stack import paused
+from tests.stack import Part, paused
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")
+full = [pytest.mark.chaos, pytest.mark.timeout(HOUR)]
+IDLE_TRANSACTION_SECONDS = 60
 
 
-@pytest.mark.parametrize(
-    ("hold", "others"),
-    [
-        pytest.param(5, 200, id="short", marks=pytest.mark.timeout(PATIENT)),
-        pytest.param(30, 5000, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)]),
-    ],
-)
-async def test_an_event_whose_transaction_commits_late_is_not_passed_over(scene: Scene, hold: int, others: int) -> None:
-    """One process stands still right before its commit; its outbox row has an early id and becomes visible last."""
-    late_post, *other_posts = scene.writers.posts
+@asynccontextmanager
+async def late_comment(scene: Scene, post: str, patience: float) -> AsyncIterator[tuple[Part, asyncio.Task[int]]]:
+    """A process of its own stands still right before the commit of one comment, whose event has an early id by then.
+
+    The task ends with the status of the answer, 0 when there was none.
+    """
     port = free_port()
     late = await scene.stack.start(
         "comments", "api", name="late", failpoints="command.before_commit:1:stop", COMMENTS_PORT=str(port)
@@ -39,37 +39,120 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(scene:
     client = ServiceClient(
         f"http://127.0.0.1:{port}", "comments", Signer(scene.stack.keys["GATEWAY_SIGNING_KEY"], "gateway")
     )
-    caller = Caller("gateway", person_id=scene.person_id(0), roles=frozenset({"reader"}))
     operation = scene.ledger.intend(f"late {uuid4()}")
-    posting = asyncio.create_task(
-        client.call(
-            "POST",
-            f"/posts/{late_post}/comments",
-            caller=caller,
-            body={"body": operation.text},
-            deadline=within(hold + 60),
-        )
-    )
-    await eventually(lambda: standing_still(late.process.pid) or posting.done(), timeout=30)
-    assert not posting.done(), await posting
-    begun = time.monotonic()
-    scene.writers.posts, everything = other_posts, scene.writers.posts
+
+    async def post_it() -> int:
+        caller = Caller("gateway", person_id=scene.person_id(0), roles=frozenset({"reader"}))
+        path, body = f"/posts/{post}/comments", {"body": operation.text}
+        try:
+            answer = await client.call("POST", path, caller=caller, body=body, deadline=within(patience))
+        except Exception:
+            operation.outcome = "failed"  # it was killed before it could commit
+            return 0
+        operation.outcome = "ok" if answer.status == 201 else "failed"
+        return answer.status
+
+    posting = asyncio.create_task(post_it())
     try:
-        await scene.writers.write(others, at_once=8)
-        await eventually(lambda: time.monotonic() - begun >= hold, timeout=hold + 10)
+        await eventually(lambda: standing_still(late.process.pid) or posting.done(), timeout=30)
+        assert not posting.done(), "it did not wait before its commit"
+        yield late, posting
     finally:
-        scene.writers.posts = everything
         late.signal(signal.SIGCONT)
-    answer = await posting
-    await client.close()
-    assert answer.status == 201, answer.data
-    operation.outcome = "ok"
-    await scene.verdict()
-    late.kill()
+        await posting
+        await client.close()
+        late.kill()
 
 
 def standing_still(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def rolled_back(scene: Scene, stop: asyncio.Event, pause: float) -> int:
+    """Draw ids from the outbox's sequence that never become rows."""
+    connection = await asyncpg.connect(scene.stack.database_urls["comments"])
+    drawn = 0
+    try:
+        while not stop.is_set():
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(DRAW_ID)
+            await transaction.rollback()
+            drawn += 1
+            await asyncio.sleep(pause)
+        return drawn
+    finally:
+        await connection.close()
+
+
+DRAW_ID = """
+insert into outbox (event_id, topic, type, source, subject, key, time, payload)
+values (gen_random_uuid(), 'comments.events', 'never', '/', gen_random_uuid(), gen_random_uuid(), now(), '{}')
+"""
+PUBLISH_DELAY = """
+select percentile_disc(0.99) within group (order by extract(epoch from published_at - time)) from outbox
+where id > {since} and key <> '{late}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("holds", "others"),
+    [
+        pytest.param([5.0], 200, id="short", marks=pytest.mark.timeout(PATIENT)),
+        pytest.param([30.0], 5000, id="long", marks=full),
+        pytest.param([random.Random(7).uniform(0.2, 6) for _ in range(50)], 100, id="often", marks=full),
+    ],
+)
+async def test_an_event_whose_transaction_commits_late_is_not_passed_over(
+    scene: Scene, holds: list[float], others: int
+) -> None:
+    """Others commit meanwhile, one id in five is never used, and of many held transactions one in five rolls back."""
+    late_post, *other_posts = scene.writers.posts
+    since = await scene.ledger.value("comments", "select max(id) from outbox")
+    stop = asyncio.Event()
+    gaps = asyncio.create_task(rolled_back(scene, stop, pause=0.02))
+    scene.writers.posts, everything = other_posts, scene.writers.posts
+    try:
+        async with scene.nobody_hears():
+            for number, hold in enumerate(holds):
+                async with late_comment(scene, late_post, hold + 60) as (late, posting):
+                    begun = time.monotonic()
+                    await scene.writers.write(others, at_once=8)
+                    await eventually(lambda: time.monotonic() - begun >= hold, timeout=hold + 10)  # noqa: B023  # awaited here
+                    if number % 5 == 4:
+                        late.kill()
+                    else:
+                        late.signal(signal.SIGCONT)
+                        assert await posting == 201
+            stop.set()
+            drawn = await gaps
+            await scene.verdict()
+    finally:
+        stop.set()
+        scene.writers.posts = everything
+    delay = await scene.ledger.value("comments", PUBLISH_DELAY.format(since=since, late=late_post))
+    print(f"{len(holds)} held, {drawn} ids never used; the others' events were published within {delay:.2f} s (p99)")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(HOUR)
+async def test_a_transaction_held_for_too_long_is_ended(scene: Scene) -> None:
+    """PostgreSQL ends its session, so that vacuum and the relay's age never wait for a process that stands still."""
+    async with late_comment(scene, scene.writers.posts[0], 200) as (late, posting):
+        await asyncio.sleep(IDLE_TRANSACTION_SECONDS + 10)
+        late.signal(signal.SIGCONT)
+        assert await posting in (0, 503)
+    await scene.verdict()
+
+
+async def owner(relays: Sequence[Part]) -> Part | None:
+    """Which of these publishes the outbox."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        for relay in relays:
+            async with session.get(f"http://127.0.0.1:{relay.metrics_port}/metrics") as answer:
+                if "rapport_relay_owner 1.0" in await answer.text():
+                    return relay
+    return None
 
 
 @pytest.mark.parametrize(
@@ -80,10 +163,13 @@ def standing_still(pid: int) -> bool:
     ],
 )
 async def test_a_paused_relay_is_replaced_and_may_wake_up(scene: Scene, pause: int, rounds: int) -> None:
-    """A second relay takes over within 15 s of the pause; the first one wakes up late and does no harm."""
-    for _ in range(rounds):
-        first = scene.stack.part("comments", "relay")
-        second = await scene.stack.start("comments", "relay", name=f"relay-{uuid4().hex[:4]}")
+    """Of three relays another takes over within 15 s of the pause; the first one wakes up late and does no harm."""
+    relays = [scene.stack.part("comments", "relay")]
+    relays += [await scene.stack.start("comments", "relay", name=f"relay-{number}") for number in (2, 3)]
+    for number in range(rounds):
+        await eventually(lambda: owner(relays), timeout=30)
+        first = await owner(relays)
+        assert first is not None
         with paused(first):
             begun = time.monotonic()
             await scene.writers.write(10)
@@ -95,32 +181,63 @@ async def test_a_paused_relay_is_replaced_and_may_wake_up(scene: Scene, pause: i
 
             await eventually(moves, timeout=60)
             taken_over = time.monotonic() - begun
-            print(f"the second relay took over after {taken_over:.1f} s")
+            print(f"round {number + 1}: another relay took over after {taken_over:.1f} s")
             if rounds > 1:  # the full test has the machine to itself
                 assert taken_over <= 15
             while time.monotonic() - begun < pause:
                 await scene.writers.write(5, pause=0.2)
         await scene.writers.write(20)
         await scene.verdict()
-        first.kill()
-        scene.stack.parts["comments", "relay"] = second
+    for relay in relays[1:]:
+        await asyncio.to_thread(relay.stop)
 
 
-@rounds(short=2, full=20)
-async def test_a_rebalance_storm(scene: Scene, rounds: int) -> None:
+STORM = (4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("cycles", "step", "slow"),
+    [
+        pytest.param(1, 3.0, 3.0, id="short", marks=pytest.mark.timeout(PATIENT)),
+        pytest.param(10, 20.0, 25.0, id="full", marks=full),
+    ],
+)
+async def test_a_rebalance_storm(scene: Scene, cycles: int, step: float, slow: float) -> None:
     """Members of notify's group come and go, by kill -9 too, while handlers are slow and events arrive."""
+    chance = random.Random(11)  # choices of a test, not secrets
+    main = scene.stack.part("notify", "consumer")
+    others: list[Part] = []
+    killed = 0
+
+    async def join() -> None:
+        name = f"member-{uuid4().hex[:6]}"
+        others.append(await scene.stack.start("notify", "consumer", name=name, INSTANCE=name))
+
     async with scene.writing():
-        for number in range(rounds):
-            extra = await scene.stack.start("notify", "consumer", name=f"extra-{number}", INSTANCE=f"extra-{number}")
-            async with slow_handlers(scene, seconds=3):
-                if number % 2:
-                    extra.signal(signal.SIGTERM)
-                    await asyncio.to_thread(extra.process.wait, 30)
-                else:
-                    scene.stack.part("notify", "consumer").kill()
-                    await scene.stack.start("notify", "consumer", INSTANCE=f"main-{number}")
-            if extra.alive:
-                extra.kill()
+        for number in range(cycles):
+            for members in STORM:
+                while len(others) + 1 < members:
+                    await join()
+                while len(others) + 1 > members:
+                    leaving = others.pop(chance.randrange(len(others)))
+                    assert leaving.alive, leaving.tail()
+                    if chance.random() < 0.5:
+                        await asyncio.to_thread(leaving.stop)
+                    else:
+                        leaving.kill()
+                        killed += 1
+                begun = time.monotonic()
+                if members == 2 and (number % 2 == 0):
+                    async with slow_handlers(scene, slow):
+                        others.pop().kill()
+                        killed += 1
+                        await join()
+                await eventually(lambda: time.monotonic() - begun >= step, timeout=slow + 60)  # noqa: B023  # awaited here
+    for member in others:
+        assert member.alive, member.tail()
+        await asyncio.to_thread(member.stop)
+    assert main.alive, main.tail()
+    print(f"{cycles * len(STORM)} steps, {killed} members killed")
     await scene.verdict()
 
 

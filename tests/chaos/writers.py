@@ -2,44 +2,53 @@
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 
-from tests.chaos.ledger import Ledger, Operation
+from tests.chaos.ledger import Kind, Ledger, Operation
 from tests.client import Client, Person
 
 PATIENCE = 40
+LATELY = 20
 
 
 @dataclass
 class Writers:
-    """People who comment and answer each other on some posts.
+    """People who comment and answer each other on some posts, change and remove what they said, and write posts.
 
     Attributes:
+        author: who writes posts.
+        posts: those that are commented on; nobody changes them.
         patience: seconds after which a client gives up on an operation and its outcome stays unknown.
+        posts_share: how many of all operations are about posts.
     """
 
     client: Client
     ledger: Ledger
+    author: Person
     people: list[Person]
     posts: list[str]
     seed: int = 1
     patience: float = PATIENCE
-    known: dict[str, list[str]] = field(default_factory=dict)
+    posts_share: float = 0.0
+    comments: dict[str, list[tuple[UUID, Person]]] = field(default_factory=dict)
+    articles: list[UUID] = field(default_factory=list)
+    disturbed: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)  # choices of a test, not secrets
 
     async def write(self, count: int, *, at_once: int = 4, pause: float = 0.0) -> None:
-        """`count` comments by `at_once` clients; two of three answer an earlier one."""
+        """`count` operations by `at_once` clients; two of three comments answer an earlier one."""
         left = iter(range(count))
 
         async def client() -> None:
             for _ in left:
-                await self._comment()
+                await self._something()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
@@ -51,42 +60,102 @@ class Writers:
 
         async def client() -> None:
             while not stop.is_set():
-                await self._comment()
+                await self._something()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(client())
 
+    async def _something(self) -> None:
+        choice = self.random.random()
+        if self.random.random() < self.posts_share:
+            await (self._edit_post() if self.articles and choice < 0.7 else self._post())
+        elif choice < 0.12:
+            await self._change("edit")
+        elif choice < 0.18:
+            await self._change("remove")
+        else:
+            await self._comment()
+
     async def _comment(self) -> None:
         post = self.random.choice(self.posts)
-        parents = self.known.setdefault(post, [])
-        text = f"word {uuid4()}"
+        said = self.comments.setdefault(post, [])
+        text, who = _text(), self.random.choice(self.people)
         body: dict[str, Any] = {"body": text}
-        if parents and self.random.random() < 0.67:
-            body["parent_id"] = self.random.choice(parents[-20:])
+        parent = self.random.choice(said[-LATELY:])[0] if said and self.random.random() < 0.67 else None
+        if parent is not None:
+            body["parent_id"] = str(parent)
         operation = self.ledger.intend(text)
-        await self._insist(operation, self.random.choice(self.people), f"/v1/posts/{post}/comments", body)
-        if operation.comment_id:
-            parents.append(operation.comment_id)
+        await self._insist(operation, who, "POST", f"/v1/posts/{post}/comments", body, above=parent)
+        if operation.subject:
+            said.append((operation.subject, who))
 
-    async def _insist(self, operation: Operation, who: Person, path: str, body: dict[str, Any]) -> None:
+    async def _change(self, kind: Kind) -> None:
+        """Edit or remove one of the latest comments, at which nobody else is at work meanwhile."""
+        said = self.comments.setdefault(self.random.choice(self.posts), [])
+        if not said:
+            return
+        subject, who = said.pop(self.random.randrange(max(0, len(said) - LATELY), len(said)))
+        text = _text()
+        operation = self.ledger.intend(text, kind=kind, subject=subject)
+        if kind == "remove":
+            self.disturbed.add(subject)
+            await self._insist(operation, who, "DELETE", f"/v1/comments/{subject}", None)
+        else:
+            await self._insist(operation, who, "PATCH", f"/v1/comments/{subject}", {"body": text})
+            if operation.outcome == "ok":
+                said.append((subject, who))
+
+    async def _post(self) -> None:
+        text = _text()
+        operation = self.ledger.intend(text, "posts")
+        body = {"title": f"On {text}", "body": text, "publish": True}
+        await self._insist(operation, self.author, "POST", "/v1/posts", body)
+        if operation.subject:
+            self.articles.append(operation.subject)
+
+    async def _edit_post(self) -> None:
+        subject = self.articles.pop(self.random.randrange(len(self.articles)))
+        text = _text()
+        operation = self.ledger.intend(text, "posts", "edit", subject)
+        await self._insist(operation, self.author, "PATCH", f"/v1/posts/{subject}", {"body": text})
+        if operation.outcome == "ok":
+            self.articles.append(subject)
+
+    async def _insist(
+        self,
+        operation: Operation,
+        who: Person,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        *,
+        above: UUID | None = None,
+    ) -> None:
+        """The same request under one key until it is answered for good, or patience is at its end."""
         key = {"Idempotency-Key": str(uuid4())}
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.patience
-        while loop.time() < deadline:
+        begun = time.monotonic()
+        while time.monotonic() - begun < self.patience:
             operation.attempts += 1
             try:
-                answer = await self.client.call("POST", path, body, who=who, headers=key)
+                answer = await self.client.call(method, path, body, who=who, headers=key)
             except (aiohttp.ClientError, TimeoutError):
                 await asyncio.sleep(0.1)
                 continue
-            if answer.status == 201:
-                operation.outcome, operation.comment_id = "ok", answer.json["id"]
+            if answer.status in (200, 201, 204):
+                operation.outcome, operation.seconds = "ok", time.monotonic() - begun
+                if operation.kind == "write":
+                    operation.subject = UUID(answer.json["id"])
                 return
-            if answer.status in (503, 409, 500):
-                assert answer.status != 500, answer.body
+            if answer.status in (503, 409):
                 await asyncio.sleep(0.1)
                 continue
             operation.outcome = "failed"
-            raise AssertionError(f"{answer.status}: {answer.body!r}")
+            if answer.status == 422 and above in self.disturbed:
+                return  # what it answers was removed meanwhile
+            raise AssertionError(f"{method} {path}: {answer.status}: {answer.body!r}")
+
+
+def _text() -> str:
+    return f"word {uuid4()}"

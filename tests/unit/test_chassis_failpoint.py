@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -38,3 +39,27 @@ def test_nothing_happens_when_nothing_is_armed() -> None:
     with run("") as process:
         assert len(process.communicate(timeout=30)[0].split()) == 5
         assert process.returncode == 0
+
+
+ASKING = """
+import asyncio, sys
+from services.chassis import failpoint
+
+async def main():
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
+    failpoint.reach_soon("asked")
+    writer.write(b"commit")
+    await reader.read()
+
+asyncio.run(main())
+"""
+
+
+def test_kills_between_a_request_and_its_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", ASKING, str(server.getsockname()[1])]
+        with subprocess.Popen(command, env=os.environ | {"FAILPOINTS": "asked"}) as process:
+            connection, _ = server.accept()
+            with connection:
+                assert process.wait(30) == -signal.SIGKILL
+                assert connection.recv(100) == b"commit"
