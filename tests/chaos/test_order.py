@@ -24,6 +24,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.xdist_group("chaos")
 full = [pytest.mark.chaos, pytest.mark.timeout(HOUR)]
 IDLE_TRANSACTION_SECONDS = 60
+LONGEST_HOLD = 50
 
 
 @asynccontextmanager
@@ -117,7 +118,8 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(
             for number, hold in enumerate(holds):
                 async with late_comment(scene, late_post, hold + 60) as (late, posting):
                     begun = time.monotonic()
-                    await scene.writers.write(others, at_once=8)
+                    async with asyncio.timeout(max(hold, LONGEST_HOLD)):
+                        await scene.writers.write(others, at_once=16)
                     await eventually(lambda: time.monotonic() - begun >= hold, timeout=hold + 10)  # noqa: B023  # awaited here
                     if number % 5 == 4:
                         late.kill()

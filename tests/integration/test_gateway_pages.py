@@ -177,10 +177,34 @@ async def test_a_link_is_used_by_its_button_only(site: Site) -> None:
     assert len(site.house.people.calls) == before
     site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
     entered = await site.http.post("/sign-in/secret")
-    assert entered.headers["Set-Cookie"] == "rapport=opaque; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
+    assert entered.headers["Location"] == "/"
+    cookie = entered.headers.get_list("Set-Cookie")[0]
+    assert cookie == "rapport=opaque; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
     site.http.cookies.clear()
     site.house.people.on("POST", "/sessions", Problem("link-used-or-expired"))
     assert (await site.http.post("/sign-in/secret")).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("back", "location"),
+    [
+        ("/posts/on-letters", "/posts/on-letters"),
+        ("/posts/%C3%BCber", "/posts/%C3%BCber"),
+        ("//evil.test/posts/x", "/"),
+        ("/posts/../unsubscribe", "/"),
+        ("/posts/x?said=1", "/"),
+        ("/posts/x\\evil", "/"),
+        ("https://evil.test/posts/x", "/"),
+        ("", "/"),
+    ],
+)
+async def test_signing_in_leads_back_to_a_post_and_nowhere_else(site: Site, back: str, location: str) -> None:
+    await site.http.get("/sign-in", params={"back": back})
+    site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
+    entered = await site.http.post("/sign-in/secret")
+    assert entered.headers["Location"] == location
+    assert "rapport_back" not in site.http.cookies
+    site.http.cookies.clear()
 
 
 async def test_who_has_a_cookie_must_come_from_here_to_sign_in(site: Site) -> None:

@@ -1,5 +1,6 @@
 """Signing in and out with the cookie of our own pages."""
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +20,19 @@ from services.gateway.viewer import NOBODY
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 COOKIE_DAYS = 30
+BACK = "rapport_back"
+BACK_SECONDS = 900  # longer than a link lives
+OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}")  # as `post_path` writes it; never another site
 
 
 @router.get("/sign-in")
 async def ask(request: Request, look: Anybody) -> Response:
-    return page("sign_in.html", viewer=await face(request, look), error=None, email="", name="", registering=False)
+    """`?back=` is where the reader came from; the browser keeps it until the link in the mail is used."""
+    answer = page("sign_in.html", viewer=await face(request, look), error=None, email="", name="", registering=False)
+    back = request.query_params.get("back", "")
+    if OUR_PATH.fullmatch(back):
+        answer.headers.append("Set-Cookie", _back_cookie(back, BACK_SECONDS))
+    return answer
 
 
 @router.post("/sign-in")
@@ -65,7 +74,11 @@ async def use_link(request: Request, look: Stranger, token: str) -> Response:
     answer = await gateway.sources.upstreams.people.send(
         "POST", "/sessions", NOBODY, look.deadline, body={"token": token, "cookie": True}
     )
-    return redirect("/", _cookie(gateway, answer.json()["session_id"], COOKIE_DAYS * 86_400))
+    back = request.cookies.get(BACK, "")
+    came_from = back if OUR_PATH.fullmatch(back) else "/"
+    done = redirect(came_from, _cookie(gateway, answer.json()["session_id"], COOKIE_DAYS * 86_400))
+    done.headers.append("Set-Cookie", _back_cookie("", 0))
+    return done
 
 
 @router.post("/sign-out")
@@ -85,3 +98,7 @@ def _cookie(gateway: Gateway, value: str, seconds: int) -> dict[str, str]:
     settings = gateway.settings
     secure = "; Secure" if settings.secure else ""
     return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"}
+
+
+def _back_cookie(path: str, seconds: int) -> str:
+    return f"{BACK}={path}; Path=/sign-in; Max-Age={seconds}; HttpOnly; SameSite=Lax"

@@ -1,0 +1,112 @@
+"""The reading site in a real browser without JavaScript: register, comment, answer, and stop the mail."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from shutil import which
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.client import LINK, Client, Person
+from tests.smtp_sink import SmtpSink
+from tests.stack import Stack
+from tests.waiting import eventually
+
+CHROMIUM = which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+
+Visitor = Callable[[], Awaitable[Page]]
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
+    """`await visitor()` is a browser window of somebody new. What the browser refuses or misses fails the test."""
+    trouble: list[str] = []
+    contexts = []
+
+    async def visit() -> Page:
+        context = await browser.new_context(java_script_enabled=False, base_url=stack.url)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
+        page.on("requestfailed", lambda request: trouble.append(f"failed: {request.url}"))
+        return page
+
+    yield visit
+    for context in contexts:
+        await context.close()
+    assert [each for each in trouble if "status of 422" not in each] == []  # a refused form is an answer
+
+
+async def signed_in(page: Page, sink: SmtpSink, name: str, email: str) -> None:
+    """Register from wherever the page is, by the link in the mail."""
+    await page.get_by_role("link", name="Sign in").first.click()
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("E-mail address").last.fill(email)
+    await page.get_by_role("button", name="Register").click()
+    await expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    await eventually(lambda: sink.to(email), timeout=30)
+    link = LINK.search(sink.to(email)[-1].text)
+    assert link is not None
+    await page.goto(link[0])
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
+
+
+async def test_two_people_talk_and_one_of_them_stops_the_mail(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"In a browser {unique}")
+    path = urlsplit(post["url"]).path
+    anna, ben = await visitor(), await visitor()
+
+    await anna.goto(path)
+    await signed_in(anna, session_sink, "Anna", f"anna.{unique}@example.com")
+    await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
+    await anna.get_by_label("Leave a reply").fill("Who *still* writes <b>letters</b>?")
+    await anna.get_by_role("button", name="Comment").click()
+    said = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
+    await expect(said).to_be_visible()
+    await expect(said.locator("em")).to_have_text("still")
+
+    await ben.goto(path)
+    await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")
+    await ben.get_by_role("link", name="Reply to Anna").click()
+    await ben.get_by_label("Your reply").fill("I do.")
+    await ben.get_by_role("button", name="Reply").click()
+    await expect(ben.get_by_role("article").filter(has_text="I do.").last).to_be_visible()
+
+    address = f"anna.{unique}@example.com"
+    await eventually(lambda: [mail for mail in session_sink.to(address) if mail.message["List-Id"]], timeout=30)
+    mail = session_sink.to(address)[-1].message
+    await anna.goto(re.findall(r"<(https?://[^>]+)>", mail["List-Unsubscribe"])[0])
+    await anna.get_by_role("button", name="Stop these mails").click()
+    await expect(anna.get_by_role("heading", name="Unsubscribed")).to_be_visible()
+
+    await anna.goto(path)
+    await anna.get_by_role("button", name="Sign out").click()
+    await expect(anna.get_by_role("link", name="Sign in").first).to_be_visible()
+
+
+async def test_a_refused_comment_stays_in_its_form(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"Closed meanwhile {unique}")
+    page = await visitor()
+    await page.goto(urlsplit(post["url"]).path)
+    await signed_in(page, session_sink, "Cleo", f"cleo.{unique}@example.com")
+    await page.get_by_label("Leave a reply").fill("   ")
+    await page.get_by_role("button", name="Comment").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.get_by_label("Leave a reply").fill("Now with words.")
+    await page.get_by_role("button", name="Comment").click()
+    await expect(page.get_by_role("article").filter(has_text="Now with words.").last).to_be_visible()
