@@ -323,7 +323,9 @@ async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, ro
 
     async def hang_up() -> None:
         for _ in left:
-            await begin(limited, chance.choice(limited.writers.people), chance.choice(paths))
+            staying = chance.uniform(0, cycle)
+            await begin(limited, chance.choice(limited.writers.people), chance.choice(paths), staying)
+            await asyncio.sleep(cycle - staying)
         over.set()
 
     async def count_down() -> None:
@@ -334,8 +336,12 @@ async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, ro
 
     limited.valkey.delay, limited.comments.delay = 0.002, 0.005
     try:
+        async with using(limited) as calm:
+            await asyncio.sleep(1)
+        # Who hangs up leaves the work behind, so the storm must not ask for more than the machine can do.
+        cycle = 4 * statistics.median(calm.seconds)
         async with using(limited) as reads, asyncio.TaskGroup() as group:
-            for _ in range(20):
+            for _ in range(8):
                 group.create_task(hang_up())
             group.create_task(count_down())
     finally:
@@ -345,21 +351,22 @@ async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, ro
         f"{rounds} hung up: {len(reads.seconds)} reads, {reads.available:.4%} available, p99 {reads.p99 * 1000:.0f} ms"
     )
     assert all(each == list(range(POSTING.quota - 1, POSTING.quota - 21, -1)) for each in remaining), remaining
-    assert reads.available >= 0.999, reads.failed[:5]
     assert not reads.mixed
+    assert reads.available >= 0.999, reads.failed[:5]
     assert limited.valkey.connections <= CONNECTIONS
-    await eventually(lambda: open_files(limited.part) <= files + CONNECTIONS, timeout=60)
+    assert open_files(limited.part) <= files + 100  # connections to services are kept for a while
     await scene.verdict()
 
 
-async def begin(limited: Limited, who: Person, path: str) -> None:
+async def begin(limited: Limited, who: Person, path: str, staying: float) -> None:
     """Ask, and be gone before the answer is, or while it comes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(limited.client.url.rpartition(":")[2]))
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {who.access_token}\r\n\r\n"
     writer.write(request.encode())
     try:
-        async with asyncio.timeout(random.uniform(0, 0.03)):
-            await reader.read()
+        async with asyncio.timeout(staying):
+            while await reader.read(65536):
+                pass
     except TimeoutError:
         pass
     finally:
