@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from dataclasses import dataclass, field
 from itertools import count
 
 from prometheus_client import Counter
@@ -24,6 +25,20 @@ PROCESS = os.urandom(10).hex().encode()
 NUMBERS = count()
 
 
+@dataclass
+class Flight:
+    """One asking of the app, for all who want the same meanwhile.
+
+    Attributes:
+        began: the cache's `sequence` by then.
+        entry: the answer, if it is alike for every stranger.
+    """
+
+    began: int
+    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    entry: Entry | None = None
+
+
 class Cached:
     """Middleware around the whole app.
 
@@ -35,7 +50,7 @@ class Cached:
         self._app = app
         self._cache = cache
         self._cookie = cookie_name.encode() + b"="
-        self._flights: dict[bytes, asyncio.Event] = {}
+        self._flights: dict[bytes, Flight] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -52,28 +67,29 @@ class Cached:
                 request_id = value
         key = scope["raw_path"] + b"?" + scope["query_string"]
         entry = self._cache.get(key)
-        if entry is None:
-            if not PATHS.match(key) or not QUERY.match(scope["query_string"]):
-                await self._app(scope, receive, send)
-                return
+        if entry is None and not (PATHS.match(key) and QUERY.match(scope["query_string"])):
+            await self._app(scope, receive, send)
+            return
+        arrived = self._cache.sequence
+        while entry is None:
             flight = self._flights.get(key)
             if flight is None:
                 await self._lead(key, scope, receive, send, if_none_match)
                 return
-            await flight.wait()
-            entry = self._cache.get(key)
-            if entry is None:
+            await flight.landed.wait()
+            if flight.entry is None:
                 MISS.inc()
                 await self._app(scope, receive, send)
                 return
+            # What changed while it was read is not kept, but still true for those who asked before it changed.
+            entry = flight.entry if flight.began >= arrived else self._cache.get(key)
         HIT.inc()
         await give(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
 
     async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
         """Ask the app for all who want the same meanwhile."""
         MISS.inc()
-        flight = self._flights[key] = asyncio.Event()
-        began = self._cache.sequence
+        flight = self._flights[key] = Flight(self._cache.sequence)
         offer = Offer()
         headers = [header for header in scope["headers"] if header[0] != b"if-none-match"]
         sent: list[Message] = []
@@ -86,10 +102,11 @@ class Cached:
             start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
             entry = entry_of(start, body, offer)
             if offer.tags is not None and start["status"] == 200:
-                self._cache.store(key, entry, began)
+                flight.entry = entry
+                self._cache.store(key, entry, flight.began)
         finally:
             del self._flights[key]
-            flight.set()
+            flight.landed.set()
         if start["status"] == 200 and entry.etag and if_none_match is not None:
             request_id = dict(start["headers"])[b"x-request-id"]
             await give(entry, request_id, if_none_match, send)

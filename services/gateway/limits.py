@@ -1,16 +1,19 @@
 """Rate limits, counted in Redis for all gateways together; Redis is asked once per count.
 
 Windows are fixed: a policy's window begins at a multiple of its length, so one counter tells both what is left and
-when it starts anew. Without Redis reads go on uncounted, and everything that writes or sends mail is counted in this
-process. Headers: draft-ietf-httpapi-ratelimit-headers.
+when it starts anew. Without Redis reads go on uncounted, and everything that writes or sends mail is counted on in this
+process, from where it stood. Headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
+import asyncio
 import hashlib
 import ipaddress
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 
 import redis.exceptions
 import structlog
@@ -21,8 +24,10 @@ from services.chassis.errors import Problem
 
 log = structlog.get_logger(__name__)
 
-AWAY = (redis.exceptions.RedisError, OSError, TimeoutError)
+AWAY = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's, of a closed transport
 AWAY_SECONDS = 2.0  # after a failure Redis is left alone for as long
+ANSWER_SECONDS = 0.25
+CONNECTIONS = 8
 LOCAL_KEYS = 10_000
 
 
@@ -52,16 +57,49 @@ class Standing:
     allowed: bool = True
 
 
+@dataclass(slots=True)
+class Known:
+    """What this process knows of one counter.
+
+    Attributes:
+        used: the highest count so far.
+        lag: by how much Redis is behind, because it was away, or lost what it had.
+        turn: whoever counts; if two did at once, one could not tell a loss from the other's being first.
+    """
+
+    used: int = 0
+    lag: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def counted(self, in_redis: int | None) -> int:
+        """One more; None when Redis did not count it."""
+        if in_redis is not None:
+            self.lag = max(self.lag, self.used + 1 - in_redis)
+        self.used = self.used + 1 if in_redis is None else in_redis + self.lag
+        return self.used
+
+
 class Counters:
     """Counts in Redis, else in this process.
 
     Args:
         secret: keys the hashes under which IPs and addresses are counted; they change every day.
         clock: the time in seconds since 1970.
+        pause: seconds between a failure of Redis and the next question.
     """
 
-    def __init__(self, redis_url: str, *, secret: str, clock: Callable[[], float] = time.time) -> None:
-        self._pool = ConnectionPool.from_url(redis_url, socket_timeout=0.25, socket_connect_timeout=0.25)
+    def __init__(
+        self, redis_url: str, *, secret: str, clock: Callable[[], float] = time.time, pause: float = AWAY_SECONDS
+    ) -> None:
+        self._pool = ConnectionPool.from_url(
+            redis_url,
+            max_connections=CONNECTIONS,
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=ANSWER_SECONDS,
+        )
+        # The pool refuses whoever finds it empty. Taken for an outage, that would let anybody leave the shared counts
+        # by many requests at once.
+        self._room = asyncio.Semaphore(CONNECTIONS)
         self._storage = RedisStorage(
             "async+" + redis_url,
             implementation="redispy",
@@ -70,22 +108,29 @@ class Counters:
         )
         self._secret = hashlib.sha256(secret.encode()).digest()
         self._clock = clock
-        self._local: dict[str, int] = {}
-        self._away_until = 0.0
+        self._pause = pause
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._returning: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait([self._returning])
         await self._pool.aclose()
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis failed and has not answered since."""
+        return self._returning is not None
 
     async def count(self, policy: Policy, identity: str) -> Standing | None:
         """Count one request; None when it could not be counted and need not be."""
         now = self._clock()
         window = int(now // policy.window)
         key = f"{policy.name}:{self._pseudonym(identity, now)}:{window}"
-        used = await self._in_redis(key, policy, now)
+        used = await (self._strictly if policy.strict else self._in_redis)(key, policy)
         if used is None:
-            if not policy.strict:
-                return None
-            used = self._here(key)
+            return None
         reset = max(1, math.ceil((window + 1) * policy.window - now))
         return Standing(policy, max(0, policy.quota - used), reset, used <= policy.quota)
 
@@ -93,21 +138,44 @@ class Counters:
         day = int(now // 86_400).to_bytes(8, "big")
         return hashlib.blake2b(identity.encode(), key=self._secret, salt=day, digest_size=16).hexdigest()
 
-    async def _in_redis(self, key: str, policy: Policy, now: float) -> int | None:
-        if now < self._away_until:
-            return None
-        try:
-            return int(await self._storage.incr(key, policy.window + 1))
-        except AWAY as error:
-            self._away_until = now + AWAY_SECONDS
-            log.warning("redis is away, limits are counted here", error=type(error).__name__)
-            return None
+    async def _strictly(self, key: str, policy: Policy) -> int:
+        known = self._known_of(key)
+        async with known.turn:
+            spent = known.used >= policy.quota  # for sure, so Redis need not be asked
+            return known.counted(None if spent else await self._in_redis(key, policy))
 
-    def _here(self, key: str) -> int:
-        if len(self._local) >= LOCAL_KEYS and key not in self._local:
-            self._local.clear()
-        self._local[key] = self._local.get(key, 0) + 1
-        return self._local[key]
+    async def _in_redis(self, key: str, policy: Policy) -> int | None:
+        async with self._room:
+            if self.away:
+                return None
+            try:
+                return int(await self._storage.incr(key, policy.window + 1))
+            except AWAY as error:
+                if not self.away:
+                    log.warning("redis is away, limits are counted here", error=type(error).__name__)
+                    self._returning = asyncio.create_task(self._until_back(), context=Context())
+                return None
+
+    async def _until_back(self) -> None:
+        """Ask again and again, so that no request has to wait for the answer; by writing, which a replica refuses."""
+        try:
+            while True:
+                await asyncio.sleep(self._pause)
+                try:
+                    await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
+                    await self._storage.incr("back", 1)
+                except AWAY:
+                    continue
+                log.info("redis is back")
+                return
+        finally:
+            self._returning = None
+
+    def _known_of(self, key: str) -> Known:
+        known = self._known[key] = self._known.pop(key, Known())
+        if len(self._known) > LOCAL_KEYS:
+            self._known.popitem(last=False)
+        return known
 
 
 class Limits:

@@ -1,4 +1,4 @@
-"""Kafka, PostgreSQL, Valkey and the mail server away, for seconds or minutes: writing goes on, nothing is lost."""
+"""Kafka, PostgreSQL and the mail server away, for seconds or minutes: writing goes on, nothing is lost."""
 
 import asyncio
 import signal
@@ -107,19 +107,6 @@ async def test_postgres_restarted(scene: Scene, rounds: int, how: str) -> None:
 
 def succeeded(scene: Scene) -> int:
     return sum(operation.outcome == "ok" for operation in scene.ledger.operations)
-
-
-@rounds(short=1, full=5)
-async def test_valkey_stopped(scene: Scene, rounds: int) -> None:
-    """Everything goes on without it, and with it again."""
-    for _ in range(rounds):
-        await asyncio.to_thread(scene.servers.valkey.kill)
-        before = len(scene.ledger.operations)
-        await scene.writers.write(20)
-        await asyncio.to_thread(scene.servers.valkey.start)
-        await scene.writers.write(20)
-        assert all(operation.outcome == "ok" for operation in scene.ledger.operations[before:])
-    await scene.verdict()
 
 
 @pytest.mark.timeout(PATIENT)

@@ -177,6 +177,54 @@ async def test_many_at_once_ask_once(front: Front) -> None:
     assert len(front.app.asked) == 1
 
 
+async def test_many_at_once_ask_once_although_it_changes_meanwhile(front: Front) -> None:
+    """Each came before the change, so each may be told how it was before; but nobody later."""
+    front.app.gate.clear()
+    reading = [asyncio.ensure_future(front.get()) for _ in range(20)]
+    await asyncio.sleep(0)
+    front.cache.evict(["post:1"])
+    front.app.gate.set()
+    assert {answer.status for answer in await asyncio.gather(*reading)} == {200}
+    assert len(front.app.asked) == 1
+    assert len(front.cache) == 0
+
+
+async def test_many_who_come_after_a_change_ask_once_more(front: Front) -> None:
+    front.app.gate.clear()
+    early = asyncio.ensure_future(front.get())
+    await asyncio.sleep(0)
+    front.cache.evict(["post:1"])
+    front.app.body = b'{"items": [1]}'
+    late = [asyncio.ensure_future(front.get()) for _ in range(20)]
+    await asyncio.sleep(0)
+    front.app.gate.set()
+    await early
+    assert {answer.body for answer in await asyncio.gather(*late)} == {b'{"items": [1]}'}
+    assert len(front.app.asked) == 2
+
+
+async def test_who_waited_gets_304_of_what_was_not_kept_too(front: Front) -> None:
+    front.app.gate.clear()
+    first = asyncio.ensure_future(front.get())
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(front.get(If_None_Match='"0-x"'))
+    await asyncio.sleep(0)
+    front.cache.evict(["post:1"])
+    front.app.gate.set()
+    assert (await first).status == 200
+    assert (await second).status == 304
+
+
+async def test_a_refusal_is_for_the_one_who_got_it(front: Front) -> None:
+    front.app.gate.clear()
+    front.app.status, front.app.offers = 429, False
+    reading = [asyncio.ensure_future(front.get()) for _ in range(3)]
+    await asyncio.sleep(0)
+    front.app.gate.set()
+    await asyncio.gather(*reading)
+    assert len(front.app.asked) == 3
+
+
 async def test_what_changed_while_it_was_read_is_read_again(front: Front) -> None:
     front.app.gate.clear()
     early = asyncio.ensure_future(front.get())
