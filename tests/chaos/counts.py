@@ -1,6 +1,7 @@
 """How much of a crash test is run: a short version in every test run, the full counts by `make chaos`."""
 
 import pytest
+from _pytest.mark.structures import ParameterSet  # what `pytest.param` gives has no public name
 
 HOUR = 3600
 PATIENT = 900  # the machine may have other things to do
@@ -17,13 +18,22 @@ def rounds(short: int, full: int) -> pytest.MarkDecorator:
     )
 
 
-def seconds(short: list[int], full: list[int], rounds: int = 5) -> pytest.MarkDecorator:
-    """Parametrize `away`, how long a server is gone, and `rounds`, how often: once in the short version."""
-    return pytest.mark.parametrize(
-        ("away", "rounds"),
-        [pytest.param(value, 1, id=f"{value}s", marks=pytest.mark.timeout(PATIENT)) for value in short]
-        + [
-            pytest.param(value, rounds, id=f"{value}s-{rounds}", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)])
-            for value in full
-        ],
-    )
+def seconds(short: list[int], full: list[int]) -> pytest.MarkDecorator:
+    """Parametrize `away`: how long something is gone."""
+    return pytest.mark.parametrize("away", [*_brief(short), *_long(full)])
+
+
+def seconds_and_rounds(short: list[int], full: list[int], rounds: int) -> pytest.MarkDecorator:
+    """Parametrize `away` and `rounds`, how often: once in the short version."""
+    briefly = [pytest.param(*each.values, 1, id=each.id, marks=each.marks) for each in _brief(short)]
+    often = [pytest.param(*each.values, rounds, id=each.id, marks=each.marks) for each in _long(full)]
+    return pytest.mark.parametrize(("away", "rounds"), briefly + often)
+
+
+def _brief(values: list[int]) -> list[ParameterSet]:
+    return [pytest.param(value, id=f"{value}s", marks=pytest.mark.timeout(PATIENT)) for value in values]
+
+
+def _long(values: list[int]) -> list[ParameterSet]:
+    marks = [pytest.mark.chaos, pytest.mark.timeout(HOUR)]
+    return [pytest.param(value, id=f"{value}s-full", marks=marks) for value in values]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.chaos.conftest import Scene
-from tests.chaos.counts import PATIENT, rounds, seconds
+from tests.chaos.counts import PATIENT, rounds, seconds_and_rounds
 from tests.chaos.findings import percentile
 from tests.chaos.ledger import Operation
 from tests.smtp_sink import CLOSE, RESET, STALL
@@ -20,7 +20,7 @@ async def unpublished(scene: Scene) -> int:
     return int(await scene.ledger.value("comments", "select count(*) from outbox where published_at is null"))
 
 
-@seconds(short=[5], full=[5, 60, 180])
+@seconds_and_rounds(short=[5], full=[5, 60, 180], rounds=5)
 async def test_kafka_killed_and_gone(scene: Scene, away: int, rounds: int) -> None:
     """The relay is back within 15 s of the broker, without a restart, however long it was away."""
     relay = scene.stack.part("comments", "relay").process.pid
