@@ -57,7 +57,7 @@ async def kill(mails: Mails, point: str, times: int) -> Counter[str]:
         assert armed.process.returncode == -signal.SIGKILL, armed.tail()
         await eventually(lambda dialogues=dialogues: sink.dialogues <= dialogues)  # type: ignore[misc]  # it has read all
         left = await mails.left_open()
-        assert left.total() <= CONNECTIONS
+        assert (point == "mailer.sent") <= left.total() <= CONNECTIONS
         open_mails += left
     return open_mails
 
@@ -249,7 +249,7 @@ async def test_a_relay_whose_starttls_fails_is_an_outage(scene: Scene, tmp_path:
         phase = "starttls" if offered else "ehlo"
         caused, reached = mails.caused, sink.reached(phase)
         await mails.cause(3)
-        await eventually(lambda: sink.reached(phase) > reached, 60)
+        await eventually(lambda: sink.reached(phase) > reached + 1, 60)  # so it has failed once and tries again
         assert mails.so_far() == caused, name
         sink.answers.pop("starttls", None)
         if not offered:
