@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 
+from tests.servers import free_port
 from tests.waiting import eventually
 
 STALL = "stall"  # never answer
@@ -20,6 +21,7 @@ CLOSE = "close"  # end the connection in order
 USUAL = {
     "connect": "220 sink.test ESMTP",
     "ehlo": "250 sink.test",
+    "starttls": "220 2.0.0 go on",
     "auth": "235 2.7.0 welcome",
     "mail": "250 2.1.0 ok",
     "rcpt": "250 2.1.5 ok",
@@ -53,11 +55,12 @@ class Mail:
 
 @dataclass
 class SmtpSink:
-    """See `listening`. `answers` holds what is answered instead of the usual, by phase.
+    """See `listening`. `answers` holds what is answered instead of the usual, by phase; `delays`, after how long.
 
-    Phases: `connect`, `ehlo`, `auth`, `mail`, `rcpt`, `data`, `body` (reached with the first line after 354), `dot`
-    (after the final dot), `rset`, `quit`. An answer is a reply line, STALL, RESET or CLOSE. After `dot` nothing but a
-    2xx keeps the mail, so a test can take the answer away and still see in `unanswered` that the dot came.
+    Phases: `connect`, `ehlo`, `starttls` (where it is offered), `auth`, `mail`, `rcpt`, `data`, `body` (reached with
+    the first line after 354), `dot` (after the final dot), `rset`, `quit`. An answer is a reply line, STALL, RESET or
+    CLOSE. After `dot` nothing but a 2xx keeps the mail, so a test can take the answer away and still see in
+    `unanswered` that the dot came.
     """
 
     port: int = 0
@@ -65,11 +68,18 @@ class SmtpSink:
     messages: list[Mail] = field(default_factory=list)
     unanswered: list[Mail] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=dict)
     offers: list[str] = field(default_factory=lambda: ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"])
     seen: list[str] = field(default_factory=list)
     _queued: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     _passed: Counter[str] = field(default_factory=Counter)
     _sessions: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _server: asyncio.Server | None = None
+
+    @property
+    def dialogues(self) -> int:
+        """How many clients are connected now."""
+        return len(self._sessions)
 
     def once(self, phase: str, *answers: str) -> None:
         """Answer the next times this phase is reached, then as before."""
@@ -80,6 +90,7 @@ class SmtpSink:
         self.messages.clear()
         self.unanswered.clear()
         self.answers.clear()
+        self.delays.clear()
         self.seen.clear()
         self._queued.clear()
 
@@ -100,10 +111,11 @@ class SmtpSink:
         queued = self._queued.get(phase)
         return queued.pop(0) if queued else self.answers.get(phase, USUAL.get(phase, ""))
 
-    async def _say(self, phase: str, writer: asyncio.StreamWriter) -> bool:
-        """Answer this phase; True when it was a positive reply."""
+    async def _say(self, phase: str, writer: asyncio.StreamWriter, mail: Mail | None = None) -> bool:
+        """Answer this phase; True when it was a positive reply. With it, `mail` is kept, even if nobody hears it."""
         self._passed[phase] += 1
         answer = self._answer(phase)
+        await asyncio.sleep(self.delays.get(phase, 0))
         if answer == STALL:
             await asyncio.Event().wait()
         if answer == RESET:
@@ -114,6 +126,9 @@ class SmtpSink:
         if phase == "ehlo" and answer.startswith("250 "):
             lines = [answer[4:], *self.offers]
             answer = "\r\n".join(f"250{'-' if at < len(lines) - 1 else ' '}{line}" for at, line in enumerate(lines))
+        if mail is not None and answer.startswith("2"):
+            self.unanswered.remove(mail)
+            self.messages.append(mail)
         writer.write(answer.encode() + b"\r\n")
         await writer.drain()
         if answer.startswith("421"):
@@ -126,7 +141,7 @@ class SmtpSink:
         self._sessions.add(task)
         try:
             await self._session(reader, writer)
-        except (EOFError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (EOFError, ConnectionError, asyncio.IncompleteReadError, SSLError, asyncio.CancelledError):
             return  # the dialogue is over, whoever ended it
         finally:
             self._sessions.discard(task)
@@ -143,9 +158,9 @@ class SmtpSink:
             match verb.upper():
                 case "EHLO" | "HELO":
                     await self._say("ehlo", writer)
-                case "STARTTLS" if self.tls is not None:
-                    writer.write(b"220 2.0.0 go on\r\n")
-                    await writer.start_tls(self.tls)
+                case "STARTTLS" if "STARTTLS" in self.offers:
+                    if await self._say("starttls", writer) and self.tls is not None:
+                        await writer.start_tls(self.tls)
                 case "AUTH":
                     if rest.upper() == "LOGIN":
                         for prompt in (b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n"):
@@ -162,9 +177,7 @@ class SmtpSink:
                     if await self._say("data", writer):
                         mail = Mail(sender, recipients, await self._body(reader, writer))
                         self.unanswered.append(mail)
-                        if await self._say("dot", writer):
-                            self.unanswered.remove(mail)
-                            self.messages.append(mail)
+                        await self._say("dot", writer, mail)
                 case "QUIT":
                     await self._say("quit", writer)
                     return
@@ -183,6 +196,27 @@ class SmtpSink:
             lines.append(line.removeprefix(b"."))
         return b"".join(lines)
 
+    async def open(self) -> None:
+        """Listen, at the same port every time."""
+        self.port = self.port or free_port()  # which nobody else takes while nobody listens
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 20)
+
+    async def close(self) -> None:
+        """End all dialogues and refuse new ones."""
+        assert self._server is not None
+        self._server.close()
+        await self.hang_up()
+        await self._server.wait_closed()
+
+    @asynccontextmanager
+    async def gone(self) -> AsyncIterator[None]:
+        """Nobody listens at the port inside the block."""
+        await self.close()
+        try:
+            yield
+        finally:
+            await self.open()
+
     async def hang_up(self) -> None:
         """End all dialogues at once."""
         for task in list(self._sessions):
@@ -199,14 +233,11 @@ def _path(rest: str) -> str:
 @asynccontextmanager
 async def listening(port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[SmtpSink]:
     """A sink on 127.0.0.1, in the running event loop. With `tls` it offers STARTTLS."""
-    sink = SmtpSink(tls=tls)
+    sink = SmtpSink(port, tls=tls)
     if tls is not None:
         sink.offers.append("STARTTLS")
-    server = await asyncio.start_server(sink._serve, "127.0.0.1", port, limit=1 << 20)
-    sink.port = server.sockets[0].getsockname()[1]
+    await sink.open()
     try:
         yield sink
     finally:
-        server.close()
-        await sink.hang_up()
-        await server.wait_closed()
+        await sink.close()

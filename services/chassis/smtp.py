@@ -20,6 +20,7 @@ from prometheus_client import Counter
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis import failpoint
 from services.chassis.addresses import envelope_address, without_addresses
 from services.chassis.smtp_steps import BROKEN, Ended, Kind, Phase, data, dot, mail_from, rcpt_to, say_goodbye, told
 
@@ -131,11 +132,13 @@ class Smtp:
         well = False
         try:
             await rcpt_to(client, to)
+            failpoint.reach("mailer.rcpt")
             if before_data is not None and not await before_data():
                 raise Ended("withheld", "check", None, "the last check said no")
             await data(client, message, self._settings.smtp_timeout_seconds)
             if not await before_dot():
                 raise Ended("withheld", "check", None, "the last check said no")
+            failpoint.reach("mailer.data")
             code, answer = await dot(client, self._settings.smtp_dot_timeout_seconds)
             well = True
         finally:

@@ -132,6 +132,7 @@ class Mailer:
             await self._owners_away(batch, problem)
             return False
         self._owners_pause.clear()
+        failpoint.reach("mailer.asked")
         for claimed in batch:
             flight = asyncio.create_task(self._fly(claimed, facts[claimed.person_id, claimed.comment_id]))
             self._flights.add(flight)

@@ -1,4 +1,4 @@
-"""Kafka, PostgreSQL and the mail server away, for seconds or minutes: writing goes on, nothing is lost."""
+"""Kafka and PostgreSQL away, for seconds or minutes: writing goes on, nothing is lost."""
 
 import asyncio
 import signal
@@ -7,10 +7,9 @@ import time
 import pytest
 
 from tests.chaos.conftest import Scene
-from tests.chaos.counts import PATIENT, rounds, seconds_and_rounds
+from tests.chaos.counts import rounds, seconds_and_rounds
 from tests.chaos.findings import percentile
 from tests.chaos.ledger import Operation
-from tests.smtp_sink import CLOSE, RESET, STALL
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")
@@ -107,37 +106,3 @@ async def test_postgres_restarted(scene: Scene, rounds: int, how: str) -> None:
 
 def succeeded(scene: Scene) -> int:
     return sum(operation.outcome == "ok" for operation in scene.ledger.operations)
-
-
-@pytest.mark.timeout(PATIENT)
-@pytest.mark.parametrize(
-    ("phase", "answer"),
-    [
-        ("connect", "421 4.3.2 not now"),
-        ("connect", CLOSE),
-        ("auth", "535 5.7.8 no"),
-        ("mail", "550 5.7.1 this relay does not like you"),
-        ("mail", "451 4.3.0 later"),
-        ("rcpt", "450 4.2.0 greylisted"),
-        ("data", "452 4.3.1 full"),
-        ("dot", "451 4.3.0 later"),
-        ("body", RESET),
-        ("connect", STALL),
-    ],
-    ids=lambda value: str(value).replace(" ", "-")[:12],
-)
-async def test_a_mail_server_in_trouble_loses_and_suppresses_nothing(scene: Scene, phase: str, answer: str) -> None:
-    """While the trouble lasts nothing arrives; when it ends every mail arrives once, and nobody was suppressed."""
-    scene.sink.answers[phase] = answer
-    await scene.sink.hang_up()  # so that the next mail begins a dialogue of its own
-    try:
-        before, reached = len(scene.sink.messages), scene.sink.reached(phase)
-        await scene.writers.write(6)
-        await eventually(lambda: scene.sink.reached(phase) > reached, timeout=120)
-        assert len(scene.sink.messages) == before
-    finally:
-        del scene.sink.answers[phase]
-    await scene.ledger.hurry()
-    findings = await scene.verdict()
-    assert findings.altered_duplicates == 0
-    assert await scene.ledger.value("notify", "select count(*) from suppressions") == 0

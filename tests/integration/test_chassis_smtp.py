@@ -4,24 +4,19 @@ import asyncio
 import os
 import re
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from services.chassis.addresses import envelope_address, without_addresses
 from services.chassis.smtp import Outcome, Smtp, SmtpSettings
 from tests import smtp_sink as sinks
+from tests.certificates import certificate
 from tests.hostile import hostile_strings
 from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
@@ -229,29 +224,6 @@ async def test_a_password_is_used_and_a_wrong_one_is_the_relays_outage(smtp_sink
 async def test_a_relay_without_auth_is_unusable_for_who_has_a_password(smtp_sink: SmtpSink) -> None:
     outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")
     assert (outcome.kind, outcome.phase) == ("relay_unusable", "auth")
-
-
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
-    """A server's context with a fresh self-signed certificate, and the file a client may trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / f"{name}.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context, file
 
 
 async def test_starttls_is_used_verified_and_never_given_up(tmp_path: Path, smtp_sink: SmtpSink) -> None:

@@ -168,10 +168,10 @@ def _interrupt(post: Post, phase: str, sql: str, *args: object) -> None:
     """Change notify's database while the sink is in this phase."""
     say = post.sink._say
 
-    async def say_and_change(now: str, writer: asyncio.StreamWriter) -> bool:
+    async def say_and_change(now: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
         if now == phase:
             await post.house.change(sql, *args)
-        return await say(now, writer)
+        return await say(now, writer, *mail)
 
     post.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
 
@@ -218,11 +218,11 @@ def _grow_old(post: Post, patch: pytest.MonkeyPatch, phase: str, change: Callabl
     """Let everything that was asked become stale in this phase of the dialogue, and something change."""
     say, clock = post.sink._say, time.monotonic
 
-    async def say_and_change(now: str, writer: asyncio.StreamWriter) -> bool:
+    async def say_and_change(now: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
         if now == phase:
             patch.setattr(last_look, "time", Clock(clock() + 3))
             change()
-        return await say(now, writer)
+        return await say(now, writer, *mail)
 
     post.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
 

@@ -1,0 +1,338 @@
+"""Mail: the mailer killed at named points, and a mail server that refuses, stalls, breaks off or is gone."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import certificate
+from tests.chaos.conftest import Scene
+from tests.chaos.counts import HOUR, PATIENT
+from tests.chaos.mails import ATTEMPTS, SUPPRESSED, Mails
+from tests.smtp_sink import CLOSE, RESET, STALL
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.xdist_group("chaos")
+
+CONNECTIONS = 4
+BATCH = 8 * CONNECTIONS
+KILLS = 50
+POINTS = {  # passed once for so many mails
+    "mailer.claimed": BATCH,
+    "mailer.asked": BATCH,
+    "mailer.frozen": 1,
+    "mailer.rcpt": 1,
+    "mailer.data": 1,
+    "mailer.dot": 1,
+    "mailer.sent": 1,
+    "mailer.marked": 1,
+}
+DRAIN_SECONDS = 600
+
+
+async def kill(mails: Mails, point: str, times: int) -> Counter[str]:
+    """Let the mailer die at the point again and again, each time a little later.
+
+    Returns:
+        What each kill left open: mails that had arrived although their rows were not ended. That is the ambiguous time,
+        from the dot to the commit, in which another connection may be wherever the point is.
+    """
+    stack, sink = mails.scene.stack, mails.scene.sink
+    open_mails: Counter[str] = Counter()
+    for number in range(times):
+        passes = 1 + number % (3 if POINTS[point] > 1 else 2 * CONNECTIONS + 1)
+        await mails.keep_claimable(POINTS[point] * passes + 2 * CONNECTIONS)
+        dialogues = sink.dialogues
+        armed = await stack.start(
+            "notify",
+            "mailer",
+            failpoints=f"{point}:{passes}",
+            wait=False,
+            NOTIFY_MAIL_CONNECTIONS=str(CONNECTIONS),
+        )
+        await eventually(lambda armed=armed: not armed.alive, timeout=120)  # type: ignore[misc]  # binds the value
+        assert armed.process.returncode == -signal.SIGKILL, armed.tail()
+        await eventually(lambda dialogues=dialogues: sink.dialogues <= dialogues)  # type: ignore[misc]  # it has read all
+        left = await mails.left_open()
+        assert (point == "mailer.sent") <= left.total() <= CONNECTIONS
+        open_mails += left
+    return open_mails
+
+
+async def killed(scene: Scene, points: list[str], times: int, *, for_each_kill: int = 1) -> None:
+    """Kill at these points, then let one mailer live, and count: what was left open came twice, nothing else did."""
+    begun = time.monotonic()
+    mails = Mails(scene)
+    await asyncio.to_thread(scene.stack.part("notify", "mailer").stop)
+    open_mails: Counter[str] = Counter()
+    for point in points:
+        left = await kill(mails, point, times)
+        print(f"{point}: {times} kills left {left.total()} mails open")
+        open_mails += left
+    killing = time.monotonic() - begun
+    await scene.stack.start("notify", "mailer")
+    await scene.verdict()
+    again = mails.again()
+    print(
+        f"{times * len(points)} kills in {killing:.0f} s, {mails.caused} mails, {again.total()} duplicates, "
+        f"all identical; over after {time.monotonic() - begun:.0f} s"
+    )
+    assert again == open_mails
+    assert again.total() <= times * len(points) * for_each_kill
+    assert len(mails.arrived) == mails.caused
+
+
+@pytest.mark.timeout(PATIENT)
+async def test_the_mailer_killed_once_at_every_point(scene: Scene) -> None:
+    await killed(scene, list(POINTS), 1)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(HOUR)
+@pytest.mark.parametrize("point", POINTS)
+async def test_the_mailer_killed_often_at_a_point(scene: Scene, point: str) -> None:
+    await killed(scene, [point], KILLS)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(HOUR)
+async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(scene: Scene) -> None:
+    """The relay takes so long for each dot that no mail waits for another; still nothing is lost or altered."""
+    scene.sink.delays["dot"] = 1.0
+    try:
+        await killed(scene, ["mailer.sent"], 10, for_each_kill=CONNECTIONS)
+    finally:
+        del scene.sink.delays["dot"]
+
+
+@pytest.mark.timeout(PATIENT)
+@pytest.mark.parametrize(
+    ("phase", "answer"),
+    [
+        ("connect", "421 4.3.2 not now"),
+        ("connect", CLOSE),
+        ("connect", STALL),
+        ("auth", "535 5.7.8 no"),
+        ("auth", "454 4.7.0 nobody can say"),
+        ("mail", "550 5.7.1 this relay does not like you"),
+        ("mail", "451 4.3.0 later"),
+        ("mail", RESET),
+        ("rcpt", RESET),
+        ("body", RESET),
+        ("dot", RESET),
+    ],
+    ids=lambda value: str(value).replace(" ", "-")[:12],
+)
+async def test_a_mail_server_in_trouble_loses_and_suppresses_nothing(scene: Scene, phase: str, answer: str) -> None:
+    """While the trouble lasts nothing arrives; when it ends every mail arrives once, and nobody was suppressed."""
+    mails = Mails(scene)
+    failed, attempts = (await mails.ended())["failed"], await mails.value(ATTEMPTS)
+    unanswered = len(scene.sink.unanswered)
+    scene.sink.answers[phase] = answer
+    await scene.sink.hang_up()  # so that the next mail begins a dialogue of its own
+    try:
+        reached = scene.sink.reached(phase)
+        await mails.cause(6)
+        await eventually(lambda: scene.sink.reached(phase) > reached, timeout=120)
+        assert not mails.so_far()
+    finally:
+        del scene.sink.answers[phase]
+    await scene.ledger.hurry()
+    await scene.verdict()
+    assert not mails.again()
+    assert len(mails.arrived) == mails.caused
+    assert (await mails.ended())["failed"] == failed
+    assert await mails.value(SUPPRESSED) == 0
+    if phase in ("connect", "auth", "mail"):
+        assert await mails.value(ATTEMPTS) == attempts, "the relay's outage counts against no mail"
+    contents = {content for copies in mails.arrived.values() for content in copies}
+    for mail in scene.sink.unanswered[unanswered:]:
+        assert mail.content in contents, "repeated, but altered"
+
+
+PUT_OFF = {421: "4.3.2 closing", 450: "4.2.0 greylisted", 451: "4.3.0 later", 452: "4.3.1 full"}
+PUT_OFF_ROWS = """
+select left(smtp_answer, 3)::int as code, extract(epoch from due_at - now())::float8 as seconds
+from notifications where state = 'waiting' and attempts = 1 and lease_until is null
+"""
+
+
+@pytest.mark.timeout(PATIENT)
+@pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
+async def test_what_is_refused_for_now_waits_and_is_tried_again(scene: Scene, phase: str) -> None:
+    """Each temporary code puts off its own mail, once; the others go at once, and it goes when it is due."""
+    mails = Mails(scene)
+    reached, failed = scene.sink.reached(phase), (await mails.ended())["failed"]
+    scene.sink.once(phase, *(f"{code} {words}" for code, words in PUT_OFF.items()))
+    await mails.cause(6)
+
+    async def others_went() -> bool:
+        return mails.so_far() >= 2 and len(await mails.rows(PUT_OFF_ROWS)) == 4
+
+    await eventually(others_went, timeout=60)
+    waiting = await mails.rows(PUT_OFF_ROWS)
+    assert {row["code"] for row in waiting} == set(PUT_OFF)
+    assert all(10 < row["seconds"] <= 30 for row in waiting)
+    assert scene.sink.reached(phase) == reached + 6
+    await scene.ledger.hurry()
+    await scene.verdict()
+    assert scene.sink.reached(phase) == reached + 10
+    assert not mails.again()
+    assert len(mails.arrived) == mails.caused
+    assert (await mails.ended())["failed"] == failed
+    assert await mails.value(SUPPRESSED) == 0
+
+
+REFUSED = ("550 5.7.1 not from you", "552 5.2.2 mailbox full", "554 5.6.0 not this")
+FAILED_ROWS = """
+select left(smtp_answer, 3)::int as code from notifications
+where state = 'failed' and why = 'refused_by_server' and attempts = 0 order by id desc limit $1
+"""
+
+
+@pytest.mark.timeout(PATIENT)
+@pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
+async def test_what_is_refused_for_good_fails_alone_and_is_not_tried_again(scene: Scene, phase: str) -> None:
+    """After RCPT not even a code about the address suppresses it."""
+    mails = Mails(scene)
+    refused = REFUSED if phase == "rcpt" else (*REFUSED, "550 5.1.1 no such mailbox")
+    reached, failed = scene.sink.reached(phase), (await mails.ended())["failed"]
+    scene.sink.once(phase, *refused)
+    await mails.cause(6)
+    await scene.verdict()
+    assert scene.sink.reached(phase) == reached + 6
+    assert not mails.again()
+    assert len(mails.arrived) == mails.caused - len(refused)
+    assert (await mails.ended())["failed"] == failed + len(refused)
+    codes = [row["code"] for row in await mails.rows(FAILED_ROWS, len(refused))]
+    assert sorted(codes) == sorted(int(answer[:3]) for answer in refused)
+    assert await mails.value(SUPPRESSED) == 0
+
+
+@pytest.mark.timeout(PATIENT)
+async def test_a_bad_address_gets_nothing_more(scene: Scene) -> None:
+    mails = Mails(scene)
+    before = await mails.ended()
+    scene.sink.once("rcpt", "550 5.1.1 no such mailbox")
+    try:
+        await mails.cause(1)
+        await scene.verdict()
+        assert await mails.value(SUPPRESSED) == 1
+        reached = scene.sink.reached("rcpt")
+        await mails.cause(2)
+        await scene.verdict()
+        assert scene.sink.reached("rcpt") == reached
+        assert not mails.arrived
+        assert await mails.ended() - before == {"failed": 1, "skipped": 2}
+    finally:
+        await mails.rows("delete from suppressions")
+
+
+@pytest.mark.timeout(PATIENT)
+async def test_a_relay_whose_starttls_fails_is_an_outage(scene: Scene, tmp_path: Path) -> None:
+    """Nothing goes in the clear, to a stranger, or lost; when TLS works again everything goes, by the same mailer."""
+    sink, mails = scene.sink, Mails(scene)
+    good, trusted = certificate(tmp_path, "localhost")
+    (tmp_path / "strange").mkdir()
+    strange, _ = certificate(tmp_path / "strange", "localhost")
+    failed, attempts = (await mails.ended())["failed"], await mails.value(ATTEMPTS)
+
+    async def trouble(name: str, answer: str | None, offered: bool = True) -> None:
+        if answer:
+            sink.answers["starttls"] = answer
+        if not offered:
+            sink.offers.remove("STARTTLS")
+        await sink.hang_up()
+        phase = "starttls" if offered else "ehlo"
+        caused, reached = mails.caused, sink.reached(phase)
+        await mails.cause(3)
+        await eventually(lambda: sink.reached(phase) > reached + 1, 60)  # so it has failed once and tries again
+        assert mails.so_far() == caused, name
+        sink.answers.pop("starttls", None)
+        if not offered:
+            sink.offers.append("STARTTLS")
+        sink.tls = good
+        back = time.monotonic()
+        await eventually(lambda: mails.so_far() == mails.caused, 60)
+        print(f"STARTTLS {name}: all mails went {time.monotonic() - back:.1f} s after it")
+
+    sink.offers.append("STARTTLS")
+    sink.tls = good
+    try:
+        async with mails.mailer_with(SMTP_HOST="localhost", SMTP_SECURITY="starttls", SMTP_CA_FILE=str(trusted)):
+            await trouble("refused", "454 4.7.0 TLS not available")
+            await trouble("broken off", CLOSE)
+            await trouble("reset", RESET)
+            await trouble("not offered", None, offered=False)
+            sink.tls = strange
+            await trouble("with a stranger's certificate", None)
+    finally:
+        sink.offers.remove("STARTTLS")
+        sink.tls = None
+    await scene.verdict()
+    assert not mails.again()
+    assert (await mails.ended())["failed"] == failed
+    assert await mails.value(ATTEMPTS) == attempts
+    assert await mails.value(SUPPRESSED) == 0
+
+
+@pytest.mark.parametrize(
+    ("away", "count"),
+    [
+        pytest.param(5, 60, id="short", marks=pytest.mark.timeout(PATIENT)),
+        pytest.param(1800, 10_000, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(2 * HOUR)]),
+    ],
+)
+async def test_what_piled_up_during_an_outage_goes_soon_after_it(scene: Scene, away: int, count: int) -> None:
+    mails = Mails(scene)
+    failed = (await mails.ended())["failed"]
+    begun = time.monotonic()
+    async with scene.sink.gone():
+        await mails.cause(count)
+        written = time.monotonic() - begun
+        await asyncio.sleep(max(0, away - written))  # the length of the outage is what is tested
+        assert not mails.so_far()
+    gone = time.monotonic() - begun
+    back = time.monotonic()
+    await eventually(mails.so_far, timeout=60)
+    first = time.monotonic() - back
+    await eventually(lambda: mails.so_far() == count, timeout=DRAIN_SECONDS, pause=0.1)
+    drained = time.monotonic() - back
+    print(
+        f"{count} mails, written in {written:.0f} s, outage {gone:.0f} s: the first went {first:.1f} s after it, "
+        f"all in {drained:.1f} s ({count / drained:.0f} mails/s)"
+    )
+    await scene.verdict()
+    assert not mails.again()
+    assert len(mails.arrived) == count
+    assert (await mails.ended())["failed"] == failed
+    assert await mails.value(SUPPRESSED) == 0
+
+
+@pytest.mark.parametrize(
+    "stall",
+    [
+        pytest.param(7, id="short", marks=pytest.mark.timeout(PATIENT)),
+        pytest.param(60, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)]),
+    ],
+)
+async def test_a_server_that_stalls_after_the_dot_makes_no_duplicates(scene: Scene, stall: int) -> None:
+    """Longer than any other step may take; in the full test, longer than a lease that nobody renews."""
+    mails = Mails(scene)
+    dots = scene.sink.reached("dot")
+    scene.sink.delays["dot"] = stall
+    begun = time.monotonic()
+    try:
+        await mails.cause(CONNECTIONS)
+        await eventually(lambda: mails.so_far() == mails.caused, timeout=10 * stall + 60)
+    finally:
+        del scene.sink.delays["dot"]
+    took = time.monotonic() - begun
+    await scene.verdict()
+    assert scene.sink.reached("dot") == dots + mails.caused
+    assert not mails.again()
+    print(f"{mails.caused} mails to a server that stalled {stall} s after each dot: {took:.0f} s, no duplicate")
+    assert took >= stall
