@@ -27,11 +27,13 @@ class LastLook:
     every time before the final dot.
     """
 
-    def __init__(self, database: Database, owners: Owners, claimed: Claimed, facts: Facts, contact: Contact) -> None:
+    def __init__(
+        self, database: Database, owners: Owners, claimed: Claimed, facts: Facts, contact: Contact, frozen_at: float
+    ) -> None:
         self._database = database
         self._owners = owners
         self._claimed = claimed
-        self._looked_at = time.monotonic()
+        self._looked_at = frozen_at
         self.address_version = contact.address_version
         self.facts = facts
         self.why: str | None = None
@@ -40,7 +42,7 @@ class LastLook:
         self.away = False
 
     async def before_data(self) -> bool:
-        """Look only if connecting took long: the bytes were frozen after a look of their own."""
+        """Look only if it is long ago: the bytes were frozen after a look of their own."""
         just_looked = time.monotonic() - self._looked_at < FRESH_SECONDS / 2
         return (just_looked and is_fresh(self.facts)) or await self.before_dot()
 

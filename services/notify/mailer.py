@@ -167,20 +167,22 @@ class Mailer:
             del self._held[claimed.token]
 
     async def _fly(self, claimed: Claimed, facts: Facts) -> None:
-        async with self._slots:
-            try:
-                if self._stop.is_set() or self._relay_pause.left or self._owners_pause.left:
-                    await self._release(claimed)
-                else:
-                    with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
-                        await self._attempt(claimed, facts)
-            finally:
-                self._drop(claimed)
+        try:
+            with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+                await self._attempt(claimed, facts)
+        finally:
+            self._drop(claimed)
 
     async def _attempt(self, claimed: Claimed, facts: Facts) -> None:
         try:
-            if await self._courier.attempt(claimed, facts):
-                self._usable()
+            letter = await self._courier.prepare(claimed, facts)
+            if letter is None:
+                return
+            async with self._slots:
+                if self._stop.is_set() or self._relay_pause.left or self._owners_pause.left:
+                    await self._release(claimed)
+                elif await self._courier.send(letter):
+                    self._usable()
         except RelayUnusable as failure:
             self._unusable(failure)
         except OwnersAway:

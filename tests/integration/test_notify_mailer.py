@@ -18,7 +18,7 @@ from services.notify import commands, leases, mailer, window
 from services.notify.delivery import Courier
 from services.notify.leases import Claimed
 from services.notify.mailer import Mailer, Pause
-from services.notify.message import Letters
+from services.notify.message import Letter, Letters
 from services.notify.owners import Owners
 from services.notify.tokens import Tokens
 from tests.conftest import NewDatabase
@@ -289,14 +289,14 @@ async def test_a_mail_whose_attempt_breaks_does_not_stop_the_others(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, *_ = await office.say(4)
-    attempt = office.courier.attempt
+    prepare = office.courier.prepare
 
-    async def breaking(claimed: Claimed, facts: Any) -> bool:
+    async def breaking(claimed: Claimed, facts: Any) -> Letter | None:
         if claimed.comment_id == bad.comment_id and claimed.attempts < 2:
             raise RuntimeError("nobody foresaw this")
-        return await attempt(claimed, facts)
+        return await prepare(claimed, facts)
 
-    monkeypatch.setattr(office.courier, "attempt", breaking)
+    monkeypatch.setattr(office.courier, "prepare", breaking)
     async with office.mailing():
         await office.all_are("sent")
     assert (await office.house.row(bad.parent_author_id, bad.comment_id))["attempts"] == 2
