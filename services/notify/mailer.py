@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 from services.chassis import context, failpoint
 from services.chassis.database import Database
 from services.chassis.errors import Problem
+from services.chassis.pace import Pace
 from services.notify import commands, store
 from services.notify.delivery import Courier, OwnersAway, RelayUnusable
 from services.notify.domain import Facts
@@ -31,6 +32,7 @@ UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no
 
 RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
+PACE_SECONDS = 0.02  # between two claims; each asks all owners, however few mails it is about
 BATCH_FACTOR = 8  # rows held for each connection: while some are sent, the next are there
 
 
@@ -81,6 +83,7 @@ class Mailer:
         self._connections = connections
         self._most = connections * BATCH_FACTOR
         self._slots = asyncio.Semaphore(connections)
+        self._pace = Pace(PACE_SECONDS)
         self._woken = asyncio.Event()
         self._flights: set[asyncio.Task[None]] = set()
         self._held: Counter[UUID] = Counter()
@@ -101,6 +104,7 @@ class Mailer:
         ]
         try:
             while not stop.is_set():
+                await self._pace.turn()
                 self._woken.clear()
                 if not await self._round():
                     await self._rest()
