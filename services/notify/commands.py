@@ -61,33 +61,31 @@ async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> boo
     """
     why = WHY_NOT_VISIBLE.get(comment.state)
     here = context.current()
-    all_new = True
-    for person_id, reasons in concerned(comment).items():
-        notification_id = new_id()
-        made = await store.insert_notification(
-            tx,
-            person_id=person_id,
-            comment=comment,
-            notification_id=notification_id,
-            reasons=reasons,
-            why=why,
-            settle=settle,
-            correlation_id=here.correlation_id,
-            causation_id=here.causation_id,
-        )
-        if made and why is not None:
+    told = concerned(comment)
+    if not told:
+        return True
+    made = await store.insert_notifications(
+        tx,
+        comment,
+        told,
+        why=why,
+        settle=settle,
+        correlation_id=here.correlation_id,
+        causation_id=here.causation_id,
+    )
+    if why is not None:
+        for person_id, notification_id in made.items():
             skipped = {
                 "id": notification_id,
                 "person_id": person_id,
                 "comment_id": comment.comment_id,
                 "post_id": comment.post_id,
-                "reasons": reasons,
+                "reasons": told[person_id],
                 "why": why,
                 "version": 1,
             }
             await _tell(tx, "skipped", skipped)
-        all_new = all_new and made
-    return all_new
+    return len(made) == len(told)
 
 
 async def _tell(tx: Transaction, state: State, row: Any) -> None:
@@ -125,10 +123,10 @@ async def claim(database: Database, limit: int) -> list[Claimed]:
         return await leases.claim(tx, new_id(), limit)
 
 
-async def renew(database: Database, tokens: list[UUID]) -> int:
+async def renew(database: Database, held: Sequence[Claimed]) -> int:
     """Prolong the leases that still hold."""
     async with database.statement() as tx:
-        return await leases.renew(tx, tokens)
+        return await leases.renew(tx, held)
 
 
 async def freeze(database: Database, drafts: Sequence[Draft]) -> list[Standing]:

@@ -72,22 +72,24 @@ async def claim(tx: Transaction, token: UUID, limit: int) -> list[Claimed]:
 
 RENEW = """
 with held as materialized (
-    select person_id, comment_id
-    from notifications
-    where lease_token = any($1::uuid[]) and lease_until > now()
-    order by person_id, comment_id
-    for update
+    select n.person_id, n.comment_id
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as h (person_id, comment_id, token)
+    join notifications n on n.person_id = h.person_id and n.comment_id = h.comment_id and n.lease_token = h.token
+    where n.lease_until > now()
+    order by n.person_id, n.comment_id
+    for update of n
 )
 update notifications as n
-set lease_until = now() + $2::interval
+set lease_until = now() + $4::interval
 from held
 where n.person_id = held.person_id and n.comment_id = held.comment_id
 """
 
 
-async def renew(tx: Transaction, tokens: list[UUID]) -> int:
+async def renew(tx: Transaction, held: Sequence[Claimed]) -> int:
     """Hold on to what is held, but not to what was lost already."""
-    return await tx.execute(RENEW, tokens, LEASE)
+    keys = [one.person_id for one in held], [one.comment_id for one in held], [one.token for one in held]
+    return await tx.execute(RENEW, *keys, LEASE)
 
 
 SELECT_STANDING = """

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -86,7 +85,7 @@ class Mailer:
         self._pace = Pace(PACE_SECONDS)
         self._woken = asyncio.Event()
         self._flights: set[asyncio.Task[None]] = set()
-        self._held: Counter[UUID] = Counter()
+        self._held: dict[tuple[UUID, UUID, UUID], Claimed] = {}
         self._relay_pause = Pause(1.0, 15.0)
         self._owners_pause = Pause(0.25, 5.0)
         self._stop = asyncio.Event()
@@ -129,7 +128,7 @@ class Mailer:
         if not batch:
             return False
         failpoint.reach("mailer.claimed")
-        self._held[batch[0].token] += len(batch)
+        self._held |= {_key(claimed): claimed for claimed in batch}
         try:
             facts = await self._owners.facts(batch)
         except Problem as problem:
@@ -166,9 +165,7 @@ class Mailer:
             await commands.put_off(self._database, claimed, delay, keep_frozen=claimed.frozen is not None)
 
     def _drop(self, claimed: Claimed) -> None:
-        self._held[claimed.token] -= 1
-        if self._held[claimed.token] <= 0:
-            del self._held[claimed.token]
+        self._held.pop(_key(claimed), None)
 
     async def _fly(self, claimed: Claimed, facts: Facts) -> None:
         try:
@@ -224,7 +221,7 @@ class Mailer:
 
     async def _renew(self) -> None:
         if self._held:
-            await commands.renew(self._database, list(self._held))
+            await commands.renew(self._database, list(self._held.values()))
 
     async def _measure(self) -> None:
         async with self._database.reader() as reader:
@@ -232,6 +229,10 @@ class Mailer:
         WAITING.set(row["waiting"])
         DUE.set(row["due"])
         DUE_SECONDS.set(row["age"])
+
+
+def _key(claimed: Claimed) -> tuple[UUID, UUID, UUID]:
+    return claimed.person_id, claimed.comment_id, claimed.token
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -265,7 +265,7 @@ async def test_a_lease_that_was_lost_is_not_taken_back(office: Office) -> None:
     await office.say()
     (claimed,) = await commands.claim(office.house.database, 10)
     await office.house.change("update notifications set lease_until = now() - interval '1 s'")
-    assert await commands.renew(office.house.database, [claimed.token]) == 0
+    assert await commands.renew(office.house.database, [claimed]) == 0
 
 
 async def test_a_row_whose_mailer_died_is_taken_over_when_its_lease_ends(office: Office) -> None:
