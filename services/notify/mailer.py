@@ -31,7 +31,7 @@ UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no
 
 RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
-PACE_SECONDS = 0.02  # between two claims; each asks all owners, however few mails it is about
+PACE_SECONDS = 0.04  # between two claims; each asks all owners, however few mails it is about
 BATCH_FACTOR = 8  # rows held for each connection: while some are sent, the next are there
 
 

@@ -177,7 +177,9 @@ async def test_one_mail_at_a_time_is_between_dot_and_commit(office: Office, monk
     office.sink.once("dot", STALL)
     await office.say(6)
     async with office.mailing(connections=4):
-        await eventually(lambda: office.sink.seen.count("DATA") == 4)
+        waiting = office.courier._window._lock
+        await eventually(lambda: len(waiting._waiters or ()) == 3 and len(office.sink.unanswered) > 0)
+        assert office.sink.seen.count("DATA") == 4
         assert len(office.sink.unanswered) == 1
         await office.sink.hang_up()
         await office.all_are("sent")
