@@ -71,6 +71,19 @@ class Transaction(Reader):
             yield
 
 
+class _Once:
+    """A connection that can be used one time."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise RuntimeError("this transaction is one statement, and has had it")
+        return getattr(connection, name)
+
+
 class Database:
     """The pool of one service's database.
 
@@ -182,6 +195,21 @@ class Database:
                 if tx.wakes_relay:
                     failpoint.reach("command.before_commit")
                     failpoint.reach_soon("command.committing")
+        if tx.wakes_relay:
+            failpoint.reach("command.after_commit")
+            self.on_outbox()
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Transaction]:
+        """A transaction of exactly one statement, which PostgreSQL commits by itself: one round trip, not three.
+
+        Raises:
+            Problem: `unavailable` when none is free in time or the database is away.
+            RuntimeError: a second statement was tried; the first one stands.
+        """
+        async with self._borrow() as connection:
+            tx = Transaction(_Once(connection))
+            yield tx
         if tx.wakes_relay:
             failpoint.reach("command.after_commit")
             self.on_outbox()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 from services.chassis import failpoint
@@ -59,6 +60,34 @@ async def add(tx: Transaction, event: Event) -> UUID:
     failpoint.reach("command.event_added")
     assert isinstance(values[0], UUID)
     return values[0]
+
+
+ADD_WITH = """
+with changed as ({change})
+insert into outbox (
+    event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+)
+select {values} from changed
+"""
+
+
+@cache
+def _with_event(change: str, taken: int) -> str:
+    types = ("uuid", "text", "text", "text", "uuid", "uuid", "timestamptz", "text", "uuid", "text", "bytea")
+    return ADD_WITH.format(
+        change=change, values=", ".join(f"${place}::{kind}" for place, kind in enumerate(types, taken + 1))
+    )
+
+
+async def add_with(tx: Transaction, change: str, args: Sequence[object], event: Event) -> bool:
+    """The change of one row and its event in one statement; no event, and False, if the change finds no row.
+
+    `change` ends in `returning`. It takes the row's lock before the event takes its outbox id, as `add` asks for.
+    """
+    if not await tx.execute(_with_event(change, len(args)), *args, *row(event)):
+        return False
+    tx.wakes_relay = True
+    return True
 
 
 async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:

@@ -18,6 +18,7 @@ import structlog
 from services.chassis import failpoint
 from services.chassis.database import Database
 from services.chassis.outbox import OutboxRow
+from services.chassis.pace import Pace
 from services.chassis.passing import is_passing
 from services.chassis.producer import Producer
 from services.chassis.settings import Settings
@@ -60,6 +61,7 @@ class Relay:
         self._producer = producer
         self._batch = settings.relay_batch
         self._poll = settings.relay_poll_seconds
+        self._pace = Pace(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         database.on_outbox = self.wake
@@ -130,6 +132,7 @@ class Relay:
 
     async def _publish(self, connection: Any, stop: asyncio.Event) -> None:
         while True:
+            await self._pace.turn()
             self._woken.clear()
             async with self._one_at_a_time:  # fails when the lock is gone, because its session is
                 rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, self._batch)]

@@ -14,6 +14,9 @@ class Settings(BaseSettings):
     `VERIFICATION_KEYS` the public set of everybody whose tokens are accepted. Each `kid` is
     `<issuer>-<anything>`.
 
+    `RELAY_PACE_SECONDS` is the least time between two looks of a relay into its outbox: what is written meanwhile is
+    published together.
+
     `INSTANCE` is the name under which a process keeps its place in a consumer group over a restart: two processes of
     one group on one host need different ones. `KAFKA_PREFIX` stands before the name of every topic and group.
     """
@@ -34,6 +37,7 @@ class Settings(BaseSettings):
     verification_keys: str = Field(default='{"keys": []}', repr=False)
     database_pool_size: int = 10
     relay_poll_seconds: float = 0.25
+    relay_pace_seconds: float = 0.02
     relay_batch: int = 500
     kafka_timeout_seconds: float = 10.0
     kafka_replication_factor: int = 1

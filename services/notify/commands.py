@@ -1,5 +1,6 @@
 """What changes at notify. One function, one transaction; each end of a row puts its event into the outbox."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from services.contracts.comments import CommentApproved, CommentFact, CommentPos
 from services.contracts.notify import NotificationFact, NotificationFailed, NotificationSent, NotificationSkipped
 from services.notify import leases, store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, State, concerned
-from services.notify.leases import Claimed
+from services.notify.leases import Claimed, Draft, Standing
 
 ENDS: dict[str, type[NotificationFact]] = {
     "sent": NotificationSent,
@@ -60,38 +61,45 @@ async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> boo
     """
     why = WHY_NOT_VISIBLE.get(comment.state)
     here = context.current()
-    all_new = True
-    for person_id, reasons in concerned(comment).items():
-        notification_id = new_id()
-        made = await store.insert_notification(
-            tx,
-            person_id=person_id,
-            comment=comment,
-            notification_id=notification_id,
-            reasons=reasons,
-            why=why,
-            settle=settle,
-            correlation_id=here.correlation_id,
-            causation_id=here.causation_id,
-        )
-        if made and why is not None:
+    told = concerned(comment)
+    if not told:
+        return True
+    made = await store.insert_notifications(
+        tx,
+        comment,
+        told,
+        why=why,
+        settle=settle,
+        correlation_id=here.correlation_id,
+        causation_id=here.causation_id,
+    )
+    if why is not None:
+        for person_id, notification_id in made.items():
             skipped = {
                 "id": notification_id,
                 "person_id": person_id,
                 "comment_id": comment.comment_id,
                 "post_id": comment.post_id,
-                "reasons": reasons,
+                "reasons": told[person_id],
                 "why": why,
                 "version": 1,
             }
             await _tell(tx, "skipped", skipped)
-        all_new = all_new and made
-    return all_new
+    return len(made) == len(told)
 
 
 async def _tell(tx: Transaction, state: State, row: Any) -> None:
     """Write the event about a row that has just ended."""
-    event = ENDS[state](
+    await outbox.add(tx, _fact(state, row))
+
+
+def _end_of(claimed: Claimed, state: State, why: str | None) -> NotificationFact:
+    """What is told when a row under a lease ends."""
+    return _fact(state, {**vars(claimed), "version": claimed.version + 1, "why": why})
+
+
+def _fact(state: State, row: Any) -> NotificationFact:
+    return ENDS[state](
         notification_id=row["id"],
         person_id=row["person_id"],
         comment_id=row["comment_id"],
@@ -101,7 +109,6 @@ async def _tell(tx: Transaction, state: State, row: Any) -> None:
         version=row["version"],
         occurred_at=datetime.now(UTC),
     )
-    await outbox.add(tx, event)
 
 
 async def choose_mail(database: Database, person_id: UUID, notifications: bool) -> None:
@@ -112,25 +119,29 @@ async def choose_mail(database: Database, person_id: UUID, notifications: bool) 
 
 async def claim(database: Database, limit: int) -> list[Claimed]:
     """Take up to `limit` due rows under one fresh lease."""
-    async with database.transaction() as tx:
+    async with database.statement() as tx:
         return await leases.claim(tx, new_id(), limit)
 
 
-async def renew(database: Database, tokens: list[UUID]) -> int:
+async def renew(database: Database, held: Sequence[Claimed]) -> int:
     """Prolong the leases that still hold."""
-    async with database.transaction() as tx:
-        return await leases.renew(tx, tokens)
+    async with database.statement() as tx:
+        return await leases.renew(tx, held)
 
 
-async def freeze(
-    database: Database, claimed: Claimed, message: bytes, address_version: int, message_id: str, sha256: bytes
-) -> leases.Standing:
-    """Keep the bytes to be sent, unless notify itself knows why they must not be."""
-    async with database.transaction() as tx:
-        standing = await leases.standing(tx, claimed, address_version)
-        if standing == "ready" and not await leases.freeze(tx, claimed, message, address_version, message_id, sha256):
-            return "lost"
-        return standing
+async def freeze(database: Database, drafts: Sequence[Draft]) -> list[Standing]:
+    """Keep the bytes to be sent, all but those of which notify itself knows why they must not be."""
+    async with database.statement() as tx:
+        kept = await leases.freeze(tx, drafts)
+    standings: list[Standing] = []
+    for draft in drafts:
+        if (draft.claimed.person_id, draft.claimed.comment_id) in kept:
+            standings.append("ready")
+            continue
+        async with database.reader() as reader:
+            standing = await leases.standing(reader, draft.claimed, draft.address_version)
+        standings.append("lost" if standing == "ready" else standing)
+    return standings
 
 
 async def put_off(
@@ -143,7 +154,7 @@ async def put_off(
     smtp_answer: str | None = None,
 ) -> None:
     """Give a row back to be tried later. `counts`: it was an attempt at this mail, not an outage around it."""
-    async with database.transaction() as tx:
+    async with database.statement() as tx:
         await leases.put_off(tx, claimed, delay, counts=counts, keep_frozen=keep_frozen, smtp_answer=smtp_answer)
 
 
@@ -157,14 +168,15 @@ async def finish(
     bad_address_version: int | None = None,
 ) -> bool:
     """End a row, tell it, and forget its bytes. False when the lease is lost and nothing was changed."""
+    end = _end_of(claimed, state, why)
+    if bad_address_version is None:
+        async with database.statement() as tx:
+            return await leases.finish(tx, claimed, state, smtp_answer, end)
     async with database.transaction() as tx:
-        row = await leases.finish(tx, claimed, state, why, smtp_answer)
-        if row is None:
-            return False
-        if bad_address_version is not None:
+        ended = await leases.finish(tx, claimed, state, smtp_answer, end)
+        if ended:
             await leases.suppress(tx, claimed.person_id, bad_address_version, smtp_answer or "")
-        await _tell(tx, state, row)
-    return True
+        return ended
 
 
 async def skip_unseen(database: Database, claimed: Claimed, why: str, seen_version: int) -> bool:
@@ -177,7 +189,4 @@ async def skip_unseen(database: Database, claimed: Claimed, why: str, seen_versi
         if await leases.known_version(tx, claimed.comment_id) > seen_version:
             await leases.put_off(tx, claimed, None, counts=False, keep_frozen=claimed.frozen is not None)
             return False
-        row = await leases.finish(tx, claimed, "skipped", why, None)
-        if row is not None:
-            await _tell(tx, "skipped", row)
-        return row is not None
+        return await leases.finish(tx, claimed, "skipped", None, _end_of(claimed, "skipped", why))

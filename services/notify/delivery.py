@@ -1,8 +1,8 @@
 """One attempt at one mail: from what the owners said to what became of it."""
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -14,11 +14,12 @@ from services.chassis import failpoint
 from services.chassis.database import Database
 from services.chassis.errors import Problem
 from services.chassis.smtp import Outcome, Smtp
+from services.chassis.together import Together
 from services.notify import commands
 from services.notify.domain import Facts, State, objection, retry_delay
 from services.notify.last_look import LastLook, is_fresh
-from services.notify.leases import Claimed, Standing
-from services.notify.message import Letters
+from services.notify.leases import Claimed, Draft, Standing
+from services.notify.message import Letter, Letters
 from services.notify.owners import Owners
 from services.notify.window import Window
 
@@ -43,7 +44,7 @@ class OwnersAway(Exception):
 
 
 class Courier:
-    """Carries single mails.
+    """Carries mails: `prepare` each as soon as its facts are there, then `send` it over a connection.
 
     Args:
         first_retry: how long to wait after the first attempt at a mail.
@@ -65,10 +66,38 @@ class Courier:
         self._letters = letters
         self._smtp = smtp
         self._window = Window()
+        self._freezing: Together[Draft, Standing] = Together(self._freeze)
         self._first_retry = first_retry
         self._give_up = give_up
 
-    async def attempt(self, claimed: Claimed, facts: Facts) -> bool:
+    async def prepare(self, claimed: Claimed, facts: Facts) -> Letter | None:
+        """Write and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.
+
+        Raises:
+            Problem: the owners or the database cannot be asked, and nothing has happened yet.
+        """
+        if not is_fresh(facts):
+            facts = (await self._owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
+        why = objection(facts)
+        contact = facts.contact
+        if why is not None or contact is None or contact.email is None:
+            await self._skip(claimed, facts, why or "address_not_confirmed")
+            return None
+        reused = claimed.frozen is not None and claimed.frozen_for == contact.address_version
+        if reused and claimed.frozen is not None:
+            content = claimed.frozen
+        else:
+            content = self._letters.write(claimed, facts, contact.email)
+        frozen_at = time.monotonic()
+        message_id = self._letters.message_id(claimed)
+        standing: Standing = await self._freezing.do(Draft(claimed, content, contact.address_version, message_id))
+        if standing != "ready":
+            await self._not_ready(claimed, standing)
+            return None
+        failpoint.reach("mailer.frozen")
+        return Letter(claimed, facts, contact.email, contact.address_version, content, reused, frozen_at)
+
+    async def send(self, prepared: Letter) -> bool:
         """Send the mail, skip it, or put it off; the row says which.
 
         Returns:
@@ -78,32 +107,12 @@ class Courier:
             RelayUnusable, OwnersAway: the row was given back as it was; try no other for a while.
             Problem: the owners or the database cannot be asked, and nothing has happened yet.
         """
-        if not is_fresh(facts):  # it waited for a free connection
-            facts = (await self._owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
-        why = objection(facts)
-        contact = facts.contact
-        if why is not None or contact is None or contact.email is None:
-            await self._skip(claimed, facts, why or "address_not_confirmed")
+        letter: Letter | None = prepared
+        if not is_fresh(prepared.facts):  # it waited for a free connection
+            letter = await self.prepare(prepared.claimed, prepared.facts)
+        if letter is None:
             return False
-        reused = claimed.frozen is not None and claimed.frozen_for == contact.address_version
-        message_id = self._letters.message_id(claimed)
-        if reused and claimed.frozen is not None:
-            content = claimed.frozen
-        else:
-            content = self._letters.write(claimed, facts, contact.email)
-        standing = await commands.freeze(
-            self._database,
-            claimed,
-            content,
-            contact.address_version,
-            message_id,
-            hashlib.sha256(content).digest(),
-        )
-        if standing != "ready":
-            await self._not_ready(claimed, standing)
-            return False
-        failpoint.reach("mailer.frozen")
-        look = LastLook(self._database, self._owners, claimed, facts, contact)
+        look = LastLook(self._database, self._owners, letter)
         async with self._window.place() as take_place:
 
             async def before_dot() -> bool:
@@ -113,10 +122,17 @@ class Courier:
                 return True
 
             outcome = await self._smtp.deliver(
-                self._letters.sender, contact.email, content, before_data=look.before_data, before_dot=before_dot
+                self._letters.sender,
+                letter.recipient,
+                letter.content,
+                before_data=look.before_data,
+                before_dot=before_dot,
             )
-            await self._settle(claimed, outcome, look, reused)
+            await self._settle(letter.claimed, outcome, look, letter.reused)
         return outcome.kind in RELAY_WORKS
+
+    async def _freeze(self, drafts: Sequence[Draft]) -> list[Standing]:
+        return await commands.freeze(self._database, drafts)
 
     async def put_aside(self, claimed: Claimed) -> None:
         """Try a mail later whose attempt broke in a way nobody foresaw; its outcome counts as unknown."""

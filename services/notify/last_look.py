@@ -7,8 +7,9 @@ import asyncpg
 from services.chassis.database import Database
 from services.chassis.errors import Problem
 from services.notify import leases
-from services.notify.domain import Contact, Facts, objection
-from services.notify.leases import Claimed, Standing
+from services.notify.domain import Facts, objection
+from services.notify.leases import Standing
+from services.notify.message import Letter
 from services.notify.owners import Owners
 
 FRESH_SECONDS = 2.0
@@ -27,20 +28,20 @@ class LastLook:
     every time before the final dot.
     """
 
-    def __init__(self, database: Database, owners: Owners, claimed: Claimed, facts: Facts, contact: Contact) -> None:
+    def __init__(self, database: Database, owners: Owners, letter: Letter) -> None:
         self._database = database
         self._owners = owners
-        self._claimed = claimed
-        self._looked_at = time.monotonic()
-        self.address_version = contact.address_version
-        self.facts = facts
+        self._claimed = letter.claimed
+        self._looked_at = letter.frozen_at
+        self.address_version = letter.address_version
+        self.facts = letter.facts
         self.why: str | None = None
         self.standing: Standing = "ready"
         self.moved = False
         self.away = False
 
     async def before_data(self) -> bool:
-        """Look only if connecting took long: the bytes were frozen after a look of their own."""
+        """Look only if it is long ago: the bytes were frozen after a look of their own."""
         just_looked = time.monotonic() - self._looked_at < FRESH_SECONDS / 2
         return (just_looked and is_fresh(self.facts)) or await self.before_dot()
 

@@ -3,12 +3,16 @@
 Every write filters on the lease's token, so a mailer that was paused past its lease changes nothing.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
+from services.chassis import outbox
 from services.chassis.database import Reader, Transaction
+from services.contracts.notify import NotificationFact
 from services.notify.domain import State
 
 LEASE = timedelta(seconds=30)
@@ -19,11 +23,15 @@ class Claimed:
     """A due notification under a lease.
 
     Attributes:
+        id: of the notification, as it is told outside.
+        version: of the row; nothing but its end changes it while the lease holds.
         frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
         attempts: how many were made before and count.
         tried_for: how long ago the first of them was; None before the first.
     """
 
+    id: UUID
+    version: int
     person_id: UUID
     comment_id: UUID
     post_id: UUID
@@ -51,7 +59,7 @@ update notifications as n
 set lease_token = $2, lease_until = now() + $3::interval
 from due, comments as c
 where n.person_id = due.person_id and n.comment_id = due.comment_id and c.comment_id = n.comment_id
-returning n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons, n.attempts,
+returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons, n.attempts,
           now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id
 """
 
@@ -63,14 +71,25 @@ async def claim(tx: Transaction, token: UUID, limit: int) -> list[Claimed]:
 
 
 RENEW = """
-update notifications set lease_until = now() + $2::interval
-where lease_token = any($1::uuid[]) and lease_until > now()
+with held as materialized (
+    select n.person_id, n.comment_id
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as h (person_id, comment_id, token)
+    join notifications n on n.person_id = h.person_id and n.comment_id = h.comment_id and n.lease_token = h.token
+    where n.lease_until > now()
+    order by n.person_id, n.comment_id
+    for update of n
+)
+update notifications as n
+set lease_until = now() + $4::interval
+from held
+where n.person_id = held.person_id and n.comment_id = held.comment_id
 """
 
 
-async def renew(tx: Transaction, tokens: list[UUID]) -> int:
+async def renew(tx: Transaction, held: Sequence[Claimed]) -> int:
     """Hold on to what is held, but not to what was lost already."""
-    return await tx.execute(RENEW, tokens, LEASE)
+    keys = [one.person_id for one in held], [one.comment_id for one in held], [one.token for one in held]
+    return await tx.execute(RENEW, *keys, LEASE)
 
 
 SELECT_STANDING = """
@@ -94,30 +113,53 @@ async def standing(reader: Reader, claimed: Claimed, address_version: int) -> St
     return "address_suppressed" if row["suppressed"] else "ready"
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A message that is about to be sent, built for one version of the person's address."""
+
+    claimed: Claimed
+    content: bytes
+    address_version: int
+    message_id: str
+
+
+# In the order of their keys, as `RENEW` takes them: two statements that lock many rows never wait for each other.
 FREEZE = """
-update notifications set frozen = $4, frozen_for = $5, message_id = $6, message_sha256 = $7
-where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting' and lease_until > now()
-  and not exists (select from mail_choices m where m.person_id = $1 and not m.notifications)
-  and not exists (select from suppressions s where s.person_id = $1 and s.address_version = $5)
+with held as materialized (
+    select n.person_id, n.comment_id, d.content, d.address_version, d.message_id, d.sha256
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::text[], $7::bytea[])
+             as d (person_id, comment_id, token, content, address_version, message_id, sha256)
+    join notifications n on n.person_id = d.person_id and n.comment_id = d.comment_id and n.lease_token = d.token
+    where n.state = 'waiting' and n.lease_until > now()
+      and not exists (select from mail_choices m where m.person_id = d.person_id and not m.notifications)
+      and not exists (
+          select from suppressions s where s.person_id = d.person_id and s.address_version = d.address_version
+      )
+    order by n.person_id, n.comment_id
+    for update of n
+)
+update notifications as n
+set frozen = held.content, frozen_for = held.address_version, message_id = held.message_id,
+    message_sha256 = held.sha256
+from held
+where n.person_id = held.person_id and n.comment_id = held.comment_id
+returning n.person_id, n.comment_id
 """
 
 
-async def freeze(
-    tx: Transaction, claimed: Claimed, message: bytes, address_version: int, message_id: str, sha256: bytes
-) -> bool:
-    """Keep the bytes that are about to be sent. False when `standing` is not ready."""
-    return bool(
-        await tx.execute(
-            FREEZE,
-            claimed.person_id,
-            claimed.comment_id,
-            claimed.token,
-            message,
-            address_version,
-            message_id,
-            sha256,
-        )
+async def freeze(tx: Transaction, drafts: Sequence[Draft]) -> set[tuple[UUID, UUID]]:
+    """Keep the bytes of all whose `standing` is ready; returns person and comment of these."""
+    rows = await tx.fetch(
+        FREEZE,
+        [draft.claimed.person_id for draft in drafts],
+        [draft.claimed.comment_id for draft in drafts],
+        [draft.claimed.token for draft in drafts],
+        [draft.content for draft in drafts],
+        [draft.address_version for draft in drafts],
+        [draft.message_id for draft in drafts],
+        [hashlib.sha256(draft.content).digest() for draft in drafts],
     )
+    return {(row["person_id"], row["comment_id"]) for row in rows}
 
 
 PUT_OFF = """
@@ -164,19 +206,20 @@ async def known_version(tx: Transaction, comment_id: UUID) -> int:
 
 FINISH = """
 update notifications set
-    state = $4, why = $5, smtp_answer = coalesce($6, smtp_answer), version = version + 1,
+    state = $4, why = $5, smtp_answer = coalesce($6, smtp_answer), version = $7,
     sent_at = case when $4 = 'sent' then now() end,
     due_at = null, lease_token = null, lease_until = null, frozen = null, frozen_for = null
 where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting'
-returning person_id, comment_id, id, post_id, reasons, version, why
+returning id
 """
 
 
 async def finish(
-    tx: Transaction, claimed: Claimed, state: State, why: str | None, smtp_answer: str | None
-) -> Any | None:
-    """End the row and forget the bytes. None when the lease is lost."""
-    return await tx.fetchrow(FINISH, claimed.person_id, claimed.comment_id, claimed.token, state, why, smtp_answer)
+    tx: Transaction, claimed: Claimed, state: State, smtp_answer: str | None, end: NotificationFact
+) -> bool:
+    """End the row as `end` tells it, in one statement, and forget the bytes. False when the lease is lost."""
+    row = (claimed.person_id, claimed.comment_id, claimed.token, state, end.why, smtp_answer, end.version)
+    return await outbox.add_with(tx, FINISH, row, end)
 
 
 INSERT_SUPPRESSION = """

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -16,6 +15,7 @@ from prometheus_client import Gauge
 from services.chassis import context, failpoint
 from services.chassis.database import Database
 from services.chassis.errors import Problem
+from services.chassis.pace import Pace
 from services.notify import commands, store
 from services.notify.delivery import Courier, OwnersAway, RelayUnusable
 from services.notify.domain import Facts
@@ -31,6 +31,7 @@ UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no
 
 RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
+PACE_SECONDS = 0.04  # between two claims; each asks all owners, however few mails it is about
 BATCH_FACTOR = 8  # rows held for each connection: while some are sent, the next are there
 
 
@@ -81,9 +82,10 @@ class Mailer:
         self._connections = connections
         self._most = connections * BATCH_FACTOR
         self._slots = asyncio.Semaphore(connections)
+        self._pace = Pace(PACE_SECONDS)
         self._woken = asyncio.Event()
         self._flights: set[asyncio.Task[None]] = set()
-        self._held: Counter[UUID] = Counter()
+        self._held: dict[tuple[UUID, UUID, UUID], Claimed] = {}
         self._relay_pause = Pause(1.0, 15.0)
         self._owners_pause = Pause(0.25, 5.0)
         self._stop = asyncio.Event()
@@ -101,6 +103,7 @@ class Mailer:
         ]
         try:
             while not stop.is_set():
+                await self._pace.turn()
                 self._woken.clear()
                 if not await self._round():
                     await self._rest()
@@ -125,7 +128,7 @@ class Mailer:
         if not batch:
             return False
         failpoint.reach("mailer.claimed")
-        self._held[batch[0].token] += len(batch)
+        self._held |= {_key(claimed): claimed for claimed in batch}
         try:
             facts = await self._owners.facts(batch)
         except Problem as problem:
@@ -163,25 +166,25 @@ class Mailer:
             await commands.put_off(self._database, claimed, delay, keep_frozen=claimed.frozen is not None)
 
     def _drop(self, claimed: Claimed) -> None:
-        self._held[claimed.token] -= 1
-        if self._held[claimed.token] <= 0:
-            del self._held[claimed.token]
+        self._held.pop(_key(claimed), None)
 
     async def _fly(self, claimed: Claimed, facts: Facts) -> None:
-        async with self._slots:
-            try:
-                if self._stop.is_set() or self._relay_pause.left or self._owners_pause.left:
-                    await self._release(claimed)
-                else:
-                    with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
-                        await self._attempt(claimed, facts)
-            finally:
-                self._drop(claimed)
+        try:
+            with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+                await self._attempt(claimed, facts)
+        finally:
+            self._drop(claimed)
 
     async def _attempt(self, claimed: Claimed, facts: Facts) -> None:
         try:
-            if await self._courier.attempt(claimed, facts):
-                self._usable()
+            letter = await self._courier.prepare(claimed, facts)
+            if letter is None:
+                return
+            async with self._slots:
+                if self._stop.is_set() or self._relay_pause.left or self._owners_pause.left:
+                    await self._release(claimed)
+                elif await self._courier.send(letter):
+                    self._usable()
         except RelayUnusable as failure:
             self._unusable(failure)
         except OwnersAway:
@@ -219,7 +222,7 @@ class Mailer:
 
     async def _renew(self) -> None:
         if self._held:
-            await commands.renew(self._database, list(self._held))
+            await commands.renew(self._database, list(self._held.values()))
 
     async def _measure(self) -> None:
         async with self._database.reader() as reader:
@@ -227,6 +230,10 @@ class Mailer:
         WAITING.set(row["waiting"])
         DUE.set(row["due"])
         DUE_SECONDS.set(row["age"])
+
+
+def _key(claimed: Claimed) -> tuple[UUID, UUID, UUID]:
+    return claimed.person_id, claimed.comment_id, claimed.token
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,7 @@
 """The mail about one comment to one person: what its headers and its two bodies say."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from functools import partial
@@ -33,6 +34,24 @@ UNTITLED = "a post without a title"
 NAMELESS = "Somebody"
 DEEDS = {REPLY_TO_YOU: "answered you under", ON_YOUR_POST: "commented on your post"}
 BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebody commented on your post"}
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail whose bytes stand in its row, and what they were built from.
+
+    Attributes:
+        reused: the bytes are those of an earlier attempt, whose outcome is unknown.
+        frozen_at: the moment before they were frozen, of the monotonic clock.
+    """
+
+    claimed: Claimed
+    facts: Facts
+    recipient: str
+    address_version: int
+    content: bytes
+    reused: bool
+    frozen_at: float
 
 
 class Letters:

@@ -31,6 +31,7 @@ class NotifySettings(Settings, SmtpSettings):
     notify_poll_seconds: float = 0.25
     notify_retry_seconds: float = 30.0
     notify_give_up_days: float = 4.0
+    relay_pace_seconds: float = 0.1  # nobody is in a hurry to hear what became of a mail
     mail_from: str = "Rapport <notifications@localhost>"
 
     @model_validator(mode="after")

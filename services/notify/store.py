@@ -1,11 +1,12 @@
 """What notify keeps: comments it heard of, the notifications about them, and who wants no mail."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.chassis.database import Reader, Transaction
+from services.chassis.ids import new_id
 from services.notify.domain import Comment, State
 
 UPSERT_COMMENT = """
@@ -54,44 +55,50 @@ async def comment(reader: Reader, comment_id: UUID) -> Comment | None:
     return Comment(**row) if row else None
 
 
-INSERT_NOTIFICATION = """
+INSERT_NOTIFICATIONS = """
 insert into notifications (
     person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id
 )
-values ($1, $2, $3, $4, $5, $6, $7, $6 = 'waiting', case when $6 = 'waiting' then now() + $8::interval end, $9, $10)
+select told.person_id, $4, told.id, $5, string_to_array(told.reasons, ' '), $6::text, $7, $6 = 'waiting',
+       case when $6 = 'waiting' then now() + $8::interval end, $9, $10
+from unnest($1::uuid[], $2::uuid[], $3::text[]) as told (person_id, id, reasons)
 on conflict (person_id, comment_id) do nothing
+returning id
 """
 
 
-async def insert_notification(
+async def insert_notifications(
     tx: Transaction,
-    *,
-    person_id: UUID,
     comment: Comment,
-    notification_id: UUID,
-    reasons: Sequence[str],
+    told: Mapping[UUID, Sequence[str]],
+    *,
     why: str | None,
     settle: timedelta,
     correlation_id: str | None,
     causation_id: UUID | None,
-) -> bool:
-    """One row for the person and the comment: waiting, or skipped if there is a `why`. False if there was one."""
+) -> dict[UUID, UUID]:
+    """One row for each person and the comment, with reasons: waiting, or skipped if there is a `why`.
+
+    Returns:
+        Person and id of each row that is new.
+    """
     state: State = "skipped" if why else "waiting"
-    return bool(
-        await tx.execute(
-            INSERT_NOTIFICATION,
-            person_id,
-            comment.comment_id,
-            notification_id,
-            comment.post_id,
-            list(reasons),
-            state,
-            why,
-            settle,
-            correlation_id,
-            causation_id,
-        )
+    ids = {person_id: new_id() for person_id in told}
+    rows = await tx.fetch(
+        INSERT_NOTIFICATIONS,
+        list(ids),
+        list(ids.values()),
+        [" ".join(reasons) for reasons in told.values()],
+        comment.comment_id,
+        comment.post_id,
+        state,
+        why,
+        settle,
+        correlation_id,
+        causation_id,
     )
+    made = {row["id"] for row in rows}
+    return {person_id: one for person_id, one in ids.items() if one in made}
 
 
 REVIVE = """

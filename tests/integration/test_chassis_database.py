@@ -80,6 +80,32 @@ async def test_the_relay_is_woken_after_the_commit_and_only_then(database: OwnDa
     assert woken == [1]
 
 
+async def test_a_statement_is_a_transaction_and_the_only_one(database: OwnDatabase) -> None:
+    async with database.statement() as tx:
+        assert await tx.execute(INSERT) == 1
+        with pytest.raises(RuntimeError, match="one statement"):
+            await tx.execute(INSERT)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with database.statement() as tx:
+            await tx.execute(
+                "insert into inbox (source, event_id) "
+                "select '/new', event_id from inbox union all select source, event_id from inbox"
+            )
+    assert await count(database) == 1
+    assert database.busy == 0
+
+
+async def test_a_statement_wakes_the_relay_when_it_is_committed(database: OwnDatabase) -> None:
+    woken: list[int] = []
+    database.on_outbox = lambda: woken.append(1)
+    async with database.statement() as tx:
+        await outbox.add(tx, renamed())
+        assert woken == []
+    async with database.statement() as tx:
+        await tx.execute(INSERT)
+    assert woken == [1]
+
+
 async def test_no_free_connection_is_a_503_in_time(new_database: NewDatabase) -> None:
     small = await new_database("services.chassis", size=1, acquire_timeout=0.2)
     async with small.reader():

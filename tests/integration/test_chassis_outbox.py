@@ -44,6 +44,30 @@ async def test_an_event_is_kept_with_all_that_travels_along(database: OwnDatabas
     assert row["published_at"] is None
 
 
+async def test_a_change_and_its_event_are_one_statement(database: OwnDatabase) -> None:
+    """The event is the same as `add` would write, and there is none if nothing was changed."""
+    event, cause = renamed(version=3), uuid4()
+    change = "update inbox set received_at = now() where source = $1 returning source"
+    async with database.transaction() as tx:
+        await tx.execute("insert into inbox (source, event_id) values ('/test', $1)", cause)
+    async with database.statement() as tx:
+        assert not await outbox.add_with(tx, change, ["/other"], event)
+        assert not tx.wakes_relay
+    with bound(Context("request-9", cause)):
+        async with database.statement() as tx:
+            assert await outbox.add_with(tx, change, ["/test"], event)
+            assert tx.wakes_relay
+        async with database.statement() as tx:
+            await outbox.add(tx, event)
+    async with database.reader() as reader:
+        rows = await reader.fetch(
+            "select topic, type, source, subject, key, correlation_id, causation_id, traceparent, payload "
+            "from outbox order by id"
+        )
+    assert len(rows) == 2
+    assert dict(rows[0]) == dict(rows[1])
+
+
 async def test_ids_follow_the_order_of_commits_of_whoever_locks_the_aggregate(database: OwnDatabase) -> None:
     """20 writers of one thing, each touching its row before it writes the event."""
     person = uuid4()

@@ -52,7 +52,8 @@ class Post:
         """Claim what is due, ask, attempt."""
         claimed = claimed or await self.claim()
         facts = await self.owners.facts([claimed])
-        return await self.courier.attempt(claimed, facts[claimed.person_id, claimed.comment_id])
+        letter = await self.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id])
+        return letter is not None and await self.courier.send(letter)
 
     async def make_due(self) -> None:
         assert await self.house.change("update notifications set due_at = now() where state = 'waiting'") > 0
@@ -209,9 +210,54 @@ async def test_what_waited_for_a_connection_is_asked_about_again(post: Post) -> 
     claimed = await post.claim()
     facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
     post.known.comments[str(said.comment_id)].update(state="removed", version=2)
-    await post.courier.attempt(claimed, replace(facts, asked_at=facts.asked_at - 3))
+    assert await post.courier.prepare(claimed, replace(facts, asked_at=facts.asked_at - 3)) is None
     assert await post.ending(said) == ("skipped", "comment_removed")
     assert post.sink.seen == []
+
+
+async def test_a_mail_that_waited_for_a_connection_is_written_anew(post: Post) -> None:
+    said = await post.notify()
+    claimed = await post.claim()
+    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    letter = await post.courier.prepare(claimed, facts)
+    assert letter is not None
+    post.known.comments[str(said.comment_id)].update(body_html="<p>Edited meanwhile.</p>", version=2)
+    assert await post.courier.send(replace(letter, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    (mail,) = post.sink.messages
+    assert b"Edited meanwhile." in mail.content
+    assert (await post.row(said))["message_sha256"] == hashlib.sha256(mail.content).digest()
+
+
+async def test_a_mail_that_waited_for_a_connection_is_dropped_if_its_comment_went(post: Post) -> None:
+    said = await post.notify()
+    claimed = await post.claim()
+    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    letter = await post.courier.prepare(claimed, facts)
+    assert letter is not None
+    post.known.comments[str(said.comment_id)].update(state="removed", version=2)
+    assert not await post.courier.send(replace(letter, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    assert await post.ending(said) == ("skipped", "comment_removed")
+    assert (await post.row(said))["frozen"] is None
+    assert post.sink.seen == []
+
+
+async def test_mails_prepared_at_once_are_judged_one_by_one(post: Post) -> None:
+    """One statement freezes them all; who is unsubscribed, or whose lease is lost, does not keep back the others."""
+    wanted, unwanted, lost = [await post.notify() for _ in range(3)]
+    batch = await commands.claim(post.house.database, 3)
+    facts = await post.owners.facts(batch)
+    assert unwanted.parent_author_id is not None
+    await commands.choose_mail(post.house.database, unwanted.parent_author_id, False)
+    steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1 returning 1"
+    await post.house.value(steal, lost.comment_id)
+    letters = await asyncio.gather(
+        *(post.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch)
+    )
+    assert [letter.claimed.comment_id for letter in letters if letter] == [wanted.comment_id]
+    assert (await post.row(wanted))["frozen"] is not None
+    assert await post.ending(unwanted) == ("skipped", "unsubscribed")
+    assert await post.ending(lost) == WAITING
+    assert (await post.row(lost))["frozen"] is None
 
 
 def _grow_old(post: Post, patch: pytest.MonkeyPatch, phase: str, change: Callable[[], object]) -> None:
@@ -453,7 +499,7 @@ async def test_an_approval_that_was_handled_during_the_question_is_not_lost(post
     facts = await post.owners.facts([claimed])
     comment.update(state="visible", version=3)
     await post.house.hear(said.then("held").held, said.then("held").then("visible").approved)
-    await post.courier.attempt(claimed, facts[claimed.person_id, claimed.comment_id])
+    assert await post.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) is None
     assert await post.ending(said) == WAITING
     await post.attempt()
     assert await post.ending(said) == SENT

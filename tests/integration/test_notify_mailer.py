@@ -18,7 +18,7 @@ from services.notify import commands, leases, mailer, window
 from services.notify.delivery import Courier
 from services.notify.leases import Claimed
 from services.notify.mailer import Mailer, Pause
-from services.notify.message import Letters
+from services.notify.message import Letter, Letters
 from services.notify.owners import Owners
 from services.notify.tokens import Tokens
 from tests.conftest import NewDatabase
@@ -177,7 +177,9 @@ async def test_one_mail_at_a_time_is_between_dot_and_commit(office: Office, monk
     office.sink.once("dot", STALL)
     await office.say(6)
     async with office.mailing(connections=4):
-        await eventually(lambda: office.sink.seen.count("DATA") == 4)
+        waiting = office.courier._window._lock
+        await eventually(lambda: len(waiting._waiters or ()) == 3 and len(office.sink.unanswered) > 0)
+        assert office.sink.seen.count("DATA") == 4
         assert len(office.sink.unanswered) == 1
         await office.sink.hang_up()
         await office.all_are("sent")
@@ -265,7 +267,7 @@ async def test_a_lease_that_was_lost_is_not_taken_back(office: Office) -> None:
     await office.say()
     (claimed,) = await commands.claim(office.house.database, 10)
     await office.house.change("update notifications set lease_until = now() - interval '1 s'")
-    assert await commands.renew(office.house.database, [claimed.token]) == 0
+    assert await commands.renew(office.house.database, [claimed]) == 0
 
 
 async def test_a_row_whose_mailer_died_is_taken_over_when_its_lease_ends(office: Office) -> None:
@@ -289,14 +291,14 @@ async def test_a_mail_whose_attempt_breaks_does_not_stop_the_others(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, *_ = await office.say(4)
-    attempt = office.courier.attempt
+    prepare = office.courier.prepare
 
-    async def breaking(claimed: Claimed, facts: Any) -> bool:
+    async def breaking(claimed: Claimed, facts: Any) -> Letter | None:
         if claimed.comment_id == bad.comment_id and claimed.attempts < 2:
             raise RuntimeError("nobody foresaw this")
-        return await attempt(claimed, facts)
+        return await prepare(claimed, facts)
 
-    monkeypatch.setattr(office.courier, "attempt", breaking)
+    monkeypatch.setattr(office.courier, "prepare", breaking)
     async with office.mailing():
         await office.all_are("sent")
     assert (await office.house.row(bad.parent_author_id, bad.comment_id))["attempts"] == 2

@@ -8,6 +8,7 @@ from email.utils import getaddresses
 
 import pytest
 
+from services.chassis import mail
 from services.chassis.addresses import envelope_address
 from services.chassis.mail import Mailbox, Unsafe, compose, header_text, list_id
 from tests.hostile import hostile_strings
@@ -225,3 +226,37 @@ def test_twenty_thousand_hostile_strings_add_no_header_and_no_recipient(seed: in
             assert wanted.isascii(), at
             assert not set(wanted) & set(' <>()[],;:"\\'), at
     assert addresses > 40, "some of them must be addresses, else nothing was tried"
+
+
+def test_what_is_read_by_its_form_alone_is_what_a_parser_reads() -> None:
+    """The short way of reading back a mailbox takes no value that the library's parser reads otherwise."""
+    for hostile in hostile_strings(2_000, 7):
+        for name in (hostile, f"{hostile} (via Rapport)"):
+            value = mail._mailbox(name, "bob@example.org")
+            assert mail._only_mailbox(value) == "bob@example.org"
+            assert mail._parses_as_mailbox("From", value, "bob@example.org")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "bob@example.org, eve@example.net",
+        "bob@example.org <eve@example.net>",
+        "<bob@example.org",
+        "bob@example.org>",
+        '"Bob" bob@example.org',
+        '"Bob\\" <eve@example.net>, " <bob@example.org>',
+        '"Bob" "Eve" <bob@example.org>',
+        "Bob <bob@example.org>",
+        "=?utf-8?q?Bob=0A?= <bob@example.org>",
+        "=?utf-8?b?Qm9i?=<bob@example.org>",
+        "=?utf-8?b?Qm9i?= =?utf-8?b??= <bob@example.org>",
+        "=?utf-8?b?Qm9i?=  =?utf-8?b?Qm9i?= <bob@example.org>",
+        "team:bob@example.org;",
+        "(Bob) bob@example.org",
+        "bob@example.org\n",
+        "",
+    ],
+)
+def test_any_other_form_is_left_to_the_parser(value: str) -> None:
+    assert mail._only_mailbox(value) is None

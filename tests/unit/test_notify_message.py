@@ -19,6 +19,8 @@ from services.notify.tokens import Tokens
 TOKENS = Tokens("s" * 32, "rapport.test")
 LETTERS = Letters(mail_from="Rapport <notifications@rapport.test>", public_url="https://rapport.test/", tokens=TOKENS)
 CLAIMED = Claimed(
+    id=uuid4(),
+    version=1,
     person_id=uuid4(),
     comment_id=uuid4(),
     post_id=uuid4(),
