@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -76,7 +76,7 @@ class Mails:
     async def _say(self, who: Person, post: str, parent: str | None = None) -> str:
         operation = self.scene.ledger.intend(f"word {uuid4()}")
         said = await self.scene.client.comment(who, post, operation.text, parent)
-        operation.outcome = "ok"
+        operation.outcome, operation.subject = "ok", UUID(said["id"])
         return str(said["id"])
 
     async def rows(self, sql: str, *values: object) -> list[Any]:

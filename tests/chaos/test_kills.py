@@ -1,4 +1,7 @@
-"""kill -9 at named points: between any two steps, the rest of the system goes on and nothing is lost or doubled."""
+"""kill -9 at named points: between any two steps, the rest of the system goes on and nothing is lost or doubled.
+
+The points of the mailer are in `test_mail`.
+"""
 
 import asyncio
 import signal
@@ -23,18 +26,14 @@ COMMAND_POINTS = [
 ]
 RELAY_POINTS = ["relay.read", "relay.sent", "relay.produced", "relay.marking", "relay.marked"]
 CONSUMER_POINTS = ["consumer.before_commit", "consumer.handled"]
-MAILER_POINTS = ["mailer.claimed", "mailer.frozen", "mailer.dot", "mailer.sent", "mailer.marked"]
-AMBIGUOUS = {"mailer.dot", "mailer.sent"}
 
 APIS = [(service, "api", point) for service in ("posts", "comments") for point in COMMAND_POINTS]
 RELAYS = [(service, "relay", point) for service in ("posts", "comments", "notify") for point in RELAY_POINTS]
 CONSUMERS = [(service, "consumer", point) for service in ("comments", "notify") for point in CONSUMER_POINTS]
-MAILERS = [("notify", "mailer", point) for point in MAILER_POINTS]
 ONCE = [  # each point, in the service where most hangs on it
     *[("comments", "api", point) for point in COMMAND_POINTS],
     *[("comments", "relay", point) for point in RELAY_POINTS],
     *[("notify", "consumer", point) for point in CONSUMER_POINTS],
-    *MAILERS,
 ]
 KILLS = 20
 WRITES = 2500  # at each point of a service's API
@@ -42,28 +41,21 @@ RESUMES_WITHIN = 5.0
 
 
 async def kill(scene: Scene, service: str, role: str, point: str, times: int = 1) -> None:
-    """Let the role die there again and again, each time a little later.
-
-    A mailer that is to die holds one dialogue, so that nothing but the named point decides what is left open.
-    """
+    """Let the role die there again and again, each time a little later."""
     await asyncio.to_thread(scene.stack.part(service, role).stop)
     for number in range(times):
-        armed = await scene.stack.start(
-            service, role, failpoints=f"{point}:{1 + number % 5}", wait=False, NOTIFY_MAIL_CONNECTIONS="1"
-        )
+        armed = await scene.stack.start(service, role, failpoints=f"{point}:{1 + number % 5}", wait=False)
         await eventually(lambda armed=armed: not armed.alive, timeout=120)  # type: ignore[misc]  # binds the value
         assert armed.process.returncode == -signal.SIGKILL, armed.tail()
 
 
 @pytest.mark.timeout(PATIENT)
 async def test_killed_once_at_every_named_point(scene: Scene) -> None:
-    before = (await scene.ledger.count()).duplicate_mails
     for service, role, point in ONCE:
         async with scene.writing(pause=0.05):
             await kill(scene, service, role, point)
             await scene.stack.start(service, role)
-    findings = await scene.verdict()
-    assert findings.duplicate_mails - before <= len(AMBIGUOUS)
+    await scene.verdict()
 
 
 @pytest.mark.chaos
