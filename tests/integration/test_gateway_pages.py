@@ -186,20 +186,22 @@ async def test_a_link_is_used_by_its_button_only(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("back", "location"),
+    ("came_from", "location"),
     [
-        ("/posts/on-letters", "/posts/on-letters"),
-        ("/posts/%C3%BCber", "/posts/%C3%BCber"),
-        ("//evil.test/posts/x", "/"),
-        ("/posts/../unsubscribe", "/"),
-        ("/posts/x?said=1", "/"),
-        ("/posts/x\\evil", "/"),
+        ("http://rapport.test/posts/on-letters", "/posts/on-letters"),
+        ("http://rapport.test/posts/%C3%BCber?reply_to=1", "/posts/%C3%BCber"),
+        ("http://rapport.test/", "/"),
+        ("http://rapport.test/posts/../unsubscribe", "/"),
+        ("http://rapport.test/posts/x;y", "/"),
+        ("http://rapport.test.evil.test/posts/x", "/"),
+        ("http://rapport.test@evil.test/posts/x", "/"),
         ("https://evil.test/posts/x", "/"),
-        ("", "/"),
+        ("http://[evil/posts/x", "/"),
+        ("/posts/x", "/"),
     ],
 )
-async def test_signing_in_leads_back_to_a_post_and_nowhere_else(site: Site, back: str, location: str) -> None:
-    await site.http.get("/sign-in", params={"back": back})
+async def test_signing_in_leads_back_to_a_post_and_nowhere_else(site: Site, came_from: str, location: str) -> None:
+    assert (await site.http.get("/sign-in", headers={"Referer": came_from})).status_code == 200
     site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
     entered = await site.http.post("/sign-in/secret")
     assert entered.headers["Location"] == location

@@ -98,7 +98,6 @@ async def show(
         "post.html",
         status=status,
         viewer=viewer or await face(request, look),
-        back=post_path(shown["post"]["slug"]),
         post=shown["post"],
         comments={"items_": listed["items"], "next": listed["next"]} if listed is not None else None,
         comment_count=shown["comment_count"],

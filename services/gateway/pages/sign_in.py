@@ -27,10 +27,11 @@ OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}")  # as `post_path` writ
 
 @router.get("/sign-in")
 async def ask(request: Request, look: Anybody) -> Response:
-    """`?back=` is where the reader came from; the browser keeps it until the link in the mail is used."""
+    """The post from which the reader came is kept by the browser until the link in the mail is used."""
     answer = page("sign_in.html", viewer=await face(request, look), error=None, email="", name="", registering=False)
-    back = request.query_params.get("back", "")
-    if OUR_PATH.fullmatch(back):
+    origin, came_from = gateway_of(request).settings.origin, request.headers.get("referer", "")
+    back = came_from.removeprefix(origin).partition("?")[0]
+    if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
         answer.headers.append("Set-Cookie", _back_cookie(back, BACK_SECONDS))
     return answer
 
