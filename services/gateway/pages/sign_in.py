@@ -32,7 +32,7 @@ async def ask(request: Request, look: Anybody) -> Response:
     origin, came_from = gateway_of(request).settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
     if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
-        answer.headers.append("Set-Cookie", _back_cookie(back, BACK_SECONDS))
+        answer.headers.append("Set-Cookie", _back_cookie(gateway_of(request), back, BACK_SECONDS))
     return answer
 
 
@@ -75,10 +75,11 @@ async def use_link(request: Request, look: Stranger, token: str) -> Response:
     answer = await gateway.sources.upstreams.people.send(
         "POST", "/sessions", NOBODY, look.deadline, body={"token": token, "cookie": True}
     )
-    back = request.cookies.get(BACK, "")
-    came_from = back if OUR_PATH.fullmatch(back) else "/"
+    back = request.cookies.get(BACK)
+    came_from = back if back and OUR_PATH.fullmatch(back) else "/"
     done = redirect(came_from, _cookie(gateway, answer.json()["session_id"], COOKIE_DAYS * 86_400))
-    done.headers.append("Set-Cookie", _back_cookie("", 0))
+    if back is not None:
+        done.headers.append("Set-Cookie", _back_cookie(gateway, "", 0))
     return done
 
 
@@ -96,10 +97,12 @@ async def sign_out(request: Request, look: SignedIn) -> Response:
 
 
 def _cookie(gateway: Gateway, value: str, seconds: int) -> dict[str, str]:
-    settings = gateway.settings
-    secure = "; Secure" if settings.secure else ""
-    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"}
+    return {"Set-Cookie": f"{gateway.settings.cookie_name}={value}; Path=/; {_attributes(gateway, seconds)}"}
 
 
-def _back_cookie(path: str, seconds: int) -> str:
-    return f"{BACK}={path}; Path=/sign-in; Max-Age={seconds}; HttpOnly; SameSite=Lax"
+def _back_cookie(gateway: Gateway, path: str, seconds: int) -> str:
+    return f"{BACK}={path}; Path=/sign-in; {_attributes(gateway, seconds)}"
+
+
+def _attributes(gateway: Gateway, seconds: int) -> str:
+    return f"Max-Age={seconds}; HttpOnly; SameSite=Lax" + ("; Secure" if gateway.settings.secure else "")
