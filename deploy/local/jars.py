@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import stamina
+
 from deploy.local.processes import LocalError
 
 COORDINATES = ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
 LOCK = Path(__file__).with_name("kafka.lock")
 FETCHERS = 8
+ATTEMPTS = 6  # over some ten seconds: a name server that does not answer once must not end a start
 HELP = (
     "Set KAFKA_JARS to a folder that holds them, or KAFKA_BOOTSTRAP_SERVERS to the address of a broker that runs "
     "already."
@@ -86,7 +89,9 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
         def fetch_one(coordinate: str) -> None:
             group, artifact, version = coordinate.split(":")
             try:
-                file = context.project(group, artifact).at_version(version).artifact().resolve()
+                for attempt in stamina.retry_context((OSError, RuntimeError), attempts=ATTEMPTS, wait_initial=0.5):
+                    with attempt:
+                        file = context.project(group, artifact).at_version(version).artifact().resolve()
             except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
                 raise LocalError(f"The jar {coordinate} of Apache Kafka could not be fetched. {HELP}") from error
             if sha256(file) != wanted[coordinate]:

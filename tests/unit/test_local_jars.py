@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import stamina
 
 from deploy.local import jars
 from deploy.local.processes import LocalError
@@ -100,6 +101,29 @@ def test_what_cannot_be_had_is_said_with_a_way_out(
     lock: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
     monkeypatch.setattr("jgo.maven.MavenContext", Shelf)
-    with pytest.raises(LocalError, match=rf"{reason}.*KAFKA_JARS.*KAFKA_BOOTSTRAP_SERVERS"):
+    with stamina.set_testing(True), pytest.raises(LocalError, match=rf"{reason}.*KAFKA_JARS.*KAFKA_BOOTSTRAP_SERVERS"):
         jars.fetch({name: lock[name]}, tmp_path / "jars")
     assert list((tmp_path / "jars").iterdir()) == []
+
+
+class Shaky(Shelf):
+    """Cannot be reached the first two times."""
+
+    failures = 2
+
+    def resolve(self) -> Path:
+        if Shaky.failures:
+            Shaky.failures -= 1
+            raise ConnectionError("temporary failure in name resolution")
+        file = self._folder / self._name
+        file.write_text(NAMES[0])
+        return file
+
+
+def test_a_network_that_fails_for_a_moment_is_asked_again(
+    lock: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jgo.maven.MavenContext", Shaky)
+    with stamina.set_testing(True, attempts=3):
+        jars.fetch({NAMES[0]: lock[NAMES[0]]}, tmp_path / "jars")
+    assert [file.name for file in (tmp_path / "jars").iterdir()] == ["broker-1.0.jar"]
