@@ -10,7 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.chassis.database import Database, migrate, migration_files
+from services.chassis.database import Database
+from services.chassis.migrating import migrate, migration_files
 from tests import smtp_sink as smtp
 from tests.servers import Desk, PrivateServers, Servers, SharedServers
 from tests.servers import free_port as a_free_port

@@ -2,9 +2,11 @@
 
 A service's `__main__.py` is its composition root and looks like this:
 
-    from services.chassis import database, process
+    from services.chassis import process
     from services.chassis.consumer import Consumer
+    from services.chassis.database import Database
     from services.chassis.janitor import Janitor
+    from services.chassis.migrating import migrate
     from services.chassis.process import Health, Role
     from services.chassis.producer import Producer
     from services.chassis.relay import Relay
@@ -16,7 +18,7 @@ A service's `__main__.py` is its composition root and looks like this:
     @asynccontextmanager
     async def compose(settings: Settings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
         url = settings.comments_database_url
-        db = await database.Database.connect(url, name="comments", size=settings.database_pool_size)
+        db = await Database.connect(url, name="comments", size=settings.database_pool_size)
         health.add("database", db.answers)
         roles = [Role("janitor", Janitor("comments", db, settings).run)]
         if "relay" in wanted:  # first: it sets db.on_outbox
@@ -41,7 +43,7 @@ A service's `__main__.py` is its composition root and looks like this:
             metrics_port=settings.comments_metrics_port,
             roles=("api", "relay", "consumer"),
             compose=partial(compose, settings),
-            migrate=lambda: database.migrate(settings.comments_database_url, PACKAGES),
+            migrate=lambda: migrate(settings.comments_database_url, PACKAGES),
         )
 
     if __name__ == "__main__":

@@ -7,9 +7,10 @@ from functools import partial
 
 from services.chassis import process
 from services.chassis.consumer import Consumer
-from services.chassis.database import Database, migrate
+from services.chassis.database import Database
 from services.chassis.identity import Verifier
 from services.chassis.janitor import Janitor
+from services.chassis.migrating import migrate
 from services.chassis.process import Health, Role
 from services.chassis.producer import Producer
 from services.chassis.relay import Relay

@@ -9,9 +9,10 @@ from services.chassis import process
 from services.chassis.client import ServiceClient
 from services.chassis.connections import Connections
 from services.chassis.consumer import Consumer
-from services.chassis.database import Database, migrate
+from services.chassis.database import Database
 from services.chassis.identity import Signer, Verifier
 from services.chassis.janitor import Janitor
+from services.chassis.migrating import migrate
 from services.chassis.process import Health, Role
 from services.chassis.producer import Producer
 from services.chassis.relay import Relay

@@ -14,8 +14,6 @@ from tests.chaos.counts import HOUR, PATIENT
 from tests.chaos.findings import percentile
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 COMMAND_POINTS = [
     "command.begun",
     "command.event_added",

@@ -15,8 +15,6 @@ from tests.chaos.mails import ATTEMPTS, SUPPRESSED, Mails
 from tests.smtp_sink import CLOSE, RESET, STALL
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 CONNECTIONS = 4
 BATCH = 8 * CONNECTIONS
 KILLS = 50

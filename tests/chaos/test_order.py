@@ -21,7 +21,6 @@ from tests.servers import free_port
 from tests.stack import Part, paused
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("chaos")
 full = [pytest.mark.chaos, pytest.mark.timeout(HOUR)]
 IDLE_TRANSACTION_SECONDS = 60
 LONGEST_HOLD = 50

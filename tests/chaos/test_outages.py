@@ -12,8 +12,6 @@ from tests.chaos.findings import percentile
 from tests.chaos.ledger import Operation
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 
 async def unpublished(scene: Scene) -> int:
     return int(await scene.ledger.value("comments", "select count(*) from outbox where published_at is null"))

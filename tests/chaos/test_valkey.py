@@ -24,8 +24,6 @@ from tests.servers import free_port
 from tests.stack import Part
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 EXCESS = 1.2  # of a sensitive limit
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.chassis import database as module
 from services.chassis import outbox
-from services.chassis.database import Database, Reader, Transaction, migrate
+from services.chassis.database import Database, Reader, Transaction
 from services.chassis.errors import Problem
+from services.chassis.migrating import migrate, migration_files
 from services.chassis.passing import is_passing
 from tests.conftest import NewDatabase, OwnDatabase
 from tests.integration.chassis_house import renamed
@@ -308,5 +308,5 @@ async def test_migrations_at_the_same_time_are_applied_once(blank: str, package:
 
 def test_every_package_numbers_its_migrations() -> None:
     for package in ("services.chassis", "services.posts", "services.comments", "services.people", "services.notify"):
-        numbers = [name.partition("_")[0] for name, _ in module.migration_files(package)]
+        numbers = [name.partition("_")[0] for name, _ in migration_files(package)]
         assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

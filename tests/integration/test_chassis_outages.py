@@ -13,9 +13,10 @@ import pytest
 
 from services.chassis import dead_letter
 from services.chassis.consumer import Consumer
-from services.chassis.database import Database, Transaction, migrate
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.handlers import Handlers
+from services.chassis.migrating import migrate
 from services.chassis.producer import Producer
 from services.chassis.relay import Relay
 from services.chassis.settings import Settings
@@ -26,8 +27,6 @@ from services.contracts.topics import PEOPLE
 from tests.integration.chassis_house import header, records, renamed, running, unpublished, write
 from tests.servers import PrivateServers
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.xdist_group("outages")
 
 
 class Bench:
