@@ -16,7 +16,7 @@ LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServiceResponse:
     """One HTTP answer, read whole."""
 
     status: int
@@ -77,7 +77,7 @@ class Client:
         who: Person | None = None,
         headers: dict[str, str] | None = None,
         **options: Any,
-    ) -> Answer:
+    ) -> ServiceResponse:
         """One request; `body` goes as JSON."""
         token = who.access_token if who else ""
         answer = await self._once(method, path, body, who, headers, **options)
@@ -86,7 +86,7 @@ class Client:
             return refusal or await self._once(method, path, body, who, headers, **options)
         return answer
 
-    async def _refresh(self, who: Person, expired: str) -> Answer | None:
+    async def _refresh(self, who: Person, expired: str) -> ServiceResponse | None:
         """New tokens in place of those whose access token is `expired`; else why there are none."""
         async with who.refreshing:  # the old refresh token must not be used twice
             if who.access_token == expired:
@@ -108,7 +108,7 @@ class Client:
         who: Person | None,
         headers: dict[str, str] | None,
         **options: Any,
-    ) -> Answer:
+    ) -> ServiceResponse:
         assert self._session is not None
         sent = dict(headers or {})
         if who is not None:
@@ -121,7 +121,7 @@ class Client:
             content = await answer.read()
             kind = answer.headers.get("Content-Type", "")
             parsed = await answer.json(content_type=None) if "json" in kind and content else None
-            return Answer(answer.status, answer.headers.copy(), content, parsed)
+            return ServiceResponse(answer.status, answer.headers.copy(), content, parsed)
 
     async def sign_in(self, name: str, email: str) -> Person:
         """Register (or sign in), take the link from the mail, use it."""
@@ -167,7 +167,7 @@ class Client:
         """A comment, tried again under one idempotency key while the answer is 503."""
         key = {"Idempotency-Key": str(uuid4())}
         payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
-        said: list[Answer] = []
+        said: list[ServiceResponse] = []
 
         async def done() -> bool:
             said.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))

@@ -10,8 +10,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.chassis.database import Database
-from services.chassis.migrating import migrate, migration_files
+from services.chassis.database.migrations import migrate, migration_files
+from services.chassis.database.pool import Database
 from tests import smtp_sink as smtp
 from tests.servers import Desk, PrivateServers, Servers, SharedServers
 from tests.servers import free_port as a_free_port
@@ -203,7 +203,7 @@ def free_port() -> Callable[[], int]:
 @pytest.fixture(scope="session")
 def keys() -> dict[str, str]:
     """All variables with keys and secrets, as `rapport keys` prints them."""
-    from services.chassis.identity import generate_keys
+    from services.operator.keys import generate_keys
 
     return generate_keys()
 

@@ -14,8 +14,8 @@ import aiohttp
 import asyncpg
 
 from deploy.local.processes import spawn
-from services.chassis.bus import create_topics
-from services.chassis.identity import generate_keys
+from services.chassis.messaging.topics import create_topics
+from services.operator.keys import generate_keys
 from tests.servers import Servers, free_port
 from tests.waiting import eventually
 

@@ -8,7 +8,7 @@ from deploy.local.environment import database_passwords, database_url
 from deploy.local.layout import DATABASES, Layout
 from deploy.local.postgres import Postgres
 from deploy.local.processes import LocalError
-from services.chassis.migrating import migration_files
+from services.chassis.database.migrations import migration_files
 
 
 async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:

@@ -6,13 +6,13 @@ A token is a JWT (RFC 7519) signed with EdDSA over Ed25519, named by its fully s
 """
 
 import json
-import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from cachetools import LRUCache
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
@@ -24,7 +24,6 @@ ANONYMOUS = "anonymous"
 HEADER_NAMES = {"alg", "kid", "typ"}
 LONGEST_TOKEN = 4096
 REMEMBERED = 10_000
-ISSUERS = ("gateway", "notify", "operator", "people")
 SKEW = 10  # seconds by which the clocks of two machines may differ; a token is not re-used in its last ten
 
 
@@ -43,17 +42,15 @@ class Caller:
     roles: frozenset[str] = frozenset()
     session_id: UUID | None = None
 
-    @property
-    def is_admin(self) -> bool:
-        return "admin" in self.roles
+    def require_person(self) -> UUID:
+        """Return the person the call speaks for.
 
-    @property
-    def is_author(self) -> bool:
-        return "author" in self.roles or "admin" in self.roles
-
-    @property
-    def is_moderator(self) -> bool:
-        return "moderator" in self.roles or "admin" in self.roles
+        Raises:
+            Problem: `sign-in-required` when it speaks for nobody.
+        """
+        if self.person_id is None:
+            raise Problem("sign-in-required")
+        return self.person_id
 
 
 def issuer_of(kid: str) -> str:
@@ -79,7 +76,7 @@ class Signer:
         if issuer_of(str(self._key.kid)) != issuer:
             raise ValueError(f"the key {self._key.kid} is not one of {issuer}")
         self._header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": "JWT"}
-        self._made: dict[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = {}
+        self._made: LRUCache[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = LRUCache(REMEMBERED)
 
     def token(
         self,
@@ -116,7 +113,7 @@ class Signer:
         payload = json.dumps(claims, separators=(",", ":"))
         token = jws.serialize_compact(dict(self._header), payload, self._key, algorithms=[ALGORITHM])
         if session_id is None:
-            _remember(self._made, key, (token, float(expires)))
+            self._made[key] = token, float(expires)
         return token
 
 
@@ -126,18 +123,18 @@ class Verifier:
     Args:
         keys_json: the public JSON Web Key Set of every issuer.
         longest: seconds a token may have left; a longer one is refused whoever signed it.
-        issuers: whose tokens count here; None for every issuer that has a key.
+        accepted: the issuers whose tokens count here; None for every one that has a key.
 
     Raises:
         ValueError: a key is not a public Ed25519 key with a `kid` of the form `<issuer>-<anything>`.
     """
 
     def __init__(
-        self, keys_json: str, audience: str, *, longest: int = 60, issuers: Iterable[str] | None = None
+        self, keys_json: str, audience: str, *, longest: int = 60, accepted: Iterable[str] | None = None
     ) -> None:
         self.audience = audience
         self._longest = longest
-        self._issuers = None if issuers is None else frozenset(issuers)
+        self._accepted = None if accepted is None else frozenset(accepted)
         self._keys = {}
         for entry in json.loads(keys_json)["keys"]:
             key = _import(entry)
@@ -147,7 +144,7 @@ class Verifier:
             if not issuer_of(kid):
                 raise ValueError(f"the key id {kid!r} names no issuer")
             self._keys[kid] = key
-        self._known: dict[str, tuple[Caller, float]] = {}
+        self._verified: LRUCache[str, tuple[Caller, float]] = LRUCache(REMEMBERED)
 
     def verify(self, token: str) -> Caller:
         """Who the token speaks for.
@@ -156,16 +153,16 @@ class Verifier:
             Problem: `invalid-token`, without saying why.
         """
         now = time.time()
-        known = self._known.get(token)
-        if known is not None:
-            if known[1] > now:
-                return known[0]
-            del self._known[token]
+        verified = self._verified.get(token)
+        if verified is not None:
+            if verified[1] > now:
+                return verified[0]
+            del self._verified[token]
         try:
             caller, expires = self._check(token, now)
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Problem("invalid-token") from None
-        _remember(self._known, token, (caller, expires))
+        self._verified[token] = caller, expires
         return caller
 
     def _check(self, token: str, now: float) -> tuple[Caller, float]:
@@ -180,7 +177,7 @@ class Verifier:
             raise ValueError("signature")
         claims = json.loads(signature.payload)
         issuer, expires, issued = claims["iss"], claims["exp"], claims["iat"]
-        if issuer != issuer_of(kid) or (self._issuers is not None and issuer not in self._issuers):
+        if issuer != issuer_of(kid) or (self._accepted is not None and issuer not in self._accepted):
             raise ValueError("issuer")
         if claims["aud"] != self.audience:
             raise ValueError("audience")
@@ -210,20 +207,7 @@ def _import(entry: dict[str, Any]) -> OKPKey:
     return key
 
 
-def _remember(memory: dict[Any, Any], key: object, value: object) -> None:
-    """Bounded: the oldest entry goes, which is about the one that ends first."""
-    while len(memory) >= REMEMBERED:
-        del memory[next(iter(memory))]
-    memory[key] = value
-
-
-def generate_keys() -> dict[str, str]:
-    """Environment variables with a key pair for every issuer, the public set of all of them, and a random secret."""
-    variables, public = {}, []
-    for issuer in ISSUERS:
-        key = OKPKey.generate_key("Ed25519", {"kid": f"{issuer}-1"}, private=True)
-        variables[f"{issuer.upper()}_SIGNING_KEY"] = json.dumps(key.as_dict(private=True), separators=(",", ":"))
-        public.append(key.as_dict(private=False))
-    variables["VERIFICATION_KEYS"] = json.dumps({"keys": public}, separators=(",", ":"))
-    variables["NOTIFY_SECRET"] = secrets.token_urlsafe(32)
-    return variables
+def generate_key(issuer: str) -> tuple[str, dict[str, Any]]:
+    """Return a fresh private key of the issuer as JSON, and its public part for the set of verification keys."""
+    key = OKPKey.generate_key("Ed25519", {"kid": f"{issuer}-1"}, private=True)
+    return json.dumps(key.as_dict(private=True), separators=(",", ":")), key.as_dict(private=False)

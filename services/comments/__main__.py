@@ -5,17 +5,18 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from services.chassis import process
-from services.chassis.consumer import Consumer
-from services.chassis.database import Database
+from services.chassis.database.migrations import migrate
+from services.chassis.database.pool import Database
+from services.chassis.http.app import create_app
+from services.chassis.http.monitoring import monitoring
+from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
-from services.chassis.janitor import Janitor
-from services.chassis.migrating import migrate
-from services.chassis.process import Health, Role
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.serving import http
-from services.chassis.web import create_app
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.retention import Pruner
+from services.chassis.runtime import process
+from services.chassis.runtime.process import Health, Role
 from services.comments.api import routes
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
@@ -29,7 +30,10 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
     url = settings.comments_database_url
     db = await Database.connect(url, name="comments", size=settings.database_pool_size)
     health.add("database", db.answers)
-    roles = [Role("janitor", Janitor("comments", db, settings).run)]
+    roles = [
+        monitoring(health.ready, settings.host, settings.comments_metrics_port),
+        Role("retention", Pruner("comments", db, settings).run),
+    ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
     if "consumer" in wanted:
@@ -40,7 +44,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         verifier = Verifier(settings.verification_keys, "comments")
         app = create_app(title="Comments", service="comments", verifier=verifier, ready=health.ready)
         app.include_router(routes(db, timedelta(seconds=settings.comment_edit_window_seconds)))
-        roles.append(http(app, settings.host, settings.comments_port, settings.drain_seconds))
+        roles.append(serve(app, settings.host, settings.comments_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
     finally:
@@ -52,7 +56,6 @@ def main() -> None:
     process.main(
         "comments",
         settings,
-        metrics_port=settings.comments_metrics_port,
         roles=("api", "relay", "consumer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(settings.comments_database_url, PACKAGES),

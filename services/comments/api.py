@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
+from services.chassis.http.requests import idempotency_key
+from services.chassis.http.routes import StrictRoute, allow, body_limit, json_response
 from services.chassis.identity import Caller
-from services.chassis.web import StrictRoute, allow, body_limit, idempotency_key, json_response
 from services.comments import commands, queries
 from services.comments.commands import Done
 from services.comments.domain.comment import Step

@@ -1,7 +1,7 @@
 """What comments does when posts speaks: it knows a post as its latest fact tells it."""
 
-from services.chassis.database import Transaction
-from services.chassis.handlers import Handlers
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging.handlers import Handlers
 from services.comments import store
 from services.contracts.event import Envelope
 from services.contracts.posts import (

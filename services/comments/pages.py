@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from services.chassis.database import Reader
+from services.chassis.database.pool import Reader
 from services.chassis.identity import Caller
 from services.comments import store
 from services.comments.domain.comment import Comment
 from services.comments.domain.tree import FIRST, NOTHING_OWN, Own, assembled
 from services.comments.store import COLUMNS
+from services.contracts.people import is_moderator
 
 Order = Literal["asc", "desc"]
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
@@ -88,7 +89,7 @@ class Page:
 
 async def own_of(reader: Reader, caller: Caller, post_id: UUID) -> Own:
     """What this caller sees below a post beyond everybody. A moderator sees everything and needs no list."""
-    if caller.person_id is None or caller.is_moderator:
+    if caller.person_id is None or is_moderator(caller.roles):
         return NOTHING_OWN
     hidden = await store.own_hidden(reader, caller.person_id, post_id)
     counts: dict[UUID, int] = {}
@@ -120,7 +121,7 @@ async def one(reader: Reader, comment: Comment, caller: Caller, own: Own) -> dic
 
 
 def _viewer(caller: Caller, own: Own) -> str:
-    return "moderator" if caller.is_moderator else "person" if own.ids else "everybody"
+    return "moderator" if is_moderator(caller.roles) else "person" if own.ids else "everybody"
 
 
 async def _read(

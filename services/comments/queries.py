@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from services.chassis import cursors
-from services.chassis.database import Database, Reader
+from services.chassis.database.pool import Database, Reader
 from services.chassis.errors import Problem, not_found
+from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.comments import pages, store
 from services.comments.domain.comment import Comment, require_person
 from services.comments.domain.tree import FIRST, LAST, Own, replies_list
 from services.contracts.event import rfc3339
+from services.contracts.people import is_moderator
 
 Sort = Literal["oldest", "newest"]
 HELD_LIST = "held"
@@ -61,7 +62,7 @@ async def _found(reader: Reader, caller: Caller, comment_id: UUID) -> tuple[Comm
     if discussion is None or discussion.status != "published":
         raise not_found()
     own = await pages.own_of(reader, caller, comment.post_id)
-    if not (comment.shown or caller.is_moderator or comment.id in own.ids):
+    if not (comment.shown or is_moderator(caller.roles) or comment.id in own.ids):
         raise not_found()
     return comment, own
 
@@ -100,7 +101,7 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
         Problem: `sign-in-required`, `forbidden`, `malformed-cursor`.
     """
     require_person(caller)
-    if not caller.is_moderator:
+    if not is_moderator(caller.roles):
         raise Problem("forbidden", "Only a moderator may see the queue.")
     after = _place(cursor, HELD_LIST, FIRST)
     async with db.reader() as reader:

@@ -1,6 +1,7 @@
 """What the people service says: that somebody changed, never what they are called or where their mail goes."""
 
-from typing import ClassVar, Literal
+from collections.abc import Collection
+from typing import ClassVar, Literal, get_args
 from uuid import UUID
 
 from pydantic import StrictBool
@@ -8,6 +9,24 @@ from pydantic import StrictBool
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EmailText, ImportedText, ImportedTitle, Name, Opaque
 from services.contracts.topics import PEOPLE, Topic
+
+Role = Literal["reader", "author", "moderator", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def is_admin(roles: Collection[str]) -> bool:
+    """Return whether somebody with these roles may administer; an admin may do what author and moderator may."""
+    return "admin" in roles
+
+
+def is_author(roles: Collection[str]) -> bool:
+    """Return whether somebody with these roles may write posts."""
+    return "author" in roles or "admin" in roles
+
+
+def is_moderator(roles: Collection[str]) -> bool:
+    """Return whether somebody with these roles may moderate."""
+    return "moderator" in roles or "admin" in roles
 
 
 class PersonFact(Event):
@@ -102,7 +121,7 @@ class GrantRole(Body):
     """Command of an operator."""
 
     email: EmailText
-    role: Literal["reader", "author", "moderator", "admin"]
+    role: Role
 
 
 class ImportPerson(Body):

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
-from services.chassis import process
-from services.chassis.process import Health, Role
-from services.chassis.serving import http
+from services.chassis.http.monitoring import monitoring
+from services.chassis.http.server import serve
+from services.chassis.runtime import process
+from services.chassis.runtime.process import Health, Role
 from services.gateway.app import build
-from services.gateway.evictions import Evictions
+from services.gateway.caching.invalidation import InvalidationReader
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import wire
 
@@ -19,9 +20,10 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
         health.add("people", gateway.changes.heard_once)
         app = build(gateway, health.ready)
         yield [
+            monitoring(health.ready, settings.host, settings.gateway_metrics_port),
             Role("changes", gateway.changes.run),
-            Role("evictions", Evictions(gateway.changed, gateway.cache, settings).run),
-            http(app, settings.host, settings.gateway_port, settings.drain_seconds),
+            Role("evictions", InvalidationReader(gateway.changed, gateway.cache, settings).run),
+            serve(app, settings.host, settings.gateway_port, drain_seconds=settings.drain_seconds),
         ]
 
 
@@ -30,7 +32,6 @@ def main() -> None:
     process.main(
         "gateway",
         settings,
-        metrics_port=settings.gateway_metrics_port,
         roles=("api",),
         compose=partial(compose, settings),
     )

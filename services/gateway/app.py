@@ -2,12 +2,13 @@
 
 from starlette.types import ASGIApp
 
-from services.chassis.web import Ready, create_app
+from services.chassis.http.app import create_app
+from services.chassis.http.monitoring import Ready
 from services.gateway.api import comments, notifications, people, posts, sessions
-from services.gateway.cached import Cached
-from services.gateway.edge import Public
+from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
+from services.gateway.response_headers import ResponseHeaders
 
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
@@ -30,4 +31,4 @@ def build(gateway: Gateway, ready: Ready) -> ASGIApp:
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    return Cached(Public(app), gateway.cache, gateway.settings.cookie_name)
+    return CacheMiddleware(ResponseHeaders(app), gateway.cache, gateway.settings.cookie_name)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from services.gateway.cache import Cache
-from services.gateway.changes import Changes
-from services.gateway.compose import Sources
-from services.gateway.evictions import Changed
-from services.gateway.limits import Limits
-from services.gateway.proxies import Proxies
+from services.gateway.access.authentication import Authentication
+from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.rate_limits import RateLimits
+from services.gateway.access.revocations import Revocations
+from services.gateway.caching.invalidation import Invalidation
+from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition.compose import Sources
 from services.gateway.settings import GatewaySettings
-from services.gateway.viewer import Viewers
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Gateway:
 
     settings: GatewaySettings
     sources: Sources
-    viewers: Viewers
-    changes: Changes
-    limits: Limits
-    proxies: Proxies
-    cache: Cache
-    changed: Changed
+    viewers: Authentication
+    changes: Revocations
+    limits: RateLimits
+    proxies: ClientAddresses
+    cache: ResponseCache
+    changed: Invalidation
 
 
 def gateway_of(request: Request) -> Gateway:

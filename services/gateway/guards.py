@@ -8,14 +8,14 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from services.chassis.calling import Guard
-from services.chassis.client import within
+from services.chassis.client.client import within
 from services.chassis.errors import Problem
-from services.gateway.compose import Look
+from services.chassis.http.guards import Guard
+from services.gateway.access.authentication import SAFE_METHODS, Viewer
+from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, Policy, network
+from services.gateway.composition.compose import Look
 from services.gateway.gateway import gateway_of
-from services.gateway.limits import POSTING, READING, SIGN_IN, Policy, network
 from services.gateway.routes import UNSURE
-from services.gateway.viewer import SAFE_METHODS, Viewer
 
 
 def standing(request: Request) -> dict[str, str]:

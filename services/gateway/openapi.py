@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.gateway.apidocs.operations import describe
 from services.gateway.app import ROUTERS
-from services.gateway.documents import describe
 
 FILE = Path("docs/openapi/gateway.json")
 

@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.calling import Handler
 from services.chassis.errors import Problem, unavailable
-from services.chassis.routes import StrictRoute
+from services.chassis.http.direct_call import Handler
+from services.chassis.http.routes import StrictRoute
 
 UNSURE = "rapport.unsure"  # in the scope of a request whose sender could not be found out
 

@@ -5,10 +5,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from services.chassis.settings import Settings
+from services.chassis.runtime.settings import Settings
+from services.contracts.services import ServiceAddresses
 
 
-class GatewaySettings(Settings):
+class GatewaySettings(Settings, ServiceAddresses):
     """The gateway's own settings.
 
     Attributes:

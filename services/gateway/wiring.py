@@ -4,20 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from services.chassis.client import within
+from services.chassis.client.client import within
 from services.chassis.errors import Problem
 from services.chassis.identity import Verifier
-from services.gateway.cache import Cache
-from services.gateway.changes import Changes
-from services.gateway.compose import Sources
-from services.gateway.evictions import Changed
+from services.gateway.access.authentication import NOBODY, Authentication
+from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.rate_limits import Counters, RateLimits
+from services.gateway.access.revocations import Revocations
+from services.gateway.caching.invalidation import Invalidation
+from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.compose import Sources
+from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
-from services.gateway.limits import Counters, Limits
-from services.gateway.names import Names
-from services.gateway.proxies import Proxies
 from services.gateway.settings import GatewaySettings
-from services.gateway.upstreams import Upstreams
-from services.gateway.viewer import NOBODY, Viewers
 
 ACCESS_TOKEN_SECONDS = 900
 CHANGES_SECONDS = 3.0
@@ -57,19 +57,21 @@ async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) ->
     counters = None
     if settings.rate_limits == "on":
         counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
-    changes = Changes(fetch_changes, poll_seconds=settings.changes_poll_seconds)
-    verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, issuers=["people"])
-    names, cache = Names(look_up), Cache()
+    changes = Revocations(fetch_changes, poll_seconds=settings.changes_poll_seconds)
+    verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, accepted=["people"])
+    names, cache = AuthorCache(look_up), ResponseCache()
     try:
         yield Gateway(
             settings=settings,
             sources=Sources(services, names, settings.public_url, settings.page_patience_seconds),
-            viewers=Viewers(verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin),
+            viewers=Authentication(
+                verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin
+            ),
             changes=changes,
-            limits=Limits(counters),
-            proxies=Proxies(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
+            limits=RateLimits(counters),
+            proxies=ClientAddresses(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
             cache=cache,
-            changed=Changed(cache, names),
+            changed=Invalidation(cache, names),
         )
     finally:
         if counters is not None:

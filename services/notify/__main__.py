@@ -5,27 +5,28 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from services.chassis import process
-from services.chassis.client import ServiceClient
-from services.chassis.connections import Connections
-from services.chassis.consumer import Consumer
-from services.chassis.database import Database
+from services.chassis.client.client import ServiceClient
+from services.chassis.client.connection_pool import ConnectionPool
+from services.chassis.database.migrations import migrate
+from services.chassis.database.pool import Database
+from services.chassis.http.monitoring import monitoring
+from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
-from services.chassis.janitor import Janitor
-from services.chassis.migrating import migrate
-from services.chassis.process import Health, Role
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.serving import http
-from services.chassis.smtp import Smtp
+from services.chassis.mail.smtp import Smtp
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.retention import Pruner
+from services.chassis.runtime import process
+from services.chassis.runtime.process import Health, Role
 from services.contracts.topics import COMMENTS
 from services.notify import api, handlers
-from services.notify.delivery import Courier
+from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer
-from services.notify.message import Letters, domain_of
-from services.notify.owners import Owners
+from services.notify.message import MessageBuilder, domain_of
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
+from services.notify.upstreams import Upstreams
 
 PACKAGES = ("services.chassis", "services.notify")
 
@@ -36,21 +37,24 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     db = await Database.connect(url, name="notify", size=settings.database_pool_size)
     health.add("database", db.answers)
     signer = Signer(settings.notify_signing_key, "notify")
-    connections = Connections()
+    connections = ConnectionPool()
     smtp = Smtp(settings)
-    owners = Owners(
+    owners = Upstreams(
         people=ServiceClient(settings.people_url, "people", signer, connections=connections),
         comments=ServiceClient(settings.comments_url, "comments", signer, connections=connections),
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=connections),
     )
     tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
-    roles = [Role("janitor", Janitor("notify", db, settings).run)]
+    roles = [
+        monitoring(health.ready, settings.host, settings.notify_metrics_port),
+        Role("retention", Pruner("notify", db, settings).run),
+    ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
     reactions = handlers.build(settings.notify_settle_seconds)
     if "mailer" in wanted:
-        letters = Letters(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens)
-        courier = Courier(
+        letters = MessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens)
+        courier = Delivery(
             db,
             owners,
             letters,
@@ -69,7 +73,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "notify")
         app = api.build(db, owners, tokens, verifier, health.ready)
-        roles.append(http(app, settings.host, settings.notify_port, settings.drain_seconds))
+        roles.append(serve(app, settings.host, settings.notify_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
     finally:
@@ -83,7 +87,6 @@ def main() -> None:
     process.main(
         "notify",
         settings,
-        metrics_port=settings.notify_metrics_port,
         roles=("api", "relay", "consumer", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(settings.notify_database_url, PACKAGES),

@@ -1,22 +1,24 @@
 """HTTP to command or query of notify; nothing else."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Query
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from services.chassis import outbox
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
+from services.chassis.http.app import create_app
+from services.chassis.http.monitoring import Ready
+from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
-from services.chassis.web import Ready, StrictRoute, allow, create_app, json_response
+from services.chassis.messaging import outbox
 from services.contracts.notify import EditMail
 from services.contracts.text import Body
 from services.notify import commands, queries
-from services.notify.owners import Owners
 from services.notify.tokens import Tokens
+from services.notify.upstreams import Upstreams
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
@@ -34,7 +36,7 @@ def _person(caller: Caller) -> UUID:
     return caller.person_id
 
 
-def build(database: Database, owners: Owners, tokens: Tokens, verifier: Verifier, ready: Ready) -> FastAPI:
+def build(database: Database, owners: Upstreams, tokens: Tokens, verifier: Verifier, ready: Ready) -> FastAPI:
     """The app of notify."""
     router = APIRouter(route_class=StrictRoute)
 
@@ -82,9 +84,7 @@ def build(database: Database, owners: Owners, tokens: Tokens, verifier: Verifier
 
     @router.post("/republish")
     async def republish(caller: Operator, body: Republish) -> Response:
-        async with database.transaction() as tx:
-            count: Any = await outbox.republish_since(tx, body.since)
-        return json_response({"count": count})
+        return json_response({"count": await outbox.republish(database, body.since)})
 
     app = create_app(title="Notify", service="notify", verifier=verifier, ready=ready)
     app.include_router(router)

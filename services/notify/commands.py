@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.chassis import context, outbox
-from services.chassis.database import Database, Transaction
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.ids import new_id
+from services.chassis.messaging import outbox
+from services.chassis.runtime import context
 from services.contracts.comments import CommentApproved, CommentFact, CommentPosted, CommentStated
 from services.contracts.notify import NotificationFact, NotificationFailed, NotificationSent, NotificationSkipped
-from services.notify import leases, store
+from services.notify import delivery_queue, store
+from services.notify.delivery_queue import Claimed, Draft, Standing
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, State, concerned
-from services.notify.leases import Claimed, Draft, Standing
 
 ENDS: dict[str, type[NotificationFact]] = {
     "sent": NotificationSent,
@@ -120,26 +121,26 @@ async def choose_mail(database: Database, person_id: UUID, notifications: bool) 
 async def claim(database: Database, limit: int) -> list[Claimed]:
     """Take up to `limit` due rows under one fresh lease."""
     async with database.statement() as tx:
-        return await leases.claim(tx, new_id(), limit)
+        return await delivery_queue.claim(tx, new_id(), limit)
 
 
 async def renew(database: Database, held: Sequence[Claimed]) -> int:
     """Prolong the leases that still hold."""
     async with database.statement() as tx:
-        return await leases.renew(tx, held)
+        return await delivery_queue.renew(tx, held)
 
 
 async def freeze(database: Database, drafts: Sequence[Draft]) -> list[Standing]:
     """Keep the bytes to be sent, all but those of which notify itself knows why they must not be."""
     async with database.statement() as tx:
-        kept = await leases.freeze(tx, drafts)
+        kept = await delivery_queue.freeze(tx, drafts)
     standings: list[Standing] = []
     for draft in drafts:
         if (draft.claimed.person_id, draft.claimed.comment_id) in kept:
             standings.append("ready")
             continue
         async with database.reader() as reader:
-            standing = await leases.standing(reader, draft.claimed, draft.address_version)
+            standing = await delivery_queue.standing(reader, draft.claimed, draft.address_version)
         standings.append("lost" if standing == "ready" else standing)
     return standings
 
@@ -155,7 +156,9 @@ async def put_off(
 ) -> None:
     """Give a row back to be tried later. `counts`: it was an attempt at this mail, not an outage around it."""
     async with database.statement() as tx:
-        await leases.put_off(tx, claimed, delay, counts=counts, keep_frozen=keep_frozen, smtp_answer=smtp_answer)
+        await delivery_queue.put_off(
+            tx, claimed, delay, counts=counts, keep_frozen=keep_frozen, smtp_answer=smtp_answer
+        )
 
 
 async def finish(
@@ -171,11 +174,11 @@ async def finish(
     end = _end_of(claimed, state, why)
     if bad_address_version is None:
         async with database.statement() as tx:
-            return await leases.finish(tx, claimed, state, smtp_answer, end)
+            return await delivery_queue.finish(tx, claimed, state, smtp_answer, end)
     async with database.transaction() as tx:
-        ended = await leases.finish(tx, claimed, state, smtp_answer, end)
+        ended = await delivery_queue.finish(tx, claimed, state, smtp_answer, end)
         if ended:
-            await leases.suppress(tx, claimed.person_id, bad_address_version, smtp_answer or "")
+            await delivery_queue.suppress(tx, claimed.person_id, bad_address_version, smtp_answer or "")
         return ended
 
 
@@ -186,7 +189,7 @@ async def skip_unseen(database: Database, claimed: Claimed, why: str, seen_versi
     the row waiting and had nothing to do.
     """
     async with database.transaction() as tx:
-        if await leases.known_version(tx, claimed.comment_id) > seen_version:
-            await leases.put_off(tx, claimed, None, counts=False, keep_frozen=claimed.frozen is not None)
+        if await delivery_queue.known_version(tx, claimed.comment_id) > seen_version:
+            await delivery_queue.put_off(tx, claimed, None, counts=False, keep_frozen=claimed.frozen is not None)
             return False
-        return await leases.finish(tx, claimed, "skipped", None, _end_of(claimed, "skipped", why))
+        return await delivery_queue.finish(tx, claimed, "skipped", None, _end_of(claimed, "skipped", why))

@@ -10,17 +10,17 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from services.chassis import failpoint
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
-from services.chassis.smtp import Outcome, Smtp
-from services.chassis.together import Together
+from services.chassis.mail.smtp import Outcome, Smtp
+from services.chassis.runtime import failpoint
+from services.chassis.runtime.batcher import Batcher
 from services.notify import commands
+from services.notify.delivery_queue import Claimed, Draft, Standing
 from services.notify.domain import Facts, State, objection, retry_delay
 from services.notify.last_look import LastLook, is_fresh
-from services.notify.leases import Claimed, Draft, Standing
-from services.notify.message import Letter, Letters
-from services.notify.owners import Owners
+from services.notify.message import MessageBuilder, PreparedMail
+from services.notify.upstreams import Upstreams
 from services.notify.window import Window
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class OwnersAway(Exception):
     """Whoever must be asked before a mail goes does not answer."""
 
 
-class Courier:
+class Delivery:
     """Carries mails: `prepare` each as soon as its facts are there, then `send` it over a connection.
 
     Args:
@@ -54,8 +54,8 @@ class Courier:
     def __init__(
         self,
         database: Database,
-        owners: Owners,
-        letters: Letters,
+        owners: Upstreams,
+        letters: MessageBuilder,
         smtp: Smtp,
         *,
         first_retry: timedelta,
@@ -66,11 +66,11 @@ class Courier:
         self._letters = letters
         self._smtp = smtp
         self._window = Window()
-        self._freezing: Together[Draft, Standing] = Together(self._freeze)
+        self._freezing: Batcher[Draft, Standing] = Batcher(self._freeze)
         self._first_retry = first_retry
         self._give_up = give_up
 
-    async def prepare(self, claimed: Claimed, facts: Facts) -> Letter | None:
+    async def prepare(self, claimed: Claimed, facts: Facts) -> PreparedMail | None:
         """Write and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.
 
         Raises:
@@ -90,14 +90,14 @@ class Courier:
             content = self._letters.write(claimed, facts, contact.email)
         frozen_at = time.monotonic()
         message_id = self._letters.message_id(claimed)
-        standing: Standing = await self._freezing.do(Draft(claimed, content, contact.address_version, message_id))
+        standing: Standing = await self._freezing.submit(Draft(claimed, content, contact.address_version, message_id))
         if standing != "ready":
             await self._not_ready(claimed, standing)
             return None
         failpoint.reach("mailer.frozen")
-        return Letter(claimed, facts, contact.email, contact.address_version, content, reused, frozen_at)
+        return PreparedMail(claimed, facts, contact.email, contact.address_version, content, reused, frozen_at)
 
-    async def send(self, prepared: Letter) -> bool:
+    async def send(self, prepared: PreparedMail) -> bool:
         """Send the mail, skip it, or put it off; the row says which.
 
         Returns:
@@ -107,7 +107,7 @@ class Courier:
             RelayUnusable, OwnersAway: the row was given back as it was; try no other for a while.
             Problem: the owners or the database cannot be asked, and nothing has happened yet.
         """
-        letter: Letter | None = prepared
+        letter: PreparedMail | None = prepared
         if not is_fresh(prepared.facts):  # it waited for a free connection
             letter = await self.prepare(prepared.claimed, prepared.facts)
         if letter is None:

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from services.chassis.database import Transaction
-from services.chassis.handlers import Handlers
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging.handlers import Handlers
 from services.contracts.comments import (
     CommentApproved,
     CommentEdited,

@@ -4,13 +4,13 @@ import time
 
 import asyncpg
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
-from services.notify import leases
+from services.notify import delivery_queue
+from services.notify.delivery_queue import Standing
 from services.notify.domain import Facts, objection
-from services.notify.leases import Standing
-from services.notify.message import Letter
-from services.notify.owners import Owners
+from services.notify.message import PreparedMail
+from services.notify.upstreams import Upstreams
 
 FRESH_SECONDS = 2.0
 
@@ -28,7 +28,7 @@ class LastLook:
     every time before the final dot.
     """
 
-    def __init__(self, database: Database, owners: Owners, letter: Letter) -> None:
+    def __init__(self, database: Database, owners: Upstreams, letter: PreparedMail) -> None:
         self._database = database
         self._owners = owners
         self._claimed = letter.claimed
@@ -55,7 +55,7 @@ class LastLook:
                 contact = self.facts.contact
                 self.moved = contact is not None and contact.address_version != self.address_version
             async with self._database.reader() as reader:
-                self.standing = await leases.standing(reader, self._claimed, self.address_version)
+                self.standing = await delivery_queue.standing(reader, self._claimed, self.address_version)
         except (Problem, asyncpg.PostgresError):
             self.away = True
         return self.why is None and self.standing == "ready" and not self.moved and not self.away

@@ -12,15 +12,15 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from services.chassis import context, failpoint
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
-from services.chassis.pace import Pace
+from services.chassis.runtime import context, failpoint
+from services.chassis.runtime.throttle import Throttle
 from services.notify import commands, store
-from services.notify.delivery import Courier, OwnersAway, RelayUnusable
+from services.notify.delivery import Delivery, OwnersAway, RelayUnusable
+from services.notify.delivery_queue import Claimed
 from services.notify.domain import Facts
-from services.notify.leases import Claimed
-from services.notify.owners import Owners
+from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class Mailer:
     """
 
     def __init__(
-        self, database: Database, owners: Owners, courier: Courier, *, connections: int, poll_seconds: float
+        self, database: Database, owners: Upstreams, courier: Delivery, *, connections: int, poll_seconds: float
     ) -> None:
         self._database = database
         self._owners = owners
@@ -82,7 +82,7 @@ class Mailer:
         self._connections = connections
         self._most = connections * BATCH_FACTOR
         self._slots = asyncio.Semaphore(connections)
-        self._pace = Pace(PACE_SECONDS)
+        self._pace = Throttle(PACE_SECONDS)
         self._woken = asyncio.Event()
         self._flights: set[asyncio.Task[None]] = set()
         self._held: dict[tuple[UUID, UUID, UUID], Claimed] = {}
@@ -103,7 +103,7 @@ class Mailer:
         ]
         try:
             while not stop.is_set():
-                await self._pace.turn()
+                await self._pace.wait()
                 self._woken.clear()
                 if not await self._round():
                     await self._rest()

@@ -13,11 +13,11 @@ import jinja2
 import nh3
 from markupsafe import Markup
 
-from services.chassis import mail
-from services.chassis.addresses import envelope_address
-from services.chassis.richtext import plain
+from services.chassis.mail import message
+from services.chassis.mail.addresses import envelope_address
+from services.chassis.text.html_to_text import plain
+from services.notify.delivery_queue import Claimed
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
-from services.notify.leases import Claimed
 from services.notify.tokens import Tokens
 
 # What a comment may look like in a mail: no links and no images, only their text. What a user wrote is not to be
@@ -37,7 +37,7 @@ BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebo
 
 
 @dataclass(frozen=True)
-class Letter:
+class PreparedMail:
     """A mail whose bytes stand in its row, and what they were built from.
 
     Attributes:
@@ -54,7 +54,7 @@ class Letter:
     frozen_at: float
 
 
-class Letters:
+class MessageBuilder:
     """Writes the mails.
 
     Args:
@@ -88,7 +88,7 @@ class Letters:
         """The whole message as of now, all its headers and bodies.
 
         Raises:
-            mail.Unsafe: it would not say what was meant.
+            Unsafe: it would not say what was meant.
         """
         comment, post = facts.comment, facts.post
         assert comment is not None and post is not None
@@ -96,16 +96,16 @@ class Letters:
         title = post.title or UNTITLED
         unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
         words = {
-            "commenter": mail.header_text(commenter),
-            "title": mail.header_text(title),
+            "commenter": message.header_text(commenter),
+            "title": message.header_text(title),
             "deed": DEEDS[claimed.reasons[0]],
             "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
             "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
             "unsubscribe_url": unsubscribe_url,
         }
-        return mail.compose(
-            sender=mail.Mailbox(self.sender, f"{commenter} (via {self._site})"),
-            recipient=mail.Mailbox(recipient),
+        return message.compose(
+            sender=message.Mailbox(self.sender, f"{commenter} (via {self._site})"),
+            recipient=message.Mailbox(recipient),
             subject=f"Re: {title}",
             message_id=self.message_id(claimed),
             date=datetime.now(UTC),
@@ -113,7 +113,7 @@ class Letters:
             html=self._html.render(words, said=_shown(comment.body_html)),
             headers=[
                 *self._thread(claimed, comment),
-                ("List-Id", mail.list_id(self._site, f"notifications.{self._domain}")),
+                ("List-Id", message.list_id(self._site, f"notifications.{self._domain}")),
                 ("List-Unsubscribe", f"<{unsubscribe_url}>"),
                 ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
                 ("Auto-Submitted", "auto-generated"),

@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from services.chassis import cursors
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
+from services.chassis.http import cursors
 from services.contracts.event import rfc3339
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned, in_words

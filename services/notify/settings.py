@@ -4,11 +4,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.chassis.settings import Settings
-from services.chassis.smtp import SmtpSettings
+from services.chassis.mail.smtp import SmtpSettings
+from services.chassis.runtime.settings import Settings
+from services.contracts.services import ServiceAddresses
 
 
-class NotifySettings(Settings, SmtpSettings):
+class NotifySettings(Settings, SmtpSettings, ServiceAddresses):
     """Settings of notify.
 
     Attributes:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.chassis.database import Reader, Transaction
+from services.chassis.database.pool import Reader, Transaction
 from services.chassis.ids import new_id
 from services.notify.domain import Comment, State
 

@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 
 from services.chassis.errors import Problem
-from services.chassis.identity import generate_keys
 from services.contracts.event import rfc3339
 from services.operator import dead_letters
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
+from services.operator.keys import generate_keys
 from services.operator.moments import parse_since
 from services.operator.settings import load
 from services.operator.wordpress.importing import Import

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from services.chassis.handlers import Handlers
+from services.chassis.messaging.handlers import Handlers
 from services.contracts.event import Event, registry
 from services.contracts.topics import CONSUMER_GROUPS, EVENT_TOPICS, Topic, dead_letter
 

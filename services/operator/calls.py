@@ -6,8 +6,8 @@ from typing import Any
 
 import stamina
 
-from services.chassis.client import Answer, ServiceClient, within
-from services.chassis.connections import Connections
+from services.chassis.client.client import ServiceClient, ServiceResponse, within
+from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.errors import Problem
 from services.chassis.identity import Signer
 from services.operator.failures import Failed
@@ -48,7 +48,7 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, Problem) and error.kind == "unavailable"
 
 
-def _accepted(service: str, answer: Answer) -> Any:
+def _accepted(service: str, answer: ServiceResponse) -> Any:
     problem = answer.problem()
     if problem is None:
         return answer.json()
@@ -69,7 +69,7 @@ async def connected(settings: OperatorSettings) -> AsyncIterator[Services]:
     except (ValueError, TypeError) as error:
         raise Failed(f"OPERATOR_SIGNING_KEY is not usable: {error}.") from error
     stamina.instrumentation.set_on_retry_hooks([])
-    async with Connections() as connections:
+    async with ConnectionPool() as connections:
         urls = {service: getattr(settings, f"{service}_url") for service in SERVICES}
         clients = {name: ServiceClient(url, name, signer, connections=connections) for name, url in urls.items()}
         yield Services(clients, settings.patience_seconds)

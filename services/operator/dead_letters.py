@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from services.chassis.dead_letter import DeadLetter, entries, redrive
-from services.chassis.producer import Unsent
-from services.chassis.settings import Settings
+from services.chassis.messaging.dead_letter import DeadLetter, entries, redrive
+from services.chassis.messaging.producer import Unsent
+from services.chassis.runtime.settings import Settings
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.chassis.settings import Settings
+from services.chassis.runtime.settings import Settings
+from services.contracts.services import ServiceAddresses
 from services.operator.failures import Failed
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-class OperatorSettings(Settings):
+class OperatorSettings(Settings, ServiceAddresses):
     operator_signing_key: str = Field(default="", repr=False)
     patience_seconds: float = Field(default=120.0, description="how long a service may be away before a command ends")
 

@@ -4,20 +4,21 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
-from services.chassis import process
-from services.chassis.database import Database
+from services.chassis.database.migrations import migrate
+from services.chassis.database.pool import Database
+from services.chassis.http.monitoring import monitoring
+from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
-from services.chassis.janitor import Janitor
-from services.chassis.migrating import migrate
-from services.chassis.process import Health, Role
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.serving import http
-from services.chassis.smtp import Smtp
+from services.chassis.mail.smtp import Smtp
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.retention import Pruner
+from services.chassis.runtime import process
+from services.chassis.runtime.process import Health, Role
 from services.people import api
 from services.people.commands import sessions, sign_in
 from services.people.mailer import Mailer
-from services.people.message import SignInLetters
+from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
 
 PACKAGES = ("services.chassis", "services.people")
@@ -29,13 +30,16 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     db = await Database.connect(url, name="people", size=settings.database_pool_size)
     health.add("database", db.answers)
     own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
-    roles = [Role("janitor", Janitor("people", db, settings, more=own_tables).run)]
+    roles = [
+        monitoring(health.ready, settings.host, settings.people_metrics_port),
+        Role("retention", Pruner("people", db, settings, more=own_tables).run),
+    ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
     if "mailer" in wanted:
         mailer = Mailer(
             db,
-            SignInLetters(mail_from=settings.mail_from, public_url=settings.public_url),
+            SignInMessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url),
             Smtp(settings),
             limited=settings.rate_limits == "on",
             connections=settings.people_mail_connections,
@@ -46,7 +50,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     if "api" in wanted:
         parts = api.Parts(db, Signer(settings.people_signing_key, "people"), settings.admins)
         app = api.create(parts, Verifier(settings.verification_keys, "people"), health.ready)
-        roles.append(http(app, settings.host, settings.people_port, settings.drain_seconds))
+        roles.append(serve(app, settings.host, settings.people_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
     finally:
@@ -58,7 +62,6 @@ def main() -> None:
     process.main(
         "people",
         settings,
-        metrics_port=settings.people_metrics_port,
         roles=("api", "relay", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(settings.people_database_url, PACKAGES),

@@ -11,19 +11,14 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, invalid
+from services.chassis.http.app import create_app
+from services.chassis.http.monitoring import Ready
+from services.chassis.http.requests import idempotency_key
+from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
-from services.chassis.web import Ready, StrictRoute, allow, create_app, idempotency_key, json_response
-from services.contracts.people import (
-    EditMe,
-    GrantRole,
-    ImportPerson,
-    RefreshSession,
-    Register,
-    SignIn,
-    StartSession,
-)
+from services.contracts.people import EditMe, GrantRole, ImportPerson, RefreshSession, Register, SignIn, StartSession
 from services.contracts.text import Body, Opaque
 from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in

@@ -12,15 +12,16 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.chassis import context, failpoint, mail
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
-from services.chassis.smtp import Outcome, Smtp
+from services.chassis.mail.message import Unsafe
+from services.chassis.mail.smtp import Outcome, Smtp
+from services.chassis.runtime import context, failpoint
 from services.people import queries
 from services.people.commands import sign_in
 from services.people.commands.sign_in import Drawn
-from services.people.message import SignInLetters
+from services.people.message import SignInMessageBuilder
 from services.people.store.sign_in import Claimed
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,7 @@ class Mailer:
     def __init__(
         self,
         database: Database,
-        letters: SignInLetters,
+        letters: SignInMessageBuilder,
         smtp: Smtp,
         *,
         limited: bool = True,
@@ -153,7 +154,7 @@ class Mailer:
             message = self._letters.write(drawn.mailbox, drawn.token)
             async with asyncio.timeout(self._attempt_seconds):
                 return await self._smtp.deliver(self._letters.sender, drawn.mailbox, message, before_dot=before_dot)
-        except mail.Unsafe as error:
+        except Unsafe as error:
             log.error("a sign-in mail would not be what it should", error=str(error))
             return Outcome("refused", "address")
         except TimeoutError:

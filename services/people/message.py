@@ -5,8 +5,8 @@ import secrets
 from datetime import UTC, datetime
 from email.utils import parseaddr
 
-from services.chassis import mail
-from services.chassis.addresses import envelope_address
+from services.chassis.mail import message
+from services.chassis.mail.addresses import envelope_address
 
 SUBJECT = "Sign in to {site}"
 TEXT = """\
@@ -33,7 +33,7 @@ mail: without the link nothing happens.</p>
 """
 
 
-class SignInLetters:
+class SignInMessageBuilder:
     """Writes the mails.
 
     Args:
@@ -50,7 +50,7 @@ class SignInLetters:
             self.sender = envelope_address(address)
         except ValueError:
             raise ValueError(f"MAIL_FROM is not one address with a name: {mail_from!r}") from None
-        self._site = mail.header_text(name) or "Rapport"
+        self._site = message.header_text(name) or "Rapport"
         self._domain = self.sender.rpartition("@")[2]
         self._public_url = public_url.rstrip("/")
 
@@ -58,12 +58,12 @@ class SignInLetters:
         """The whole message. Its id is new each time, because the link is.
 
         Raises:
-            mail.Unsafe: it would not say what was meant.
+            Unsafe: it would not say what was meant.
         """
         link = f"{self._public_url}/sign-in/{token}"
-        return mail.compose(
-            sender=mail.Mailbox(self.sender, self._site),
-            recipient=mail.Mailbox(mailbox),
+        return message.compose(
+            sender=message.Mailbox(self.sender, self._site),
+            recipient=message.Mailbox(mailbox),
             subject=SUBJECT.format(site=self._site),
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),

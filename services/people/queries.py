@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.contracts.event import rfc3339
 from services.people.domain import ERASED_NAME, Person, fingerprint

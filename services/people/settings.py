@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.chassis.settings import Settings
-from services.chassis.smtp import SmtpSettings
+from services.chassis.mail.smtp import SmtpSettings
+from services.chassis.runtime.settings import Settings
 from services.people.domain import parse_address
 
 

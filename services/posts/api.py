@@ -1,19 +1,22 @@
 """HTTP to command or query."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, Field
+from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
-from services.chassis.database import Database
-from services.chassis.identity import Caller
-from services.chassis.web import StrictRoute, allow, body_limit, idempotency_key, json_response
+from services.chassis.database.pool import Database
+from services.chassis.http.app import create_internal_api
+from services.chassis.http.monitoring import Ready
+from services.chassis.http.requests import idempotency_key
+from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
+from services.chassis.identity import Caller, Verifier
+from services.chassis.messaging import outbox
 from services.contracts.posts import CreatePost, EditPost, ImportPost
-from services.contracts.text import Body
+from services.contracts.services import LookUp
 from services.posts import commands, queries
-from services.posts.commands import Done
 
 POST_BYTES = 256 * 1024
 IMPORT_BYTES = 8 * 1024 * 1024
@@ -24,41 +27,22 @@ Reader = Annotated[Caller, allow("gateway", "notify")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-class Lookup(Body):
-    """Which posts somebody wants to know of."""
-
-    ids: Annotated[list[UUID], Field(max_length=200)]
-
-
-class Republish(Body):
-    """Send again what was published since then."""
-
-    since: AwareDatetime
-
-
-def answer(done: Done) -> Response:
-    headers = {"Location": done.location} if done.location else {}
-    if done.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return json_response(done.representation, done.status, headers)
-
-
-def routes(db: Database) -> APIRouter:
-    """The internal routes of posts over one database."""
+def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
+    """Return the internal API of posts over one database."""
     router = APIRouter(route_class=StrictRoute)
 
     @router.post("/posts")
     @body_limit(POST_BYTES)
     async def create_post(request: Request, body: CreatePost, caller: Gateway) -> Response:
-        return answer(await commands.create_post(db, caller, body, idempotency_key(request, caller)))
+        return command_response(await commands.create_post(db, caller, body, idempotency_key(request, caller)))
 
     @router.get("/posts")
     async def published_posts(caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.published_posts(db, cursor, limit))
 
     @router.post("/posts/lookup")
-    async def lookup(body: Lookup, caller: Reader) -> Response:
-        return json_response({"items": await queries.lookup(db, body.ids)})
+    async def look_up(body: LookUp, caller: Reader) -> Response:
+        return json_response({"items": await queries.look_up(db, body.ids)})
 
     @router.get("/posts/{reference}")
     async def post(reference: str, caller: Gateway) -> Response:
@@ -68,15 +52,15 @@ def routes(db: Database) -> APIRouter:
     @body_limit(POST_BYTES)
     async def edit_post(request: Request, post_id: UUID, body: EditPost, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
-        return answer(await commands.edit_post(db, caller, post_id, body, key, if_match))
+        return command_response(await commands.edit_post(db, caller, post_id, body, key, if_match))
 
     @router.post("/posts/{post_id}/publish")
     async def publish_post(request: Request, post_id: UUID, caller: Gateway) -> Response:
-        return answer(await commands.publish_post(db, caller, post_id, idempotency_key(request, caller)))
+        return command_response(await commands.publish_post(db, caller, post_id, idempotency_key(request, caller)))
 
     @router.post("/posts/{post_id}/withdraw")
     async def withdraw_post(request: Request, post_id: UUID, caller: Gateway) -> Response:
-        return answer(await commands.withdraw_post(db, caller, post_id, idempotency_key(request, caller)))
+        return command_response(await commands.withdraw_post(db, caller, post_id, idempotency_key(request, caller)))
 
     @router.get("/posts/{post_id}/revisions")
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
@@ -88,8 +72,4 @@ def routes(db: Database) -> APIRouter:
         post_id, created = await commands.import_post(db, body)
         return json_response({"id": str(post_id), "created": created}, 201 if created else 200)
 
-    @router.post("/republish")
-    async def republish(body: Republish, caller: Operator) -> Response:
-        return json_response({"count": await commands.republish(db, body.since)})
-
-    return router
+    return create_internal_api("posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db))

@@ -1,18 +1,20 @@
-"""What may be done to posts: one function, one transaction, one event."""
+"""Commands of posts: one function, one transaction, one event."""
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from services.chassis import idempotency, outbox
-from services.chassis.database import Database, Transaction
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import CommandResult, Kept, Key
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import invalid
-from services.chassis.idempotency import Kept, Key
+from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.ids import id_at, new_id
-from services.chassis.richtext import RENDERER_VERSION, excerpt, render
-from services.chassis.web import check_if_match
+from services.chassis.messaging import outbox
+from services.chassis.text.html_to_text import excerpt
+from services.chassis.text.renderer_pool import RENDERER_VERSION, render
+from services.contracts.people import is_author
 from services.contracts.posts import (
     CreatePost,
     EditPost,
@@ -33,24 +35,14 @@ EXCERPT = 200
 LONGEST_SOURCE = 2000  # bytes; what an index entry of PostgreSQL surely holds
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command answers: the post as it is after it, or as it was after the first request with this key."""
-
-    status: int
-    representation: dict[str, Any]
-    location: str | None = None
-    replayed: bool = False
-
-
-async def create_post(db: Database, caller: Caller, command: CreatePost, key: Key | None = None) -> Done:
+async def create_post(db: Database, caller: Caller, command: CreatePost, key: Key | None = None) -> CommandResult:
     """Write a post, published at once if the command says so.
 
     Raises:
         Problem: `sign-in-required`, `forbidden`, `invalid` for the slug, and those of the idempotency key.
     """
-    person_id = rules.require_person(caller)
-    html = await render(command.body, "markdown") if caller.is_author else ""
+    person_id = caller.require_person()
+    html = await render(command.body, "markdown") if is_author(caller.roles) else ""
     at = rules.now()
     post = Post(
         id=new_id(),
@@ -103,14 +95,14 @@ async def _insert_under_free_slug(
 
 async def edit_post(
     db: Database, caller: Caller, post_id: UUID, command: EditPost, key: Key | None = None, if_match: str | None = None
-) -> Done:
+) -> CommandResult:
     """Change text or discussion. A changed text becomes a new revision.
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for a note without a changed text, and
             those of the idempotency key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     text = await _text(db, caller, post_id, command.body)
     at = rules.now()
     async with db.transaction() as tx:
@@ -140,13 +132,13 @@ async def _text(db: Database, caller: Caller, post_id: UUID, body: str | None) -
     return Text(body, html, excerpt(html, EXCERPT))
 
 
-async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> Done:
+async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
     """Show a draft or a withdrawn post to everybody; a published one stays as it is.
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, and those of the idempotency key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
@@ -158,13 +150,13 @@ async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | N
         return await _done(tx, post, None if post is before else PostPublished, at, key)
 
 
-async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> Done:
+async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
     """Hide a published post from everybody but its author and admins; a withdrawn one stays as it is.
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of the key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
@@ -216,7 +208,7 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
         if stored.id != post.id:
             return stored.id, False
         await store.insert_revision(tx, stored, None, created_at)
-        await outbox.add(tx, rules.fact(stored, PostImported, rules.now()))
+        await outbox.add(tx, rules.fact(PostImported, stored, rules.now()))
     return stored.id, True
 
 
@@ -227,27 +219,19 @@ def _kept_moment(field: str, moment: datetime) -> datetime:
     return rules.to_millisecond(moment)
 
 
-async def republish(db: Database, since: datetime) -> int:
-    """Send every event published since then once more; returns how many."""
-    if not timedelta(0) <= rules.now() - rules.to_millisecond(since) <= timedelta(days=3650):
-        raise invalid("since", "must lie within the last ten years")
-    async with db.transaction() as tx:
-        return await outbox.republish_since(tx, since)
-
-
 async def _done(
     tx: Transaction, post: Post, kind: type[PostFact] | None, at: datetime, key: Key | None, *, status: int = 200
-) -> Done:
+) -> CommandResult:
     """Tell what happened, if anything did, and keep the answer under the key."""
     if kind is not None:
-        await outbox.add(tx, rules.fact(post, kind, at))
-    done = Done(status, rules.representation(post), f"/v1/posts/{post.id}" if status == 201 else None)
+        await outbox.add(tx, rules.fact(kind, post, at))
+    done = CommandResult(status, rules.representation(post), f"/v1/posts/{post.id}" if status == 201 else None)
     await idempotency.keep(tx, key, Kept(done.status, done.location, post.id, done.representation))
     return done
 
 
-async def _replayed(tx: Transaction, kept: Kept) -> Done:
+async def _replayed(tx: Transaction, kept: Kept) -> CommandResult:
     """The first answer again, with the version of now, from which the ETag is made."""
     assert kept.representation is not None and kept.subject is not None
     version = await store.version_of(tx, kept.subject)
-    return Done(kept.status, kept.representation | {"version": version}, kept.location, replayed=True)
+    return CommandResult(kept.status, kept.representation | {"version": version}, kept.location, replayed=True)

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.chassis import cursors
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
+from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.posts import store
@@ -72,7 +72,7 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
     return {"items": items, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > limit else None}
 
 
-async def lookup(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:
     """What other services may know of these posts, whatever their status; unknown ids are left out."""
     async with db.reader() as reader:
         rows = await store.find_many(reader, post_ids)

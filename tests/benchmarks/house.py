@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from services.chassis.client import ServiceClient, within
+from services.chassis.client.client import ServiceClient, within
 from services.chassis.identity import Signer
 from services.contracts.event import rfc3339
 from tests.benchmarks import cores

@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.chassis.bus import from_record
+from services.chassis.messaging.cloudevents import from_record
 from services.contracts.event import Envelope
 from services.contracts.topics import PARTITIONS
 from tests.chaos.findings import Findings, inversions, version_of

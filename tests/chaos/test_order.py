@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from services.chassis.client import ServiceClient, within
+from services.chassis.client.client import ServiceClient, within
 from services.chassis.identity import Caller, Signer
 from tests.chaos.conftest import Scene
 from tests.chaos.counts import HOUR, PATIENT

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from services.gateway.limits import CONNECTIONS, POSTING, SIGN_IN_ADDRESS, Policy
+from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_ADDRESS, Policy
 from tests.chaos.conftest import Scene
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
 from tests.chaos.writers import Writers
-from tests.client import Answer, Client, Person
+from tests.client import Client, Person, ServiceResponse
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import free_port
 from tests.stack import Part
@@ -43,7 +43,7 @@ class Limited:
     valkey: FaultProxy
     comments: FaultProxy
 
-    async def spend(self, policy: Policy, who: str, count: int) -> list[Answer]:
+    async def spend(self, policy: Policy, who: str, count: int) -> list[ServiceResponse]:
         """As many requests of one kind from somebody, all at once."""
         if policy is POSTING:  # counted before it is refused for want of a name
             path, body = f"/v1/posts/{self.writers.posts[0]}/comments", {"body": "Who am I?"}
@@ -106,7 +106,7 @@ class Reads:
     def p99(self) -> float:
         return statistics.quantiles(self.seconds, n=100)[98]
 
-    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[Answer], bool]) -> None:
+    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[ServiceResponse], bool]) -> None:
         """One read, and whether its answer is for who asked it."""
         begun = time.monotonic()
         try:
@@ -371,7 +371,7 @@ async def begin(limited: Limited, who: Person, path: str, staying: float) -> Non
         writer.transport.abort()
 
 
-def left_of(answer: Answer) -> int:
+def left_of(answer: ServiceResponse) -> int:
     return int(answer.headers["RateLimit"].partition("r=")[2].partition(";")[0])
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from services.chassis.client import ServiceClient, within
+from services.chassis.client.client import ServiceClient, within
 from services.chassis.identity import Signer
 from tests.client import Client, Person
 from tests.servers import Servers

@@ -12,7 +12,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.bus import Headers, Undecodable, from_record, to_headers, to_key, type_of
+from services.chassis.messaging.cloudevents import Headers, Undecodable, from_record, to_headers, to_key, type_of
 from services.contracts.event import Envelope, rfc3339
 from tests.contracts.event_files import TYPES, golden
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.chassis.bus import from_record, to_headers, to_key
+from services.chassis.messaging.cloudevents import from_record, to_headers, to_key
 from services.contracts.event import Event, published, registry
 from services.contracts.topics import EVENT_TOPICS
 from tests.contracts.event_files import GOLDEN, SEALED, TYPES, compatible, current, golden, lines, versions

@@ -5,18 +5,18 @@ from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.chassis.bus import Headers, to_headers, to_key
-from services.chassis.consumer import Consumer
-from services.chassis.database import Transaction
-from services.chassis.handlers import Handlers
-from services.chassis.producer import Producer
-from services.chassis.settings import Settings
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.producer import Producer
+from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE
 from services.contracts.topics import dead_letter as dead_letter_topic
 from tests.conftest import OwnDatabase
-from tests.integration.chassis_house import records, sealed
+from tests.integration.chassis_harness import records, sealed
 from tests.waiting import eventually
 
 GROUP = "comments"

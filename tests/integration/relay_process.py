@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from services.chassis.database import Database
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
+from services.chassis.database.pool import Database
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.runtime.settings import Settings
 
 
 async def main(url: str) -> None:

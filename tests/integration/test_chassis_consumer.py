@@ -8,15 +8,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError
 
-from services.chassis import outbox
-from services.chassis.bus import to_headers, to_key
-from services.chassis.consumer import Consumer
-from services.chassis.context import Context, bound, current
-from services.chassis.database import Transaction
-from services.chassis.handlers import Handlers
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging import outbox
+from services.chassis.messaging.cloudevents import to_headers, to_key
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.runtime.context import Context, bound, current
+from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.people import PersonConfirmed, PersonRenamed
 from services.contracts.topics import PEOPLE
@@ -31,7 +31,7 @@ from tests.integration.chassis_effects import (
     publish,
     send,
 )
-from tests.integration.chassis_house import renamed, running, sealed, write
+from tests.integration.chassis_harness import renamed, running, sealed, write
 from tests.waiting import eventually
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.chassis import outbox
-from services.chassis.database import Database, Reader, Transaction
+from services.chassis.database.migrations import migrate, migration_files
+from services.chassis.database.pool import Database, Reader, Transaction
+from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import Problem
-from services.chassis.migrating import migrate, migration_files
-from services.chassis.passing import is_passing
+from services.chassis.messaging import outbox
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_house import renamed
+from tests.integration.chassis_harness import renamed
 from tests.waiting import eventually
 
 
@@ -43,15 +43,18 @@ async def test_a_transaction_commits_or_leaves_nothing(database: OwnDatabase) ->
     assert database.busy == 0
 
 
-async def test_a_savepoint_fails_alone(database: OwnDatabase) -> None:
-    async with database.transaction() as tx:
-        await tx.execute(INSERT)
-        with pytest.raises(asyncpg.UniqueViolationError):
-            async with tx.savepoint():
-                await tx.execute(INSERT)
-                await tx.execute("insert into inbox select source, event_id from inbox limit 1")
-        await tx.execute(INSERT)
-    assert await count(database) == 2
+@pytest.mark.parametrize("error", [OSError("disk full"), TimeoutError("slow neighbour"), ConnectionResetError("peer")])
+async def test_an_error_of_the_code_inside_is_not_the_databases(database: OwnDatabase, error: OSError) -> None:
+    """What a block raises itself passes through as it is: only calls of the database become a 503."""
+    with pytest.raises(type(error), match=str(error)):
+        async with database.transaction() as tx:
+            await tx.execute(INSERT)
+            raise error
+    with pytest.raises(type(error), match=str(error)):
+        async with database.reader():
+            raise error
+    assert await count(database) == 0
+    assert database.busy == 0
 
 
 async def test_many_rows_in_one_call_and_rows_by_name(database: OwnDatabase) -> None:
@@ -227,13 +230,13 @@ async def test_a_timeout_inside_a_transaction_stays_no_cancellation(database: Ow
 
 
 def test_what_passes_by_itself() -> None:
-    assert is_passing(asyncpg.DeadlockDetectedError())
-    assert is_passing(asyncpg.InterfaceError("connection is closed"))
-    assert is_passing(TimeoutError())
-    assert is_passing(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"))
-    assert not is_passing(asyncpg.UniqueViolationError())
-    assert not is_passing(asyncpg.DataError("invalid input for query argument $1: 'closed'"))
-    assert not is_passing(ValueError())
+    assert is_transient(asyncpg.DeadlockDetectedError())
+    assert is_transient(asyncpg.InterfaceError("connection is closed"))
+    assert is_transient(TimeoutError())
+    assert is_transient(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"))
+    assert not is_transient(asyncpg.UniqueViolationError())
+    assert not is_transient(asyncpg.DataError("invalid input for query argument $1: 'closed'"))
+    assert not is_transient(ValueError())
 
 
 async def test_only_the_database_makes_transactions(database: OwnDatabase) -> None:

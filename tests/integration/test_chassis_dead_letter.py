@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from services.chassis import dead_letter
-from services.chassis.applying import TooManyFailures
-from services.chassis.bus import Headers, to_headers, to_key
-from services.chassis.consumer import Consumer
 from services.chassis.errors import unavailable
-from services.chassis.producer import Producer
-from services.chassis.settings import Settings
+from services.chassis.messaging import dead_letter
+from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.record_processor import TooManyFailures
+from services.chassis.runtime.settings import Settings
 from services.contracts.people import PersonConfirmed, PersonRenamed
 from services.contracts.topics import PEOPLE
 from tests.conftest import NewDatabase, OwnDatabase
@@ -26,7 +26,7 @@ from tests.integration.chassis_effects import (
     put_aside,
     send,
 )
-from tests.integration.chassis_house import records, renamed, running, sealed
+from tests.integration.chassis_harness import records, renamed, running, sealed
 from tests.waiting import eventually
 
 
@@ -138,7 +138,7 @@ async def test_too_many_failures_in_a_row_stop_it(
     effects: Effects, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was put aside then, nothing was committed: once the cause is mended, all of it is applied."""
-    monkeypatch.setattr("services.chassis.applying.PAUSES", (0.0,) * 5)
+    monkeypatch.setattr("services.chassis.messaging.record_processor.PAUSES", (0.0,) * 5)
 
     async def fail(_: PersonRenamed) -> None:
         raise ValueError("everything")

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis import idempotency
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Kept, Key
 from services.chassis.errors import Problem
-from services.chassis.idempotency import Kept, Key
 from tests.conftest import NewDatabase, OwnDatabase
 
 

@@ -11,20 +11,20 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.chassis import dead_letter
-from services.chassis.consumer import Consumer
-from services.chassis.database import Database, Transaction
+from services.chassis.database.migrations import migrate
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
-from services.chassis.handlers import Handlers
-from services.chassis.migrating import migrate
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
-from services.chassis.stall import Stalled
+from services.chassis.messaging import dead_letter
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.watchdog import Stalled
+from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE
-from tests.integration.chassis_house import header, records, renamed, running, unpublished, write
+from tests.integration.chassis_harness import header, records, renamed, running, unpublished, write
 from tests.servers import PrivateServers
 from tests.waiting import eventually
 

@@ -6,15 +6,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis import inbox, outbox
-from services.chassis.context import Context, bound
 from services.chassis.ids import id_at, moment_of, new_id
-from services.chassis.janitor import Janitor
-from services.chassis.settings import Settings
+from services.chassis.messaging import inbox, outbox
+from services.chassis.messaging.retention import Pruner
+from services.chassis.runtime.context import Context, bound
+from services.chassis.runtime.settings import Settings
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import DAY_MS, TOPICS
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_house import renamed, running, sealed, write
+from tests.integration.chassis_harness import renamed, running, sealed, write
 from tests.waiting import eventually
 
 
@@ -121,7 +121,7 @@ async def test_what_is_over_is_pruned_and_nothing_else(database: OwnDatabase) ->
             "select gen_random_uuid(), 'k', 'POST', '/', '', 201, now() - age from unnest($1::interval[]) as age",
             [timedelta(hours=25), timedelta(hours=23)],
         )
-    async with running(Janitor("test", database, Settings()).run):
+    async with running(Pruner("test", database, Settings()).run):
         await eventually(lambda: has_counts(database, (2, 1, 1)))
     async with database.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
@@ -132,11 +132,11 @@ async def has_counts(database: OwnDatabase, expected: tuple[int, ...]) -> bool:
 
 
 async def test_much_is_pruned_in_pieces(database: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.chassis.janitor.MOST", 10)
+    monkeypatch.setattr("services.chassis.messaging.retention.MOST", 10)
     async with database.transaction() as tx:
         await tx.execute(AGE, [timedelta(days=8)] * 25)
         assert await outbox.prune(tx, timedelta(days=7), 3) == 3
-    await Janitor("test", database, Settings()).prune()
+    await Pruner("test", database, Settings()).prune()
     assert await counts(database) == (0, 0, 0)
 
 
@@ -150,9 +150,9 @@ async def test_an_event_is_new_once(database: OwnDatabase) -> None:
     first, second = sealed(renamed()), sealed(renamed())
     foreign = sealed(renamed(), id=first.id, source="/services/elsewhere")
     async with database.transaction() as tx:
-        assert await inbox.once(tx, first)
-        assert not await inbox.once(tx, first)
-        assert await inbox.once(tx, foreign)
+        assert await inbox.unseen(tx, [first])
+        assert not await inbox.unseen(tx, [first])
+        assert await inbox.unseen(tx, [foreign])
         new = await inbox.unseen(tx, [second, first, second])
         assert new == {(second.source, second.id)}
         assert await inbox.unseen(tx, []) == set()
@@ -164,11 +164,11 @@ async def test_two_at_once_are_one(database: OwnDatabase) -> None:
 
     async def receive() -> bool:
         async with database.transaction() as tx:
-            return await inbox.once(tx, envelope)
+            return bool(await inbox.unseen(tx, [envelope]))
 
     with pytest.raises(ValueError, match="no"):
         async with database.transaction() as tx:
-            assert await inbox.once(tx, envelope)
+            assert await inbox.unseen(tx, [envelope])
             waiting = asyncio.create_task(receive())
             await eventually(lambda: database.busy == 2)
             raise ValueError("no")
@@ -191,11 +191,11 @@ def test_ids_are_uuid7() -> None:
 
 
 async def test_a_janitor_that_fails_ends_nothing(database: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.chassis.janitor.EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("services.chassis.messaging.retention.EVERY_SECONDS", 0.01)
     async with database.transaction() as tx:
         await tx.execute("alter table inbox rename to elsewhere")
         await tx.execute(AGE, [timedelta(days=8)])
-    async with running(Janitor("test", database, Settings()).run):
+    async with running(Pruner("test", database, Settings()).run):
         await eventually(lambda: outbox_is_empty(database))
         async with database.transaction() as tx:
             await tx.execute("alter table elsewhere rename to inbox")

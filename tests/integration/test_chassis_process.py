@@ -24,7 +24,7 @@ class House:
     def __init__(self, http_port: int, metrics_port: int, role: str, scenario: str, drain: float = 15) -> None:
         self.http_port, self.metrics_port = http_port, metrics_port
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.process_house", *([role] if role else [])],
+            [sys.executable, "-m", "tests.integration.process_harness", *([role] if role else [])],
             env=os.environ
             | {
                 "HTTP_PORT": str(http_port),

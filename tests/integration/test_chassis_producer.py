@@ -11,13 +11,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import LeaderNotAvailableError, OutOfOrderSequenceNumber
 
-from services.chassis.bus import create_topics
-from services.chassis.outbox import OutboxRow
-from services.chassis.producer import Producer, Unsent
-from services.chassis.settings import Settings
+from services.chassis.messaging.outbox import OutboxRow
+from services.chassis.messaging.producer import Producer, Unsent
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.topics import PEOPLE
-from tests.integration.chassis_house import header, records
+from tests.integration.chassis_harness import header, records
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.chassis import outbox
-from services.chassis.outbox import OutboxRow
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
+from services.chassis.errors import Problem
+from services.chassis.messaging import outbox
+from services.chassis.messaging.outbox import OutboxRow
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.runtime.settings import Settings
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_house import all_published, header, records, renamed, running, unpublished, write
+from tests.integration.chassis_harness import all_published, header, records, renamed, running, unpublished, write
 from tests.waiting import eventually
 
 OWNER = """
@@ -209,13 +210,18 @@ async def test_a_database_that_restarts_is_survived(database: OwnDatabase, setti
         await eventually(lambda: all_published(database), timeout=15)
 
 
+@pytest.mark.parametrize("since", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)])
+async def test_what_is_published_again_has_bounds(database: OwnDatabase, since: datetime) -> None:
+    with pytest.raises(Problem, match="invalid"):
+        await outbox.republish(database, since)
+
+
 async def test_a_published_row_can_be_published_again(database: OwnDatabase, settings: Settings) -> None:
     ids = await write(database, renamed(), renamed())
     async with running(relay_for(database, settings).run):
         await eventually(lambda: all_published(database))
-        async with database.transaction() as tx:
-            assert await outbox.republish_since(tx, datetime.now(UTC) - timedelta(minutes=1)) == 2
-            assert await outbox.republish_since(tx, datetime.now(UTC) + timedelta(minutes=1)) == 0
+        assert await outbox.republish(database, datetime.now(UTC)) == 0
+        assert await outbox.republish(database, datetime.now(UTC) - timedelta(minutes=1)) == 2
         await eventually(lambda: all_published(database))
     found = [header(record, "ce_id") for record in await records(settings)]
     assert sorted(found) == sorted(2 * list(map(str, ids)))

@@ -13,8 +13,8 @@ import pytest
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 
-from services.chassis.addresses import envelope_address, without_addresses
-from services.chassis.smtp import Outcome, Smtp, SmtpSettings
+from services.chassis.mail.addresses import envelope_address, without_addresses
+from services.chassis.mail.smtp import Outcome, Smtp, SmtpSettings
 from tests import smtp_sink as sinks
 from tests.certificates import certificate
 from tests.hostile import hostile_strings

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from services.chassis.http.app import create_app
 from services.chassis.identity import Caller, Signer, Verifier
-from services.chassis.web import create_app
 from services.comments.api import routes
-from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, WINDOW, House, person
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WINDOW, House, person
 
 Call = Callable[..., Awaitable[httpx2.Response]]
 

@@ -10,7 +10,7 @@ import pytest
 from services.chassis.ids import moment_of
 from services.comments import commands, queries
 from services.contracts.comments import CreateComment
-from tests.integration.comments_house import (
+from tests.integration.comments_harness import (
     ADMIN,
     ANN,
     BOB,

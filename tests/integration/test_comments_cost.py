@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.ids import id_at
 from services.comments import pages, store
 from services.comments.domain.tree import FIRST, LAST
-from tests.integration.comments_house import ANN, House, person
+from tests.integration.comments_harness import ANN, House, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60

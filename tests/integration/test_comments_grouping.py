@@ -9,15 +9,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from services.chassis import context
-from services.chassis.context import Context
+from services.chassis.database.idempotency import Key
 from services.chassis.errors import Problem
-from services.chassis.idempotency import Key
 from services.chassis.ids import moment_of, new_id
+from services.chassis.runtime import context
+from services.chassis.runtime.context import Context
 from services.comments import store
 from services.comments.commands import Done, Group
 from services.comments.commands.posting import Prepared
-from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, House, person, request_key
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, House, person, request_key
 
 
 @pytest.fixture

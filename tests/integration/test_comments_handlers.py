@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis import outbox
-from services.chassis.bus import create_topics
-from services.chassis.consumer import Consumer
-from services.chassis.database import Database
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
+from services.chassis.database.pool import Database
+from services.chassis.messaging import outbox
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.settings import Settings
 from services.comments import queries, store
 from services.comments.domain.comment import Discussion
 from services.comments.handlers import handlers
@@ -29,7 +29,7 @@ from services.contracts.posts import (
     PostWithdrawn,
 )
 from services.contracts.topics import POSTS
-from tests.integration.comments_house import House, post_fact
+from tests.integration.comments_harness import House, post_fact
 from tests.waiting import eventually
 
 TYPES: tuple[type[PostFact], ...] = (PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)

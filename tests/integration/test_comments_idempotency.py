@@ -10,7 +10,7 @@ import pytest
 from services.chassis.errors import Problem
 from services.comments import commands
 from services.contracts.comments import CreateComment
-from tests.integration.comments_house import ANN, BOB, House, refused, request_key
+from tests.integration.comments_harness import ANN, BOB, House, refused, request_key
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from services.comments import commands, queries
 from services.contracts.comments import ImportComment
-from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, House, person, refused
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, House, person, refused
 
 LONG_AGO = datetime(2008, 3, 4, 5, 6, 7, 890_600, UTC)
 
@@ -82,7 +82,7 @@ async def test_the_order_of_ids_is_the_order_of_dates(house: House) -> None:
 
 async def test_once_and_only_once(house: House) -> None:
     first = await commands.import_comment(house.db, take(house, "1"))
-    assert await commands.import_comment(house.db, take(house, "1", body="Changed")) == (first[0], False)
+    assert await commands.import_comment(house.db, take(house, "1", body="Invalidation")) == (first[0], False)
     other = House(house.db)
     await other.post()
     assert await commands.import_comment(other.db, take(other, "1")) == (first[0], False)

@@ -8,7 +8,7 @@ import pytest
 
 from services.comments import queries
 from services.comments.domain.comment import Step
-from tests.integration.comments_house import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, House, refused, request_key
+from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, House, refused, request_key
 
 
 @pytest.fixture

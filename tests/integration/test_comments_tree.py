@@ -18,7 +18,8 @@ from services.comments import commands, queries
 from services.comments.domain.tree import INLINE_LEVELS
 from services.comments.pages import ROOM
 from services.contracts.comments import ImportComment
-from tests.integration.comments_house import ANN, BOB, MODERATOR, NOBODY, WRITER, House, person
+from services.contracts.people import is_moderator
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WRITER, House, person
 
 PEOPLE = (ANN, BOB, WRITER, MODERATOR)
 SORTS: tuple[queries.Sort, ...] = ("oldest", "newest")
@@ -51,7 +52,7 @@ class Tree:
             self.replies.setdefault(row.parent_id, []).append(row)
 
     def finds(self, row: Truth, who: Caller) -> bool:
-        whole = who.is_moderator or row.state == "visible" or self.waits_for(row, who)
+        whole = is_moderator(who.roles) or row.state == "visible" or self.waits_for(row, who)
         return whole or any(self.finds(reply, who) for reply in self.replies.get(row.id, []))
 
     @staticmethod
@@ -64,7 +65,7 @@ class Tree:
 
         def visit(row: Truth) -> None:
             if self.finds(row, who):
-                whole = who.is_moderator or row.state == "visible" or self.waits_for(row, who)
+                whole = is_moderator(who.roles) or row.state == "visible" or self.waits_for(row, who)
                 order.append((str(row.id), row.state if whole else "removed"))
                 for reply in self.replies.get(row.id, []):
                     visit(reply)

@@ -6,8 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, not_found
-from services.gateway import limits
-from tests.integration.gateway_house import ANNA, COMMENT, COMMENT_ID, ID, SLUG, NewSite, Site, kind, sites
+from services.gateway.access import rate_limits
+from tests.integration.gateway_harness import ANNA, COMMENT, COMMENT_ID, ID, SLUG, NewSite, Site, kind, sites
 from tests.unit.gateway_fakes import answered
 
 
@@ -26,8 +26,8 @@ async def test_a_write_tells_its_standing_and_a_read_does_not(new_site: NewSite)
     site = await new_site(rate_limits="on")
     answer = await site.comment()
     assert answer.status_code == 201
-    assert answer.headers["RateLimit-Policy"] == f'"posting";q={limits.POSTING.quota};w=60'
-    assert answer.headers["RateLimit"].startswith(f'"posting";r={limits.POSTING.quota - 1};t=')
+    assert answer.headers["RateLimit-Policy"] == f'"posting";q={rate_limits.POSTING.quota};w=60'
+    assert answer.headers["RateLimit"].startswith(f'"posting";r={rate_limits.POSTING.quota - 1};t=')
     for refused in (
         await site.http.post(f"/v1/posts/{ID}/comments", json={"body": "x"}),
         await site.http.post(f"/v1/posts/{ID}/comments", headers={"Authorization": "Bearer x"}),
@@ -42,7 +42,7 @@ async def test_too_many_writes_are_refused_before_anything_else(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await new_site(rate_limits="on")
-    monkeypatch.setattr("services.gateway.guards.POSTING", limits.Policy("posting", 2, 60))
+    monkeypatch.setattr("services.gateway.guards.POSTING", rate_limits.Policy("posting", 2, 60))
     for _ in range(2):
         assert (await site.comment()).status_code == 201
     answer = await site.comment(**{"Idempotency-Key": "replayed"})
@@ -55,7 +55,7 @@ async def test_too_many_writes_are_refused_before_anything_else(
 
 async def test_too_many_reads_are_told_so_too(new_site: NewSite, monkeypatch: pytest.MonkeyPatch) -> None:
     site = await new_site(rate_limits="on")
-    monkeypatch.setattr("services.gateway.guards.READING", limits.Policy("reading", 1, 60, strict=False))
+    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 60, strict=False))
     assert (await site.get("/v1/posts", **site.anna)).status_code == 200
     answer = await site.get("/v1/posts", **site.anna)
     assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
@@ -64,7 +64,7 @@ async def test_too_many_reads_are_told_so_too(new_site: NewSite, monkeypatch: py
 
 async def test_one_address_is_asked_for_links_so_often(new_site: NewSite) -> None:
     site = await new_site(rate_limits="on")
-    for number in range(limits.SIGN_IN_ADDRESS.quota):
+    for number in range(rate_limits.SIGN_IN_ADDRESS.quota):
         spelled = {"email": " Anna@Example.com " if number % 2 else "anna@example.com"}
         assert (await site.http.post("/v1/sign-in", json=spelled)).status_code == 202
     answer = await site.http.post("/v1/people", json={"name": "x", "email": "anna@example.com"})
@@ -76,7 +76,7 @@ async def test_one_address_is_asked_for_links_so_often(new_site: NewSite) -> Non
 async def test_clients_are_told_apart_behind_a_trusted_proxy_only(
     new_site: NewSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.guards.READING", limits.Policy("reading", 1, 60, strict=False))
+    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 60, strict=False))
     apart = await new_site(rate_limits="on", trusted_proxies="192.0.2.0/24, 203.0.113.9")
     for client in ("198.51.100.1", "198.51.100.2"):
         forged = {"X-Forwarded-For": f"198.51.100.77, {client}, 203.0.113.9"}

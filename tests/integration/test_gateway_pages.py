@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found
-from tests.integration.gateway_house import ANNA, COMMENT_ID, ID, SLUG, Site, face, sites
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, Site, face, sites
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 SID = str(uuid4())

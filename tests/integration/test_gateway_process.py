@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from services.chassis.process import Health
+from services.chassis.runtime.process import Health
 from services.gateway.__main__ import compose
 from services.gateway.settings import GatewaySettings
 from tests.waiting import eventually

@@ -13,8 +13,8 @@ from services.contracts.comments import CommentStated
 from services.notify import api
 from services.notify.tokens import Tokens
 from tests.conftest import NewDatabase
-from tests.integration.notify_house import PACKAGES, House, Said
-from tests.integration.notify_owners import FakeOwners, owning
+from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_upstreams import FakeOwners, owning
 
 
 @dataclass

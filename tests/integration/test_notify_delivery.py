@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from services.chassis.smtp import Smtp, SmtpSettings
+from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.notify import commands, delivery, last_look
-from services.notify.delivery import Courier, OwnersAway, RelayUnusable
-from services.notify.leases import Claimed
-from services.notify.message import Letters
-from services.notify.owners import Owners
+from services.notify.delivery import Delivery, OwnersAway, RelayUnusable
+from services.notify.delivery_queue import Claimed
+from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
+from services.notify.upstreams import Upstreams
 from tests.conftest import NewDatabase
-from tests.integration.notify_house import PACKAGES, House, Said
-from tests.integration.notify_owners import FakeOwners, address, owning
+from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_upstreams import FakeOwners, address, owning
 from tests.smtp_sink import CLOSE, RESET, SmtpSink
 
 SENT = ("sent", None)
@@ -32,8 +32,8 @@ class Post:
 
     house: House
     known: FakeOwners
-    owners: Owners
-    courier: Courier
+    owners: Upstreams
+    courier: Delivery
     sink: SmtpSink
 
     async def notify(self, **fields: Any) -> Said:
@@ -69,10 +69,10 @@ class Post:
 async def post(new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink) -> AsyncIterator[Post]:
     database = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    letters = Letters(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    letters = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port, smtp_dot_timeout_seconds=1))
     async with owning(keys) as (known, owners):
-        courier = Courier(
+        courier = Delivery(
             database,
             owners,
             letters,

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from services.chassis import context
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
-from services.chassis.smtp import Smtp, SmtpSettings
-from services.notify import commands, leases, mailer, window
-from services.notify.delivery import Courier
-from services.notify.leases import Claimed
+from services.chassis.mail.smtp import Smtp, SmtpSettings
+from services.chassis.runtime import context
+from services.notify import commands, delivery_queue, mailer, window
+from services.notify.delivery import Delivery
+from services.notify.delivery_queue import Claimed
 from services.notify.mailer import Mailer, Pause
-from services.notify.message import Letter, Letters
-from services.notify.owners import Owners
+from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.tokens import Tokens
+from services.notify.upstreams import Upstreams
 from tests.conftest import NewDatabase
-from tests.integration.notify_house import PACKAGES, House, Said
-from tests.integration.notify_owners import FakeOwners, address, owning
+from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_upstreams import FakeOwners, address, owning
 from tests.smtp_sink import CLOSE, STALL, SmtpSink
 from tests.waiting import eventually
 
@@ -34,9 +34,9 @@ class Office:
 
     house: House
     known: FakeOwners
-    owners: Owners
+    owners: Upstreams
     sink: SmtpSink
-    courier: Courier
+    courier: Delivery
 
     @asynccontextmanager
     async def mailing(
@@ -87,10 +87,10 @@ class Office:
 async def office(new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink) -> AsyncIterator[Office]:
     database = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    letters = Letters(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    letters = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port))
     async with owning(keys) as (known, owners):
-        courier = Courier(database, owners, letters, smtp, first_retry=timedelta(0), give_up=timedelta(days=4))
+        courier = Delivery(database, owners, letters, smtp, first_retry=timedelta(0), give_up=timedelta(days=4))
         yield Office(House(database), known, owners, smtp_sink, courier)
         await smtp.close()
 
@@ -259,7 +259,7 @@ async def test_leases_are_renewed_while_a_dialogue_lasts(office: Office, monkeyp
 async def test_what_another_is_just_claiming_is_passed_over(office: Office) -> None:
     await office.say(4)
     async with office.house.database.transaction() as tx:
-        assert len(await leases.claim(tx, new_id(), 3)) == 3
+        assert len(await delivery_queue.claim(tx, new_id(), 3)) == 3
         assert len(await asyncio.wait_for(commands.claim(office.house.database, 10), 5)) == 1
 
 
@@ -293,7 +293,7 @@ async def test_a_mail_whose_attempt_breaks_does_not_stop_the_others(
     bad, *_ = await office.say(4)
     prepare = office.courier.prepare
 
-    async def breaking(claimed: Claimed, facts: Any) -> Letter | None:
+    async def breaking(claimed: Claimed, facts: Any) -> PreparedMail | None:
         if claimed.comment_id == bad.comment_id and claimed.attempts < 2:
             raise RuntimeError("nobody foresaw this")
         return await prepare(claimed, facts)

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import aiohttp
 
-from services.chassis import outbox
-from services.chassis.bus import create_topics
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.identity import Signer
-from services.chassis.producer import Producer
-from services.chassis.relay import Relay
-from services.chassis.settings import Settings
+from services.chassis.messaging import outbox
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.settings import Settings
 from services.contracts.comments import CommentFact
 from services.contracts.topics import NOTIFY
 from tests.conftest import NewDatabase
-from tests.integration.chassis_house import header, records, running
-from tests.integration.notify_house import PACKAGES, House, Said
-from tests.integration.notify_owners import address, owning
+from tests.integration.chassis_harness import header, records, running
+from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_upstreams import address, owning
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 

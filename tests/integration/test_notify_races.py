@@ -8,17 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from services.chassis.smtp import Smtp, SmtpSettings
+from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.contracts.comments import CommentFact
 from services.notify import commands
-from services.notify.delivery import Courier
+from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer
-from services.notify.message import Letters
+from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from tests.conftest import NewDatabase
-from tests.integration.chassis_house import running
-from tests.integration.notify_house import PACKAGES, House, Said
-from tests.integration.notify_owners import FakeOwners, address, owning
+from tests.integration.chassis_harness import running
+from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_upstreams import FakeOwners, address, owning
 from tests.smtp_sink import CLOSE, SmtpSink
 from tests.waiting import eventually
 
@@ -34,14 +34,14 @@ async def house(new_database: NewDatabase) -> House:
 async def scene(
     house: House, keys: dict[str, str], smtp_sink: SmtpSink
 ) -> AsyncIterator[tuple[FakeOwners, list[Mailer]]]:
-    letters = Letters(
+    letters = MessageBuilder(
         mail_from="Rapport <n@rapport.test>",
         public_url="https://rapport.test",
         tokens=Tokens(keys["NOTIFY_SECRET"], "rapport.test"),
     )
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port))
     async with owning(keys) as (known, owners):
-        courier = Courier(house.database, owners, letters, smtp, first_retry=timedelta(0), give_up=timedelta(days=4))
+        courier = Delivery(house.database, owners, letters, smtp, first_retry=timedelta(0), give_up=timedelta(days=4))
         yield known, [Mailer(house.database, owners, courier, connections=3, poll_seconds=0.01) for _ in range(2)]
         await smtp.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.contracts.comments import CommentFact, CommentImported, CommentStated
 from tests.conftest import NewDatabase
-from tests.integration.notify_house import PACKAGES, House, Said
+from tests.integration.notify_harness import PACKAGES, House, Said
 
 WAITING = ("waiting", None)
 REMOVED = ("skipped", "comment_removed")

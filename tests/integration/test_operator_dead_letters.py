@@ -8,14 +8,14 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 from rich.console import Console
 
-from services.chassis import dead_letter
-from services.chassis.bus import create_topics
-from services.chassis.producer import Producer
-from services.chassis.settings import Settings
+from services.chassis.messaging import dead_letter
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.settings import Settings
 from services.contracts.topics import POSTS
 from services.operator.dead_letters import send_again, show
 from services.operator.failures import Failed
-from tests.integration.chassis_house import records
+from tests.integration.chassis_harness import records
 
 
 @pytest.fixture

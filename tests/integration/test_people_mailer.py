@@ -11,22 +11,22 @@ import asyncpg
 import pytest
 import structlog
 
-from services.chassis import context
 from services.chassis.errors import unavailable
-from services.chassis.mail import Unsafe
-from services.chassis.smtp import Outcome, Smtp, SmtpSettings
+from services.chassis.mail.message import Unsafe
+from services.chassis.mail.smtp import Outcome, Smtp, SmtpSettings
+from services.chassis.runtime import context
 from services.people import queries
 from services.people.commands import sign_in
 from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
 from services.people.mailer import Mailer
-from services.people.message import SignInLetters
+from services.people.message import SignInMessageBuilder
 from services.people.store.sign_in import Claimed
-from tests.integration.people_house import House, opened
+from tests.integration.people_harness import House, opened
 from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
 
 ANA = "ana@example.com"
-LETTERS = SignInLetters(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
+LETTERS = SignInMessageBuilder(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ async def test_a_mail_that_would_not_be_safe_is_not_sent(
     def unsafe(*_: object) -> bytes:
         raise Unsafe("the lines are not the headers that were meant")
 
-    monkeypatch.setattr(SignInLetters, "write", unsafe)
+    monkeypatch.setattr(SignInMessageBuilder, "write", unsafe)
     await ask(house)
     async with mailing(house, smtp_sink):
         await eventually(lambda: outcome(house))

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from services.chassis.identity import Signer
-from tests.integration.people_house import ADMIN, House, opened
+from tests.integration.people_harness import ADMIN, House, opened
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 

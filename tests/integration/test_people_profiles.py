@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 
 from services.chassis.ids import new_id
 from services.people.api import router
-from tests.integration.people_house import House, opened
+from tests.integration.people_harness import House, opened
 
 ANA = "ana@example.com"
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.people.commands import sessions
 from services.people.store import sessions as store
-from tests.integration.people_house import House, opened
+from tests.integration.people_harness import House, opened
 
 ANA = "ana@example.com"
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.chassis.database import Transaction
+from services.chassis.database.pool import Transaction
 from services.chassis.identity import Verifier
 from services.people.commands import sign_in
 from services.people.domain import LIVE_LINKS_PER_ADDRESS
 from services.people.store.sign_in import INSERT_REQUEST
-from tests.integration.people_house import ADMIN, House, opened
+from tests.integration.people_harness import ADMIN, House, opened
 
 
 @pytest.fixture

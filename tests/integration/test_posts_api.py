@@ -8,8 +8,7 @@ import httpx2
 import pytest
 
 from services.chassis.identity import Signer, Verifier
-from services.chassis.web import create_app
-from services.posts.api import routes
+from services.posts.api import create_api
 
 AUTHOR = uuid4()
 Call = Callable[..., Awaitable[httpx2.Response]]
@@ -24,8 +23,7 @@ async def call(
 
     db = await new_database("services.chassis", "services.posts")
     verifier = Verifier(keys["VERIFICATION_KEYS"], "posts")
-    app = create_app(title="Posts", service="posts", verifier=verifier, ready=ready)
-    app.include_router(routes(db))
+    app = create_api(db, verifier=verifier, ready=ready)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://posts") as client:
 

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from services.chassis import idempotency
-from services.chassis.database import Database
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import CommandResult, Key
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
-from services.chassis.idempotency import Key
 from services.chassis.identity import Caller
 from services.contracts.posts import CreatePost, EditPost
 from services.posts import commands, queries
@@ -220,7 +220,7 @@ async def test_one_key_at_once_from_many_sides_makes_one_post(db: Database) -> N
     tries = (commands.create_post(db, AUTHOR, CreatePost(title="Once", body="x"), request_key()) for _ in range(8))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     kinds = {outcome.kind for outcome in outcomes if isinstance(outcome, Problem)}
-    ids = {outcome.representation["id"] for outcome in outcomes if isinstance(outcome, commands.Done)}
+    ids = {outcome.representation["id"] for outcome in outcomes if isinstance(outcome, CommandResult)}
     assert kinds <= {"still-running"}
     assert len(ids) == 1
     assert len(await events(db)) == 1

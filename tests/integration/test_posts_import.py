@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.contracts.posts import CreatePost, EditPost, ImportPost
+from services.contracts.posts import EditPost, ImportPost
 from services.posts import commands, queries
 
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
@@ -121,17 +121,3 @@ async def test_what_cannot_be_kept_is_refused(db: Database, fields: dict[str, An
         await commands.import_post(db, command(**fields))
     assert refusal.value.errors[0].field == field
     assert await types(db) == []
-
-
-async def test_republishing_marks_what_was_published_since(db: Database) -> None:
-    await commands.create_post(db, ADMIN, CreatePost(title="One", body="x"))
-    async with db.transaction() as tx:
-        await tx.execute("update outbox set published_at = now()")
-    woken: list[bool] = []
-    db.on_outbox = lambda: woken.append(True)
-    assert await commands.republish(db, datetime.now(UTC)) == 0
-    assert await commands.republish(db, datetime(2020, 1, 1, tzinfo=UTC)) == 1
-    assert woken
-    for since in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)):
-        with pytest.raises(Problem, match="invalid"):
-            await commands.republish(db, since)

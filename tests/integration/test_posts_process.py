@@ -9,14 +9,15 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
-from services.chassis.bus import create_topics, from_record
 from services.chassis.identity import Signer
-from services.chassis.process import Health
+from services.chassis.messaging.cloudevents import from_record
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.process import Health
 from services.contracts.posts import PostEdited, PostPublished
 from services.contracts.topics import POSTS
 from services.posts import __main__ as posts
 from services.posts.settings import PostsSettings
-from tests.integration.chassis_house import all_published, header, records
+from tests.integration.chassis_harness import all_published, header, records
 from tests.waiting import eventually
 
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.contracts.posts import CreatePost
@@ -94,7 +94,7 @@ async def test_drafts_and_their_revisions_are_for_author_and_admin(db: Database)
 
 
 async def test_the_look_up_tells_status_whatever_it_is(db: Database) -> None:
-    draft, public = await create(db, "Draft", publish=False), await create(db, "Public")
-    found = await queries.lookup(db, [UUID(draft["id"]), UUID(public["id"]), uuid4()])
+    draft, public = await create(db, "Draft", publish=False), await create(db, "ResponseHeaders")
+    found = await queries.look_up(db, [UUID(draft["id"]), UUID(public["id"]), uuid4()])
     assert {item["id"]: item["status"] for item in found} == {draft["id"]: "draft", public["id"]: "published"}
     assert set(found[0]) == {"id", "kind", "slug", "title", "author_id", "status", "discussion", "version"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from services.chassis.client import Answer
+from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import Problem, unavailable
 from services.chassis.identity import Caller
-from services.gateway.upstreams import Params, Upstream, Upstreams
+from services.gateway.composition.upstreams import Params, Upstream, Upstreams
 
 Reply = Callable[["Call"], Any]
 
@@ -52,7 +52,7 @@ class Script:
         body: object = None,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ServiceResponse:
         await asyncio.sleep(0)
         sent = orjson.loads(body) if isinstance(body, bytes) else body
         call = Call(method, path, caller, sent, params or {}, headers or {})
@@ -64,7 +64,7 @@ class Script:
             reply = await reply
         if self.away or reply is None:
             raise unavailable(f"{self.name} could not be reached.")
-        if isinstance(reply, Answer):
+        if isinstance(reply, ServiceResponse):
             return reply
         if isinstance(reply, Problem):
             return refused(reply)
@@ -74,15 +74,17 @@ class Script:
         return sum((call.method, call.path) == (method, path) for call in self.calls)
 
 
-def answered(data: Any, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(data))
+def answered(data: Any, status: int = 200, **headers: str) -> ServiceResponse:
+    return ServiceResponse(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(data)
+    )
 
 
-def refused(problem: Problem) -> Answer:
+def refused(problem: Problem) -> ServiceResponse:
     body: dict[str, Any] = {"type": f"/problems/{problem.kind}", "title": problem.title, "detail": problem.detail}
     if problem.errors:
         body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
-    return Answer(problem.status, problem.headers, orjson.dumps(body))
+    return ServiceResponse(problem.status, problem.headers, orjson.dumps(body))
 
 
 @dataclass

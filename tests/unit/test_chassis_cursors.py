@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.chassis import cursors
 from services.chassis.errors import Problem
+from services.chassis.http import cursors
 
 ID = UUID("0193b3a0-0000-7000-8000-000000000001")
 WHEN = datetime(2026, 11, 23, 4, 35, 0, 123456, tzinfo=UTC)

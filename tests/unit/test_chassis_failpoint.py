@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 LOOP = """
-from services.chassis import failpoint
+from services.chassis.runtime import failpoint
 for number in range(5):
     failpoint.reach("here")
     print(number, flush=True)
@@ -43,7 +43,7 @@ def test_nothing_happens_when_nothing_is_armed() -> None:
 
 ASKING = """
 import asyncio, sys
-from services.chassis import failpoint
+from services.chassis.runtime import failpoint
 
 async def main():
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))

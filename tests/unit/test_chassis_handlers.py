@@ -4,12 +4,11 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis.context import TRACEPARENT, Context, bound, current, name_request, next_hop
-from services.chassis.database import Transaction
+from services.chassis.database.pool import Transaction
 from services.chassis.errors import Problem, unavailable
-from services.chassis.failures import transient
-from services.chassis.handlers import Handlers
-from services.chassis.producer import Unsent
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.record_processor import is_transient
+from services.chassis.runtime.context import TRACEPARENT, Context, bound, current, name_request, next_hop
 from services.contracts.event import Envelope
 from services.contracts.posts import PostEdited, PostFact, PostPublished
 
@@ -67,7 +66,6 @@ def test_a_hop_keeps_the_trace_and_has_its_own_span() -> None:
 
 
 def test_what_a_handler_waits_for_and_what_counts_against_it() -> None:
-    for passes in (unavailable("away"), Unsent(), TimeoutError(), ConnectionResetError()):
-        assert transient(passes)
-    for counts in (Problem("invalid"), ValueError(), KeyError(), AssertionError(), Problem("internal")):
-        assert not transient(counts)
+    assert is_transient(unavailable("away"))
+    for counts in (Problem("invalid"), ValueError(), OSError(), TimeoutError(), AssertionError(), Problem("internal")):
+        assert not is_transient(counts)

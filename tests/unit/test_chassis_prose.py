@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.chassis.prose import is_prose, prose_html
-from services.chassis.rendering import to_html
+from services.chassis.text.prose import is_prose, prose_html
+from services.chassis.text.renderer import to_html
 
 WORDS = st.sampled_from(
     [

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from services.chassis.errors import Problem
-from services.chassis.requests import DEEPEST, parse_json
+from services.chassis.http.requests import DEEPEST, parse_json
 
 TEXT = some.text(some.characters(), max_size=20)  # lone surrogates and NUL too
 VALUES = some.recursive(

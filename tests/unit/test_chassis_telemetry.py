@@ -7,13 +7,13 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from services.chassis import telemetry
+from services.chassis.runtime import telemetry
 
 PROGRAM = """
 import asyncio, logging, warnings
 import structlog
-from services.chassis.context import Context, bound
-from services.chassis.telemetry import set_up_logging
+from services.chassis.runtime.context import Context, bound
+from services.chassis.runtime.telemetry import set_up_logging
 
 set_up_logging("house", "INFO")
 log = structlog.get_logger("here")
@@ -70,6 +70,7 @@ def test_every_metric_is_ours_and_has_few_labels() -> None:
         "upstream",
         "state",
         "kind",
+        "work",
     }
     own = [metric for metric in vars(telemetry).values() if type(metric).__name__ in ("Counter", "Gauge", "Histogram")]
     assert len(own) > 15

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.gateway.etags import entity_tag, matches
+from services.gateway.caching.etags import entity_tag, matches
 
 TAG = entity_tag(3, b"hello")
 

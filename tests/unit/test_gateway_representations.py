@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.gateway import representations
+from services.gateway.composition import representations
 from tests.unit.gateway_fakes import raw_comment, raw_post
 
 ANNA: dict[str, Any] = {"id": "01936f6e-0000-7000-8000-00000000000a", "name": "Anna", "avatar_url": None}

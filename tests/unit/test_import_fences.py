@@ -34,7 +34,7 @@ def test_the_tree_keeps_its_fences(copy: Path) -> None:
     ("file", "planted"),
     [
         ("services/posts/queries.py", "import services.comments.store"),
-        ("services/chassis/web.py", "import services.people.domain"),
+        ("services/chassis/http/app.py", "import services.people.domain"),
         ("services/contracts/event.py", "import asyncpg"),
         ("services/comments/store.py", "import services.comments.commands"),
         ("services/notify/domain.py", "import aiosmtplib"),

@@ -10,14 +10,16 @@ from uuid import uuid4
 
 import pytest
 
+from services.notify.delivery_queue import Claimed
 from services.notify.domain import CommentNow, Contact, Facts, PostNow
-from services.notify.leases import Claimed
-from services.notify.message import Letters, domain_of
+from services.notify.message import MessageBuilder, domain_of
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 
 TOKENS = Tokens("s" * 32, "rapport.test")
-LETTERS = Letters(mail_from="Rapport <notifications@rapport.test>", public_url="https://rapport.test/", tokens=TOKENS)
+LETTERS = MessageBuilder(
+    mail_from="Rapport <notifications@rapport.test>", public_url="https://rapport.test/", tokens=TOKENS
+)
 CLAIMED = Claimed(
     id=uuid4(),
     version=1,
@@ -233,13 +235,13 @@ def test_the_domain_of_the_sender_is_ascii_and_there_must_be_one() -> None:
     assert domain_of("Rapport <n@bücher.example>") == "xn--bcher-kva.example"
     for mail_from in ("", "nobody", "Rapport <>"):
         with pytest.raises(ValueError, match="address"):
-            Letters(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
+            MessageBuilder(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
 
 
 @pytest.mark.parametrize("name", ["Zoë’s Café", 'the "best" site', "a <b>", "=?utf-8?q?x?=", "", "日本"])
 def test_a_site_may_be_called_anything(name: str) -> None:
     mail_from = f'"{name}" <n@rapport.test>'.replace('"the "best" site"', '"the \\"best\\" site"')
-    letters = Letters(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
+    letters = MessageBuilder(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
     mail = message_from_bytes(letters.write(CLAIMED, FACTS, "anna@example.com"), policy=policy.default)
     assert mail["List-Id"].endswith("<notifications.rapport.test>")
     assert [box.addr_spec for box in mail["From"].addresses] == ["n@rapport.test"]

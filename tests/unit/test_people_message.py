@@ -5,9 +5,9 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from services.chassis.mail import Unsafe
+from services.chassis.mail.message import Unsafe
 from services.people.mailer import delay_after
-from services.people.message import SignInLetters
+from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
 
 TOKEN = "A-_" + "b" * 40
@@ -15,7 +15,7 @@ LINK = f"https://talk.example.com/base/sign-in/{TOKEN}"
 
 
 def write(mailbox: str = "ana@example.com", mail_from: str = '"Söme <Site> & Co" <mail@example.com>') -> bytes:
-    return SignInLetters(mail_from=mail_from, public_url="https://talk.example.com/base/").write(mailbox, TOKEN)
+    return SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com/base/").write(mailbox, TOKEN)
 
 
 def test_the_mail_has_exactly_these_headers() -> None:
@@ -63,7 +63,7 @@ def test_a_site_without_a_name_has_one() -> None:
 @pytest.mark.parametrize("mail_from", ["", "Rapport", "a@b@c"])
 def test_a_sender_that_is_no_address_is_found_at_the_start(mail_from: str) -> None:
     with pytest.raises(ValueError, match="MAIL_FROM"):
-        SignInLetters(mail_from=mail_from, public_url="https://talk.example.com")
+        SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com")
 
 
 def test_admins_are_read_as_addresses_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_moments_are_kept_as_they_are_shown() -> None:
 
 
 def test_the_event_carries_structure_and_no_text() -> None:
-    event = rules.fact(replace(PUBLISHED, imported=True), PostEdited, NOW)
+    event = rules.fact(PostEdited, replace(PUBLISHED, imported=True), NOW)
     assert event.imported
     assert (event.status, event.version, event.revision, event.discussion) == ("published", 2, 1, "open")
     assert "Text" not in event.model_dump_json()

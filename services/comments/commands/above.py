@@ -1,6 +1,6 @@
 """What a command does to the comments above the one it changes."""
 
-from services.chassis.database import Transaction
+from services.chassis.database.pool import Transaction
 from services.comments import store
 from services.comments.domain.comment import Comment, State
 from services.comments.domain.tree import ripple

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.chassis import idempotency, outbox
-from services.chassis.database import Transaction
-from services.chassis.idempotency import Kept, Key
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Kept, Key
+from services.chassis.database.pool import Transaction
 from services.chassis.identity import Caller
+from services.chassis.messaging import outbox
 from services.comments import pages, store
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion

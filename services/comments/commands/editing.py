@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.chassis import idempotency
-from services.chassis.database import Database
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Key
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
-from services.chassis.idempotency import Key
+from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
-from services.chassis.richtext import RENDERER_VERSION, render
-from services.chassis.web import check_if_match
+from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
 from services.comments.commands.answers import Done, changed, replayed
 from services.comments.commands.finding import found

@@ -14,12 +14,14 @@ from uuid import UUID
 
 import structlog
 
-from services.chassis import context, idempotency, outbox
-from services.chassis.database import Database, Transaction
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Kept
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
-from services.chassis.idempotency import Kept
-from services.chassis.richtext import RENDERER_VERSION
-from services.chassis.together import Together
+from services.chassis.messaging import outbox
+from services.chassis.runtime import context
+from services.chassis.runtime.batcher import Batcher
+from services.chassis.text.renderer_pool import RENDERER_VERSION
 from services.comments import store
 from services.comments.commands.answers import Done
 from services.comments.commands.posting import (
@@ -53,8 +55,8 @@ class Group:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._at_once: Together[Prepared, Done | Put] = Together(partial(self._many, store.lock_free_discussions))
-        self._waiting: Together[Prepared, Done | Put] = Together(partial(self._many, store.lock_discussions))
+        self._at_once: Batcher[Prepared, Done | Put] = Batcher(partial(self._many, store.lock_free_discussions))
+        self._waiting: Batcher[Prepared, Done | Put] = Batcher(partial(self._many, store.lock_discussions))
 
     async def store(self, new: Prepared) -> Done:
         """Store one comment.
@@ -62,9 +64,9 @@ class Group:
         Raises:
             Problem: as `store_alone`.
         """
-        done = await self._at_once.do(new)
+        done = await self._at_once.submit(new)
         if done is Put.LOCKED:
-            done = await self._waiting.do(new)
+            done = await self._waiting.submit(new)
         return await store_alone(self._db, new) if isinstance(done, Put) else done
 
     async def _many(self, lock: Lock, batch: Sequence[Prepared]) -> Sequence[Done | Put | Exception]:

@@ -1,13 +1,13 @@
 """Taking over what was written elsewhere."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from services.chassis import outbox
-from services.chassis.database import Database, Transaction
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import invalid, unavailable
 from services.chassis.ids import id_at, moment_of
-from services.chassis.richtext import RENDERER_VERSION, render
+from services.chassis.messaging import outbox
+from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
 from services.comments.commands.above import count_above
 from services.comments.domain import comment as rules
@@ -86,7 +86,4 @@ async def republish(db: Database, since: datetime) -> int:
     Raises:
         Problem: `invalid` for a time in the future or more than ten years ago.
     """
-    if not timedelta(0) <= datetime.now(UTC) - since <= timedelta(days=3650):
-        raise invalid("since", "must lie within the last ten years")
-    async with db.transaction() as tx:
-        return await outbox.republish_since(tx, since)
+    return await outbox.republish(db, since)

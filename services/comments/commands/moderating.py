@@ -2,12 +2,13 @@
 
 from uuid import UUID
 
-from services.chassis import idempotency, outbox
-from services.chassis.database import Database, Transaction
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Kept, Key
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, not_found
-from services.chassis.idempotency import Kept, Key
+from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
-from services.chassis.web import check_if_match
+from services.chassis.messaging import outbox
 from services.comments import store
 from services.comments.commands.above import set_state
 from services.comments.commands.answers import TEXT_FIELDS, Done, changed, replayed
@@ -15,6 +16,7 @@ from services.comments.commands.finding import found, sees
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Step
 from services.contracts.comments import CommentRemoved
+from services.contracts.people import is_moderator
 
 
 async def remove_comment(
@@ -34,7 +36,7 @@ async def remove_comment(
             raise not_found()
         discussion, comment = locked
         own = rules.is_own(comment, caller)
-        if not own and not caller.is_moderator:
+        if not own and not is_moderator(caller.roles):
             if discussion.status != "published" or not await sees(tx, comment, caller):
                 raise not_found()
             raise Problem("forbidden", "Only its author or a moderator may remove a comment.")
@@ -71,7 +73,7 @@ async def moderate_comment(db: Database, caller: Caller, comment_id: UUID, step:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await found(tx, comment_id, caller)
-        if not caller.is_moderator:
+        if not is_moderator(caller.roles):
             raise Problem("forbidden", "Only a moderator may do that.")
         state = rules.after(step, comment)
         if state == comment.state:

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.chassis import context, idempotency, outbox
-from services.chassis.context import Context
-from services.chassis.database import Database, Transaction
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Key
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, invalid
-from services.chassis.idempotency import Key
 from services.chassis.identity import Caller
 from services.chassis.ids import moment_of, new_id
-from services.chassis.richtext import RENDERER_VERSION, render
+from services.chassis.messaging import outbox
+from services.chassis.runtime import context
+from services.chassis.runtime.context import Context
+from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
 from services.comments.commands.above import count_above
 from services.comments.commands.answers import Done, keep, replayed
@@ -20,6 +22,7 @@ from services.comments.commands.finding import sees
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, placed
 from services.contracts.comments import CommentPosted, CreateComment
+from services.contracts.people import is_moderator
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def first_state(discussion: Discussion, new: Prepared) -> rules.State:
     """
     if discussion.status != "published":
         raise Problem("post-unknown")
-    return rules.first_state(discussion, new.author_id, is_moderator=new.caller.is_moderator)
+    return rules.first_state(discussion, new.author_id, is_moderator=is_moderator(new.caller.roles))
 
 
 def completed(new: Prepared, state: rules.State, parent: Comment | None) -> Comment:

@@ -8,14 +8,9 @@ from uuid import UUID
 
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.contracts.comments import (
-    CommentApproved,
-    CommentFact,
-    CommentHeld,
-    CommentRejected,
-    CommentRestored,
-)
+from services.contracts.comments import CommentApproved, CommentFact, CommentHeld, CommentRejected, CommentRestored
 from services.contracts.event import rfc3339
+from services.contracts.people import is_moderator
 
 State = Literal["visible", "held", "removed"]
 Step = Literal["hold", "approve", "reject", "restore"]
@@ -165,7 +160,7 @@ def after(step: Step, comment: Comment) -> State:
 
 def is_tombstone(comment: Comment, caller: Caller) -> bool:
     """Whether this caller finds only the place where it stood."""
-    if caller.is_moderator or comment.state == "visible":
+    if is_moderator(caller.roles) or comment.state == "visible":
         return False
     return comment.state == "removed" or not is_own(comment, caller)
 
@@ -187,7 +182,7 @@ def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
         "replies": {"items": [], "next": None},
         "version": comment.version,
     }
-    if not gone and (caller.is_moderator or is_own(comment, caller)):
+    if not gone and (is_moderator(caller.roles) or is_own(comment, caller)):
         seen["body"] = comment.body
         seen["format"] = comment.format
     return seen

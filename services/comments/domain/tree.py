@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.chassis import cursors
+from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, representation
+from services.contracts.people import is_moderator
 
 FIRST = UUID(int=0)
 LAST = UUID(int=(1 << 128) - 1)
@@ -93,4 +94,4 @@ def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Calle
 
 def _replies(comment: Comment, caller: Caller, own: Own) -> int:
     """How many direct replies this caller finds, whole or as tombstones."""
-    return comment.all_replies if caller.is_moderator else comment.shown_replies + own.under(comment.id)
+    return comment.all_replies if is_moderator(caller.roles) else comment.shown_replies + own.under(comment.id)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from services.chassis.database import Reader, Transaction
+from services.chassis.database.pool import Reader, Transaction
 from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.chassis.database import Reader, Transaction
+from services.chassis.database.pool import Reader, Transaction
 from services.comments.domain.comment import Comment, Discussion
 from services.comments.store.discussions import lock_discussion
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.chassis.database import Transaction
+from services.chassis.database.pool import Transaction
 from services.comments.domain.comment import Comment, State
 from services.comments.domain.tree import Change
 

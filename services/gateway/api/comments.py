@@ -4,19 +4,20 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.client import Answer
+from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import Problem
 from services.contracts.comments import CreateComment, EditComment
-from services.gateway import answers, schemas
-from services.gateway.compose import Look
-from services.gateway.documents import operation
-from services.gateway.forwarding import body_of, chosen, forward
+from services.gateway import responses
+from services.gateway.access.authentication import NOBODY
+from services.gateway.apidocs import schemas
+from services.gateway.apidocs.operations import operation
+from services.gateway.composition import comment_views
+from services.gateway.composition.compose import Look
+from services.gateway.composition.forwarding import body_of, chosen, forward
+from services.gateway.composition.upstreams import Upstream
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
 from services.gateway.routes import PublicRoute
-from services.gateway.upstreams import Upstream
-from services.gateway.viewer import NOBODY
-from services.gateway.views import comments
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
@@ -45,11 +46,11 @@ STEPS = {
 async def create(request: Request, look: SignedIn, post_id: str) -> Response:
     body = await body_of(request)
     sources = gateway_of(request).sources
-    answer = await comments.once_arrived(
+    answer = await comment_views.once_arrived(
         sources,
         look,
         post_id,
-        lambda: forward(request, look, sources.upstreams.comments, comments.path_under(post_id), body=body),
+        lambda: forward(request, look, sources.upstreams.comments, comment_views.path_under(post_id), body=body),
     )
     return await _written(request, look, answer)
 
@@ -60,7 +61,7 @@ async def create(request: Request, look: SignedIn, post_id: str) -> Response:
 )
 async def listed(request: Request, look: Anybody, post_id: str) -> Response:
     params = chosen(request, "sort", "cursor", "limit")
-    return answers.read(request, look, await comments.under(gateway_of(request).sources, look, post_id, params))
+    return responses.read(request, look, await comment_views.under(gateway_of(request).sources, look, post_id, params))
 
 
 @router.get(
@@ -75,7 +76,7 @@ async def listed(request: Request, look: Anybody, post_id: str) -> Response:
 )
 async def queue(request: Request, look: SignedIn) -> Response:
     params = chosen(request, "state", "cursor", "limit")
-    return answers.read(request, look, await comments.queue(gateway_of(request).sources, look, params))
+    return responses.read(request, look, await comment_views.queue(gateway_of(request).sources, look, params))
 
 
 @router.get(
@@ -83,7 +84,7 @@ async def queue(request: Request, look: SignedIn) -> Response:
     **operation("A comment with the beginning of its replies.", schemas.Comment, headers=CACHED),
 )
 async def one(request: Request, look: Anybody, comment_id: str) -> Response:
-    return answers.read(request, look, await comments.one(gateway_of(request).sources, look, comment_id))
+    return responses.read(request, look, await comment_views.one(gateway_of(request).sources, look, comment_id))
 
 
 @router.get(
@@ -94,7 +95,9 @@ async def one(request: Request, look: Anybody, comment_id: str) -> Response:
 )
 async def replies(request: Request, look: Anybody, comment_id: str) -> Response:
     params = chosen(request, "cursor", "limit")
-    return answers.read(request, look, await comments.replies(gateway_of(request).sources, look, comment_id, params))
+    return responses.read(
+        request, look, await comment_views.replies(gateway_of(request).sources, look, comment_id, params)
+    )
 
 
 @router.patch(
@@ -109,7 +112,7 @@ async def replies(request: Request, look: Anybody, comment_id: str) -> Response:
 )
 async def edit(request: Request, look: SignedIn, comment_id: str) -> Response:
     body = await body_of(request)
-    answer = await forward(request, look, _owner(request), comments.path_of(comment_id), body=body)
+    answer = await forward(request, look, _owner(request), comment_views.path_of(comment_id), body=body)
     return await _written(request, look, answer)
 
 
@@ -118,14 +121,14 @@ async def edit(request: Request, look: SignedIn, comment_id: str) -> Response:
     **operation("Remove a comment.", status=204, headers=CAREFUL, kinds=["forbidden"]),
 )
 async def remove(request: Request, look: SignedIn, comment_id: str) -> Response:
-    answer = await forward(request, look, _owner(request), comments.path_of(comment_id))
+    answer = await forward(request, look, _owner(request), comment_views.path_of(comment_id))
     await _evict(request, look, comment_id)
-    return answers.empty(answer)
+    return responses.empty(answer)
 
 
 async def moderate(request: Request, look: SignedIn, comment_id: str) -> Response:
     step = request.scope["path"].rpartition("/")[2]
-    answer = await forward(request, look, _owner(request), f"{comments.path_of(comment_id)}/{step}")
+    answer = await forward(request, look, _owner(request), f"{comment_views.path_of(comment_id)}/{step}")
     return await _written(request, look, answer)
 
 
@@ -156,7 +159,7 @@ async def _evict(request: Request, look: Look, comment_id: str) -> None:
         changed.anything()
 
 
-async def _written(request: Request, look: Look, answer: Answer) -> Response:
+async def _written(request: Request, look: Look, answer: ServiceResponse) -> Response:
     gateway, raw = gateway_of(request), answer.json()
     gateway.changed.comment(raw["post_id"], raw["author_id"])
-    return answers.written(look, answer, await comments.dressed(gateway.sources, look, raw))
+    return responses.written(look, answer, await comment_views.dressed(gateway.sources, look, raw))

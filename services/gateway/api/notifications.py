@@ -5,14 +5,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contracts.notify import EditMail
-from services.gateway import answers, representations, schemas
-from services.gateway.compose import Composed
-from services.gateway.documents import operation
-from services.gateway.forwarding import body_of, chosen, forward
+from services.gateway import responses
+from services.gateway.apidocs import schemas
+from services.gateway.apidocs.operations import operation
+from services.gateway.composition import comment_views, representations
+from services.gateway.composition.compose import Composed
+from services.gateway.composition.forwarding import body_of, chosen, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import SignedIn
 from services.gateway.routes import PublicRoute
-from services.gateway.views import comments
 
 router = APIRouter(prefix="/v1/me", tags=["notifications"], route_class=PublicRoute)
 
@@ -28,7 +29,7 @@ async def listed(request: Request, look: SignedIn) -> Response:
         "/me/notifications", look.viewer.caller, look.deadline, chosen(request, "cursor", "limit")
     )
     items = [representations.notification(item) for item in raw["items"]]
-    return answers.read(request, look, Composed({"items": items, "next": raw["next"]}))
+    return responses.read(request, look, Composed({"items": items, "next": raw["next"]}))
 
 
 @router.get(
@@ -47,14 +48,16 @@ async def explain(request: Request, look: SignedIn) -> Response:
         "/me/notifications/explain", look.viewer.caller, look.deadline, chosen(request, "comment")
     )
     if not raw["heard"]:  # then only what the viewer may see is spoken of
-        await sources.upstreams.comments.get(comments.path_of(raw["comment_id"]), look.viewer.caller, look.deadline)
-    return answers.read(request, look, Composed(representations.explanation(raw)))
+        await sources.upstreams.comments.get(
+            comment_views.path_of(raw["comment_id"]), look.viewer.caller, look.deadline
+        )
+    return responses.read(request, look, Composed(representations.explanation(raw)))
 
 
 @router.get("/mail", **operation("Whether answers come by mail.", schemas.Mail, headers=CACHED))
 async def mail(request: Request, look: SignedIn) -> Response:
     raw = await gateway_of(request).sources.upstreams.notify.get("/me/mail", look.viewer.caller, look.deadline)
-    return answers.read(request, look, Composed(representations.mail(raw)))
+    return responses.read(request, look, Composed(representations.mail(raw)))
 
 
 @router.patch("/mail", **operation("Hear of answers by mail, or not.", schemas.Mail, body=EditMail))
@@ -63,4 +66,4 @@ async def edit_mail(request: Request, look: SignedIn) -> Response:
     answer = await forward(
         request, look, gateway_of(request).sources.upstreams.notify, "/me/mail", body=body, headers={}
     )
-    return answers.unkept(representations.mail(answer.json()))
+    return responses.unkept(representations.mail(answer.json()))

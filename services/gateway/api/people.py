@@ -5,14 +5,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contracts.people import EditMe
-from services.gateway import answers, representations, schemas
-from services.gateway.compose import Composed, Look
-from services.gateway.documents import operation
-from services.gateway.forwarding import body_of, forward
+from services.gateway import responses
+from services.gateway.apidocs import schemas
+from services.gateway.apidocs.operations import operation
+from services.gateway.composition import profile_views, representations
+from services.gateway.composition.compose import Composed, Look
+from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
 from services.gateway.routes import PublicRoute
-from services.gateway.views import people
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
@@ -21,13 +22,13 @@ CACHED = ("If-None-Match",)
 
 @router.get("/people/{person_id}", **operation("What anybody sees of somebody.", schemas.Profile, headers=CACHED))
 async def profile(request: Request, look: Anybody, person_id: str) -> Response:
-    return answers.read(request, look, await people.profile(gateway_of(request).sources, look, person_id))
+    return responses.read(request, look, await profile_views.profile(gateway_of(request).sources, look, person_id))
 
 
 @router.get("/me", **operation("Who I am.", schemas.Me, headers=CACHED))
 async def me(request: Request, look: SignedIn) -> Response:
     raw = await gateway_of(request).sources.upstreams.people.get("/me", look.viewer.caller, look.deadline)
-    return answers.read(request, look, Composed(representations.me(raw)))
+    return responses.read(request, look, Composed(representations.me(raw)))
 
 
 @router.patch("/me", **operation("Be called differently.", schemas.Me, body=EditMe, headers=["Idempotency-Key"]))
@@ -36,7 +37,7 @@ async def rename(request: Request, look: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, look, gateway.sources.upstreams.people, "/me", body=body)
     _forget(request, look)
-    return answers.written(look, answer, Composed(representations.me(answer.json())))
+    return responses.written(look, answer, Composed(representations.me(answer.json())))
 
 
 @router.delete("/me", **operation("Be forgotten.", status=202))
@@ -44,7 +45,7 @@ async def erase(request: Request, look: SignedIn) -> Response:
     gateway = gateway_of(request)
     answer = await forward(request, look, gateway.sources.upstreams.people, "/me", headers={})
     _forget(request, look)
-    return answers.unkept(answer.json() if answer.data else {"status": "accepted"}, 202)
+    return responses.unkept(answer.json() if answer.data else {"status": "accepted"}, 202)
 
 
 def _forget(request: Request, look: Look) -> None:

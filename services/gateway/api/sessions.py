@@ -9,13 +9,14 @@ from starlette.responses import Response
 
 from services.chassis.errors import Problem
 from services.contracts.people import RefreshSession, Register, SignIn
-from services.gateway import answers, schemas
-from services.gateway.compose import Look
-from services.gateway.documents import operation
-from services.gateway.forwarding import body_of, forward
+from services.gateway import responses
+from services.gateway.access.rate_limits import SIGN_IN_ADDRESS
+from services.gateway.apidocs import schemas
+from services.gateway.apidocs.operations import operation
+from services.gateway.composition.compose import Look
+from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import SignedIn, Stranger, standing
-from services.gateway.limits import SIGN_IN_ADDRESS
 from services.gateway.routes import PublicRoute
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
@@ -45,7 +46,7 @@ async def start(request: Request, look: Stranger, body: schemas.UseLink) -> Resp
     answer = await people.send(
         "POST", "/sessions", look.viewer.caller, look.deadline, body={"token": body.token, "cookie": False}
     )
-    return answers.unkept(answer.json(), 201)
+    return responses.unkept(answer.json(), 201)
 
 
 @router.post(
@@ -60,7 +61,7 @@ async def start(request: Request, look: Stranger, body: schemas.UseLink) -> Resp
 )
 async def refresh(request: Request, look: Stranger) -> Response:
     body = await body_of(request)
-    return answers.unkept(
+    return responses.unkept(
         (
             await forward(request, look, gateway_of(request).sources.upstreams.people, "/sessions/refresh", body=body)
         ).json()
@@ -77,7 +78,7 @@ async def end(request: Request, look: SignedIn) -> Response:
         "DELETE", "/sessions/current", look.viewer.caller, look.deadline, body={"session_id": session_id}
     )
     gateway.changes.end(UUID(session_id))
-    return answers.empty()
+    return responses.empty()
 
 
 async def _ask_for_mail(request: Request, look: Look, path: str) -> Response:
@@ -87,7 +88,7 @@ async def _ask_for_mail(request: Request, look: Look, path: str) -> Response:
         limits = gateway_of(request).limits
         await limits.spend(standing(request), (SIGN_IN_ADDRESS, address))
     answer = await forward(request, look, gateway_of(request).sources.upstreams.people, path, body=body, headers={})
-    return answers.unkept(answer.json(), 202)
+    return responses.unkept(answer.json(), 202)
 
 
 def _address(body: bytes) -> str | None:

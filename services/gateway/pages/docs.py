@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.documents import describe
+from services.gateway.apidocs.operations import describe
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Passer
 from services.gateway.pages.render import PageRoute, page

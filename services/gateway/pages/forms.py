@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from services.chassis.errors import Problem
-from services.chassis.requests import read_body
+from services.chassis.http.requests import read_body
 from services.gateway.gateway import gateway_of
 
 FORM_BYTES = 256 * 1024  # percent-encoding makes a text up to twelve times as long as its code points

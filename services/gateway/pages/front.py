@@ -4,19 +4,19 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.forwarding import chosen
+from services.gateway.caching.cacheable import offer
+from services.gateway.composition import post_views
+from services.gateway.composition.forwarding import chosen
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody
-from services.gateway.offer import offer
 from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, face, page
-from services.gateway.views import posts
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/")
 async def front(request: Request, look: Anybody) -> Response:
-    composed = await posts.listed(gateway_of(request).sources, look, {"limit": "20", **chosen(request, "cursor")})
+    composed = await post_views.listed(gateway_of(request).sources, look, {"limit": "20", **chosen(request, "cursor")})
     listed = composed.data
     offer(request, look)
     return page(

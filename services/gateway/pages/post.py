@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, not_found
-from services.gateway.compose import Json, Look
+from services.gateway.caching.cacheable import offer
+from services.gateway.composition import comment_views, post_page
+from services.gateway.composition.compose import Json, Look
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Anybody, SignedIn
-from services.gateway.offer import offer
 from services.gateway.pages.forms import fields
 from services.gateway.pages.render import PageRoute, face, page, post_path, redirect
-from services.gateway.views import comments, discussion
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -49,10 +49,10 @@ async def _say(request: Request, look: Look, post_id: str, body: Json, key: str)
 
     async def ask() -> Any:
         return await sources.upstreams.comments.send(
-            "POST", comments.path_under(post_id), look.viewer.caller, look.deadline, body=body, headers=headers
+            "POST", comment_views.path_under(post_id), look.viewer.caller, look.deadline, body=body, headers=headers
         )
 
-    answer = await comments.once_arrived(sources, look, post_id, ask)
+    answer = await comment_views.once_arrived(sources, look, post_id, ask)
     made: Json = answer.json()
     gateway_of(request).changed.comment(made["post_id"], made["author_id"])
     return made
@@ -78,7 +78,7 @@ async def show(
     """
     sources, query = gateway_of(request).sources, request.query_params
     cursor = {"cursor": query["comments"]} if "comments" in query else {}
-    shown = (await discussion.page(sources, look, ref, cursor)).data
+    shown = (await post_page.page(sources, look, ref, cursor)).data
     thread = query.get("thread") if _is_uuid(query.get("thread")) else None
     listed = shown["comments"]
     if thread is not None:
@@ -116,14 +116,14 @@ async def _thread(request: Request, look: Look, comment_id: str, cursor: str | N
     """One comment with its replies, or a later page of them."""
     sources = gateway_of(request).sources
     if cursor is not None:
-        return (await comments.replies(sources, look, comment_id, {"cursor": cursor})).data
-    return {"items": [(await comments.one(sources, look, comment_id)).data], "next": None}
+        return (await comment_views.replies(sources, look, comment_id, {"cursor": cursor})).data
+    return {"items": [(await comment_views.one(sources, look, comment_id)).data], "next": None}
 
 
 async def _said(request: Request, look: Look, comment_id: str) -> Json | None:
     """The comment that was just written; None if it is gone already."""
     try:
-        return (await comments.one(gateway_of(request).sources, look, comment_id)).data
+        return (await comment_views.one(gateway_of(request).sources, look, comment_id)).data
     except Problem:
         return None
 

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
-from services.chassis.problems import of_exception
-from services.gateway.compose import Json, Look, authors
+from services.chassis.http.problems import of_exception
+from services.gateway.composition.compose import Json, Look, authors
 from services.gateway.gateway import gateway_of
 
 log = structlog.get_logger(__name__)

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
-from services.gateway.compose import Look
+from services.gateway.access.authentication import NOBODY
+from services.gateway.access.rate_limits import SIGN_IN_ADDRESS
+from services.gateway.composition.compose import Look
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.guards import Anybody, SignedIn, Stranger, standing
-from services.gateway.limits import SIGN_IN_ADDRESS
 from services.gateway.pages.forms import fields, from_our_pages
 from services.gateway.pages.render import PageRoute, face, page, redirect
-from services.gateway.viewer import NOBODY
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
-from services.chassis.requests import read_body
+from services.chassis.http.requests import read_body
+from services.gateway.access.authentication import NOBODY
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Passer
 from services.gateway.pages.render import PageRoute, page
-from services.gateway.viewer import NOBODY
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

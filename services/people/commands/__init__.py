@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from services.chassis import outbox
-from services.chassis.database import Transaction
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging import outbox
 from services.contracts.people import PersonFact
 from services.people.domain import Person
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.chassis import outbox
-from services.chassis.database import Database
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, invalid
 from services.chassis.ids import new_id
+from services.chassis.messaging import outbox
 from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
 from services.people.commands import tell
 from services.people.domain import Address, Person, import_identity, imported_name, with_role
@@ -69,5 +69,4 @@ def _utc(moment: datetime) -> datetime:
 
 async def republish(database: Database, since: datetime) -> int:
     """Have the relay send again what it has sent since then; returns how many events."""
-    async with database.transaction() as tx:
-        return await outbox.republish_since(tx, since)
+    return await outbox.republish(database, since)

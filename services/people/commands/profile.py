@@ -3,8 +3,8 @@
 from dataclasses import replace
 from uuid import UUID
 
-from services.chassis import idempotency
-from services.chassis.database import Database
+from services.chassis.database import idempotency
+from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.contracts.people import PersonErased, PersonRenamed
 from services.people.commands import tell

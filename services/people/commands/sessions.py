@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.chassis.database import Database, Transaction
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.people.domain import Person, fingerprint, judge, new_secret

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.chassis.database import Reader, Transaction
+from services.chassis.database.pool import Reader, Transaction
 from services.people.domain import SESSION_LIFE, Presented
 
 INSERT_SESSION = """

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from services.chassis import context
-from services.chassis.database import Reader, Transaction
+from services.chassis.database.pool import Reader, Transaction
+from services.chassis.runtime import context
 from services.people.domain import LINK_LIFE, Address
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"

@@ -8,6 +8,7 @@ from uuid import UUID
 from services.chassis.errors import Problem, invalid, not_found
 from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
+from services.contracts.people import is_admin, is_author
 from services.contracts.posts import Discussion, PostFact
 
 
@@ -61,31 +62,20 @@ def now() -> datetime:
     return to_millisecond(datetime.now(UTC))
 
 
-def require_person(caller: Caller) -> UUID:
-    """The person who calls.
-
-    Raises:
-        Problem: `sign-in-required` when the call comes from nobody.
-    """
-    if caller.person_id is None:
-        raise Problem("sign-in-required")
-    return caller.person_id
-
-
 def require_author(caller: Caller) -> None:
     """Raises `forbidden` unless the caller is an author or admin."""
-    if not caller.is_author:
+    if not is_author(caller.roles):
         raise Problem("forbidden", "Only authors may write posts.")
 
 
 def is_visible(post: Post, caller: Caller) -> bool:
     """Published ones are visible to anybody, others to their author and to admins."""
-    return post.status == "published" or caller.is_admin or post.author_id == caller.person_id
+    return post.status == "published" or is_admin(caller.roles) or post.author_id == caller.person_id
 
 
 def may_change(post: Post, caller: Caller) -> bool:
     """Its author may change a post while being an author; an admin always may."""
-    return caller.is_admin or (caller.is_author and post.author_id == caller.person_id)
+    return is_admin(caller.roles) or (is_author(caller.roles) and post.author_id == caller.person_id)
 
 
 def to_change(post: Post | None, caller: Caller) -> Post:
@@ -140,7 +130,7 @@ def withdrawn(post: Post) -> Post:
     return post if post.status == "withdrawn" else replace(post, status="withdrawn", version=post.version + 1)
 
 
-def fact(post: Post, kind: type[PostFact], at: datetime) -> PostFact:
+def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
     """The event of that kind about the post as it is now."""
     return kind(
         post_id=post.id,

@@ -1,0 +1,99 @@
+"""Circuit breaker: stop asking an upstream that fails, and try it again with one call at a time.
+
+Closed: all calls pass and their outcomes are counted over a rolling window. When at least `least` calls ended in the
+window and the failures among them reach `ratio`, it opens. Open: nothing passes for `pause` seconds. Then half-open:
+one call passes as a probe; its success closes the breaker and forgets the past, its failure opens it again.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from prometheus_client import Gauge
+
+State = Literal["closed", "half-open", "open"]
+
+STATE = Gauge("rapport_breaker_state", "0 closed, 1 half-open, 2 open.", ["upstream"])
+LEVEL: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
+
+
+class CircuitBreaker:
+    """The breaker of one upstream, for one event loop.
+
+    Args:
+        window: seconds for which an outcome counts.
+        pause: seconds between opening and the first probe.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        window: float = 10.0,
+        least: int = 5,
+        ratio: float = 0.5,
+        pause: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._upstream, self._window, self._least, self._ratio, self._pause = upstream, window, least, ratio, pause
+        self._clock = clock
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._probing = False
+        self._show()
+
+    @property
+    def state(self) -> State:
+        """As it is now."""
+        if self._opened_at is None:
+            return "closed"
+        return "half-open" if self._probing or self._clock() - self._opened_at >= self._pause else "open"
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds until a call has a chance, at least one."""
+        if self._opened_at is None:
+            return 1
+        return max(1, round(self._opened_at + self._pause - self._clock() + 0.5))
+
+    def admit(self) -> bool | None:
+        """May a call go out now? False: no. True: yes, as a probe. None: yes, as usual.
+
+        Whoever got a yes must tell how it went, exactly once: `record(admitted, ...)`.
+        """
+        if self._opened_at is None:
+            return None
+        if self._probing or self._clock() - self._opened_at < self._pause:
+            return False
+        self._probing = True
+        self._show()
+        return True
+
+    def record(self, probe: bool | None, ok: bool | None) -> None:
+        """How an admitted call ended; `ok` is None when it says nothing about the upstream (it was cancelled)."""
+        if probe:
+            self._probing = False
+            if ok:
+                self._opened_at = None
+                self._outcomes.clear()
+                self._failures = 0
+            elif ok is False:
+                self._opened_at = self._clock()
+        elif ok is not None and self._opened_at is None:
+            self._count(ok)
+        self._show()
+
+    def _count(self, ok: bool) -> None:
+        now = self._clock()
+        self._outcomes.append((now, ok))
+        self._failures += not ok
+        while self._outcomes and self._outcomes[0][0] <= now - self._window:
+            self._failures -= not self._outcomes.popleft()[1]
+        total = len(self._outcomes)
+        if not ok and total >= self._least and self._failures >= self._ratio * total:
+            self._opened_at = now
+
+    def _show(self) -> None:
+        STATE.labels(self._upstream).set(LEVEL[self.state])

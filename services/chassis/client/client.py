@@ -1,0 +1,190 @@
+"""Calls from one service to another: one deadline, one token, one breaker, and problems that pass through.
+
+    orders = ServiceClient("http://orders:8101", "orders", signer)
+    answer = await orders.call("GET", f"/orders/{reference}", caller=caller, deadline=within(2.0))
+    if answer.status == 200: answer.json()
+
+The path is plain text and is percent-encoded here, so a value from a client may stand in it as it came.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import orjson
+import structlog
+from prometheus_client import Histogram
+
+from services.chassis.client.circuit_breaker import CircuitBreaker
+from services.chassis.client.connection_pool import ConnectionPool, Origin
+from services.chassis.errors import FieldError, Problem, not_found, unavailable
+from services.chassis.identity import Caller, Signer
+from services.chassis.runtime.context import current, next_hop
+from services.contracts.problems import KINDS
+
+log = structlog.get_logger(__name__)
+
+CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
+FAIR_SECONDS = 0.1  # who had less time than this has shown nothing by not answering
+
+
+def within(seconds: float) -> float:
+    """A deadline `seconds` from now, as a moment of `time.monotonic()`."""
+    return time.monotonic() + seconds
+
+
+@dataclass(frozen=True)
+class ServiceResponse:
+    """What a service answered, whatever the status below 500."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    def json(self) -> Any:
+        return orjson.loads(self.data)
+
+    def problem(self) -> Problem | None:
+        """The problem that a status of 400 or more tells of, to raise or to look at; None for a success."""
+        if self.status < 400:
+            return None
+        try:
+            body = self.json()
+            kind = str(body["type"]).removeprefix("/problems/")
+            errors = [FieldError(item["field"], item["message"]) for item in body.get("errors", ())]
+            detail = str(body["detail"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            kind, errors, detail = "", [], ""
+        if kind not in KINDS:
+            return Problem("internal", f"An upstream answered {self.status}.")
+        headers = {"Retry-After": self.headers["Retry-After"]} if "Retry-After" in self.headers else {}
+        return Problem(kind, detail, errors=errors, headers=headers)
+
+
+class ServiceClient:
+    """The way to one service.
+
+    Args:
+        base_url: where it is, such as `http://orders:8101`.
+        audience: its name in tokens, metrics and messages.
+        connections: the process's own; None to have some for this service alone, closed by `close`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        audience: str,
+        signer: Signer,
+        *,
+        connections: ConnectionPool | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
+        base = urlsplit(base_url)
+        tls = base.scheme == "https"
+        self._origin = Origin(base.hostname or "", base.port or (443 if tls else 80), tls)
+        self._prefix = base.path.rstrip("/")
+        self._audience = audience
+        self._signer = signer
+        self._connections = connections or ConnectionPool()
+        self._owns = connections is None
+        self.breaker = breaker or CircuitBreaker(audience)
+
+    async def close(self) -> None:
+        if self._owns:
+            await self._connections.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: float,
+        caller: Caller | None = None,
+        body: object = None,
+        params: Mapping[str, str | int | None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ServiceResponse:
+        """Ask once; a GET whose connection broke is asked a second time.
+
+        Args:
+            deadline: moment of `time.monotonic()` (see `within`) after which the answer is of no use.
+            caller: on whose behalf; only the person and the roles are passed on.
+            body: becomes JSON; bytes are sent as the JSON they are.
+            params: query values; those that are None are left out.
+
+        Raises:
+            Problem: `unavailable` when the breaker is open, the deadline passed, the service could not be reached or
+                answered with a 5xx; a `Retry-After` of its own is kept.
+        """
+        target = self._target(path, params)
+        data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
+        admitted = self.breaker.admit()
+        if admitted is False:
+            CALLS.labels(self._audience, "refused").observe(0)
+            raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
+        began, ok, outcome = time.monotonic(), None, "cancelled"
+        fair = deadline - began >= FAIR_SECONDS
+        try:
+            answer = await self._ask(method, target, deadline, self._headers(caller, data, headers), data)
+            # A 503 that says when to come back is the word of a service that lives.
+            ok = answer.status < 500 or (answer.status == 503 and "Retry-After" in answer.headers)
+            outcome = f"{answer.status // 100}xx"
+        except TimeoutError:
+            ok, outcome = (False if fair else None), "timeout"
+            raise unavailable(f"{self._audience} did not answer in time.") from None
+        except OSError as error:
+            ok, outcome = False, "unreachable"
+            log.warning("upstream unreachable", upstream=self._audience, error=repr(error))
+            raise unavailable(f"{self._audience} could not be reached.") from None
+        finally:
+            self.breaker.record(admitted, ok)
+            CALLS.labels(self._audience, outcome).observe(time.monotonic() - began)
+        if answer.status >= 500:
+            raise _upstream_failure(self._audience, answer)
+        return answer
+
+    async def _ask(
+        self, method: str, target: str, deadline: float, headers: dict[str, str], data: bytes | None
+    ) -> ServiceResponse:
+        for attempt in (1, 2):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            try:
+                async with asyncio.timeout(left):
+                    found = await self._connections.ask(self._origin, method, target, headers, data)
+                return ServiceResponse(found.status, found.headers, found.data)
+            except ConnectionError:
+                if attempt == 2 or method != "GET":
+                    raise
+        raise AssertionError("unreachable")
+
+    def _target(self, path: str, params: Mapping[str, str | int | None] | None) -> str:
+        if any(part in (".", "..") for part in path.split("/")):
+            raise not_found()
+        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+        return quote(self._prefix + path, safe="/:@") + (f"?{query}" if query else "")
+
+    def _headers(self, caller: Caller | None, data: bytes | None, given: Mapping[str, str] | None) -> dict[str, str]:
+        caller = caller or Caller(self._signer.issuer)
+        context = current()
+        headers = dict(given or {})
+        headers["Authorization"] = "Bearer " + self._signer.token(self._audience, caller.person_id, caller.roles)
+        headers["traceparent"] = next_hop(context.traceparent)
+        if context.correlation_id:
+            headers["X-Request-ID"] = context.correlation_id
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+
+def _upstream_failure(audience: str, answer: ServiceResponse) -> Problem:
+    retry_after = answer.headers.get("Retry-After", "")
+    seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else 1
+    log.warning("upstream failed", upstream=audience, status=answer.status)
+    problem = answer.problem() if answer.status == 503 else None
+    detail = problem.detail if problem and problem.kind == "unavailable" else f"{audience} failed to answer."
+    return unavailable(detail, seconds)

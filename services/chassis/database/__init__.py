@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, migrations, idempotency keys and work queues."""

@@ -1,0 +1,170 @@
+"""Idempotency keys: what a request did the first time is what its repetition answers, for 24 hours.
+
+The key is kept in the transaction of the command, so a refused or crashed request leaves nothing behind. Follows
+draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that comes back with something else.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from services.chassis.database.pool import Transaction
+from services.chassis.errors import Problem
+
+
+@dataclass(frozen=True)
+class Key:
+    """One request under a key of the person who sent it.
+
+    Attributes:
+        body_sha256: digest of the body as JSON, so that white space and the order of members do not matter.
+    """
+
+    person_id: UUID
+    key: str
+    method: str
+    path: str
+    body_sha256: bytes
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command answers: the thing as it is after it, or as it was after the first request with this key.
+
+    Attributes:
+        representation: the owner's, without names; empty where there is nothing to show.
+        replayed: the answer is the one that was kept under the key.
+    """
+
+    status: int
+    representation: dict[str, Any] = field(default_factory=dict)
+    location: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was answered the first time. `representation` is the owner's, without names."""
+
+    status: int
+    location: str | None
+    subject: UUID | None
+    representation: dict[str, Any] | None
+
+
+def digest(body: object) -> bytes:
+    """SHA-256 of the canonical form of a JSON value."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+TRY_LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1::text || ' ' || $2, 0))"
+
+SELECT_KEPT = """
+select method, path, body_sha256, status, location, subject, representation
+from idempotency_keys
+where person_id = $1 and key = $2 and created_at > now() - interval '24 hours'
+"""
+
+
+async def replay(tx: Transaction, key: Key | None) -> Kept | None:
+    """First step of a command: what this key answered before, or None if it is new (or there is no key).
+
+    Raises:
+        Problem: `still-running` while the first request is at work; `idempotency-key-reused` when method, path or
+            body differ from the first time.
+    """
+    if key is None:
+        return None
+    if not await tx.fetchval(TRY_LOCK, str(key.person_id), key.key):
+        raise Problem("still-running", headers={"Retry-After": "1"})
+    row = await tx.fetchrow(SELECT_KEPT, key.person_id, key.key)
+    if row is None:
+        return None
+    if (row["method"], row["path"], row["body_sha256"]) != (key.method, key.path, key.body_sha256):
+        raise Problem("idempotency-key-reused", "The key was used for another request within the last 24 hours.")
+    return Kept(row["status"], row["location"], row["subject"], row["representation"])
+
+
+TRY_LOCKS = """
+select pg_try_advisory_xact_lock(hashtextextended(asked.person_id::text || ' ' || asked.key, 0)) as locked
+from unnest($1::uuid[], $2::text[]) with ordinality as asked (person_id, key, place)
+order by asked.place
+"""
+SELECT_KNOWN = """
+select kept.person_id, kept.key
+from unnest($1::uuid[], $2::text[]) as asked (person_id, key) join idempotency_keys as kept using (person_id, key)
+where kept.created_at > now() - interval '24 hours'
+"""
+
+
+async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
+    """Which of these different keys are at work nowhere else and answered nothing so far, in their order.
+
+    For commands that share a transaction; what is not fresh goes through `replay` in a transaction of its own.
+    """
+    names = [key.person_id for key in keys], [key.key for key in keys]
+    locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *names)]
+    known = {(row["person_id"], row["key"]) for row in await tx.fetch(SELECT_KNOWN, *names)}
+    return [mine and (key.person_id, key.key) not in known for mine, key in zip(locked, keys, strict=True)]
+
+
+UPSERT_KEPT = """
+insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (person_id, key) do update set
+    method = excluded.method, path = excluded.path, body_sha256 = excluded.body_sha256, status = excluded.status,
+    location = excluded.location, subject = excluded.subject, representation = excluded.representation,
+    created_at = now()
+"""
+
+
+def _row(key: Key, kept: Kept) -> tuple[object, ...]:
+    of_key = (key.person_id, key.key, key.method, key.path, key.body_sha256)
+    return (*of_key, kept.status, kept.location, kept.subject, kept.representation)
+
+
+async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
+    """Last step of a command that succeeded. An expired row under the same key is replaced."""
+    if key is not None:
+        await tx.execute(UPSERT_KEPT, *_row(key, kept))
+
+
+async def keep_all(tx: Transaction, answers: Sequence[tuple[Key, Kept]]) -> None:
+    """The same for several commands that share a transaction."""
+    if answers:
+        await tx.executemany(UPSERT_KEPT, [_row(key, kept) for key, kept in answers])
+
+
+BLANK = """
+update idempotency_keys
+set representation = representation || (
+    select coalesce(jsonb_object_agg(field, null), '{}'::jsonb) from unnest($2::text[]) as field
+    where representation ? field
+)
+where subject = $1 and representation is not null
+"""
+
+
+async def blank(tx: Transaction, subject: UUID, fields: list[str]) -> None:
+    """Take the text out of every kept answer about `subject`, which was removed or erased in this transaction."""
+    await tx.execute(BLANK, subject, fields)
+
+
+PRUNE = """
+delete from idempotency_keys
+where (person_id, key) in (
+    select person_id, key from idempotency_keys
+    where created_at < now() - interval '24 hours'
+    order by created_at
+    limit $1
+)
+"""
+
+
+async def prune(tx: Transaction, most: int = 5000) -> int:
+    """Delete up to `most` keys whose time is over; returns how many, fewer than `most` when none are left."""
+    return await tx.execute(PRUNE, most)

@@ -1,0 +1,49 @@
+"""Health and metrics: `/livez`, `/readyz` and `/metrics`, on a port that is never public and needs no token."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from prometheus_client import make_asgi_app
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.chassis.http.routes import json_response
+from services.chassis.http.server import serve
+from services.chassis.runtime.process import Role
+
+Ready = Callable[[], Awaitable[Mapping[str, bool]]]
+
+
+async def liveness() -> Response:
+    """Answer that the process runs its event loop."""
+    return json_response({"status": "ok"})
+
+
+async def readiness(ready: Ready) -> Response:
+    """Answer which parts of the process work: 200 when all do, else 503."""
+    parts = dict(await ready())
+    well = all(parts.values())
+    return json_response({"status": "ok" if well else "not ready", "parts": parts}, 200 if well else 503)
+
+
+def monitoring_app(ready: Ready) -> ASGIApp:
+    """Return the app of the monitoring port."""
+    metrics = make_asgi_app()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        match scope["path"]:
+            case "/metrics":
+                await metrics(scope, receive, send)
+            case "/livez":
+                await (await liveness())(scope, receive, send)
+            case "/readyz":
+                await (await readiness(ready))(scope, receive, send)
+            case _:
+                await Response(status_code=404)(scope, receive, send)
+
+    return app
+
+
+def monitoring(ready: Ready, host: str, port: int) -> Role:
+    """Return the role that serves the monitoring port until every other role has ended."""
+    return serve(monitoring_app(ready), host, port, drain_seconds=1, name="monitoring", last=True)

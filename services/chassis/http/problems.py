@@ -1,0 +1,141 @@
+"""Problem details (RFC 9457): how every refusal looks on the wire and in the OpenAPI document."""
+
+from typing import Any
+
+import orjson
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.chassis.errors import FieldError, Problem, not_found, unavailable
+from services.chassis.runtime.context import current
+from services.contracts.problems import KINDS
+
+log = structlog.get_logger(__name__)
+
+LONGEST_TEXT = 300
+MEDIA_TYPE = "application/problem+json"
+KIND_OF_STATUS = {
+    400: "malformed-json",
+    401: "sign-in-required",
+    403: "forbidden",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+    422: "invalid",
+    429: "too-many-requests",
+    503: "unavailable",
+}
+
+Responses = dict[int | str, dict[str, Any]]
+
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "description": "`/problems/` and the kind; a page that explains it"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "the request id"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def render(problem: Problem) -> Response:
+    """The answer that tells of a problem. Its `instance` is the id of the running request."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": _sound(problem.detail),
+        "instance": current().correlation_id or "",
+    }
+    if problem.kind == "invalid":
+        body["errors"] = [
+            {"field": _sound(error.field), "message": _sound(error.message)} for error in problem.errors
+        ] or [{"field": "", "message": _sound(problem.detail)}]
+    headers = {"Cache-Control": "no-store"} | problem.headers
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
+
+
+def _sound(text: str) -> str:
+    """What a client sent may come back in a message; it is cut, and lone surrogates have no form in UTF-8."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+def of_exception(error: Exception) -> Problem:
+    """The problem that an exception is at the edge. What nobody expected is logged and becomes `internal`."""
+    if isinstance(error, Problem):
+        if error.status >= 500:
+            log.warning("request not served", kind=error.kind, detail=error.detail, cause=repr(error.__cause__))
+        return error
+    if isinstance(error, RequestValidationError):
+        return of_validation(error)
+    if isinstance(error, HTTPException):
+        if error.status_code == 404:
+            return not_found()
+        kind = KIND_OF_STATUS.get(error.status_code, "internal")
+        headers = {"Retry-After": "1"} if kind in ("unavailable", "too-many-requests") else {}
+        return Problem(kind, headers=headers | dict(error.headers or {}))
+    if isinstance(error, TimeoutError):
+        log.warning("request timed out", error=repr(error))
+        return unavailable("It took too long.")
+    if isinstance(error, ClientDisconnect):
+        return Problem("malformed-json", "The connection ended before the body did.")
+    log.error("request failed", exc_info=error)
+    return Problem("internal")
+
+
+def of_validation(error: RequestValidationError) -> Problem:
+    """422 with dotted names, or 404 when it is the path that does not fit: such a thing cannot exist."""
+    errors = []
+    for item in error.errors():
+        place, *path = item["loc"]
+        if place == "path":
+            return not_found()
+        message = str(item["msg"]).removeprefix("Value error, ")
+        errors.append(FieldError(".".join(str(part) for part in path), message))
+    detail = "; ".join(f"{item.field}: {item.message}" if item.field else item.message for item in errors[:3])
+    return Problem("invalid", detail, errors=errors[:50])
+
+
+async def handle(_: Request, error: Exception) -> Response:
+    """Exception handler for Starlette."""
+    return render(of_exception(error))
+
+
+def problems(*kinds: str) -> Responses:
+    """The `responses` of an operation that may answer with these kinds; give it to the route's decorator."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(KINDS[kind].status, []).append(kind)
+    return {
+        status: {
+            "description": ", ".join(f"`{kind}`: {KINDS[kind].title}" for kind in named),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, named in sorted(by_status.items(), key=lambda item: int(item[0]))
+    }
+
+
+def merged(first: Responses, second: Responses) -> Responses:
+    """Both; where they have a problem of the same status, with both descriptions."""
+    both = first | second
+    for status in first.keys() & second.keys():
+        texts = [responses[status].get("description", "") for responses in (first, second)]
+        both[status] = second[status] | {"description": ", ".join(dict.fromkeys(filter(None, texts)))}
+    return both

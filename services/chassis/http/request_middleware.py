@@ -1,0 +1,70 @@
+"""Outermost layer of every app, pure ASGI: request id, context, HEAD, metrics, and an answer whatever happens."""
+
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.errors import not_found
+from services.chassis.http.fast_path import RouteTable
+from services.chassis.http.problems import of_exception, render
+from services.chassis.runtime.context import Context, bound, next_hop
+from services.chassis.runtime.telemetry import HTTP_REQUESTS, HTTP_SECONDS
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class RequestMiddleware:
+    """Middleware around everything; see the module's text."""
+
+    def __init__(self, app: ASGIApp, *, routes: RouteTable) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id, traceparent = _ids(scope)
+        method, bodiless = scope["method"], scope["method"] == "HEAD"
+        if bodiless:
+            scope = dict(scope, method="GET")
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif bodiless and message["type"] == "http.response.body":
+                message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
+            await send(message)
+
+        with bound(Context(correlation_id=request_id, traceparent=next_hop(traceparent))):
+            try:
+                if "\0" in scope["path"]:
+                    raise not_found()
+                await self._app(scope, receive, answer)
+            except Exception as error:
+                problem = of_exception(error)
+                if status:
+                    raise
+                await render(problem)(scope, receive, answer)
+            finally:
+                route = self._routes.template(scope.get("route"))
+                known = method if method in KNOWN_METHODS else "other"
+                HTTP_REQUESTS.labels(known, route, status).inc()
+                HTTP_SECONDS.labels(known, route).observe(time.perf_counter() - began)
+
+
+def _ids(scope: Scope) -> tuple[str, str | None]:
+    request_id = traceparent = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.match(value):
+            request_id = value.decode()
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1")
+    return request_id or uuid.uuid4().hex, traceparent

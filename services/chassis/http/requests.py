@@ -1,0 +1,196 @@
+"""What a request brings: a bounded body of strict JSON, and the headers that make writing safe."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+import orjson
+from starlette.requests import Request
+
+from services.chassis.database import idempotency
+from services.chassis.errors import FieldError, Problem, invalid
+from services.chassis.identity import Caller
+
+DEEPEST = 32
+IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
+STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
+# A string (or the rest of the text when it never ends), an opening or a closing bracket. Possessive, so linear.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, counted while it is read, and kept where Starlette's own readers (`form`, `json`) find it.
+
+    Raises:
+        Problem: `too-large` as soon as more than `limit` bytes are announced or came.
+    """
+    check_announced(request, limit)
+    if hasattr(request, "_body"):
+        return await request.body()
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    request._body = body
+    return body
+
+
+def check_announced(request: Request, limit: int) -> None:
+    """Refuse by Content-Length alone, before anything is read.
+
+    Raises:
+        Problem: `too-large`.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+        raise too_large(limit)
+
+
+def too_large(limit: int) -> Problem:
+    return Problem("too-large", f"The body may have at most {limit:,} bytes.", headers={"Connection": "close"})
+
+
+def check_media_type(request: Request) -> None:
+    """Only JSON in UTF-8, as it is (no content coding).
+
+    Raises:
+        Problem: `unsupported-media-type`.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type == "application/json" and "content-encoding" not in request.headers:
+        return
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    json_like = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if not json_like or charset not in ("", "utf-8", "utf8") or coding != "identity":
+        raise Problem("unsupported-media-type", "Send application/json in UTF-8.")
+
+
+def parse_json(data: bytes) -> Any:
+    """The JSON value (RFC 8259) in UTF-8: finite numbers, nested at most 32 deep, strings without NUL or surrogates.
+
+    Raises:
+        Problem: `malformed-json`; `invalid` with the field's dotted name for NUL and lone surrogates.
+    """
+    _check_depth(data)
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _slowly(data)
+    if b"\\u0000" in data:
+        _check_strings(value)
+    return value
+
+
+def _slowly(data: bytes) -> Any:
+    """orjson also refuses lone surrogates and integers beyond a double, which are JSON; the field is to be named."""
+    try:
+        value = json.loads(
+            data.decode(), parse_constant=_not_json, parse_float=_finite, parse_int=lambda text: int(text[:400])
+        )
+    except ValueError as error:
+        raise Problem("malformed-json", f"The body is not JSON: {_reason(error)}.") from None
+    _check_strings(value)
+    return value
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return f"{error.msg.lower()} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _not_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _check_depth(data: bytes) -> None:
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return
+    depth = 0
+    for match in TOKEN.finditer(data):
+        first = data[match.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise Problem("malformed-json", f"The body is nested deeper than {DEEPEST}.")
+        elif first in b"]}":
+            depth -= 1
+
+
+def _check_strings(value: Any) -> None:
+    """Depth is bounded already, so walking with a list of what is left suffices."""
+    errors: list[FieldError] = []
+    left: list[tuple[str, Any]] = [("", value)]
+    while left:
+        name, item = left.pop()
+        if isinstance(item, dict):
+            for key, inner in item.items():
+                if _unsound(key):
+                    errors.append(FieldError(name, "has a member whose name holds NUL or a lone surrogate"))
+                else:
+                    left.append((f"{name}.{key}" if name else key, inner))
+        elif isinstance(item, list):
+            left.extend((f"{name}.{index}" if name else str(index), inner) for index, inner in enumerate(item))
+        elif isinstance(item, str) and (reason := _unsound(item)):
+            errors.append(FieldError(name, reason))
+    if errors:
+        raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors[::-1][:50])
+
+
+def _unsound(text: str) -> str | None:
+    if "\0" in text:
+        return "must not contain NUL"
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        return "must not contain a lone surrogate"
+    return None
+
+
+def idempotency_key(request: Request, caller: Caller, body: object = None) -> idempotency.Key | None:
+    """The key of this request, or None when it has none (or speaks for nobody).
+
+    Args:
+        body: the JSON value of the body where the route did not parse it as JSON itself.
+
+    Raises:
+        Problem: `malformed-idempotency-key` unless it is 1 to 255 printable ASCII characters, once.
+    """
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    if len(values) > 1 or not IDEMPOTENCY_KEY.match(values[0]):
+        raise Problem("malformed-idempotency-key", "Send 1 to 255 printable ASCII characters, once.")
+    if caller.person_id is None:
+        return None
+    value = getattr(request, "_json", body)
+    try:
+        digest = idempotency.digest(value)
+    except TypeError:  # an integer beyond 64 bits, which no field takes
+        raise invalid("", "A number is too large.") from None
+    return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
+
+
+def check_if_match(header: str | None, version: int) -> None:
+    """Compare If-Match (RFC 9110, 13.1.1) with the thing's version; the digest behind it does not matter.
+
+    Raises:
+        Problem: `stale` unless the header is absent, `*`, or names `"<version>-<digest>"` strongly.
+    """
+    if header is None or header.strip() == "*":
+        return
+    tags = (STRONG_TAG.match(tag.strip()) for tag in header.split(","))
+    if not any(tag and int(tag[1]) == version for tag in tags):
+        raise Problem("stale")

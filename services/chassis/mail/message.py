@@ -1,0 +1,233 @@
+"""Messages that say exactly what was meant, whatever stands in the strings they are made from.
+
+The header block is written here, line by line, because Python 3.11's own serialiser lets an encoded word in a subject
+or a display name become a header (CVE-2024-6923) and breaks long URLs into encoded words. The body is
+quoted-printable. What came out is parsed again and compared before anybody may send it.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email import policy
+from email.errors import MultipartInvariantViolationDefect
+from email.parser import BytesHeaderParser
+from email.utils import format_datetime
+
+from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
+from services.contracts.text import BIDI_CONTROLS, LINE_BREAKS
+
+LONGEST_SUBJECT = 250
+LONGEST_NAME = 100
+LONGEST_LINE = 998  # RFC 5322, 2.1.1
+FOLD_AT = 76
+ENCODED_BYTES = 45  # so that an encoded word has 72 characters (RFC 2047, 2: at most 75)
+
+BODY_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+UNASSIGNED = re.compile("[\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+PLAIN_NAME = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z"
+)  # short: never folded inside its quotes
+# An address alone, or behind a quoted name of plain characters, or behind words of base64: nothing can end early.
+ENCODED_WORD = r"=\?utf-8\?b\?[A-Za-z0-9+/]+={0,2}\?="
+ONE_MAILBOX = re.compile(
+    rf"""(?P<name>(?:"[A-Za-z0-9 .'_-]+"|{ENCODED_WORD}(?: {ENCODED_WORD})*) <)?"""
+    rf"(?P<address>{LOCAL_PART}@{DOMAIN})(?(name)>)\Z"
+)
+HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}\Z")
+HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
+MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+>\Z")
+OWN_HEADERS = ("From", "To", "Subject", "Message-ID", "Date")
+MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
+HEADERS = BytesHeaderParser(policy=policy.compat32)
+# What may appear only once (RFC 5322, 3.6) or says who gets the mail; never given from outside.
+RESERVED = {*(name.lower() for name in OWN_HEADERS), *MIME_HEADERS, "cc", "bcc", "sender", "return-path"}
+
+
+class Unsafe(ValueError):
+    """The message would say something else than was meant. Nothing may be sent."""
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """An address and what its owner is called (may be empty)."""
+
+    address: str
+    name: str = ""
+
+
+def compose(
+    *,
+    sender: Mailbox,
+    recipient: Mailbox,
+    subject: str,
+    message_id: str,
+    date: datetime,
+    text: str,
+    html: str | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """One message to one recipient, ready for `Smtp.deliver`: 7-bit, CRLF, lines of at most 998 characters.
+
+    Args:
+        subject: any string; what cannot stand in a subject is taken out and it is cut at 250 code points.
+        message_id: with its angle brackets.
+        headers: more headers in order, such as `In-Reply-To`; their values are printable ASCII.
+
+    Raises:
+        Unsafe: an address, id or header is not what it must be, or the result does not read as it was meant.
+    """
+    try:
+        to, by = envelope_address(recipient.address), envelope_address(sender.address)
+    except ValueError as error:
+        raise Unsafe(str(error)) from None
+    if not MESSAGE_ID.match(message_id) or not (to + by).isascii():
+        raise Unsafe("the Message-ID is malformed, or an address needs SMTPUTF8")
+    shown = _line(subject, LONGEST_SUBJECT) or "(no subject)"
+    fields = [
+        ("From", _mailbox(sender.name, by)),
+        ("To", _mailbox(recipient.name, to)),
+        ("Subject", _words(shown)),
+        ("Message-ID", message_id),
+        ("Date", format_datetime(date)),
+        *headers,
+    ]
+    taken = set(RESERVED)
+    for name, value in headers:
+        if not HEADER_NAME.match(name) or name.lower() in taken or not HEADER_VALUE.match(value) or "=?" in value:
+            raise Unsafe(f"the header {name!r} is not a plain one")
+        taken.add(name.lower())
+    mime, body = _body(text, html, message_id)
+    fields += mime
+    message = _lines(fields).encode("ascii") + b"\r\n" + body
+    _compare(message, fields, by, to, shown)
+    return message
+
+
+def header_text(text: str, longest: int = LONGEST_SUBJECT) -> str:
+    """One line that is safe in a header: no controls, no bidi, no encoded words, at most `longest` code points."""
+    return _line(text, longest)
+
+
+def list_id(name: str, identifier: str) -> str:
+    """The value of List-Id (RFC 2919). The name is a courtesy: it is left out when it would need encoding."""
+    return f'"{name}" <{identifier}>' if PLAIN_NAME.match(name) else f"<{identifier}>"
+
+
+def _line(text: str, longest: int) -> str:
+    text = unicodedata.normalize("NFC", UNASSIGNED.sub("", BIDI_CONTROLS.sub("", LINE_BREAKS.sub(" ", text))))
+    text = " ".join(text.replace("=?", "= ?").replace("?=", "? =").split())
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def _mailbox(name: str, address: str) -> str:
+    """A name must not look like an address, and be one token to the simplest parser."""
+    shown = _line(name.replace("@", "＠").replace("<", "").replace(">", ""), LONGEST_NAME)
+    if not shown:
+        return address
+    return f'"{shown}" <{address}>' if PLAIN_NAME.match(shown) else f"{_encoded(shown)} <{address}>"
+
+
+def _words(text: str) -> str:
+    return text if text.isascii() else _encoded(text)
+
+
+def _encoded(text: str) -> str:
+    """Encoded words (RFC 2047), none of which splits a character."""
+    words, chunk = [], b""
+    for character in text:
+        raw = character.encode()
+        if len(chunk) + len(raw) > ENCODED_BYTES:
+            words.append(chunk)
+            chunk = b""
+        chunk += raw
+    return " ".join(f"=?utf-8?b?{base64.b64encode(word).decode()}?=" for word in [*words, chunk])
+
+
+def _fold(name: str, value: str) -> str:
+    """The header's lines; broken at spaces only."""
+    lines, line = [], f"{name}:"
+    for word in value.split(" "):
+        if len(line) + 1 + len(word) > FOLD_AT and line.strip() and line != f"{name}:":
+            lines.append(line)
+            line = ""
+        line += f" {word}"
+    lines.append(line)
+    if max(map(len, lines)) > LONGEST_LINE:
+        raise Unsafe(f"the header {name} has a word that is too long for a line")
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _body(text: str, html: str | None, message_id: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The headers that say how the body is built, and the body: text alone, or text and HTML to choose from."""
+    version = ("MIME-Version", "1.0")
+    if html is None:
+        return [version, *_part_headers("plain")], _quoted_printable(text)
+    # `=_` never occurs in quoted-printable, so no text can hold the boundary.
+    boundary = "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]
+    body = b"".join(
+        f"--{boundary}\r\n{_lines(_part_headers(subtype))}\r\n".encode() + _quoted_printable(content) + b"\r\n"
+        for subtype, content in (("plain", text), ("html", html))
+    )
+    kind = f'multipart/alternative; boundary="{boundary}"'
+    return [version, ("Content-Type", kind)], body + f"--{boundary}--\r\n".encode()
+
+
+def _part_headers(subtype: str) -> list[tuple[str, str]]:
+    return [("Content-Type", f"text/{subtype}; charset=utf-8"), ("Content-Transfer-Encoding", "quoted-printable")]
+
+
+def _lines(fields: Sequence[tuple[str, str]]) -> str:
+    return "".join(_fold(name, value) for name, value in fields)
+
+
+def _quoted_printable(text: str) -> bytes:
+    plain = _paragraphs(text).replace("\n", "\r\n").encode()
+    return binascii.b2a_qp(plain if plain.endswith(b"\r\n") else plain + b"\r\n")
+
+
+def _paragraphs(text: str) -> str:
+    return BODY_CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, subject: str) -> None:
+    """Read the bytes as a stranger would.
+
+    Raises:
+        Unsafe: anything is not as it was meant.
+    """
+    head = message.partition(b"\r\n\r\n")[0]
+    unfolded = re.sub(rb"\r\n[ \t]", b" ", head)
+    if b"\r" in unfolded.replace(b"\r\n", b"") or b"\n" in unfolded.replace(b"\r\n", b"") or not message.isascii():
+        raise Unsafe("there is a bare line break among the headers, or more than ASCII in the message")
+    if unfolded.decode().split("\r\n") != [f"{name}: {value}" for name, value in fields]:
+        raise Unsafe("the lines are not the headers that were meant")
+    if any(not line.strip() for line in head.split(b"\r\n")) or max(map(len, message.split(b"\r\n"))) > LONGEST_LINE:
+        raise Unsafe("a header's line is empty, or some line is too long")
+    parsed = HEADERS.parsebytes(head + b"\r\n\r\n")
+    # Python 3.11.2 calls it a defect that a multipart message read without its body has no parts
+    defects = [each for each in parsed.defects if not isinstance(each, MultipartInvariantViolationDefect)]
+    if parsed.keys() != [name for name, _ in fields] or defects:
+        raise Unsafe("the headers do not parse as they were meant")
+    for name, address in (("From", by), ("To", to)):
+        value = "".join(parsed[name].splitlines())
+        if _only_mailbox(value) != address and not _parses_as_mailbox(name, value, address):
+            raise Unsafe(f"{name} does not parse as it was meant")
+    shown = "".join(parsed["Subject"].splitlines())
+    if (shown if "=?" not in shown else policy.default.header_factory("Subject", shown)) != subject:
+        raise Unsafe("the subject does not parse as it was meant")
+
+
+def _only_mailbox(value: str) -> str | None:
+    """The address in a value of a form that every parser reads alike; None for any other form."""
+    match = ONE_MAILBOX.match(value)
+    return match["address"] if match else None
+
+
+def _parses_as_mailbox(name: str, value: str, address: str) -> bool:
+    parsed = policy.default.header_factory(name, value)
+    return [box.addr_spec for box in parsed.addresses] == [address] and not parsed.defects

@@ -1,0 +1,1 @@
+"""Events: from the outbox to Kafka, and from Kafka to handlers."""

@@ -1,0 +1,91 @@
+"""CloudEvents 1.0 on Kafka, in binary content mode.
+
+A record's key is the text of the event's key, its value the event as JSON, and its headers the context: `ce_*` for
+attributes and extensions, `content-type`, `traceparent` (CloudEvents Kafka protocol binding 1.0.2, section 3.2).
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.contracts.event import Envelope, rfc3339
+
+JSON = b"application/json"
+Headers = list[tuple[str, bytes]]
+
+
+class Undecodable(Exception):
+    """A record that is not one of our CloudEvents; trying again will not help."""
+
+
+def to_headers(envelope: Envelope) -> Headers:
+    """The context of an event as record headers."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", str(envelope.id).encode()),
+        ("ce_source", envelope.source.encode()),
+        ("ce_type", envelope.type.encode()),
+        ("ce_subject", str(envelope.subject).encode()),
+        ("ce_time", rfc3339(envelope.time).encode()),
+        ("content-type", JSON),
+    ]
+    if envelope.correlation_id is not None:
+        headers.append(("ce_correlationid", envelope.correlation_id.encode()))
+    if envelope.causation_id is not None:
+        headers.append(("ce_causationid", str(envelope.causation_id).encode()))
+    if envelope.traceparent is not None:
+        headers.append(("traceparent", envelope.traceparent.encode()))
+    return headers
+
+
+def to_key(envelope: Envelope) -> bytes:
+    """What decides the partition."""
+    return str(envelope.key).encode()
+
+
+def type_of(record: Any) -> str:
+    """The event type of a record, from its headers alone.
+
+    Raises:
+        Undecodable: there is none.
+    """
+    value = dict(record.headers).get("ce_type")
+    if not value:
+        raise Undecodable("there is no ce_type header")
+    return str(value, "utf-8", "replace")
+
+
+def from_record(record: Any) -> Envelope:
+    """The envelope of a consumed record. Its data are not looked into.
+
+    Raises:
+        Undecodable: a required attribute is missing or malformed, or the record has no value.
+    """
+    try:
+        headers = {name: value.decode() for name, value in record.headers}
+        if headers["ce_specversion"] != "1.0":
+            raise Undecodable(f"specversion {headers['ce_specversion']} is not known")
+        if not headers.get("content-type", "application/json").startswith("application/json"):
+            raise Undecodable("the content type is not JSON")
+        if record.value is None:
+            raise Undecodable("there is no value")
+        causation = headers.get("ce_causationid")
+        moment = datetime.fromisoformat(headers["ce_time"])
+        if moment.tzinfo is None:
+            raise Undecodable("ce_time has no time zone")
+        return Envelope(
+            id=UUID(headers["ce_id"]),
+            source=headers["ce_source"],
+            type=headers["ce_type"],
+            subject=UUID(headers["ce_subject"]),
+            time=moment,
+            key=UUID(record.key.decode()),
+            data=bytes(record.value),
+            correlation_id=headers.get("ce_correlationid"),
+            causation_id=UUID(causation) if causation else None,
+            traceparent=headers.get("traceparent"),
+        )
+    except KeyError as error:
+        raise Undecodable(f"there is no {error.args[0]} header") from None
+    except (ValueError, AttributeError) as error:  # not UTF-8, not a UUID, not a time; None where bytes belong
+        raise Undecodable(f"the headers or the key are malformed: {error}") from None

@@ -1,0 +1,176 @@
+"""The relay: publishes what the outbox holds, in order, and marks it.
+
+One owner per database, by a session advisory lock on a connection of its own. The rows are read and marked on that very
+connection, so that whoever has lost the lock can neither read nor mark: PostgreSQL ends the session of a relay that was
+paused for 10 s (`idle_session_timeout`), and another takes over. No transaction is open while Kafka is spoken to; each
+read and each mark is one statement.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import asyncpg
+import structlog
+
+from services.chassis.database.pool import Database
+from services.chassis.database.transient_errors import is_transient
+from services.chassis.messaging.outbox import OutboxRow
+from services.chassis.messaging.producer import Producer
+from services.chassis.runtime import failpoint
+from services.chassis.runtime.settings import Settings
+from services.chassis.runtime.telemetry import RELAY_AGE, RELAY_BACKLOG, RELAY_OWNER, RELAY_PUBLISHED, RELAY_SECONDS
+from services.chassis.runtime.throttle import Throttle
+from services.chassis.runtime.waiting import Periodic, first_set, sleep_until
+from services.contracts.event import Envelope
+
+log = structlog.get_logger(__name__)
+
+RELAY_LOCK = 0x5261_7070_6F72_7402  # any constant that nothing else in the database uses
+IDLE_SECONDS = 10
+BEAT_SECONDS = 2
+STANDBY_SECONDS = 1
+
+SELECT_UNPUBLISHED = """
+select id, event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+from outbox
+where published_at is null
+order by id
+limit $1
+"""
+
+MARK_PUBLISHED = "update outbox set published_at = now() where id = any($1::bigint[]) and published_at is null"
+
+SELECT_BACKLOG = """
+select (select count(*) from (select 1 from outbox where published_at is null limit 10000) as waiting) as backlog,
+       (select time from outbox where published_at is null order by id limit 1) as oldest
+"""
+
+
+class Relay:
+    """Publishes the outbox of one database.
+
+    Args:
+        database: whose commits wake the relay; rows written by other processes are found by polling.
+        database_url: where the relay opens its own connection.
+    """
+
+    def __init__(self, database: Database, database_url: str, producer: Producer, settings: Settings) -> None:
+        self._url = database_url
+        self._producer = producer
+        self._batch = settings.relay_batch
+        self._poll = settings.relay_poll_seconds
+        self._throttle = Throttle(settings.relay_pace_seconds)
+        self._woken = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        database.on_outbox = self.wake
+
+    def wake(self) -> None:
+        """Say that the outbox has something new. Never blocks, and may be called too often."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until `stop` is set, through every outage of PostgreSQL and Kafka."""
+        try:
+            while not stop.is_set():
+                try:
+                    async with self._owned_connection(stop) as connection:
+                        if connection is not None:
+                            await self._publish(connection, stop)
+                except Exception as error:
+                    if not is_transient(error):
+                        raise
+                    log.warning("relay lost its database connection", error=repr(error))
+                    await sleep_until(stop, STANDBY_SECONDS)
+        finally:
+            await self._producer.close()
+
+    @contextlib.asynccontextmanager
+    async def _owned_connection(self, stop: asyncio.Event) -> AsyncIterator[Any | None]:
+        """A connection that holds the lock, or None when it is time to stop."""
+        connection = await asyncpg.connect(
+            self._url,
+            timeout=5,
+            command_timeout=10,
+            server_settings={
+                "application_name": "relay",
+                "idle_session_timeout": f"{IDLE_SECONDS}s",
+                "statement_timeout": "10s",
+                "jit": "off",
+            },
+        )
+        try:
+            while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
+                await sleep_until(stop, STANDBY_SECONDS)
+                if stop.is_set():
+                    yield None
+                    return
+            log.info("relay owns the outbox")
+            RELAY_OWNER.set(1)
+            async with Periodic("relay heartbeat", BEAT_SECONDS, partial(self._beat, connection)):
+                yield connection
+        finally:
+            RELAY_OWNER.set(0)
+            try:
+                await connection.close(timeout=2)
+            except Exception:
+                connection.terminate()  # its session was ended from the other side
+
+    async def _beat(self, connection: Any) -> None:
+        """Keep the session from being idle while Kafka is slow, and measure the backlog meanwhile."""
+        if connection.is_closed():
+            return
+        async with self._one_at_a_time:
+            row = await connection.fetchrow(SELECT_BACKLOG)
+        RELAY_BACKLOG.set(row["backlog"])
+        RELAY_AGE.set((datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0)
+
+    async def _publish(self, connection: Any, stop: asyncio.Event) -> None:
+        while True:
+            await self._throttle.wait()
+            self._woken.clear()
+            async with self._one_at_a_time:  # fails when the lock is gone, because its session is
+                rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, self._batch)]
+            failpoint.reach("relay.read")
+            published = await self._producer.send(rows) if rows else []
+            if published:
+                failpoint.reach("relay.produced")
+                async with self._one_at_a_time:
+                    failpoint.reach_soon("relay.marking")
+                    await connection.execute(MARK_PUBLISHED, published)
+                failpoint.reach("relay.marked")
+                _count(rows, set(published))
+            if stop.is_set() and not published:
+                return
+            if not rows:
+                await first_set(self._woken, stop, within=self._poll)
+
+
+def _row(record: Any) -> OutboxRow:
+    return OutboxRow(
+        record["id"],
+        record["topic"],
+        Envelope(
+            id=record["event_id"],
+            source=record["source"],
+            type=record["type"],
+            subject=record["subject"],
+            time=record["time"],
+            key=record["key"],
+            data=record["payload"],
+            correlation_id=record["correlation_id"],
+            causation_id=record["causation_id"],
+            traceparent=record["traceparent"],
+        ),
+    )
+
+
+def _count(rows: Sequence[OutboxRow], published: set[int]) -> None:
+    now = datetime.now(UTC)
+    for row in rows:
+        if row.id in published:
+            RELAY_PUBLISHED.labels(row.topic).inc()
+            RELAY_SECONDS.observe((now - row.envelope.time).total_seconds())

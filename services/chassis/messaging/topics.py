@@ -1,0 +1,67 @@
+"""Kafka topics: created from the contracts' list, never by the broker itself."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from services.contracts.topics import TOPICS, Topic
+
+log = structlog.get_logger(__name__)
+
+DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record, which may have 1 MiB, and what is said about it
+
+
+async def create_topics(
+    bootstrap: str,
+    prefix: str = "",
+    *,
+    replication_factor: int = 1,
+    topics: Iterable[Topic] = TOPICS,
+    seconds: float = 30.0,
+) -> list[str]:
+    """Make the topics that do not exist yet and wait until the broker shows all of them; returns the new ones.
+
+    Raises:
+        KafkaError: the broker does not answer or refuses.
+        TimeoutError: they did not show up within `seconds`.
+    """
+    wanted = {prefix + topic.name: topic for topic in topics}
+    async with asyncio.timeout(seconds):
+        # each request has less time than all together: aiokafka loses a connection whose making is cancelled
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
+        try:
+            await admin.start()
+            missing = wanted.keys() - set(await admin.list_topics())
+            if missing:
+                answer = await admin.create_topics(
+                    [_new_topic(name, wanted[name], replication_factor) for name in sorted(missing)]
+                )
+                for name, code, *_ in answer.topic_errors:
+                    if for_code(code) not in (for_code(0), TopicAlreadyExistsError):
+                        raise for_code(code)(name)
+                while not await _have_leaders(admin, missing):  # noqa: ASYNC110  # the broker tells nobody
+                    await asyncio.sleep(0.05)
+                log.info("topics created", topics=sorted(missing))
+            return sorted(missing)
+        finally:
+            await admin.close()
+
+
+async def _have_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> bool:
+    """Whether every partition has a leader. A topic is listed a moment before that."""
+    found = await admin.describe_topics(sorted(names))
+    return all(
+        topic["error_code"] == 0
+        and all(part["error_code"] == 0 and part["leader"] >= 0 for part in topic["partitions"])
+        for topic in found
+    )
+
+
+def _new_topic(name: str, topic: Topic, replication_factor: int) -> NewTopic:
+    configs = {"retention.ms": str(topic.retention_ms), "cleanup.policy": "delete"}
+    if topic.name.endswith(".dead-letter"):
+        configs["max.message.bytes"] = str(DEAD_LETTER_BYTES)
+    return NewTopic(name, topic.partitions, replication_factor, topic_configs=configs)

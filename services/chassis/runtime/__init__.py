@@ -1,0 +1,1 @@
+"""What every process needs: roles, settings, logs, metrics, waiting."""

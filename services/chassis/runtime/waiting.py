@@ -1,0 +1,144 @@
+"""Wait for events, back off after failures, and repeat work until it is stopped."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from services.chassis.errors import Problem
+from services.chassis.runtime.telemetry import PERIODIC_FAILURES
+
+log = structlog.get_logger(__name__)
+
+
+async def sleep_until(event: asyncio.Event, seconds: float) -> bool:
+    """Sleep for `seconds`, but no longer than until the event is set; return whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
+async def first_set(*events: asyncio.Event, within: float | None = None) -> bool:
+    """Wait until one of the events is set, or for `within` seconds; return whether one is set."""
+    if not any(event.is_set() for event in events):
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+    return any(event.is_set() for event in events)
+
+
+def backoff_seconds(failures: int, first: float, longest: float) -> float:
+    """Return the pause after so many failures in a row: `first`, then twice as long each time, up to `longest`."""
+    return float(min(longest, first * 2.0 ** min(failures - 1, 30)))
+
+
+class Backoff:
+    """Seconds to leave something alone after it failed, doubled with each failure until it succeeds.
+
+    Args:
+        first: the pause after the first failure, in seconds.
+        longest: the longest pause.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether it failed and has not succeeded since."""
+        return self._failures > 0
+
+    @property
+    def left(self) -> float:
+        """Seconds of the pause that are left, 0 when there is none."""
+        return max(0.0, self._until - time.monotonic())
+
+    def fail(self) -> bool:
+        """Begin a pause, unless one lasts already; return whether it began."""
+        if self.left > 0:
+            return False
+        self._failures += 1
+        self._until = time.monotonic() + backoff_seconds(self._failures, self._first, self._longest)
+        return True
+
+    def succeed(self) -> None:
+        """End the pause; the next failure begins with the first one again."""
+        self._failures, self._until = 0, 0.0
+
+
+class Periodic:
+    """Work that is repeated until it is stopped, whatever goes wrong in one turn.
+
+        async with Periodic("renew leases", 10.0, renew): ...
+        Role("retention", Periodic("retention", 600.0, prune).run)
+
+    A failed turn is logged and counted, and the work is tried again at the next turn. A cancellation that nobody asked
+    for, such as one that escapes from a library, counts as a failure too.
+
+    Args:
+        name: what the work is called in logs and metrics.
+        seconds: the pause after each turn.
+        retry_seconds: the pause after a failed turn, when it is to be another one.
+        jitter: the share by which a pause varies at random, so that many processes do not keep step.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        work: Callable[[], Awaitable[object]],
+        *,
+        retry_seconds: float | None = None,
+        jitter: float = 0.0,
+    ) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._retry_seconds = seconds if retry_seconds is None else min(seconds, retry_seconds)
+        self._work = work
+        self._jitter = jitter
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        PERIODIC_FAILURES.labels(name)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.run(self._stop))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Repeat the work until `stop` is set."""
+        while not stop.is_set():
+            pause = self._seconds if await self._succeeds() else self._retry_seconds
+            await sleep_until(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
+
+    async def _succeeds(self) -> bool:
+        try:
+            await self._work()
+            return True
+        except Problem as problem:
+            log.warning("periodic work was put off", work=self._name, kind=problem.kind, reason=problem.detail)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            log.exception("periodic work failed", work=self._name)
+        PERIODIC_FAILURES.labels(self._name).inc()
+        return False

@@ -1,0 +1,1 @@
+"""Markdown and imported HTML to safe HTML and to plain text."""

@@ -1,0 +1,228 @@
+"""Rate limits, counted in Redis for all gateways together; Redis is asked once per count.
+
+Windows are fixed: a policy's window begins at a multiple of its length, so one counter tells both what is left and
+when it starts anew. Without Redis reads go on uncounted, and everything that writes or sends mail is counted on in this
+process, from where it stood. Headers: draft-ietf-httpapi-ratelimit-headers.
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+
+import redis.exceptions
+import structlog
+from limits.aio.storage import RedisStorage
+from redis.asyncio import ConnectionPool
+
+from services.chassis.errors import Problem
+
+log = structlog.get_logger(__name__)
+
+AWAY = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's, of a closed transport
+AWAY_SECONDS = 2.0  # after a failure Redis is left alone for as long
+ANSWER_SECONDS = 0.25
+CONNECTIONS = 8
+LOCAL_KEYS = 10_000
+
+
+@dataclass(frozen=True)
+class Policy:
+    """At most `quota` requests in `window` seconds; `strict` policies are counted without Redis too."""
+
+    name: str
+    quota: int
+    window: int
+    strict: bool = True
+
+
+READING = Policy("reading", 6_000, 60, strict=False)
+POSTING = Policy("posting", 120, 60)
+SIGN_IN = Policy("sign-in", 120, 600)
+SIGN_IN_ADDRESS = Policy("sign-in-address", 10, 600)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where somebody stands with one policy: what is left of it, and after how many seconds it starts anew."""
+
+    policy: Policy
+    remaining: int
+    reset: int
+    allowed: bool = True
+
+
+@dataclass(slots=True)
+class Known:
+    """What this process knows of one counter.
+
+    Attributes:
+        used: the highest count so far.
+        lag: by how much Redis is behind, because it was away, or lost what it had.
+        turn: whoever counts; if two did at once, one could not tell a loss from the other's being first.
+    """
+
+    used: int = 0
+    lag: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def counted(self, in_redis: int | None) -> int:
+        """One more; None when Redis did not count it."""
+        if in_redis is not None:
+            self.lag = max(self.lag, self.used + 1 - in_redis)
+        self.used = self.used + 1 if in_redis is None else in_redis + self.lag
+        return self.used
+
+
+class Counters:
+    """Counts in Redis, else in this process.
+
+    Args:
+        secret: keys the hashes under which IPs and addresses are counted; they change every day.
+        clock: the time in seconds since 1970.
+        pause: seconds between a failure of Redis and the next question.
+    """
+
+    def __init__(
+        self, redis_url: str, *, secret: str, clock: Callable[[], float] = time.time, pause: float = AWAY_SECONDS
+    ) -> None:
+        self._pool = ConnectionPool.from_url(
+            redis_url,
+            max_connections=CONNECTIONS,
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=ANSWER_SECONDS,
+        )
+        # The pool refuses whoever finds it empty. Taken for an outage, that would let anybody leave the shared counts
+        # by many requests at once.
+        self._room = asyncio.Semaphore(CONNECTIONS)
+        self._storage = RedisStorage(
+            "async+" + redis_url,
+            implementation="redispy",
+            key_prefix="rapport:limit",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
+        )
+        self._secret = hashlib.sha256(secret.encode()).digest()
+        self._clock = clock
+        self._pause = pause
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._returning: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait([self._returning])
+        await self._pool.aclose()
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis failed and has not answered since."""
+        return self._returning is not None
+
+    async def count(self, policy: Policy, identity: str) -> Standing | None:
+        """Count one request; None when it could not be counted and need not be."""
+        now = self._clock()
+        window = int(now // policy.window)
+        key = f"{policy.name}:{self._pseudonym(identity, now)}:{window}"
+        used = await (self._strictly if policy.strict else self._in_redis)(key, policy)
+        if used is None:
+            return None
+        reset = max(1, math.ceil((window + 1) * policy.window - now))
+        return Standing(policy, max(0, policy.quota - used), reset, used <= policy.quota)
+
+    def _pseudonym(self, identity: str, now: float) -> str:
+        day = int(now // 86_400).to_bytes(8, "big")
+        return hashlib.blake2b(identity.encode(), key=self._secret, salt=day, digest_size=16).hexdigest()
+
+    async def _strictly(self, key: str, policy: Policy) -> int:
+        known = self._known_of(key)
+        async with known.turn:
+            spent = known.used >= policy.quota  # for sure, so Redis need not be asked
+            return known.counted(None if spent else await self._in_redis(key, policy))
+
+    async def _in_redis(self, key: str, policy: Policy) -> int | None:
+        async with self._room:
+            if self.away:
+                return None
+            try:
+                return int(await self._storage.incr(key, policy.window + 1))
+            except AWAY as error:
+                if not self.away:
+                    log.warning("redis is away, limits are counted here", error=type(error).__name__)
+                    self._returning = asyncio.create_task(self._until_back(), context=Context())
+                return None
+
+    async def _until_back(self) -> None:
+        """Ask again and again, so that no request has to wait for the answer; by writing, which a replica refuses."""
+        try:
+            while True:
+                await asyncio.sleep(self._pause)
+                try:
+                    await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
+                    await self._storage.incr("back", 1)
+                except AWAY:
+                    continue
+                log.info("redis is back")
+                return
+        finally:
+            self._returning = None
+
+    def _known_of(self, key: str) -> Known:
+        known = self._known[key] = self._known.pop(key, Known())
+        if len(self._known) > LOCAL_KEYS:
+            self._known.popitem(last=False)
+        return known
+
+
+class RateLimits:
+    """Decides by the counters; `counters` None means that limits are off."""
+
+    def __init__(self, counters: Counters | None) -> None:
+        self._counters = counters
+
+    async def spend(self, headers: dict[str, str], *uses: tuple[Policy, str]) -> None:
+        """Count a request under each (policy, identity) and tell its standing in `headers`.
+
+        Raises:
+            Problem: `too-many-requests`.
+        """
+        if self._counters is None:
+            return
+        standings = []
+        for policy, identity in uses:
+            standing = await self._counters.count(policy, identity)
+            if standing is not None:
+                standings.append(standing)
+        if not standings:
+            return
+        for one in standings:
+            policy = one.policy
+            _append(headers, "RateLimit-Policy", f'"{policy.name}";q={policy.quota};w={policy.window}')
+            _append(headers, "RateLimit", f'"{policy.name}";r={one.remaining};t={one.reset}')
+        refused = [one.reset for one in standings if not one.allowed]
+        if refused:
+            raise Problem(
+                "too-many-requests",
+                f"Come back in {max(refused)} seconds.",
+                headers={"Retry-After": str(max(refused))},
+            )
+
+
+def _append(headers: dict[str, str], name: str, member: str) -> None:
+    headers[name] = f"{headers[name]}, {member}" if name in headers else member
+
+
+def network(host: str | None) -> str:
+    """What one client is counted by: its IPv4 address, or the /64 that an IPv6 client has to itself."""
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return "unknown"
+    if address.version == 6:
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

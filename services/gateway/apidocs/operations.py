@@ -1,0 +1,123 @@
+"""How an operation describes itself in `/openapi.json`, since its handler takes and gives bytes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from services.chassis.http.problems import SCHEMA, problems
+from services.contracts.comments import CreateComment, EditComment
+from services.contracts.notify import EditMail
+from services.contracts.people import EditMe, RefreshSession, Register, SignIn
+from services.contracts.posts import CreatePost, EditPost
+from services.gateway.apidocs import schemas
+
+BODIES: tuple[type[BaseModel], ...] = (
+    CreatePost, EditPost, CreateComment, EditComment, Register, SignIn, schemas.UseLink, RefreshSession, EditMe,
+    EditMail,
+)  # fmt: skip
+ANSWERS: tuple[type[BaseModel], ...] = (
+    schemas.Post, schemas.Posts, schemas.Revisions, schemas.Page, schemas.Comment, schemas.Comments, schemas.Profile,
+    schemas.Me, schemas.Session, schemas.CheckYourMail, schemas.Mail, schemas.Notifications, schemas.Explanation,
+)  # fmt: skip
+
+QUERY: dict[str, dict[str, Any]] = {
+    "cursor": {"schema": {"type": "string"}, "description": "`next` of the answer before."},
+    "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
+    "sort": {"schema": {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"}},
+    "state": {"schema": {"type": "string", "enum": ["held"]}, "required": True},
+    "comment": {"schema": {"type": "string", "format": "uuid"}, "required": True},
+}
+HEADER: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        "description": "The same request under the same key is done once, for 24 hours.",
+    },
+    "If-Match": {
+        "schema": {"type": "string"},
+        "description": "An `ETag` read before; only its version counts.",
+    },
+    "If-None-Match": {"schema": {"type": "string"}, "description": "An `ETag` read before."},
+}
+LISTS = ("malformed-cursor", "invalid")
+BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")
+
+
+def operation(
+    summary: str,
+    answer: type[BaseModel] | None = None,
+    *,
+    status: int = 200,
+    body: type[BaseModel] | None = None,
+    query: Sequence[str] = (),
+    headers: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Keyword arguments for a route's decorator.
+
+    Args:
+        kinds: kinds of problems beyond those that its guards, path and body bring.
+    """
+    said = list(kinds)
+    if "cursor" in query:
+        said += LISTS
+    if body is not None:
+        said += BODY_PROBLEMS
+    if "Idempotency-Key" in headers:
+        said += ["malformed-idempotency-key", "idempotency-key-reused", "still-running"]
+    if "If-Match" in headers:
+        said.append("stale")
+    responses: dict[int | str, dict[str, Any]] = {status: {"description": "Done."}}
+    if answer is not None:
+        responses[status] = {"description": summary, "content": {"application/json": {"schema": _ref(answer)}}}
+    if "If-None-Match" in headers:
+        responses[304] = {"description": "Nothing has changed since that `ETag`."}
+    extra: dict[str, Any] = {
+        "parameters": [
+            *({"name": name, "in": "query", **QUERY[name]} for name in query),
+            *({"name": name, "in": "header", **HEADER[name]} for name in headers),
+        ]
+    }
+    if body is not None:
+        extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+    return {
+        "summary": summary,
+        "status_code": status,
+        "response_model": None,
+        "responses": problems(*dict.fromkeys(said)) | responses,
+        "openapi_extra": extra,
+    }
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def describe(app: FastAPI, public_url: str) -> dict[str, Any]:
+    """The OpenAPI document of the public API."""
+    document = get_openapi(
+        title="Rapport",
+        version="1",
+        summary="Posts, comments and who hears of them.",
+        routes=app.routes,
+        servers=[{"url": public_url}],
+    )
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in (*BODIES, *ANSWERS)], ref_template="#/components/schemas/{model}"
+    )
+    components = document.setdefault("components", {})
+    components["schemas"] = {**definitions["$defs"], "Problem": SCHEMA}
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for methods in document["paths"].values():
+        for described in methods.values():
+            if "HTTPValidationError" in str(described["responses"].get("422")):  # FastAPI's own, never answered
+                del described["responses"]["422"]
+            refused = described["responses"].get("401", {}).get("description", "")
+            if "sign-in-required" in refused:
+                described["security"] = [{"token": []}]
+            elif "invalid-token" in refused:
+                described["security"] = [{}, {"token": []}]
+    return document

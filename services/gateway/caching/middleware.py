@@ -1,0 +1,136 @@
+"""Ahead of routing, pure ASGI: what every stranger gets alike is given from the cache, and asked for once at a time."""
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass, field
+from itertools import count
+
+from prometheus_client import Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.http.request_middleware import REQUEST_ID
+from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
+from services.gateway.caching.etags import matches
+from services.gateway.caching.response_cache import Entry, Headers, ResponseCache
+
+REQUESTS = Counter("rapport_gateway_cache", "Reads of strangers, by whether the cache had them", ["outcome"])
+HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
+
+PATHS = re.compile(rb"/(?:posts/|v1/(?:posts|comments|people)\b|\?)")
+QUERY = re.compile(rb"(?:(?:cursor|limit|sort)=[^&]*(?:&|\Z))*\Z")
+UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options"}
+
+PROCESS = os.urandom(10).hex().encode()
+NUMBERS = count()
+
+
+@dataclass
+class Flight:
+    """One asking of the app, for all who want the same meanwhile.
+
+    Attributes:
+        began: the cache's `sequence` by then.
+        entry: the answer, if it is alike for every stranger.
+    """
+
+    began: int
+    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    entry: Entry | None = None
+
+
+class CacheMiddleware:
+    """Middleware around the whole app.
+
+    Args:
+        cookie_name: requests with our cookie are for one person, and pass.
+    """
+
+    def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str) -> None:
+        self._app = app
+        self._cache = cache
+        self._cookie = cookie_name.encode() + b"="
+        self._flights: dict[bytes, Flight] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        if_none_match = request_id = None
+        for name, value in scope["headers"]:
+            if name == b"authorization" or (name == b"cookie" and self._cookie in value):
+                await self._app(scope, receive, send)
+                return
+            if name == b"if-none-match":
+                if_none_match = value if if_none_match is None else if_none_match + b"," + value
+            elif name == b"x-request-id" and REQUEST_ID.match(value):
+                request_id = value
+        key = scope["raw_path"] + b"?" + scope["query_string"]
+        entry = self._cache.get(key)
+        if entry is None and not (PATHS.match(key) and QUERY.match(scope["query_string"])):
+            await self._app(scope, receive, send)
+            return
+        arrived = self._cache.sequence
+        while entry is None:
+            flight = self._flights.get(key)
+            if flight is None:
+                await self._lead(key, scope, receive, send, if_none_match)
+                return
+            await flight.landed.wait()
+            if flight.entry is None:
+                MISS.inc()
+                await self._app(scope, receive, send)
+                return
+            # What changed while it was read is not kept, but still true for those who asked before it changed.
+            entry = flight.entry if flight.began >= arrived else self._cache.get(key)
+        HIT.inc()
+        await give(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
+
+    async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
+        """Ask the app for all who want the same meanwhile."""
+        MISS.inc()
+        flight = self._flights[key] = Flight(self._cache.sequence)
+        offer = CacheOffer()
+        headers = [header for header in scope["headers"] if header[0] != b"if-none-match"]
+        sent: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            sent.append(message)
+
+        try:
+            await self._app({**scope, "headers": headers, SCOPE_KEY: offer}, receive, keep)
+            start, body = sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+            entry = entry_of(start, body, offer)
+            if offer.tags is not None and start["status"] == 200:
+                flight.entry = entry
+                self._cache.store(key, entry, flight.began)
+        finally:
+            del self._flights[key]
+            flight.landed.set()
+        if start["status"] == 200 and entry.etag and if_none_match is not None:
+            request_id = dict(start["headers"])[b"x-request-id"]
+            await give(entry, request_id, if_none_match, send)
+            return
+        for message in sent:
+            await send(message)
+
+
+def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
+    """An answer as an entry."""
+    headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
+    tag = dict(headers).get(b"etag", b"").decode()
+    unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
+    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since)
+
+
+async def give(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
+    """200 with the kept bytes, or 304 to whoever has them."""
+    if if_none_match is not None and entry.etag and matches(if_none_match.decode("latin-1"), entry.etag):
+        headers = [*entry.unchanged, (b"x-request-id", request_id)]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [*entry.headers, (b"x-request-id", request_id)]}
+    )
+    await send({"type": "http.response.body", "body": entry.body})

@@ -1,0 +1,67 @@
+"""Outermost layer, pure ASGI: CORS for `/v1`, the standing with rate limits, and headers that every answer has."""
+
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.http.request_middleware import REQUEST_ID
+
+EXPOSED = b"ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID, Idempotency-Replayed"
+CROSS_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", EXPOSED)]
+PREFLIGHT = [
+    *CROSS_ORIGIN,
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent",
+    ),
+    (b"access-control-max-age", b"86400"),
+    (b"cache-control", b"public, max-age=86400"),
+    (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
+]
+ALWAYS = [(b"x-content-type-options", b"nosniff")]
+
+
+class ResponseHeaders:
+    """Middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        api = scope["path"].startswith("/v1/")
+        if api and scope["method"] == "OPTIONS":
+            await preflight(scope, send)
+            return
+        standing: dict[str, str] = {}
+        scope["rapport.standing"] = standing
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", ()), *ALWAYS]
+                if api:
+                    headers += CROSS_ORIGIN
+                for name, value in standing.items():
+                    headers.append((name.lower().encode(), value.encode()))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+
+async def preflight(scope: Scope, send: Send) -> None:
+    """Whatever a browser asks beforehand is allowed to every origin; credentials never are."""
+    headers = [*PREFLIGHT, (b"x-request-id", request_id(scope))]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def request_id(scope: Scope) -> bytes:
+    """The client's id of this request, if it is one, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.match(value):
+            return bytes(value)
+    return uuid.uuid4().hex.encode()

@@ -1,1 +1,0 @@
-"""What the API and the pages show, composed of the services' answers."""

@@ -1,0 +1,103 @@
+"""What the owners of people, comments and posts say now. Every answer is at most as old as the question."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from services.chassis.client.client import ServiceClient, within
+from services.chassis.errors import unavailable
+from services.notify.delivery_queue import Claimed
+from services.notify.domain import Comment, CommentNow, Contact, Facts, PostNow
+
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 2.0
+
+
+class Upstreams:
+    """Asks people, comments and posts.
+
+    Every method raises `Problem` of kind `unavailable` when an owner cannot be asked or does not answer in time.
+    """
+
+    def __init__(self, *, people: ServiceClient, comments: ServiceClient, posts: ServiceClient) -> None:
+        self._people = people
+        self._comments = comments
+        self._posts = posts
+
+    async def facts(self, batch: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Facts]:
+        """What decides about each claimed row, by person and comment; one question to each owner for all of them."""
+        asked_at = time.monotonic()
+        contacts, names, comments, posts = await asyncio.gather(
+            _lookup(self._people, "/contacts/lookup", (row.person_id for row in batch), _contact),
+            _lookup(self._people, "/people/lookup", (row.author_id for row in batch), _name),
+            _lookup(self._comments, "/comments/lookup", (row.comment_id for row in batch), _comment_now),
+            _lookup(self._posts, "/posts/lookup", (row.post_id for row in batch), _post_now),
+        )
+        return {
+            (row.person_id, row.comment_id): Facts(
+                asked_at=asked_at,
+                contact=contacts.get(row.person_id),
+                commenter=names.get(row.author_id),
+                comment=comments.get(row.comment_id),
+                post=posts.get(row.post_id),
+            )
+            for row in batch
+        }
+
+    async def comment(self, comment_id: UUID) -> Comment | None:
+        """The structure of a comment whose event has not arrived yet; None if there is no such comment."""
+        found = await _lookup(self._comments, "/comments/lookup", [comment_id], _comment)
+        return found.get(comment_id)
+
+
+async def _lookup(
+    service: ServiceClient, path: str, ids: Iterable[UUID], read: Callable[[dict[str, Any]], T]
+) -> dict[UUID, T]:
+    wanted = sorted({str(one) for one in ids})
+    answer = await service.call("POST", path, body={"ids": wanted}, deadline=within(DEADLINE_SECONDS))
+    if answer.status != 200:
+        raise unavailable(f"{path} answered {answer.status}.")
+    try:
+        return {UUID(item["id"]): read(item) for item in answer.json()["items"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise unavailable(f"{path} answered something else than was agreed.") from error
+
+
+def _contact(item: dict[str, Any]) -> Contact:
+    return Contact(item["email"], item["confirmed"] is True, int(item["address_version"] or 0))
+
+
+def _name(item: dict[str, Any]) -> str:
+    return str(item["name"] or "")
+
+
+def _comment_now(item: dict[str, Any]) -> CommentNow:
+    return CommentNow(
+        state=item["state"],
+        body_html=item["body_html"] or "",
+        imported=item["imported"] is True,
+        version=int(item["version"]),
+        parent_id=UUID(item["parent_id"]) if item["parent_id"] else None,
+        ancestors=tuple(UUID(one) for one in item["ancestors"]),
+    )
+
+
+def _comment(item: dict[str, Any]) -> Comment:
+    return Comment(
+        comment_id=UUID(item["id"]),
+        post_id=UUID(item["post_id"]),
+        post_author_id=UUID(item["post_author_id"]),
+        parent_id=UUID(item["parent_id"]) if item["parent_id"] else None,
+        parent_author_id=UUID(item["parent_author_id"]) if item["parent_author_id"] else None,
+        author_id=UUID(item["author_id"]),
+        state=item["state"],
+        imported=item["imported"] is True,
+        version=int(item["version"]),
+    )
+
+
+def _post_now(item: dict[str, Any]) -> PostNow:
+    return PostNow(item["status"], item["title"] or "", item["slug"])

@@ -1,0 +1,140 @@
+"""What the tests of notify share: facts about comments, and its database with ways to look into it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database.pool import Database
+from services.chassis.ids import new_id
+from services.contracts import comments as facts
+from services.contracts.comments import CommentFact
+from services.contracts.event import Envelope
+from services.notify import handlers
+
+PACKAGES = ("services.chassis", "services.notify")
+NO_SETTLE = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A comment as a test tells of it: who said it, below what, and what has become of it."""
+
+    author_id: UUID = field(default_factory=new_id)
+    post_author_id: UUID = field(default_factory=new_id)
+    parent_author_id: UUID | None = field(default_factory=new_id)
+    comment_id: UUID = field(default_factory=new_id)
+    post_id: UUID = field(default_factory=new_id)
+    parent_id: UUID | None = field(default_factory=new_id)
+    state: str = "visible"
+    version: int = 1
+    imported: bool = False
+
+    def then(self, state: str) -> "Said":
+        """The same comment, one version later."""
+        return replace(self, state=state, version=self.version + 1)
+
+    def fact(self, type_: type[CommentFact]) -> CommentFact:
+        now = datetime.now(UTC)
+        return type_(
+            comment_id=self.comment_id,
+            post_id=self.post_id,
+            post_author_id=self.post_author_id,
+            parent_id=self.parent_id,
+            parent_author_id=self.parent_author_id,
+            depth=1 if self.parent_id else 0,
+            author_id=self.author_id,
+            state=self.state,
+            version=self.version,
+            created_at=now,
+            occurred_at=now,
+            imported=self.imported,
+        )
+
+    @property
+    def posted(self) -> CommentFact:
+        return self.fact(facts.CommentPosted)
+
+    @property
+    def edited(self) -> CommentFact:
+        return self.fact(facts.CommentEdited)
+
+    @property
+    def removed(self) -> CommentFact:
+        return self.fact(facts.CommentRemoved)
+
+    @property
+    def held(self) -> CommentFact:
+        return self.fact(facts.CommentHeld)
+
+    @property
+    def approved(self) -> CommentFact:
+        return self.fact(facts.CommentApproved)
+
+    @property
+    def rejected(self) -> CommentFact:
+        return self.fact(facts.CommentRejected)
+
+    @property
+    def restored(self) -> CommentFact:
+        return self.fact(facts.CommentRestored)
+
+
+@dataclass
+class House:
+    """Notify's database, its handlers, and what can be seen in it."""
+
+    database: Database
+    settle_seconds: float = 0
+
+    async def hear(self, *events: CommentFact) -> None:
+        """Handle events one after another, each in a transaction of its own, as the consumer does."""
+        by_type = handlers.build(self.settle_seconds).by_type
+        for event in events:
+            envelope = Envelope(
+                id=new_id(),
+                source="/services/comments",
+                type=event.type,
+                subject=event.subject,
+                time=datetime.now(UTC),
+                key=event.key,
+                data=event.model_dump_json().encode(),
+            )
+            async with self.database.transaction() as tx:
+                await by_type[event.type](tx, event, envelope)
+
+    async def row(self, person_id: UUID | None, comment_id: UUID) -> Any:
+        """The notification, or None."""
+        async with self.database.reader() as reader:
+            return await reader.fetchrow(
+                "select id, state, why, reasons, announced, version, attempts, frozen, lease_token, smtp_answer, "
+                "message_id, message_sha256, due_at, sent_at, extract(epoch from due_at - now())::float8 as due_in "
+                "from notifications where person_id = $1 and comment_id = $2",
+                person_id,
+                comment_id,
+            )
+
+    async def ending(self, person_id: UUID | None, comment_id: UUID) -> tuple[str, str | None] | None:
+        """State and why."""
+        row = await self.row(person_id, comment_id)
+        return (row["state"], row["why"]) if row else None
+
+    async def rows(self) -> int:
+        return int(await self.value("select count(*) from notifications"))
+
+    async def value(self, sql: str, *args: object) -> Any:
+        async with self.database.reader() as reader:
+            return await reader.fetchval(sql, *args)
+
+    async def change(self, sql: str, *args: object) -> int:
+        async with self.database.transaction() as tx:
+            return await tx.execute(sql, *args)
+
+    async def events(self) -> list[tuple[str, str | None]]:
+        """What the outbox tells, in order: the last part of the type, and why."""
+        async with self.database.reader() as reader:
+            rows = await reader.fetch(
+                "select split_part(type, '.', 4) as told, convert_from(payload, 'UTF8')::jsonb ->> 'why' as why "
+                "from outbox order by id"
+            )
+        return [(row["told"], row["why"]) for row in rows]

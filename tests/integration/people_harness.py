@@ -1,0 +1,101 @@
+"""The people service without its network: its app over a database of its own, called as the other services call it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import httpx2
+
+from services.chassis.database.pool import Database
+from services.chassis.identity import Signer, Verifier
+from services.chassis.ids import new_id
+from services.people import api
+from services.people.commands import sign_in
+from services.people.domain import LINK_LIFE
+from services.people.store.sign_in import Claimed
+
+PACKAGES = ("services.chassis", "services.people")
+ADMIN = "root@example.com"
+
+
+@dataclass
+class House:
+    """The service and ways to talk to it. Links come from the database's side, as the mailer draws them."""
+
+    database: Database
+    url: str
+    keys: dict[str, str]
+    client: httpx2.AsyncClient
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        issuer: str | None = "gateway",
+        person: str | None = None,
+        roles: Iterable[str] = (),
+        headers: dict[str, Any] | None = None,
+    ) -> httpx2.Response:
+        """One internal request, signed by `issuer` (by nobody when None) on behalf of `person`."""
+        sent = dict(headers or {})
+        if issuer is not None:
+            signer = Signer(self.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
+            sent["Authorization"] = f"Bearer {signer.token('people', UUID(person) if person else None, roles)}"
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        return await self.client.request(method, path, headers=sent, **options)
+
+    async def claim(self, most: int = 50) -> list[Claimed]:
+        return await sign_in.claim_requests(self.database, new_id(), LINK_LIFE, most)
+
+    async def links(self) -> list[str]:
+        """Draw a link for every request that is due; those that get no mail are left out."""
+        drawn = [await sign_in.draw_link(self.database, request) for request in await self.claim()]
+        return [link.token for link in drawn if link]
+
+    async def link(self, email: str, name: str | None = None) -> str:
+        """Ask for a link and take it, as if its mail had come."""
+        path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
+        assert (await self.call("POST", path, body)).status_code == 202
+        (token,) = await self.links()
+        return token
+
+    async def enter(self, email: str, name: str | None = "Ana", *, cookie: bool = False) -> dict[str, Any]:
+        """Sign in by a link; the answer of `POST /sessions`."""
+        answer = await self.call("POST", "/sessions", {"token": await self.link(email, name), "cookie": cookie})
+        assert answer.status_code == 201, answer.text
+        session: dict[str, Any] = answer.json()
+        return session
+
+    async def events(self) -> list[str]:
+        """Types in the outbox, in order, without their common part."""
+        async with self.database.reader() as reader:
+            rows = await reader.fetch("select type from outbox order by id")
+        return [row["type"].removeprefix("dev.rapport.people.").removesuffix(".v1") for row in rows]
+
+    async def value(self, sql: str, *args: object) -> Any:
+        async with self.database.reader() as reader:
+            return await reader.fetchval(sql, *args)
+
+    async def change(self, sql: str, *args: object) -> None:
+        async with self.database.transaction() as tx:
+            await tx.execute(sql, *args)
+
+
+@asynccontextmanager
+async def opened(
+    new_database: Callable[..., Awaitable[Any]], keys: dict[str, str], packages: Sequence[str] = PACKAGES
+) -> AsyncIterator[House]:
+    """A house with a fresh database."""
+    made = await new_database(*packages, acquire_timeout=30)  # a busy machine must not look like a full pool
+
+    async def ready() -> dict[str, bool]:
+        return {}
+
+    parts = api.Parts(made.database, Signer(keys["PEOPLE_SIGNING_KEY"], "people"), frozenset({ADMIN}))
+    app = api.create(parts, Verifier(keys["VERIFICATION_KEYS"], "people"), ready)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://people") as client:
+        yield House(made.database, made.url, keys, client)

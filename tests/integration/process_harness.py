@@ -1,0 +1,99 @@
+"""A service without a product, for tests that start, stop and break processes: `python -m … ROLE`, with `SCENARIO`."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import structlog
+
+from services.chassis.http.monitoring import monitoring
+from services.chassis.http.server import serve
+from services.chassis.runtime import heartbeat, process
+from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+SCENARIO = os.environ.get("SCENARIO", "")
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """`/slow` takes half a second; anything else answers at once."""
+    if scope["type"] != "http":
+        raise RuntimeError("no lifespan")
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.5)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def wait(name: str, stop: asyncio.Event) -> None:
+    await stop.wait()
+    log.info("role ends", role=name)
+
+
+async def crash(_: asyncio.Event) -> None:
+    secret = "do not show this"  # noqa: F841  # no log may hold the value of a local variable
+    raise ValueError("broken\nin two lines")
+
+
+async def be_cancelled(_: asyncio.Event) -> None:
+    raise asyncio.CancelledError
+
+
+async def end_unasked(_: asyncio.Event) -> None:
+    return
+
+
+async def ignore(_: asyncio.Event) -> None:
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def block(_: asyncio.Event) -> None:
+    heartbeat.STUCK_SECONDS = 2
+    await asyncio.sleep(0.1)
+    time.sleep(60)  # noqa: ASYNC251  # a loop that does not turn is what is tested
+
+
+@asynccontextmanager
+async def compose(settings: Settings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    async def well() -> bool:
+        return SCENARIO != "ill"
+
+    async def raises() -> bool:
+        raise ConnectionError
+
+    health.add("database", raises if SCENARIO == "raises" else well)
+    roles = [
+        monitoring(health.ready, "127.0.0.1", int(os.environ["METRICS_PORT"])),
+        Role("relay", partial(wait, "relay"), last=True),
+    ]
+    if "api" in wanted:
+        roles.append(serve(app, "127.0.0.1", int(os.environ["HTTP_PORT"]), drain_seconds=settings.drain_seconds))
+    if "consumer" in wanted:
+        odd = {"crash": crash, "cancel": be_cancelled, "end": end_unasked, "ignore": ignore, "block": block}
+        roles.append(Role("consumer", odd.get(SCENARIO, partial(wait, "consumer"))))
+    try:
+        yield roles
+    finally:
+        log.info("closed")
+
+
+async def migrate() -> None:
+    log.info("migrated")
+
+
+if __name__ == "__main__":
+    settings = Settings()
+    process.main(
+        "house",
+        settings,
+        roles=("api", "consumer"),
+        compose=partial(compose, settings),
+        migrate=migrate,
+    )

@@ -1,0 +1,57 @@
+"""Topics on a real broker."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.settings import Settings
+from services.contracts.topics import COMMENTS, TOPICS, dead_letter
+
+NAMES = sorted(topic.name for topic in TOPICS)
+
+
+async def configured(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return {entry[0]: entry[1] for entry in answer.resources[0][4]}
+
+
+async def test_topics_are_made_from_the_contracts_once(kafka: str, kafka_prefix: str) -> None:
+    """Also when every process of a system does it at the same time."""
+    made = await asyncio.gather(*(create_topics(kafka, kafka_prefix) for _ in range(4)))
+    assert {name for names in made for name in names} == {kafka_prefix + name for name in NAMES}
+    assert await create_topics(kafka, kafka_prefix) == []
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        found: list[dict[str, Any]] = await admin.describe_topics([kafka_prefix + name for name in NAMES])
+        partitions = {topic["topic"].removeprefix(kafka_prefix): len(topic["partitions"]) for topic in found}
+        assert partitions == {topic.name: topic.partitions for topic in TOPICS}
+        assert all(part["leader"] >= 0 for topic in found for part in topic["partitions"])
+        for topic in (COMMENTS, dead_letter("notify")):
+            configs = await configured(admin, kafka_prefix + topic.name)
+            assert configs["retention.ms"] == str(topic.retention_ms)
+            assert configs["cleanup.policy"] == "delete"
+    finally:
+        await admin.close()
+
+
+async def test_a_broker_that_is_away_is_an_error_in_time(free_port: Callable[[], int]) -> None:
+    began = time.monotonic()
+    with pytest.raises((KafkaError, OSError)):
+        await create_topics(f"127.0.0.1:{free_port()}", seconds=1)
+    assert time.monotonic() - began < 5
+
+
+async def test_a_group_without_a_place_for_dead_letters_is_refused() -> None:
+    database: Any = None
+    with pytest.raises(ValueError, match="nobody is not one of the groups"):
+        Consumer("nobody", [COMMENTS], Handlers(), database, Settings())

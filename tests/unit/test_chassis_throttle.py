@@ -1,0 +1,35 @@
+"""Who comes after a rest begins at once; who comes too soon waits."""
+
+import asyncio
+
+import pytest
+
+from services.chassis.runtime import throttle
+from services.chassis.runtime.throttle import Throttle
+
+
+class Clock:
+    """A clock that moves only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+async def test_rounds_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(throttle, "time", clock)
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    paced, begun = Throttle(0.5), []
+    for busy in (0.0, 0.1, 0.0, 0.7, 3.0):
+        await paced.wait()
+        begun.append(clock.now)
+        clock.now += busy
+    await paced.wait()
+    begun.append(clock.now)
+    assert begun == pytest.approx([100.0, 100.5, 101.0, 101.5, 102.2, 105.2])

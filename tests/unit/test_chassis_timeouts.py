@@ -1,0 +1,63 @@
+"""Waiting with an end."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.chassis.runtime.timeouts import wait_at_most
+
+
+async def test_a_result_or_an_error_comes_through() -> None:
+    async def seven() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    assert await wait_at_most(1, seven()) == 7
+    with pytest.raises(ValueError, match="no"):
+        await wait_at_most(1, fails())
+
+
+async def test_a_cancellation_that_escapes_from_within_is_an_error() -> None:
+    """It would end the caller as if somebody had asked for it."""
+
+    async def careless() -> None:
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    with pytest.raises(ConnectionAbortedError):
+        await wait_at_most(1, careless())
+
+
+async def test_it_ends_also_when_the_cancellation_is_swallowed() -> None:
+    """As `asyncio.timeout` would not."""
+    release = asyncio.Event()
+    cancelled = 0
+
+    async def stubborn() -> None:
+        nonlocal cancelled
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+        raise ValueError("nobody looks at this")
+
+    before = asyncio.all_tasks()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await wait_at_most(0.05, stubborn())
+    outer = asyncio.create_task(wait_at_most(60, stubborn()))
+    await asyncio.sleep(0.05)
+    outer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outer
+    assert time.monotonic() - began < 2
+    assert cancelled == 2
+    release.set()
+    await asyncio.sleep(0.05)
+    assert asyncio.all_tasks() == before

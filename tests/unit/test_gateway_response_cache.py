@@ -1,0 +1,129 @@
+"""What is kept for strangers, and when it goes."""
+
+import pytest
+
+from services.gateway.caching.response_cache import Entry, ResponseCache
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(clock: Clock) -> ResponseCache:
+    cache = ResponseCache(clock=clock)
+    cache.hears(True)
+    return cache
+
+
+def entry(clock: Clock, *tags: str, body: bytes = b"{}", since: float | None = None) -> Entry:
+    return Entry([], [], body, '"0-x"', frozenset(tags), clock.now if since is None else since)
+
+
+def test_an_entry_is_given_until_it_is_thirty_seconds_old(cache: ResponseCache, clock: Clock) -> None:
+    kept = entry(clock, "post:1", since=clock.now - 10)
+    assert cache.store(b"/a", kept, cache.sequence)
+    clock.now += 19.9
+    assert cache.get(b"/a") is kept
+    clock.now += 0.1
+    assert cache.get(b"/a") is None
+    assert len(cache) == 0
+
+
+def test_a_change_evicts_what_was_made_of_it(cache: ResponseCache, clock: Clock) -> None:
+    cache.store(b"/a", entry(clock, "post:1", "name:1"), cache.sequence)
+    cache.store(b"/b", entry(clock, "post:2", "name:1"), cache.sequence)
+    cache.evict(["post:1"])
+    assert cache.get(b"/a") is None
+    assert cache.get(b"/b") is not None
+    cache.evict(["name:1"])
+    assert cache.get(b"/b") is None
+
+
+def test_what_changed_since_its_reading_began_is_not_stored(cache: ResponseCache, clock: Clock) -> None:
+    began = cache.sequence
+    cache.evict(["post:1"])
+    assert not cache.store(b"/a", entry(clock, "post:1"), began)
+    assert cache.store(b"/b", entry(clock, "post:2"), began)
+    assert cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+
+
+def test_after_everything_changed_no_older_reading_is_stored(cache: ResponseCache, clock: Clock) -> None:
+    began = cache.sequence
+    cache.store(b"/b", entry(clock, "post:2"), began)
+    cache.clear()
+    assert cache.get(b"/b") is None
+    assert not cache.store(b"/a", entry(clock, "post:1"), began)
+
+
+def test_forgotten_evictions_are_as_if_everything_changed(cache: ResponseCache, clock: Clock) -> None:
+    began = cache.sequence
+    for number in range(50_001):
+        cache.evict([f"post:{number}"])
+    assert not cache.store(b"/a", entry(clock, "post:never"), began)
+    assert cache.store(b"/a", entry(clock, "post:never"), cache.sequence)
+
+
+def test_what_another_service_must_hear_of_first_is_kept_for_a_moment(cache: ResponseCache, clock: Clock) -> None:
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    cache.unsettle(["post:1"])
+    assert cache.get(b"/a") is None
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    clock.now += 0.9
+    assert cache.get(b"/a") is not None
+    clock.now += 0.1
+    assert cache.get(b"/a") is None
+    clock.now += 9
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    clock.now += 29
+    assert cache.get(b"/a") is not None
+
+
+def test_a_moment_is_counted_from_now_also_when_a_part_is_older(cache: ResponseCache, clock: Clock) -> None:
+    """Else nothing would be kept right after a post was published, when many come to read it."""
+    cache.unsettle(["post:1"])
+    cache.store(b"/a", entry(clock, "post:1", since=clock.now - 20), cache.sequence)
+    clock.now += 0.9
+    assert cache.get(b"/a") is not None
+    clock.now += 0.1
+    assert cache.get(b"/a") is None
+    cache.store(b"/a", entry(clock, "post:1", since=clock.now - 29.5), cache.sequence)
+    clock.now += 0.5
+    assert cache.get(b"/a") is None, "and nothing is older than 30 s"
+
+
+def test_while_nobody_tells_of_changes_entries_live_two_seconds(cache: ResponseCache, clock: Clock) -> None:
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    cache.hears(False)
+    assert cache.get(b"/a") is None
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    clock.now += 2
+    assert cache.get(b"/a") is None
+
+
+def test_the_least_used_goes_when_there_is_no_room(clock: Clock) -> None:
+    cache = ResponseCache(most_bytes=100_000, clock=clock)
+    for name in (b"/a", b"/b", b"/c", b"/d", b"/e", b"/f", b"/g", b"/h"):
+        cache.store(name, entry(clock, "post:1", body=b"x" * 10_000), cache.sequence)
+    assert cache.get(b"/a") is not None
+    cache.store(b"/i", entry(clock, "post:1", body=b"x" * 10_000), cache.sequence)
+    assert cache.get(b"/a") is not None
+    assert cache.get(b"/b") is None
+    assert not cache.store(b"/j", entry(clock, "post:1", body=b"x" * 50_000), cache.sequence)
+
+
+def test_the_same_key_is_kept_once(cache: ResponseCache, clock: Clock) -> None:
+    cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
+    second = entry(clock, "post:2")
+    cache.store(b"/a", second, cache.sequence)
+    cache.evict(["post:1"])
+    assert cache.get(b"/a") is second
+    assert len(cache) == 1
