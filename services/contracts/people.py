@@ -111,6 +111,12 @@ class RefreshSession(Body):
     refresh_token: Opaque
 
 
+class SessionReference(Body):
+    """A session by what its holder has of it: the `sid` of an access token, or the opaque id of a cookie."""
+
+    session_id: Opaque
+
+
 class EditMe(Body):
     """Command: be called differently."""
 

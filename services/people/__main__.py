@@ -15,7 +15,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
-from services.people import api
+from services.people.api import create_api
 from services.people.commands import sessions, sign_in
 from services.people.mailer import Mailer
 from services.people.message import SignInMessageBuilder
@@ -48,8 +48,8 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         )
         roles.append(Role("mailer", mailer.run))
     if "api" in wanted:
-        parts = api.Parts(db, Signer(settings.people_signing_key, "people"), settings.admins)
-        app = api.create(parts, Verifier(settings.verification_keys, "people"), health.ready)
+        signer, verifier = Signer(settings.people_signing_key, "people"), Verifier(settings.verification_keys, "people")
+        app = create_api(db, signer, settings.admins, verifier=verifier, ready=health.ready)
         roles.append(serve(app, settings.host, settings.people_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles

@@ -1,25 +1,35 @@
-"""HTTP to command or query. Every route names the services that may call it."""
+"""HTTP to command or query."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, FastAPI, Query
-from pydantic import AfterValidator, AwareDatetime, Field
+from fastapi import APIRouter, FastAPI, Query
+from pydantic import AfterValidator, AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
-from services.chassis.errors import Problem, invalid
-from services.chassis.http.app import create_app
+from services.chassis.errors import invalid
+from services.chassis.http.app import create_internal_api
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
-from services.contracts.people import EditMe, GrantRole, ImportPerson, RefreshSession, Register, SignIn, StartSession
-from services.contracts.text import Body, Opaque
+from services.chassis.messaging import outbox
+from services.contracts.people import (
+    EditMe,
+    GrantRole,
+    ImportPerson,
+    RefreshSession,
+    Register,
+    SessionReference,
+    SignIn,
+    StartSession,
+)
+from services.contracts.services import LookUp
 from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in
 from services.people.commands.sessions import Started
@@ -30,44 +40,12 @@ Notify = Annotated[Caller, allow("notify")]
 Reader = Annotated[Caller, allow("gateway", "notify")]
 Operator = Annotated[Caller, allow("operator")]
 
-router = APIRouter(route_class=StrictRoute)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the routes work with.
-
-    Attributes:
-        signer: signs the access tokens of people.
-        admins: addresses, as they are looked up, whose owners become admins when they confirm.
-    """
-
-    database: Database
-    signer: Signer
-    admins: Collection[str]
-
-
-def create(parts: Parts, verifier: Verifier, ready: Ready) -> FastAPI:
-    """The app of the `api` role."""
-    app = create_app(title="People", service="people", verifier=verifier, ready=ready)
-    app.state.parts = parts
-    app.include_router(router)
-    return app
-
-
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
-
-
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+CHECK_YOUR_MAIL = {"status": "check_your_mail"}
 
 
 def _usable(moment: datetime) -> datetime:
-    """The moment in UTC, not so early that nothing could be subtracted from it."""
+    """Return the moment in UTC, not so early that nothing could be subtracted from it."""
     try:
         return max(moment.astimezone(UTC), EARLIEST)
     except OverflowError:
@@ -77,22 +55,91 @@ def _usable(moment: datetime) -> datetime:
 Since = Annotated[AwareDatetime, AfterValidator(_usable)]
 
 
-class Ids(Body):
-    """Whom a look-up asks for."""
+def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifier: Verifier, ready: Ready) -> FastAPI:
+    """Return the internal API of people over one database.
 
-    ids: Annotated[list[UUID], Field(max_length=200)]
+    Args:
+        signer: signs the access tokens of people.
+        admins: addresses, as they are looked up, whose owners become admins when they confirm.
+    """
+    router = APIRouter(route_class=StrictRoute)
 
+    @router.post("/people", status_code=202)
+    async def register(body: Register, caller: Gateway) -> Response:
+        await sign_in.request_link(db, _address(body.email), body.name)
+        return json_response(CHECK_YOUR_MAIL, 202)
 
-class SessionRef(Body):
-    """A session by what its holder has of it: the `sid` of an access token, or the opaque id of a cookie."""
+    @router.post("/sign-in", status_code=202)
+    async def request_link(body: SignIn, caller: Gateway) -> Response:
+        await sign_in.request_link(db, _address(body.email), None)
+        return json_response(CHECK_YOUR_MAIL, 202)
 
-    session_id: Opaque
+    @router.post("/sessions", status_code=201)
+    async def start_session(body: StartSession, caller: Gateway) -> Response:
+        started = await sign_in.start_session(db, body.token, admins, cookie=body.cookie)
+        if body.cookie:
+            return json_response({"session_id": started.secret, "person": queries.me(started.person)}, 201)
+        return json_response(_token_pair(signer, started), 201)
 
+    @router.post("/sessions/refresh")
+    async def refresh_session(request: Request, body: RefreshSession, caller: Gateway) -> Response:
+        idempotency_key(request, caller)  # its form; what it means here is not a replay
+        key = request.headers.get("idempotency-key")
+        return json_response(_token_pair(signer, await sessions.refresh_session(db, body.refresh_token, key)))
 
-class Republish(Body):
-    """Command of an operator: send again what was sent since then."""
+    @router.delete("/sessions/current", status_code=204)
+    async def end_session(body: SessionReference, caller: Gateway) -> Response:
+        await sessions.end_session(db, caller.require_person(), body.session_id)
+        return Response(status_code=204)
 
-    since: Since
+    @router.post("/sessions/check")
+    async def check_session(body: SessionReference, caller: Gateway) -> Response:
+        return json_response(await queries.session_of_cookie(db, body.session_id))
+
+    @router.get("/me")
+    async def own_profile(caller: Gateway) -> Response:
+        return json_response(await queries.own_profile(db, caller.require_person()))
+
+    @router.patch("/me")
+    async def rename(request: Request, body: EditMe, caller: Gateway) -> Response:
+        key = idempotency_key(request, caller)
+        person, replayed = await profile.rename(db, caller.require_person(), body.name, key)
+        return json_response(queries.me(person), headers={"Idempotency-Replayed": "true"} if replayed else None)
+
+    @router.delete("/me", status_code=202)
+    async def erase(caller: Gateway) -> Response:
+        await profile.erase(db, caller.require_person())
+        return json_response({"status": "accepted"}, 202)
+
+    @router.get("/people/{person_id}")
+    async def profile_of(person_id: UUID, caller: Gateway) -> Response:
+        return json_response(await queries.profile(db, person_id))
+
+    @router.post("/people/lookup")
+    async def look_up_authors(body: LookUp, caller: Reader) -> Response:
+        return json_response({"items": await queries.authors(db, body.ids)})
+
+    @router.post("/contacts/lookup")
+    async def look_up_contacts(body: LookUp, caller: Notify) -> Response:
+        return json_response({"items": await queries.contacts(db, body.ids)})
+
+    @router.get("/changes")
+    async def changes(caller: Gateway, since: Annotated[Since | None, Query()] = None) -> Response:
+        return json_response(await queries.changes(db, since))
+
+    @router.post("/grants")
+    async def grant_role(body: GrantRole, caller: Operator) -> Response:
+        person = await operator.grant_role(db, _address(body.email), body.role)
+        return json_response({"id": str(person.id), "roles": list(person.roles)})
+
+    @router.post("/import/people")
+    async def import_person(body: ImportPerson, caller: Operator) -> Response:
+        person_id, created = await operator.import_person(db, body)
+        return json_response({"id": str(person_id), "created": created}, 201 if created else 200)
+
+    return create_internal_api(
+        "people", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+    )
 
 
 def _address(text: str) -> Address:
@@ -102,15 +149,9 @@ def _address(text: str) -> Address:
         raise invalid("email", str(error)) from None
 
 
-def _person(caller: Caller) -> UUID:
-    if caller.person_id is None:
-        raise Problem("sign-in-required")
-    return caller.person_id
-
-
-def _pair(parts: Parts, started: Started) -> dict[str, Any]:
+def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:
     life = int(ACCESS_LIFE.total_seconds())
-    token = parts.signer.token("rapport", started.person.id, started.person.roles, life, started.session_id)
+    token = signer.token("rapport", started.person.id, started.person.roles, life, started.session_id)
     return {
         "access_token": token,
         "token_type": "Bearer",
@@ -118,99 +159,3 @@ def _pair(parts: Parts, started: Started) -> dict[str, Any]:
         "refresh_token": started.secret,
         "person": queries.me(started.person),
     }
-
-
-CHECK_YOUR_MAIL = {"status": "check_your_mail"}
-
-
-@router.post("/people", status_code=202)
-async def register(body: Register, parts: Here, _: Gateway) -> Response:
-    await sign_in.request_link(parts.database, _address(body.email), body.name)
-    return json_response(CHECK_YOUR_MAIL, 202)
-
-
-@router.post("/sign-in", status_code=202)
-async def ask_for_link(body: SignIn, parts: Here, _: Gateway) -> Response:
-    await sign_in.request_link(parts.database, _address(body.email), None)
-    return json_response(CHECK_YOUR_MAIL, 202)
-
-
-@router.post("/sessions", status_code=201)
-async def start_session(body: StartSession, parts: Here, _: Gateway) -> Response:
-    started = await sign_in.start_session(parts.database, body.token, parts.admins, cookie=body.cookie)
-    if body.cookie:
-        return json_response({"session_id": started.secret, "person": queries.me(started.person)}, 201)
-    return json_response(_pair(parts, started), 201)
-
-
-@router.post("/sessions/refresh")
-async def refresh_session(request: Request, body: RefreshSession, parts: Here, caller: Gateway) -> Response:
-    idempotency_key(request, caller)  # its form; what it means here is not a replay
-    key = request.headers.get("idempotency-key")
-    return json_response(_pair(parts, await sessions.refresh_session(parts.database, body.refresh_token, key)))
-
-
-@router.delete("/sessions/current", status_code=204)
-async def end_session(body: SessionRef, parts: Here, caller: Gateway) -> Response:
-    await sessions.end_session(parts.database, _person(caller), body.session_id)
-    return Response(status_code=204)
-
-
-@router.post("/sessions/check")
-async def check_session(body: SessionRef, parts: Here, _: Gateway) -> Response:
-    return json_response(await queries.session_of_cookie(parts.database, body.session_id))
-
-
-@router.get("/me")
-async def own_profile(parts: Here, caller: Gateway) -> Response:
-    return json_response(await queries.own_profile(parts.database, _person(caller)))
-
-
-@router.patch("/me")
-async def rename(request: Request, body: EditMe, parts: Here, caller: Gateway) -> Response:
-    key = idempotency_key(request, caller)
-    person, replayed = await profile.rename(parts.database, _person(caller), body.name, key)
-    return json_response(queries.me(person), headers={"Idempotency-Replayed": "true"} if replayed else None)
-
-
-@router.delete("/me", status_code=202)
-async def erase(parts: Here, caller: Gateway) -> Response:
-    await profile.erase(parts.database, _person(caller))
-    return json_response({"status": "accepted"}, 202)
-
-
-@router.get("/people/{person_id}")
-async def profile_of(person_id: UUID, parts: Here, _: Gateway) -> Response:
-    return json_response(await queries.profile(parts.database, person_id))
-
-
-@router.post("/people/lookup")
-async def look_up_authors(body: Ids, parts: Here, _: Reader) -> Response:
-    return json_response({"items": await queries.authors(parts.database, body.ids)})
-
-
-@router.post("/contacts/lookup")
-async def look_up_contacts(body: Ids, parts: Here, _: Notify) -> Response:
-    return json_response({"items": await queries.contacts(parts.database, body.ids)})
-
-
-@router.get("/changes")
-async def changes(parts: Here, _: Gateway, since: Annotated[Since | None, Query()] = None) -> Response:
-    return json_response(await queries.changes(parts.database, since))
-
-
-@router.post("/grants")
-async def grant_role(body: GrantRole, parts: Here, _: Operator) -> Response:
-    person = await operator.grant_role(parts.database, _address(body.email), body.role)
-    return json_response({"id": str(person.id), "roles": list(person.roles)})
-
-
-@router.post("/import/people")
-async def import_person(body: ImportPerson, parts: Here, _: Operator) -> Response:
-    person_id, created = await operator.import_person(parts.database, body)
-    return json_response({"id": str(person_id), "created": created}, 201 if created else 200)
-
-
-@router.post("/republish")
-async def republish(body: Republish, parts: Here, _: Operator) -> Response:
-    return json_response({"count": await operator.republish(parts.database, body.since)})

@@ -11,7 +11,8 @@ from uuid import UUID
 
 import email_validator
 
-ROLES = ("reader", "author", "moderator", "admin")
+from services.contracts.people import ROLES
+
 LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5
 SESSION_LIFE = timedelta(days=30)

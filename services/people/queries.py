@@ -30,26 +30,26 @@ def me(person: Person) -> Json:
     }
 
 
-async def own_profile(database: Database, person_id: UUID) -> Json:
+async def own_profile(db: Database, person_id: UUID) -> Json:
     """`me` of somebody signed in.
 
     Raises:
         Problem: `invalid-token` when the person is unknown or erased.
     """
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         person = await people.find(reader, person_id)
     if person is None or person.name is None:
         raise Problem("invalid-token")
     return me(person)
 
 
-async def profile(database: Database, person_id: UUID) -> Json:
+async def profile(db: Database, person_id: UUID) -> Json:
     """What everybody sees of a person.
 
     Raises:
         Problem: `not-found`.
     """
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         person = await people.find(reader, person_id)
     if person is None:
         raise not_found()
@@ -60,16 +60,16 @@ def _author(person_id: UUID, name: str | None) -> Json:
     return {"id": str(person_id), "name": ERASED_NAME if name is None else name, "avatar_url": None}
 
 
-async def authors(database: Database, ids: Sequence[UUID]) -> list[Json]:
+async def authors(db: Database, ids: Sequence[UUID]) -> list[Json]:
     """Name and picture of each known id, each once."""
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         found = await people.names(reader, ids)
     return [_author(person_id, name) for person_id, name in found]
 
 
-async def contacts(database: Database, ids: Sequence[UUID]) -> list[Json]:
+async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
     """Where mail to each known id goes now: `email` is null for who has no confirmed address."""
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         found = await people.contacts(reader, ids)
     return [
         {
@@ -83,13 +83,13 @@ async def contacts(database: Database, ids: Sequence[UUID]) -> list[Json]:
     ]
 
 
-async def session_of_cookie(database: Database, cookie: str) -> Json:
+async def session_of_cookie(db: Database, cookie: str) -> Json:
     """Who is signed in by this cookie.
 
     Raises:
         Problem: `not-found` when nobody is.
     """
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         found = await sessions.find_by_cookie(reader, fingerprint(cookie))
         person = await people.find(reader, found[1]) if found else None
     if found is None or person is None:
@@ -97,13 +97,13 @@ async def session_of_cookie(database: Database, cookie: str) -> Json:
     return {"sid": str(found[0]), "person": _author(person.id, person.name) | {"roles": list(person.roles)}}
 
 
-async def changes(database: Database, since: datetime | None) -> Json:
+async def changes(db: Database, since: datetime | None) -> Json:
     """Sessions that ended and people whose roles changed since then, by default within the life of a token.
 
     `as_of` is what to ask with next time. The search begins before `since`, so that an entry may come more than once
     and none is missed.
     """
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         now: datetime = await reader.fetchval("select now()")
         start = now - WINDOW if since is None else since - OVERLAP
         ended = await sessions.ended_since(reader, start)
@@ -115,7 +115,7 @@ async def changes(database: Database, since: datetime | None) -> Json:
     }
 
 
-async def backlog(database: Database) -> tuple[int, float]:
+async def backlog(db: Database) -> tuple[int, float]:
     """How many sign-in requests wait for their mail, and for how many seconds the oldest has."""
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         return await sign_in.backlog(reader)

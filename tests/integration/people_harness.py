@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+from fastapi import FastAPI
 
 from services.chassis.database.pool import Database
 from services.chassis.identity import Signer, Verifier
 from services.chassis.ids import new_id
-from services.people import api
+from services.people.api import create_api
 from services.people.commands import sign_in
 from services.people.domain import LINK_LIFE
 from services.people.store.sign_in import Claimed
@@ -21,10 +22,11 @@ ADMIN = "root@example.com"
 
 
 @dataclass
-class House:
+class Harness:
     """The service and ways to talk to it. Links come from the database's side, as the mailer draws them."""
 
-    database: Database
+    app: FastAPI
+    db: Database
     url: str
     keys: dict[str, str]
     client: httpx2.AsyncClient
@@ -49,11 +51,11 @@ class House:
         return await self.client.request(method, path, headers=sent, **options)
 
     async def claim(self, most: int = 50) -> list[Claimed]:
-        return await sign_in.claim_requests(self.database, new_id(), LINK_LIFE, most)
+        return await sign_in.claim_requests(self.db, new_id(), LINK_LIFE, most)
 
     async def links(self) -> list[str]:
         """Draw a link for every request that is due; those that get no mail are left out."""
-        drawn = [await sign_in.draw_link(self.database, request) for request in await self.claim()]
+        drawn = [await sign_in.draw_link(self.db, request) for request in await self.claim()]
         return [link.token for link in drawn if link]
 
     async def link(self, email: str, name: str | None = None) -> str:
@@ -72,30 +74,30 @@ class House:
 
     async def events(self) -> list[str]:
         """Types in the outbox, in order, without their common part."""
-        async with self.database.reader() as reader:
+        async with self.db.reader() as reader:
             rows = await reader.fetch("select type from outbox order by id")
         return [row["type"].removeprefix("dev.rapport.people.").removesuffix(".v1") for row in rows]
 
     async def value(self, sql: str, *args: object) -> Any:
-        async with self.database.reader() as reader:
+        async with self.db.reader() as reader:
             return await reader.fetchval(sql, *args)
 
     async def change(self, sql: str, *args: object) -> None:
-        async with self.database.transaction() as tx:
+        async with self.db.transaction() as tx:
             await tx.execute(sql, *args)
 
 
 @asynccontextmanager
 async def opened(
     new_database: Callable[..., Awaitable[Any]], keys: dict[str, str], packages: Sequence[str] = PACKAGES
-) -> AsyncIterator[House]:
-    """A house with a fresh database."""
+) -> AsyncIterator[Harness]:
+    """Open a harness over a fresh database."""
     made = await new_database(*packages, acquire_timeout=30)  # a busy machine must not look like a full pool
 
     async def ready() -> dict[str, bool]:
         return {}
 
-    parts = api.Parts(made.database, Signer(keys["PEOPLE_SIGNING_KEY"], "people"), frozenset({ADMIN}))
-    app = api.create(parts, Verifier(keys["VERIFICATION_KEYS"], "people"), ready)
+    signer, verifier = Signer(keys["PEOPLE_SIGNING_KEY"], "people"), Verifier(keys["VERIFICATION_KEYS"], "people")
+    app = create_api(made, signer, frozenset({ADMIN}), verifier=verifier, ready=ready)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://people") as client:
-        yield House(made.database, made.url, keys, client)
+        yield Harness(app, made, made.url, keys, client)

@@ -21,7 +21,7 @@ from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
 from services.people.mailer import Mailer
 from services.people.message import SignInMessageBuilder
 from services.people.store.sign_in import Claimed
-from tests.integration.people_harness import House, opened
+from tests.integration.people_harness import Harness, opened
 from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
 
@@ -30,17 +30,17 @@ LETTERS = SignInMessageBuilder(mail_from="Rapport <mail@rapport.test>", public_u
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[House]:
-    async with opened(new_database, keys) as house:
-        yield house
+async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[Harness]:
+    async with opened(new_database, keys) as harness:
+        yield harness
 
 
 @asynccontextmanager
 async def mailing(
-    house: House, sink: SmtpSink, *, smtp: Smtp | None = None, attempt_seconds: float = 20, **options: Any
+    harness: Harness, sink: SmtpSink, *, smtp: Smtp | None = None, attempt_seconds: float = 20, **options: Any
 ) -> AsyncIterator[Mailer]:
     mailer = Mailer(
-        house.database,
+        harness.db,
         LETTERS,
         smtp or Smtp(SmtpSettings(smtp_port=sink.port)),
         poll_seconds=0.02,
@@ -57,58 +57,58 @@ async def mailing(
         await running
 
 
-async def ask(house: House, email: str = ANA, name: str | None = "Ana Offered") -> None:
+async def ask(harness: Harness, email: str = ANA, name: str | None = "Ana Offered") -> None:
     path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
-    assert (await house.call("POST", path, body)).status_code == 202
+    assert (await harness.call("POST", path, body)).status_code == 202
 
 
 def tokens(sink: SmtpSink) -> list[str]:
     return [token for mail in sink.messages for token in re.findall(r"https://rapport\.test/sign-in/(\S+)", mail.text)]
 
 
-async def outcome(house: House) -> str | None:
-    value: str | None = await house.value("select outcome from sign_in_requests order by id desc limit 1")
+async def outcome(harness: Harness) -> str | None:
+    value: str | None = await harness.value("select outcome from sign_in_requests order by id desc limit 1")
     return value
 
 
-async def due_again(house: House) -> None:
+async def due_again(harness: Harness) -> None:
     """As if the delay, or the lease, were over."""
-    await house.change("update sign_in_requests set next_attempt_at = now() where outcome is null")
+    await harness.change("update sign_in_requests set next_attempt_at = now() where outcome is null")
 
 
-async def test_a_mail_brings_the_link_that_signs_in(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house, "Ana@Example.com")
-    async with mailing(house, smtp_sink):
+async def test_a_mail_brings_the_link_that_signs_in(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness, "Ana@Example.com")
+    async with mailing(harness, smtp_sink):
         (mail,) = await smtp_sink.wait_for(1)
-        await eventually(lambda: outcome(house))
+        await eventually(lambda: outcome(harness))
     assert mail.recipients == ["Ana@example.com"]
     assert "Offered" not in mail.content.decode()
     (token,) = tokens(smtp_sink)
-    assert token not in str(await house.value("select string_agg(l::text, '') from sign_in_links l"))
-    answer = await house.call("POST", "/sessions", {"token": token})
+    assert token not in str(await harness.value("select string_agg(l::text, '') from sign_in_links l"))
+    answer = await harness.call("POST", "/sessions", {"token": token})
     assert (answer.status_code, answer.json()["person"]["name"]) == (201, "Ana Offered")
-    assert await outcome(house) == "sent"
+    assert await outcome(harness) == "sent"
 
 
-async def test_an_unknown_address_that_signs_in_gets_no_mail(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house, "nobody@example.com", None)
-    async with mailing(house, smtp_sink):
-        await eventually(lambda: outcome(house))
-    assert (smtp_sink.seen, await outcome(house)) == ([], "unknown_address")
+async def test_an_unknown_address_that_signs_in_gets_no_mail(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness, "nobody@example.com", None)
+    async with mailing(harness, smtp_sink):
+        await eventually(lambda: outcome(harness))
+    assert (smtp_sink.seen, await outcome(harness)) == ([], "unknown_address")
 
 
-async def test_more_than_enough_mails_are_not_sent(house: House, smtp_sink: SmtpSink) -> None:
+async def test_more_than_enough_mails_are_not_sent(harness: Harness, smtp_sink: SmtpSink) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
-        await ask(house)
-    async with mailing(house, smtp_sink):
-        await eventually(lambda: house.value("select bool_and(outcome is not null) from sign_in_requests"))
+        await ask(harness)
+    async with mailing(harness, smtp_sink):
+        await eventually(lambda: harness.value("select bool_and(outcome is not null) from sign_in_requests"))
     assert len(smtp_sink.messages) == LIVE_LINKS_PER_ADDRESS
 
 
-async def test_the_limit_can_be_lifted(house: House, smtp_sink: SmtpSink) -> None:
+async def test_the_limit_can_be_lifted(harness: Harness, smtp_sink: SmtpSink) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
-        await ask(house)
-    async with mailing(house, smtp_sink, limited=False):
+        await ask(harness)
+    async with mailing(harness, smtp_sink, limited=False):
         await smtp_sink.wait_for(LIVE_LINKS_PER_ADDRESS + 2)
 
 
@@ -125,90 +125,90 @@ PUT_OFF = [
 POSTPONED = "select attempts = $1 and lease is null from sign_in_requests"
 
 
-def postponed(house: House, attempts: int) -> Callable[[], Awaitable[object]]:
+def postponed(harness: Harness, attempts: int) -> Callable[[], Awaitable[object]]:
     """Whether that many attempts were made and the request waits for the next."""
-    return lambda: house.value(POSTPONED, attempts)
+    return lambda: harness.value(POSTPONED, attempts)
 
 
-async def test_what_was_put_off_is_sent_later_with_another_link(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
-    await house.change("update sign_in_requests set next_attempt_at = now() + interval '5 minutes'")
-    async with mailing(house, smtp_sink):
+async def test_what_was_put_off_is_sent_later_with_another_link(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
+    await harness.change("update sign_in_requests set next_attempt_at = now() + interval '5 minutes'")
+    async with mailing(harness, smtp_sink):
         for attempts, (phase, answer) in enumerate(PUT_OFF, 1):
             smtp_sink.once(phase, answer)
-            await due_again(house)
-            await eventually(postponed(house, attempts))
-            assert await house.value("select count(*) from sign_in_links") == 0, phase
+            await due_again(harness)
+            await eventually(postponed(harness, attempts))
+            assert await harness.value("select count(*) from sign_in_links") == 0, phase
         assert smtp_sink.messages == []
-        await due_again(house)
+        await due_again(harness)
         await smtp_sink.wait_for(1)
     (token,) = tokens(smtp_sink)
-    assert (await house.call("POST", "/sessions", {"token": token})).status_code == 201
+    assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 201
 
 
-async def test_what_was_refused_is_over(house: House, smtp_sink: SmtpSink) -> None:
+async def test_what_was_refused_is_over(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 no such user")
     smtp_sink.once("dot", "554 5.7.1 no")
-    await ask(house)
-    await ask(house)
-    async with mailing(house, smtp_sink):
-        await eventually(lambda: house.value("select bool_and(outcome = 'refused') from sign_in_requests"))
+    await ask(harness)
+    await ask(harness)
+    async with mailing(harness, smtp_sink):
+        await eventually(lambda: harness.value("select bool_and(outcome = 'refused') from sign_in_requests"))
     assert smtp_sink.messages == []
-    assert await house.value("select count(*) from sign_in_links") == 0
+    assert await harness.value("select count(*) from sign_in_links") == 0
 
 
-async def test_an_answer_that_never_comes_may_mean_delivered(house: House, smtp_sink: SmtpSink) -> None:
+async def test_an_answer_that_never_comes_may_mean_delivered(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("dot", STALL)
-    await ask(house)
-    async with mailing(house, smtp_sink, attempt_seconds=0.5):
+    await ask(harness)
+    async with mailing(harness, smtp_sink, attempt_seconds=0.5):
         await eventually(lambda: len(smtp_sink.unanswered) == 1)
-        await eventually(postponed(house, 1))
-        assert await house.value("select count(*) from sign_in_links") == 1
-        await due_again(house)
+        await eventually(postponed(harness, 1))
+        assert await harness.value("select count(*) from sign_in_links") == 1
+        await due_again(harness)
         await smtp_sink.wait_for(1)
     links = [re.findall(r"sign-in/(\S+)", mail.text)[0] for mail in (*smtp_sink.unanswered, *smtp_sink.messages)]
     assert len(set(links)) == 2
-    assert (await house.call("POST", "/sessions", {"token": links[0]})).status_code == 201
+    assert (await harness.call("POST", "/sessions", {"token": links[0]})).status_code == 201
 
 
-async def test_a_stalling_relay_before_the_dot_leaves_no_link(house: House, smtp_sink: SmtpSink) -> None:
+async def test_a_stalling_relay_before_the_dot_leaves_no_link(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", STALL)
-    await ask(house)
-    async with mailing(house, smtp_sink, attempt_seconds=0.5):
-        await eventually(postponed(house, 1))
-    assert await house.value("select count(*) from sign_in_links") == 0
+    await ask(harness)
+    async with mailing(harness, smtp_sink, attempt_seconds=0.5):
+        await eventually(postponed(harness, 1))
+    assert await harness.value("select count(*) from sign_in_links") == 0
 
 
-async def test_a_request_of_a_dead_mailer_goes_to_the_next(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
-    (request,) = await house.claim()
-    lost = await sign_in.draw_link(house.database, request)
+async def test_a_request_of_a_dead_mailer_goes_to_the_next(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
+    (request,) = await harness.claim()
+    lost = await sign_in.draw_link(harness.db, request)
     assert lost is not None
-    async with mailing(house, smtp_sink):
+    async with mailing(harness, smtp_sink):
         await asyncio.sleep(0)
         assert smtp_sink.messages == []
-        await due_again(house)
+        await due_again(harness)
         await smtp_sink.wait_for(1)
-        await eventually(lambda: outcome(house))
-    assert not await sign_in.is_wanted(house.database, request)
-    await sign_in.finish_request(house.database, request, "refused")
-    await sign_in.postpone_request(house.database, request, LINK_LIFE)
-    assert await outcome(house) == "sent"
+        await eventually(lambda: outcome(harness))
+    assert not await sign_in.is_wanted(harness.db, request)
+    await sign_in.finish_request(harness.db, request, "refused")
+    await sign_in.postpone_request(harness.db, request, LINK_LIFE)
+    assert await outcome(harness) == "sent"
 
 
-async def test_a_request_older_than_its_link_would_be_is_dropped(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
-    await house.change("update sign_in_requests set created_at = now() - $1::interval", LINK_LIFE)
-    await ask(house, "bob@example.com")
-    async with mailing(house, smtp_sink):
+async def test_a_request_older_than_its_link_would_be_is_dropped(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
+    await harness.change("update sign_in_requests set created_at = now() - $1::interval", LINK_LIFE)
+    await ask(harness, "bob@example.com")
+    async with mailing(harness, smtp_sink):
         await smtp_sink.wait_for(1)
     assert [mail.recipients for mail in smtp_sink.messages] == [["bob@example.com"]]
-    assert await house.value("select attempts from sign_in_requests where lookup = $1", ANA) == 0
+    assert await harness.value("select attempts from sign_in_requests where lookup = $1", ANA) == 0
 
 
 @pytest.mark.parametrize("failing", ["draw_link", "finish_request"])
 async def test_an_attempt_that_broke_is_made_again(
-    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, failing: str
+    harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     failures: list[Exception] = [unavailable("The connection to the database was lost."), RuntimeError("a bug")]
     original = getattr(sign_in, failing)
@@ -219,29 +219,29 @@ async def test_an_attempt_that_broke_is_made_again(
         return await original(*args, **options)
 
     monkeypatch.setattr(sign_in, failing, sometimes)
-    await ask(house)
-    async with mailing(house, smtp_sink):
+    await ask(harness)
+    async with mailing(harness, smtp_sink):
         await eventually(lambda: len(failures) == 1)
-        await due_again(house)
+        await due_again(harness)
         await eventually(lambda: not failures)
-        await due_again(house)
-        await eventually(lambda: outcome(house))
+        await due_again(harness)
+        await eventually(lambda: outcome(harness))
     links = tokens(smtp_sink)
     assert len(links) == len(set(links)) == (1 if failing == "draw_link" else 3)
 
 
 async def test_a_mail_that_would_not_be_safe_is_not_sent(
-    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsafe(*_: object) -> bytes:
         raise Unsafe("the lines are not the headers that were meant")
 
     monkeypatch.setattr(SignInMessageBuilder, "write", unsafe)
-    await ask(house)
-    async with mailing(house, smtp_sink):
-        await eventually(lambda: outcome(house))
-    assert (await outcome(house), smtp_sink.seen) == ("refused", [])
-    assert await house.value("select count(*) from sign_in_links") == 0
+    await ask(harness)
+    async with mailing(harness, smtp_sink):
+        await eventually(lambda: outcome(harness))
+    assert (await outcome(harness), smtp_sink.seen) == ("refused", [])
+    assert await harness.value("select count(*) from sign_in_links") == 0
 
 
 class GatedSmtp(Smtp):
@@ -269,94 +269,94 @@ class GatedSmtp(Smtp):
         return await super().deliver(sender, recipient, message, before_dot=gated, before_data=before_data)
 
 
-async def test_a_mail_that_nobody_needs_any_more_is_held_back_at_the_dot(house: House, smtp_sink: SmtpSink) -> None:
-    earlier = await house.link(ANA, "Ana")
-    await ask(house)
+async def test_a_mail_that_nobody_needs_any_more_is_held_back_at_the_dot(harness: Harness, smtp_sink: SmtpSink) -> None:
+    earlier = await harness.link(ANA, "Ana")
+    await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
-    async with mailing(house, smtp_sink, smtp=smtp):
+    async with mailing(harness, smtp_sink, smtp=smtp):
         await smtp.reached.wait()
-        assert (await house.call("POST", "/sessions", {"token": earlier})).status_code == 201
+        assert (await harness.call("POST", "/sessions", {"token": earlier})).status_code == 201
         smtp.go_on.set()
-        await eventually(lambda: house.value("select count(*) = 1 from sign_in_links"))
+        await eventually(lambda: harness.value("select count(*) = 1 from sign_in_links"))
     assert (smtp_sink.messages, smtp_sink.unanswered) == ([], [])
-    assert await outcome(house) == "superseded"
+    assert await outcome(harness) == "superseded"
 
 
-async def test_a_long_dialogue_keeps_its_lease(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
+async def test_a_long_dialogue_keeps_its_lease(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
     lease = timedelta(seconds=0.6)
-    async with mailing(house, smtp_sink, smtp=smtp, lease=lease, renew_seconds=0.1), mailing(house, smtp_sink):
+    async with mailing(harness, smtp_sink, smtp=smtp, lease=lease, renew_seconds=0.1), mailing(harness, smtp_sink):
         await smtp.reached.wait()
-        first = await house.value("select next_attempt_at from sign_in_requests")
-        await eventually(lambda: house.value("select now() > $1::timestamptz + $2::interval", first, lease))
-        assert await house.value("select attempts from sign_in_requests") == 1
+        first = await harness.value("select next_attempt_at from sign_in_requests")
+        await eventually(lambda: harness.value("select now() > $1::timestamptz + $2::interval", first, lease))
+        assert await harness.value("select attempts from sign_in_requests") == 1
         smtp.go_on.set()
-        await eventually(lambda: outcome(house))
+        await eventually(lambda: outcome(harness))
     assert len(smtp_sink.messages) == 1
 
 
-async def test_a_lease_that_ran_out_is_not_taken_back(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
-    (request,) = await house.claim()
-    await due_again(house)
-    await sign_in.renew_leases(house.database, [request.lease], LINK_LIFE)
-    assert not await sign_in.is_wanted(house.database, request)
-    async with mailing(house, smtp_sink):
+async def test_a_lease_that_ran_out_is_not_taken_back(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
+    (request,) = await harness.claim()
+    await due_again(harness)
+    await sign_in.renew_leases(harness.db, [request.lease], LINK_LIFE)
+    assert not await sign_in.is_wanted(harness.db, request)
+    async with mailing(harness, smtp_sink):
         await smtp_sink.wait_for(1)
 
 
-async def test_what_the_mailer_logs_is_found_by_the_id_of_the_request(house: House, smtp_sink: SmtpSink) -> None:
+async def test_what_the_mailer_logs_is_found_by_the_id_of_the_request(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 no such user ana@example.com")
     body = {"email": ANA, "name": "Ana"}
-    await house.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
+    await harness.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
     with structlog.testing.capture_logs([context.name_request]) as logs:
-        async with mailing(house, smtp_sink):
-            await eventually(lambda: outcome(house))
+        async with mailing(harness, smtp_sink):
+            await eventually(lambda: outcome(harness))
     (entry,) = [entry for entry in logs if entry["event"] == "a sign-in mail was not sent"]
     assert (entry["request_id"], entry["outcome"]) == ("asked-by-ana", "bad_address")
     assert "example.com" not in str(logs)
 
 
-async def test_what_waits_is_measured(house: House) -> None:
-    assert await queries.backlog(house.database) == (0, 0)
-    await ask(house)
-    await house.change("update sign_in_requests set created_at = now() - interval '1 minute'")
-    waiting, oldest = await queries.backlog(house.database)
+async def test_what_waits_is_measured(harness: Harness) -> None:
+    assert await queries.backlog(harness.db) == (0, 0)
+    await ask(harness)
+    await harness.change("update sign_in_requests set created_at = now() - interval '1 minute'")
+    waiting, oldest = await queries.backlog(harness.db)
     assert waiting == 1
     assert 60 <= oldest < 120
 
 
-async def test_claims_at_once_take_different_requests(house: House) -> None:
+async def test_claims_at_once_take_different_requests(harness: Harness) -> None:
     for number in range(40):
-        await ask(house, f"ana{number}@example.com")
-    claims = await asyncio.gather(*(house.claim(10) for _ in range(8)))
+        await ask(harness, f"ana{number}@example.com")
+    claims = await asyncio.gather(*(harness.claim(10) for _ in range(8)))
     ids = [request.id for claim in claims for request in claim]
     assert len(ids) == len(set(ids)) == 40
 
 
-async def test_two_mailers_share_the_work(house: House, smtp_sink: SmtpSink) -> None:
+async def test_two_mailers_share_the_work(harness: Harness, smtp_sink: SmtpSink) -> None:
     for number in range(20):
-        await ask(house, f"ana{number}@example.com")
-    async with mailing(house, smtp_sink), mailing(house, smtp_sink):
+        await ask(harness, f"ana{number}@example.com")
+    async with mailing(harness, smtp_sink), mailing(harness, smtp_sink):
         await smtp_sink.wait_for(20)
-        await eventually(lambda: house.value("select bool_and(outcome = 'sent') from sign_in_requests"))
+        await eventually(lambda: harness.value("select bool_and(outcome = 'sent') from sign_in_requests"))
     assert len(smtp_sink.messages) == 20
     assert len({mail.recipients[0] for mail in smtp_sink.messages}) == 20
 
 
-async def test_a_stop_lets_the_dialogue_under_way_end(house: House, smtp_sink: SmtpSink) -> None:
-    await ask(house)
+async def test_a_stop_lets_the_dialogue_under_way_end(harness: Harness, smtp_sink: SmtpSink) -> None:
+    await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
-    async with mailing(house, smtp_sink, smtp=smtp):
+    async with mailing(harness, smtp_sink, smtp=smtp):
         await smtp.reached.wait()
         asyncio.get_running_loop().call_later(0.05, smtp.go_on.set)
     assert len(smtp_sink.messages) == 1
-    assert await outcome(house) == "sent"
+    assert await outcome(harness) == "sent"
 
 
 async def test_a_database_that_is_away_is_waited_for(
-    house: House, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outages = [unavailable("The database does not answer."), asyncpg.LockNotAvailableError("canceled")]
     claim = sign_in.claim_requests
@@ -366,18 +366,18 @@ async def test_a_database_that_is_away_is_waited_for(
             raise outages.pop()
         return await claim(*args)
 
-    await ask(house)
+    await ask(harness)
     monkeypatch.setattr(sign_in, "claim_requests", claim_after_outages)
-    async with mailing(house, smtp_sink):
+    async with mailing(harness, smtp_sink):
         await smtp_sink.wait_for(1)
     assert outages == []
 
 
-async def test_odd_but_legal_addresses_get_exactly_their_mail(house: House, smtp_sink: SmtpSink) -> None:
+async def test_odd_but_legal_addresses_get_exactly_their_mail(harness: Harness, smtp_sink: SmtpSink) -> None:
     odd = [f"{local}@example.com" for local in ("o'brien", "a+b", "x" * 64, "a=b", "{a}", "a|b", "`a`", "%a!b")]
     for address in odd:
-        await ask(house, address)
-    async with mailing(house, smtp_sink):
+        await ask(harness, address)
+    async with mailing(harness, smtp_sink):
         await smtp_sink.wait_for(len(odd))
     assert sorted(mail.recipients for mail in smtp_sink.messages) == sorted([address] for address in odd)
     for mail in smtp_sink.messages:

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from services.chassis.identity import Signer
-from tests.integration.people_harness import ADMIN, House, opened
+from tests.integration.people_harness import ADMIN, Harness, opened
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
@@ -21,9 +21,9 @@ FreePort = Callable[[], int]
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[House]:
-    async with opened(new_database, keys) as house:
-        yield house
+async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[Harness]:
+    async with opened(new_database, keys) as harness:
+        yield harness
 
 
 @asynccontextmanager
@@ -45,10 +45,10 @@ async def running(role: str, environment: Mapping[str, str]) -> AsyncIterator[as
             await process.wait()
 
 
-def environment(house: House, sink: SmtpSink, free_port: FreePort) -> dict[str, str]:
+def environment(harness: Harness, sink: SmtpSink, free_port: FreePort) -> dict[str, str]:
     return {
-        **house.keys,
-        "PEOPLE_DATABASE_URL": house.url,
+        **harness.keys,
+        "PEOPLE_DATABASE_URL": harness.url,
         "PEOPLE_PORT": str(free_port()),
         "PEOPLE_METRICS_PORT": str(free_port()),
         "SMTP_PORT": str(sink.port),
@@ -60,9 +60,11 @@ def environment(house: House, sink: SmtpSink, free_port: FreePort) -> dict[str, 
     }
 
 
-async def test_somebody_signs_in_while_kafka_is_away(house: House, smtp_sink: SmtpSink, free_port: FreePort) -> None:
-    variables = environment(house, smtp_sink, free_port)
-    token = Signer(house.keys["GATEWAY_SIGNING_KEY"], "gateway").token("people")
+async def test_somebody_signs_in_while_kafka_is_away(
+    harness: Harness, smtp_sink: SmtpSink, free_port: FreePort
+) -> None:
+    variables = environment(harness, smtp_sink, free_port)
+    token = Signer(harness.keys["GATEWAY_SIGNING_KEY"], "gateway").token("people")
     async with (
         running("all", variables) as process,
         aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client,
@@ -90,18 +92,18 @@ async def test_somebody_signs_in_while_kafka_is_away(house: House, smtp_sink: Sm
 
 @pytest.mark.parametrize(("point", "mails"), [("mailer.claimed", 1), ("mailer.dot", 2), ("mailer.sent", 2)])
 async def test_a_killed_mailer_loses_nothing_and_repeats_no_link(
-    house: House, smtp_sink: SmtpSink, free_port: FreePort, point: str, mails: int
+    harness: Harness, smtp_sink: SmtpSink, free_port: FreePort, point: str, mails: int
 ) -> None:
-    variables = environment(house, smtp_sink, free_port)
-    await house.call("POST", "/people", {"name": "Ana", "email": "ana@example.com"})
+    variables = environment(harness, smtp_sink, free_port)
+    await harness.call("POST", "/people", {"name": "Ana", "email": "ana@example.com"})
     async with running("mailer", variables | {"FAILPOINTS": point}) as process:
         assert await process.wait() == -signal.SIGKILL
-    assert await house.value("select outcome from sign_in_requests") is None
-    await house.change("update sign_in_requests set next_attempt_at = now()")
+    assert await harness.value("select outcome from sign_in_requests") is None
+    await harness.change("update sign_in_requests set next_attempt_at = now()")
     async with running("mailer", variables):
         await smtp_sink.wait_for(mails, 30)
-        await eventually(lambda: house.value("select outcome = 'sent' from sign_in_requests"))
+        await eventually(lambda: harness.value("select outcome = 'sent' from sign_in_requests"))
     links = [re.findall(r"https://rapport\.test/sign-in/(\S+)", mail.text)[0] for mail in smtp_sink.messages]
     assert len(links) == len(set(links)) == mails
-    assert (await house.call("POST", "/sessions", {"token": links[0]})).status_code == 201
-    assert [(await house.call("POST", "/sessions", {"token": link})).status_code for link in links] == [410] * mails
+    assert (await harness.call("POST", "/sessions", {"token": links[0]})).status_code == 201
+    assert [(await harness.call("POST", "/sessions", {"token": link})).status_code for link in links] == [410] * mails

@@ -11,19 +11,19 @@ from services.chassis.identity import Verifier
 from services.people.commands import sign_in
 from services.people.domain import LIVE_LINKS_PER_ADDRESS
 from services.people.store.sign_in import INSERT_REQUEST
-from tests.integration.people_harness import ADMIN, House, opened
+from tests.integration.people_harness import ADMIN, Harness, opened
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[House]:
-    async with opened(new_database, keys) as house:
-        yield house
+async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[Harness]:
+    async with opened(new_database, keys) as harness:
+        yield harness
 
 
-async def test_the_first_link_makes_a_person_and_signs_them_in(house: House) -> None:
-    token = await house.link("Ana@Example.com", "Ana")
-    assert await house.value("select count(*) from people") == 0
-    answer = await house.call("POST", "/sessions", {"token": token})
+async def test_the_first_link_makes_a_person_and_signs_them_in(harness: Harness) -> None:
+    token = await harness.link("Ana@Example.com", "Ana")
+    assert await harness.value("select count(*) from people") == 0
+    answer = await harness.call("POST", "/sessions", {"token": token})
     assert answer.status_code == 201
     session = answer.json()
     assert set(session) == {"access_token", "token_type", "expires_in", "refresh_token", "person"}
@@ -32,19 +32,19 @@ async def test_the_first_link_makes_a_person_and_signs_them_in(house: House) -> 
     assert list(me) == ["id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"]
     assert (me["name"], me["email"], me["email_confirmed"]) == ("Ana", "Ana@example.com", True)
     assert (me["avatar_url"], me["roles"]) == (None, ["reader"])
-    caller = Verifier(house.keys["VERIFICATION_KEYS"], "rapport", longest=900).verify(session["access_token"])
+    caller = Verifier(harness.keys["VERIFICATION_KEYS"], "rapport", longest=900).verify(session["access_token"])
     assert (str(caller.person_id), caller.issuer) == (me["id"], "people")
     assert caller.roles == {"reader"}
-    assert caller.session_id == await house.value("select id from sessions")
-    assert await house.events() == ["confirmed"]
+    assert caller.session_id == await harness.value("select id from sessions")
+    assert await harness.events() == ["confirmed"]
 
 
-async def test_asking_answers_and_writes_alike_for_known_and_unknown(house: House) -> None:
-    await house.enter("ana@example.com")
-    await house.change("delete from sign_in_requests")
-    before = await house.value("select count(*) from people")
+async def test_asking_answers_and_writes_alike_for_known_and_unknown(harness: Harness) -> None:
+    await harness.enter("ana@example.com")
+    await harness.change("delete from sign_in_requests")
+    before = await harness.value("select count(*) from people")
     answers = [
-        await house.call("POST", path, body)
+        await harness.call("POST", path, body)
         for path, body in [
             ("/people", {"email": "ANA@example.com", "name": "Eve"}),
             ("/people", {"email": "bob@example.com", "name": "Eve"}),
@@ -55,15 +55,15 @@ async def test_asking_answers_and_writes_alike_for_known_and_unknown(house: Hous
     assert {(answer.status_code, answer.content) for answer in answers} == {(202, b'{"status":"check_your_mail"}')}
     headers = [{name for name in answer.headers if name != "x-request-id"} for answer in answers]
     assert headers[1:] == headers[:-1]
-    assert await house.value("select count(*) from sign_in_requests where attempts = 0 and outcome is null") == 4
-    assert await house.value("select count(*) from people") == before
-    assert await house.events() == ["confirmed"]
+    assert await harness.value("select count(*) from sign_in_requests where attempts = 0 and outcome is null") == 4
+    assert await harness.value("select count(*) from people") == before
+    assert await harness.events() == ["confirmed"]
 
 
 async def test_asking_runs_the_same_statements_for_known_and_unknown(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await house.enter("ana@example.com")
+    await harness.enter("ana@example.com")
     ran: list[str] = []
     for name in ("execute", "fetch", "fetchrow", "fetchval"):
         original = getattr(Transaction, name)
@@ -76,121 +76,121 @@ async def test_asking_runs_the_same_statements_for_known_and_unknown(
     seen = []
     for path, offered in (("/people", {"name": "Ana"}), ("/sign-in", dict[str, str]())):
         for email in ("ana@example.com", "bob@example.com"):
-            await house.call("POST", path, {"email": email} | offered)
+            await harness.call("POST", path, {"email": email} | offered)
             seen.append(tuple(ran))
             ran.clear()
     assert set(seen) == {(INSERT_REQUEST,)}
 
 
-async def test_an_unknown_address_that_says_it_is_known_gets_no_link(house: House) -> None:
-    await house.call("POST", "/sign-in", {"email": "nobody@example.com"})
-    assert await house.links() == []
-    assert await house.value("select outcome from sign_in_requests") == "unknown_address"
+async def test_an_unknown_address_that_says_it_is_known_gets_no_link(harness: Harness) -> None:
+    await harness.call("POST", "/sign-in", {"email": "nobody@example.com"})
+    assert await harness.links() == []
+    assert await harness.value("select outcome from sign_in_requests") == "unknown_address"
 
 
-async def test_a_confirmed_address_keeps_its_name_and_its_spelling(house: House) -> None:
-    first = await house.enter("Ana@example.com", "Ana")
-    again = await house.enter("aNA@EXAMPLE.com", "Mallory")
+async def test_a_confirmed_address_keeps_its_name_and_its_spelling(harness: Harness) -> None:
+    first = await harness.enter("Ana@example.com", "Ana")
+    again = await harness.enter("aNA@EXAMPLE.com", "Mallory")
     assert again["person"] == first["person"]
-    assert await house.events() == ["confirmed"]
-    await house.call("POST", "/sign-in", {"email": "ANA@example.com"})
-    (request,) = await house.claim()
-    drawn = await sign_in.draw_link(house.database, request)
+    assert await harness.events() == ["confirmed"]
+    await harness.call("POST", "/sign-in", {"email": "ANA@example.com"})
+    (request,) = await harness.claim()
+    drawn = await sign_in.draw_link(harness.db, request)
     assert drawn is not None
     assert drawn.mailbox == "Ana@example.com"
 
 
-async def test_a_link_works_once(house: House) -> None:
-    token = await house.link("ana@example.com", "Ana")
-    assert (await house.call("POST", "/sessions", {"token": token})).status_code == 201
-    again = await house.call("POST", "/sessions", {"token": token})
+async def test_a_link_works_once(harness: Harness) -> None:
+    token = await harness.link("ana@example.com", "Ana")
+    assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 201
+    again = await harness.call("POST", "/sessions", {"token": token})
     assert (again.status_code, again.json()["type"]) == (410, "/problems/link-used-or-expired")
 
 
-async def test_a_link_works_for_ten_minutes(house: House) -> None:
-    token = await house.link("ana@example.com", "Ana")
-    life = await house.value("select extract(epoch from expires_at - now()) from sign_in_links")
+async def test_a_link_works_for_ten_minutes(harness: Harness) -> None:
+    token = await harness.link("ana@example.com", "Ana")
+    life = await harness.value("select extract(epoch from expires_at - now()) from sign_in_links")
     assert 590 < life <= 600
-    await house.change("update sign_in_links set expires_at = now()")
-    answer = await house.call("POST", "/sessions", {"token": token})
+    await harness.change("update sign_in_links set expires_at = now()")
+    answer = await harness.call("POST", "/sessions", {"token": token})
     assert (answer.status_code, answer.json()["type"]) == (410, "/problems/link-used-or-expired")
-    assert await house.value("select count(*) from people") == 0
+    assert await harness.value("select count(*) from people") == 0
 
 
-async def test_a_token_that_was_never_drawn_is_unknown(house: House) -> None:
+async def test_a_token_that_was_never_drawn_is_unknown(harness: Harness) -> None:
     for token in ("x", "A" * 43, "0" * 512, "\u00e9"):
-        answer = await house.call("POST", "/sessions", {"token": token})
+        answer = await harness.call("POST", "/sessions", {"token": token})
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), token
 
 
-async def test_a_link_stays_old_after_its_request_was_pruned(house: House) -> None:
-    token = await house.link("ana@example.com", "Ana")
-    await house.change("update sign_in_requests set created_at = now() - interval '2 hours'")
-    async with house.database.transaction() as tx:
+async def test_a_link_stays_old_after_its_request_was_pruned(harness: Harness) -> None:
+    token = await harness.link("ana@example.com", "Ana")
+    await harness.change("update sign_in_requests set created_at = now() - interval '2 hours'")
+    async with harness.db.transaction() as tx:
         assert await sign_in.prune(tx) == 1
-    assert await house.value("select count(*) from sign_in_requests") == 0
-    assert (await house.call("POST", "/sessions", {"token": token})).status_code == 410
+    assert await harness.value("select count(*) from sign_in_requests") == 0
+    assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 410
 
 
-async def test_asking_again_voids_nothing_and_using_one_voids_all(house: House) -> None:
-    tokens = [await house.link("ana@example.com", "Ana") for _ in range(3)]
-    other = await house.link("bob@example.com", "Bob")
-    await house.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
-    assert (await house.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
+async def test_asking_again_voids_nothing_and_using_one_voids_all(harness: Harness) -> None:
+    tokens = [await harness.link("ana@example.com", "Ana") for _ in range(3)]
+    other = await harness.link("bob@example.com", "Bob")
+    await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
+    assert (await harness.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
     for token in tokens:
-        assert (await house.call("POST", "/sessions", {"token": token})).status_code == 410
-    assert await house.links() == []  # what was still waiting to be mailed is not needed any more
-    assert (await house.call("POST", "/sessions", {"token": other})).status_code == 201
+        assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 410
+    assert await harness.links() == []  # what was still waiting to be mailed is not needed any more
+    assert (await harness.call("POST", "/sessions", {"token": other})).status_code == 201
 
 
-async def test_fifty_at_once_open_one_session(house: House) -> None:
-    token = await house.link("ana@example.com", "Ana")
-    answers = await asyncio.gather(*(house.call("POST", "/sessions", {"token": token}) for _ in range(50)))
+async def test_fifty_at_once_open_one_session(harness: Harness) -> None:
+    token = await harness.link("ana@example.com", "Ana")
+    answers = await asyncio.gather(*(harness.call("POST", "/sessions", {"token": token}) for _ in range(50)))
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [201] + [410] * 49
-    assert await house.value("select count(*) from sessions") == 1
-    assert await house.events() == ["confirmed"]
+    assert await harness.value("select count(*) from sessions") == 1
+    assert await harness.events() == ["confirmed"]
 
 
-async def test_different_links_of_one_address_at_once_open_one_session(house: House) -> None:
-    tokens = [await house.link("ana@example.com", f"Name {number}") for number in range(LIVE_LINKS_PER_ADDRESS)]
-    answers = await asyncio.gather(*(house.call("POST", "/sessions", {"token": token}) for token in tokens * 3))
+async def test_different_links_of_one_address_at_once_open_one_session(harness: Harness) -> None:
+    tokens = [await harness.link("ana@example.com", f"Name {number}") for number in range(LIVE_LINKS_PER_ADDRESS)]
+    answers = await asyncio.gather(*(harness.call("POST", "/sessions", {"token": token}) for token in tokens * 3))
     assert sorted(answer.status_code for answer in answers) == [201] + [410] * (len(tokens) * 3 - 1)
-    assert await house.value("select count(*) from people") == 1
+    assert await harness.value("select count(*) from people") == 1
 
 
-async def test_nobody_can_be_buried_in_mail(house: House) -> None:
+async def test_nobody_can_be_buried_in_mail(harness: Harness) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 3):
-        answer = await house.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
+        answer = await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
         assert answer.json() == {"status": "check_your_mail"}
-    tokens = await house.links()
+    tokens = await harness.links()
     assert len(tokens) == LIVE_LINKS_PER_ADDRESS
-    assert await house.value("select count(*) from sign_in_requests where outcome = 'enough_mails'") == 3
-    assert (await house.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
-    assert await house.link("ana@example.com")  # who uses a link may have the next
+    assert await harness.value("select count(*) from sign_in_requests where outcome = 'enough_mails'") == 3
+    assert (await harness.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
+    assert await harness.link("ana@example.com")  # who uses a link may have the next
 
 
-async def test_many_draws_at_once_keep_the_limit(house: House) -> None:
+async def test_many_draws_at_once_keep_the_limit(harness: Harness) -> None:
     for _ in range(12):
-        await house.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
-    requests = await house.claim()
-    drawn = await asyncio.gather(*(sign_in.draw_link(house.database, request) for request in requests))
+        await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
+    requests = await harness.claim()
+    drawn = await asyncio.gather(*(sign_in.draw_link(harness.db, request) for request in requests))
     assert sum(link is not None for link in drawn) == LIVE_LINKS_PER_ADDRESS
 
 
-async def test_listed_addresses_become_admins_when_they_confirm(house: House) -> None:
-    first = await house.enter(ADMIN.upper(), "Root")
+async def test_listed_addresses_become_admins_when_they_confirm(harness: Harness) -> None:
+    first = await harness.enter(ADMIN.upper(), "Root")
     assert first["person"]["roles"] == ["reader", "admin"]
-    await house.change("update people set roles = '{reader,author}'")
-    assert (await house.enter(ADMIN, None))["person"]["roles"] == ["reader", "author", "admin"]
-    assert await house.events() == ["confirmed", "roles-changed"]
+    await harness.change("update people set roles = '{reader,author}'")
+    assert (await harness.enter(ADMIN, None))["person"]["roles"] == ["reader", "author", "admin"]
+    assert await harness.events() == ["confirmed", "roles-changed"]
 
 
-async def test_nothing_secret_is_stored(house: House) -> None:
-    token = await house.link("ana@example.com", "Ana")
-    session = (await house.call("POST", "/sessions", {"token": token})).json()
-    cookie = (await house.enter("ana@example.com", None, cookie=True))["session_id"]
-    async with house.database.reader() as reader:
+async def test_nothing_secret_is_stored(harness: Harness) -> None:
+    token = await harness.link("ana@example.com", "Ana")
+    session = (await harness.call("POST", "/sessions", {"token": token})).json()
+    cookie = (await harness.enter("ana@example.com", None, cookie=True))["session_id"]
+    async with harness.db.reader() as reader:
         tables = [
             row["tablename"]
             for row in await reader.fetch("select tablename from pg_tables where schemaname = 'public'")
@@ -222,22 +222,22 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_bad_input_names_its_field(house: House) -> None:
+async def test_bad_input_names_its_field(harness: Harness) -> None:
     for path, body, field in BAD_INPUT:
-        answer = await house.call("POST", path, body)
+        answer = await harness.call("POST", path, body)
         assert answer.status_code == 422, (path, body, answer.text)
         assert [error["field"] for error in answer.json()["errors"]] == [field], (path, body)
-    assert await house.value("select count(*) from sign_in_requests") == 0
+    assert await harness.value("select count(*) from sign_in_requests") == 0
 
 
-async def test_a_lone_surrogate_is_refused(house: House) -> None:
-    answer = await house.client.request(
+async def test_a_lone_surrogate_is_refused(harness: Harness) -> None:
+    answer = await harness.client.request(
         "POST",
         "/people",
         content=b'{"name": "\\ud800", "email": "ana@example.com"}',
         headers={
             "Content-Type": "application/json",
-            "Authorization": (await house.call("GET", "/changes")).request.headers["authorization"],
+            "Authorization": (await harness.call("GET", "/changes")).request.headers["authorization"],
         },
     )
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "name")

@@ -34,6 +34,7 @@ async def test_what_is_accepted_comes_out_in_order(
     settings = PostsSettings(
         posts_database_url=db.url,
         posts_port=free_port(),
+        posts_metrics_port=free_port(),
         verification_keys=keys["VERIFICATION_KEYS"],
         kafka_bootstrap_servers=kafka,
         kafka_prefix=kafka_prefix,
@@ -78,7 +79,7 @@ async def test_only_the_wanted_roles_are_built(new_database: Callable[..., Await
     db = await new_database(*posts.PACKAGES)
     settings = PostsSettings(posts_database_url=db.url)
     async with posts.compose(settings, ("relay",), Health()) as roles:
-        assert [role.name for role in roles] == ["janitor", "relay"]
+        assert [role.name for role in roles] == ["monitoring", "retention", "relay"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["api", "relay"]])

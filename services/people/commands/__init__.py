@@ -1,20 +1,17 @@
-"""What can be done in people: one function = one transaction = a change and the event that tells it."""
+"""Commands of people: one function, one transaction, one event."""
 
 from datetime import UTC, datetime
 
-from services.chassis.database.pool import Transaction
-from services.chassis.messaging import outbox
 from services.contracts.people import PersonFact
 from services.people.domain import Person
 
 
-async def tell(tx: Transaction, fact: type[PersonFact], person: Person) -> None:
-    """Write the event about `person` as they are after the change; their row is locked by the caller."""
-    event = fact(
+def fact(kind: type[PersonFact], person: Person) -> PersonFact:
+    """Return the event of that kind about the person as they are now."""
+    return kind(
         person_id=person.id,
         roles=person.roles,
         version=person.version,
         occurred_at=datetime.now(UTC),
         imported=person.imported,
     )
-    await outbox.add(tx, event)

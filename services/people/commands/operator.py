@@ -9,18 +9,18 @@ from services.chassis.errors import Problem, invalid
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
-from services.people.commands import tell
+from services.people.commands import fact
 from services.people.domain import Address, Person, import_identity, imported_name, with_role
 from services.people.store import people
 
 
-async def grant_role(database: Database, address: Address, role: str) -> Person:
+async def grant_role(db: Database, address: Address, role: str) -> Person:
     """Give a role to whoever has confirmed the address; giving it twice changes nothing.
 
     Raises:
         Problem: `not-found` when nobody has confirmed it.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         owner = await people.owner_of(tx, address.lookup)
         person = await people.lock(tx, owner[0]) if owner else None
         if person is None:
@@ -30,11 +30,11 @@ async def grant_role(database: Database, address: Address, role: str) -> Person:
             return person
         await people.set_roles(tx, person.id, roles)
         changed = replace(person, roles=roles, version=person.version + 1)
-        await tell(tx, PersonRolesChanged, changed)
+        await outbox.add(tx, fact(PersonRolesChanged, changed))
         return changed
 
 
-async def import_person(database: Database, command: ImportPerson) -> tuple[UUID, bool]:
+async def import_person(db: Database, command: ImportPerson) -> tuple[UUID, bool]:
     """A person without sign-in who wrote elsewhere.
 
     Returns:
@@ -42,7 +42,7 @@ async def import_person(database: Database, command: ImportPerson) -> tuple[UUID
     """
     created_at = None if command.created_at is None else _utc(command.created_at)
     identity = import_identity(command.site, command.source_user_id, command.email, command.name)
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         fresh = new_id()
         person_id = await people.claim_identity(
             tx,
@@ -56,7 +56,7 @@ async def import_person(database: Database, command: ImportPerson) -> tuple[UUID
         if person_id != fresh:
             return person_id, False
         person = await people.insert(tx, fresh, imported_name(command.name), (), imported=True, created_at=created_at)
-        await tell(tx, PersonImported, person)
+        await outbox.add(tx, fact(PersonImported, person))
         return person_id, True
 
 
@@ -65,8 +65,3 @@ def _utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise invalid("created_at", "must be a time between the years 1 and 9999") from None
-
-
-async def republish(database: Database, since: datetime) -> int:
-    """Have the relay send again what it has sent since then; returns how many events."""
-    return await outbox.republish(database, since)

@@ -6,13 +6,14 @@ from uuid import UUID
 from services.chassis.database import idempotency
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
+from services.chassis.messaging import outbox
 from services.contracts.people import PersonErased, PersonRenamed
-from services.people.commands import tell
+from services.people.commands import fact
 from services.people.domain import Person
 from services.people.store import people, sessions, sign_in
 
 
-async def rename(database: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
+async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
     """Be called `name` from now on.
 
     Returns:
@@ -21,7 +22,7 @@ async def rename(database: Database, person_id: UUID, name: str, key: idempotenc
     Raises:
         Problem: `invalid-token` when the person is gone; what `idempotency.replay` raises.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         kept = await idempotency.replay(tx, key)
         person = await people.lock(tx, person_id)
         if person is None:
@@ -31,18 +32,18 @@ async def rename(database: Database, person_id: UUID, name: str, key: idempotenc
         if person.name != name:
             await people.rename(tx, person_id, name)
             person = replace(person, name=name, version=person.version + 1)
-            await tell(tx, PersonRenamed, person)
+            await outbox.add(tx, fact(PersonRenamed, person))
         await idempotency.keep(tx, key, idempotency.Kept(200, None, person_id, None))
         return person, False
 
 
-async def erase(database: Database, person_id: UUID) -> None:
+async def erase(db: Database, person_id: UUID) -> None:
     """Forget the person: name, address, roles, links and sessions go; the id stays, because others' rows hold it.
 
     Raises:
         Problem: `invalid-token` when the person is unknown or erased already.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         lookup = await people.lookup_of(tx, person_id)
         if lookup is not None:
             await sign_in.lock_address(tx, lookup)
@@ -53,4 +54,4 @@ async def erase(database: Database, person_id: UUID) -> None:
         await sessions.end_all(tx, person_id)
         if lookup is not None:
             await sign_in.forget_address(tx, lookup)
-        await tell(tx, PersonErased, replace(person, roles=(), version=person.version + 1))
+        await outbox.add(tx, fact(PersonErased, replace(person, roles=(), version=person.version + 1)))

@@ -28,7 +28,7 @@ async def open_session(tx: Transaction, person: Person, *, cookie: bool) -> Star
     return Started(session_id, person, secret)
 
 
-async def refresh_session(database: Database, refresh_token: str, key: str | None) -> Started:
+async def refresh_session(db: Database, refresh_token: str, key: str | None) -> Started:
     """Exchange a refresh token for the next one.
 
     Args:
@@ -37,14 +37,14 @@ async def refresh_session(database: Database, refresh_token: str, key: str | Non
     Raises:
         Problem: `invalid-refresh-token`. When the token was used before, the session has ended, and that is committed.
     """
-    started = await _rotate(database, fingerprint(refresh_token), fingerprint(key) if key is not None else None)
+    started = await _rotate(db, fingerprint(refresh_token), fingerprint(key) if key is not None else None)
     if started is None:
         raise Problem("invalid-refresh-token")
     return started
 
 
-async def _rotate(database: Database, presented: bytes, key: bytes | None) -> Started | None:
-    async with database.transaction() as tx:
+async def _rotate(db: Database, presented: bytes, key: bytes | None) -> Started | None:
+    async with db.transaction() as tx:
         family = await sessions.lock_family(tx, presented)
         if family is None:
             return None
@@ -61,13 +61,13 @@ async def _rotate(database: Database, presented: bytes, key: bytes | None) -> St
         return Started(family.session_id, person, secret)
 
 
-async def end_session(database: Database, person_id: UUID, session: str) -> None:
+async def end_session(db: Database, person_id: UUID, session: str) -> None:
     """End one of the person's own sessions, named by its id or its cookie; nothing happens when it is over already."""
     try:
         session_id = UUID(session)
     except ValueError:
         session_id = None
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await sessions.end_own(tx, person_id, session_id, fingerprint(session))
 
 

@@ -11,8 +11,9 @@ from uuid import UUID
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, not_found
 from services.chassis.ids import new_id
+from services.chassis.messaging import outbox
 from services.contracts.people import PersonConfirmed, PersonRolesChanged
-from services.people.commands import tell
+from services.people.commands import fact
 from services.people.commands.sessions import Started, open_session
 from services.people.domain import LIVE_LINKS_PER_ADDRESS, Address, Person, confirmed_roles, fingerprint, new_secret
 from services.people.store import people, sign_in
@@ -128,7 +129,7 @@ async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collec
             raise Problem("link-used-or-expired")
         person = await people.insert(tx, new_id(), link.name, confirmed_roles((), address.lookup, admins))
         await people.insert_address(tx, person.id, address)
-        await tell(tx, PersonConfirmed, person)
+        await outbox.add(tx, fact(PersonConfirmed, person))
         return replace(person, address=address.typed)
     known = await people.lock(tx, owner[0])
     if known is None:
@@ -138,7 +139,7 @@ async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collec
         return known
     await people.set_roles(tx, known.id, roles)
     changed = replace(known, roles=roles, version=known.version + 1)
-    await tell(tx, PersonRolesChanged, changed)
+    await outbox.add(tx, fact(PersonRolesChanged, changed))
     return changed
 
 
