@@ -1,4 +1,4 @@
-"""Who calls: short signed tokens between services, and the access tokens of people.
+"""Identity: the short signed tokens of services, and the access tokens of people.
 
 A token is a JWT (RFC 7519) signed with EdDSA over Ed25519, named by its fully specified identifier `Ed25519`
 (RFC 9864). Nothing in the token chooses how it is checked: the algorithm is fixed, the key comes from a dictionary by
@@ -29,7 +29,7 @@ SKEW = 10  # seconds by which the clocks of two machines may differ; a token is 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who made a call: the service that signed, and on whose behalf.
+    """The caller of a request: the service that signed the token, and the person it speaks for.
 
     Attributes:
         issuer: the service that signed the token.
@@ -54,7 +54,7 @@ class Caller:
 
 
 def issuer_of(kid: str) -> str:
-    """The one issuer that a key id belongs to."""
+    """Return the issuer that a key id belongs to."""
     return kid.rpartition("-")[0]
 
 
@@ -86,7 +86,7 @@ class Signer:
         ttl: int = 60,
         session_id: UUID | None = None,
     ) -> str:
-        """A token for one callee that lives up to `ttl` seconds.
+        """Return a token for one callee that lives up to `ttl` seconds.
 
         The same token is given again while it has at least ten seconds left, or half its life if that is less;
         a token of a session is always fresh, because somebody was told how long it lives.
@@ -123,7 +123,7 @@ class Verifier:
     Args:
         keys_json: the public JSON Web Key Set of every issuer.
         longest: seconds a token may have left; a longer one is refused whoever signed it.
-        accepted: the issuers whose tokens count here; None for every one that has a key.
+        accepted: whose tokens are accepted here; None for everybody who has a key.
 
     Raises:
         ValueError: a key is not a public Ed25519 key with a `kid` of the form `<issuer>-<anything>`.
@@ -147,7 +147,7 @@ class Verifier:
         self._verified: LRUCache[str, tuple[Caller, float]] = LRUCache(REMEMBERED)
 
     def verify(self, token: str) -> Caller:
-        """Who the token speaks for.
+        """Return the caller that the token names.
 
         Raises:
             Problem: `invalid-token`, without saying why.

@@ -8,12 +8,12 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """A fresh id for now."""
+    """Return a fresh id for now."""
     return uuid7()
 
 
 def id_at(moment: datetime) -> UUID:
-    """A fresh id whose time is `moment`, for things that happened elsewhere before they came here.
+    """Return a fresh id whose time is `moment`, for things that were made elsewhere before.
 
     Raises:
         ValueError: the moment is before 1970 or too far ahead for 48 bits of milliseconds.
@@ -29,5 +29,5 @@ def id_at(moment: datetime) -> UUID:
 
 
 def moment_of(uuid: UUID) -> datetime:
-    """The millisecond in which a UUIDv7 was made, UTC."""
+    """Return the millisecond in which a UUIDv7 was made, UTC."""
     return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)

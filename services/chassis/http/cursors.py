@@ -1,6 +1,6 @@
 """Opaque cursors for keyset lists: where a page ended, bound to the list it ended in.
 
-A cursor is not a secret and not signed: whoever makes one up gets another place of the same list, or a 400.
+A cursor is not a secret and not signed: a made-up one gives another place of the same list, or a 400.
 """
 
 import base64
@@ -21,7 +21,7 @@ MICROSECONDS = range(-(1 << 56), 1 << 58)
 
 
 def encode(list_name: str, *values: datetime | UUID | int | str) -> str:
-    """A cursor behind `values`, the sort key of the last item shown.
+    """Return a cursor behind `values`, the sort key of the last item shown.
 
     Args:
         list_name: everything that makes the list another one: what it lists, of whom, in which order.
@@ -32,9 +32,9 @@ def encode(list_name: str, *values: datetime | UUID | int | str) -> str:
 
 
 def decode(text: str | None, list_name: str, *types: type) -> tuple[Any, ...] | None:
-    """The values that `encode` was given, as these types; None without a cursor.
+    """Return the values that `encode` was given, as these types; None without a cursor.
 
-    `decode(cursor, f"comments/{post_id}/oldest", datetime, UUID)` gives `(created_at, id)`.
+    `decode(cursor, f"orders/{customer_id}/oldest", datetime, UUID)` gives `(created_at, id)`.
 
     Raises:
         Problem: `malformed-cursor` when it is none, or one of another list.

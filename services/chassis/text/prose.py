@@ -1,6 +1,6 @@
 """Plain prose: texts in which nothing means anything to Markdown, so that their HTML is known without a parser.
 
-Most comments are like that, and a parser takes a hundred times longer over them. Whatever might be markup, a link or
+Most short texts are like that, and a parser takes a hundred times longer over them. Whatever might be markup, a link or
 an entity, by its characters alone, is not prose; so nothing here needs the sanitiser either.
 """
 
