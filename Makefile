@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport test check format types fences pytest coverage chaos bench docs image clean
+.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs image clean
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -32,7 +32,12 @@ demo: up ## play the story; WORDPRESS=file.xml imports that first
 rapport: .venv/.local-stamp ## run the operator's command on the local stack: make rapport ARGS="person grant EMAIL ROLE"
 	@$(local) run rapport $(ARGS)
 
-test: check pytest ## check, and every test on real servers (what CI runs)
+quick: .venv/.dev-stamp ## formatting, lint, types and unit tests, no servers: about a minute
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	@$(MAKE) types unit
+
+test: check pytest ## check, and every test on real servers (what CI runs): minutes
 
 check: .venv/.dev-stamp ## formatting, lint, types, import fences and generated documents
 	.venv/bin/ruff format --check
@@ -41,13 +46,16 @@ check: .venv/.dev-stamp ## formatting, lint, types, import fences and generated 
 	$(python) -m services.operator.asyncapi --check
 	$(python) -m services.gateway.openapi --check
 
-types: .venv/.dev-stamp
+types: .venv/.dev-stamp ## check the types with mypy --strict
 	.venv/bin/mypy
 
-fences: .venv/.dev-stamp
+fences: .venv/.dev-stamp ## check which module may import which
 	.venv/bin/lint-imports
 
-pytest: .venv/.dev-stamp
+unit: .venv/.dev-stamp ## unit tests only, no servers
+	.venv/bin/pytest tests/unit $(parallel) $(ARGS)
+
+pytest: .venv/.dev-stamp ## every test on real servers; ARGS="tests/unit/test_posts_slugs.py -k taken" runs a part
 	.venv/bin/pytest -m "not chaos" $(parallel) $(ARGS)
 
 format: .venv/.dev-stamp ## format the code and repair what lint can

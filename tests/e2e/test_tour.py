@@ -1,0 +1,96 @@
+"""`docs/tour.md` names the stops of one comment on its way to a mail; a real comment passes every one of them."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client
+from tests.e2e.in_process import running
+from tests.e2e.tracing import Trace, recording
+from tests.servers import Servers
+from tests.smtp_sink import SmtpSink
+from tests.stack import ROOT, Stack
+from tests.waiting import eventually
+
+STOP = re.compile(r"^\d+\. `(services/[\w/]+\.py)`: `([\w.]+)`", re.MULTILINE)
+LEAST_STOPS = 15
+
+
+def stops(text: str) -> list[tuple[str, str]]:
+    """Return file and function of each stop of a tour, in order."""
+    return [(match[1], match[2]) for match in STOP.finditer(text)]
+
+
+def missed(tour: list[tuple[str, str]], trace: Trace) -> list[tuple[str, str]]:
+    """Return the stops that do not exist or that the traced request did not pass."""
+    return [(file, function) for file, function in tour if not trace.passed(file, function)]
+
+
+@dataclass(frozen=True)
+class Journey:
+    """What one reply passed: until its answer, and until the mail about it had arrived."""
+
+    comment: Trace
+    mail: Trace
+
+
+@pytest.fixture(scope="module")
+async def journey(
+    servers: Servers, session_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Journey]:
+    folder: Path = tmp_path_factory.mktemp("tour")
+    stack = Stack(servers, folder, session_sink.port, name=f"tour{folder.parent.name[-6:]}".replace("-", "_"))
+    try:
+        await stack.prepare()
+        async with running(stack), Client(stack.url, session_sink) as client:
+            admin = await client.sign_in("Ada Admin", "admin@example.com")
+            anna = await client.sign_in("Anna", "anna.tour@example.com")
+            ben = await client.sign_in("Ben", "ben.tour@example.com")
+            post = await client.publish(admin)
+            question = await client.comment(anna, post["id"], "A question")
+
+            async def mails(count: int) -> None:
+                await eventually(lambda: len(session_sink.to(anna.email)) == count, timeout=30)
+
+            await client.comment(ben, post["id"], "The first answer compiles what is compiled once.", question["id"])
+            await mails(2)
+            with recording() as whole:
+                await client.comment(ben, post["id"], "The *second* answer.", question["id"])
+                comment = Trace()
+                comment.calls |= whole.calls
+                await mails(3)
+            yield Journey(comment, whole)
+    finally:
+        stack.down()
+        await stack.drop()
+
+
+def test_a_real_comment_passes_every_stop_of_the_tour(journey: Journey) -> None:
+    tour = stops((ROOT / "docs/tour.md").read_text())
+    assert len(tour) >= LEAST_STOPS
+    assert missed(tour, journey.mail) == []
+
+
+def test_a_stop_that_does_not_exist_or_is_not_passed_is_found(journey: Journey) -> None:
+    planted = [
+        ("services/comments/nowhere.py", "post_comment"),
+        ("services/posts/commands.py", "no_such_function"),
+        ("services/posts/commands.py", "withdraw_post"),
+    ]
+    assert missed(planted, journey.mail) == planted
+
+
+def test_a_comment_and_a_mail_pass_few_files(journey: Journey) -> None:
+    """Not a limit but a sign: more files than this mean that one idea lies in crumbs."""
+    counts = {
+        "gateway": len(journey.comment.files("gateway")),
+        "comments": len(journey.comment.files("comments")),
+        "notify": len(journey.mail.files("notify")),
+    }
+    print("own files passed:", counts)
+    assert counts["gateway"] <= 12, sorted(journey.comment.files("gateway"))
+    assert counts["comments"] <= 10, sorted(journey.comment.files("comments"))
+    assert counts["notify"] <= 12, sorted(journey.mail.files("notify"))
