@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ class Spent:
     """Processor time that the parts of a stack use inside a block, in seconds; other programs do not count.
 
     with spent(stack, servers) as cost: ...
-    cost.by_part  # {"gateway all": 1.2, "rendering": 0.1, "PostgreSQL": 0.8, ...}
+    cost.by_part  # {"gateway": 1.2, "comments, rendering": 0.1, "PostgreSQL": 0.8, ...}
     """
 
     def __init__(self) -> None:
@@ -54,12 +55,6 @@ class Spent:
     @property
     def total(self) -> float:
         return sum(self.by_part.values())
-
-    def each(self, count: int, *, least: float = 5.0) -> str:
-        """Microseconds for each of `count` pieces of work, by part; what is below `least` goes without its name."""
-        prices = {name: 1e6 * seconds / count for name, seconds in self.by_part.items()}
-        named = sorted(((price, name) for name, price in prices.items() if price >= least), reverse=True)
-        return ", ".join(f"{name} {price:.0f}" for price, name in named)
 
 
 @contextmanager
@@ -71,23 +66,35 @@ def spent(stack: Stack, servers: PrivateServers) -> Iterator[Spent]:
 
 
 def _used(stack: Stack, servers: PrivateServers) -> dict[str, float]:
-    used = {"PostgreSQL": sum(map(_seconds, family(_database(servers))))}
+    database, *backends = family(_database(servers))
+    ended = database.cpu_times()  # of the backends and workers that the database has seen the end of
+    used_by = {"PostgreSQL": sum(map(_seconds, [database, *backends])) + ended.children_user + ended.children_system}
     for (service, role), part in stack.parts.items():
         top, *children = family(part.process.pid)
-        used[service if role == "all" else f"{service} {role}"] = _seconds(top)
+        used_by[service if role == "all" else f"{service} {role}"] = _seconds(top)
         if children:
-            used[f"{service}, rendering"] = sum(map(_seconds, children))
-    return used
+            used_by[f"{service}, rendering"] = sum(map(_seconds, children))
+    return used_by
 
 
 def used(pid: int) -> float:
-    """Processor time of one process so far, in seconds."""
-    return _seconds(psutil.Process(pid))
+    """Return the processor time of one process so far, in seconds."""
+    return _clock(pid)
 
 
 def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    try:
+        return _clock(process.pid)
+    except OSError:  # it ended a moment ago
+        return 0.0
+
+
+def _clock(pid: int) -> float:
+    """Read the processor time clock of another process, which counts nanoseconds; /proc shows hundredths of a second.
+
+    This is how Linux makes the clock's number from that of the process (clock_getcpuclockid(3)).
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def sizes(stack: Stack) -> dict[str, float]:
