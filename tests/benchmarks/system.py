@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -104,12 +105,13 @@ class System:
         Raises:
             MeasurementError: it is still busy after `timeout` seconds.
         """
-        async with asyncio.timeout(timeout):
-            while True:
-                with cores.spent(self.stack, self.servers) as cost:
-                    await asyncio.sleep(IDLE_SECONDS)
-                if cost.total < IDLE_SHARE * IDLE_SECONDS:
-                    return
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with cores.spent(self.stack, self.servers) as cost:
+                await asyncio.sleep(IDLE_SECONDS)
+            if cost.total < IDLE_SHARE * IDLE_SECONDS:
+                return
+        raise MeasurementError(f"It was still busy after {timeout:.0f} s: {cost.by_part}.")
 
     def _signer(self, issuer: str) -> Signer:
         return Signer(self.stack.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
