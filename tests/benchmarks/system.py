@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+
 from services.chassis.client import ServiceClient, within
 from services.chassis.identity import Signer
 from services.contracts.event import rfc3339
@@ -98,6 +100,23 @@ class System:
         ]
         await self._import("comments", "/import/comments", bodies[0::2])
         await self._import("comments", "/import/comments", bodies[1::2])
+
+    async def restart(self) -> None:
+        """Start all processes anew, and tidy the databases up.
+
+        The layout of a process in memory, which is random, makes it some percent faster or slower as long as it lives.
+        """
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
+        self.stack.parts.clear()
+        for url in self.stack.database_urls.values():
+            database = await asyncpg.connect(url)
+            try:
+                await database.execute("vacuum analyze")
+                await database.execute("checkpoint")
+            finally:
+                await database.close()
+        await self.stack.up()
+        cores.pin_all(self.stack, self.servers)
 
     async def settle(self, timeout: float = 120) -> None:
         """Wait until the product has nothing left to do: it uses next to no processor time.

@@ -16,6 +16,8 @@ Round = dict[str, list[Measurement]]  # by the name of the system
 async def take_turns(systems: Mapping[str, System], part: Part, rounds: int, say: Callable[[str], None]) -> list[Round]:
     """Prepare every system for a part, then measure each in every round while the others have nothing to do.
 
+    A system is started anew before it is measured.
+
     Raises:
         MeasurementError: a system could not be prepared or measured; the message names it.
     """
@@ -28,9 +30,10 @@ async def take_turns(systems: Mapping[str, System], part: Part, rounds: int, say
     for number in range(rounds):
         found.append({})
         for side, system in systems.items():
+            say(f"  round {number + 1} of {rounds}: {side} …")
+            await _named(side, system.restart())
             for each in systems.values():
                 await _named(side, each.settle())
-            say(f"  round {number + 1} of {rounds}: {side} …")
             system.renew_tokens()
             found[-1][side] = await _named(side, measures[side]())
     return found

@@ -112,6 +112,9 @@ def test_one_commit_is_shown_beside_its_bound() -> None:
 class FakeSystem(SimpleNamespace):
     """Notes what is asked of it."""
 
+    async def restart(self) -> None:
+        self.log.append(f"restart {self.name}")
+
     async def settle(self) -> None:
         self.log.append(f"settle {self.name}")
 
@@ -132,8 +135,8 @@ async def test_systems_are_measured_by_turns_while_all_others_have_nothing_to_do
 
     rounds = await take_turns(systems, part, 2, lambda _: None)
     assert [list(each) for each in rounds] == [[BASE, THIS], [BASE, THIS]]
-    in_turn = ["settle base", "settle this", "tokens base", "measure base"]
-    in_turn += ["settle base", "settle this", "tokens this", "measure this"]
+    in_turn = ["restart base", "settle base", "settle this", "tokens base", "measure base"]
+    in_turn += ["restart this", "settle base", "settle this", "tokens this", "measure this"]
     assert log == ["tokens base", "tokens this", *in_turn * 2]
 
 
