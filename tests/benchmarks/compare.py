@@ -1,4 +1,4 @@
-"""Compare what two commits measured in the same rounds."""
+"""Compare what two commits measured in the same turns."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ DEARER = 1.05  # a price above this ratio to the base fails the comparison
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of work over all rounds.
+    """One kind of work over all turns.
 
     Attributes:
         last: the newest measurement, for the work's name, unit, bound and goal.
         base: median of the base; None where it was not measured.
         this: median of this commit; None where it was not measured.
-        ratios: this / base, of each round in which both were measured.
+        ratios: this / base, of each turn in which both were measured.
         to_bound: median of this commit's ratios to the bound.
     """
 
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Median of the ratios, round by round."""
+        """Median of the ratios, turn by turn."""
         return _median(self.ratios)
 
     @property
@@ -47,10 +47,10 @@ class Failure:
     reason: str
 
 
-def summarize(rounds: Sequence[dict[str, list[Measurement]]]) -> list[Row]:
-    """Take medians over the rounds of one part, in the order in which the work was measured."""
+def summarize(turns: Sequence[dict[str, list[Measurement]]]) -> list[Row]:
+    """Take medians over the turns of one part, in the order in which the work was measured."""
     by_work: dict[str, dict[str, dict[int, Measurement]]] = {}
-    for number, sides in enumerate(rounds):
+    for number, sides in enumerate(turns):
         for side, measurements in sides.items():
             for each in measurements:
                 by_work.setdefault(each.work, {BASE: {}, THIS: {}})[side][number] = each

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import orjson
 
-from tests.benchmarks.cores import spent
 from tests.benchmarks.measurement import Measurement, Unit, prices, quantile, require
 from tests.benchmarks.system import System
 from tests.benchmarks.turns import Measure
@@ -21,9 +20,9 @@ from tests.waiting import eventually
 
 CLIENTS = 8
 POSTS = 8
-SECONDS = 5
+SECONDS = 4
 RATES = (20, 200)
-SLOW_REPLIES, SLOW_DOT, CONNECTIONS = 120, 0.1, 4  # the last is the default of NOTIFY_MAIL_CONNECTIONS
+SLOW_REPLIES, SLOW_DOT, CONNECTIONS = 60, 0.1, 4  # the last is the default of NOTIFY_MAIL_CONNECTIONS
 MAILS_PER_REPLY = 2  # to the author of the parent and to the author of the post
 WRITES = sum(RATES) * SECONDS + SLOW_REPLIES
 TEXT = re.compile(rb"reply ([0-9a-f]{32})")
@@ -78,7 +77,7 @@ async def _delay(system: System, parents: list[Parent], rate: int) -> list[Measu
                 arrived.setdefault(text.decode(), mail.received_at)
         return accepted.keys() <= arrived.keys() and seen - before >= MAILS_PER_REPLY * len(accepted)
 
-    with spent(system.stack, system.servers) as cost:
+    with system.spent() as cost:
         begun = time.perf_counter()
         await asyncio.gather(*(client(number) for number in range(CLIENTS)))
         reached = len(accepted) / (time.perf_counter() - begun)

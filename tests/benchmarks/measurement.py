@@ -29,7 +29,7 @@ class Measurement:
     """One value.
 
     Attributes:
-        work: what was done; the same in every round and for every commit.
+        work: what was done; the same in every turn and for every commit.
         is_part: whether the value is contained in the one before it.
         bound: what the value is held against, measured in the same run.
         to_bound: value / bound, or as the goal says.

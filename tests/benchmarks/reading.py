@@ -13,7 +13,7 @@ from tests.benchmarks.turns import Measure
 from tests.benchmarks.wire import exchange, request
 
 READERS = 8  # a person may read 6,000 times a minute
-READS_WITH_LATENCY, READS_WITH_PRICE = 40, 15
+READS_WITH_LATENCY, READS_WITH_PRICE = 20, 8
 WRITES = READS_WITH_LATENCY + READS_WITH_PRICE
 
 
@@ -35,7 +35,7 @@ async def pages(system: System) -> Measure:
         kept = await asyncio.to_thread(wrk, url, gateway)
         unchanged = await asyncio.to_thread(wrk, url, gateway, headers=[f"If-None-Match: {page.headers['ETag']}"])
         tokens = [person.access_token for person in system.crowd.take(READERS)]
-        with spent(system.stack, system.servers) as cost:
+        with system.spent() as cost:
             own = await asyncio.to_thread(wrk, url, gateway, connections=4, tokens=tokens)
         floor = await asyncio.to_thread(bare, page.body)
         bound = f"bare ASGI server {floor.rate:,.0f}/s, {floor.price:.0f} µs"
@@ -101,7 +101,7 @@ async def long_thread(system: System) -> Measure:
     async def measure() -> list[Measurement]:
         times: dict[str, list[float]] = {short: [], long: []}
         who, statuses = system.crowd.next(), Counter[int]()
-        for post_id in (short, long) * 80:
+        for post_id in (short, long) * 40:
             begun = time.perf_counter()
             answer = await system.client.call("GET", f"/v1/posts/{post_id}/comments?limit=100", who=who)
             times[post_id].append(1000 * (time.perf_counter() - begun))

@@ -3,8 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,8 @@ class System:
         reader: signed in, with an address: gets mail.
         author: has no address, so that nobody is told of comments on their posts.
         crowd: people without an address who take turns.
+        observed_seconds: how long prices were measured.
+        foreign_seconds: processor time that other programs took of the product's core meanwhile.
     """
 
     stack: Stack
@@ -48,10 +50,21 @@ class System:
     sink: SmtpSink
     client: Client
     idle: dict[str, float] = field(default_factory=dict)
+    observed_seconds: float = 0.0
+    foreign_seconds: float = 0.0
     admin: Person = field(init=False)
     reader: Person = field(init=False)
     author: Person = field(init=False)
     crowd: Crowd = field(init=False)
+
+    @contextmanager
+    def spent(self) -> Iterator[cores.Spent]:
+        """See `cores.Spent`; notes how much of the product's core other programs took meanwhile."""
+        begun, before = time.monotonic(), cores.busy_seconds()
+        with cores.spent(self.stack, self.servers) as cost:
+            yield cost
+        self.observed_seconds += time.monotonic() - begun
+        self.foreign_seconds += max(0.0, cores.busy_seconds() - before - cost.total)
 
     @property
     def port(self) -> int:

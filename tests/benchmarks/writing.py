@@ -8,7 +8,6 @@ from uuid import uuid4
 import orjson
 
 from tests.benchmarks.bounds import pgbench_rate
-from tests.benchmarks.cores import spent
 from tests.benchmarks.measurement import Measurement, Unit, prices, quantile, require
 from tests.benchmarks.system import System
 from tests.benchmarks.turns import Measure
@@ -17,7 +16,7 @@ from tests.stack import paused
 
 CLIENTS = 16
 POSTS = 8
-FIRST, COUNT = 400, 3000
+FIRST, COUNT = 300, 1500
 WRITES = FIRST + COUNT
 
 PROSE = "Well said, and I would add one thing: a discussion lives from answers, not from counts. " * 5
@@ -43,7 +42,7 @@ async def comments(system: System) -> Measure:
     async def measure() -> list[Measurement]:
         first = await drive(system.port, comment_requests(system, posts), clients=CLIENTS, count=FIRST)
         require(first.statuses, 201)
-        with paused(system.stack.part("notify")), spent(system.stack, system.servers) as cost:
+        with paused(system.stack.part("notify")), system.spent() as cost:
             sample = await drive(system.port, comment_requests(system, posts), clients=CLIENTS, count=COUNT)
         require(sample.statuses, 201)
         await system.settle()

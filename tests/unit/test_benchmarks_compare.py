@@ -13,15 +13,15 @@ from rich.table import Table
 from tests.benchmarks import table
 from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
 from tests.benchmarks.measurement import Measurement, MeasurementError, Unit, prices, quantile, require
-from tests.benchmarks.turns import take_turns
+from tests.benchmarks.turns import TURNS, take_turns
 
 
 def row(base: Sequence[float], this: Sequence[float], unit: Unit = Unit.PRICE, *, is_part: bool = False) -> Row:
-    rounds = [
+    turns = [
         {BASE: [Measurement("work", before, unit, is_part)], THIS: [Measurement("work", now, unit, is_part)]}
         for before, now in zip(base, this, strict=True)
     ]
-    (only,) = summarize(rounds)
+    (only,) = summarize(turns)
     return only
 
 
@@ -31,7 +31,7 @@ def shown(made: Table, width: int) -> str:
     return output.getvalue()
 
 
-def test_the_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
+def test_the_ratio_is_the_median_of_the_turns_own_ratios() -> None:
     found = row(base=[100, 200, 400], this=[110, 200, 200])
     assert (found.base, found.this) == (200, 200)
     assert found.ratios == pytest.approx((1.1, 1.0, 0.5))
@@ -54,19 +54,19 @@ def test_a_part_of_a_price_is_not_marked() -> None:
 
 
 def test_work_that_one_side_does_not_have_has_no_ratio() -> None:
-    rounds = [{BASE: [Measurement("old", 1, Unit.PRICE)], THIS: [Measurement("new", 2, Unit.PRICE)]}]
-    old, new = summarize(rounds)
+    turns = [{BASE: [Measurement("old", 1, Unit.PRICE)], THIS: [Measurement("new", 2, Unit.PRICE)]}]
+    old, new = summarize(turns)
     assert (old.base, old.this, old.ratio) == (1, None, None)
     assert (new.base, new.this, new.ratio) == (None, 2, None)
     assert not new.is_dearer
 
 
-def test_a_round_in_which_one_side_is_missing_counts_for_the_median_alone() -> None:
-    rounds = [
+def test_a_turn_in_which_one_side_is_missing_counts_for_the_median_alone() -> None:
+    turns = [
         {BASE: [Measurement("work", 10, Unit.PRICE)], THIS: []},
         {BASE: [Measurement("work", 20, Unit.PRICE)], THIS: [Measurement("work", 30, Unit.PRICE)]},
     ]
-    (found,) = summarize(rounds)
+    (found,) = summarize(turns)
     assert (found.base, found.this, found.ratios) == (15, 30, (1.5,))
 
 
@@ -133,11 +133,11 @@ async def test_systems_are_measured_by_turns_while_all_others_have_nothing_to_do
 
         return measure
 
-    rounds = await take_turns(systems, part, 2, lambda _: None)
-    assert [list(each) for each in rounds] == [[BASE, THIS], [BASE, THIS]]
-    in_turn = ["restart base", "settle base", "settle this", "tokens base", "measure base"]
-    in_turn += ["restart this", "settle base", "settle this", "tokens this", "measure this"]
-    assert log == ["tokens base", "tokens this", *in_turn * 2]
+    turns = await take_turns(systems, part, 3, lambda _: None)
+    assert [list(each) for each in turns] == [[BASE, THIS]] * 3 * TURNS
+    in_turn = ["settle base", "settle this", "tokens base", "measure base"]
+    in_turn += ["settle base", "settle this", "tokens this", "measure this"]
+    assert log == ["tokens base", "tokens this", *["restart base", "restart this", *in_turn * TURNS] * 3]
 
 
 async def test_a_failure_names_its_system() -> None:
