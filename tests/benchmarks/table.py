@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +14,7 @@ Line = Row | Failure
 
 def alone(lines: Iterable[Line], caption: str) -> Table:
     """Show one commit beside the bounds of the same run."""
-    table = Table("work", caption=caption, caption_justify="left")
+    table = _table(caption)
     for heading in ("Rapport", "ratio to bound"):
         table.add_column(heading, justify="right")
     table.add_column("bound, same run")
@@ -30,7 +31,7 @@ def alone(lines: Iterable[Line], caption: str) -> Table:
 
 def comparison(lines: Iterable[Line], caption: str) -> Table:
     """Show this commit beside the base."""
-    table = Table("work", caption=caption, caption_justify="left")
+    table = _table(caption)
     for heading in ("base", "this", "this/base", "spread"):
         table.add_column(heading, justify="right")
     table.add_column("goal; bound, same run")
@@ -48,6 +49,13 @@ def comparison(lines: Iterable[Line], caption: str) -> Table:
                     f"{min(line.ratios):.2f}–{max(line.ratios):.2f}" if line.ratios else "–",
                     Text("; ".join(filter(None, (last.goal, bound)))),
                 )
+    return table
+
+
+def _table(caption: str) -> Table:
+    """Make a table that fits into 80 columns."""
+    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("work", min_width=24, overflow="fold")
     return table
 
 
