@@ -34,7 +34,7 @@ def comparison(lines: Iterable[Line], caption: str) -> Table:
     table = _table(caption)
     for heading in ("base", "this", "this/base", "spread"):
         table.add_column(heading, justify="right")
-    table.add_column("goal; bound, same run")
+    table.add_column("goal; bound, same run", min_width=14, overflow="fold")
     for line in lines:
         match line:
             case Failure(part, reason):
@@ -54,8 +54,8 @@ def comparison(lines: Iterable[Line], caption: str) -> Table:
 
 def _table(caption: str) -> Table:
     """Make a table that fits into 80 columns."""
-    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("work", min_width=24, overflow="fold")
+    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.add_column("work", min_width=18, overflow="fold")
     return table
 
 
