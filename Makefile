@@ -69,8 +69,8 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 chaos: .venv/.dev-stamp ## the full crash tests: kills, outages, pauses; takes long
 	.venv/bin/pytest -m chaos tests/chaos -s $(ARGS)
 
-bench: .venv/.dev-stamp ## measure, as ratios to bounds measured in the same run
-	$(python) -m tests.benchmarks $(ARGS)
+bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares with it by turns; ROUNDS=n ARGS="pages writing"
+	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi

@@ -15,7 +15,6 @@ import asyncpg
 
 from deploy.local.processes import spawn
 from services.chassis.messaging.topics import create_topics
-from services.operator.keys import generate_keys
 from tests.servers import Servers, free_port
 from tests.waiting import eventually
 
@@ -62,6 +61,8 @@ class Stack:
     Attributes:
         folder: where logs go.
         overrides: environment for every process, over the stack's own.
+        root: the checkout whose processes run; another one is used through its command lines and ports alone.
+        python: the interpreter of that checkout's environment.
     """
 
     servers: Servers
@@ -71,10 +72,12 @@ class Stack:
     overrides: Mapping[str, str] = field(default_factory=dict)
     kafka: str | None = None
     redis_url: str | None = None
+    root: Path = ROOT
+    python: Path = Path(sys.executable)
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.keys = generate_keys()
+        self.keys = generate_keys(self.root, self.python)
         self.ports = {service: free_port() for service in SERVICES}
         self.database_urls = {service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES}
 
@@ -106,7 +109,7 @@ class Stack:
         }
 
     async def prepare(self) -> None:
-        """Make the databases, apply the migrations, make the topics."""
+        """Make the databases, apply the migrations, make the topics (another checkout makes its own as it starts)."""
         admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
         try:
             for service in DATABASES:
@@ -118,7 +121,8 @@ class Stack:
             code = await asyncio.to_thread(part.process.wait, 60)
             assert code == 0, f"{part.service} migrate ended with {code}:\n{part.tail()}"
             del self.parts[part.service, "migrate"]
-        await create_topics(self.kafka or self.servers.kafka, f"{self.name}.")
+        if self.root == ROOT:
+            await create_topics(self.kafka or self.servers.kafka, f"{self.name}.")
 
     def _spawn(
         self, service: str, role: str, environment: Mapping[str, str] | None = None, *, name: str | None = None
@@ -126,9 +130,9 @@ class Stack:
         metrics_port = free_port()
         log = self.folder / f"{service}-{name or role}.log"
         process = spawn(  # it ends with this run, however that ends
-            [sys.executable, "-m", f"services.{service}", role],
+            [self.python, "-m", f"services.{service}", role],
             log=log,
-            folder=ROOT,
+            folder=self.root,
             environment=self.environment()
             | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
             | dict(environment or {}),
@@ -206,6 +210,14 @@ class Stack:
                 await admin.execute(f'drop database if exists "{self.name}_{service}" with (force)')
         finally:
             await admin.close()
+
+
+def generate_keys(root: Path = ROOT, python: Path = Path(sys.executable)) -> dict[str, str]:
+    """Make the keys of a new installation with the operator's command, as environment variables."""
+    command = [str(python), "-m", "services.operator", "keys"]
+    printed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    lines = (line.partition("=") for line in printed.splitlines() if "=" in line)
+    return {name: value.removeprefix("'").removesuffix("'") for name, _, value in lines}
 
 
 @contextmanager

@@ -1,60 +1,130 @@
-"""`python -m tests.benchmarks [PART …]`: every measurement, or the named ones, in one run, as a table."""
+"""`python -m tests.benchmarks [--base REF] [--rounds N] [PART …]`: measure all parts, or the named ones, as a table."""
 
 import argparse
 import asyncio
 import sys
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.text import Text
 
-from tests.benchmarks import mailing, reading, writing
+from tests.benchmarks import cores, mailing, reading, table, writing
 from tests.benchmarks.bounds import missing
-from tests.benchmarks.house import House, built
-from tests.benchmarks.table import Row, table
+from tests.benchmarks.checkout import Checkout, CheckoutError, build, present
+from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
+from tests.benchmarks.crowd import crowd_size
+from tests.benchmarks.measurement import Measurement, MeasurementError, Unit
+from tests.benchmarks.system import System, running
+from tests.benchmarks.turns import TURNS, Measure, Part, take_turns
+
+WRITES = TURNS * (reading.WRITES + writing.WRITES + mailing.WRITES)  # of one round
 
 
-async def memory(house: House) -> list[Row]:
+async def memory(system: System) -> Measure:
     """Memory of the processes as they stood before anybody came."""
-    parts = ", ".join(f"{name} {size:.0f}" for name, size in house.idle.items())
-    return [Row("idle memory of the five processes, MB", f"{sum(house.idle.values()):.0f}", parts, goal="≤ 400 MB")]
+
+    async def measure() -> list[Measurement]:
+        work = "idle memory of the five processes"
+        return [
+            Measurement(work, sum(system.idle.values()), Unit.MEMORY, goal="≤ 400 MB"),
+            *(Measurement(f"{work}: {name}", size, Unit.MEMORY, is_part=True) for name, size in system.idle.items()),
+        ]
+
+    return measure
 
 
-PARTS: dict[str, Callable[[House], Awaitable[list[Row]]]] = {
+PARTS: dict[str, Part] = {
     "memory": memory,
     "pages": reading.pages,
     "invalidation": reading.after_invalidation,
     "mail": mailing.delays,
+    "relay": mailing.slow_relay,
     "writing": writing.comments,
     "long": reading.long_thread,
 }
 
 
-async def run(parts: Sequence[str], console: Console) -> list[Row]:
-    """Start a system, measure, take it down. A part that fails says so and leaves the others alone."""
-    rows: list[Row] = []
-    console.print("starting the system …")
-    async with built() as house:
+async def run(
+    checkouts: dict[str, Checkout], parts: Sequence[str], rounds: int, say: Callable[[str], None]
+) -> tuple[list[table.Line], float]:
+    """Start the systems, measure them by turns, end them. A part that fails says so and leaves the others alone.
+
+    Returns:
+        the lines of the table, and the share of the product's core that other programs took.
+    """
+    lines: list[table.Line] = []
+    async with AsyncExitStack() as stack:
+        systems = {
+            side: await stack.enter_async_context(running(checkout, say)) for side, checkout in checkouts.items()
+        }
+        for system in systems.values():
+            system.idle = cores.sizes(system.stack)
+        for side, system in systems.items():
+            say(f"bringing people into {side} …")
+            await system.populate(crowd_size(WRITES * rounds))
+        for system in systems.values():
+            cores.pin_all(system.stack, system.servers)
         for part in parts:
-            console.print(f"{part} …")
+            say(f"{part} …")
             try:
-                rows += await PARTS[part](house)
-            except Exception as error:
-                traceback.print_exc()
-                rows.append(Row(part, "failed", f"{type(error).__name__}: {error}"[:80]))
-    return rows
+                lines += summarize(await take_turns(systems, PARTS[part], rounds, say))
+            except MeasurementError as error:
+                lines.append(Failure(part, str(error)))
+        observed = sum(system.observed_seconds for system in systems.values())
+        foreign = sum(system.foreign_seconds for system in systems.values()) / observed if observed else 0.0
+    return lines, foreign
+
+
+def caption(checkouts: dict[str, Checkout], rounds: int, seconds: float, foreign: float) -> str:
+    """Say what was measured, how, and when."""
+    commits = ", ".join(f"{side} = {checkout.name}" for side, checkout in checkouts.items())
+    turns = f"{rounds} {'round' if rounds == 1 else 'rounds'} of {TURNS} turns, all started anew for each round"
+    both = "; base and this by turns, while the other runs idle; ratios are medians of the turns' own"
+    return (
+        f"{commits}; {turns}{both if len(checkouts) > 1 else ''}; product and PostgreSQL on core "
+        f"{min(cores.SERVER_CORE)}, load, Kafka and Valkey on core {min(cores.LOAD_CORE)}; µs are of processor time; "
+        f"rate limits on, default settings, but NOTIFY_SETTLE_SECONDS=0; "
+        f"other programs used {foreign:.0%} of core {min(cores.SERVER_CORE)} while prices were measured; "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds / 60:.1f} minutes"
+    )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure, side by side.")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--base", metavar="REF", default="", help="a commit to compare with")
+    parser.add_argument("--rounds", type=int, help="how often each is measured: 3 with a base, else 1")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure, side by side.")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
-    parts = parser.parse_args().parts or list(PARTS)
+    given = arguments()
+    parts = given.parts or list(PARTS)
+    rounds = given.rounds or (3 if given.base else 1)
     if (needed := missing()) is not None:
         sys.exit(needed)
     console = Console(width=None if sys.stdout.isatty() else 160)
-    rows = asyncio.run(run(parts, console))
-    console.print(table(rows))
-    sys.exit(any(row.figure == "failed" for row in rows))
+
+    def say(text: str) -> None:
+        console.print(Text(text))
+
+    begun = time.monotonic()
+    try:
+        checkouts = {BASE: build(given.base, say)} if given.base else {}
+    except CheckoutError as error:
+        sys.exit(str(error))
+    checkouts[THIS] = present()
+    lines, foreign = asyncio.run(run(checkouts, parts, rounds, say))
+    show = table.comparison if given.base else table.alone
+    console.print(show(lines, caption(checkouts, rounds, time.monotonic() - begun, foreign)))
+    failed = any(isinstance(line, Failure) for line in lines)
+    dearer = [line.last.work for line in lines if isinstance(line, Row) and line.is_dearer]
+    if dearer:
+        say(f"Takes more processor time than the base: {'; '.join(dearer)}.")
+    sys.exit(failed or bool(dearer))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.servers import PrivateServers
 from tests.stack import Stack
 
 SERVER_CORE, LOAD_CORE = {0}, {1}
+UNASKED = ("autovacuum", "checkpointer", "background writer")
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -45,7 +47,7 @@ class Spent:
     """Processor time that the parts of a stack use inside a block, in seconds; other programs do not count.
 
     with spent(stack, servers) as cost: ...
-    cost.by_part  # {"gateway all": 1.2, "rendering": 0.1, "PostgreSQL": 0.8, ...}
+    cost.by_part  # {"gateway": 1.2, "comments, rendering": 0.1, "PostgreSQL": 0.8, ...}
     """
 
     def __init__(self) -> None:
@@ -55,39 +57,59 @@ class Spent:
     def total(self) -> float:
         return sum(self.by_part.values())
 
-    def each(self, count: int, *, least: float = 5.0) -> str:
-        """Microseconds for each of `count` pieces of work, by part; what is below `least` goes without its name."""
-        prices = {name: 1e6 * seconds / count for name, seconds in self.by_part.items()}
-        named = sorted(((price, name) for name, price in prices.items() if price >= least), reverse=True)
-        return ", ".join(f"{name} {price:.0f}" for price, name in named)
-
 
 @contextmanager
 def spent(stack: Stack, servers: PrivateServers) -> Iterator[Spent]:
-    """See `Spent`."""
+    """See `Spent`. A process that ends inside the block does not count."""
     found, before = Spent(), _used(stack, servers)
     yield found
-    found.by_part = {name: seconds - before.get(name, 0.0) for name, seconds in _used(stack, servers).items()}
+    for (name, pid), seconds in _used(stack, servers).items():
+        found.by_part[name] = found.by_part.get(name, 0.0) + seconds - before.get((name, pid), 0.0)
 
 
-def _used(stack: Stack, servers: PrivateServers) -> dict[str, float]:
-    used = {"PostgreSQL": sum(map(_seconds, family(_database(servers))))}
+def _used(stack: Stack, servers: PrivateServers) -> dict[tuple[str, int], float]:
+    """Processor time of each process so far, with the part of the system that it belongs to."""
+    used_by = {("PostgreSQL", each.pid): _seconds(each) for each in family(_database(servers)) if _serves(each)}
     for (service, role), part in stack.parts.items():
         top, *children = family(part.process.pid)
-        used[service if role == "all" else f"{service} {role}"] = _seconds(top)
-        if children:
-            used[f"{service}, rendering"] = sum(map(_seconds, children))
-    return used
+        used_by[service if role == "all" else f"{service} {role}", top.pid] = _seconds(top)
+        used_by |= {(f"{service}, rendering", child.pid): _seconds(child) for child in children}
+    return used_by
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Whether a process of PostgreSQL works for requests. The others tidy up, and come when they want to."""
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    return not any(name in title for name in UNASKED)
+
+
+def busy_seconds() -> float:
+    """How long the product's core has worked since the machine started, for whatever program."""
+    times = psutil.cpu_times(percpu=True)[min(SERVER_CORE)]
+    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
 
 
 def used(pid: int) -> float:
-    """Processor time of one process so far, in seconds."""
-    return _seconds(psutil.Process(pid))
+    """Return the processor time of one process so far, in seconds."""
+    return _clock(pid)
 
 
 def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    try:
+        return _clock(process.pid)
+    except OSError:  # it ended a moment ago
+        return 0.0
+
+
+def _clock(pid: int) -> float:
+    """Read the processor time clock of another process, which counts nanoseconds; /proc shows hundredths of a second.
+
+    This is how Linux makes the clock's number from that of the process (clock_getcpuclockid(3)).
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def sizes(stack: Stack) -> dict[str, float]:

@@ -37,8 +37,8 @@ async def running(stack: Stack) -> AsyncIterator[None]:
                 settings = getattr(importlib.import_module(f"services.{service}.settings"), name)()
                 health = Health()
                 healths.append(health)
-                for role in await entered.enter_async_context(root.compose(settings, ROLES, health)):
-                    tasks.append(asyncio.create_task(role.run(stop_last if role.last else stop), name=role.name))
+                roles = await entered.enter_async_context(root.compose(settings, ROLES, health))
+                tasks += [asyncio.create_task(role.run(stop_last if role.last else stop)) for role in roles]
 
             async def ready() -> bool:
                 for task in tasks:

@@ -1,0 +1,194 @@
+"""The system under measurement: one checkout's processes, with people, posts and threads in it."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+from services.chassis.client.client import ServiceClient, within
+from services.chassis.identity import Signer
+from services.contracts.event import rfc3339
+from tests.benchmarks import cores
+from tests.benchmarks.checkout import Checkout
+from tests.benchmarks.crowd import Crowd, access_token
+from tests.benchmarks.measurement import MeasurementError
+from tests.client import Client, Person
+from tests.servers import PrivateServers
+from tests.smtp_sink import SmtpSink, listening
+from tests.stack import Stack
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+AT_ONCE = 16  # one thread is written by one transaction at a time, and nobody waits long for a connection
+IDLE_SHARE, IDLE_SECONDS = 0.1, 0.25  # the product is idle when it uses less of one core than this for so long
+SETTINGS = {"RATE_LIMITS": "on"}  # beside NOTIFY_SETTLE_SECONDS=0 of every test stack; all else is the default
+
+
+@dataclass
+class System:
+    """A running product, and who is in it once `populate` has run.
+
+    Attributes:
+        idle: memory of each service when it had just started, in MB.
+        admin: signed in, with an address; the author of what `publish` publishes by default.
+        reader: signed in, with an address: gets mail.
+        author: has no address, so that nobody is told of comments on their posts.
+        crowd: people without an address who take turns.
+        observed_seconds: how long prices were measured.
+        foreign_seconds: processor time that other programs took of the product's core meanwhile.
+    """
+
+    stack: Stack
+    servers: PrivateServers
+    sink: SmtpSink
+    client: Client
+    idle: dict[str, float] = field(default_factory=dict)
+    observed_seconds: float = 0.0
+    foreign_seconds: float = 0.0
+    admin: Person = field(init=False)
+    reader: Person = field(init=False)
+    author: Person = field(init=False)
+    crowd: Crowd = field(init=False)
+
+    @contextmanager
+    def spent(self) -> Iterator[cores.Spent]:
+        """See `cores.Spent`; notes how much of the product's core other programs took meanwhile."""
+        begun, before = time.monotonic(), cores.busy_seconds()
+        with cores.spent(self.stack, self.servers) as cost:
+            yield cost
+        self.observed_seconds += time.monotonic() - begun
+        self.foreign_seconds += max(0.0, cores.busy_seconds() - before - cost.total)
+
+    @property
+    def port(self) -> int:
+        """Where the gateway answers."""
+        return self.stack.ports["gateway"]
+
+    async def populate(self, people: int) -> None:
+        """Sign in those who get mail, and import the others."""
+        self.admin = await self.client.sign_in("Ada", "admin@example.com")
+        self.reader = await self.client.sign_in("Rita", "reader@example.com")
+        bodies = [
+            {"site": "bench", "source_user_id": str(number), "name": f"Person {number}"} for number in range(people + 1)
+        ]
+        author, *crowd = [answer["id"] for answer in await self._import("people", "/import/people", bodies)]
+        self.author = Person(author, "Person 0", "", "", "")
+        self.crowd = Crowd(self._signer("people"), crowd)
+        self.renew_tokens()
+
+    def renew_tokens(self) -> None:
+        """Give everybody a fresh access token."""
+        signer = self._signer("people")
+        self.admin.access_token = access_token(signer, self.admin.id, "admin", "reader")
+        self.reader.access_token = access_token(signer, self.reader.id, "reader")
+        self.author.access_token = access_token(signer, self.author.id, "author", "reader")
+        self.crowd.renew()
+
+    async def publish(self, title: str, author: Person | None = None) -> str:
+        """Publish a post and return its id once it takes comments."""
+        post_id: str = (await self.client.publish(author or self.admin, title=title))["id"]
+        return post_id
+
+    async def import_thread(self, post_id: str, count: int) -> None:
+        """Import `count` comments on a post, every second one a reply."""
+        site = f"bench-{uuid4()}"
+        bodies: list[dict[str, Any]] = [
+            {
+                "site": site,
+                "source_id": str(number),
+                "post_id": post_id,
+                "author_id": self.admin.id,
+                "body": f"<p>Comment {number} has a few words to say, and then a few more, as comments do.</p>" * 4,
+                "created_at": rfc3339(BEGINNING + timedelta(seconds=number)),
+            }
+            | ({"parent_source_id": str(number - 1)} if number % 2 else {})
+            for number in range(count)
+        ]
+        await self._import("comments", "/import/comments", bodies[0::2])
+        await self._import("comments", "/import/comments", bodies[1::2])
+
+    async def restart(self) -> None:
+        """Start all processes anew, and tidy the databases up.
+
+        The layout of a process in memory, which is random, makes it some percent faster or slower as long as it lives.
+        """
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
+        self.stack.parts.clear()
+        for url in self.stack.database_urls.values():
+            database = await asyncpg.connect(url)
+            try:
+                await database.execute("vacuum analyze")
+                await database.execute("checkpoint")
+            finally:
+                await database.close()
+        await self.stack.up()
+        cores.pin_all(self.stack, self.servers)
+
+    async def settle(self, timeout: float = 120) -> None:
+        """Wait until the product has nothing left to do: it uses next to no processor time.
+
+        Raises:
+            MeasurementError: it is still busy after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with cores.spent(self.stack, self.servers) as cost:
+                await asyncio.sleep(IDLE_SECONDS)
+            if cost.total < IDLE_SHARE * IDLE_SECONDS:
+                return
+        raise MeasurementError(f"It was still busy after {timeout:.0f} s: {cost.by_part}.")
+
+    def _signer(self, issuer: str) -> Signer:
+        return Signer(self.stack.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
+
+    async def _import(self, service: str, path: str, bodies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send each body to an import route as the operator does; the answers in the same order."""
+        address = f"http://127.0.0.1:{self.stack.ports[service]}"
+        client = ServiceClient(address, service, self._signer("operator"))
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(body: dict[str, Any]) -> dict[str, Any]:
+            async with room:
+                answer = await client.call("POST", path, body=body, deadline=within(60))
+            if answer.status != 201:
+                raise MeasurementError(f"{path} of {service} answered {answer.status}: {answer.data[:200]!r}.")
+            made: dict[str, Any] = answer.json()
+            return made
+
+        try:
+            return await asyncio.gather(*map(one, bodies))
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def running(checkout: Checkout, say: Callable[[str], None]) -> AsyncIterator[System]:
+    """Start the servers and the processes of a checkout; end them with the block."""
+    say(f"starting {checkout.name} …")
+    with tempfile.TemporaryDirectory() as folder:
+        servers = PrivateServers(Path(folder))
+        async with listening() as sink:
+            stack = Stack(
+                servers,
+                Path(folder),
+                sink.port,
+                name=f"bench_{uuid4().hex[:8]}",
+                overrides=SETTINGS,
+                root=checkout.root,
+                python=checkout.python,
+            )
+            try:
+                await stack.prepare()
+                await stack.up()
+                async with Client(stack.url, sink) as client:
+                    yield System(stack, servers, sink, client)
+            finally:
+                stack.down()
+                servers.stop()
