@@ -18,6 +18,7 @@ from services.gateway.caching.invalidation import Invalidation, InvalidationRead
 from services.gateway.caching.response_cache import MOST_SECONDS, Entry, ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.settings import GatewaySettings
+from tests.servers import PrivateServers
 from tests.waiting import eventually
 
 POST, COMMENT, PERSON, OTHER = uuid4(), uuid4(), uuid4(), uuid4()
@@ -42,14 +43,14 @@ def renamed() -> Event:
     return PersonRenamed(person_id=PERSON, roles=(), version=2, occurred_at=NOW)
 
 
-class House:
+class Harness:
     """One gateway's cache and names, and a producer."""
 
     def __init__(self, producer: Any, prefix: str) -> None:
         self.cache = ResponseCache()
         self.asked: list[list[str]] = []
-        self.names = AuthorCache(self._look_up)
-        self.changed = Invalidation(self.cache, self.names)
+        self.authors = AuthorCache(self._look_up)
+        self.invalidation = Invalidation(self.cache, self.authors)
         self._producer, self._prefix = producer, prefix
 
     async def _look_up(self, ids: list[str], deadline: float) -> list[dict[str, Any]]:
@@ -76,22 +77,22 @@ class House:
 
 
 @pytest.fixture
-async def house(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> AsyncIterator[House]:
+async def harness(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> AsyncIterator[Harness]:
     from aiokafka import AIOKafkaProducer
 
     await create_topics(kafka, kafka_prefix)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
-    house = House(producer, kafka_prefix)
+    harness = Harness(producer, kafka_prefix)
     settings = GatewaySettings(
         kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
     )
-    await house.tell(edited())  # what happened before the start does not matter
+    await harness.tell(edited())  # what happened before the start does not matter
     stop = asyncio.Event()
-    running = asyncio.ensure_future(InvalidationReader(house.changed, house.cache, settings).run(stop))
+    running = asyncio.ensure_future(InvalidationReader(harness.invalidation, harness.cache, settings).run(stop))
     try:
-        await eventually(lambda: house.cache.seconds == MOST_SECONDS, timeout=30)
-        yield house
+        await eventually(lambda: harness.cache.seconds == MOST_SECONDS, timeout=30)
+        yield harness
     finally:
         stop.set()
         await running
@@ -110,35 +111,35 @@ ALL = (POST_TAG, LIST_TAG, NAME_TAG, PROFILE_TAG)
         (renamed, [True, True, False, False]),
     ],
 )
-async def test_an_event_evicts_what_it_concerns(house: House, event: Callable[[], Event], kept: list[bool]) -> None:
-    house.keep(*ALL)
-    await house.tell(event())
-    await eventually(lambda: house.kept(*ALL) == kept)
+async def test_an_event_evicts_what_it_concerns(harness: Harness, event: Callable[[], Event], kept: list[bool]) -> None:
+    harness.keep(*ALL)
+    await harness.tell(event())
+    await eventually(lambda: harness.kept(*ALL) == kept)
 
 
-async def test_a_rename_is_asked_for_again(house: House) -> None:
-    await house.names.of([str(PERSON)], 0)
-    await house.tell(renamed())
-    house.keep(NAME_TAG)
+async def test_a_rename_is_asked_for_again(harness: Harness) -> None:
+    await harness.authors.of([str(PERSON)], 0)
+    await harness.tell(renamed())
+    harness.keep(NAME_TAG)
 
     async def asked_again() -> bool:
-        await house.names.of([str(PERSON)], 0)
-        return len(house.asked) > 1
+        await harness.authors.of([str(PERSON)], 0)
+        return len(harness.asked) > 1
 
     await eventually(asked_again)
 
 
-async def test_changed_roles_evict_nothing(house: House) -> None:
-    house.keep(NAME_TAG, POST_TAG)
-    await house.tell(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
-    await house.tell(edited())
-    await eventually(lambda: house.kept(POST_TAG) == [False])
+async def test_changed_roles_evict_nothing(harness: Harness) -> None:
+    harness.keep(NAME_TAG, POST_TAG)
+    await harness.tell(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
+    await harness.tell(edited())
+    await eventually(lambda: harness.kept(POST_TAG) == [False])
 
 
-async def test_what_cannot_be_read_may_mean_anything(house: House) -> None:
-    house.keep(NAME_TAG, POST_TAG)
-    await house.send("people.events", str(UUID(int=1)).encode(), b"{", [("ce_type", b"x")])
-    await eventually(lambda: house.kept(NAME_TAG, POST_TAG) == [False, False])
+async def test_what_cannot_be_read_may_mean_anything(harness: Harness) -> None:
+    harness.keep(NAME_TAG, POST_TAG)
+    await harness.send("people.events", str(UUID(int=1)).encode(), b"{", [("ce_type", b"x")])
+    await eventually(lambda: harness.kept(NAME_TAG, POST_TAG) == [False, False])
 
 
 async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
@@ -171,3 +172,30 @@ async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, 
     assert cache.seconds < MOST_SECONDS
     stop.set()
     await asyncio.wait_for(running, 10)
+
+
+async def test_a_broker_lost_while_reading_is_noticed_and_read_again_when_it_is_back(
+    private_servers: PrivateServers, kafka_prefix: str, keys: dict[str, str]
+) -> None:
+    """Entries must not live 30 s while nobody tells what changes."""
+    broker = await asyncio.to_thread(lambda: private_servers.broker)
+    cache = ResponseCache()
+    settings = GatewaySettings(
+        kafka_bootstrap_servers=private_servers.kafka,
+        kafka_prefix=kafka_prefix,
+        gateway_signing_key=keys["GATEWAY_SIGNING_KEY"],
+    )
+    stop = asyncio.Event()
+    reader = InvalidationReader(
+        Invalidation(cache, AuthorCache(lambda ids, deadline: asyncio.sleep(0, []))), cache, settings
+    )
+    running = asyncio.ensure_future(reader.run(stop))
+    try:
+        await eventually(lambda: cache.seconds == MOST_SECONDS, timeout=30)
+        await asyncio.to_thread(broker.kill)
+        await eventually(lambda: cache.seconds < MOST_SECONDS, timeout=6)
+        await asyncio.to_thread(broker.start)
+        await eventually(lambda: cache.seconds == MOST_SECONDS, timeout=30)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)

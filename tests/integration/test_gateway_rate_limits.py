@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from services.chassis.errors import Problem
 from services.gateway.access import rate_limits as module
-from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits, network
+from services.gateway.access.client_ip import network_of
+from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually
 
@@ -261,4 +262,4 @@ async def test_limits_can_be_off() -> None:
     ],
 )
 def test_whom_a_client_is_counted_as(host: str | None, counted: str) -> None:
-    assert network(host) == counted
+    assert network_of(host) == counted

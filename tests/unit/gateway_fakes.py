@@ -28,7 +28,7 @@ class Call:
 
 
 @dataclass
-class Script:
+class FakeService:
     """A service: `script.on("GET", "/posts/x", {...})`; without a reply it is away.
 
     A reply may be JSON, an `Answer`, a `Problem` (raised as the client would), or a function of the call.
@@ -88,13 +88,13 @@ def refused(problem: Problem) -> ServiceResponse:
 
 
 @dataclass
-class House:
+class FakeServices:
     """All four services."""
 
-    posts: Script = field(default_factory=lambda: Script("posts"))
-    comments: Script = field(default_factory=lambda: Script("comments"))
-    people: Script = field(default_factory=lambda: Script("people"))
-    notify: Script = field(default_factory=lambda: Script("notify"))
+    posts: FakeService = field(default_factory=lambda: FakeService("posts"))
+    comments: FakeService = field(default_factory=lambda: FakeService("comments"))
+    people: FakeService = field(default_factory=lambda: FakeService("people"))
+    notify: FakeService = field(default_factory=lambda: FakeService("notify"))
 
     @property
     def upstreams(self) -> Upstreams:
