@@ -90,5 +90,5 @@ async def revisions(request: Request, context: OptionalViewer, post_id: str) -> 
 async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:
     raw = answer.json()
     responses.invalidation(request).post(raw["id"])
-    context.slugs[raw["slug"]] = raw["id"]
+    post_views.remember_slug(context, raw)
     return responses.written(context, answer, await post_views.with_author(context, raw))

@@ -21,7 +21,7 @@ async def one(context: RequestContext, ref: str) -> Composed:
 async def fetch(context: RequestContext, ref: str) -> Json:
     """Return a post as the posts service answers."""
     raw: Json = await context.upstreams.posts.get(path_of(ref), context.viewer.caller, context.deadline)
-    context.slugs[raw["slug"]] = raw["id"]
+    remember_slug(context, raw)
     context.tags.add(f"post:{raw['id']}")
     return raw
 
@@ -50,6 +50,12 @@ async def revisions(context: RequestContext, post_id: str, params: Mapping[str, 
     raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline, params)
     context.tags.add(f"post:{UUID(post_id)}")
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
+
+
+def remember_slug(context: RequestContext, raw: Json) -> None:
+    """Remember which post a slug means."""
+    if context.slugs.get(raw["slug"]) != raw["id"]:
+        context.slugs[raw["slug"]] = raw["id"]
 
 
 def probable_id(context: RequestContext, ref: str) -> str | None:
