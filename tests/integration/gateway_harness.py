@@ -59,7 +59,7 @@ def author(person_id: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def harnesses(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    """`await make(rate_limits="on")` gives a harness; all end with the block."""
+    """`await make(rate_limits="on")` makes a harness; all are closed at the end of the block."""
     async with AsyncExitStack() as stack:
 
         async def make(**changes: Any) -> GatewayHarness:

@@ -1,4 +1,4 @@
-"""The whole gateway over scripted services: what it adds to their answers, and what it does when they are away."""
+"""The whole gateway over fake services: what it adds to their answers, and what it does when they do not answer."""
 
 from collections.abc import AsyncIterator
 
@@ -32,7 +32,7 @@ async def harness(new_harness: NewHarness) -> GatewayHarness:
     return await new_harness()
 
 
-async def test_a_write_tells_its_standing_and_a_read_does_not(new_harness: NewHarness) -> None:
+async def test_writes_have_rate_limit_headers_and_reads_have_none(new_harness: NewHarness) -> None:
     harness = await new_harness(rate_limits="on")
     answer = await harness.comment()
     assert answer.status_code == 201
@@ -48,7 +48,7 @@ async def test_a_write_tells_its_standing_and_a_read_does_not(new_harness: NewHa
     assert "RateLimit" not in (await harness.get("/v1/posts")).headers
 
 
-async def test_too_many_writes_are_refused_before_anything_else(
+async def test_too_many_writes_are_refused_before_they_are_forwarded(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = await new_harness(rate_limits="on")
@@ -63,7 +63,9 @@ async def test_too_many_writes_are_refused_before_anything_else(
     assert harness.services.comments.count("POST", f"/posts/{ID}/comments") == 2
 
 
-async def test_too_many_reads_are_told_so_too(new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_reads_are_refused_with_rate_limit_headers(
+    new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harness = await new_harness(rate_limits="on")
     monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 60, strict=False))
     assert (await harness.get("/v1/posts", **harness.anna)).status_code == 200
@@ -72,7 +74,7 @@ async def test_too_many_reads_are_told_so_too(new_harness: NewHarness, monkeypat
     assert answer.headers["RateLimit"].startswith('"reading";r=0;t=')
 
 
-async def test_one_address_is_asked_for_links_so_often(new_harness: NewHarness) -> None:
+async def test_sign_in_mails_to_one_address_are_limited(new_harness: NewHarness) -> None:
     harness = await new_harness(rate_limits="on")
     for number in range(rate_limits.SIGN_IN_ADDRESS.quota):
         spelled = {"email": " Anna@Example.com " if number % 2 else "anna@example.com"}
@@ -83,7 +85,7 @@ async def test_one_address_is_asked_for_links_so_often(new_harness: NewHarness) 
     assert (await harness.http.post("/v1/sign-in", json={"email": "ben@example.com"})).status_code == 202
 
 
-async def test_clients_are_told_apart_behind_a_trusted_proxy_only(
+async def test_x_forwarded_for_counts_only_from_trusted_proxies(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 60, strict=False))
@@ -97,7 +99,7 @@ async def test_clients_are_told_apart_behind_a_trusted_proxy_only(
     assert (await alike.get("/v1/posts?x", **{"X-Forwarded-For": "198.51.100.4"})).status_code == 429
 
 
-async def test_an_incomplete_answer_says_so_and_is_kept_by_nobody(harness: GatewayHarness) -> None:
+async def test_an_incomplete_answer_says_so_and_is_not_stored(harness: GatewayHarness) -> None:
     harness.services.comments.away = True
     for path in ("/v1/posts", f"/v1/posts/{SLUG}"):
         answer = await harness.get(path)
@@ -111,7 +113,7 @@ async def test_an_incomplete_answer_says_so_and_is_kept_by_nobody(harness: Gatew
     assert whole.json()["items"][0]["comment_count"] == 1
 
 
-async def test_without_what_is_required_it_is_503(harness: GatewayHarness) -> None:
+async def test_a_missing_required_part_is_503(harness: GatewayHarness) -> None:
     harness.services.posts.away = True
     harness.services.comments.away = True
     for path in ("/v1/posts", f"/v1/posts/{SLUG}", f"/v1/posts/{SLUG}/page", f"/v1/posts/{ID}/comments"):
@@ -121,8 +123,8 @@ async def test_without_what_is_required_it_is_503(harness: GatewayHarness) -> No
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_who_cannot_be_checked_sees_what_strangers_see(harness: GatewayHarness) -> None:
-    cookie = {"Cookie": "rapport=x"}  # people do not answer the question
+async def test_an_unchecked_viewer_sees_what_anonymous_readers_see(harness: GatewayHarness) -> None:
+    cookie = {"Cookie": "rapport=x"}  # people does not answer the check
     answer = await harness.get(f"/v1/posts/{SLUG}/page", **cookie)
     assert answer.json()["viewer"] is None
     assert answer.json()["unavailable"] == ["viewer"]
@@ -134,7 +136,7 @@ async def test_who_cannot_be_checked_sees_what_strangers_see(harness: GatewayHar
     assert (await harness.get("/v1/me", **cookie)).status_code == 503
 
 
-async def test_strangers_are_served_from_memory_until_somebody_writes_here(harness: GatewayHarness) -> None:
+async def test_anonymous_reads_are_cached_until_a_write_through_this_gateway(harness: GatewayHarness) -> None:
     path = f"/v1/posts/{SLUG}/page"
 
     async def asked() -> int:
@@ -154,7 +156,7 @@ async def test_strangers_are_served_from_memory_until_somebody_writes_here(harne
     assert await asked() > 0
 
 
-async def test_whoever_is_signed_in_is_never_served_from_memory(harness: GatewayHarness) -> None:
+async def test_signed_in_reads_are_never_served_from_the_cache(harness: GatewayHarness) -> None:
     path = f"/v1/posts/{SLUG}"
     await harness.get(path)
     for count in (2, 3):
@@ -162,14 +164,14 @@ async def test_whoever_is_signed_in_is_never_served_from_memory(harness: Gateway
         assert harness.services.posts.count("GET", f"/posts/{SLUG}") == count
 
 
-async def test_an_incomplete_answer_is_not_remembered(harness: GatewayHarness) -> None:
+async def test_an_incomplete_answer_is_not_cached(harness: GatewayHarness) -> None:
     harness.services.people.away = True
     assert (await harness.get(f"/v1/posts/{SLUG}")).json()["unavailable"] == ["people"]
     harness.services.people.away = False
     assert (await harness.get(f"/v1/posts/{SLUG}")).json()["author"]["name"] == "Name a"
 
 
-async def test_a_write_goes_on_as_it_came(harness: GatewayHarness) -> None:
+async def test_a_write_is_forwarded_with_its_body_and_headers(harness: GatewayHarness) -> None:
     body = '{"body": "wörd", "parent_id": null}'.encode()
     answer = await harness.http.post(
         f"/v1/posts/{ID}/comments",
@@ -185,7 +187,7 @@ async def test_a_write_goes_on_as_it_came(harness: GatewayHarness) -> None:
     assert (str(call.caller.person_id), call.caller.roles) == (ANNA, frozenset({"author"}))
 
 
-async def test_a_refusal_of_the_owner_passes_with_the_public_request_id(harness: GatewayHarness) -> None:
+async def test_a_refusal_of_a_service_is_passed_on_with_the_public_request_id(harness: GatewayHarness) -> None:
     harness.services.comments.on("POST", f"/posts/{ID}/comments", Problem("discussion-closed", "It is closed."))
     answer = await harness.comment(**{"X-Request-ID": "mine"})
     assert (answer.status_code, kind(answer)) == (409, "discussion-closed")
@@ -193,11 +195,13 @@ async def test_a_refusal_of_the_owner_passes_with_the_public_request_id(harness:
     assert answer.json()["instance"] == answer.headers["X-Request-ID"] == "mine"
 
 
-async def test_a_deadline_of_the_client_is_not_taken(harness: GatewayHarness) -> None:
+async def test_a_deadline_header_of_a_client_is_ignored(harness: GatewayHarness) -> None:
     assert (await harness.get("/v1/posts", **{"X-Deadline-Seconds": "0"})).status_code == 200
 
 
-async def test_what_one_never_heard_of_is_explained_only_if_one_may_see_it(harness: GatewayHarness) -> None:
+async def test_a_comment_without_notification_is_explained_only_to_viewers_who_may_see_it(
+    harness: GatewayHarness,
+) -> None:
     told = {
         "comment_id": COMMENT_ID, "post_id": ID, "state": "none", "reasons": [], "why": "not_concerned",
         "text": "No.", "created_at": None, "sent_at": None, "heard": False,
@@ -226,7 +230,7 @@ async def test_under_https_the_cookie_is_bound_to_the_host(new_harness: NewHarne
     assert harness.services.people.calls[-1].body == {"token": "token", "cookie": True}
 
 
-async def test_nothing_unexpected_is_shown(harness: GatewayHarness) -> None:
+async def test_unexpected_errors_reveal_nothing(harness: GatewayHarness) -> None:
     harness.services.posts.on("GET", "/posts", {"nonsense": True})
     for path in ("/v1/posts", "/"):
         with capture_logs() as logged:

@@ -1,4 +1,4 @@
-"""Changes told by a real broker empty the cache of every gateway."""
+"""Events from a real broker evict what they concern from the cache."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -44,7 +44,7 @@ def renamed() -> Event:
 
 
 class Harness:
-    """One gateway's cache and names, and a producer."""
+    """The caches of one gateway, and a producer of events."""
 
     def __init__(self, producer: Any, prefix: str) -> None:
         self.cache = ResponseCache()
@@ -66,7 +66,7 @@ class Harness:
     def kept(self, *tags: str) -> list[bool]:
         return [self.cache.get(tag.encode()) is not None for tag in tags]
 
-    async def tell(self, event: Event) -> None:
+    async def publish(self, event: Event) -> None:
         envelope = Envelope(
             uuid4(), "/services/x", event.type, event.subject, NOW, event.key, event.model_dump_json().encode()
         )
@@ -87,7 +87,7 @@ async def harness(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> AsyncI
     settings = GatewaySettings(
         kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
     )
-    await harness.tell(edited())  # what happened before the start does not matter
+    await harness.publish(edited())  # events from before the start do not matter
     stop = asyncio.Event()
     running = asyncio.ensure_future(InvalidationReader(harness.invalidation, harness.cache, settings).run(stop))
     try:
@@ -111,15 +111,17 @@ ALL = (POST_TAG, LIST_TAG, NAME_TAG, PROFILE_TAG)
         (renamed, [True, True, False, False]),
     ],
 )
-async def test_an_event_evicts_what_it_concerns(harness: Harness, event: Callable[[], Event], kept: list[bool]) -> None:
+async def test_an_event_evicts_the_entries_it_concerns(
+    harness: Harness, event: Callable[[], Event], kept: list[bool]
+) -> None:
     harness.keep(*ALL)
-    await harness.tell(event())
+    await harness.publish(event())
     await eventually(lambda: harness.kept(*ALL) == kept)
 
 
-async def test_a_rename_is_asked_for_again(harness: Harness) -> None:
+async def test_a_renamed_author_is_looked_up_again(harness: Harness) -> None:
     await harness.authors.of([str(PERSON)], 0)
-    await harness.tell(renamed())
+    await harness.publish(renamed())
     harness.keep(NAME_TAG)
 
     async def asked_again() -> bool:
@@ -131,18 +133,18 @@ async def test_a_rename_is_asked_for_again(harness: Harness) -> None:
 
 async def test_changed_roles_evict_nothing(harness: Harness) -> None:
     harness.keep(NAME_TAG, POST_TAG)
-    await harness.tell(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
-    await harness.tell(edited())
+    await harness.publish(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
+    await harness.publish(edited())
     await eventually(lambda: harness.kept(POST_TAG) == [False])
 
 
-async def test_what_cannot_be_read_may_mean_anything(harness: Harness) -> None:
+async def test_an_unreadable_event_evicts_everything(harness: Harness) -> None:
     harness.keep(NAME_TAG, POST_TAG)
     await harness.send("people.events", str(UUID(int=1)).encode(), b"{", [("ce_type", b"x")])
     await eventually(lambda: harness.kept(NAME_TAG, POST_TAG) == [False, False])
 
 
-async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
+async def test_missing_topics_are_created(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
     cache = ResponseCache()
     settings = GatewaySettings(
         kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
@@ -157,7 +159,9 @@ async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: 
     await asyncio.wait_for(running, 10)
 
 
-async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, str], free_port: Any) -> None:
+async def test_without_a_broker_the_reader_keeps_trying_and_stops_when_asked(
+    keys: dict[str, str], free_port: Any
+) -> None:
     cache = ResponseCache()
     settings = GatewaySettings(
         kafka_bootstrap_servers=f"127.0.0.1:{free_port()}", gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
@@ -174,10 +178,10 @@ async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, 
     await asyncio.wait_for(running, 10)
 
 
-async def test_a_broker_lost_while_reading_is_noticed_and_read_again_when_it_is_back(
+async def test_a_lost_broker_is_noticed_and_read_again_when_it_is_back(
     private_servers: PrivateServers, kafka_prefix: str, keys: dict[str, str]
 ) -> None:
-    """Entries must not live 30 s while nobody tells what changes."""
+    """Entries must not live 30 s while no events can be read."""
     broker = await asyncio.to_thread(lambda: private_servers.broker)
     cache = ResponseCache()
     settings = GatewaySettings(

@@ -1,4 +1,4 @@
-"""The pages over scripted services."""
+"""The web pages over fake services."""
 
 import re
 from collections.abc import AsyncIterator
@@ -50,7 +50,7 @@ async def test_the_front_page(harness: GatewayHarness) -> None:
     assert "Nothing has been published yet" in (await harness.get("/?cursor=x")).text
 
 
-async def test_a_post_shows_all_states_of_comments(harness: GatewayHarness) -> None:
+async def test_a_post_shows_comments_in_every_state(harness: GatewayHarness) -> None:
     stone = raw_comment(2, author_id=None, body_html=None, state="removed", replies=[raw_comment(3)])
     held = raw_comment(4, state="held", edited_at="2026-11-23T04:38:00.000Z")
     held["replies"]["next"] = "deeper"
@@ -65,7 +65,7 @@ async def test_a_post_shows_all_states_of_comments(harness: GatewayHarness) -> N
     assert "23 November 2026, 04:36 UTC" in page
 
 
-async def test_a_form_stands_where_it_was_asked_for(harness: GatewayHarness) -> None:
+async def test_the_reply_form_is_shown_under_the_comment(harness: GatewayHarness) -> None:
     page = (await harness.get(f"{PATH}?reply_to={COMMENT_ID}", **OWN)).text
     assert page.count("<textarea") == 1
     assert f'name="parent_id" value="{COMMENT_ID}"' in page
@@ -77,7 +77,7 @@ async def test_a_form_stands_where_it_was_asked_for(harness: GatewayHarness) -> 
     assert 'name="parent_id"' not in page
 
 
-async def test_without_comments_the_post_is_still_read(harness: GatewayHarness) -> None:
+async def test_without_comments_the_post_is_still_shown(harness: GatewayHarness) -> None:
     harness.services.comments.away = True
     answer = await harness.get(PATH)
     assert answer.status_code == 200
@@ -93,12 +93,14 @@ async def test_without_comments_the_post_is_still_read(harness: GatewayHarness) 
         ({"title": ""}, "Untitled"),
     ],
 )
-async def test_a_post_says_what_is_particular(harness: GatewayHarness, changes: dict[str, Any], text: str) -> None:
+async def test_a_post_shows_its_status_discussion_and_edits(
+    harness: GatewayHarness, changes: dict[str, Any], text: str
+) -> None:
     harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(**changes))
     assert text in (await harness.get(PATH)).text
 
 
-async def test_part_of_a_discussion(harness: GatewayHarness) -> None:
+async def test_one_thread_of_a_discussion(harness: GatewayHarness) -> None:
     harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1))
     page = (await harness.get(f"{PATH}?thread={COMMENT_ID}")).text
     assert "One part of the discussion" in page
@@ -112,7 +114,7 @@ async def test_part_of_a_discussion(harness: GatewayHarness) -> None:
     assert (await harness.get(f"{PATH}?thread={COMMENT_ID}")).status_code == 404
 
 
-async def test_what_was_just_said_is_shown_wherever_its_place_is(harness: GatewayHarness) -> None:
+async def test_a_comment_just_written_is_shown_on_every_page(harness: GatewayHarness) -> None:
     far = raw_comment(9, state="held")
     harness.services.comments.on("GET", f"/comments/{far['id']}", far)
     assert "Your comment waits for approval." in (await harness.get(f"{PATH}?said={far['id']}", **OWN)).text
@@ -121,7 +123,7 @@ async def test_what_was_just_said_is_shown_wherever_its_place_is(harness: Gatewa
     assert (await harness.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
 
 
-async def test_a_comment_by_form(harness: GatewayHarness) -> None:
+async def test_creating_a_comment_by_form(harness: GatewayHarness) -> None:
     key = str(uuid4())
     answer = await submit(harness, f"{PATH}/comments", post_id=ID, key=key, body="One\r\nTwo", parent_id=COMMENT_ID)
     assert answer.status_code == 303
@@ -150,7 +152,7 @@ async def test_a_refused_comment_keeps_its_text(harness: GatewayHarness) -> None
         ("application/x-www-form-urlencoded", b"&".join([b"a=b"] * 30), 422),
     ],
 )
-async def test_a_form_that_is_none_is_refused_in_a_page(
+async def test_a_malformed_form_is_refused_with_a_page(
     harness: GatewayHarness, kind: str, content: bytes, status: int
 ) -> None:
     answer = await harness.http.post(f"{PATH}/comments", content=content, headers=OWN | {"Content-Type": kind})
@@ -174,7 +176,7 @@ async def test_sign_in_by_page(harness: GatewayHarness) -> None:
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_link_is_used_by_its_button_only(harness: GatewayHarness) -> None:
+async def test_a_sign_in_link_is_used_by_its_button_only(harness: GatewayHarness) -> None:
     before = len(harness.services.people.calls)
     page = await harness.get("/sign-in/secret")
     assert '<form method="post" action="/sign-in/secret">' in page.text
@@ -204,7 +206,7 @@ async def test_a_link_is_used_by_its_button_only(harness: GatewayHarness) -> Non
         ("/posts/x", "/"),
     ],
 )
-async def test_signing_in_leads_back_to_a_post_and_nowhere_else(
+async def test_signing_in_redirects_back_to_a_post_and_nowhere_else(
     harness: GatewayHarness, came_from: str, location: str
 ) -> None:
     assert (await harness.http.get("/sign-in", headers={"Referer": came_from})).status_code == 200
@@ -215,7 +217,7 @@ async def test_signing_in_leads_back_to_a_post_and_nowhere_else(
     harness.http.cookies.clear()
 
 
-async def test_who_has_a_cookie_must_come_from_here_to_sign_in(harness: GatewayHarness) -> None:
+async def test_sign_in_forms_of_browsers_must_come_from_our_own_pages(harness: GatewayHarness) -> None:
     for headers in ({"Cookie": "rapport=any"}, {"Origin": "https://evil.test"}, {"Origin": "null"}):
         for path in ("/sign-in", "/register", "/sign-in/secret"):
             answer = await harness.http.post(path, data={"email": "a@example.com"}, headers=headers)
@@ -253,7 +255,7 @@ async def test_unsubscribe(harness: GatewayHarness) -> None:
     assert answer.status_code == 404
 
 
-async def test_problems_are_explained(harness: GatewayHarness) -> None:
+async def test_problem_pages(harness: GatewayHarness) -> None:
     page = (await harness.get("/problems")).text
     assert re.findall(r'id="([a-z-]+)"', page).count("stale") == 1
     assert "If-Match" in (await harness.get("/problems/stale")).text
@@ -261,7 +263,7 @@ async def test_problems_are_explained(harness: GatewayHarness) -> None:
         assert (await harness.get(f"/problems/{hidden}")).status_code == 404
 
 
-async def test_the_description_for_people(harness: GatewayHarness) -> None:
+async def test_the_api_documentation(harness: GatewayHarness) -> None:
     page = (await harness.get("/docs")).text
     assert "POST /v1/posts/{post_id}/comments" in page
     assert 'id="Comment"' in page
@@ -271,7 +273,7 @@ async def test_the_description_for_people(harness: GatewayHarness) -> None:
     assert document.json()["servers"] == [{"url": "http://rapport.test"}]
 
 
-async def test_deep_replies_are_a_page(harness: GatewayHarness) -> None:
+async def test_a_page_with_deeply_nested_replies(harness: GatewayHarness) -> None:
     chain = raw_comment(60)
     for number in range(59, 0, -1):
         chain = raw_comment(number, replies=[chain])

@@ -1,4 +1,4 @@
-"""Requests whose credentials are not known good: they are counted before people are asked, and a refusal is kept."""
+"""Requests with credentials not known to be good are counted before people is asked, and a refusal is remembered."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -37,13 +37,13 @@ def cookie(value: str) -> dict[str, str]:
     return {"Cookie": f"rapport={value}", "Origin": "http://rapport.test"}
 
 
-async def test_random_cookies_ask_people_no_more_often_than_the_quota_allows(harness: GatewayHarness) -> None:
+async def test_random_cookies_ask_people_at_most_as_often_as_the_quota(harness: GatewayHarness) -> None:
     statuses = [(await harness.get(f"/v1/posts/{SLUG}", **cookie(uuid4().hex))).status_code for _ in range(1_000)]
     assert statuses == [200] * READING.quota + [429] * (1_000 - READING.quota)
     assert harness.services.people.count(*CHECK) == READING.quota
 
 
-async def test_writes_with_random_cookies_ask_people_no_more_often_than_their_quota_allows(
+async def test_writes_with_random_cookies_ask_people_at_most_as_often_as_the_quota(
     harness: GatewayHarness,
 ) -> None:
     path = f"/v1/posts/{ID}/comments"
@@ -53,48 +53,48 @@ async def test_writes_with_random_cookies_ask_people_no_more_often_than_their_qu
     assert harness.services.people.count(*CHECK) == POSTING.quota
 
 
-async def test_a_dead_cookie_asks_people_once(harness: GatewayHarness) -> None:
+async def test_people_is_asked_once_about_a_refused_cookie(harness: GatewayHarness) -> None:
     for _ in range(5):
         assert (await harness.get(f"/v1/posts/{SLUG}", **cookie("dead"))).status_code == 200
         assert kind(await harness.get("/v1/me", **cookie("dead"))) == "sign-in-required"
     assert harness.services.people.count(*CHECK) == 1
 
 
-async def test_refused_tokens_are_counted_on_open_routes(harness: GatewayHarness) -> None:
+async def test_refused_tokens_are_counted_on_routes_with_optional_sign_in(harness: GatewayHarness) -> None:
     answers = [await harness.get("/v1/posts", Authorization=f"Bearer a.b.{number}") for number in range(30)]
     assert [answer.status_code for answer in answers] == [401] * READING.quota + [429] * (30 - READING.quota)
 
 
-async def test_a_refused_token_uses_up_the_quota_of_its_network_and_of_nobody_else(harness: GatewayHarness) -> None:
+async def test_a_refused_token_counts_only_for_its_network(harness: GatewayHarness) -> None:
     for _ in range(READING.quota + 1):
         await harness.get("/v1/posts", Authorization="Bearer x")
     assert (await harness.get("/v1/posts")).status_code == 429
     assert (await harness.get("/v1/posts", **harness.anna)).status_code == 200
 
 
-async def test_known_credentials_are_counted_once_for_the_person(harness: GatewayHarness) -> None:
+async def test_known_credentials_are_counted_once_and_for_the_person(harness: GatewayHarness) -> None:
     """A cookie that people have not confirmed yet counts for its network as well, once."""
     for _ in range(READING.quota):
         assert (await harness.get(f"/v1/posts/{SLUG}", **cookie("good"))).status_code == 200
     assert (await harness.get(f"/v1/posts/{SLUG}", **cookie("good"))).status_code == 429
     assert (await harness.get(f"/v1/posts/{SLUG}", **harness.anna)).status_code == 429, "the token is the same person's"
-    strangers = [(await harness.get(f"/v1/posts/{SLUG}?x={number}")).status_code for number in range(READING.quota)]
-    assert strangers == [200] * (READING.quota - 1) + [429]
+    anonymous = [(await harness.get(f"/v1/posts/{SLUG}?x={number}")).status_code for number in range(READING.quota)]
+    assert anonymous == [200] * (READING.quota - 1) + [429]
 
 
-async def test_a_session_that_was_confirmed_is_asked_again_without_the_network_being_counted(
+async def test_checking_a_confirmed_session_again_does_not_count_its_network(
     harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """People behind one address write comments by form, each longer than a session is remembered."""
+    """Else a network with many people who write comments by form would use up its quota."""
     monkeypatch.setattr("services.gateway.access.authentication.COOKIE_SECONDS", 0.0)
     for _ in range(5):
         assert (await harness.get(f"/v1/posts/{SLUG}", **cookie("good"))).status_code == 200
     assert harness.services.people.count(*CHECK) == 5
-    strangers = [(await harness.get(f"/v1/posts/{SLUG}?x={number}")).status_code for number in range(READING.quota)]
-    assert strangers == [200] * (READING.quota - 1) + [429]
+    anonymous = [(await harness.get(f"/v1/posts/{SLUG}?x={number}")).status_code for number in range(READING.quota)]
+    assert anonymous == [200] * (READING.quota - 1) + [429]
 
 
-async def test_credentials_are_not_counted_twice_while_people_are_away(harness: GatewayHarness) -> None:
+async def test_unchecked_credentials_are_counted_once(harness: GatewayHarness) -> None:
     harness.services.people.away = True
     statuses = [
         (await harness.get(f"/v1/posts/{SLUG}", **cookie("good"))).status_code for _ in range(READING.quota + 1)

@@ -1,4 +1,4 @@
-"""Who is looking: token, cookie or nobody."""
+"""Authentication by token and by cookie."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from services.chassis.errors import Problem, unavailable
 from services.chassis.identity import Signer, Verifier
-from services.gateway.access.authentication import Authentication, Viewer
+from services.gateway.access.authentication import REMEMBERED, Authentication, Viewer
 from services.gateway.access.revocations import Revocations
 
 ORIGIN = "https://rapport.test"
@@ -16,7 +16,7 @@ PERSON, SESSION = uuid4(), uuid4()
 
 
 class Harness:
-    """People and the clocks."""
+    """Authentication over a fake people service and a clock."""
 
     def __init__(self, keys: dict[str, str]) -> None:
         self.keys = keys
@@ -44,11 +44,11 @@ class Harness:
         return self.session if cookie == "good" else None
 
     async def viewer(self, asked: Request) -> Viewer:
-        """Who sends the request, as the guards find out."""
+        """Return who sends the request, as the guards do."""
         return self.authentication.recall(asked) or await self.authentication.check(asked, 0)
 
     async def person(self, asked: Request) -> Viewer:
-        """The same for a route that needs somebody who is signed in."""
+        """Return the same for a route that needs a signed-in person."""
         viewer = await self.viewer(asked)
         self.authentication.require_person(asked, viewer)
         return viewer
@@ -74,7 +74,7 @@ async def kind_of(awaitable: Any) -> str:
     return caught.value.kind
 
 
-async def test_a_token_names_the_person_and_the_session(harness: Harness) -> None:
+async def test_a_token_identifies_the_person_and_the_session(harness: Harness) -> None:
     await harness.revocations.refresh()
     viewer = await harness.person(request("POST", Authorization=f"bearer {harness.token()}"))
     assert viewer.caller.issuer == "gateway"
@@ -92,7 +92,7 @@ async def test_a_malformed_token_is_refused_on_public_reads_too(harness: Harness
     assert await kind_of(harness.viewer(asked)) == "invalid-token"
 
 
-async def test_tokens_of_others_are_refused(harness: Harness) -> None:
+async def test_tokens_of_other_issuers_audiences_or_nobody_are_refused(harness: Harness) -> None:
     for token in (harness.token("gateway"), harness.token(audience="posts"), harness.token(person=None)):
         assert await kind_of(harness.viewer(request(Authorization=f"Bearer {token}"))) == "invalid-token"
 
@@ -103,7 +103,7 @@ async def test_a_token_of_an_ended_session_is_refused(harness: Harness) -> None:
     assert await kind_of(harness.viewer(request(Authorization=f"Bearer {harness.token()}"))) == "invalid-token"
 
 
-async def test_nobody_must_sign_in(harness: Harness) -> None:
+async def test_a_request_without_credentials_is_anonymous(harness: Harness) -> None:
     viewer = await harness.viewer(request())
     assert viewer.person_id is None
     assert not viewer.private
@@ -125,14 +125,42 @@ async def test_a_cookie_is_checked_with_people_and_remembered_for_fifteen_second
     assert harness.checks == 2
 
 
-async def test_a_dead_cookie_is_not_signed_in_but_private(harness: Harness) -> None:
+async def test_an_unknown_cookie_is_not_signed_in_but_its_answer_is_private(harness: Harness) -> None:
     viewer = await harness.viewer(request(Cookie="rapport=dead"))
     assert viewer.person_id is None
     assert viewer.private
     assert await kind_of(harness.person(request("POST", Cookie="rapport=dead"))) == "sign-in-required"
 
 
-async def test_a_forgotten_cookie_is_asked_again(harness: Harness) -> None:
+async def test_a_refused_cookie_is_remembered_for_a_minute(harness: Harness) -> None:
+    asked = request(Cookie="rapport=dead")
+    for harness.now, checks in ((0.0, 1), (59.9, 1), (60.0, 2)):
+        assert (await harness.viewer(asked)).private
+        assert harness.checks == checks
+
+
+async def test_refused_cookies_do_not_evict_confirmed_ones(harness: Harness) -> None:
+    good = request(Cookie="rapport=good")
+    await harness.viewer(good)
+    for number in range(REMEMBERED + 1):
+        await harness.viewer(request(Cookie=f"rapport=dead{number}"))
+    assert harness.authentication.was_confirmed(good)
+    checks = harness.checks
+    await harness.viewer(request(Cookie=f"rapport=dead{REMEMBERED}"))
+    assert harness.checks == checks
+    await harness.viewer(request(Cookie="rapport=dead0"))
+    assert harness.checks == checks + 1, "the oldest refused one was forgotten"
+
+
+async def test_a_confirmed_cookie_that_is_refused_later_counts_as_unknown(harness: Harness) -> None:
+    asked = request(Cookie="rapport=good")
+    await harness.viewer(asked)
+    harness.now, harness.session = 15.0, None
+    assert (await harness.viewer(asked)).person_id is None
+    assert not harness.authentication.was_confirmed(asked)
+
+
+async def test_a_forgotten_cookie_is_checked_again(harness: Harness) -> None:
     asked = request(Cookie="rapport=good")
     await harness.viewer(asked)
     harness.authentication.forget("good")
@@ -143,7 +171,7 @@ async def test_a_forgotten_cookie_is_asked_again(harness: Harness) -> None:
 @pytest.mark.parametrize(
     "origin", [None, "null", "https://evil.test", "http://rapport.test", "https://rapport.test.evil"]
 )
-async def test_a_write_with_the_cookie_comes_from_our_own_pages(harness: Harness, origin: str | None) -> None:
+async def test_a_write_with_the_cookie_must_come_from_our_own_pages(harness: Harness, origin: str | None) -> None:
     headers = {"Cookie": "rapport=good"} | ({"Origin": origin} if origin else {})
     assert await kind_of(harness.person(request("POST", **headers))) == "cross-site"
     assert (await harness.person(request("GET", **headers))).person_id == PERSON
@@ -151,7 +179,7 @@ async def test_a_write_with_the_cookie_comes_from_our_own_pages(harness: Harness
     assert (await harness.person(own)).person_id == PERSON
 
 
-async def test_a_token_goes_before_a_cookie_and_needs_no_origin(harness: Harness) -> None:
+async def test_a_token_takes_precedence_over_a_cookie_and_needs_no_origin(harness: Harness) -> None:
     await harness.revocations.refresh()
     asked = request(
         "POST", Authorization=f"Bearer {harness.token()}", Cookie="rapport=good", Origin="https://evil.test"
@@ -160,7 +188,7 @@ async def test_a_token_goes_before_a_cookie_and_needs_no_origin(harness: Harness
     assert harness.checks == 0
 
 
-async def test_whoever_cannot_be_checked_is_nobody_for_reads_and_503_for_writes(harness: Harness) -> None:
+async def test_an_unchecked_viewer_is_anonymous_for_reads_and_503_for_writes(harness: Harness) -> None:
     harness.away = True
     asked = request("POST", Cookie="rapport=good", Origin=ORIGIN)
     viewer = await harness.viewer(asked)
@@ -169,7 +197,7 @@ async def test_whoever_cannot_be_checked_is_nobody_for_reads_and_503_for_writes(
     assert await kind_of(harness.person(asked)) == "unavailable"
 
 
-async def test_an_old_token_is_not_believed_before_people_were_heard(harness: Harness, monkeypatch: Any) -> None:
+async def test_an_old_token_is_not_trusted_before_people_answered(harness: Harness, monkeypatch: Any) -> None:
     import services.gateway.access.authentication as module
 
     token = harness.token()

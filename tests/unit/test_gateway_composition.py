@@ -1,4 +1,4 @@
-"""Answers made of several services' answers."""
+"""Answers composed of several services' answers."""
 
 import time
 from typing import Any
@@ -22,7 +22,7 @@ UNKNOWN = Problem("post-unknown")
 
 
 class Harness:
-    """A services in which everything works, and the sources over it."""
+    """Services that work, and contexts of requests over them."""
 
     def __init__(self) -> None:
         self.services = services = FakeServices()
@@ -86,7 +86,7 @@ async def test_the_page_has_all_its_parts(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("ref", [SLUG, ID])
-async def test_once_the_id_is_known_nothing_is_asked_twice(harness: Harness, ref: str) -> None:
+async def test_a_page_asks_each_service_once(harness: Harness, ref: str) -> None:
     await harness.page(ref=ref)
     await harness.page(ref=ref)
     assert harness.services.posts.count("GET", f"/posts/{ref}") == 2
@@ -103,7 +103,7 @@ async def test_a_slug_that_moved_to_another_post_shows_that_posts_comments(harne
     assert shown["comments"]["items"] == []
 
 
-async def test_without_comments_the_page_goes_on(harness: Harness) -> None:
+async def test_without_comments_the_page_is_served_and_names_what_is_missing(harness: Harness) -> None:
     harness.services.comments.away = True
     context = harness.context()
     shown = await harness.page(context)
@@ -140,7 +140,7 @@ async def test_without_posts_there_is_no_page(harness: Harness) -> None:
         (BEN, ["admin"], "closed", (False, True, True)),
     ],
 )
-async def test_the_viewer_knows_what_they_can(
+async def test_the_page_tells_what_the_viewer_may_do(
     harness: Harness, person: str, roles: list[str], discussion_is: str, can: tuple[bool, ...]
 ) -> None:
     harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(discussion=discussion_is))
@@ -160,7 +160,7 @@ async def test_a_draft_has_a_page_for_its_author_and_no_comments(harness: Harnes
     assert shown["unavailable"] == []
 
 
-async def test_a_page_waits_a_little_for_the_news_of_its_post(harness: Harness) -> None:
+async def test_a_page_waits_briefly_while_comments_does_not_know_the_post(harness: Harness) -> None:
     answers = [UNKNOWN, UNKNOWN, {"items": [], "next": None}]
     harness.services.comments.on("GET", f"/posts/{ID}/comments", lambda _: answers.pop(0))
     shown = await harness.page()
@@ -171,7 +171,7 @@ async def test_a_page_waits_a_little_for_the_news_of_its_post(harness: Harness) 
     assert shown["unavailable"] == ["comments"]
 
 
-async def test_a_comment_waits_for_the_news_of_its_post(harness: Harness) -> None:
+async def test_a_request_is_repeated_while_comments_does_not_know_the_post(harness: Harness) -> None:
     answers = [UNKNOWN, UNKNOWN, {"items": [raw_comment(1)], "next": None}]
     harness.services.comments.on("GET", f"/posts/{ID}/comments", lambda _: answers.pop(0))
     shown = (await comment_views.under(harness.context(BEN), ID, {})).data
@@ -180,7 +180,7 @@ async def test_a_comment_waits_for_the_news_of_its_post(harness: Harness) -> Non
     assert [str(caller.person_id) for caller in asked if caller] == [BEN]
 
 
-async def test_comments_of_what_is_not_published_are_not_found(harness: Harness) -> None:
+async def test_comments_of_a_post_that_is_not_published_are_not_found(harness: Harness) -> None:
     harness.services.comments.on("GET", f"/posts/{ID}/comments", UNKNOWN)
     harness.services.posts.on("GET", f"/posts/{ID}", not_found())
     assert await kind_of(comment_views.under(harness.context(BEN), ID, {})) == "not-found"
@@ -188,7 +188,7 @@ async def test_comments_of_what_is_not_published_are_not_found(harness: Harness)
     assert await kind_of(comment_views.under(harness.context(ANNA), ID, {})) == "not-found"
 
 
-async def test_when_the_news_never_comes_it_is_503_and_never_404(harness: Harness) -> None:
+async def test_a_published_post_that_stays_unknown_to_comments_is_503_and_never_404(harness: Harness) -> None:
     harness.services.comments.on("GET", f"/posts/{ID}/comments", UNKNOWN)
     with pytest.raises(Problem) as caught:
         await comment_views.under(harness.context(seconds=0.2), ID, {})
@@ -205,7 +205,7 @@ async def test_drafts_in_a_list_are_not_counted(harness: Harness) -> None:
     assert harness.services.comments.calls[-1].body == {"post_ids": [ID]}
 
 
-async def test_a_profile_goes_on_without_its_count(harness: Harness) -> None:
+async def test_without_comments_a_profile_is_served_without_its_count(harness: Harness) -> None:
     harness.services.people.on("GET", f"/people/{BEN}", _author(BEN) | {"created_at": "2026-11-23T04:35:00.000Z"})
     harness.services.comments.on("POST", "/counts/people", {"counts": {BEN: 3}})
     assert (await profile_views.profile(harness.context(), BEN)).data["comment_count"] == 3
@@ -215,12 +215,12 @@ async def test_a_profile_goes_on_without_its_count(harness: Harness) -> None:
     assert context.missing == ["comment_count"]
 
 
-async def test_who_could_not_be_checked_is_named_as_missing(harness: Harness) -> None:
+async def test_an_unchecked_viewer_is_named_as_missing(harness: Harness) -> None:
     shown = await harness.page(harness.context(sure=False))
     assert shown["viewer"] is None
     assert shown["unavailable"] == ["viewer"]
 
 
-async def test_the_gateways_own_trouble_with_tokens_is_not_the_clients(harness: Harness) -> None:
+async def test_a_refused_token_of_the_gateway_itself_is_503(harness: Harness) -> None:
     harness.services.posts.on("GET", "/posts", Problem("invalid-token"))
     assert await kind_of(post_views.published(harness.context(), {})) == "unavailable"

@@ -24,7 +24,7 @@ async def hang() -> None:
 
 
 class Kafka:
-    """A broker whose clients work but for the calls that are told to fail, each once."""
+    """A broker whose clients work, but for the calls in `failing`, each of which fails once."""
 
     def __init__(self) -> None:
         self.failing: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -42,7 +42,7 @@ class Kafka:
 
 
 class Client:
-    """What the reader uses of `AIOKafkaConsumer`."""
+    """The part of `AIOKafkaConsumer` that the reader uses."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
@@ -142,18 +142,18 @@ async def test_a_broker_that_stops_answering_is_noticed(
     reader: InvalidationReader,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop, heard, hears = asyncio.Event(), list[bool](), cache.hears
+    stop, noted, hears = asyncio.Event(), list[bool](), cache.hears
 
     def note(well: bool) -> None:
-        heard.append(well)
+        noted.append(well)
         hears(well)
 
     monkeypatch.setattr(cache, "hears", note)
     running = asyncio.ensure_future(reader.run(stop))
     try:
-        await eventually(lambda: heard == [True])
+        await eventually(lambda: noted == [True])
         kafka.failing[call] = hang
-        await eventually(lambda: heard == [True, False, True], timeout=5)
+        await eventually(lambda: noted == [True, False, True], timeout=5)
         assert kafka.stopped == 1
     finally:
         stop.set()

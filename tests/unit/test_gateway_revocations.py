@@ -1,4 +1,4 @@
-"""Which tokens no longer count."""
+"""Revocations of access tokens."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ class People:
         return Revocations(self.fetch, clock=lambda: self.now)
 
 
-async def test_a_session_ends_when_people_say_so() -> None:
+async def test_a_session_has_ended_once_people_says_so() -> None:
     people = People()
     revocations = people.revocations()
     await revocations.refresh()
@@ -49,7 +49,7 @@ async def test_a_session_ends_when_people_say_so() -> None:
     assert not revocations.has_ended(None)
 
 
-async def test_a_session_ended_here_counts_at_once_and_outlives_every_token() -> None:
+async def test_a_session_ended_here_is_refused_at_once_and_longer_than_any_token_lives() -> None:
     people = People()
     revocations = people.revocations()
     revocations.end(SESSION)
@@ -62,7 +62,7 @@ async def test_a_session_ended_here_counts_at_once_and_outlives_every_token() ->
     assert not revocations.has_ended(SESSION)
 
 
-async def test_new_roles_count_for_tokens_made_before_them_only() -> None:
+async def test_new_roles_apply_only_to_tokens_issued_before_them() -> None:
     people = People()
     revocations = people.revocations()
     people.roles[PERSON] = ["reader"]
@@ -74,7 +74,7 @@ async def test_new_roles_count_for_tokens_made_before_them_only() -> None:
     assert revocations.roles(uuid4(), author, NOON - 60) == author
 
 
-async def test_without_people_for_a_minute_only_young_tokens_are_believed() -> None:
+async def test_without_people_for_a_minute_only_young_tokens_are_trusted() -> None:
     people = People()
     revocations = people.revocations()
     assert not await revocations.heard_once()
@@ -94,7 +94,7 @@ async def test_without_people_for_a_minute_only_young_tokens_are_believed() -> N
     assert revocations.trusts(NOON)
 
 
-async def test_people_are_asked_again_and_again_until_the_end() -> None:
+async def test_people_is_asked_periodically_whatever_it_answers() -> None:
     people = People()
     asked = 0
 
