@@ -1,4 +1,4 @@
-"""Check before a body is read who sends a request and that it is not one too many, and build the request's context.
+"""Guard routes: find out who sends a request, count it, and build its context, before its body is read.
 
 async def create(request: Request, context: SignedIn) -> Response: ...
 """
@@ -31,7 +31,7 @@ def rate_limit_headers(request: Request) -> dict[str, str]:
     return headers
 
 
-async def count(request: Request, policy: Policy, identity: str) -> None:
+async def count(request: Request, gateway: Gateway, policy: Policy, identity: str) -> None:
     """Count a request; the headers are sent for writes, and for reads only when there were too many.
 
     Raises:
@@ -39,7 +39,7 @@ async def count(request: Request, policy: Policy, identity: str) -> None:
     """
     headers: dict[str, str] = {}
     try:
-        await gateway_of(request).rate_limits.spend(headers, (policy, identity))
+        await gateway.rate_limits.spend(headers, (policy, identity))
     except Problem:
         rate_limit_headers(request).update(headers)
         raise
@@ -47,15 +47,15 @@ async def count(request: Request, policy: Policy, identity: str) -> None:
         rate_limit_headers(request).update(headers)
 
 
-async def count_network(request: Request, policy: Policy) -> None:
+async def count_network(request: Request, gateway: Gateway, policy: Policy) -> None:
     """Count a request under the network it comes from.
 
     Raises:
         Problem: `too-many-requests`.
     """
     peer = request.client.host if request.client else None
-    client = gateway_of(request).client_addresses.client(peer, request.headers.getlist("x-forwarded-for"))
-    await count(request, policy, network_of(client))
+    client = gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+    await count(request, gateway, policy, network_of(client))
 
 
 async def count_sign_in(request: Request, address: str) -> None:
@@ -94,13 +94,13 @@ async def find_viewer(request: Request, gateway: Gateway, policy: Policy, deadli
     try:
         viewer = authentication.recall(request)
     except Problem:
-        await count_network(request, policy)
+        await count_network(request, gateway, policy)
         raise
     if viewer is not None:
         return viewer, False
     counted = not authentication.was_confirmed(request)
     if counted:
-        await count_network(request, policy)
+        await count_network(request, gateway, policy)
     return await authentication.check(request, deadline), counted
 
 
@@ -117,9 +117,9 @@ class OptionalViewerGuard(Guard[RequestContext]):
         if not viewer.sure:
             request.scope[UNCHECKED] = True
         if viewer.person_id is not None:
-            await count(request, READING, str(viewer.person_id))
+            await count(request, gateway, READING, str(viewer.person_id))
         elif not counted:
-            await count_network(request, READING)
+            await count_network(request, gateway, READING)
         return gateway.context(viewer, deadline)
 
 
@@ -141,9 +141,9 @@ class SignedInGuard(Guard[RequestContext]):
             gateway.authentication.require_person(request, viewer)
         except Problem:
             if not counted:
-                await count_network(request, policy)
+                await count_network(request, gateway, policy)
             raise
-        await count(request, policy, str(viewer.person_id))
+        await count(request, gateway, policy, str(viewer.person_id))
         return gateway.context(viewer, deadline)
 
 
@@ -158,7 +158,7 @@ class UnauthenticatedGuard(Guard[RequestContext]):
     async def admit(self, request: Request) -> RequestContext:
         """Return the context of the request."""
         gateway = gateway_of(request)
-        await count_network(request, self._policy)
+        await count_network(request, gateway, self._policy)
         return gateway.context(ANONYMOUS, within(gateway.settings.write_deadline_seconds))
 
 

@@ -1,1 +1,1 @@
-"""Compose answers of what several services say."""
+"""Compose answers from the answers of several services."""

@@ -87,7 +87,8 @@ async def sign_out(request: Request, context: SignedIn) -> Response:
         body = {"session_id": viewer.session_id}
         await context.upstreams.people.send("DELETE", "/sessions/current", viewer.caller, context.deadline, body=body)
         end_session(request, viewer.session_id)
-    forget_session(request)
+    else:
+        forget_session(request)
     return redirect("/", _session_cookie(gateway_of(request).settings, "", 0))
 
 
