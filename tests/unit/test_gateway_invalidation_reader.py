@@ -160,6 +160,19 @@ async def test_a_broker_that_stops_answering_is_noticed(
         await asyncio.wait([running], timeout=5)
 
 
+async def test_a_lost_broker_is_noticed_before_its_client_has_stopped(
+    kafka: Kafka, cache: ResponseCache, reader: InvalidationReader
+) -> None:
+    running = asyncio.ensure_future(reader.run(stop := asyncio.Event()))
+    try:
+        await eventually(lambda: cache.seconds == MOST_SECONDS)
+        kafka.failing = {"end_offsets": hang, "stop": hang}
+        await eventually(lambda: cache.seconds < MOST_SECONDS, timeout=1)
+    finally:
+        stop.set()
+        await asyncio.wait([running], timeout=6)
+
+
 async def test_the_reader_ends_when_it_is_cancelled(kafka: Kafka, reader: InvalidationReader) -> None:
     running = asyncio.ensure_future(reader.run(asyncio.Event()))
     await eventually(lambda: kafka.clients)

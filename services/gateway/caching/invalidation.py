@@ -93,21 +93,22 @@ class InvalidationReader:
 
     async def _read(self) -> None:
         """Read with one Kafka client until it fails; it must not be used again."""
+        consumer = None
         try:
             await self._create_topics()
             consumer = self._consumer()
-            try:
-                await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
-                self._cache.hears(True)
-                await self._follow(consumer)
-            finally:
-                with contextlib.suppress(KafkaError, OSError):
-                    await wait_at_most(STOP_SECONDS, consumer.stop())
+            await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
+            self._cache.hears(True)
+            await self._follow(consumer)
         except Exception as error:
             self._cache.hears(False)
             if not isinstance(error, (KafkaError, OSError)):
                 raise
             log.warning("events cannot be read", error=repr(error))
+        finally:
+            if consumer is not None:
+                with contextlib.suppress(KafkaError, OSError):
+                    await wait_at_most(STOP_SECONDS, consumer.stop())
 
     async def _create_topics(self) -> None:
         settings = self._settings
