@@ -8,33 +8,33 @@ from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
-from services.gateway.app import build
+from services.chassis.runtime.waiting import Periodic
+from services.gateway.app import create_app
 from services.gateway.caching.invalidation import InvalidationReader
 from services.gateway.settings import GatewaySettings
-from services.gateway.wiring import wire
+from services.gateway.wiring import connect
 
 
 @asynccontextmanager
 async def compose(settings: GatewaySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
-    async with wire(settings) as gateway:
-        health.add("people", gateway.changes.heard_once)
-        app = build(gateway, health.ready)
+    """Build the roles of the gateway."""
+    async with connect(settings) as gateway:
+        revocations = gateway.revocations
+        health.add("people", revocations.heard_once)
+        refresh = Periodic("refresh revocations", settings.changes_poll_seconds, revocations.refresh, retry_seconds=1.0)
+        app = create_app(gateway, health.ready)
         yield [
             monitoring(health.ready, settings.host, settings.gateway_metrics_port),
-            Role("changes", gateway.changes.run),
-            Role("evictions", InvalidationReader(gateway.changed, gateway.cache, settings).run),
+            Role("revocations", refresh.run),
+            Role("invalidation", InvalidationReader(gateway.invalidation, gateway.cache, settings).run),
             serve(app, settings.host, settings.gateway_port, drain_seconds=settings.drain_seconds),
         ]
 
 
 def main() -> None:
+    """Run the role named on the command line."""
     settings = GatewaySettings()
-    process.main(
-        "gateway",
-        settings,
-        roles=("api",),
-        compose=partial(compose, settings),
-    )
+    process.main("gateway", settings, roles=("api",), compose=partial(compose, settings))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The gateway's app: routes and layers put together."""
+"""Put the gateway's routes and layers together."""
 
 from starlette.types import ASGIApp
 
-from services.chassis.http.app import create_app
+from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
 from services.gateway.api import comments, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
@@ -25,9 +25,9 @@ ROUTERS = (
 )
 
 
-def build(gateway: Gateway, ready: Ready) -> ASGIApp:
-    """The app over these parts. The outer layers stand around FastAPI's own, which what is cached need not pass."""
-    app = create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
+def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
+    """Return the app over these parts; its outer layers stand around FastAPI's, which a cached answer does not pass."""
+    app = chassis.create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)

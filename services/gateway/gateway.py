@@ -1,34 +1,56 @@
-"""The parts of one gateway process, made once in the composition root and found again through the request's app."""
+"""Hold the parts of one gateway process, made once in the composition root and found through the request's app."""
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from services.gateway.access.authentication import Authentication
+from services.gateway.access.authentication import Authentication, Viewer
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
-from services.gateway.composition.compose import Sources
+from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.composition.upstreams import Upstreams
 from services.gateway.settings import GatewaySettings
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """What the routes need."""
+    """The parts of one gateway process.
+
+    Attributes:
+        slugs: ids of posts by slug; see `RequestContext`.
+    """
 
     settings: GatewaySettings
-    sources: Sources
-    viewers: Authentication
-    changes: Revocations
-    limits: RateLimits
-    proxies: ClientAddresses
+    upstreams: Upstreams
+    authors: AuthorCache
+    slugs: MutableMapping[str, str]
+    authentication: Authentication
+    revocations: Revocations
+    rate_limits: RateLimits
+    client_addresses: ClientAddresses
     cache: ResponseCache
-    changed: Invalidation
+    invalidation: Invalidation
+
+    def context(self, viewer: Viewer, deadline: float) -> RequestContext:
+        """Return the context of a request that this viewer sends."""
+        settings = self.settings
+        return RequestContext(
+            self.upstreams,
+            self.authors,
+            self.slugs,
+            settings.public_url,
+            settings.page_patience_seconds,
+            viewer,
+            deadline,
+        )
 
 
 def gateway_of(request: Request) -> Gateway:
-    """The gateway that serves this request."""
+    """Return the gateway that serves this request."""
     gateway: Gateway = request.app.state.gateway
     return gateway

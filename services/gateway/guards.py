@@ -1,106 +1,189 @@
-"""What is asked before a body is read: who it is, and whether it is not too often.
+"""Guard routes: find out who sends a request, count it, and build its context, before its body is read.
 
-async def create(request: Request, look: SignedIn) -> Response: ...
+async def create(request: Request, context: SignedIn) -> Response: ...
 """
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends
 from starlette.requests import Request
+from starlette.responses import Response
 
 from services.chassis.client.client import within
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, unavailable
+from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
-from services.gateway.access.authentication import SAFE_METHODS, Viewer
-from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, Policy, network
-from services.gateway.composition.compose import Look
-from services.gateway.gateway import gateway_of
-from services.gateway.routes import UNSURE
+from services.chassis.http.routes import StrictRoute
+from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
+from services.gateway.access.client_ip import network_of
+from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_ADDRESS, Policy
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.gateway import Gateway, gateway_of
+from services.gateway.response_headers import RATE_LIMIT_HEADERS
+
+UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
 
 
-def standing(request: Request) -> dict[str, str]:
-    """The `RateLimit` headers of this request's answer, whatever it will be; `edge.Public` sends them."""
-    headers: dict[str, str] = request.scope.setdefault("rapport.standing", {})
+def rate_limit_headers(request: Request) -> dict[str, str]:
+    """Return the `RateLimit` headers of this request's answer, to be added to; `ResponseHeaders` sends them."""
+    headers: dict[str, str] = request.scope.setdefault(RATE_LIMIT_HEADERS, {})
     return headers
 
 
-def client_network(request: Request) -> str:
-    """What a client without a name is counted by."""
-    peer = request.client.host if request.client else None
-    return network(gateway_of(request).proxies.client(peer, request.headers.getlist("x-forwarded-for")))
-
-
-def identity(request: Request, viewer: Viewer) -> str:
-    """Whom a request is counted for."""
-    return str(viewer.person_id) if viewer.person_id else client_network(request)
-
-
-async def count(request: Request, policy: Policy, whom: str) -> None:
-    """Count a request; writes are told their standing, reads only when it is over.
+async def count(request: Request, gateway: Gateway, policy: Policy, identity: str) -> None:
+    """Count a request; the headers are sent for writes, and for reads only when there were too many.
 
     Raises:
         Problem: `too-many-requests`.
     """
-    told: dict[str, str] = {}
+    headers: dict[str, str] = {}
     try:
-        await gateway_of(request).limits.spend(told, (policy, whom))
+        await gateway.rate_limits.spend(headers, (policy, identity))
     except Problem:
-        standing(request).update(told)
+        rate_limit_headers(request).update(headers)
         raise
     if policy.strict:
-        standing(request).update(told)
+        rate_limit_headers(request).update(headers)
 
 
-class AnybodyGuard(Guard[Look]):
-    """Whoever looks, signed in or not."""
+async def count_network(request: Request, gateway: Gateway, policy: Policy) -> None:
+    """Count a request under the network it comes from.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    peer = request.client.host if request.client else None
+    client = gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for"))
+    await count(request, gateway, policy, network_of(client))
+
+
+async def count_sign_in(request: Request, address: str) -> None:
+    """Count a mail to an address; whether the address is known plays no part.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    await gateway_of(request).rate_limits.spend(rate_limit_headers(request), (SIGN_IN_ADDRESS, address))
+
+
+def forget_session(request: Request) -> None:
+    """Forget what is remembered of the cookie of this request, because its session ended or its person changed."""
+    authentication = gateway_of(request).authentication
+    cookie = authentication.cookie(request)
+    if cookie is not None:
+        authentication.forget(cookie)
+
+
+def end_session(request: Request, session_id: str) -> None:
+    """Refuse a session from now on that people ended, without waiting until people says so."""
+    gateway_of(request).revocations.end(UUID(session_id))
+    forget_session(request)
+
+
+async def find_viewer(request: Request, gateway: Gateway, policy: Policy, deadline: float) -> tuple[Viewer, bool]:
+    """Return who sends the request, and whether it has been counted under its network.
+
+    Credentials that are not known to be good are counted before people is asked, so that nobody makes the gateway ask
+    more often than the policy allows by making up cookies.
+
+    Raises:
+        Problem: `invalid-token`, `too-many-requests`.
+    """
+    authentication = gateway.authentication
+    try:
+        viewer = authentication.recall(request)
+    except Problem:
+        await count_network(request, gateway, policy)
+        raise
+    if viewer is not None:
+        return viewer, False
+    counted = not authentication.was_confirmed(request)
+    if counted:
+        await count_network(request, gateway, policy)
+    return await authentication.check(request, deadline), counted
+
+
+class OptionalViewerGuard(Guard[RequestContext]):
+    """Admits everybody, signed in or not."""
 
     kinds = ("invalid-token", "too-many-requests", "unavailable")
 
-    async def admit(self, request: Request) -> Look:
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
         gateway = gateway_of(request)
         deadline = within(gateway.settings.read_deadline_seconds)
-        viewer = await gateway.viewers.of(request, deadline)
+        viewer, counted = await find_viewer(request, gateway, READING, deadline)
         if not viewer.sure:
-            request.scope[UNSURE] = True
-        await count(request, READING, identity(request, viewer))
-        return Look(viewer, deadline)
+            request.scope[UNCHECKED] = True
+        if viewer.person_id is not None:
+            await count(request, gateway, READING, str(viewer.person_id))
+        elif not counted:
+            await count_network(request, gateway, READING)
+        return gateway.context(viewer, deadline)
 
 
-class SignedInGuard(Guard[Look]):
-    """Somebody who is signed in. A request is counted before it is refused for being nobody's."""
+class SignedInGuard(Guard[RequestContext]):
+    """Admits people who are signed in; the others are counted before they are refused."""
 
     kinds = ("sign-in-required", "invalid-token", "cross-site", "too-many-requests", "unavailable")
 
-    async def admit(self, request: Request) -> Look:
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
         gateway = gateway_of(request)
-        safe = request.method in SAFE_METHODS
-        seconds = gateway.settings.read_deadline_seconds if safe else gateway.settings.write_deadline_seconds
-        deadline = within(seconds)
-        policy = READING if safe else POSTING
+        settings = gateway.settings
+        if request.method in SAFE_METHODS:
+            policy, deadline = READING, within(settings.read_deadline_seconds)
+        else:
+            policy, deadline = POSTING, within(settings.write_deadline_seconds)
+        viewer, counted = await find_viewer(request, gateway, policy, deadline)
         try:
-            viewer = await gateway.viewers.person(request, deadline)
+            gateway.authentication.require_person(request, viewer)
         except Problem:
-            await count(request, policy, client_network(request))
+            if not counted:
+                await count_network(request, gateway, policy)
             raise
-        await count(request, policy, identity(request, viewer))
-        return Look(viewer, deadline)
+        await count(request, gateway, policy, str(viewer.person_id))
+        return gateway.context(viewer, deadline)
 
 
-class StrangerGuard(Guard[Look]):
-    """Whoever is about to sign in, or needs no name: a token or cookie that came along is not looked at."""
+class UnauthenticatedGuard(Guard[RequestContext]):
+    """Admits everybody as nobody: a token or cookie that came along is not looked at."""
 
     kinds = ("too-many-requests", "unavailable")
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    async def admit(self, request: Request) -> Look:
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
         gateway = gateway_of(request)
-        await count(request, self._policy, client_network(request))
-        return Look(Viewer(), within(gateway.settings.write_deadline_seconds))
+        await count_network(request, gateway, self._policy)
+        return gateway.context(ANONYMOUS, within(gateway.settings.write_deadline_seconds))
 
 
-Anybody = Annotated[Look, Depends(AnybodyGuard())]
-SignedIn = Annotated[Look, Depends(SignedInGuard())]
-Stranger = Annotated[Look, Depends(StrangerGuard(SIGN_IN))]
-Passer = Annotated[Look, Depends(StrangerGuard(READING))]
+OptionalViewer = Annotated[RequestContext, Depends(OptionalViewerGuard())]
+SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
+SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
+Unauthenticated = Annotated[RequestContext, Depends(UnauthenticatedGuard(READING))]
+
+
+class PublicRoute(StrictRoute):
+    """A route of the public API that says 404 only when it knows who asks.
+
+    A viewer who could not be checked in time is shown what anonymous readers see. What those do not see may still be
+    the viewer's own, so the answer is to come back.
+    """
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def unavailable_while_unchecked(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                if problem.kind == "not-found" and UNCHECKED in request.scope:
+                    raise unavailable("Who you are could not be checked in time.") from None
+                raise
+
+        return unavailable_while_unchecked

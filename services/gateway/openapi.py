@@ -1,7 +1,7 @@
-"""The OpenAPI document of the public API, as a file for who does not run a gateway.
+"""Write the OpenAPI document of the public API as a file, for readers who do not run a gateway.
 
 python -m services.gateway.openapi            writes docs/openapi/gateway.json
-python -m services.gateway.openapi --check    says whether it differs and ends with status 1
+python -m services.gateway.openapi --check    writes nothing; ends with status 1 if the file would change
 """
 
 import argparse
@@ -18,7 +18,7 @@ FILE = Path("docs/openapi/gateway.json")
 
 
 def text() -> str:
-    """The document as it is written; its server is whichever serves it."""
+    """Return the document as it is written; its server is the one that serves it."""
     app = FastAPI()
     for router in ROUTERS:
         app.include_router(router)

@@ -1,4 +1,4 @@
-"""Outermost layer, pure ASGI: CORS for `/v1`, the standing with rate limits, and headers that every answer has."""
+"""Add headers to every answer (pure ASGI): CORS for `/v1`, rate limits, and `nosniff`."""
 
 import uuid
 
@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.http.request_middleware import REQUEST_ID
 
+RATE_LIMIT_HEADERS = "rapport.rate-limit-headers"  # where guards put them into the request's scope
 EXPOSED = b"ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID, Idempotency-Replayed"
 CROSS_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", EXPOSED)]
 PREFLIGHT = [
@@ -36,15 +37,15 @@ class ResponseHeaders:
         if api and scope["method"] == "OPTIONS":
             await preflight(scope, send)
             return
-        standing: dict[str, str] = {}
-        scope["rapport.standing"] = standing
+        rate_limit_headers: dict[str, str] = {}
+        scope[RATE_LIMIT_HEADERS] = rate_limit_headers
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), *ALWAYS]
                 if api:
                     headers += CROSS_ORIGIN
-                for name, value in standing.items():
+                for name, value in rate_limit_headers.items():
                     headers.append((name.lower().encode(), value.encode()))
                 message = {**message, "headers": headers}
             await send(message)
@@ -53,14 +54,14 @@ class ResponseHeaders:
 
 
 async def preflight(scope: Scope, send: Send) -> None:
-    """Whatever a browser asks beforehand is allowed to every origin; credentials never are."""
+    """Answer a preflight: every origin may send every request of the API, but no credentials of the browser."""
     headers = [*PREFLIGHT, (b"x-request-id", request_id(scope))]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 
 
 def request_id(scope: Scope) -> bytes:
-    """The client's id of this request, if it is one, else a new one."""
+    """Return the client's id of this request, if it is well formed, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.match(value):
             return bytes(value)

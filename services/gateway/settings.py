@@ -1,4 +1,4 @@
-"""What the gateway reads from the environment."""
+"""Settings that the gateway reads from the environment."""
 
 from typing import Literal
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ class GatewaySettings(Settings, ServiceAddresses):
 
     Attributes:
         rate_limits: `off` for load tests.
-        read_deadline_seconds: how long a read may take, all its calls together.
+        read_deadline_seconds: how long a read may take with all its calls.
         write_deadline_seconds: the same for everything that changes something.
         trusted_proxies: addresses or networks, comma-separated, whose `X-Forwarded-For` is believed.
         page_patience_seconds: how long a page waits for comments to hear of a post that was just published.
@@ -32,7 +32,7 @@ class GatewaySettings(Settings, ServiceAddresses):
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of `public_url`, as a browser writes them in `Origin`."""
+        """Scheme, host and port of `public_url`, as browsers write them in `Origin`."""
         parts = urlsplit(self.public_url)
         default = {"http": 80, "https": 443}.get(parts.scheme)
         port = "" if parts.port in (None, default) else f":{parts.port}"
@@ -40,7 +40,7 @@ class GatewaySettings(Settings, ServiceAddresses):
 
     @property
     def secure(self) -> bool:
-        """Whether people reach us by https."""
+        """Whether browsers reach the gateway by https."""
         return self.public_url.startswith("https:")
 
     @property

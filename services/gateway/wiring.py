@@ -1,8 +1,10 @@
-"""The parts of a gateway, made from its settings."""
+"""Make the parts of a gateway from its settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+from cachetools import LRUCache
 
 from services.chassis.client.client import within
 from services.chassis.errors import Problem
@@ -14,26 +16,26 @@ from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
-from services.gateway.composition.compose import Sources
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
 
 ACCESS_TOKEN_SECONDS = 900
 CHANGES_SECONDS = 3.0
+SLUGS_REMEMBERED = 10_000
 
 Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) -> AsyncIterator[Gateway]:
-    """A gateway's parts; closed at the end of the block. Needs the running loop.
+async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None) -> AsyncIterator[Gateway]:
+    """Yield the parts of a gateway; closed at the end of the block. Needs the running loop.
 
     Args:
         upstreams: other ways to the services than HTTP at the addresses in the settings.
     """
-    services = upstreams or Upstreams.connect(settings)
-    people = services.people
+    upstreams = upstreams or Upstreams.connect(settings)
+    people = upstreams.people
 
     async def look_up(ids: list[str], deadline: float) -> list[Json]:
         answer = await people.send("POST", "/people/lookup", NOBODY, deadline, body={"ids": ids})
@@ -41,8 +43,8 @@ async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) ->
         return items
 
     async def fetch_changes() -> Json:
-        changed: Json = await people.get("/changes", NOBODY, within(CHANGES_SECONDS))
-        return changed
+        changes: Json = await people.get("/changes", NOBODY, within(CHANGES_SECONDS))
+        return changes
 
     async def check_session(cookie: str, deadline: float) -> Json | None:
         try:
@@ -57,23 +59,25 @@ async def wire(settings: GatewaySettings, upstreams: Upstreams | None = None) ->
     counters = None
     if settings.rate_limits == "on":
         counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
-    changes = Revocations(fetch_changes, poll_seconds=settings.changes_poll_seconds)
+    revocations = Revocations(fetch_changes)
     verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, accepted=["people"])
-    names, cache = AuthorCache(look_up), ResponseCache()
+    authors, cache = AuthorCache(look_up), ResponseCache()
     try:
         yield Gateway(
             settings=settings,
-            sources=Sources(services, names, settings.public_url, settings.page_patience_seconds),
-            viewers=Authentication(
-                verifier, changes, check_session, cookie_name=settings.cookie_name, origin=settings.origin
+            upstreams=upstreams,
+            authors=authors,
+            slugs=LRUCache(SLUGS_REMEMBERED),
+            authentication=Authentication(
+                verifier, revocations, check_session, cookie_name=settings.cookie_name, origin=settings.origin
             ),
-            changes=changes,
-            limits=RateLimits(counters),
-            proxies=ClientAddresses(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
+            revocations=revocations,
+            rate_limits=RateLimits(counters),
+            client_addresses=ClientAddresses(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
             cache=cache,
-            changed=Invalidation(cache, names),
+            invalidation=Invalidation(cache, authors),
         )
     finally:
         if counters is not None:
             await counters.close()
-        await services.close()
+        await upstreams.close()

@@ -1,4 +1,4 @@
-"""A gateway in this process over scripted services."""
+"""A gateway in this process over fake services."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import httpx2
 
 from services.chassis.identity import Signer
-from services.gateway.app import build
+from services.gateway.app import create_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
-from services.gateway.wiring import wire
-from tests.unit.gateway_fakes import House, answered, raw_comment, raw_post
+from services.gateway.wiring import connect
+from tests.unit.gateway_fakes import FakeServices, answered, raw_comment, raw_post
 
 POST = raw_post()
 ID, SLUG, ANNA = POST["id"], POST["slug"], POST["author_id"]
@@ -21,11 +21,11 @@ COMMENT_ID = COMMENT["id"]
 CHANGES = {"sessions": [], "people": [], "as_of": "2026-11-23T04:35:00.000Z"}
 
 
-class Site:
-    """A gateway in this process over a house that works."""
+class GatewayHarness:
+    """A gateway in this process over services that work, and a client of it."""
 
-    def __init__(self, house: House, gateway: Gateway, http: httpx2.AsyncClient, token: str) -> None:
-        self.house, self.gateway, self.http = house, gateway, http
+    def __init__(self, services: FakeServices, gateway: Gateway, http: httpx2.AsyncClient, token: str) -> None:
+        self.services, self.gateway, self.http = services, gateway, http
         self.anna = {"Authorization": f"Bearer {token}"}
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:
@@ -35,36 +35,36 @@ class Site:
         return await self.http.post(f"/v1/posts/{ID}/comments", json={"body": "x"}, headers=self.anna | headers)
 
 
-NewSite = Callable[..., Awaitable[Site]]
+NewHarness = Callable[..., Awaitable[GatewayHarness]]
 
 
-def furnish(house: House) -> None:
+def answer_as_usual(services: FakeServices) -> None:
     for ref in (ID, SLUG):
-        house.posts.on("GET", f"/posts/{ref}", POST)
-    house.posts.on("GET", "/posts", {"items": [POST], "next": None})
-    house.comments.on("GET", f"/posts/{ID}/comments", {"items": [COMMENT], "next": None})
-    house.comments.on("POST", f"/posts/{ID}/comments", lambda _: answered(COMMENT, 201, Location="/v1/comments/x"))
-    house.comments.on("DELETE", f"/comments/{COMMENT_ID}", lambda _: answered(None, 204))
-    house.comments.on("POST", "/comments/lookup", {"items": [COMMENT]})
-    house.comments.on("POST", "/counts", lambda call: {"counts": dict.fromkeys(call.body["post_ids"], 1)})
-    house.people.on("POST", "/people/lookup", lambda call: {"items": [face(one) for one in call.body["ids"]]})
-    house.people.on("GET", "/changes", CHANGES)
+        services.posts.on("GET", f"/posts/{ref}", POST)
+    services.posts.on("GET", "/posts", {"items": [POST], "next": None})
+    services.comments.on("GET", f"/posts/{ID}/comments", {"items": [COMMENT], "next": None})
+    services.comments.on("POST", f"/posts/{ID}/comments", lambda _: answered(COMMENT, 201, Location="/v1/comments/x"))
+    services.comments.on("DELETE", f"/comments/{COMMENT_ID}", lambda _: answered(None, 204))
+    services.comments.on("POST", "/comments/lookup", {"items": [COMMENT]})
+    services.comments.on("POST", "/counts", lambda call: {"counts": dict.fromkeys(call.body["post_ids"], 1)})
+    services.people.on("POST", "/people/lookup", lambda call: {"items": [author(one) for one in call.body["ids"]]})
+    services.people.on("GET", "/changes", CHANGES)
     for path in ("/people", "/sign-in"):
-        house.people.on("POST", path, lambda _: answered({"status": "check_your_mail"}, 202))
+        services.people.on("POST", path, lambda _: answered({"status": "check_your_mail"}, 202))
 
 
-def face(person_id: str) -> dict[str, Any]:
+def author(person_id: str) -> dict[str, Any]:
     return {"id": person_id, "name": f"Name {person_id[-1]}", "avatar_url": None}
 
 
 @asynccontextmanager
-async def sites(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewSite]:
-    """`await make(rate_limits="on")` gives a site; all end with the block."""
+async def harnesses(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
+    """`await make(rate_limits="on")` makes a harness; all are closed at the end of the block."""
     async with AsyncExitStack() as stack:
 
-        async def make(**changes: Any) -> Site:
-            house = House()
-            furnish(house)
+        async def make(**changes: Any) -> GatewayHarness:
+            services = FakeServices()
+            answer_as_usual(services)
             values: dict[str, Any] = {
                 "gateway_signing_key": keys["GATEWAY_SIGNING_KEY"],
                 "verification_keys": keys["VERIFICATION_KEYS"],
@@ -74,21 +74,21 @@ async def sites(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewSite]:
                 "page_patience_seconds": 0.1,
             }
             settings = GatewaySettings(**values | changes)
-            gateway = await stack.enter_async_context(wire(settings, house.upstreams))
-            await gateway.changes.refresh()
-            app = build(gateway, nothing_to_wait_for)
+            gateway = await stack.enter_async_context(connect(settings, services.upstreams))
+            await gateway.revocations.refresh()
+            app = create_app(gateway, always_ready)
             transport = httpx2.ASGITransport(app, client=("192.0.2.1", 5))
             http = await stack.enter_async_context(
                 httpx2.AsyncClient(transport=transport, base_url="http://rapport.test")
             )
             signer = Signer(keys["PEOPLE_SIGNING_KEY"], "people")
             token = signer.token("rapport", UUID(ANNA), ["author"], 900, session_id=uuid4())
-            return Site(house, gateway, http, token)
+            return GatewayHarness(services, gateway, http, token)
 
         yield make
 
 
-async def nothing_to_wait_for() -> dict[str, bool]:
+async def always_ready() -> dict[str, bool]:
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Changes told by a real broker empty the cache of every gateway."""
+"""Events from a real broker evict what they concern from the cache."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +18,7 @@ from services.gateway.caching.invalidation import Invalidation, InvalidationRead
 from services.gateway.caching.response_cache import MOST_SECONDS, Entry, ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.settings import GatewaySettings
+from tests.servers import PrivateServers
 from tests.waiting import eventually
 
 POST, COMMENT, PERSON, OTHER = uuid4(), uuid4(), uuid4(), uuid4()
@@ -42,14 +43,14 @@ def renamed() -> Event:
     return PersonRenamed(person_id=PERSON, roles=(), version=2, occurred_at=NOW)
 
 
-class House:
-    """One gateway's cache and names, and a producer."""
+class Harness:
+    """The caches of one gateway, and a producer of events."""
 
     def __init__(self, producer: Any, prefix: str) -> None:
         self.cache = ResponseCache()
         self.asked: list[list[str]] = []
-        self.names = AuthorCache(self._look_up)
-        self.changed = Invalidation(self.cache, self.names)
+        self.authors = AuthorCache(self._look_up)
+        self.invalidation = Invalidation(self.cache, self.authors)
         self._producer, self._prefix = producer, prefix
 
     async def _look_up(self, ids: list[str], deadline: float) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ class House:
     def kept(self, *tags: str) -> list[bool]:
         return [self.cache.get(tag.encode()) is not None for tag in tags]
 
-    async def tell(self, event: Event) -> None:
+    async def publish(self, event: Event) -> None:
         envelope = Envelope(
             uuid4(), "/services/x", event.type, event.subject, NOW, event.key, event.model_dump_json().encode()
         )
@@ -76,22 +77,22 @@ class House:
 
 
 @pytest.fixture
-async def house(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> AsyncIterator[House]:
+async def harness(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> AsyncIterator[Harness]:
     from aiokafka import AIOKafkaProducer
 
     await create_topics(kafka, kafka_prefix)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
-    house = House(producer, kafka_prefix)
+    harness = Harness(producer, kafka_prefix)
     settings = GatewaySettings(
         kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
     )
-    await house.tell(edited())  # what happened before the start does not matter
+    await harness.publish(edited())  # events from before the start do not matter
     stop = asyncio.Event()
-    running = asyncio.ensure_future(InvalidationReader(house.changed, house.cache, settings).run(stop))
+    running = asyncio.ensure_future(InvalidationReader(harness.invalidation, harness.cache, settings).run(stop))
     try:
-        await eventually(lambda: house.cache.seconds == MOST_SECONDS, timeout=30)
-        yield house
+        await eventually(lambda: harness.cache.seconds == MOST_SECONDS, timeout=30)
+        yield harness
     finally:
         stop.set()
         await running
@@ -110,38 +111,40 @@ ALL = (POST_TAG, LIST_TAG, NAME_TAG, PROFILE_TAG)
         (renamed, [True, True, False, False]),
     ],
 )
-async def test_an_event_evicts_what_it_concerns(house: House, event: Callable[[], Event], kept: list[bool]) -> None:
-    house.keep(*ALL)
-    await house.tell(event())
-    await eventually(lambda: house.kept(*ALL) == kept)
+async def test_an_event_evicts_the_entries_it_concerns(
+    harness: Harness, event: Callable[[], Event], kept: list[bool]
+) -> None:
+    harness.keep(*ALL)
+    await harness.publish(event())
+    await eventually(lambda: harness.kept(*ALL) == kept)
 
 
-async def test_a_rename_is_asked_for_again(house: House) -> None:
-    await house.names.of([str(PERSON)], 0)
-    await house.tell(renamed())
-    house.keep(NAME_TAG)
+async def test_a_renamed_author_is_looked_up_again(harness: Harness) -> None:
+    await harness.authors.of([str(PERSON)], 0)
+    await harness.publish(renamed())
+    harness.keep(NAME_TAG)
 
     async def asked_again() -> bool:
-        await house.names.of([str(PERSON)], 0)
-        return len(house.asked) > 1
+        await harness.authors.of([str(PERSON)], 0)
+        return len(harness.asked) > 1
 
     await eventually(asked_again)
 
 
-async def test_changed_roles_evict_nothing(house: House) -> None:
-    house.keep(NAME_TAG, POST_TAG)
-    await house.tell(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
-    await house.tell(edited())
-    await eventually(lambda: house.kept(POST_TAG) == [False])
+async def test_changed_roles_evict_nothing(harness: Harness) -> None:
+    harness.keep(NAME_TAG, POST_TAG)
+    await harness.publish(PersonRolesChanged(person_id=PERSON, roles=("author",), version=3, occurred_at=NOW))
+    await harness.publish(edited())
+    await eventually(lambda: harness.kept(POST_TAG) == [False])
 
 
-async def test_what_cannot_be_read_may_mean_anything(house: House) -> None:
-    house.keep(NAME_TAG, POST_TAG)
-    await house.send("people.events", str(UUID(int=1)).encode(), b"{", [("ce_type", b"x")])
-    await eventually(lambda: house.kept(NAME_TAG, POST_TAG) == [False, False])
+async def test_an_unreadable_event_evicts_everything(harness: Harness) -> None:
+    harness.keep(NAME_TAG, POST_TAG)
+    await harness.send("people.events", str(UUID(int=1)).encode(), b"{", [("ce_type", b"x")])
+    await eventually(lambda: harness.kept(NAME_TAG, POST_TAG) == [False, False])
 
 
-async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
+async def test_missing_topics_are_created(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:
     cache = ResponseCache()
     settings = GatewaySettings(
         kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
@@ -156,7 +159,9 @@ async def test_topics_that_are_not_there_yet_are_made(kafka: str, kafka_prefix: 
     await asyncio.wait_for(running, 10)
 
 
-async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, str], free_port: Any) -> None:
+async def test_without_a_broker_the_reader_keeps_trying_and_stops_when_asked(
+    keys: dict[str, str], free_port: Any
+) -> None:
     cache = ResponseCache()
     settings = GatewaySettings(
         kafka_bootstrap_servers=f"127.0.0.1:{free_port()}", gateway_signing_key=keys["GATEWAY_SIGNING_KEY"]
@@ -171,3 +176,30 @@ async def test_without_a_broker_it_goes_on_and_stops_when_asked(keys: dict[str, 
     assert cache.seconds < MOST_SECONDS
     stop.set()
     await asyncio.wait_for(running, 10)
+
+
+async def test_a_lost_broker_is_noticed_and_read_again_when_it_is_back(
+    private_servers: PrivateServers, kafka_prefix: str, keys: dict[str, str]
+) -> None:
+    """Entries must not live 30 s while no events can be read."""
+    broker = await asyncio.to_thread(lambda: private_servers.broker)
+    cache = ResponseCache()
+    settings = GatewaySettings(
+        kafka_bootstrap_servers=private_servers.kafka,
+        kafka_prefix=kafka_prefix,
+        gateway_signing_key=keys["GATEWAY_SIGNING_KEY"],
+    )
+    stop = asyncio.Event()
+    reader = InvalidationReader(
+        Invalidation(cache, AuthorCache(lambda ids, deadline: asyncio.sleep(0, []))), cache, settings
+    )
+    running = asyncio.ensure_future(reader.run(stop))
+    try:
+        await eventually(lambda: cache.seconds == MOST_SECONDS, timeout=30)
+        await asyncio.to_thread(broker.kill)
+        await eventually(lambda: cache.seconds < MOST_SECONDS, timeout=6)
+        await asyncio.to_thread(broker.start)
+        await eventually(lambda: cache.seconds == MOST_SECONDS, timeout=30)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 10)

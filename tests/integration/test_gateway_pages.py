@@ -1,4 +1,4 @@
-"""The pages over scripted services."""
+"""The web pages over fake services."""
 
 import re
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, Site, face, sites
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 SID = str(uuid4())
@@ -18,12 +18,12 @@ OTHER_POST = ID[:-1] + "9"
 
 
 @pytest.fixture
-async def site(keys: dict[str, str], redis_url: str) -> AsyncIterator[Site]:
-    async with sites(keys, redis_url) as make:
-        site = await make()
-        session = {"sid": SID, "person": face(ANNA) | {"roles": ["author"]}}
-        site.house.people.on("POST", "/sessions/check", lambda call: _check(call.body, session))
-        yield site
+async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
+    async with harnesses(keys, redis_url) as make:
+        harness = await make()
+        session = {"sid": SID, "person": author(ANNA) | {"roles": ["author"]}}
+        harness.services.people.on("POST", "/sessions/check", lambda call: _check(call.body, session))
+        yield harness
 
 
 def _check(body: Any, session: Any) -> Any:
@@ -33,29 +33,29 @@ def _check(body: Any, session: Any) -> Any:
 OWN = {"Cookie": "rapport=good", "Origin": "http://rapport.test"}
 
 
-async def submit(site: Site, path: str, **fields: str) -> httpx2.Response:
-    return await site.http.post(path, data=fields, headers=OWN)
+async def submit(harness: GatewayHarness, path: str, **fields: str) -> httpx2.Response:
+    return await harness.http.post(path, data=fields, headers=OWN)
 
 
-async def test_the_front_page(site: Site) -> None:
-    site.house.posts.on("GET", "/posts", {"items": [raw_post(title="A & B")], "next": "more/"})
-    answer = await site.get("/")
+async def test_the_front_page(harness: GatewayHarness) -> None:
+    harness.services.posts.on("GET", "/posts", {"items": [raw_post(title="A & B")], "next": "more/"})
+    answer = await harness.get("/")
     assert answer.status_code == 200
     assert "A &amp; B" in answer.text
     assert "1 comment<" in answer.text
     assert 'href="/?cursor=more/"' in answer.text or 'href="/?cursor=more%2F"' in answer.text
     assert "Sign out" not in answer.text
-    assert "Signed in as Name a" in (await site.get("/", **OWN)).text
-    site.house.posts.on("GET", "/posts", {"items": [], "next": None})
-    assert "Nothing has been published yet" in (await site.get("/?cursor=x")).text
+    assert "Signed in as Name a" in (await harness.get("/", **OWN)).text
+    harness.services.posts.on("GET", "/posts", {"items": [], "next": None})
+    assert "Nothing has been published yet" in (await harness.get("/?cursor=x")).text
 
 
-async def test_a_post_shows_all_states_of_comments(site: Site) -> None:
+async def test_a_post_shows_comments_in_every_state(harness: GatewayHarness) -> None:
     stone = raw_comment(2, author_id=None, body_html=None, state="removed", replies=[raw_comment(3)])
     held = raw_comment(4, state="held", edited_at="2026-11-23T04:38:00.000Z")
     held["replies"]["next"] = "deeper"
-    site.house.comments.on("GET", f"/posts/{ID}/comments", {"items": [stone, held], "next": "later"})
-    page = (await site.get(PATH, **OWN)).text
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [stone, held], "next": "later"})
+    page = (await harness.get(PATH, **OWN)).text
     assert "This comment was removed." in page
     assert "waits for approval" in page
     assert "· edited" in page
@@ -65,21 +65,21 @@ async def test_a_post_shows_all_states_of_comments(site: Site) -> None:
     assert "23 November 2026, 04:36 UTC" in page
 
 
-async def test_a_form_stands_where_it_was_asked_for(site: Site) -> None:
-    page = (await site.get(f"{PATH}?reply_to={COMMENT_ID}", **OWN)).text
+async def test_the_reply_form_is_shown_under_the_comment(harness: GatewayHarness) -> None:
+    page = (await harness.get(f"{PATH}?reply_to={COMMENT_ID}", **OWN)).text
     assert page.count("<textarea") == 1
     assert f'name="parent_id" value="{COMMENT_ID}"' in page
     away = str(uuid4())
-    page = (await site.get(f"{PATH}?reply_to={away}", **OWN)).text
+    page = (await harness.get(f"{PATH}?reply_to={away}", **OWN)).text
     assert f'name="parent_id" value="{away}"' in page
-    page = (await site.get(f"{PATH}?reply_to=%22%3E%3Cscript%3E", **OWN)).text
+    page = (await harness.get(f"{PATH}?reply_to=%22%3E%3Cscript%3E", **OWN)).text
     assert "script" not in page
     assert 'name="parent_id"' not in page
 
 
-async def test_without_comments_the_post_is_still_read(site: Site) -> None:
-    site.house.comments.away = True
-    answer = await site.get(PATH)
+async def test_without_comments_the_post_is_still_shown(harness: GatewayHarness) -> None:
+    harness.services.comments.away = True
+    answer = await harness.get(PATH)
     assert answer.status_code == 200
     assert "cannot be shown at the moment" in answer.text
 
@@ -93,47 +93,51 @@ async def test_without_comments_the_post_is_still_read(site: Site) -> None:
         ({"title": ""}, "Untitled"),
     ],
 )
-async def test_a_post_says_what_is_particular(site: Site, changes: dict[str, Any], text: str) -> None:
-    site.house.posts.on("GET", f"/posts/{SLUG}", raw_post(**changes))
-    assert text in (await site.get(PATH)).text
+async def test_a_post_shows_its_status_discussion_and_edits(
+    harness: GatewayHarness, changes: dict[str, Any], text: str
+) -> None:
+    harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(**changes))
+    assert text in (await harness.get(PATH)).text
 
 
-async def test_part_of_a_discussion(site: Site) -> None:
-    site.house.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1))
-    page = (await site.get(f"{PATH}?thread={COMMENT_ID}")).text
+async def test_one_thread_of_a_discussion(harness: GatewayHarness) -> None:
+    harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1))
+    page = (await harness.get(f"{PATH}?thread={COMMENT_ID}")).text
     assert "One part of the discussion" in page
-    site.house.comments.on("GET", f"/comments/{COMMENT_ID}/replies", {"items": [raw_comment(7)], "next": "still more"})
-    page = (await site.get(f"{PATH}?thread={COMMENT_ID}&replies=x")).text
+    harness.services.comments.on(
+        "GET", f"/comments/{COMMENT_ID}/replies", {"items": [raw_comment(7)], "next": "still more"}
+    )
+    page = (await harness.get(f"{PATH}?thread={COMMENT_ID}&replies=x")).text
     assert raw_comment(7)["id"] in page
-    assert site.house.comments.calls[-1].path == "/counts" or "cursor" in str(site.house.comments.calls)
-    site.house.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1, post_id=OTHER_POST))
-    assert (await site.get(f"{PATH}?thread={COMMENT_ID}")).status_code == 404
+    assert harness.services.comments.calls[-1].path == "/counts" or "cursor" in str(harness.services.comments.calls)
+    harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1, post_id=OTHER_POST))
+    assert (await harness.get(f"{PATH}?thread={COMMENT_ID}")).status_code == 404
 
 
-async def test_what_was_just_said_is_shown_wherever_its_place_is(site: Site) -> None:
+async def test_a_comment_just_written_is_shown_on_every_page(harness: GatewayHarness) -> None:
     far = raw_comment(9, state="held")
-    site.house.comments.on("GET", f"/comments/{far['id']}", far)
-    assert "Your comment waits for approval." in (await site.get(f"{PATH}?said={far['id']}", **OWN)).text
+    harness.services.comments.on("GET", f"/comments/{far['id']}", far)
+    assert "Your comment waits for approval." in (await harness.get(f"{PATH}?said={far['id']}", **OWN)).text
     gone = str(uuid4())
-    site.house.comments.on("GET", f"/comments/{gone}", not_found())
-    assert (await site.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
+    harness.services.comments.on("GET", f"/comments/{gone}", not_found())
+    assert (await harness.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
 
 
-async def test_a_comment_by_form(site: Site) -> None:
+async def test_creating_a_comment_by_form(harness: GatewayHarness) -> None:
     key = str(uuid4())
-    answer = await submit(site, f"{PATH}/comments", post_id=ID, key=key, body="One\r\nTwo", parent_id=COMMENT_ID)
+    answer = await submit(harness, f"{PATH}/comments", post_id=ID, key=key, body="One\r\nTwo", parent_id=COMMENT_ID)
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"{PATH}?said={COMMENT_ID}#c-{COMMENT_ID}"
-    call = site.house.comments.calls[-1]
+    call = harness.services.comments.calls[-1]
     assert call.body == {"body": "One\nTwo", "parent_id": COMMENT_ID}
     assert call.headers == {"Idempotency-Key": key}
-    await submit(site, f"{PATH}/comments", post_id=ID, key="forged", body="x")
-    assert site.house.comments.calls[-1].headers == {}
+    await submit(harness, f"{PATH}/comments", post_id=ID, key="forged", body="x")
+    assert harness.services.comments.calls[-1].headers == {}
 
 
-async def test_a_refused_comment_keeps_its_text(site: Site) -> None:
-    site.house.comments.on("POST", f"/posts/{ID}/comments", invalid("body", "It is too <long>."))
-    answer = await submit(site, f"{PATH}/comments", post_id=ID, body="My <text>")
+async def test_a_refused_comment_keeps_its_text(harness: GatewayHarness) -> None:
+    harness.services.comments.on("POST", f"/posts/{ID}/comments", invalid("body", "It is too <long>."))
+    answer = await submit(harness, f"{PATH}/comments", post_id=ID, body="My <text>")
     assert answer.status_code == 422
     assert "It is too &lt;long&gt;." in answer.text
     assert "My &lt;text&gt;" in answer.text
@@ -148,41 +152,43 @@ async def test_a_refused_comment_keeps_its_text(site: Site) -> None:
         ("application/x-www-form-urlencoded", b"&".join([b"a=b"] * 30), 422),
     ],
 )
-async def test_a_form_that_is_none_is_refused_in_a_page(site: Site, kind: str, content: bytes, status: int) -> None:
-    answer = await site.http.post(f"{PATH}/comments", content=content, headers=OWN | {"Content-Type": kind})
+async def test_a_malformed_form_is_refused_with_a_page(
+    harness: GatewayHarness, kind: str, content: bytes, status: int
+) -> None:
+    answer = await harness.http.post(f"{PATH}/comments", content=content, headers=OWN | {"Content-Type": kind})
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-async def test_sign_in_by_page(site: Site) -> None:
-    assert (await site.get("/sign-in")).status_code == 200
-    assert (await site.http.post("/sign-in", data={"email": "a@example.com"})).status_code == 202
-    answer = await site.http.post("/register", data={"name": "Anna", "email": "a@example.com"})
+async def test_sign_in_by_page(harness: GatewayHarness) -> None:
+    assert (await harness.get("/sign-in")).status_code == 200
+    assert (await harness.http.post("/sign-in", data={"email": "a@example.com"})).status_code == 202
+    answer = await harness.http.post("/register", data={"name": "Anna", "email": "a@example.com"})
     assert answer.status_code == 202
-    assert site.house.people.calls[-1].body == {"name": "Anna", "email": "a@example.com"}
-    site.house.people.on("POST", "/people", invalid("email", "That is no address."))
-    answer = await site.http.post("/register", data={"name": "An<na", "email": "nonsense"})
+    assert harness.services.people.calls[-1].body == {"name": "Anna", "email": "a@example.com"}
+    harness.services.people.on("POST", "/people", invalid("email", "That is no address."))
+    answer = await harness.http.post("/register", data={"name": "An<na", "email": "nonsense"})
     assert answer.status_code == 422
     assert "That is no address." in answer.text
     assert 'value="An&lt;na"' in answer.text
-    site.house.people.away = True
-    answer = await site.http.post("/register", data={"name": "Anna", "email": "a@example.com"})
+    harness.services.people.away = True
+    answer = await harness.http.post("/register", data={"name": "Anna", "email": "a@example.com"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_link_is_used_by_its_button_only(site: Site) -> None:
-    before = len(site.house.people.calls)
-    page = await site.get("/sign-in/secret")
+async def test_a_sign_in_link_is_used_by_its_button_only(harness: GatewayHarness) -> None:
+    before = len(harness.services.people.calls)
+    page = await harness.get("/sign-in/secret")
     assert '<form method="post" action="/sign-in/secret">' in page.text
-    assert len(site.house.people.calls) == before
-    site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
-    entered = await site.http.post("/sign-in/secret")
+    assert len(harness.services.people.calls) == before
+    harness.services.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
+    entered = await harness.http.post("/sign-in/secret")
     assert entered.headers["Location"] == "/"
     cookie = entered.headers.get_list("Set-Cookie")[0]
     assert cookie == "rapport=opaque; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
-    site.http.cookies.clear()
-    site.house.people.on("POST", "/sessions", Problem("link-used-or-expired"))
-    assert (await site.http.post("/sign-in/secret")).status_code == 410
+    harness.http.cookies.clear()
+    harness.services.people.on("POST", "/sessions", Problem("link-used-or-expired"))
+    assert (await harness.http.post("/sign-in/secret")).status_code == 410
 
 
 @pytest.mark.parametrize(
@@ -200,76 +206,78 @@ async def test_a_link_is_used_by_its_button_only(site: Site) -> None:
         ("/posts/x", "/"),
     ],
 )
-async def test_signing_in_leads_back_to_a_post_and_nowhere_else(site: Site, came_from: str, location: str) -> None:
-    assert (await site.http.get("/sign-in", headers={"Referer": came_from})).status_code == 200
-    site.house.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
-    entered = await site.http.post("/sign-in/secret")
+async def test_signing_in_redirects_back_to_a_post_and_nowhere_else(
+    harness: GatewayHarness, came_from: str, location: str
+) -> None:
+    assert (await harness.http.get("/sign-in", headers={"Referer": came_from})).status_code == 200
+    harness.services.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
+    entered = await harness.http.post("/sign-in/secret")
     assert entered.headers["Location"] == location
-    assert "rapport_back" not in site.http.cookies
-    site.http.cookies.clear()
+    assert "rapport_back" not in harness.http.cookies
+    harness.http.cookies.clear()
 
 
-async def test_who_has_a_cookie_must_come_from_here_to_sign_in(site: Site) -> None:
+async def test_sign_in_forms_of_browsers_must_come_from_our_own_pages(harness: GatewayHarness) -> None:
     for headers in ({"Cookie": "rapport=any"}, {"Origin": "https://evil.test"}, {"Origin": "null"}):
         for path in ("/sign-in", "/register", "/sign-in/secret"):
-            answer = await site.http.post(path, data={"email": "a@example.com"}, headers=headers)
+            answer = await harness.http.post(path, data={"email": "a@example.com"}, headers=headers)
             assert answer.status_code == 403
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-async def test_sign_out(site: Site) -> None:
-    site.house.people.on("DELETE", "/sessions/current", lambda _: answered(None, 204))
-    answer = await submit(site, "/sign-out")
+async def test_sign_out(harness: GatewayHarness) -> None:
+    harness.services.people.on("DELETE", "/sessions/current", lambda _: answered(None, 204))
+    answer = await submit(harness, "/sign-out")
     assert answer.status_code == 303
     assert "rapport=; Path=/; Max-Age=0" in answer.headers["Set-Cookie"]
-    assert site.house.people.calls[-1].body == {"session_id": SID}
-    assert "Sign out" not in (await site.get("/", **OWN)).text
+    assert harness.services.people.calls[-1].body == {"session_id": SID}
+    assert "Sign out" not in (await harness.get("/", **OWN)).text
 
 
-async def test_unsubscribe(site: Site) -> None:
-    notify = site.house.notify
+async def test_unsubscribe(harness: GatewayHarness) -> None:
+    notify = harness.services.notify
     notify.on("GET", "/unsubscribe/secret", {"notifications": True})
     notify.on("POST", "/unsubscribe/secret", {"notifications": False})
-    assert 'value="One-Click"' in (await site.get("/unsubscribe/secret")).text
+    assert 'value="One-Click"' in (await harness.get("/unsubscribe/secret")).text
     for body in ({"x": "y"}, {"List-Unsubscribe": "Two-Click"}, {}):
-        assert (await site.http.post("/unsubscribe/secret", data=body)).status_code == 400
+        assert (await harness.http.post("/unsubscribe/secret", data=body)).status_code == 400
     files = {"List-Unsubscribe": (None, "One-Click")}
-    bad = await site.http.post(
+    bad = await harness.http.post(
         "/unsubscribe/secret", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"}
     )
     assert bad.status_code == 400
     assert notify.count("POST", "/unsubscribe/secret") == 0
-    assert (await site.http.post("/unsubscribe/secret", data={"List-Unsubscribe": "One-Click"})).status_code == 200
-    assert (await site.http.post("/unsubscribe/secret", files=files)).status_code == 200
+    assert (await harness.http.post("/unsubscribe/secret", data={"List-Unsubscribe": "One-Click"})).status_code == 200
+    assert (await harness.http.post("/unsubscribe/secret", files=files)).status_code == 200
     assert notify.count("POST", "/unsubscribe/secret") == 2
     notify.on("POST", "/unsubscribe/other", not_found())
-    answer = await site.http.post("/unsubscribe/other", data={"List-Unsubscribe": "One-Click"})
+    answer = await harness.http.post("/unsubscribe/other", data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 404
 
 
-async def test_problems_are_explained(site: Site) -> None:
-    page = (await site.get("/problems")).text
+async def test_problem_pages(harness: GatewayHarness) -> None:
+    page = (await harness.get("/problems")).text
     assert re.findall(r'id="([a-z-]+)"', page).count("stale") == 1
-    assert "If-Match" in (await site.get("/problems/stale")).text
+    assert "If-Match" in (await harness.get("/problems/stale")).text
     for hidden in ("post-unknown", "nonsense"):
-        assert (await site.get(f"/problems/{hidden}")).status_code == 404
+        assert (await harness.get(f"/problems/{hidden}")).status_code == 404
 
 
-async def test_the_description_for_people(site: Site) -> None:
-    page = (await site.get("/docs")).text
+async def test_the_api_documentation(harness: GatewayHarness) -> None:
+    page = (await harness.get("/docs")).text
     assert "POST /v1/posts/{post_id}/comments" in page
     assert 'id="Comment"' in page
     assert "script" not in page
-    document = await site.get("/openapi.json")
+    document = await harness.get("/openapi.json")
     assert document.headers["Access-Control-Allow-Origin"] == "*"
     assert document.json()["servers"] == [{"url": "http://rapport.test"}]
 
 
-async def test_deep_replies_are_a_page(site: Site) -> None:
+async def test_a_page_with_deeply_nested_replies(harness: GatewayHarness) -> None:
     chain = raw_comment(60)
     for number in range(59, 0, -1):
         chain = raw_comment(number, replies=[chain])
-    site.house.comments.on("GET", f"/posts/{ID}/comments", {"items": [chain], "next": None})
-    page = (await site.get(PATH)).text
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [chain], "next": None})
+    page = (await harness.get(PATH)).text
     assert page.count("<article") == 61
     assert page.count("<ol") == page.count("</ol>") == 61

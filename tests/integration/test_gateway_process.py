@@ -1,4 +1,4 @@
-"""The gateway as its process puts it together, with nothing behind it."""
+"""The composition root of the gateway, without any service behind it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from services.gateway.settings import GatewaySettings
 from tests.waiting import eventually
 
 
-async def test_it_lives_without_anything_behind_it_and_is_not_ready(
+async def test_without_any_service_the_gateway_is_live_and_not_ready(
     keys: dict[str, str], free_port: Callable[[], int], redis_url: str
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"

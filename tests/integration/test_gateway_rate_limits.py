@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from services.chassis.errors import Problem
 from services.gateway.access import rate_limits as module
-from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits, network
+from services.gateway.access.client_ip import network_of
+from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually
 
@@ -61,7 +62,7 @@ async def test_a_quota_is_shared_by_all_gateways_and_ends_with_its_window(redis_
         assert '"writing";r=2;' in (await spend(RateLimits(one)))["RateLimit"]
 
 
-async def test_a_refusal_tells_every_standing(redis_url: str) -> None:
+async def test_a_refusal_names_every_policy(redis_url: str) -> None:
     async with counters(redis_url) as one:
         limits = RateLimits(one)
         headers: dict[str, str] = {}
@@ -71,7 +72,7 @@ async def test_a_refusal_tells_every_standing(redis_url: str) -> None:
         assert '"mail";r=0;t=' in headers["RateLimit"]
 
 
-async def test_without_redis_writes_are_counted_here_and_reads_are_not(free_port: "object") -> None:
+async def test_without_redis_writes_are_counted_locally_and_reads_are_not(free_port: "object") -> None:
     assert callable(free_port)
     async with counters(f"redis://127.0.0.1:{free_port()}/0") as alone:
         limits = RateLimits(alone)
@@ -85,7 +86,7 @@ async def test_without_redis_writes_are_counted_here_and_reads_are_not(free_port
 
 @asynccontextmanager
 async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, str]]:
-    """A faulty way to Valkey, and its address."""
+    """Yield a proxy in front of Valkey that can fail, and its address."""
     parts = urlsplit(redis_url)
     assert parts.port is not None
     async with fault_proxy(parts.port) as proxy:
@@ -93,12 +94,12 @@ async def proxied(redis_url: str) -> AsyncIterator[tuple[FaultProxy, str]]:
 
 
 async def used(counters: Counters, policy: Policy = POLICY, identity: str = "anna") -> int | None:
-    """The count of one request; None when it was not counted."""
+    """Count one request and return the count; None when it was not counted."""
     standing = await counters.count(policy, identity)
     return None if standing is None else policy.quota - standing.remaining
 
 
-async def test_redis_is_asked_again_after_it_was_away(redis_url: str) -> None:
+async def test_redis_is_used_again_after_an_outage(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         proxy.reset()
         assert await used(one, RELAXED) is None
@@ -110,7 +111,7 @@ async def test_redis_is_asked_again_after_it_was_away(redis_url: str) -> None:
         await eventually(counts)
 
 
-async def test_more_at_once_than_connections_are_all_counted(redis_url: str) -> None:
+async def test_more_concurrent_requests_than_connections_are_all_counted(redis_url: str) -> None:
     many = Policy("many", 1000, 60, strict=False)
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         counted = await asyncio.gather(*(used(one, many) for _ in range(8 * CONNECTIONS)))
@@ -118,7 +119,7 @@ async def test_more_at_once_than_connections_are_all_counted(redis_url: str) -> 
         assert proxy.connections <= CONNECTIONS
 
 
-async def test_a_quota_used_up_stays_so_when_redis_goes_away(redis_url: str) -> None:
+async def test_a_used_up_quota_stays_used_up_when_redis_goes_away(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url) as one, counters(redis_url) as other:
         assert [await used(one), await used(other), await used(one)] == [1, 2, 3]
         proxy.reset()
@@ -126,7 +127,7 @@ async def test_a_quota_used_up_stays_so_when_redis_goes_away(redis_url: str) -> 
             await spend(RateLimits(one))
 
 
-async def test_what_was_counted_here_meanwhile_still_counts_when_redis_is_back(redis_url: str) -> None:
+async def test_local_counts_of_an_outage_still_count_when_redis_is_back(redis_url: str) -> None:
     policy = Policy("writing", 100, 60)
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         assert [await used(one, policy) for _ in range(3)] == [1, 2, 3]
@@ -138,8 +139,8 @@ async def test_what_was_counted_here_meanwhile_still_counts_when_redis_is_back(r
         assert [await used(one, policy) for _ in range(3)] == [7, 8, 9]
 
 
-async def test_what_redis_forgot_is_remembered_here(redis_url: str) -> None:
-    """Even by many requests at once, none of which knows of the loss when it begins."""
+async def test_counts_that_redis_lost_are_kept_locally(redis_url: str) -> None:
+    """Also by concurrent requests, none of which knows of the loss when it begins."""
     policy = Policy("writing", 10, 60)
     async with Redis.from_url(redis_url) as client, counters(redis_url) as one:
         assert [await used(one, policy) for _ in range(5)] == [1, 2, 3, 4, 5]
@@ -149,7 +150,7 @@ async def test_what_redis_forgot_is_remembered_here(redis_url: str) -> None:
         assert await one.count(policy, "ben") != standings[0]
 
 
-async def test_what_redis_forgets_again_and_again_is_remembered_here(redis_url: str) -> None:
+async def test_counts_that_redis_loses_repeatedly_are_kept_locally(redis_url: str) -> None:
     policy = Policy("writing", 100, 60)
     async with Redis.from_url(redis_url) as client, proxied(redis_url) as (proxy, url), counters(url) as one:
         proxy.delay = 0.002
@@ -160,7 +161,7 @@ async def test_what_redis_forgets_again_and_again_is_remembered_here(redis_url: 
         assert sum(1 for standing in standings if standing and standing.allowed) == 100
 
 
-async def test_who_has_used_up_a_quota_costs_no_more_questions(redis_url: str) -> None:
+async def test_redis_is_not_asked_for_a_used_up_quota(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         assert [await used(one) for _ in range(3)] == [1, 2, 3]
         asked = proxy.asks
@@ -170,7 +171,7 @@ async def test_who_has_used_up_a_quota_costs_no_more_questions(redis_url: str) -
         assert proxy.asks == asked
 
 
-async def test_connections_that_broke_unnoticed_are_replaced_at_once(redis_url: str) -> None:
+async def test_broken_connections_are_replaced_at_once(redis_url: str) -> None:
     """On the loop that services run on: writing to a closed transport raises RuntimeError there."""
     many = Policy("many", 1000, 60, strict=False)
 
@@ -192,7 +193,7 @@ async def test_connections_that_broke_unnoticed_are_replaced_at_once(redis_url: 
         assert None not in await asyncio.to_thread(on_uvloop, proxy, url, asyncio.get_running_loop())
 
 
-async def test_while_redis_is_slow_hardly_anybody_waits_for_it(redis_url: str) -> None:
+async def test_while_redis_is_slow_hardly_any_request_waits_for_it(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url, pause=0.01) as one:
         await used(one)
         proxy.delay = 2
@@ -200,12 +201,12 @@ async def test_while_redis_is_slow_hardly_anybody_waits_for_it(redis_url: str) -
         for _ in range(3):
             asked = proxy.asks
             await eventually(lambda asked=asked: proxy.asks > asked)  # type: ignore[misc]  # binds the value
-            counting = one.count(RELAXED, "anna")  # while its own question is out
+            counting = one.count(RELAXED, "anna")  # while the gateway itself asks
             with pytest.raises(StopIteration):
                 counting.send(None)
 
 
-async def test_whoever_is_cancelled_leaves_no_answer_and_no_connection_behind(redis_url: str) -> None:
+async def test_a_cancelled_count_leaves_no_answer_and_no_connection_behind(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         proxy.delay = 0.002
         for number in range(4 * CONNECTIONS):
@@ -221,7 +222,7 @@ async def test_whoever_is_cancelled_leaves_no_answer_and_no_connection_behind(re
         assert proxy.connections <= CONNECTIONS
 
 
-async def test_many_strangers_do_not_make_it_forget_who_keeps_coming(
+async def test_many_clients_do_not_evict_the_local_count_of_a_frequent_one(
     free_port: "object", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert callable(free_port)
@@ -229,13 +230,13 @@ async def test_many_strangers_do_not_make_it_forget_who_keeps_coming(
     async with counters(f"redis://127.0.0.1:{free_port()}/0", pause=60) as alone:
         for number in range(5):
             await used(alone)
-            for stranger in range(8):
-                await used(alone, identity=f"{number} {stranger}")
+            for client in range(8):
+                await used(alone, identity=f"{number} {client}")
         with pytest.raises(Problem):
             await spend(RateLimits(alone))
 
 
-async def test_no_identity_stands_in_redis_as_it_is(redis_url: str) -> None:
+async def test_identities_are_hashed_in_redis(redis_url: str) -> None:
     async with counters(redis_url) as one:
         await spend(RateLimits(one), identity="anna@example.com")
     async with Redis.from_url(redis_url) as client:
@@ -245,7 +246,7 @@ async def test_no_identity_stands_in_redis_as_it_is(redis_url: str) -> None:
         assert 0 < await client.ttl(keys[0]) <= 61
 
 
-async def test_limits_can_be_off() -> None:
+async def test_rate_limits_can_be_off() -> None:
     assert await spend(RateLimits(None)) == {}
 
 
@@ -260,5 +261,5 @@ async def test_limits_can_be_off() -> None:
         (None, "unknown"),
     ],
 )
-def test_whom_a_client_is_counted_as(host: str | None, counted: str) -> None:
-    assert network(host) == counted
+def test_the_network_a_client_is_counted_by(host: str | None, counted: str) -> None:
+    assert network_of(host) == counted

@@ -1,4 +1,4 @@
-"""Services that answer from a script, for tests of the gateway's own logic."""
+"""Fake services with prepared replies, for tests of the gateway's own logic."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ Reply = Callable[["Call"], Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One request that a service got."""
+    """One request that a service received."""
 
     method: str
     path: str
@@ -28,10 +28,10 @@ class Call:
 
 
 @dataclass
-class Script:
-    """A service: `script.on("GET", "/posts/x", {...})`; without a reply it is away.
+class FakeService:
+    """A service: `service.on("GET", "/posts/x", {...})`; without a reply it does not answer.
 
-    A reply may be JSON, an `Answer`, a `Problem` (raised as the client would), or a function of the call.
+    A reply may be JSON, an `ServiceResponse`, a `Problem` (raised as the client would), or a function of the call.
     """
 
     name: str
@@ -88,24 +88,24 @@ def refused(problem: Problem) -> ServiceResponse:
 
 
 @dataclass
-class House:
-    """All four services."""
+class FakeServices:
+    """The four services behind a gateway."""
 
-    posts: Script = field(default_factory=lambda: Script("posts"))
-    comments: Script = field(default_factory=lambda: Script("comments"))
-    people: Script = field(default_factory=lambda: Script("people"))
-    notify: Script = field(default_factory=lambda: Script("notify"))
+    posts: FakeService = field(default_factory=lambda: FakeService("posts"))
+    comments: FakeService = field(default_factory=lambda: FakeService("comments"))
+    people: FakeService = field(default_factory=lambda: FakeService("people"))
+    notify: FakeService = field(default_factory=lambda: FakeService("notify"))
 
     @property
     def upstreams(self) -> Upstreams:
         posts, comments, people, notify = (
-            Upstream(script.name, script) for script in (self.posts, self.comments, self.people, self.notify)
+            Upstream(service.name, service) for service in (self.posts, self.comments, self.people, self.notify)
         )
         return Upstreams(posts, comments, people, notify)
 
 
 def raw_post(**changes: Any) -> dict[str, Any]:
-    """A post as its owner tells it."""
+    """A post as the posts service represents it."""
     return {
         "id": "01936f6e-0000-7000-8000-000000000001",
         "kind": "post",
@@ -129,7 +129,7 @@ def raw_post(**changes: Any) -> dict[str, Any]:
 
 
 def raw_comment(number: int = 1, replies: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
-    """A comment as its owner tells it to strangers."""
+    """A comment as the comments service represents it to anonymous readers."""
     return {
         "id": f"01936f6e-0000-7000-8000-0000000001{number:02x}",
         "post_id": "01936f6e-0000-7000-8000-000000000001",

@@ -1,4 +1,4 @@
-"""What people are called, remembered for half a minute."""
+"""The cache of authors' names."""
 
 import asyncio
 from typing import Any
@@ -22,57 +22,57 @@ class People:
             raise unavailable("away")
         return found
 
-    def names_known(self) -> AuthorCache:
+    def author_cache(self) -> AuthorCache:
         return AuthorCache(self.look_up, clock=lambda: self.now)
 
 
-async def test_names_are_asked_once_in_thirty_seconds() -> None:
+async def test_an_author_is_looked_up_once_in_thirty_seconds() -> None:
     people = People()
-    names = people.names_known()
-    assert (await names.of(["a"], 0))[0]["a"]["name"] == "Anna"
+    authors = people.author_cache()
+    assert (await authors.of(["a"], 0))[0]["a"]["name"] == "Anna"
     people.names["a"] = "Anne"
     people.now = 29.9
-    assert (await names.of(["a"], 0))[0]["a"]["name"] == "Anna"
+    assert (await authors.of(["a"], 0))[0]["a"]["name"] == "Anna"
     people.now = 30.0
-    assert (await names.of(["a"], 0))[0]["a"]["name"] == "Anne"
+    assert (await authors.of(["a"], 0))[0]["a"]["name"] == "Anne"
     assert people.asked == [["a"], ["a"]]
 
 
-async def test_a_change_is_seen_at_once() -> None:
+async def test_a_forgotten_author_is_looked_up_again() -> None:
     people = People()
-    names = people.names_known()
-    await names.of(["a"], 0)
+    authors = people.author_cache()
+    await authors.of(["a"], 0)
     people.names["a"] = "Anne"
-    names.forget("a")
-    assert (await names.of(["a"], 0))[0]["a"]["name"] == "Anne"
+    authors.forget("a")
+    assert (await authors.of(["a"], 0))[0]["a"]["name"] == "Anne"
 
 
-async def test_a_change_during_the_look_up_is_not_overwritten_by_it() -> None:
+async def test_a_lookup_begun_before_a_change_is_not_remembered() -> None:
     people = People()
-    names = people.names_known()
-    asking = asyncio.ensure_future(names.of(["a"], 0))
+    authors = people.author_cache()
+    asking = asyncio.ensure_future(authors.of(["a"], 0))
     await asyncio.sleep(0)
     people.names["a"] = "Anne"
-    names.forget("a")
+    authors.forget("a")
     await asking
-    assert (await names.of(["a"], 0))[0]["a"]["name"] == "Anne"
+    assert (await authors.of(["a"], 0))[0]["a"]["name"] == "Anne"
 
 
-async def test_without_people_what_is_remembered_is_given_and_the_rest_missing() -> None:
+async def test_without_people_only_remembered_authors_are_returned() -> None:
     people = People()
-    names = people.names_known()
-    await names.of(["a"], 0)
+    authors = people.author_cache()
+    await authors.of(["a"], 0)
     people.away = True
-    found, complete, _ = await names.of(["a", "b"], 0)
+    found, complete, _ = await authors.of(["a", "b"], 0)
     assert set(found) == {"a"}
     assert not complete
 
 
-async def test_the_unknown_are_asked_again_and_many_in_parts() -> None:
+async def test_unknown_authors_are_not_remembered_and_many_are_looked_up_in_chunks() -> None:
     people = People()
-    names = people.names_known()
+    authors = people.author_cache()
     ids = [f"p{number}" for number in range(401)]
-    assert await names.of(ids, 0) == ({}, True, 0.0)
+    assert await authors.of(ids, 0) == ({}, True, 0.0)
     assert sorted(len(one) for one in people.asked) == [1, 200, 200]
-    await names.of(["p1"], 0)
+    await authors.of(["p1"], 0)
     assert people.asked[-1] == ["p1"]

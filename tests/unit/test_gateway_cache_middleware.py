@@ -1,4 +1,4 @@
-"""The layer ahead of routing: who is served from the cache, and who never."""
+"""The cache middleware: which requests are served from the cache, and which never."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from services.gateway.caching.response_cache import ResponseCache
 
 
 class App:
-    """An app that counts how often it is asked; `gate` holds it up."""
+    """An app that records the requests it gets; it answers once `gate` is set."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -33,21 +33,25 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-class Got:
+class Answer:
+    """One answer of the middleware."""
+
     def __init__(self, messages: list[Any]) -> None:
         self.status: int = messages[0]["status"]
         self.headers = dict(messages[0]["headers"])
         self.body = b"".join(message["body"] for message in messages[1:])
 
 
-class Front:
+class Harness:
+    """The middleware over the app and a cache."""
+
     def __init__(self) -> None:
         self.app = App()
         self.cache = ResponseCache()
         self.cache.hears(True)
         self.layer = CacheMiddleware(self.app, self.cache, "rapport")
 
-    async def get(self, path: str = "/v1/posts", query: str = "", method: str = "GET", **headers: str) -> Got:
+    async def get(self, path: str = "/v1/posts", query: str = "", method: str = "GET", **headers: str) -> Answer:
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -66,38 +70,40 @@ class Front:
             "headers": raw,
         }
         await self.layer(scope, receive, send)
-        return Got(sent)
+        return Answer(sent)
 
 
 @pytest.fixture
-async def front() -> Front:
-    return Front()
+async def harness() -> Harness:
+    return Harness()
 
 
-async def test_strangers_are_served_from_the_cache(front: Front) -> None:
-    first, second = await front.get(), await front.get()
-    assert len(front.app.asked) == 1
+async def test_anonymous_requests_are_served_from_the_cache(harness: Harness) -> None:
+    first, second = await harness.get(), await harness.get()
+    assert len(harness.app.asked) == 1
     assert second.body == first.body
     assert second.headers[b"etag"] == first.headers[b"etag"]
     assert first.headers[b"x-request-id"] == b"from-app"
     assert second.headers[b"x-request-id"] not in (b"from-app", b"")
-    assert (await front.get()).headers[b"x-request-id"] != second.headers[b"x-request-id"]
-    assert (await front.get(X_Request_ID="mine")).headers[b"x-request-id"] == b"mine"
+    assert (await harness.get()).headers[b"x-request-id"] != second.headers[b"x-request-id"]
+    assert (await harness.get(X_Request_ID="mine")).headers[b"x-request-id"] == b"mine"
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer x"}, {"Cookie": "a=b; rapport=x"}])
-async def test_who_might_be_somebody_is_neither_served_nor_kept(front: Front, headers: dict[str, str]) -> None:
-    await front.get(**headers)
-    await front.get()
-    await front.get(**headers)
-    assert len(front.app.asked) == 3
-    assert len(front.cache) == 1
+async def test_requests_with_credentials_are_neither_served_nor_stored(
+    harness: Harness, headers: dict[str, str]
+) -> None:
+    await harness.get(**headers)
+    await harness.get()
+    await harness.get(**headers)
+    assert len(harness.app.asked) == 3
+    assert len(harness.cache) == 1
 
 
-async def test_cookies_of_others_do_not_matter(front: Front) -> None:
-    await front.get(Cookie="theme=dark")
-    await front.get()
-    assert len(front.app.asked) == 1
+async def test_other_cookies_do_not_prevent_caching(harness: Harness) -> None:
+    await harness.get(Cookie="theme=dark")
+    await harness.get()
+    assert len(harness.app.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,11 +119,11 @@ async def test_cookies_of_others_do_not_matter(front: Front) -> None:
         ("/docs", "", "GET"),
     ],
 )
-async def test_what_is_not_for_the_cache_passes(front: Front, path: str, query: str, method: str) -> None:
+async def test_other_requests_go_to_the_app(harness: Harness, path: str, query: str, method: str) -> None:
     for _ in range(2):
-        await front.get(path, query, method)
-    assert len(front.app.asked) == 2
-    assert len(front.cache) == 0
+        await harness.get(path, query, method)
+    assert len(harness.app.asked) == 2
+    assert len(harness.cache) == 0
 
 
 @pytest.mark.parametrize(
@@ -130,122 +136,122 @@ async def test_what_is_not_for_the_cache_passes(front: Front, path: str, query: 
         ("/v1/people/x", ""),
     ],
 )
-async def test_public_reads_are_for_the_cache(front: Front, path: str, query: str) -> None:
+async def test_public_reads_are_cached(harness: Harness, path: str, query: str) -> None:
     for _ in range(2):
-        await front.get(path, query)
-    await front.get(path, "sort=newest")
-    assert len(front.app.asked) == 2
+        await harness.get(path, query)
+    await harness.get(path, "sort=newest")
+    assert len(harness.app.asked) == 2
 
 
-async def test_what_is_not_offered_is_not_kept(front: Front) -> None:
-    front.app.status = 404
+async def test_an_answer_that_is_not_offered_is_not_stored(harness: Harness) -> None:
+    harness.app.status = 404
     for _ in range(2):
-        assert (await front.get()).status == 404
-    assert len(front.app.asked) == 2
+        assert (await harness.get()).status == 404
+    assert len(harness.app.asked) == 2
 
 
-async def test_who_has_it_gets_304_of_what_is_never_kept_too(front: Front) -> None:
-    front.app.offers = False
+async def test_if_none_match_is_answered_304_for_answers_that_are_not_stored(harness: Harness) -> None:
+    harness.app.offers = False
     for _ in range(2):
-        assert (await front.get(If_None_Match='"0-x"')).status == 304
-    assert (await front.get(If_None_Match='"0-y"')).status == 200
-    assert len(front.app.asked) == 3
+        assert (await harness.get(If_None_Match='"0-x"')).status == 304
+    assert (await harness.get(If_None_Match='"0-y"')).status == 200
+    assert len(harness.app.asked) == 3
 
 
-async def test_a_refusal_stays_one_whatever_the_client_has(front: Front) -> None:
-    front.app.status = 404
-    assert (await front.get(If_None_Match="*")).status == 404
+async def test_if_none_match_does_not_change_a_refusal(harness: Harness) -> None:
+    harness.app.status = 404
+    assert (await harness.get(If_None_Match="*")).status == 404
 
 
-async def test_who_has_it_gets_304_whether_it_was_kept_or_not(front: Front) -> None:
+async def test_if_none_match_is_answered_304_on_a_miss_and_on_a_hit(harness: Harness) -> None:
     for tag in ('"0-x"', 'W/"0-x", "y"', "*"):
-        answer = await front.get(If_None_Match=tag)
+        answer = await harness.get(If_None_Match=tag)
         assert (answer.status, answer.body) == (304, b"")
         assert answer.headers[b"etag"] == b'"0-x"'
         assert b"content-type" not in answer.headers
-    assert len(front.app.asked) == 1
-    assert not any(name == b"if-none-match" for name, _ in front.app.asked[0]["headers"])
-    assert (await front.get(If_None_Match='"0-y"')).status == 200
+    assert len(harness.app.asked) == 1
+    assert not any(name == b"if-none-match" for name, _ in harness.app.asked[0]["headers"])
+    assert (await harness.get(If_None_Match='"0-y"')).status == 200
 
 
-async def test_many_at_once_ask_once(front: Front) -> None:
-    front.app.gate.clear()
-    reading = [asyncio.ensure_future(front.get()) for _ in range(20)]
+async def test_concurrent_requests_ask_the_app_once(harness: Harness) -> None:
+    harness.app.gate.clear()
+    reading = [asyncio.ensure_future(harness.get()) for _ in range(20)]
     await asyncio.sleep(0)
-    front.app.gate.set()
-    assert {answer.body for answer in await asyncio.gather(*reading)} == {front.app.body}
-    assert len(front.app.asked) == 1
+    harness.app.gate.set()
+    assert {answer.body for answer in await asyncio.gather(*reading)} == {harness.app.body}
+    assert len(harness.app.asked) == 1
 
 
-async def test_many_at_once_ask_once_although_it_changes_meanwhile(front: Front) -> None:
-    """Each came before the change, so each may be told how it was before; but nobody later."""
-    front.app.gate.clear()
-    reading = [asyncio.ensure_future(front.get()) for _ in range(20)]
+async def test_concurrent_requests_ask_the_app_once_although_the_answer_is_evicted_meanwhile(harness: Harness) -> None:
+    """Each came before the change, so each may get the answer from before it; but no later request."""
+    harness.app.gate.clear()
+    reading = [asyncio.ensure_future(harness.get()) for _ in range(20)]
     await asyncio.sleep(0)
-    front.cache.evict(["post:1"])
-    front.app.gate.set()
+    harness.cache.evict(["post:1"])
+    harness.app.gate.set()
     assert {answer.status for answer in await asyncio.gather(*reading)} == {200}
-    assert len(front.app.asked) == 1
-    assert len(front.cache) == 0
+    assert len(harness.app.asked) == 1
+    assert len(harness.cache) == 0
 
 
-async def test_many_who_come_after_a_change_ask_once_more(front: Front) -> None:
-    front.app.gate.clear()
-    early = asyncio.ensure_future(front.get())
+async def test_concurrent_requests_after_an_eviction_ask_the_app_once_more(harness: Harness) -> None:
+    harness.app.gate.clear()
+    early = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
-    front.cache.evict(["post:1"])
-    front.app.body = b'{"items": [1]}'
-    late = [asyncio.ensure_future(front.get()) for _ in range(20)]
+    harness.cache.evict(["post:1"])
+    harness.app.body = b'{"items": [1]}'
+    late = [asyncio.ensure_future(harness.get()) for _ in range(20)]
     await asyncio.sleep(0)
-    front.app.gate.set()
+    harness.app.gate.set()
     await early
     assert {answer.body for answer in await asyncio.gather(*late)} == {b'{"items": [1]}'}
-    assert len(front.app.asked) == 2
+    assert len(harness.app.asked) == 2
 
 
-async def test_who_waited_gets_304_of_what_was_not_kept_too(front: Front) -> None:
-    front.app.gate.clear()
-    first = asyncio.ensure_future(front.get())
+async def test_a_waiting_request_gets_304_of_an_answer_that_was_evicted_meanwhile(harness: Harness) -> None:
+    harness.app.gate.clear()
+    first = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(front.get(If_None_Match='"0-x"'))
+    second = asyncio.ensure_future(harness.get(If_None_Match='"0-x"'))
     await asyncio.sleep(0)
-    front.cache.evict(["post:1"])
-    front.app.gate.set()
+    harness.cache.evict(["post:1"])
+    harness.app.gate.set()
     assert (await first).status == 200
     assert (await second).status == 304
 
 
-async def test_a_refusal_is_for_the_one_who_got_it(front: Front) -> None:
-    front.app.gate.clear()
-    front.app.status, front.app.offers = 429, False
-    reading = [asyncio.ensure_future(front.get()) for _ in range(3)]
+async def test_a_refusal_is_not_shared_with_waiting_requests(harness: Harness) -> None:
+    harness.app.gate.clear()
+    harness.app.status, harness.app.offers = 429, False
+    reading = [asyncio.ensure_future(harness.get()) for _ in range(3)]
     await asyncio.sleep(0)
-    front.app.gate.set()
+    harness.app.gate.set()
     await asyncio.gather(*reading)
-    assert len(front.app.asked) == 3
+    assert len(harness.app.asked) == 3
 
 
-async def test_what_changed_while_it_was_read_is_read_again(front: Front) -> None:
-    front.app.gate.clear()
-    early = asyncio.ensure_future(front.get())
+async def test_an_answer_evicted_while_it_was_read_is_read_again(harness: Harness) -> None:
+    harness.app.gate.clear()
+    early = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
-    front.app.body = b'{"items": [1]}'
-    front.cache.evict(["post:1"])
-    late = asyncio.ensure_future(front.get())
+    harness.app.body = b'{"items": [1]}'
+    harness.cache.evict(["post:1"])
+    late = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
-    front.app.gate.set()
+    harness.app.gate.set()
     assert (await late).body == b'{"items": [1]}'
     await early
-    assert (await front.get()).body == b'{"items": [1]}'
+    assert (await harness.get()).body == b'{"items": [1]}'
 
 
-async def test_who_waits_for_one_that_went_away_asks_themselves(front: Front) -> None:
-    front.app.gate.clear()
-    first = asyncio.ensure_future(front.get())
+async def test_a_request_that_waits_for_a_cancelled_one_asks_the_app_itself(harness: Harness) -> None:
+    harness.app.gate.clear()
+    first = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
-    second = asyncio.ensure_future(front.get())
+    second = asyncio.ensure_future(harness.get())
     await asyncio.sleep(0)
     first.cancel()
-    front.app.gate.set()
+    harness.app.gate.set()
     assert (await second).status == 200
-    assert len(front.app.asked) == 2
+    assert len(harness.app.asked) == 2

@@ -1,4 +1,4 @@
-"""Entity tags: strong, of version and bytes."""
+"""Entity tags of version and bytes."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from services.gateway.caching.etags import entity_tag, matches
 TAG = entity_tag(3, b"hello")
 
 
-def test_a_tag_names_the_version_and_the_bytes() -> None:
+def test_a_tag_depends_on_the_version_and_the_bytes() -> None:
     assert TAG.startswith('"3-')
     assert TAG.endswith('"')
     assert entity_tag(3, b"hello") == TAG
@@ -16,10 +16,10 @@ def test_a_tag_names_the_version_and_the_bytes() -> None:
 
 
 @pytest.mark.parametrize("header", [TAG, f"W/{TAG}", f'"x", {TAG}', f'{TAG},"y"', "*", " * "])
-def test_what_a_client_has_is_not_sent_again(header: str) -> None:
+def test_if_none_match_with_the_tag_matches(header: str) -> None:
     assert matches(header, TAG)
 
 
 @pytest.mark.parametrize("header", [None, "", '"x"', TAG.strip('"'), entity_tag(3, b"other"), "W/*"])
-def test_what_it_does_not_have_is_sent(header: str | None) -> None:
+def test_if_none_match_without_the_tag_does_not_match(header: str | None) -> None:
     assert not matches(header, TAG)

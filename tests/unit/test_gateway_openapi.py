@@ -1,4 +1,4 @@
-"""The description of the API, as it is committed."""
+"""The committed OpenAPI document."""
 
 import json
 import sys
@@ -17,11 +17,11 @@ def document() -> Any:
     return json.loads(openapi.text())
 
 
-def test_the_committed_document_is_what_the_code_says() -> None:
+def test_the_committed_document_is_up_to_date() -> None:
     assert (ROOT / openapi.FILE).read_text() == openapi.text(), "run `make docs`"
 
 
-def test_a_difference_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_reports_a_difference_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "docs" / "gateway.json"
     monkeypatch.setattr(sys, "argv", ["openapi", "--check", "--file", str(file)])
     with pytest.raises(SystemExit) as ended:
@@ -35,8 +35,8 @@ def test_a_difference_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     openapi.main()
 
 
-def test_every_reference_leads_somewhere(document: Any) -> None:
-    shapes = document["components"]["schemas"]
+def test_every_reference_resolves(document: Any) -> None:
+    schemas = document["components"]["schemas"]
     waiting, found = [document], set()
     while waiting:
         value = waiting.pop()
@@ -46,11 +46,11 @@ def test_every_reference_leads_somewhere(document: Any) -> None:
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
-    assert found <= shapes.keys()
+    assert found <= schemas.keys()
     assert {"Post", "Comment", "Problem", "CreateComment", "UseLink"} <= found
 
 
-def test_every_operation_says_what_it_answers_and_who_may(document: Any) -> None:
+def test_every_operation_declares_its_responses_and_security(document: Any) -> None:
     for path, methods in document["paths"].items():
         for method, described in methods.items():
             statuses = described["responses"].keys()

@@ -1,4 +1,4 @@
-"""The owner's representation → the public one, field by field."""
+"""Public representations, field by field."""
 
 from typing import Any
 
@@ -35,18 +35,18 @@ def test_a_post_in_a_list_has_no_text() -> None:
     assert set(shown) == POST - {"body", "body_html"}
 
 
-def test_a_slug_is_percent_encoded_in_the_url_alone() -> None:
+def test_a_slug_is_percent_encoded_only_in_the_url() -> None:
     shown = representations.post(raw_post(slug="grüße"), PEOPLE, "https://rapport.test/", 0)
     assert shown["slug"] == "grüße"
     assert shown["url"] == "https://rapport.test/posts/gr%C3%BC%C3%9Fe"
 
 
-def test_an_author_whose_name_could_not_be_had_has_none() -> None:
+def test_an_author_who_could_not_be_looked_up_has_no_name() -> None:
     shown = representations.post(raw_post(), {}, "https://rapport.test", None)
     assert shown["author"] == {"id": ANNA["id"], "name": None, "avatar_url": None}
 
 
-def test_a_comment_shows_its_text_only_where_the_owner_gave_it() -> None:
+def test_a_comment_has_its_source_text_only_where_comments_gave_it() -> None:
     assert set(representations.comment(raw_comment(), PEOPLE)) == COMMENT
     mine = representations.comment(raw_comment(body="Hi", format="markdown"), PEOPLE)
     assert set(mine) == COMMENT | {"body", "format"}
@@ -68,7 +68,7 @@ def test_replies_keep_their_order_and_cursors_at_every_depth() -> None:
     assert representations.comment_authors([deep]) == {BEN["id"]}
 
 
-def test_a_hundred_levels_are_no_matter() -> None:
+def test_replies_may_be_a_hundred_levels_deep() -> None:
     chain = raw_comment(100)
     for number in range(99, 0, -1):
         chain = raw_comment(number, replies=[chain])

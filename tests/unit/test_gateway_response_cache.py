@@ -1,4 +1,4 @@
-"""What is kept for strangers, and when it goes."""
+"""The response cache: which entries are stored, served and evicted."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def entry(clock: Clock, *tags: str, body: bytes = b"{}", since: float | None = N
     return Entry([], [], body, '"0-x"', frozenset(tags), clock.now if since is None else since)
 
 
-def test_an_entry_is_given_until_it_is_thirty_seconds_old(cache: ResponseCache, clock: Clock) -> None:
+def test_an_entry_is_served_until_it_is_thirty_seconds_old(cache: ResponseCache, clock: Clock) -> None:
     kept = entry(clock, "post:1", since=clock.now - 10)
     assert cache.store(b"/a", kept, cache.sequence)
     clock.now += 19.9
@@ -38,7 +38,7 @@ def test_an_entry_is_given_until_it_is_thirty_seconds_old(cache: ResponseCache, 
     assert len(cache) == 0
 
 
-def test_a_change_evicts_what_was_made_of_it(cache: ResponseCache, clock: Clock) -> None:
+def test_an_eviction_drops_every_entry_with_the_tag(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1", "name:1"), cache.sequence)
     cache.store(b"/b", entry(clock, "post:2", "name:1"), cache.sequence)
     cache.evict(["post:1"])
@@ -48,7 +48,7 @@ def test_a_change_evicts_what_was_made_of_it(cache: ResponseCache, clock: Clock)
     assert cache.get(b"/b") is None
 
 
-def test_what_changed_since_its_reading_began_is_not_stored(cache: ResponseCache, clock: Clock) -> None:
+def test_an_entry_evicted_since_its_reading_began_is_not_stored(cache: ResponseCache, clock: Clock) -> None:
     began = cache.sequence
     cache.evict(["post:1"])
     assert not cache.store(b"/a", entry(clock, "post:1"), began)
@@ -56,7 +56,7 @@ def test_what_changed_since_its_reading_began_is_not_stored(cache: ResponseCache
     assert cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
 
 
-def test_after_everything_changed_no_older_reading_is_stored(cache: ResponseCache, clock: Clock) -> None:
+def test_an_entry_whose_reading_began_before_a_clear_is_not_stored(cache: ResponseCache, clock: Clock) -> None:
     began = cache.sequence
     cache.store(b"/b", entry(clock, "post:2"), began)
     cache.clear()
@@ -64,7 +64,7 @@ def test_after_everything_changed_no_older_reading_is_stored(cache: ResponseCach
     assert not cache.store(b"/a", entry(clock, "post:1"), began)
 
 
-def test_forgotten_evictions_are_as_if_everything_changed(cache: ResponseCache, clock: Clock) -> None:
+def test_forgotten_evictions_count_as_a_clear(cache: ResponseCache, clock: Clock) -> None:
     began = cache.sequence
     for number in range(50_001):
         cache.evict([f"post:{number}"])
@@ -72,7 +72,7 @@ def test_forgotten_evictions_are_as_if_everything_changed(cache: ResponseCache, 
     assert cache.store(b"/a", entry(clock, "post:never"), cache.sequence)
 
 
-def test_what_another_service_must_hear_of_first_is_kept_for_a_moment(cache: ResponseCache, clock: Clock) -> None:
+def test_an_unsettled_entry_is_kept_for_one_second(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     cache.unsettle(["post:1"])
     assert cache.get(b"/a") is None
@@ -87,8 +87,8 @@ def test_what_another_service_must_hear_of_first_is_kept_for_a_moment(cache: Res
     assert cache.get(b"/a") is not None
 
 
-def test_a_moment_is_counted_from_now_also_when_a_part_is_older(cache: ResponseCache, clock: Clock) -> None:
-    """Else nothing would be kept right after a post was published, when many come to read it."""
+def test_the_second_of_an_unsettled_entry_is_counted_from_storing_it(cache: ResponseCache, clock: Clock) -> None:
+    """Otherwise nothing would be cached right after a post was published, when many read it."""
     cache.unsettle(["post:1"])
     cache.store(b"/a", entry(clock, "post:1", since=clock.now - 20), cache.sequence)
     clock.now += 0.9
@@ -100,7 +100,7 @@ def test_a_moment_is_counted_from_now_also_when_a_part_is_older(cache: ResponseC
     assert cache.get(b"/a") is None, "and nothing is older than 30 s"
 
 
-def test_while_nobody_tells_of_changes_entries_live_two_seconds(cache: ResponseCache, clock: Clock) -> None:
+def test_while_no_events_are_read_entries_live_two_seconds(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     cache.hears(False)
     assert cache.get(b"/a") is None
@@ -109,7 +109,7 @@ def test_while_nobody_tells_of_changes_entries_live_two_seconds(cache: ResponseC
     assert cache.get(b"/a") is None
 
 
-def test_the_least_used_goes_when_there_is_no_room(clock: Clock) -> None:
+def test_the_least_recently_used_entry_is_dropped_when_the_cache_is_full(clock: Clock) -> None:
     cache = ResponseCache(most_bytes=100_000, clock=clock)
     for name in (b"/a", b"/b", b"/c", b"/d", b"/e", b"/f", b"/g", b"/h"):
         cache.store(name, entry(clock, "post:1", body=b"x" * 10_000), cache.sequence)
@@ -120,7 +120,7 @@ def test_the_least_used_goes_when_there_is_no_room(clock: Clock) -> None:
     assert not cache.store(b"/j", entry(clock, "post:1", body=b"x" * 50_000), cache.sequence)
 
 
-def test_the_same_key_is_kept_once(cache: ResponseCache, clock: Clock) -> None:
+def test_storing_a_key_again_replaces_its_entry(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     second = entry(clock, "post:2")
     cache.store(b"/a", second, cache.sequence)

@@ -1,6 +1,7 @@
-"""Which tokens no longer count."""
+"""Revocations of access tokens."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.runtime.waiting import Periodic
 from services.gateway.access.revocations import Revocations
 from tests.waiting import eventually
 
@@ -25,76 +27,74 @@ class People:
     async def fetch(self) -> dict[str, Any]:
         if self.away:
             raise unavailable("away")
-        from datetime import UTC, datetime
-
         return {
             "sessions": [str(one) for one in self.sessions],
             "people": [{"id": str(one), "roles": roles} for one, roles in self.roles.items()],
             "as_of": datetime.fromtimestamp(self.now, UTC).isoformat(),
         }
 
-    def changes(self) -> Revocations:
+    def revocations(self) -> Revocations:
         return Revocations(self.fetch, clock=lambda: self.now)
 
 
-async def test_a_session_ends_when_people_say_so() -> None:
+async def test_a_session_has_ended_once_people_says_so() -> None:
     people = People()
-    changes = people.changes()
-    await changes.refresh()
-    assert not changes.has_ended(SESSION)
+    revocations = people.revocations()
+    await revocations.refresh()
+    assert not revocations.has_ended(SESSION)
     people.sessions.append(SESSION)
-    assert not changes.has_ended(SESSION)
-    await changes.refresh()
-    assert changes.has_ended(SESSION)
-    assert not changes.has_ended(None)
+    assert not revocations.has_ended(SESSION)
+    await revocations.refresh()
+    assert revocations.has_ended(SESSION)
+    assert not revocations.has_ended(None)
 
 
-async def test_a_session_ended_here_counts_at_once_and_outlives_every_token() -> None:
+async def test_a_session_ended_here_is_refused_at_once_and_longer_than_any_token_lives() -> None:
     people = People()
-    changes = people.changes()
-    changes.end(SESSION)
-    assert changes.has_ended(SESSION)
+    revocations = people.revocations()
+    revocations.end(SESSION)
+    assert revocations.has_ended(SESSION)
     people.now += 899
-    await changes.refresh()
-    assert changes.has_ended(SESSION)
+    await revocations.refresh()
+    assert revocations.has_ended(SESSION)
     people.now += 2
-    await changes.refresh()
-    assert not changes.has_ended(SESSION)
+    await revocations.refresh()
+    assert not revocations.has_ended(SESSION)
 
 
-async def test_new_roles_count_for_tokens_made_before_them_only() -> None:
+async def test_new_roles_apply_only_to_tokens_issued_before_them() -> None:
     people = People()
-    changes = people.changes()
+    revocations = people.revocations()
     people.roles[PERSON] = ["reader"]
-    await changes.refresh()
+    await revocations.refresh()
     author = frozenset({"author"})
-    assert changes.has_new_roles(PERSON)
-    assert changes.roles(PERSON, author, NOON - 60) == frozenset({"reader"})
-    assert changes.roles(PERSON, author, NOON + 1) == author
-    assert changes.roles(uuid4(), author, NOON - 60) == author
+    assert revocations.has_new_roles(PERSON)
+    assert revocations.roles(PERSON, author, NOON - 60) == frozenset({"reader"})
+    assert revocations.roles(PERSON, author, NOON + 1) == author
+    assert revocations.roles(uuid4(), author, NOON - 60) == author
 
 
-async def test_without_people_for_a_minute_only_young_tokens_are_believed() -> None:
+async def test_without_people_for_a_minute_only_young_tokens_are_trusted() -> None:
     people = People()
-    changes = people.changes()
-    assert not await changes.heard_once()
-    await changes.refresh()
-    assert await changes.heard_once()
+    revocations = people.revocations()
+    assert not await revocations.heard_once()
+    await revocations.refresh()
+    assert await revocations.heard_once()
     people.away = True
     people.now += 60
-    assert changes.trusts(NOON)
+    assert revocations.trusts(NOON)
     people.now += 1
     with pytest.raises(Problem):
-        await changes.refresh()
-    assert not changes.current
-    assert not changes.trusts(NOON)
-    assert changes.trusts(people.now - 5)
+        await revocations.refresh()
+    assert not revocations.current
+    assert not revocations.trusts(NOON)
+    assert revocations.trusts(people.now - 5)
     people.away = False
-    await changes.refresh()
-    assert changes.trusts(NOON)
+    await revocations.refresh()
+    assert revocations.trusts(NOON)
 
 
-async def test_people_are_asked_again_and_again_until_the_end() -> None:
+async def test_people_is_asked_periodically_whatever_it_answers() -> None:
     people = People()
     asked = 0
 
@@ -107,12 +107,12 @@ async def test_people_are_asked_again_and_again_until_the_end() -> None:
             return {"nonsense": True}
         return await people.fetch()
 
-    changes = Revocations(fetch, poll_seconds=0.001)
+    revocations = Revocations(fetch)
     stop = asyncio.Event()
     with capture_logs() as logged:
-        running = asyncio.ensure_future(changes.run(stop))
+        running = asyncio.ensure_future(Periodic("revocations", 0.001, revocations.refresh).run(stop))
         await eventually(lambda: asked >= 5)
         stop.set()
         await running
-    assert await changes.heard_once()
+    assert await revocations.heard_once()
     assert [one["log_level"] for one in logged] == ["warning", "error"]

@@ -1,4 +1,4 @@
-"""Who is looking: a Bearer token, the cookie of our own pages, or nobody."""
+"""Find out who sends a request: a Bearer token, the cookie of our own pages, or nobody."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from cachetools import TTLCache
 from starlette.requests import Request
 
 from services.chassis.errors import Problem, unavailable
@@ -16,7 +17,9 @@ from services.gateway.access.revocations import Revocations
 
 Json = dict[str, Any]
 
-COOKIE_SECONDS = 15.0
+COOKIE_SECONDS = 15.0  # how long a session counts before people is asked again
+CONFIRMED_SECONDS = 3_600.0  # how long a cookie is remembered as one that people confirmed
+REFUSED_SECONDS = 60.0  # how long a cookie is remembered as one that people refused
 REMEMBERED = 10_000
 LONGEST_COOKIE = 512
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -27,14 +30,14 @@ NOBODY = Caller("gateway")
 
 @dataclass(frozen=True)
 class Viewer:
-    """The one a request speaks for.
+    """The person a request speaks for, if any.
 
     Attributes:
         caller: the person and roles that go on to the services; nobody when not signed in.
         session_id: the session, for signing out.
         private: whether the request carried a token or our cookie, so that its answer is for one person.
         by_cookie: whether the cookie signed them in.
-        sure: False when there were credentials and nobody could tell in time whose they are.
+        sure: False when there were credentials that could not be checked in time.
     """
 
     caller: Caller = NOBODY
@@ -48,38 +51,46 @@ class Viewer:
         return self.caller.person_id
 
 
-Check = Callable[[str, float], Awaitable[Json | None]]
+ANONYMOUS = Viewer()
+REFUSED = Viewer(private=True)
+UNCHECKED = Viewer(private=True, sure=False)
+
+CheckSession = Callable[[str, float], Awaitable[Json | None]]
 
 
 class Authentication:
-    """Finds out who is looking.
+    """Tells who sends a request.
 
     Args:
         verifier: of access tokens: audience `rapport`, made by people.
-        check: asks people about an opaque session id (and deadline): `{sid, person}`, or None for a dead one.
+        check_session: asks people about an opaque session id (and deadline): `{sid, person}`, or None for a dead one.
         origin: the only `Origin` from which the cookie may change something.
+        clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         verifier: Verifier,
-        changes: Revocations,
-        check: Check,
+        revocations: Revocations,
+        check_session: CheckSession,
         *,
         cookie_name: str,
         origin: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._verifier = verifier
-        self._changes = changes
-        self._check = check
+        self._revocations = revocations
+        self._check_session = check_session
         self._cookie_name = cookie_name
         self._origin = origin
         self._clock = clock
-        self._sessions: dict[str, tuple[float, Json]] = {}
+        self._confirmed: TTLCache[str, tuple[float, Json]] = TTLCache(REMEMBERED, CONFIRMED_SECONDS, timer=clock)
+        # Apart from the confirmed ones, which random cookies would otherwise drive out. A refused id never becomes a
+        # session later: ids are random.
+        self._refused: TTLCache[str, None] = TTLCache(REMEMBERED, REFUSED_SECONDS, timer=clock)
 
-    async def of(self, request: Request, deadline: float) -> Viewer:
-        """Who is looking; `sure` is False when that could not be found out.
+    def recall(self, request: Request) -> Viewer | None:
+        """Return who sends the request, or None when only people can tell whose its cookie is; see `check`.
 
         Raises:
             Problem: `invalid-token` for a token that is malformed, expired or revoked.
@@ -88,41 +99,68 @@ class Authentication:
         if header is not None:
             return self._by_token(header)
         cookie = self.cookie(request)
-        if cookie is not None:
-            return await self._by_cookie(cookie, deadline)
-        return Viewer()
+        if cookie is None:
+            return ANONYMOUS
+        confirmed = self._confirmed_session(cookie)
+        if confirmed is not None and self._clock() < confirmed[0] + COOKIE_SECONDS:
+            return self._by_session(confirmed[1])
+        return REFUSED if cookie in self._refused or len(cookie) > LONGEST_COOKIE else None
 
-    async def person(self, request: Request, deadline: float) -> Viewer:
-        """Somebody who is signed in.
+    def was_confirmed(self, request: Request) -> bool:
+        """Return whether people confirmed the cookie of this request within the last hour."""
+        return self._confirmed_session(self.cookie(request) or "") is not None
+
+    async def check(self, request: Request, deadline: float) -> Viewer:
+        """Return who sends the request by asking people about its cookie; `sure` is False when they do not answer."""
+        cookie = self.cookie(request) or ""
+        asked = self._clock()
+        try:
+            session = await self._check_session(cookie, deadline)
+        except Problem:
+            return UNCHECKED
+        if session is None:
+            self._confirmed.pop(cookie, None)
+            self._refused[cookie] = None
+            return REFUSED
+        self._confirmed[cookie] = asked, session
+        return self._by_session(session)
+
+    def require_person(self, request: Request, viewer: Viewer) -> None:
+        """Refuse a request that no signed-in person sends.
 
         Raises:
-            Problem: `invalid-token`; `sign-in-required`; `cross-site` for a write with the cookie from elsewhere;
-                `unavailable` when it could not be found out.
+            Problem: `sign-in-required`; `cross-site` for a write with the cookie from elsewhere; `unavailable` when
+                the credentials could not be checked.
         """
-        viewer = await self.of(request, deadline)
         if not viewer.sure:
             raise unavailable("Who you are could not be checked in time.")
         if viewer.person_id is None:
             raise Problem("sign-in-required", headers=CHALLENGE)
         if viewer.by_cookie and request.method not in SAFE_METHODS:
-            self.same_site(request)
-        return viewer
+            self.require_same_site(request)
 
-    def cookie(self, request: Request) -> str | None:
-        """The opaque session id of our own pages, if the request has one."""
-        return request.cookies.get(self._cookie_name) or None
+    def require_same_site(self, request: Request) -> None:
+        """Refuse a request that does not come from our own pages.
 
-    def same_site(self, request: Request) -> None:
-        """
         Raises:
-            Problem: `cross-site` unless the request comes from our own pages.
+            Problem: `cross-site`.
         """
         if request.headers.get("origin") != self._origin:
             raise Problem("cross-site")
 
+    def cookie(self, request: Request) -> str | None:
+        """Return the opaque session id of our own pages, if the request has one."""
+        return request.cookies.get(self._cookie_name) or None
+
     def forget(self, cookie: str) -> None:
-        """The session of this cookie ended or was renamed."""
-        self._sessions.pop(cookie, None)
+        """Forget the session of a cookie, because it ended or its person was renamed."""
+        self._confirmed.pop(cookie, None)
+
+    def _confirmed_session(self, cookie: str) -> tuple[float, Json] | None:
+        try:
+            return self._confirmed[cookie]
+        except KeyError:
+            return None
 
     def _by_token(self, header: str) -> Viewer:
         scheme, _, token = header.partition(" ")
@@ -133,34 +171,22 @@ class Authentication:
         except Problem:
             raise Problem("invalid-token", headers=CHALLENGE) from None
         person_id = caller.person_id
-        if person_id is None or self._changes.has_ended(caller.session_id):
+        if person_id is None or self._revocations.has_ended(caller.session_id):
             raise Problem("invalid-token", headers=CHALLENGE)
         roles = caller.roles
-        if not self._changes.current and not self._changes.trusts(issued_at(token)):
-            return Viewer(private=True, sure=False)
-        if self._changes.has_new_roles(person_id):
-            roles = self._changes.roles(person_id, roles, issued_at(token))
+        if not self._revocations.current and not self._revocations.trusts(issued_at(token)):
+            return UNCHECKED
+        if self._revocations.has_new_roles(person_id):
+            roles = self._revocations.roles(person_id, roles, issued_at(token))
         return Viewer(
             Caller("gateway", person_id, roles),
             session_id=str(caller.session_id) if caller.session_id else None,
             private=True,
         )
 
-    async def _by_cookie(self, cookie: str, deadline: float) -> Viewer:
-        known = self._sessions.get(cookie)
-        if known is not None and known[0] > self._clock():
-            session: Json | None = known[1]
-        else:
-            self._sessions.pop(cookie, None)
-            asked = self._clock()
-            try:
-                session = await self._check(cookie, deadline) if len(cookie) <= LONGEST_COOKIE else None
-            except Problem:
-                return Viewer(private=True, sure=False)
-            if session is not None:
-                self._remember(cookie, asked + COOKIE_SECONDS, session)
-        if session is None or self._changes.has_ended(UUID(session["sid"])):
-            return Viewer(private=True)
+    def _by_session(self, session: Json) -> Viewer:
+        if self._revocations.has_ended(UUID(session["sid"])):
+            return REFUSED
         person = session["person"]
         return Viewer(
             Caller("gateway", UUID(person["id"]), frozenset(person["roles"])),
@@ -169,13 +195,8 @@ class Authentication:
             by_cookie=True,
         )
 
-    def _remember(self, cookie: str, until: float, session: Json) -> None:
-        while len(self._sessions) >= REMEMBERED:
-            del self._sessions[next(iter(self._sessions))]
-        self._sessions[cookie] = (until, session)
-
 
 def issued_at(token: str) -> float:
-    """When a verified token was made, in seconds since 1970."""
+    """Return when a verified token was made, in seconds since 1970."""
     payload = token.strip().split(".")[1]
     return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"])

@@ -1,22 +1,21 @@
-"""Rate limits, counted in Redis for all gateways together; Redis is asked once per count.
+"""Limit how often requests are served, counted in Redis for all gateways together; Redis is asked once per count.
 
 Windows are fixed: a policy's window begins at a multiple of its length, so one counter tells both what is left and
 when it starts anew. Without Redis reads go on uncounted, and everything that writes or sends mail is counted on in this
-process, from where it stood. Headers: draft-ietf-httpapi-ratelimit-headers.
+process, from the last count. Headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
 import asyncio
 import hashlib
-import ipaddress
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
 
 import redis.exceptions
 import structlog
+from cachetools import LRUCache
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool
 
@@ -49,7 +48,7 @@ SIGN_IN_ADDRESS = Policy("sign-in-address", 10, 600)
 
 @dataclass(frozen=True)
 class Standing:
-    """Where somebody stands with one policy: what is left of it, and after how many seconds it starts anew."""
+    """What is left of one policy for one client, and after how many seconds it starts anew."""
 
     policy: Policy
     remaining: int
@@ -58,13 +57,13 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Known:
-    """What this process knows of one counter.
+class LocalCount:
+    """One counter as this process knows it.
 
     Attributes:
         used: the highest count so far.
         lag: by how much Redis is behind, because it was away, or lost what it had.
-        turn: whoever counts; if two did at once, one could not tell a loss from the other's being first.
+        turn: held while counting; of two counts at once, one could not tell a loss from the other's being first.
     """
 
     used: int = 0
@@ -72,7 +71,7 @@ class Known:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def counted(self, in_redis: int | None) -> int:
-        """One more; None when Redis did not count it."""
+        """Add one and return the count; `in_redis` is None when Redis did not count it."""
         if in_redis is not None:
             self.lag = max(self.lag, self.used + 1 - in_redis)
         self.used = self.used + 1 if in_redis is None else in_redis + self.lag
@@ -80,7 +79,7 @@ class Known:
 
 
 class Counters:
-    """Counts in Redis, else in this process.
+    """Counters in Redis, else in this process.
 
     Args:
         secret: keys the hashes under which IPs and addresses are counted; they change every day.
@@ -97,8 +96,8 @@ class Counters:
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
         )
-        # The pool refuses whoever finds it empty. Taken for an outage, that would let anybody leave the shared counts
-        # by many requests at once.
+        # An empty pool refuses. Taken for an outage, that would let anybody leave the shared counts by many requests at
+        # once.
         self._room = asyncio.Semaphore(CONNECTIONS)
         self._storage = RedisStorage(
             "async+" + redis_url,
@@ -109,10 +108,11 @@ class Counters:
         self._secret = hashlib.sha256(secret.encode()).digest()
         self._clock = clock
         self._pause = pause
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._local: LRUCache[str, LocalCount] = LRUCache(LOCAL_KEYS)
         self._returning: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        """Close the connections to Redis."""
         if self._returning is not None:
             self._returning.cancel()
             await asyncio.wait([self._returning])
@@ -124,7 +124,7 @@ class Counters:
         return self._returning is not None
 
     async def count(self, policy: Policy, identity: str) -> Standing | None:
-        """Count one request; None when it could not be counted and need not be."""
+        """Count one request; return None when it could not be counted and need not be."""
         now = self._clock()
         window = int(now // policy.window)
         key = f"{policy.name}:{self._pseudonym(identity, now)}:{window}"
@@ -139,10 +139,10 @@ class Counters:
         return hashlib.blake2b(identity.encode(), key=self._secret, salt=day, digest_size=16).hexdigest()
 
     async def _strictly(self, key: str, policy: Policy) -> int:
-        known = self._known_of(key)
-        async with known.turn:
-            spent = known.used >= policy.quota  # for sure, so Redis need not be asked
-            return known.counted(None if spent else await self._in_redis(key, policy))
+        local = self._local_count(key)
+        async with local.turn:
+            spent = local.used >= policy.quota  # for sure, so Redis need not be asked
+            return local.counted(None if spent else await self._in_redis(key, policy))
 
     async def _in_redis(self, key: str, policy: Policy) -> int | None:
         async with self._room:
@@ -157,7 +157,7 @@ class Counters:
                 return None
 
     async def _until_back(self) -> None:
-        """Ask again and again, so that no request has to wait for the answer; by writing, which a replica refuses."""
+        """Ask Redis until it answers, so that no request has to wait for it; by writing, which a replica refuses."""
         try:
             while True:
                 await asyncio.sleep(self._pause)
@@ -171,21 +171,22 @@ class Counters:
         finally:
             self._returning = None
 
-    def _known_of(self, key: str) -> Known:
-        known = self._known[key] = self._known.pop(key, Known())
-        if len(self._known) > LOCAL_KEYS:
-            self._known.popitem(last=False)
-        return known
+    def _local_count(self, key: str) -> LocalCount:
+        try:
+            return self._local[key]
+        except KeyError:
+            local = self._local[key] = LocalCount()
+            return local
 
 
 class RateLimits:
-    """Decides by the counters; `counters` None means that limits are off."""
+    """Rate limits by the counters; `counters` None means that they are off."""
 
     def __init__(self, counters: Counters | None) -> None:
         self._counters = counters
 
     async def spend(self, headers: dict[str, str], *uses: tuple[Policy, str]) -> None:
-        """Count a request under each (policy, identity) and tell its standing in `headers`.
+        """Count a request under each (policy, identity) and write where each stands into `headers`.
 
         Raises:
             Problem: `too-many-requests`.
@@ -214,15 +215,3 @@ class RateLimits:
 
 def _append(headers: dict[str, str], name: str, member: str) -> None:
     headers[name] = f"{headers[name]}, {member}" if name in headers else member
-
-
-def network(host: str | None) -> str:
-    """What one client is counted by: its IPv4 address, or the /64 that an IPv6 client has to itself."""
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return "unknown"
-    if address.version == 6:
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped else str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

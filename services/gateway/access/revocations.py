@@ -1,23 +1,15 @@
-"""What makes an access token stop counting before it ends: sessions that ended, and roles that changed.
+"""Know which access tokens stop counting before they expire: sessions that ended, and roles that changed.
 
 Fetched from people every 15 seconds. A token outlives its session by that much at most, and a gateway that has not
 heard from people for a minute believes no token that is older than that.
 """
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-
-import structlog
-
-from services.chassis.errors import Problem
-
-log = structlog.get_logger(__name__)
 
 TRUSTED_SECONDS = 60.0
 LONGEST_TOKEN_SECONDS = 900.0
@@ -26,7 +18,7 @@ Fetch = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Known:
+class RecentChanges:
     """One answer of people: what changed in the last 20 minutes, which is longer than any token lives."""
 
     ended: frozenset[UUID]
@@ -35,18 +27,17 @@ class Known:
 
 
 class Revocations:
-    """The latest that is known about tokens.
+    """The latest that people said about sessions and roles.
 
     Args:
         fetch: `GET /changes` of people.
         clock: seconds since 1970.
     """
 
-    def __init__(self, fetch: Fetch, *, poll_seconds: float = 15.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, fetch: Fetch, *, clock: Callable[[], float] = time.time) -> None:
         self._fetch = fetch
-        self._poll_seconds = poll_seconds
         self._clock = clock
-        self._known = Known(frozenset(), {}, 0.0)
+        self._changes = RecentChanges(frozenset(), {}, 0.0)
         self._heard = 0.0
         self._ended_here: dict[UUID, float] = {}
 
@@ -58,7 +49,7 @@ class Revocations:
         """
         asked = self._clock()
         raw = await self._fetch()
-        self._known = Known(
+        self._changes = RecentChanges(
             ended=frozenset(UUID(session) for session in raw["sessions"]),
             roles={UUID(person["id"]): frozenset(person["roles"]) for person in raw["people"]},
             as_of=datetime.fromisoformat(raw["as_of"]).timestamp(),
@@ -68,23 +59,8 @@ class Revocations:
             if since < asked - LONGEST_TOKEN_SECONDS:
                 del self._ended_here[session]
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Ask every `poll_seconds` until `stop`; every second while nothing was heard yet or people are away."""
-        while not stop.is_set():
-            pause = self._poll_seconds
-            try:
-                await self.refresh()
-            except Problem as problem:
-                pause = 1.0
-                log.warning("ended sessions could not be fetched", reason=problem.kind)
-            except Exception:
-                pause = 1.0
-                log.exception("ended sessions could not be fetched")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), min(pause, self._poll_seconds))
-
     async def heard_once(self) -> bool:
-        """Whether people ever answered."""
+        """Return whether people ever answered."""
         return self._heard > 0
 
     @property
@@ -93,21 +69,23 @@ class Revocations:
         return self._clock() - self._heard <= TRUSTED_SECONDS
 
     def trusts(self, issued_at: float) -> bool:
-        """Whether a token made at that time may be believed now."""
+        """Return whether a token made at that time may be believed now."""
         return self.current or self._clock() - issued_at <= TRUSTED_SECONDS
 
     def end(self, session_id: UUID) -> None:
-        """A session ended through this gateway; no need to wait until people say so."""
+        """Note that a session ended through this gateway, without waiting until people say so."""
         self._ended_here[session_id] = self._clock()
 
     def has_ended(self, session_id: UUID | None) -> bool:
-        return session_id in self._known.ended or session_id in self._ended_here
+        """Return whether a session has ended."""
+        return session_id in self._changes.ended or session_id in self._ended_here
 
     def has_new_roles(self, person_id: UUID) -> bool:
-        return person_id in self._known.roles
+        """Return whether the roles of a person changed lately."""
+        return person_id in self._changes.roles
 
     def roles(self, person_id: UUID, roles: frozenset[str], issued_at: float) -> frozenset[str]:
-        """The roles that count: the token's own if it is younger than what people said, else what people said."""
-        if issued_at >= self._known.as_of - 1:
+        """Return the roles that count: those of the token if it is younger than what people said last, else theirs."""
+        if issued_at >= self._changes.as_of - 1:
             return roles
-        return self._known.roles.get(person_id, roles)
+        return self._changes.roles.get(person_id, roles)

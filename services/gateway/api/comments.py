@@ -1,4 +1,4 @@
-"""Comments."""
+"""Comments: `/v1/comments` and `/v1/posts/{post_id}/comments`."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,12 +12,9 @@ from services.gateway.access.authentication import NOBODY
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import comment_views
-from services.gateway.composition.compose import Look
-from services.gateway.composition.forwarding import body_of, chosen, forward
-from services.gateway.composition.upstreams import Upstream
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import Anybody, SignedIn
-from services.gateway.routes import PublicRoute
+from services.gateway.composition.forwarding import body_of, forward, query_of
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
@@ -25,17 +22,17 @@ CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
 CAREFUL = ("Idempotency-Key", "If-Match")
 STEPS = {
-    "hold": "A visible comment waits for a moderator again.",
-    "approve": "A held comment becomes visible.",
-    "reject": "A held or visible comment is removed.",
-    "restore": "A comment that a moderator removed becomes visible again.",
+    "hold": "Hold a visible comment for moderation",
+    "approve": "Approve a held comment",
+    "reject": "Reject a held or visible comment",
+    "restore": "Restore a comment that a moderator removed",
 }
 
 
 @router.post(
     "/posts/{post_id}/comments",
     **operation(
-        "Comment on a post, or answer a comment of it.",
+        "Comment on a post, or reply to a comment",
         schemas.Comment,
         status=201,
         body=CreateComment,
@@ -43,93 +40,84 @@ STEPS = {
         kinds=["discussion-closed"],
     ),
 )
-async def create(request: Request, look: SignedIn, post_id: str) -> Response:
-    body = await body_of(request)
-    sources = gateway_of(request).sources
-    answer = await comment_views.once_arrived(
-        sources,
-        look,
-        post_id,
-        lambda: forward(request, look, sources.upstreams.comments, comment_views.path_under(post_id), body=body),
+async def create(request: Request, context: SignedIn, post_id: str) -> Response:
+    body, path = await body_of(request), comment_views.path_under(post_id)
+    answer = await comment_views.retry_while_post_unknown(
+        context, post_id, lambda: forward(request, context, context.upstreams.comments, path, body=body)
     )
-    return await _written(request, look, answer)
+    return await _written(request, context, answer)
 
 
 @router.get(
     "/posts/{post_id}/comments",
-    **operation("The discussion of a post.", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
+    **operation("List the comments of a post", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
 )
-async def listed(request: Request, look: Anybody, post_id: str) -> Response:
-    params = chosen(request, "sort", "cursor", "limit")
-    return responses.read(request, look, await comment_views.under(gateway_of(request).sources, look, post_id, params))
+async def listed(request: Request, context: OptionalViewer, post_id: str) -> Response:
+    params = query_of(request, "sort", "cursor", "limit")
+    return responses.read(request, context, await comment_views.under(context, post_id, params))
 
 
 @router.get(
     "/comments",
     **operation(
-        "What waits for a moderator, oldest first.",
+        "List comments awaiting moderation, oldest first",
         schemas.Comments,
         query=["state", "cursor", "limit"],
         headers=CACHED,
         kinds=["forbidden"],
     ),
 )
-async def queue(request: Request, look: SignedIn) -> Response:
-    params = chosen(request, "state", "cursor", "limit")
-    return responses.read(request, look, await comment_views.queue(gateway_of(request).sources, look, params))
+async def queue(request: Request, context: SignedIn) -> Response:
+    params = query_of(request, "state", "cursor", "limit")
+    return responses.read(request, context, await comment_views.awaiting_moderation(context, params))
 
 
 @router.get(
-    "/comments/{comment_id}",
-    **operation("A comment with the beginning of its replies.", schemas.Comment, headers=CACHED),
+    "/comments/{comment_id}", **operation("Get a comment with its first replies", schemas.Comment, headers=CACHED)
 )
-async def one(request: Request, look: Anybody, comment_id: str) -> Response:
-    return responses.read(request, look, await comment_views.one(gateway_of(request).sources, look, comment_id))
+async def one(request: Request, context: OptionalViewer, comment_id: str) -> Response:
+    return responses.read(request, context, await comment_views.one(context, comment_id))
 
 
 @router.get(
     "/comments/{comment_id}/replies",
     **operation(
-        "The direct replies to a comment, oldest first.", schemas.Comments, query=["cursor", "limit"], headers=CACHED
+        "List the direct replies to a comment, oldest first",
+        schemas.Comments,
+        query=["cursor", "limit"],
+        headers=CACHED,
     ),
 )
-async def replies(request: Request, look: Anybody, comment_id: str) -> Response:
-    params = chosen(request, "cursor", "limit")
-    return responses.read(
-        request, look, await comment_views.replies(gateway_of(request).sources, look, comment_id, params)
-    )
+async def replies(request: Request, context: OptionalViewer, comment_id: str) -> Response:
+    params = query_of(request, "cursor", "limit")
+    return responses.read(request, context, await comment_views.replies(context, comment_id, params))
 
 
 @router.patch(
     "/comments/{comment_id}",
     **operation(
-        "Say it differently.",
-        schemas.Comment,
-        body=EditComment,
-        headers=CAREFUL,
-        kinds=["forbidden", "edit-window-over", "discussion-closed"],
+        "Edit a comment", schemas.Comment, body=EditComment, headers=CAREFUL, kinds=["forbidden", "edit-window-over"]
     ),
 )
-async def edit(request: Request, look: SignedIn, comment_id: str) -> Response:
-    body = await body_of(request)
-    answer = await forward(request, look, _owner(request), comment_views.path_of(comment_id), body=body)
-    return await _written(request, look, answer)
+async def edit(request: Request, context: SignedIn, comment_id: str) -> Response:
+    body, path = await body_of(request), comment_views.path_of(comment_id)
+    answer = await forward(request, context, context.upstreams.comments, path, body=body)
+    return await _written(request, context, answer)
 
 
 @router.delete(
-    "/comments/{comment_id}",
-    **operation("Remove a comment.", status=204, headers=CAREFUL, kinds=["forbidden"]),
+    "/comments/{comment_id}", **operation("Delete a comment", status=204, headers=CAREFUL, kinds=["forbidden"])
 )
-async def remove(request: Request, look: SignedIn, comment_id: str) -> Response:
-    answer = await forward(request, look, _owner(request), comment_views.path_of(comment_id))
-    await _evict(request, look, comment_id)
+async def remove(request: Request, context: SignedIn, comment_id: str) -> Response:
+    answer = await forward(request, context, context.upstreams.comments, comment_views.path_of(comment_id))
+    await _evict(request, context, comment_id)
     return responses.empty(answer)
 
 
-async def moderate(request: Request, look: SignedIn, comment_id: str) -> Response:
+async def moderate(request: Request, context: SignedIn, comment_id: str) -> Response:
     step = request.scope["path"].rpartition("/")[2]
-    answer = await forward(request, look, _owner(request), f"{comment_views.path_of(comment_id)}/{step}")
-    return await _written(request, look, answer)
+    path = f"{comment_views.path_of(comment_id)}/{step}"
+    return await _written(request, context, await forward(request, context, context.upstreams.comments, path))
 
 
 for step, summary in STEPS.items():
@@ -142,24 +130,18 @@ for step, summary in STEPS.items():
     )
 
 
-def _owner(request: Request) -> Upstream:
-    return gateway_of(request).sources.upstreams.comments
-
-
-async def _evict(request: Request, look: Look, comment_id: str) -> None:
-    """What a removal changed; its answer is empty, so the owner is asked whose it was."""
-    changed = gateway_of(request).changed
+async def _evict(request: Request, context: RequestContext, comment_id: str) -> None:
+    """Evict what a removal changed; its answer is empty, so comments is asked whose comment it was."""
+    invalidation, body = responses.invalidation(request), {"ids": [comment_id]}
     try:
-        answer = await _owner(request).send(
-            "POST", "/comments/lookup", NOBODY, look.deadline, body={"ids": [comment_id]}
-        )
+        answer = await context.upstreams.comments.send("POST", "/comments/lookup", NOBODY, context.deadline, body=body)
         for item in answer.json()["items"]:
-            changed.comment(item["post_id"], item["author_id"])
+            invalidation.comment(item["post_id"], item["author_id"])
     except Problem:
-        changed.anything()
+        invalidation.everything()
 
 
-async def _written(request: Request, look: Look, answer: ServiceResponse) -> Response:
-    gateway, raw = gateway_of(request), answer.json()
-    gateway.changed.comment(raw["post_id"], raw["author_id"])
-    return responses.written(look, answer, await comment_views.dressed(gateway.sources, look, raw))
+async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:
+    raw = answer.json()
+    responses.invalidation(request).comment(raw["post_id"], raw["author_id"])
+    return responses.written(context, answer, await comment_views.with_authors(context, raw))

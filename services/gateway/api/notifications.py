@@ -1,4 +1,4 @@
-"""What I was, or was not, told; and whether I want to be."""
+"""Notifications and mail settings: `/v1/me/notifications` and `/v1/me/mail`."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -9,11 +9,9 @@ from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import comment_views, representations
-from services.gateway.composition.compose import Composed
-from services.gateway.composition.forwarding import body_of, chosen, forward
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn
-from services.gateway.routes import PublicRoute
+from services.gateway.composition.forwarding import body_of, forward, query_of
+from services.gateway.composition.request_context import Composed
+from services.gateway.guards import PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1/me", tags=["notifications"], route_class=PublicRoute)
 
@@ -22,48 +20,43 @@ CACHED = ("If-None-Match",)
 
 @router.get(
     "/notifications",
-    **operation("Newest first.", schemas.Notifications, query=["cursor", "limit"], headers=CACHED),
+    **operation(
+        "List my notifications, newest first", schemas.Notifications, query=["cursor", "limit"], headers=CACHED
+    ),
 )
-async def listed(request: Request, look: SignedIn) -> Response:
-    raw = await gateway_of(request).sources.upstreams.notify.get(
-        "/me/notifications", look.viewer.caller, look.deadline, chosen(request, "cursor", "limit")
-    )
+async def listed(request: Request, context: SignedIn) -> Response:
+    params = query_of(request, "cursor", "limit")
+    raw = await context.upstreams.notify.get("/me/notifications", context.viewer.caller, context.deadline, params)
     items = [representations.notification(item) for item in raw["items"]]
-    return responses.read(request, look, Composed({"items": items, "next": raw["next"]}))
+    return responses.read(request, context, Composed({"items": items, "next": raw["next"]}))
 
 
 @router.get(
     "/notifications/explain",
     **operation(
-        "Why I was, or was not, told of a comment.",
+        "Explain why I was, or was not, notified of a comment",
         schemas.Explanation,
         query=["comment"],
         headers=CACHED,
         kinds=["not-found", "invalid"],
     ),
 )
-async def explain(request: Request, look: SignedIn) -> Response:
-    sources = gateway_of(request).sources
-    raw = await sources.upstreams.notify.get(
-        "/me/notifications/explain", look.viewer.caller, look.deadline, chosen(request, "comment")
-    )
-    if not raw["heard"]:  # then only what the viewer may see is spoken of
-        await sources.upstreams.comments.get(
-            comment_views.path_of(raw["comment_id"]), look.viewer.caller, look.deadline
-        )
-    return responses.read(request, look, Composed(representations.explanation(raw)))
+async def explain(request: Request, context: SignedIn) -> Response:
+    caller, deadline, params = context.viewer.caller, context.deadline, query_of(request, "comment")
+    raw = await context.upstreams.notify.get("/me/notifications/explain", caller, deadline, params)
+    if not raw["heard"]:  # then only a comment that the viewer may see is explained
+        await context.upstreams.comments.get(comment_views.path_of(raw["comment_id"]), caller, deadline)
+    return responses.read(request, context, Composed(representations.explanation(raw)))
 
 
-@router.get("/mail", **operation("Whether answers come by mail.", schemas.Mail, headers=CACHED))
-async def mail(request: Request, look: SignedIn) -> Response:
-    raw = await gateway_of(request).sources.upstreams.notify.get("/me/mail", look.viewer.caller, look.deadline)
-    return responses.read(request, look, Composed(representations.mail(raw)))
+@router.get("/mail", **operation("Get my mail settings", schemas.Mail, headers=CACHED))
+async def mail(request: Request, context: SignedIn) -> Response:
+    raw = await context.upstreams.notify.get("/me/mail", context.viewer.caller, context.deadline)
+    return responses.read(request, context, Composed(representations.mail(raw)))
 
 
-@router.patch("/mail", **operation("Hear of answers by mail, or not.", schemas.Mail, body=EditMail))
-async def edit_mail(request: Request, look: SignedIn) -> Response:
+@router.patch("/mail", **operation("Update my mail settings", schemas.Mail, body=EditMail))
+async def edit_mail(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
-    answer = await forward(
-        request, look, gateway_of(request).sources.upstreams.notify, "/me/mail", body=body, headers={}
-    )
-    return responses.unkept(representations.mail(answer.json()))
+    answer = await forward(request, context, context.upstreams.notify, "/me/mail", body=body, headers={})
+    return responses.not_stored(representations.mail(answer.json()))

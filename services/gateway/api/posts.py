@@ -1,4 +1,4 @@
-"""Posts."""
+"""Posts: `/v1/posts`."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -11,12 +11,9 @@ from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import post_page, post_views
-from services.gateway.composition.compose import Look
-from services.gateway.composition.forwarding import POST_BYTES, body_of, chosen, forward
-from services.gateway.composition.upstreams import Upstream
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import Anybody, SignedIn
-from services.gateway.routes import PublicRoute
+from services.gateway.composition.forwarding import POST_BYTES, body_of, forward, query_of
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 
@@ -26,72 +23,72 @@ CAREFUL = ("Idempotency-Key", "If-Match")
 
 
 @router.post(
-    "", **operation("Write a post.", schemas.Post, status=201, body=CreatePost, headers=ONCE, kinds=["forbidden"])
+    "", **operation("Create a post", schemas.Post, status=201, body=CreatePost, headers=ONCE, kinds=["forbidden"])
 )
 @body_limit(POST_BYTES)
-async def create(request: Request, look: SignedIn) -> Response:
+async def create(request: Request, context: SignedIn) -> Response:
     body = await body_of(request, POST_BYTES)
-    return await _written(request, look, await forward(request, look, _owner(request), "/posts", body=body))
+    return await _written(
+        request, context, await forward(request, context, context.upstreams.posts, "/posts", body=body)
+    )
 
 
-@router.get("", **operation("Published posts, newest first.", schemas.Posts, query=["cursor", "limit"], headers=CACHED))
-async def listed(request: Request, look: Anybody) -> Response:
-    composed = await post_views.listed(gateway_of(request).sources, look, chosen(request, "cursor", "limit"))
-    return responses.read(request, look, composed)
+@router.get(
+    "", **operation("List published posts, newest first", schemas.Posts, query=["cursor", "limit"], headers=CACHED)
+)
+async def listed(request: Request, context: OptionalViewer) -> Response:
+    composed = await post_views.published(context, query_of(request, "cursor", "limit"))
+    return responses.read(request, context, composed)
 
 
-@router.get("/{ref}", **operation("A post, by id or slug.", schemas.Post, headers=CACHED))
-async def one(request: Request, look: Anybody, ref: str) -> Response:
-    return responses.read(request, look, await post_views.one(gateway_of(request).sources, look, ref))
+@router.get("/{ref}", **operation("Get a post by id or slug", schemas.Post, headers=CACHED))
+async def one(request: Request, context: OptionalViewer, ref: str) -> Response:
+    return responses.read(request, context, await post_views.one(context, ref))
 
 
-@router.get("/{ref}/page", **operation("A post with its discussion.", schemas.Page, headers=CACHED))
-async def page(request: Request, look: Anybody, ref: str) -> Response:
-    return responses.read(request, look, await post_page.page(gateway_of(request).sources, look, ref))
+@router.get("/{ref}/page", **operation("Get a post with its comments", schemas.Page, headers=CACHED))
+async def page(request: Request, context: OptionalViewer, ref: str) -> Response:
+    return responses.read(request, context, await post_page.page(context, ref))
 
 
 @router.patch(
     "/{post_id}",
-    **operation("Change a post.", schemas.Post, body=EditPost, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
+    **operation("Edit a post", schemas.Post, body=EditPost, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
 )
 @body_limit(POST_BYTES)
-async def edit(request: Request, look: SignedIn, post_id: str) -> Response:
-    body = await body_of(request, POST_BYTES)
-    answer = await forward(request, look, _owner(request), post_views.path_of(post_id), body=body)
-    return await _written(request, look, answer)
+async def edit(request: Request, context: SignedIn, post_id: str) -> Response:
+    body, path = await body_of(request, POST_BYTES), post_views.path_of(post_id)
+    return await _written(request, context, await forward(request, context, context.upstreams.posts, path, body=body))
 
 
-@router.post("/{post_id}/publish", **operation("Publish a post.", schemas.Post, headers=ONCE, kinds=["forbidden"]))
-async def publish(request: Request, look: SignedIn, post_id: str) -> Response:
-    answer = await forward(request, look, _owner(request), post_views.path_of(post_id) + "/publish")
-    return await _written(request, look, answer)
+@router.post("/{post_id}/publish", **operation("Publish a post", schemas.Post, headers=ONCE, kinds=["forbidden"]))
+async def publish(request: Request, context: SignedIn, post_id: str) -> Response:
+    path = post_views.path_of(post_id) + "/publish"
+    return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
 @router.post(
     "/{post_id}/withdraw",
-    **operation("Withdraw a post.", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
+    **operation("Withdraw a post", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
 )
-async def withdraw(request: Request, look: SignedIn, post_id: str) -> Response:
-    answer = await forward(request, look, _owner(request), post_views.path_of(post_id) + "/withdraw")
-    return await _written(request, look, answer)
+async def withdraw(request: Request, context: SignedIn, post_id: str) -> Response:
+    path = post_views.path_of(post_id) + "/withdraw"
+    return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
 @router.get(
     "/{post_id}/revisions",
-    **operation("Every text a post had.", schemas.Revisions, query=["cursor", "limit"], headers=CACHED),
+    **operation(
+        "List the revisions of a post, newest first", schemas.Revisions, query=["cursor", "limit"], headers=CACHED
+    ),
 )
-async def revisions(request: Request, look: Anybody, post_id: str) -> Response:
-    params = chosen(request, "cursor", "limit")
-    return responses.read(request, look, await post_views.revisions(gateway_of(request).sources, look, post_id, params))
+async def revisions(request: Request, context: OptionalViewer, post_id: str) -> Response:
+    params = query_of(request, "cursor", "limit")
+    return responses.read(request, context, await post_views.revisions(context, post_id, params))
 
 
-def _owner(request: Request) -> Upstream:
-    return gateway_of(request).sources.upstreams.posts
-
-
-async def _written(request: Request, look: Look, answer: ServiceResponse) -> Response:
-    gateway, raw = gateway_of(request), answer.json()
-    sources = gateway.sources
-    gateway.changed.post(raw["id"])
-    post_views.remember_slug(sources, raw)
-    return responses.written(look, answer, await post_views.dressed(sources, look, raw))
+async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:
+    raw = answer.json()
+    responses.invalidation(request).post(raw["id"])
+    post_views.remember_slug(context, raw)
+    return responses.written(context, answer, await post_views.with_author(context, raw))

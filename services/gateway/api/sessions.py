@@ -1,6 +1,4 @@
-"""Signing in and out. What is answered here is kept by nobody."""
-
-from uuid import UUID
+"""Register, sign in and sign out. Nobody may keep these answers."""
 
 import orjson
 from fastapi import APIRouter
@@ -10,89 +8,83 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.contracts.people import RefreshSession, Register, SignIn
 from services.gateway import responses
-from services.gateway.access.rate_limits import SIGN_IN_ADDRESS
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
-from services.gateway.composition.compose import Look
 from services.gateway.composition.forwarding import body_of, forward
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, Stranger, standing
-from services.gateway.routes import PublicRoute
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.guards import PublicRoute, SignedIn, SigningIn, count_sign_in, end_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
 
-@router.post("/people", **operation("Register by name and address.", schemas.CheckYourMail, status=202, body=Register))
-async def register(request: Request, look: Stranger) -> Response:
-    return await _ask_for_mail(request, look, "/people")
+@router.post(
+    "/people", **operation("Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register)
+)
+async def register(request: Request, context: SigningIn) -> Response:
+    return await _ask_for_mail(request, context, "/people")
 
 
-@router.post("/sign-in", **operation("Ask for a link to sign in.", schemas.CheckYourMail, status=202, body=SignIn))
-async def sign_in(request: Request, look: Stranger) -> Response:
-    return await _ask_for_mail(request, look, "/sign-in")
+@router.post("/sign-in", **operation("Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn))
+async def sign_in(request: Request, context: SigningIn) -> Response:
+    return await _ask_for_mail(request, context, "/sign-in")
 
 
 @router.post(
     "/sessions",
     **operation(
-        "Sign in with the token of a link.",
+        "Sign in with the token of a link",
         schemas.Session,
         status=201,
         kinds=["not-found", "link-used-or-expired"],
     ),
 )
-async def start(request: Request, look: Stranger, body: schemas.UseLink) -> Response:
-    people = gateway_of(request).sources.upstreams.people
-    answer = await people.send(
-        "POST", "/sessions", look.viewer.caller, look.deadline, body={"token": body.token, "cookie": False}
+async def start(request: Request, context: SigningIn, body: schemas.UseLink) -> Response:
+    command = {"token": body.token, "cookie": False}
+    answer = await context.upstreams.people.send(
+        "POST", "/sessions", context.viewer.caller, context.deadline, body=command
     )
-    return responses.unkept(answer.json(), 201)
+    return responses.not_stored(answer.json(), 201)
 
 
 @router.post(
     "/sessions/refresh",
     **operation(
-        "Exchange a refresh token for a new pair.",
+        "Exchange a refresh token for new tokens",
         schemas.Session,
         body=RefreshSession,
         headers=["Idempotency-Key"],
         kinds=["invalid-refresh-token"],
     ),
 )
-async def refresh(request: Request, look: Stranger) -> Response:
+async def refresh(request: Request, context: SigningIn) -> Response:
     body = await body_of(request)
-    return responses.unkept(
-        (
-            await forward(request, look, gateway_of(request).sources.upstreams.people, "/sessions/refresh", body=body)
-        ).json()
-    )
+    answer = await forward(request, context, context.upstreams.people, "/sessions/refresh", body=body)
+    return responses.not_stored(answer.json())
 
 
-@router.delete("/sessions/current", **operation("Sign out.", status=204))
-async def end(request: Request, look: SignedIn) -> Response:
-    gateway = gateway_of(request)
-    session_id = look.viewer.session_id
+@router.delete("/sessions/current", **operation("Sign out", status=204))
+async def end(request: Request, context: SignedIn) -> Response:
+    session_id = context.viewer.session_id
     if session_id is None:
         raise Problem("invalid-token")
-    await gateway.sources.upstreams.people.send(
-        "DELETE", "/sessions/current", look.viewer.caller, look.deadline, body={"session_id": session_id}
+    await context.upstreams.people.send(
+        "DELETE", "/sessions/current", context.viewer.caller, context.deadline, body={"session_id": session_id}
     )
-    gateway.changes.end(UUID(session_id))
+    end_session(request, session_id)
     return responses.empty()
 
 
-async def _ask_for_mail(request: Request, look: Look, path: str) -> Response:
+async def _ask_for_mail(request: Request, context: RequestContext, path: str) -> Response:
     body = await body_of(request)
     address = _address(body)
     if address is not None:
-        limits = gateway_of(request).limits
-        await limits.spend(standing(request), (SIGN_IN_ADDRESS, address))
-    answer = await forward(request, look, gateway_of(request).sources.upstreams.people, path, body=body, headers={})
-    return responses.unkept(answer.json(), 202)
+        await count_sign_in(request, address)
+    answer = await forward(request, context, context.upstreams.people, path, body=body, headers={})
+    return responses.not_stored(answer.json(), 202)
 
 
 def _address(body: bytes) -> str | None:
-    """What the address is counted by, if there is one; whether it is known plays no part."""
+    """Return the address that a mail is counted by, if there is one."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

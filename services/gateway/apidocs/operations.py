@@ -1,6 +1,7 @@
-"""How an operation describes itself in `/openapi.json`, since its handler takes and gives bytes."""
+"""Describe operations for `/openapi.json`, since their handlers take and return bytes."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,7 +26,7 @@ ANSWERS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 
 QUERY: dict[str, dict[str, Any]] = {
-    "cursor": {"schema": {"type": "string"}, "description": "`next` of the answer before."},
+    "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before."},
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
     "sort": {"schema": {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"}},
     "state": {"schema": {"type": "string", "enum": ["held"]}, "required": True},
@@ -34,13 +35,13 @@ QUERY: dict[str, dict[str, Any]] = {
 HEADER: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-        "description": "The same request under the same key is done once, for 24 hours.",
+        "description": "A request repeated with the same key within 24 hours is carried out once.",
     },
     "If-Match": {
         "schema": {"type": "string"},
-        "description": "An `ETag` read before; only its version counts.",
+        "description": "The `ETag` of the representation to change; only its version is compared.",
     },
-    "If-None-Match": {"schema": {"type": "string"}, "description": "An `ETag` read before."},
+    "If-None-Match": {"schema": {"type": "string"}, "description": "The `ETag` of a copy the client has."},
 }
 LISTS = ("malformed-cursor", "invalid")
 BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")
@@ -56,25 +57,25 @@ def operation(
     headers: Sequence[str] = (),
     kinds: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Keyword arguments for a route's decorator.
+    """Return keyword arguments for a route's decorator.
 
     Args:
         kinds: kinds of problems beyond those that its guards, path and body bring.
     """
-    said = list(kinds)
+    problem_kinds = list(kinds)
     if "cursor" in query:
-        said += LISTS
+        problem_kinds += LISTS
     if body is not None:
-        said += BODY_PROBLEMS
+        problem_kinds += BODY_PROBLEMS
     if "Idempotency-Key" in headers:
-        said += ["malformed-idempotency-key", "idempotency-key-reused", "still-running"]
+        problem_kinds += ["malformed-idempotency-key", "idempotency-key-reused", "still-running"]
     if "If-Match" in headers:
-        said.append("stale")
-    responses: dict[int | str, dict[str, Any]] = {status: {"description": "Done."}}
+        problem_kinds.append("stale")
+    responses: dict[int | str, dict[str, Any]] = {status: {"description": HTTPStatus(status).phrase}}
     if answer is not None:
-        responses[status] = {"description": summary, "content": {"application/json": {"schema": _ref(answer)}}}
+        responses[status]["content"] = {"application/json": {"schema": _ref(answer)}}
     if "If-None-Match" in headers:
-        responses[304] = {"description": "Nothing has changed since that `ETag`."}
+        responses[304] = {"description": HTTPStatus(304).phrase}
     extra: dict[str, Any] = {
         "parameters": [
             *({"name": name, "in": "query", **QUERY[name]} for name in query),
@@ -87,7 +88,7 @@ def operation(
         "summary": summary,
         "status_code": status,
         "response_model": None,
-        "responses": problems(*dict.fromkeys(said)) | responses,
+        "responses": problems(*dict.fromkeys(problem_kinds)) | responses,
         "openapi_extra": extra,
     }
 
@@ -97,11 +98,11 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def describe(app: FastAPI, public_url: str) -> dict[str, Any]:
-    """The OpenAPI document of the public API."""
+    """Return the OpenAPI document of the public API."""
     document = get_openapi(
         title="Rapport",
         version="1",
-        summary="Posts, comments and who hears of them.",
+        summary="Posts, comments and notifications.",
         routes=app.routes,
         servers=[{"url": public_url}],
     )

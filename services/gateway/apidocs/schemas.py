@@ -1,4 +1,4 @@
-"""The shapes of the public API, for its description in `/openapi.json`. Answers are written as bytes elsewhere."""
+"""Schemas of the public API, for `/openapi.json`. Answers are composed by `composition.representations`."""
 
 from typing import Literal
 from uuid import UUID
@@ -37,13 +37,17 @@ class PostInList(BaseModel):
 class Post(PostInList):
     body: str
     body_html: str
-    unavailable: list[str] = Field(default=[], description="Parts that could not be had; left out when none.")
+    unavailable: list[str] = Field(
+        default=[], description="Parts that could not be fetched; left out when there are none."
+    )
 
 
 class Posts(BaseModel):
     items: list[PostInList]
     next: str | None
-    unavailable: list[str] = Field(default=[], description="Parts that could not be had; left out when none.")
+    unavailable: list[str] = Field(
+        default=[], description="Parts that could not be fetched; left out when there are none."
+    )
 
 
 class Revision(BaseModel):
@@ -64,7 +68,7 @@ class Comment(BaseModel):
     post_id: UUID
     parent_id: UUID | None
     depth: int
-    author: Author | None = Field(description="Null in a tombstone.")
+    author: Author | None = Field(description="Null when the comment was removed and only its place is kept.")
     body: str | None = Field(default=None, description="Only for its author and moderators.")
     format: Literal["markdown", "html"] | None = Field(default=None, description="Only beside `body`.")
     body_html: str | None
@@ -73,13 +77,17 @@ class Comment(BaseModel):
     edited_at: AwareDatetime | None
     reply_count: int
     replies: "Comments"
-    unavailable: list[str] = Field(default=[], description="Parts that could not be had; left out when none.")
+    unavailable: list[str] = Field(
+        default=[], description="Parts that could not be fetched; left out when there are none."
+    )
 
 
 class Comments(BaseModel):
     items: list[Comment]
     next: str | None
-    unavailable: list[str] = Field(default=[], description="Parts that could not be had; left out when none.")
+    unavailable: list[str] = Field(
+        default=[], description="Parts that could not be fetched; left out when there are none."
+    )
 
 
 class PageViewer(BaseModel):
@@ -106,7 +114,9 @@ class Profile(BaseModel):
     avatar_url: str | None
     created_at: AwareDatetime
     comment_count: int | None
-    unavailable: list[str] = Field(default=[], description="Parts that could not be had; left out when none.")
+    unavailable: list[str] = Field(
+        default=[], description="Parts that could not be fetched; left out when there are none."
+    )
 
 
 class Me(BaseModel):

@@ -1,1 +1,1 @@
-"""Answers that are alike for every anonymous reader, kept until what they show changes."""
+"""Keep answers that are the same for every anonymous reader, until what they show changes."""

@@ -1,17 +1,17 @@
-"""How a handler tells the cache that its answer is alike for every stranger."""
+"""Let a handler tell the cache that its answer is the same for every anonymous reader."""
 
 from starlette.requests import Request
 
-from services.gateway.composition.compose import Look
+from services.gateway.composition.request_context import RequestContext
 
-SCOPE_KEY = "rapport.offer"
+SCOPE_KEY = "rapport.cache-offer"
 
 
 class CacheOffer:
-    """Left in the request's scope by the cache; taken up by whoever answers.
+    """Put into the request's scope by the cache, filled in by the handler that answers.
 
     Attributes:
-        tags: what the answer was made of; None while nobody offered it.
+        tags: what the answer was made of; None while no handler offered it.
         since: when its oldest part was asked for.
     """
 
@@ -22,9 +22,9 @@ class CacheOffer:
         self.since = 0.0
 
 
-def offer(request: Request, look: Look) -> None:
-    """Offer this answer, if it is complete, for no one in particular, and known by what it is made of."""
-    found: CacheOffer | None = request.scope.get(SCOPE_KEY)
-    if found is not None and look.about and not look.missing and not look.viewer.private:
-        found.tags = frozenset(look.about)
-        found.since = look.since
+def offer_to_cache(request: Request, context: RequestContext) -> None:
+    """Offer this answer to the cache if it is complete, for no one in particular, and known by what it is made of."""
+    offer: CacheOffer | None = request.scope.get(SCOPE_KEY)
+    if offer is not None and context.tags and not context.missing and not context.viewer.private:
+        offer.tags = frozenset(context.tags)
+        offer.since = context.since

@@ -1,18 +1,21 @@
-"""What changes elsewhere, heard from the services' events: every process reads all partitions, from now on.
+"""Evict what changed: told by this gateway's own writes, and by the services' events.
 
-There is no group and nothing is committed: whoever starts has an empty cache, so only what happens from then on
-matters.
+Every process reads all partitions from now on. There is no group and nothing is committed: a process starts with an
+empty cache, so only what happens from then on matters.
 """
 
 import asyncio
 import contextlib
+import time
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis.messaging.cloudevents import Undecodable, from_record
 from services.chassis.messaging.topics import create_topics
+from services.chassis.runtime.timeouts import wait_at_most
+from services.chassis.runtime.waiting import Periodic
 from services.contracts.comments import CommentFact
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
@@ -25,36 +28,40 @@ from services.gateway.settings import GatewaySettings
 log = structlog.get_logger(__name__)
 
 TOPICS = (POSTS, COMMENTS, PEOPLE)
-PAUSE_SECONDS = 2.0
-POLL_MS = 1_000
+START_SECONDS = 20.0
+PAUSE_SECONDS = 2.0  # between a failure and the next attempt
+POLL_SECONDS = 1
+CHECK_SECONDS = 1.0  # between two questions whether the broker is there
+ANSWER_SECONDS = 2.0
+STOP_SECONDS = 5.0
 
 
 class Invalidation:
-    """Tells cache and names of changes, whoever reports them."""
+    """Evicts from the response cache and the author cache what a change concerns."""
 
-    def __init__(self, cache: ResponseCache, names: AuthorCache) -> None:
+    def __init__(self, cache: ResponseCache, authors: AuthorCache) -> None:
         self._cache = cache
-        self._names = names
+        self._authors = authors
 
     def post(self, post_id: str) -> None:
-        """A post changed; comments hears of it by itself, a moment later."""
+        """Evict what shows a post; comments hears of the change by itself, a moment later."""
         self._cache.unsettle(("posts", f"post:{post_id}"))
 
     def comment(self, post_id: str, author_id: str | None) -> None:
-        """A comment was written, changed or judged."""
+        """Evict what shows the comments of a post, or how many an author wrote."""
         self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
 
     def person(self, person_id: str) -> None:
-        """Somebody is called differently, or is gone."""
-        self._names.forget(person_id)
+        """Evict what shows a person who was renamed or erased."""
+        self._authors.forget(person_id)
         self._cache.evict((f"name:{person_id}", f"profile:{person_id}"))
 
-    def anything(self) -> None:
-        """Something changed and nobody can say what."""
+    def everything(self) -> None:
+        """Evict all, because it is not known what changed."""
         self._cache.clear()
 
-    def by(self, event: Event) -> None:
-        """What an event means for what is kept."""
+    def by_event(self, event: Event) -> None:
+        """Evict what an event concerns."""
         match event:
             case PostFact():
                 self.post(str(event.post_id))
@@ -67,76 +74,89 @@ class Invalidation:
 
 
 class InvalidationReader:
-    """The reader of all events."""
+    """Reads the events of all services and evicts what they concern."""
 
-    def __init__(self, changed: Invalidation, cache: ResponseCache, settings: GatewaySettings) -> None:
-        self._changed = changed
+    def __init__(self, invalidation: Invalidation, cache: ResponseCache, settings: GatewaySettings) -> None:
+        self._invalidation = invalidation
         self._cache = cache
         self._settings = settings
+        self._partitions = [
+            TopicPartition(settings.kafka_prefix + topic.name, number)
+            for topic in TOPICS
+            for number in range(topic.partitions)
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Read until `stop`; without a broker entries live for two seconds and it is tried again."""
-        reader: asyncio.Task[None] | None = None
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                reader = asyncio.ensure_future(self._read())
-                await asyncio.wait([reader, stopping], return_when=asyncio.FIRST_COMPLETED)
-                if reader.done():
-                    log.warning("events cannot be read", error=repr(reader.exception()))
-                    self._cache.hears(False)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(asyncio.shield(stopping), PAUSE_SECONDS)
-        finally:
-            stopping.cancel()
-            if reader is not None:
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+        """Read until `stop`. Without a broker the cache keeps entries for two seconds only, and reading begins anew."""
+        async with Periodic("read events", PAUSE_SECONDS, self._read):
+            await stop.wait()
 
     async def _read(self) -> None:
+        """Read with one Kafka client until it fails; it must not be used again."""
+        consumer = None
+        try:
+            await self._create_topics()
+            consumer = self._consumer()
+            await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
+            self._cache.hears(True)
+            await self._follow(consumer)
+        except Exception as error:
+            self._cache.hears(False)
+            if not isinstance(error, (KafkaError, OSError)):
+                raise
+            log.warning("events cannot be read", error=repr(error))
+        finally:
+            if consumer is not None:
+                with contextlib.suppress(KafkaError, OSError):
+                    await wait_at_most(STOP_SECONDS, consumer.stop())
+
+    async def _create_topics(self) -> None:
         settings = self._settings
-        await create_topics(
+        creating = create_topics(
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
             seconds=settings.kafka_timeout_seconds,
         )
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+        await wait_at_most(settings.kafka_timeout_seconds + STOP_SECONDS, creating)
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="latest",
             request_timeout_ms=10_000,
         )
-        try:
-            async with asyncio.timeout(20):
-                await consumer.start()
-                partitions = [
-                    TopicPartition(settings.kafka_prefix + topic.name, number)
-                    for topic in TOPICS
-                    for number in range(topic.partitions)
-                ]
-                consumer.assign(partitions)
-                await consumer.seek_to_end()
-                for partition in partitions:
-                    await consumer.position(partition)
-            self._cache.hears(True)
-            while True:
-                records = await consumer.getmany(timeout_ms=POLL_MS)
-                for batch in records.values():
-                    for record in batch:
-                        self._apply(record)
-        finally:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(consumer.stop(), 5)
 
-    def _apply(self, record: object) -> None:
-        """One record. What cannot be read may mean anything."""
+    async def _seek_to_end(self, consumer: AIOKafkaConsumer) -> None:
+        await consumer.start()
+        consumer.assign(self._partitions)
+        await consumer.seek_to_end()
+        for partition in self._partitions:
+            await consumer.position(partition)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        checked = time.monotonic()
+        while True:
+            records = await wait_at_most(
+                POLL_SECONDS + ANSWER_SECONDS, consumer.getmany(timeout_ms=POLL_SECONDS * 1000)
+            )
+            for batch in records.values():
+                for record in batch:
+                    self._apply(record)
+            if time.monotonic() >= checked + CHECK_SECONDS:
+                # A client whose broker is lost goes on polling without an error, as if nothing were written.
+                await wait_at_most(ANSWER_SECONDS, consumer.end_offsets(self._partitions))
+                checked = time.monotonic()
+
+    def _apply(self, record: ConsumerRecord) -> None:
+        """Evict what one record concerns; a record that cannot be read may concern anything."""
         try:
             envelope = from_record(record)
             kind = registry().get(envelope.type)
             if kind is not None:
-                self._changed.by(kind.model_validate_json(envelope.data))
+                self._invalidation.by_event(kind.model_validate_json(envelope.data))
         except (Undecodable, ValueError) as error:
             log.warning("an event cannot be read", error=repr(error))
-            self._changed.anything()
+            self._invalidation.everything()

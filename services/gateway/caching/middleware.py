@@ -1,4 +1,7 @@
-"""Ahead of routing, pure ASGI: what every stranger gets alike is given from the cache, and asked for once at a time."""
+"""Serve what is the same for every anonymous reader from the cache, ahead of routing (pure ASGI).
+
+What the cache does not have is asked of the app once, for all who ask at the same time.
+"""
 
 import asyncio
 import os
@@ -14,7 +17,7 @@ from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.etags import matches
 from services.gateway.caching.response_cache import Entry, Headers, ResponseCache
 
-REQUESTS = Counter("rapport_gateway_cache", "Reads of strangers, by whether the cache had them", ["outcome"])
+REQUESTS = Counter("rapport_gateway_cache", "Anonymous reads, by whether the cache had them", ["outcome"])
 HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
 PATHS = re.compile(rb"/(?:posts/|v1/(?:posts|comments|people)\b|\?)")
@@ -27,11 +30,11 @@ NUMBERS = count()
 
 @dataclass
 class Flight:
-    """One asking of the app, for all who want the same meanwhile.
+    """One request to the app, for all that ask for the same meanwhile.
 
     Attributes:
-        began: the cache's `sequence` by then.
-        entry: the answer, if it is alike for every stranger.
+        began: the cache's `sequence` when it began.
+        entry: the answer, if it is the same for every anonymous reader.
     """
 
     began: int
@@ -43,7 +46,7 @@ class CacheMiddleware:
     """Middleware around the whole app.
 
     Args:
-        cookie_name: requests with our cookie are for one person, and pass.
+        cookie_name: requests with our cookie are for one person, and go to the app.
     """
 
     def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str) -> None:
@@ -81,13 +84,13 @@ class CacheMiddleware:
                 MISS.inc()
                 await self._app(scope, receive, send)
                 return
-            # What changed while it was read is not kept, but still true for those who asked before it changed.
+            # What changed while it was read is not kept, but still true for requests that came before the change.
             entry = flight.entry if flight.began >= arrived else self._cache.get(key)
         HIT.inc()
-        await give(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
+        await serve(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
 
     async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
-        """Ask the app for all who want the same meanwhile."""
+        """Ask the app for all that ask for the same meanwhile."""
         MISS.inc()
         flight = self._flights[key] = Flight(self._cache.sequence)
         offer = CacheOffer()
@@ -109,22 +112,22 @@ class CacheMiddleware:
             flight.landed.set()
         if start["status"] == 200 and entry.etag and if_none_match is not None:
             request_id = dict(start["headers"])[b"x-request-id"]
-            await give(entry, request_id, if_none_match, send)
+            await serve(entry, request_id, if_none_match, send)
             return
         for message in sent:
             await send(message)
 
 
 def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
-    """An answer as an entry."""
+    """Return an answer as a cache entry."""
     headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
     tag = dict(headers).get(b"etag", b"").decode()
     unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
     return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since)
 
 
-async def give(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
-    """200 with the kept bytes, or 304 to whoever has them."""
+async def serve(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
+    """Send 200 with the kept bytes, or 304 to a client that has them."""
     if if_none_match is not None and entry.etag and matches(if_none_match.decode("latin-1"), entry.etag):
         headers = [*entry.unchanged, (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": 304, "headers": headers})

@@ -1,9 +1,9 @@
-"""Answers that are alike for every stranger, kept as bytes until what they show changes.
+"""Keep answers that are the same for every anonymous reader, as bytes, until what they show changes.
 
 Each entry carries tags for what it was made of: `post:<id>` (the post, its comments and their number), `posts` (which
-posts there are), `name:<id>` (what somebody is called), `profile:<id>` (somebody and the number of their comments).
-A change evicts by tag. An entry is stored only if none of its tags was evicted since its reading began, and it is given
-for 30 seconds at most from the moment its oldest part was asked for.
+posts there are), `name:<id>` (the name of a person), `profile:<id>` (a person and the number of their comments).
+A change evicts by tag. An entry is stored only if none of its tags was evicted since its reading began, and it is
+served for 30 seconds at most from the moment its oldest part was asked for.
 """
 
 import time
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 MOST_BYTES = 64 * 1024 * 1024
 ENTRY_BYTES = 2_000  # what an entry costs beside its body
 MOST_SECONDS = 30.0
-UNHEARD_SECONDS = 2.0  # how long entries live while nobody tells what changes
+UNHEARD_SECONDS = 2.0  # how long entries live while no events are read
 EVICTIONS_REMEMBERED = 50_000
 SETTLING_SECONDS = 10.0
 UNSETTLED_SECONDS = 1.0
@@ -41,7 +41,7 @@ class Entry:
 
 
 class ResponseCache:
-    """Entries by path and query.
+    """Answers by path and query.
 
     Args:
         clock: seconds, monotonic.
@@ -60,12 +60,12 @@ class ResponseCache:
         self.seconds = UNHEARD_SECONDS
 
     def hears(self, well: bool) -> None:
-        """Whether changes elsewhere are being told; what was missed in between is not trusted."""
+        """Note whether events are being read; drop all entries, since events may have been missed in between."""
         self.seconds = MOST_SECONDS if well else UNHEARD_SECONDS
         self.clear()
 
     def get(self, key: bytes) -> Entry | None:
-        """The entry, unless it is too old."""
+        """Return the entry, unless there is none or it is too old."""
         found = self._entries.get(key)
         if found is None:
             return None
@@ -76,7 +76,7 @@ class ResponseCache:
         return found[1]
 
     def store(self, key: bytes, entry: Entry, began: int) -> bool:
-        """Keep an entry whose reading began at `sequence` `began`; False if something of it changed since."""
+        """Store an entry whose reading began at `sequence` `began`; return False if part of it changed since."""
         if began < self._forgotten or any(self._evicted.get(tag, -1) >= began for tag in entry.tags):
             return False
         if self._cost(entry) > self._most_bytes // 8:
@@ -94,7 +94,7 @@ class ResponseCache:
         return True
 
     def evict(self, tags: Iterable[str]) -> None:
-        """What was made of these changed."""
+        """Drop every entry that was made of one of these."""
         if len(self._evicted) >= EVICTIONS_REMEMBERED:
             self._evicted.clear()
             self._forgotten = self.sequence + 1
@@ -105,8 +105,9 @@ class ResponseCache:
         self.sequence += 1
 
     def unsettle(self, tags: Iterable[str]) -> None:
-        """Evict, and for a while keep what is made of these for a moment only: another service still has to hear of
-        the change itself, and until then answers as before.
+        """Evict, and for a while keep what is made of these for a second only.
+
+        Another service still has to hear of the change itself, and until then answers as before.
         """
         until = self._clock() + SETTLING_SECONDS
         if len(self._unsettled) >= EVICTIONS_REMEMBERED:
@@ -117,7 +118,7 @@ class ResponseCache:
         self.evict(kept)
 
     def clear(self) -> None:
-        """Everything may have changed."""
+        """Drop all entries."""
         self._entries.clear()
         self._by_tag.clear()
         self._evicted.clear()

@@ -1,1 +1,1 @@
-"""Answers composed of what several services say."""
+"""Compose answers from the answers of several services."""

@@ -1,15 +1,17 @@
-"""What people are called: asked of people, remembered for half a minute, forgotten at once when it changes."""
+"""Remember the names of authors, asked of people, for half a minute or until they change."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from cachetools import TLRUCache
+
 from services.chassis.errors import Problem
 
 SECONDS = 30.0
 REMEMBERED = 20_000
-AT_ONCE = 200  # ids that one look-up takes
+IDS_PER_LOOKUP = 200
 
 Json = dict[str, Any]
 Lookup = Callable[[list[str], float], Awaitable[list[Json]]]
@@ -26,11 +28,11 @@ class AuthorCache:
     def __init__(self, lookup: Lookup, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._lookup = lookup
         self._clock = clock
-        self._known: dict[str, tuple[float, Json]] = {}
+        self._remembered: TLRUCache[str, tuple[float, Json]] = TLRUCache(REMEMBERED, _expiry, timer=clock)
         self._changes = 0
 
     async def of(self, ids: Iterable[str], deadline: float) -> tuple[dict[str, Json], bool, float]:
-        """Authors by id, whether people could be asked for all that were not remembered, and how old the answer is.
+        """Return authors by id, whether people could be asked for the others, and how old the answer is.
 
         The third is when the oldest of it was asked for, by the clock.
         """
@@ -38,16 +40,15 @@ class AuthorCache:
         found: dict[str, Json] = {}
         missing = []
         for person_id in ids:
-            known = self._known.get(person_id)
-            if known is not None and known[0] > now:
-                found[person_id] = known[1]
-                since = min(since, known[0] - SECONDS)
-            else:
+            try:
+                asked, found[person_id] = self._remembered[person_id]
+                since = min(since, asked)
+            except KeyError:
                 missing.append(person_id)
         if not missing:
             return found, True, since
         changes = self._changes
-        chunks = [missing[start : start + AT_ONCE] for start in range(0, len(missing), AT_ONCE)]
+        chunks = [missing[start : start + IDS_PER_LOOKUP] for start in range(0, len(missing), IDS_PER_LOOKUP)]
         try:
             answers = await asyncio.gather(*(self._lookup(chunk, deadline) for chunk in chunks))
         except Problem:
@@ -56,16 +57,15 @@ class AuthorCache:
             author = {"id": item["id"], "name": item["name"], "avatar_url": item["avatar_url"]}
             found[author["id"]] = author
             if changes == self._changes:
-                self._remember(author, now + SECONDS)
+                self._remembered[author["id"]] = now, author
         return found, True, since
 
-    def _remember(self, author: Json, until: float) -> None:
-        while len(self._known) >= REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known.pop(author["id"], None)
-        self._known[author["id"]] = (until, author)
-
     def forget(self, person_id: str) -> None:
-        """The person changed; what is being looked up at this moment is not remembered either."""
+        """Forget an author who changed; an answer that is on its way is not remembered either."""
         self._changes += 1
-        self._known.pop(person_id, None)
+        self._remembered.pop(person_id, None)
+
+
+def _expiry(_: str, remembered: tuple[float, Json], __: float) -> float:
+    """Count from the question, not from the answer, so that no name is older than it may be."""
+    return remembered[0] + SECONDS

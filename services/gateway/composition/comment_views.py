@@ -1,4 +1,4 @@
-"""Comments with their authors' names."""
+"""Compose comments and lists of comments with their authors' names."""
 
 import asyncio
 import time
@@ -7,8 +7,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from services.chassis.errors import Problem, not_found, unavailable
+from services.chassis.runtime.waiting import backoff_seconds
 from services.gateway.composition import post_views, representations
-from services.gateway.composition.compose import Composed, Json, Look, Sources, authors
+from services.gateway.composition.request_context import Composed, Json, RequestContext
 
 T = TypeVar("T")
 
@@ -18,93 +19,93 @@ LEAST_LEFT = 0.1  # seconds without which asking again could only time out
 
 
 def path_of(comment_id: str) -> str:
-    """The path of a comment at its owner."""
+    """Return the path of a comment at the comments service."""
     return "/comments/" + comment_id
 
 
 def path_under(post_id: str) -> str:
-    """The path of a post's comments at their owner."""
+    """Return the path of a post's comments at the comments service."""
     return f"/posts/{post_id}/comments"
 
 
-async def dressed(sources: Sources, look: Look, raw: Json) -> Composed:
-    """One comment of the owner's, as the public reads it."""
-    look.about.add(f"post:{raw['post_id']}")
-    people = await authors(sources, look, representations.comment_authors([raw]))
+async def with_authors(context: RequestContext, raw: Json) -> Composed:
+    """Return a comment of the comments service as the public reads it."""
+    context.tags.add(f"post:{raw['post_id']}")
+    people = await context.authors_of(representations.comment_authors([raw]))
     return Composed(representations.comment(raw, people), raw["version"])
 
 
-async def dressed_list(sources: Sources, look: Look, raw: Json) -> Composed:
-    """A list of the owner's, as the public reads it."""
-    look.about.update(f"post:{item['post_id']}" for item in raw["items"])
-    people = await authors(sources, look, representations.comment_authors(raw["items"]))
+async def list_with_authors(context: RequestContext, raw: Json) -> Composed:
+    """Return a list of the comments service as the public reads it."""
+    context.tags.update(f"post:{item['post_id']}" for item in raw["items"])
+    people = await context.authors_of(representations.comment_authors(raw["items"]))
     return Composed(representations.comment_list(raw, people))
 
 
-async def one(sources: Sources, look: Look, comment_id: str) -> Composed:
-    """The comment with the beginning of its replies."""
-    raw = await sources.upstreams.comments.get(path_of(comment_id), look.viewer.caller, look.deadline)
-    return await dressed(sources, look, raw)
+async def one(context: RequestContext, comment_id: str) -> Composed:
+    """Return a comment with the beginning of its replies."""
+    raw = await context.upstreams.comments.get(path_of(comment_id), context.viewer.caller, context.deadline)
+    return await with_authors(context, raw)
 
 
-async def replies(sources: Sources, look: Look, comment_id: str, params: Mapping[str, str]) -> Composed:
-    """Its direct replies, oldest first."""
-    raw = await sources.upstreams.comments.get(
-        path_of(comment_id) + "/replies", look.viewer.caller, look.deadline, params
-    )
-    return await dressed_list(sources, look, raw)
+async def replies(context: RequestContext, comment_id: str, params: Mapping[str, str]) -> Composed:
+    """Return the direct replies to a comment, oldest first."""
+    path = path_of(comment_id) + "/replies"
+    raw = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
+    return await list_with_authors(context, raw)
 
 
-async def queue(sources: Sources, look: Look, params: Mapping[str, str]) -> Composed:
-    """What waits for a moderator, oldest first."""
-    raw = await sources.upstreams.comments.get("/comments", look.viewer.caller, look.deadline, params)
-    return await dressed_list(sources, look, raw)
+async def awaiting_moderation(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return the comments that wait for a moderator, oldest first."""
+    raw = await context.upstreams.comments.get("/comments", context.viewer.caller, context.deadline, params)
+    return await list_with_authors(context, raw)
 
 
-async def under(sources: Sources, look: Look, post_id: str, params: Mapping[str, str]) -> Composed:
-    """The discussion of a post."""
-    raw = await once_arrived(sources, look, post_id, lambda: fetch(sources, look, post_id, params))
-    look.about.add(f"post:{UUID(post_id)}")
-    return await dressed_list(sources, look, raw)
+async def under(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Composed:
+    """Return the comments of a post."""
+    raw = await retry_while_post_unknown(context, post_id, lambda: fetch_under(context, post_id, params))
+    context.tags.add(f"post:{UUID(post_id)}")
+    return await list_with_authors(context, raw)
 
 
-async def fetch(sources: Sources, look: Look, post_id: str, params: Mapping[str, str]) -> Json:
-    """The owner's list."""
-    raw: Json = await sources.upstreams.comments.get(path_under(post_id), look.viewer.caller, look.deadline, params)
+async def fetch_under(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Json:
+    """Return a post's comments as the comments service answers."""
+    path = path_under(post_id)
+    raw: Json = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
     return raw
 
 
-async def once_arrived(sources: Sources, look: Look, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """What comments answers, once it has heard of the post.
+async def retry_while_post_unknown(context: RequestContext, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask comments, and again until it has heard of the post, if posts says that there is such a published post.
 
     Raises:
-        Problem: `not-found` when posts shows the viewer no such published post; `unavailable` when the news of it did
-            not arrive before the deadline.
+        Problem: `not-found` when posts shows the viewer no such published post; `unavailable` when comments did not
+            hear of it before the deadline.
     """
     try:
         return await ask()
     except Problem as problem:
         if problem.kind != "post-unknown":
             raise
-    post = await post_views.fetch(sources, look, post_id)
+    post = await post_views.fetch(context, post_id)
     if post["status"] != "published":
         raise not_found()
-    return await until_known(ask, look.deadline)
+    return await retry_until(context.deadline, ask)
 
 
-async def until_known(ask: Callable[[], Awaitable[T]], deadline: float) -> T:
-    """Ask again and again while the post is unknown.
+async def retry_until(deadline: float, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask comments again and again while the post is unknown to it.
 
     Raises:
         Problem: `unavailable` when the deadline comes first.
     """
-    pause = FIRST_PAUSE
-    while time.monotonic() + pause + LEAST_LEFT < deadline:
+    attempt = 1
+    while time.monotonic() + (pause := backoff_seconds(attempt, FIRST_PAUSE, LONGEST_PAUSE)) + LEAST_LEFT < deadline:
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
         try:
             return await ask()
         except Problem as problem:
             if problem.kind != "post-unknown":
                 raise
+        attempt += 1
     raise unavailable("The post was just published; its discussion opens in a moment.")

@@ -1,4 +1,4 @@
-"""Requests that go on to their owner as they came: the body's own bytes and the headers that make writing safe."""
+"""Forward requests to the service that owns a resource, with the body's own bytes and the headers of safe writing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from starlette.requests import Request
 from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import Problem
 from services.chassis.http.routes import read_json
-from services.gateway.composition.compose import Look
+from services.gateway.composition.request_context import RequestContext
 from services.gateway.composition.upstreams import Upstream
 
 SAFE_WRITING = ("Idempotency-Key", "If-Match")
@@ -15,16 +15,16 @@ COMMENT_BYTES = 64 * 1024
 POST_BYTES = 256 * 1024
 
 
-def chosen(request: Request, *names: str) -> dict[str, str]:
-    """The query parameters that the owner knows; others are ignored."""
+def query_of(request: Request, *names: str) -> dict[str, str]:
+    """Return the query parameters of these names; others are ignored."""
     return {name: request.query_params[name] for name in names if name in request.query_params}
 
 
-def careful(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, str]:
-    """The headers that go on.
+def headers_of(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, str]:
+    """Return the headers that are forwarded.
 
     Raises:
-        Problem: `malformed-idempotency-key` for two of them: which one counts could be read in two ways.
+        Problem: `malformed-idempotency-key` for two of them, because which one counts could be read in two ways.
     """
     if len(request.headers.getlist("idempotency-key")) > 1:
         raise Problem("malformed-idempotency-key", "Send one key.")
@@ -32,7 +32,7 @@ def careful(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, 
 
 
 async def body_of(request: Request, limit: int = COMMENT_BYTES) -> bytes:
-    """The JSON of a request, as it came.
+    """Return the JSON of a request as the bytes that came.
 
     Raises:
         Problem: `unsupported-media-type`, `too-large`, `malformed-json`; `invalid` for NUL and lone surrogates.
@@ -43,23 +43,23 @@ async def body_of(request: Request, limit: int = COMMENT_BYTES) -> bytes:
 
 async def forward(
     request: Request,
-    look: Look,
-    owner: Upstream,
+    context: RequestContext,
+    upstream: Upstream,
     path: str,
     *,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ServiceResponse:
-    """The request's method and safety headers to `path` of the owner, in the viewer's name.
+    """Send the request's method and headers to a path of an upstream, on behalf of the viewer.
 
     Raises:
-        Problem: what the owner refused with, or `unavailable`.
+        Problem: what the upstream refused with, or `unavailable`.
     """
-    return await owner.send(
+    return await upstream.send(
         request.method,
         path,
-        look.viewer.caller,
-        look.deadline,
+        context.viewer.caller,
+        context.deadline,
         body=body,
-        headers=careful(request) if headers is None else headers,
+        headers=headers_of(request) if headers is None else headers,
     )

@@ -1,76 +1,66 @@
-"""Posts, with their authors' names and how much is said about them."""
+"""Compose posts with their authors' names and the numbers of their comments."""
 
 import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
 from services.gateway.composition import representations
-from services.gateway.composition.compose import Composed, Json, Look, Sources, authors, comment_counts
-
-SLUGS_REMEMBERED = 10_000
+from services.gateway.composition.request_context import Composed, Json, RequestContext
 
 
 def path_of(ref: str) -> str:
-    """The path of a post at its owner, by id or slug."""
+    """Return the path of a post at the posts service, by id or slug."""
     return "/posts/" + ref
 
 
-async def one(sources: Sources, look: Look, ref: str) -> Composed:
-    """The post with this id or slug."""
-    raw = await fetch(sources, look, ref)
-    return await dressed(sources, look, raw)
+async def one(context: RequestContext, ref: str) -> Composed:
+    """Return the post with this id or slug."""
+    return await with_author(context, await fetch(context, ref))
 
 
-async def fetch(sources: Sources, look: Look, ref: str) -> Json:
-    """The owner's representation."""
-    raw: Json = await sources.upstreams.posts.get(path_of(ref), look.viewer.caller, look.deadline)
-    remember_slug(sources, raw)
-    look.about.add(f"post:{raw['id']}")
+async def fetch(context: RequestContext, ref: str) -> Json:
+    """Return a post as the posts service answers."""
+    raw: Json = await context.upstreams.posts.get(path_of(ref), context.viewer.caller, context.deadline)
+    remember_slug(context, raw)
+    context.tags.add(f"post:{raw['id']}")
     return raw
 
 
-def remember_slug(sources: Sources, raw: Json) -> None:
-    while len(sources.slugs) >= SLUGS_REMEMBERED:
-        del sources.slugs[next(iter(sources.slugs))]
-    sources.slugs[raw["slug"]] = raw["id"]
+async def with_author(context: RequestContext, raw: Json) -> Composed:
+    """Return a post of the posts service as the public reads it."""
+    people, counts = await asyncio.gather(context.authors_of([raw["author_id"]]), context.comment_counts([raw]))
+    return Composed(representations.post(raw, people, context.public_url, counts[raw["id"]]), raw["version"])
 
 
-async def dressed(sources: Sources, look: Look, raw: Json) -> Composed:
-    """One post of the owner's, as the public reads it."""
-    people, counts = await asyncio.gather(
-        authors(sources, look, [raw["author_id"]]), comment_counts(sources, look, [raw])
-    )
-    return Composed(representations.post(raw, people, sources.public_url, counts[raw["id"]]), raw["version"])
-
-
-async def listed(sources: Sources, look: Look, params: Mapping[str, str]) -> Composed:
-    """Published posts, newest first."""
-    raw = await sources.upstreams.posts.get("/posts", look.viewer.caller, look.deadline, params)
+async def published(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return published posts, newest first."""
+    raw = await context.upstreams.posts.get("/posts", context.viewer.caller, context.deadline, params)
     items = raw["items"]
-    look.about.add("posts")
+    context.tags.add("posts")
     people, counts = await asyncio.gather(
-        authors(sources, look, {item["author_id"] for item in items}), comment_counts(sources, look, items)
+        context.authors_of({item["author_id"] for item in items}), context.comment_counts(items)
     )
-    return Composed(
-        {
-            "items": [
-                representations.post(item, people, sources.public_url, counts[item["id"]], text=False) for item in items
-            ],
-            "next": raw["next"],
-        }
-    )
+    shown = [representations.post(item, people, context.public_url, counts[item["id"]], text=False) for item in items]
+    return Composed({"items": shown, "next": raw["next"]})
 
 
-async def revisions(sources: Sources, look: Look, post_id: str, params: Mapping[str, str]) -> Composed:
-    """Every text the post had, newest first."""
-    raw = await sources.upstreams.posts.get(path_of(post_id) + "/revisions", look.viewer.caller, look.deadline, params)
-    look.about.add(f"post:{UUID(post_id)}")
+async def revisions(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Composed:
+    """Return the revisions of a post, newest first."""
+    path = path_of(post_id) + "/revisions"
+    raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline, params)
+    context.tags.add(f"post:{UUID(post_id)}")
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
 
 
-def id_of(sources: Sources, ref: str) -> str | None:
-    """The id that a reference probably means; None when only the owner knows."""
+def remember_slug(context: RequestContext, raw: Json) -> None:
+    """Remember which post a slug means."""
+    if context.slugs.get(raw["slug"]) != raw["id"]:
+        context.slugs[raw["slug"]] = raw["id"]
+
+
+def probable_id(context: RequestContext, ref: str) -> str | None:
+    """Return the id that a reference probably means; None when only the posts service knows."""
     try:
-        return str(UUID(ref)) if len(ref) == 36 else sources.slugs.get(ref)
+        return str(UUID(ref)) if len(ref) == 36 else context.slugs.get(ref)
     except ValueError:
-        return sources.slugs.get(ref)
+        return context.slugs.get(ref)

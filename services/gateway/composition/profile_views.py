@@ -1,26 +1,25 @@
-"""What anybody sees of somebody."""
+"""Compose the public profile of a person."""
 
 import asyncio
 
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition import representations
-from services.gateway.composition.compose import Composed, Look, Sources, optional
+from services.gateway.composition.request_context import Composed, RequestContext
 
 
-async def profile(sources: Sources, look: Look, person_id: str) -> Composed:
-    """The person, and how many of their comments strangers can find."""
-    counting = asyncio.ensure_future(optional(look, "comment_count", lambda: _count(sources, look, person_id)))
+async def profile(context: RequestContext, person_id: str) -> Composed:
+    """Return a person, and how many of their comments anonymous readers can find."""
+    counting = asyncio.ensure_future(context.optional("comment_count", lambda: _count(context, person_id)))
     try:
-        raw = await sources.upstreams.people.get(f"/people/{person_id}", look.viewer.caller, look.deadline)
-        look.about |= {f"profile:{raw['id']}", f"name:{raw['id']}"}
+        raw = await context.upstreams.people.get(f"/people/{person_id}", context.viewer.caller, context.deadline)
+        context.tags |= {f"profile:{raw['id']}", f"name:{raw['id']}"}
         return Composed(representations.profile(raw, await counting))
     finally:
         counting.cancel()
 
 
-async def _count(sources: Sources, look: Look, person_id: str) -> int:
-    answer = await sources.upstreams.comments.send(
-        "POST", "/counts/people", NOBODY, look.deadline, body={"person_ids": [person_id]}
-    )
+async def _count(context: RequestContext, person_id: str) -> int:
+    body = {"person_ids": [person_id]}
+    answer = await context.upstreams.comments.send("POST", "/counts/people", NOBODY, context.deadline, body=body)
     found: dict[str, int] = answer.json()["counts"]
     return found.get(person_id, 0)

@@ -1,6 +1,6 @@
-"""What the owners say → what the public reads: authors get names, posts a URL and a count, versions go.
+"""Turn the services' representations into public ones: authors get names, posts a URL and a count, versions go.
 
-Each public thing is written field by field, so that what an owner adds for itself never leaks.
+Each is written field by field, so that what a service adds for itself never leaks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,26 +14,26 @@ POST_AFTER_AUTHOR = ("status", "discussion", "created_at", "published_at", "edit
 
 
 def post_url(public_url: str, slug: str) -> str:
-    """Where people read a post; the slug percent-encoded."""
+    """Return the URL of a post's page; the slug percent-encoded."""
     return f"{public_url.rstrip('/')}/posts/{quote(slug, safe='')}"
 
 
-def nobody(person_id: str) -> Json:
-    """An author whose name could not be had."""
+def nameless(person_id: str) -> Json:
+    """Return an author whose name could not be looked up."""
     return {"id": person_id, "name": None, "avatar_url": None}
 
 
 def author(person_id: str | None, people: Mapping[str, Json]) -> Json | None:
-    """The author as people shows them; null in a tombstone."""
+    """Return the author; None in a tombstone."""
     if person_id is None:
         return None
-    return people.get(person_id) or nobody(person_id)
+    return people.get(person_id) or nameless(person_id)
 
 
 def post(
     raw: Json, people: Mapping[str, Json], public_url: str, comment_count: int | None, *, text: bool = True
 ) -> Json:
-    """A post; without `body` and `body_html` in lists."""
+    """Return a post; without `body` and `body_html` in lists."""
     shown = {
         "id": raw["id"],
         "kind": raw["kind"],
@@ -49,12 +49,12 @@ def post(
 
 
 def revision(raw: Json) -> Json:
-    """One revision of a post."""
+    """Return one revision of a post."""
     return {name: raw[name] for name in ("revision", "title", "body", "edit_note", "created_at")}
 
 
 def comment(raw: Json, people: Mapping[str, Json]) -> Json:
-    """A comment with the beginning of its replies, at any depth."""
+    """Return a comment with the beginning of its replies, at any depth."""
     top = _one(raw, people)
     open_ends = [(raw, top)]
     while open_ends:
@@ -88,12 +88,12 @@ def _one(raw: Json, people: Mapping[str, Json]) -> Json:
 
 
 def comment_list(raw: Json, people: Mapping[str, Json]) -> Json:
-    """A list of comments."""
+    """Return a list of comments."""
     return {"items": [comment(item, people) for item in raw["items"]], "next": raw["next"]}
 
 
 def comment_authors(items: Iterable[Json]) -> set[str]:
-    """Whose names these comments and all replies in them need."""
+    """Return the ids of the authors of these comments and all replies in them."""
     needed: set[str] = set()
     waiting = list(items)
     while waiting:
@@ -105,7 +105,7 @@ def comment_authors(items: Iterable[Json]) -> set[str]:
 
 
 def profile(raw: Json, comment_count: int | None) -> Json:
-    """A person as anybody sees them."""
+    """Return the public profile of a person."""
     return {
         "id": raw["id"],
         "name": raw["name"],
@@ -116,19 +116,19 @@ def profile(raw: Json, comment_count: int | None) -> Json:
 
 
 def me(raw: Json) -> Json:
-    """A person as they see themselves."""
+    """Return a person's own profile."""
     return {name: raw[name] for name in ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")}
 
 
 def notification(raw: Json) -> Json:
-    """One line of somebody's notifications."""
+    """Return one notification."""
     return {
         name: raw[name] for name in ("id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at")
     }
 
 
 def explanation(raw: Json) -> Json:
-    """Why somebody did, or did not, hear of a comment."""
+    """Return why a person was, or was not, notified of a comment."""
     return {
         name: raw[name]
         for name in ("comment_id", "post_id", "state", "reasons", "why", "text", "created_at", "sent_at")
@@ -136,5 +136,5 @@ def explanation(raw: Json) -> Json:
 
 
 def mail(raw: Json) -> Json:
-    """Whether somebody hears of answers by mail."""
+    """Return the settings of a person's notification mail."""
     return {"notifications": raw["notifications"]}

@@ -1,4 +1,4 @@
-"""The four services behind the gateway: one client each, and their refusals as problems of our own."""
+"""Call the four services behind the gateway: one client each, and their refusals as problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Params = Mapping[str, str | int | None]
 
 
 class Client(Protocol):
-    """How one service is called; `chassis.client.ServiceClient` does it by HTTP."""
+    """A way to call one service; `chassis.client.ServiceClient` does it by HTTP."""
 
     async def call(
         self,
@@ -31,13 +31,13 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class Upstream:
-    """One service as the gateway speaks to it. Deadlines are moments of `time.monotonic()`."""
+    """One service that the gateway calls. Deadlines are moments of `time.monotonic()`."""
 
     name: str
     client: Client
 
     async def get(self, path: str, caller: Caller, deadline: float, params: Params | None = None) -> Any:
-        """The JSON of a GET.
+        """Return the JSON of a GET.
 
         Raises:
             Problem: what the service refused with, or `unavailable`.
@@ -55,7 +55,7 @@ class Upstream:
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse:
-        """Any request; `body` is a JSON value, or the bytes of one as they came.
+        """Send a request; `body` is a JSON value, or the bytes of one as they came.
 
         Raises:
             Problem: what the service refused with, or `unavailable`.
@@ -66,8 +66,8 @@ class Upstream:
         problem = answer.problem()
         if problem is None:
             return answer
-        if problem.kind == "invalid-token" and caller.person_id is None:  # ours: keys or clocks disagree
-            raise unavailable(f"{self.name} does not accept the gateway's word.")
+        if problem.kind == "invalid-token" and caller.person_id is None:  # the gateway's own: keys or clocks disagree
+            raise unavailable(f"{self.name} does not accept the gateway's token.")
         raise problem
 
 
@@ -83,7 +83,7 @@ class Upstreams:
 
     @classmethod
     def connect(cls, settings: GatewaySettings) -> "Upstreams":
-        """Clients that share their connections."""
+        """Return clients that share their connections."""
         signer = Signer(settings.gateway_signing_key, "gateway")
         connections = ConnectionPool()
 
@@ -99,5 +99,6 @@ class Upstreams:
         )
 
     async def close(self) -> None:
+        """Close the connections."""
         if self.connections is not None:
             await self.connections.close()

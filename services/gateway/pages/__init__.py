@@ -1,1 +1,1 @@
-"""Plain pages for people: rendered here, readable without a stylesheet, usable without JavaScript."""
+"""Web pages: rendered here, readable without a stylesheet, usable without JavaScript."""

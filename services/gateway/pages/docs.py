@@ -1,4 +1,4 @@
-"""The API described: `/openapi.json` for machines, `/docs` for people. Nothing is fetched from elsewhere."""
+"""Serve the description of the API: `/openapi.json` for programs, `/docs` for people; nothing comes from elsewhere."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.apidocs.operations import describe
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import Passer
+from services.gateway.guards import Unauthenticated
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -18,24 +17,24 @@ Json = dict[str, Any]
 METHODS = ("get", "post", "patch", "delete")
 
 
-def document_of(request: Request) -> Json:
-    """The OpenAPI document, made once per process."""
+def document_of(request: Request, public_url: str) -> Json:
+    """Return the OpenAPI document, made once per process."""
     state = request.app.state
     if not hasattr(state, "document"):
-        state.document = describe(request.app, gateway_of(request).settings.public_url)
+        state.document = describe(request.app, public_url)
     document: Json = state.document
     return document
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request, _: Passer) -> Response:
+async def openapi(request: Request, context: Unauthenticated) -> Response:
     headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=60"}
-    return Response(orjson.dumps(document_of(request)), 200, headers, "application/json")
+    return Response(orjson.dumps(document_of(request, context.public_url)), 200, headers, "application/json")
 
 
 @router.get("/docs")
-async def docs(request: Request, _: Passer) -> Response:
-    document = document_of(request)
+async def docs(request: Request, context: Unauthenticated) -> Response:
+    document = document_of(request, context.public_url)
     groups: dict[str, list[Json]] = {}
     for path, methods in document["paths"].items():
         for method in METHODS:
@@ -43,12 +42,12 @@ async def docs(request: Request, _: Passer) -> Response:
                 groups.setdefault(methods[method].get("tags", ["other"])[0], []).append(
                     _operation(method, path, methods[method])
                 )
-    shapes = [
-        (name, _fields(shape))
-        for name, shape in sorted(document["components"]["schemas"].items())
-        if "properties" in shape
+    schemas = [
+        (name, _fields(schema))
+        for name, schema in sorted(document["components"]["schemas"].items())
+        if "properties" in schema
     ]
-    return page("docs.html", document=document, groups=list(groups.items()), shapes=shapes)
+    return page("docs.html", document=document, groups=list(groups.items()), schemas=schemas)
 
 
 def _operation(method: str, path: str, raw: Json) -> Json:
@@ -57,7 +56,7 @@ def _operation(method: str, path: str, raw: Json) -> Json:
         "method": method.upper(),
         "path": path,
         "summary": raw.get("summary", ""),
-        "body": _shape(raw.get("requestBody", {})),
+        "body": _schema_name(raw.get("requestBody", {})),
         "parameters": [
             {
                 "name": parameter["name"],
@@ -68,13 +67,13 @@ def _operation(method: str, path: str, raw: Json) -> Json:
             for parameter in raw.get("parameters", [])
         ],
         "answers": [
-            {"status": status, "text": answer.get("description", ""), "shape": _shape(answer)}
+            {"status": status, "text": answer.get("description", ""), "schema": _schema_name(answer)}
             for status, answer in sorted(raw["responses"].items())
         ],
     }
 
 
-def _shape(raw: Json) -> str | None:
+def _schema_name(raw: Json) -> str | None:
     for content in raw.get("content", {}).values():
         reference = content.get("schema", {}).get("$ref", "")
         if reference:
@@ -82,15 +81,15 @@ def _shape(raw: Json) -> str | None:
     return None
 
 
-def _fields(shape: Json) -> list[Json]:
+def _fields(schema: Json) -> list[Json]:
     return [
         {
             "name": name,
-            "required": name in shape.get("required", ()),
+            "required": name in schema.get("required", ()),
             "type": _type(raw),
             "text": raw.get("description", ""),
         }
-        for name, raw in shape["properties"].items()
+        for name, raw in schema["properties"].items()
     ]
 
 

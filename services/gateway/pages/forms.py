@@ -1,4 +1,4 @@
-"""What a browser's form brings: bounded, and from our own pages only."""
+"""Read the forms of our own pages: bounded, and from nowhere else."""
 
 from urllib.parse import parse_qsl
 
@@ -12,10 +12,10 @@ FORM_BYTES = 256 * 1024  # percent-encoding makes a text up to twelve times as l
 
 
 async def fields(request: Request) -> dict[str, str]:
-    """The fields of an urlencoded form; line breaks as people meant them.
+    """Return the fields of an urlencoded form; a line break is one `\n`.
 
     Raises:
-        Problem: `too-large`; `unsupported-media-type`; `invalid` for what is no UTF-8.
+        Problem: `too-large`; `unsupported-media-type`; `invalid` for a form that cannot be read.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
@@ -28,12 +28,14 @@ async def fields(request: Request) -> dict[str, str]:
     return {name: value.replace("\r\n", "\n") for name, value in pairs}
 
 
-def from_our_pages(request: Request) -> None:
-    """For forms of people who are not signed in: a browser says where a form stands, and with it must come from here.
+def require_our_page(request: Request) -> None:
+    """Refuse a form that a browser sends from another site, for forms of people who are not signed in.
+
+    Browsers send `Origin`; without it and without our cookie there is no browser whose session could be abused.
 
     Raises:
         Problem: `cross-site`.
     """
-    viewers = gateway_of(request).viewers
-    if "origin" in request.headers or viewers.cookie(request) is not None:
-        viewers.same_site(request)
+    authentication = gateway_of(request).authentication
+    if "origin" in request.headers or authentication.cookie(request) is not None:
+        authentication.require_same_site(request)

@@ -1,27 +1,25 @@
-"""The posts, newest first."""
+"""Show the published posts, newest first."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.caching.cacheable import offer
+from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_views
-from services.gateway.composition.forwarding import chosen
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import Anybody
-from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, face, page
+from services.gateway.composition.forwarding import query_of
+from services.gateway.guards import OptionalViewer
+from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, page, viewer_author
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/")
-async def front(request: Request, look: Anybody) -> Response:
-    composed = await post_views.listed(gateway_of(request).sources, look, {"limit": "20", **chosen(request, "cursor")})
-    listed = composed.data
-    offer(request, look)
+async def front(request: Request, context: OptionalViewer) -> Response:
+    listed = (await post_views.published(context, {"limit": "20", **query_of(request, "cursor")})).data
+    offer_to_cache(request, context)
     return page(
         "front.html",
-        viewer=await face(request, look),
+        viewer=await viewer_author(context),
         posts={"items_": listed["items"], "next": listed["next"]},
     )
 

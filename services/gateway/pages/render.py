@@ -1,4 +1,4 @@
-"""Templates to answers: escaped by default, under a policy that lets no script run."""
+"""Render templates: escaped by default, under a policy that lets no script run."""
 
 import hashlib
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import of_exception
-from services.gateway.composition.compose import Json, Look, authors
-from services.gateway.gateway import gateway_of
+from services.gateway.composition import representations
+from services.gateway.composition.request_context import Json, RequestContext
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ HEADERS = {
         "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     ),
-    # `no-referrer` would make browsers send `Origin: null` with our own forms; to other sites nothing goes either way.
+    # `no-referrer` would make browsers send `Origin: null` with our own forms; other sites get nothing either way.
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -36,7 +36,7 @@ HEADERS = {
 
 
 def moment(text: str | None) -> str:
-    """A time as people read it, such as `23 November 2026, 04:35 UTC`."""
+    """Return a time in words, such as `23 November 2026, 04:35 UTC`."""
     if text is None:
         return ""
     when = datetime.fromisoformat(text)
@@ -44,14 +44,14 @@ def moment(text: str | None) -> str:
 
 
 def post_path(slug: str) -> str:
-    """The path of a post's page."""
+    """Return the path of a post's page."""
     return "/posts/" + quote(slug, safe="")
 
 
 def outline(items: list[Json]) -> Iterator[tuple[str, Json]]:
-    """A tree of comments as steps for a template that does not call itself: `enter`, its replies, `leave`.
+    """Yield a tree of comments as steps: `enter` a comment, the steps of its replies, `leave` it.
 
-    A discussion may be a hundred deep, more than a template can recurse.
+    A discussion may be a hundred deep, more than a template can call itself.
     """
     waiting: list[tuple[str, Json]] = [("enter", item) for item in reversed(items)]
     while waiting:
@@ -81,40 +81,39 @@ def page(
     headers: dict[str, str] | None = None,
     **values: Any,
 ) -> Response:
-    """A page; `viewer` is the author shown as signed in."""
+    """Return a page; `viewer` is the author shown as signed in."""
     text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
     return Response(text.encode(), status, HEADERS | (headers or {}), "text/html; charset=utf-8")
 
 
 def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
-    """Go on with a GET of that path."""
+    """Return a redirect to a GET of that path."""
     return Response(None, 303, {"Location": path, "Cache-Control": "no-store"} | (headers or {}))
 
 
 def problem_page(problem: Problem, viewer: Json | None = None) -> Response:
-    """What went wrong, for a person."""
+    """Return a problem as a page."""
     return page("problem.html", status=problem.status, viewer=viewer, headers=problem.headers, problem=problem)
 
 
-async def face(request: Request, look: Look) -> Json | None:
-    """The author who is signed in, for the head of a page."""
-    person_id = look.viewer.person_id
+async def viewer_author(context: RequestContext) -> Json | None:
+    """Return the viewer as an author, for the head of a page."""
+    person_id = context.viewer.person_id
     if person_id is None:
         return None
-    found = await authors(gateway_of(request).sources, look, [str(person_id)])
-    return found.get(str(person_id)) or {"id": str(person_id), "name": None, "avatar_url": None}
+    return representations.author(str(person_id), await context.authors_of([str(person_id)]))
 
 
 class PageRoute(APIRoute):
-    """A route whose problems are pages too."""
+    """A route that answers problems as pages."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def readable(request: Request) -> Response:
+        async def problem_as_page(request: Request) -> Response:
             try:
                 return await handle(request)
             except Exception as error:
                 return problem_page(of_exception(error))
 
-        return readable
+        return problem_as_page

@@ -1,4 +1,4 @@
-"""One click, no cookie, no question (RFC 8058)."""
+"""Unsubscribe from notification mail by one click, without cookie or sign-in (RFC 8058)."""
 
 from fastapi import APIRouter
 from starlette.formparsers import MultiPartException
@@ -8,8 +8,7 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.gateway.access.authentication import NOBODY
-from services.gateway.gateway import gateway_of
-from services.gateway.guards import Passer
+from services.gateway.guards import Unauthenticated
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -19,19 +18,17 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 @router.get("/unsubscribe/{token}")
-async def ask(request: Request, look: Passer, token: str) -> Response:
-    """Changes nothing."""
-    notify = gateway_of(request).sources.upstreams.notify
-    await notify.get(f"/unsubscribe/{token}", NOBODY, look.deadline)
+async def ask(request: Request, context: Unauthenticated, token: str) -> Response:
+    """Show the button, and change nothing."""
+    await context.upstreams.notify.get(f"/unsubscribe/{token}", NOBODY, context.deadline)
     return page("unsubscribe.html", token=token, done=False)
 
 
 @router.post("/unsubscribe/{token}")
-async def unsubscribe(request: Request, look: Passer, token: str) -> Response:
+async def unsubscribe(request: Request, context: Unauthenticated, token: str) -> Response:
     if not await _is_one_click(request):
         raise Problem("malformed-json", "Send List-Unsubscribe=One-Click as a form.")
-    notify = gateway_of(request).sources.upstreams.notify
-    await notify.send("POST", f"/unsubscribe/{token}", NOBODY, look.deadline)
+    await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
     return page("unsubscribe.html", token=token, done=True)
 
 
