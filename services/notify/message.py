@@ -38,11 +38,11 @@ BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebo
 
 @dataclass(frozen=True)
 class PreparedMail:
-    """A mail whose bytes stand in its row, and what they were built from.
+    """A mail whose bytes are frozen into its row, and what they were built from.
 
     Attributes:
         reused: the bytes are those of an earlier attempt, whose outcome is unknown.
-        frozen_at: the moment before they were frozen, of the monotonic clock.
+        frozen_at: the moment before they were frozen, of the monotonic clock; notify's own part was read after it.
     """
 
     claimed: Claimed
@@ -55,7 +55,7 @@ class PreparedMail:
 
 
 class MessageBuilder:
-    """Writes the mails.
+    """Builds the messages.
 
     Args:
         mail_from: name of the site and the address that all notifications come from.
@@ -82,10 +82,11 @@ class MessageBuilder:
         self._html = page.from_string(inliner.inline((folder / "notification.html").read_text()))
 
     def message_id(self, claimed: Claimed) -> str:
+        """Return the Message-ID of the mail: the same for every attempt."""
         return self._tokens.message_id("comment", claimed.comment_id, claimed.person_id)
 
-    def write(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
-        """The whole message as of now, all its headers and bodies.
+    def build(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
+        """Build the whole message as of now, all its headers and bodies.
 
         Raises:
             Unsafe: it would not say what was meant.
@@ -122,7 +123,7 @@ class MessageBuilder:
         )
 
     def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
-        """In-Reply-To and References: the root of the post's thread, then what the comment answers, oldest first.
+        """Return In-Reply-To and References: the root of the post's thread, then the comments above, oldest first.
 
         They are the ids that mails about those comments have, or would have had, for this recipient.
         """
@@ -133,7 +134,7 @@ class MessageBuilder:
 
 
 def domain_of(mail_from: str) -> str:
-    """The domain of the sender's address, in ASCII: the right side of every message id.
+    """Return the domain of the sender's address, in ASCII: the right side of every message id.
 
     Raises:
         ValueError: there is no plain address.

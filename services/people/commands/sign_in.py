@@ -19,21 +19,21 @@ from services.people.store import people, sign_in
 from services.people.store.sign_in import Claimed, Link
 
 
-async def request_link(database: Database, address: Address, name: str | None) -> None:
+async def request_link(db: Database, address: Address, name: str | None) -> None:
     """Note that somebody wants a link; `name` is offered by somebody who registers. Nothing else changes."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await sign_in.insert_request(tx, new_id(), address, name)
 
 
-async def claim_requests(database: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
+async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
     """Lease requests that are due to one mailer."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         return await sign_in.claim(tx, lease, lease_life, most)
 
 
-async def renew_leases(database: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
+async def renew_leases(db: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
     """Keep requests whose mail is on its way from being claimed by another mailer."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await sign_in.renew(tx, leases, lease_life)
 
 
@@ -45,7 +45,7 @@ class Drawn:
     token: str
 
 
-async def draw_link(database: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
+async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
     """Draw a link for a claimed request, good for ten minutes from now.
 
     Returns:
@@ -53,7 +53,7 @@ async def draw_link(database: Database, request: Claimed, *, limited: bool = Tru
         plain sign-in, or (when `limited`) the address has as many live links as it may have, so that nobody can be
         buried in mail. Whoever has confirmed the address gets the mail as they wrote it then.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await sign_in.lock_address(tx, request.address.lookup)
         if not await sign_in.is_held(tx, request):
             return None
@@ -69,31 +69,31 @@ async def draw_link(database: Database, request: Claimed, *, limited: bool = Tru
         return Drawn((owner[1] if owner else request.address).mailbox, token)
 
 
-async def is_wanted(database: Database, request: Claimed) -> bool:
+async def is_wanted(db: Database, request: Claimed) -> bool:
     """Asked just before a mail leaves: the lease holds, and no other link of the address was used meanwhile."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         return await sign_in.is_held(tx, request)
 
 
-async def finish_request(database: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
+async def finish_request(db: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
     """The request is done; `unsent` is a link whose mail surely did not arrive."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         if unsent:
             await sign_in.delete_link(tx, fingerprint(unsent.token))
         await sign_in.finish(tx, request, outcome)
 
 
 async def postpone_request(
-    database: Database, request: Claimed, delay: timedelta, *, unsent: Drawn | None = None
+    db: Database, request: Claimed, delay: timedelta, *, unsent: Drawn | None = None
 ) -> None:
     """Try again after `delay`, with another link."""
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         if unsent:
             await sign_in.delete_link(tx, fingerprint(unsent.token))
         await sign_in.postpone(tx, request, delay)
 
 
-async def start_session(database: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
+async def start_session(db: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
     """Use a link: confirms its address, voids every other link of it, and opens a session.
 
     Args:
@@ -103,7 +103,7 @@ async def start_session(database: Database, token: str, admins: Collection[str],
     Raises:
         Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         link = await sign_in.find_link(tx, fingerprint(token))
         if link is None:
             raise not_found()
