@@ -2,13 +2,12 @@
 
 import pytest
 
-from services.chassis.runtime import waiting
 from services.chassis.runtime.waiting import Backoff
 
 
 def test_a_backoff_doubles_from_failure_to_failure_and_ends_with_a_success(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("services.chassis.runtime.waiting.time.monotonic", lambda: now[0])
     backoff = Backoff(1.0, 5.0)
     lengths = []
     for _ in range(4):
