@@ -108,7 +108,7 @@ class PostNow:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the owners answered about one notification when they were asked; None is what they do not know.
+    """What the upstreams answered about one notification; None is what they do not know.
 
     `asked_at` is the moment before the first question, in seconds of the monotonic clock: whatever was committed
     before it is in the answers.
@@ -122,7 +122,7 @@ class Facts:
 
 
 def objection(facts: Facts) -> str | None:
-    """Return why no mail may go, as far as the owners decide it; None when it may."""
+    """Return why no mail may go, as far as the upstreams decide it; None when it may."""
     comment, post, contact = facts.comment, facts.post, facts.contact
     if comment is None:
         return "comment_removed"

@@ -1,4 +1,4 @@
-"""The mail about one comment to one person: what its headers and its two bodies say."""
+"""The mail about one comment to one person: its headers and its two bodies."""
 
 import re
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from services.notify.delivery_queue import Claimed
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
 from services.notify.tokens import Tokens
 
-# What a comment may look like in a mail: no links and no images, only their text. What a user wrote is not to be
-# clicked in, or fetched by, a mail that this site vouches for.
+# What a comment may contain in a mail: no links and no images, only their text. A mail from this site must not have a
+# link or an image of a user.
 SHOWN_TAGS = {
     *("b", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
     *("i", "li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
@@ -89,7 +89,7 @@ class MessageBuilder:
         """Build the whole message as of now, all its headers and bodies.
 
         Raises:
-            Unsafe: it would not say what was meant.
+            Unsafe: it would not contain what was meant.
         """
         comment, post = facts.comment, facts.post
         assert comment is not None and post is not None

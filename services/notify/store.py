@@ -131,7 +131,7 @@ returning id, version, person_id, comment_id, post_id, reasons
 async def withhold(tx: Transaction, comment_id: UUID, why: str) -> list[Notification]:
     """Skip the waiting notifications about a comment that is no longer visible; return them.
 
-    A row under a lease is left to its mailer, which asks the owners before it sends and may just have sent: only
+    A row under a lease is left to its mailer, which asks the upstreams before it sends and may just have sent: only
     it knows how the row ends.
     """
     rows = await tx.fetch(WITHHOLD, comment_id, why)

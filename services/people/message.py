@@ -1,4 +1,4 @@
-"""The sign-in mail: one link, and nothing that anybody but us wrote."""
+"""The sign-in mail: one link, and no text of a user."""
 
 import html
 import secrets
@@ -58,7 +58,7 @@ class SignInMessageBuilder:
         """Build the whole message. Its id is new each time, because the link is.
 
         Raises:
-            Unsafe: it would not say what was meant.
+            Unsafe: it would not contain what was meant.
         """
         link = f"{self._public_url}/sign-in/{token}"
         return message.compose(

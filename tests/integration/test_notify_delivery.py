@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from services.chassis.errors import Problem, unavailable
 from services.chassis.mail.smtp import Smtp, SmtpSettings
+from services.chassis.messaging import outbox
+from services.chassis.runtime import context
 from services.notify import commands, delivery, delivery_queue
 from services.notify.delivery import Delivery, RelayUnusable, UpstreamsAway
-from services.notify.delivery_queue import Claimed
+from services.notify.delivery_queue import Claimed, End
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -507,6 +511,67 @@ async def test_an_approval_handled_while_the_upstreams_were_asked_is_not_lost(ha
     assert await harness.ending(comment) == WAITING
     await harness.attempt()
     assert await harness.ending(comment) == SENT
+
+
+async def claim_with_ids(harness: DeliveryHarness, count: int) -> list[Claimed]:
+    """Add comments with a correlation id each, and claim their rows."""
+    for number in range(count):
+        with context.bound(context.Context(f"request-{number}")):
+            await harness.add_comment()
+    return await delivery_queue.claim(harness.service.db, count)
+
+
+async def test_ends_that_are_written_together_share_one_transaction(harness: DeliveryHarness) -> None:
+    sent, bad, lost, skipped = await claim_with_ids(harness, 4)
+    steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1"
+    await harness.service.change(steal, lost.comment_id)
+    ends = [
+        End(sent, "sent", None, "250 ok"),
+        End(bad, "failed", "refused_by_server", "550 5.1.1 no", bad_address_version=1),
+        End(lost, "sent", None, "250 ok"),
+        End(skipped, "skipped", "unsubscribed"),
+    ]
+    assert await delivery_queue.finish(harness.service.db, ends) == [True, True, False, True]
+    ended = "select count(*) || ' in ' || count(distinct xmin::text) from notifications where state <> 'waiting'"
+    assert await harness.service.value(ended) == "3 in 1"
+    assert sorted(await harness.service.events()) == [
+        ("failed", "refused_by_server"),
+        ("sent", None),
+        ("skipped", "unsubscribed"),
+    ]
+    own_context = (
+        "select bool_and(o.correlation_id = n.correlation_id) from outbox o join notifications n on n.id = o.subject"
+    )
+    assert await harness.service.value(own_context)
+    assert await harness.service.value("select person_id from suppressions") == bad.person_id
+
+
+async def test_an_end_that_cannot_be_written_does_not_keep_back_those_written_with_it(harness: DeliveryHarness) -> None:
+    good, broken, other = await claim_with_ids(harness, 3)
+    ends = [End(good, "sent"), End(broken, "sent", None, "an answer with \0"), End(other, "sent")]
+    first, error, last = await delivery_queue.finish(harness.service.db, ends)
+    assert (first, last) == (True, True)
+    assert isinstance(error, asyncpg.PostgresError)
+    assert await harness.service.value("select count(*) from notifications where state = 'sent'") == 2
+    assert await harness.service.events() == [SENT, SENT]
+
+
+async def test_a_database_that_is_away_leaves_all_ends_of_a_batch_to_be_written_again(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, add_with, failures = await claim_with_ids(harness, 2), outbox.add_with, [unavailable("away")]
+
+    async def failing(*args: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return await add_with(*args)
+
+    monkeypatch.setattr(outbox, "add_with", failing)
+    ends = [End(claimed, "sent") for claimed in batch]
+    with pytest.raises(Problem):
+        await delivery_queue.finish(harness.service.db, ends)
+    assert await delivery_queue.finish(harness.service.db, ends) == [True, True]
+    assert await delivery_queue.finish(harness.service.db, ends) == [False, False]
 
 
 async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
