@@ -24,7 +24,8 @@ from services.notify.upstreams import Upstreams
 from tests.conftest import NewDatabase
 from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
 from tests.integration.notify_upstreams import FakeUpstreams, address, serving_upstreams
-from tests.smtp_sink import CLOSE, RESET, SmtpSink
+from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
+from tests.waiting import eventually
 
 SENT = ("sent", None)
 WAITING = ("waiting", None)
@@ -409,11 +410,28 @@ async def test_an_unknown_outcome_is_not_repeated_to_another_address(harness: De
 
 async def test_no_answer_to_the_dot_in_time_is_unknown(harness: DeliveryHarness) -> None:
     comment = await harness.add_comment()
-    harness.sink.once("dot", "stall")
+    harness.sink.once("dot", STALL)
     await harness.attempt()
     row = await harness.row(comment)
     assert (row["state"], row["attempts"]) == ("waiting", 1)
     assert row["frozen"] is not None
+
+
+async def test_a_cancellation_after_the_dot_leaves_the_bytes_under_their_lease(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", STALL)
+    attempt = asyncio.create_task(harness.attempt())
+    await eventually(lambda: harness.sink.unanswered)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    row = await harness.row(comment)
+    assert (row["state"], row["attempts"]) == ("waiting", 0)
+    assert row["lease_token"] is not None
+    assert row["frozen"] == harness.sink.unanswered[0].content
+    await harness.service.change("update notifications set lease_until = now() - interval '1 s'")
+    await harness.attempt()
+    assert harness.sink.messages[0].content == harness.sink.unanswered[0].content
 
 
 @pytest.mark.parametrize("answer", [f"550 5.1.{digits} no such user" for digits in (1, 2, 3, 6, 10)])
