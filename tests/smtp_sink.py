@@ -1,4 +1,4 @@
-"""An SMTP server for tests that keeps what it gets and answers each phase as a test wants."""
+"""An SMTP server for tests. It keeps the mails it gets and answers each phase as a test sets it."""
 
 import asyncio
 import contextlib
@@ -55,12 +55,12 @@ class Mail:
 
 @dataclass
 class SmtpSink:
-    """See `listening`. `answers` holds what is answered instead of the usual, by phase; `delays`, after how long.
+    """An SMTP server; `listening` runs one. `answers` replaces the usual answers, by phase; `delays` makes them late.
 
     Phases: `connect`, `ehlo`, `starttls` (where it is offered), `auth`, `mail`, `rcpt`, `data`, `body` (reached with
     the first line after 354), `dot` (after the final dot), `rset`, `quit`. An answer is a reply line, STALL, RESET or
-    CLOSE. After `dot` nothing but a 2xx keeps the mail, so a test can take the answer away and still see in
-    `unanswered` that the dot came.
+    CLOSE. At `dot` only a 2xx keeps the mail in `messages`; a mail whose dot came and has no such answer is in
+    `unanswered`.
     """
 
     port: int = 0
@@ -78,15 +78,15 @@ class SmtpSink:
 
     @property
     def dialogues(self) -> int:
-        """How many clients are connected now."""
+        """Return how many clients are connected now."""
         return len(self._sessions)
 
     def once(self, phase: str, *answers: str) -> None:
-        """Answer the next times this phase is reached, then as before."""
+        """Give these answers the next times this phase is reached, then answer as before."""
         self._queued[phase].extend(answers)
 
     def reset(self) -> None:
-        """Forget mails and scripts."""
+        """Forget mails and answers."""
         self.messages.clear()
         self.unanswered.clear()
         self.answers.clear()
@@ -95,16 +95,16 @@ class SmtpSink:
         self._queued.clear()
 
     def to(self, address: str) -> list[Mail]:
-        """Mails that arrived for one address."""
+        """Return the mails that arrived for one address."""
         return [mail for mail in self.messages if address.lower() in (each.lower() for each in mail.recipients)]
 
     async def wait_for(self, count: int, timeout: float = 10) -> list[Mail]:
-        """The mails, once there are at least `count`."""
+        """Wait until there are at least `count` mails; return them."""
         await eventually(lambda: len(self.messages) >= count, timeout)
         return list(self.messages)
 
     def reached(self, phase: str) -> int:
-        """How often a phase was reached so far."""
+        """Return how often a phase was reached so far."""
         return self._passed[phase]
 
     def _answer(self, phase: str) -> str:
@@ -112,7 +112,7 @@ class SmtpSink:
         return queued.pop(0) if queued else self.answers.get(phase, USUAL.get(phase, ""))
 
     async def _say(self, phase: str, writer: asyncio.StreamWriter, mail: Mail | None = None) -> bool:
-        """Answer this phase; True when it was a positive reply. With it, `mail` is kept, even if nobody hears it."""
+        """Answer this phase; return whether the reply was positive. Then `mail` is kept, even if the client is gone."""
         self._passed[phase] += 1
         answer = self._answer(phase)
         await asyncio.sleep(self.delays.get(phase, 0))
@@ -142,7 +142,7 @@ class SmtpSink:
         try:
             await self._session(reader, writer)
         except (EOFError, ConnectionError, asyncio.IncompleteReadError, SSLError, asyncio.CancelledError):
-            return  # the dialogue is over, whoever ended it
+            return  # either side ended the dialogue
         finally:
             self._sessions.discard(task)
             writer.close()
@@ -184,7 +184,7 @@ class SmtpSink:
                 case "RSET" | "NOOP":
                     await self._say(verb.lower(), writer)
                 case _:
-                    writer.write(b"500 5.5.1 what\r\n")
+                    writer.write(b"500 5.5.1 unknown command\r\n")
 
     async def _body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         lines: list[bytes] = []
@@ -198,7 +198,7 @@ class SmtpSink:
 
     async def open(self) -> None:
         """Listen, at the same port every time."""
-        self.port = self.port or free_port()  # which nobody else takes while nobody listens
+        self.port = self.port or free_port()  # it stays reserved while the sink is closed
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 20)
 
     async def close(self) -> None:
@@ -210,7 +210,7 @@ class SmtpSink:
 
     @asynccontextmanager
     async def gone(self) -> AsyncIterator[None]:
-        """Nobody listens at the port inside the block."""
+        """Close the port inside the block."""
         await self.close()
         try:
             yield
@@ -226,13 +226,13 @@ class SmtpSink:
 
 
 def _path(rest: str) -> str:
-    """The address between the angle brackets of `FROM:<…>` or `TO:<…>`."""
+    """Return the address between the angle brackets of `FROM:<…>` or `TO:<…>`."""
     return rest.partition("<")[2].partition(">")[0]
 
 
 @asynccontextmanager
 async def listening(port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[SmtpSink]:
-    """A sink on 127.0.0.1, in the running event loop. With `tls` it offers STARTTLS."""
+    """Run a sink on 127.0.0.1 in the running event loop. With `tls` it offers STARTTLS."""
     sink = SmtpSink(port, tls=tls)
     if tls is not None:
         sink.offers.append("STARTTLS")

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
+import stamina
+
 from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.database.migrations import migrate
@@ -12,7 +14,7 @@ from services.chassis.database.pool import Database
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
-from services.chassis.mail.smtp import Smtp
+from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
@@ -20,7 +22,8 @@ from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.contracts.topics import COMMENTS
-from services.notify import api, handlers
+from services.notify import handlers
+from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer
 from services.notify.message import MessageBuilder, domain_of
@@ -33,56 +36,64 @@ PACKAGES = ("services.chassis", "services.notify")
 
 @asynccontextmanager
 async def compose(settings: NotifySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    """Build the wanted roles of notify."""
     url = settings.notify_database_url
     db = await Database.connect(url, name="notify", size=settings.database_pool_size)
     health.add("database", db.answers)
     signer = Signer(settings.notify_signing_key, "notify")
     connections = ConnectionPool()
-    smtp = Smtp(settings)
-    owners = Upstreams(
+    upstreams = Upstreams(
         people=ServiceClient(settings.people_url, "people", signer, connections=connections),
         comments=ServiceClient(settings.comments_url, "comments", signer, connections=connections),
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=connections),
     )
     tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
+    event_handlers = handlers.build(settings.notify_settle_seconds)
+    smtp: Smtp | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
         Role("retention", Pruner("notify", db, settings).run),
     ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
-    reactions = handlers.build(settings.notify_settle_seconds)
     if "mailer" in wanted:
-        letters = MessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens)
-        courier = Delivery(
-            db,
-            owners,
-            letters,
-            smtp,
-            first_retry=timedelta(seconds=settings.notify_retry_seconds),
-            give_up=timedelta(days=settings.notify_give_up_days),
-        )
-        dialogues, poll = settings.notify_mail_connections, settings.notify_poll_seconds
-        mailer = Mailer(db, owners, courier, connections=dialogues, poll_seconds=poll)
-        reactions.applied = mailer.wake
+        smtp = Smtp(SmtpSettings())
+        mailer = _mailer(db, upstreams, tokens, smtp, settings)
+        event_handlers.applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
     if "consumer" in wanted:
-        consumer = Consumer("notify", [COMMENTS], reactions, db, settings)
+        consumer = Consumer("notify", [COMMENTS], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "notify")
-        app = api.build(db, owners, tokens, verifier, health.ready)
+        app = create_api(db, upstreams, tokens, verifier=verifier, ready=health.ready)
         roles.append(serve(app, settings.host, settings.notify_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
     finally:
-        await smtp.close()
+        if smtp is not None:
+            await smtp.close()
         await connections.close()
         await db.close()
 
 
+def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:
+    stamina.instrumentation.set_on_retry_hooks([])  # its counter has a label for the number of each attempt
+    delivery = Delivery(
+        db,
+        upstreams,
+        MessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens),
+        smtp,
+        first_retry=timedelta(seconds=settings.notify_retry_seconds),
+        give_up=timedelta(days=settings.notify_give_up_days),
+    )
+    connections, poll_seconds = settings.notify_mail_connections, settings.notify_poll_seconds
+    return Mailer(db, upstreams, delivery, connections=connections, poll_seconds=poll_seconds)
+
+
 def main() -> None:
+    """Run the role named on the command line."""
     settings = NotifySettings()
     process.main(
         "notify",

@@ -1,241 +1,278 @@
-"""One attempt at one mail: from what the owners said to what became of it."""
+"""One attempt at one mail: from what the upstreams answered to the end that is written into its row."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import asyncpg
+import stamina
 import structlog
 from prometheus_client import Counter
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
-from services.chassis.mail.smtp import Outcome, Smtp
+from services.chassis.mail.smtp import Smtp
+from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
-from services.notify import commands
-from services.notify.delivery_queue import Claimed, Draft, Standing
-from services.notify.domain import Facts, State, objection, retry_delay
-from services.notify.last_look import LastLook, is_fresh
+from services.notify import delivery_queue
+from services.notify.delivery_queue import Claimed, Draft, End, OwnRefusal
+from services.notify.domain import WHY_NOT_VISIBLE, EndState, Facts, objection, retry_delay
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
-from services.notify.window import Window
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
 
+FRESH_SECONDS = 2.0  # the upstreams' answers; so no message begins more than 5 s after its subject was removed
+OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppressions
 AWAY_DELAY = timedelta(seconds=1)
 WRITE_AGAIN_SECONDS = 0.5
 RELAY_WORKS = ("accepted", "refused", "refused_for_now", "bad_address")
-UNSEEN = ("comment_held", "comment_removed")
+UNSEEN = tuple(WHY_NOT_VISIBLE.values())
 
 
 class RelayUnusable(Exception):
     """The mail relay took no mail at all; nothing is wrong with the one at hand."""
 
 
-class OwnersAway(Exception):
-    """Whoever must be asked before a mail goes does not answer."""
+class UpstreamsAway(Exception):
+    """What must be asked before the dot does not answer: the upstreams, or notify's own database."""
+
+
+class NotWanted(Exception):
+    """A mail must not go.
+
+    Attributes:
+        why: `lost` for a lost lease, `moved` for a new address, else why the notification is skipped.
+        seen_version: the version at which the comment is not visible, if that is why.
+    """
+
+    __match_args__ = ("why", "seen_version")
+
+    def __init__(self, why: str, seen_version: int | None = None) -> None:
+        self.why, self.seen_version = why, seen_version
+        super().__init__(why)
 
 
 class Delivery:
-    """Carries mails: `prepare` each as soon as its facts are there, then `send` it over a connection.
+    """Delivers mails: `prepare` each as soon as its facts are there, then `send` it over a connection.
 
     Args:
         first_retry: how long to wait after the first attempt at a mail.
-        give_up: how long after its first attempt a mail that is only put off is given up.
+        give_up: how long after its first attempt a mail that is refused for now is tried again.
     """
 
     def __init__(
         self,
-        database: Database,
-        owners: Upstreams,
-        letters: MessageBuilder,
+        db: Database,
+        upstreams: Upstreams,
+        messages: MessageBuilder,
         smtp: Smtp,
         *,
         first_retry: timedelta,
         give_up: timedelta,
     ) -> None:
-        self._database = database
-        self._owners = owners
-        self._letters = letters
+        self._db = db
+        self._upstreams = upstreams
+        self._messages = messages
         self._smtp = smtp
-        self._window = Window()
-        self._freezing: Batcher[Draft, Standing] = Batcher(self._freeze)
+        self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(self._freeze)
+        self._finishing: Batcher[End, bool] = Batcher(self._finish)
         self._first_retry = first_retry
         self._give_up = give_up
 
     async def prepare(self, claimed: Claimed, facts: Facts) -> PreparedMail | None:
-        """Write and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.
+        """Build and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.
 
         Raises:
-            Problem: the owners or the database cannot be asked, and nothing has happened yet.
+            Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
-        if not is_fresh(facts):
-            facts = (await self._owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
-        why = objection(facts)
-        contact = facts.contact
-        if why is not None or contact is None or contact.email is None:
-            await self._skip(claimed, facts, why or "address_not_confirmed")
-            return None
-        reused = claimed.frozen is not None and claimed.frozen_for == contact.address_version
-        if reused and claimed.frozen is not None:
-            content = claimed.frozen
-        else:
-            content = self._letters.write(claimed, facts, contact.email)
-        frozen_at = time.monotonic()
-        message_id = self._letters.message_id(claimed)
-        standing: Standing = await self._freezing.submit(Draft(claimed, content, contact.address_version, message_id))
-        if standing != "ready":
-            await self._not_ready(claimed, standing)
+        try:
+            if not _is_fresh(facts):
+                facts = await self._ask(claimed)
+            address, version = _addressee(facts)
+            frozen = claimed.frozen if claimed.frozen_for == version else None
+            content = self._messages.build(claimed, facts, address) if frozen is None else frozen
+            frozen_at = time.monotonic()
+            draft = Draft(claimed, content, version, self._messages.message_id(claimed))
+            refusal = await self._freezing.submit(draft)
+            if refusal is not None:
+                raise NotWanted(refusal)
+        except NotWanted as end:
+            await self._conclude(claimed, end)
             return None
         failpoint.reach("mailer.frozen")
-        return PreparedMail(claimed, facts, contact.email, contact.address_version, content, reused, frozen_at)
+        return PreparedMail(claimed, facts, address, version, content, frozen is not None, frozen_at)
 
     async def send(self, prepared: PreparedMail) -> bool:
-        """Send the mail, skip it, or put it off; the row says which.
+        """Send the mail, skip it, or reschedule it; the row says which.
 
         Returns:
             Whether the relay was seen to work.
 
         Raises:
-            RelayUnusable, OwnersAway: the row was given back as it was; try no other for a while.
-            Problem: the owners or the database cannot be asked, and nothing has happened yet.
+            RelayUnusable, UpstreamsAway: the row was given back; try no other for a while.
+            Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
-        letter: PreparedMail | None = prepared
-        if not is_fresh(prepared.facts):  # it waited for a free connection
-            letter = await self.prepare(prepared.claimed, prepared.facts)
-        if letter is None:
+        mail: PreparedMail | None = prepared
+        if not _is_fresh(prepared.facts):  # it waited for a free connection
+            mail = await self.prepare(prepared.claimed, prepared.facts)
+        if mail is None:
             return False
-        look = LastLook(self._database, self._owners, letter)
-        async with self._window.place() as take_place:
+        end: Outcome | NotWanted
+        try:
+            async with self._smtp.dialogue(self._messages.sender, mail.recipient, mail.content) as dialogue:
+                failpoint.reach("mailer.rcpt")
+                if not (_is_fresh(mail.facts) and time.monotonic() - mail.frozen_at < OWN_FRESH_SECONDS):
+                    mail = await self._still_wanted(mail)
+                await dialogue.data()
+                mail = await self._still_wanted(mail)
+                failpoint.reach("mailer.data")
+                end = await dialogue.dot()
+        except DialogueEnded as ended:
+            end = ended.outcome
+        except NotWanted as refusal:
+            end = refusal
+        except (Problem, asyncpg.PostgresError) as error:  # of `_still_wanted`
+            await self._give_back(mail.claimed, AWAY_DELAY, keep_frozen=mail.reused)
+            raise UpstreamsAway from error
+        await self._conclude(mail.claimed, end, reused=mail.reused, address_version=mail.address_version)
+        return isinstance(end, Outcome) and end.kind in RELAY_WORKS
 
-            async def before_dot() -> bool:
-                if not await look.before_dot():
-                    return False
-                await take_place()
-                return True
-
-            outcome = await self._smtp.deliver(
-                self._letters.sender,
-                letter.recipient,
-                letter.content,
-                before_data=look.before_data,
-                before_dot=before_dot,
-            )
-            await self._settle(letter.claimed, outcome, look, letter.reused)
-        return outcome.kind in RELAY_WORKS
-
-    async def _freeze(self, drafts: Sequence[Draft]) -> list[Standing]:
-        return await commands.freeze(self._database, drafts)
-
-    async def put_aside(self, claimed: Claimed) -> None:
-        """Try a mail later whose attempt broke in a way nobody foresaw; its outcome counts as unknown."""
+    async def retry_unforeseen(self, claimed: Claimed) -> None:
+        """Reschedule a mail whose attempt broke in a way nobody foresaw; its outcome counts as unknown."""
         await self._try_later(claimed, None, keep_frozen=True)
 
-    async def _settle(self, claimed: Claimed, outcome: Outcome, look: LastLook, reused: bool) -> None:
-        """Write down what became of the dialogue.
+    async def _ask(self, claimed: Claimed) -> Facts:
+        answers = await self._upstreams.facts([claimed])
+        return answers[claimed.person_id, claimed.comment_id]
+
+    async def _still_wanted(self, mail: PreparedMail) -> PreparedMail:
+        """Return the mail with what is known of it now: facts that are not too old, and notify's own part in any case.
+
+        Raises:
+            NotWanted: it must not go.
+            Problem: the upstreams or the database cannot be asked.
+        """
+        facts = mail.facts if _is_fresh(mail.facts) else await self._ask(mail.claimed)
+        refusal = await delivery_queue.own_refusal(self._db, mail.claimed, mail.address_version)
+        if refusal is not None:
+            raise NotWanted(refusal)
+        _, version = _addressee(facts)
+        if version != mail.address_version:
+            raise NotWanted("moved")
+        return replace(mail, facts=facts)
+
+    async def _conclude(
+        self, claimed: Claimed, end: Outcome | NotWanted, *, reused: bool = False, address_version: int | None = None
+    ) -> None:
+        """Write down what the end of an attempt means for its row.
 
         The bytes stay in the row while the outcome of this attempt, or of an earlier one with the same bytes
         (`reused`), is unknown.
         """
-        answer = f"{outcome.code or ''} {outcome.answer}".strip()
-        match outcome.kind:
-            case "accepted":
+        answer = f"{end.code or ''} {end.answer}".strip() if isinstance(end, Outcome) else None
+        match end:
+            case Outcome("accepted"):
                 failpoint.reach("mailer.sent")
-                if not await self._end(claimed, "sent", None, answer):
+                if not await self._end(End(claimed, "sent", None, answer)):
                     log.warning("a mail was sent after its lease was lost", comment_id=str(claimed.comment_id))
                 failpoint.reach("mailer.marked")
-            case "refused":
-                await self._end(claimed, "failed", "refused_by_server", answer)
-            case "bad_address":
-                version = look.address_version
-                await self._end(claimed, "failed", "refused_by_server", answer, bad_address_version=version)
-            case "refused_for_now":
+            case Outcome("refused"):
+                await self._end(End(claimed, "failed", "refused_by_server", answer))
+            case Outcome("bad_address"):
+                await self._end(End(claimed, "failed", "refused_by_server", answer, address_version))
+            case Outcome("refused_for_now" | "withheld"):
                 await self._try_later(claimed, answer, keep_frozen=reused)
-            case "unknown":
+            case Outcome("unknown"):
                 await self._try_later(claimed, answer, keep_frozen=True)
-            case "relay_unusable":
+            case Outcome("relay_unusable"):
                 await self._give_back(claimed, keep_frozen=reused)
                 raise RelayUnusable(answer)
-            case "withheld":
-                await self._withheld(claimed, answer, look, reused)
+            case NotWanted("lost"):
+                log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
+            case NotWanted("moved"):
+                await self._give_back(claimed, keep_frozen=False)
+            case NotWanted(why, int(seen_version)):
+                if await retry_until_written(delivery_queue.skip_unseen, self._db, claimed, why, seen_version):
+                    _count_end("skipped", why, claimed)
+            case NotWanted(why):
+                await self._end(End(claimed, "skipped", why))
 
-    async def _withheld(self, claimed: Claimed, answer: str, look: LastLook, reused: bool) -> None:
-        if look.standing != "ready":
-            await self._not_ready(claimed, look.standing)
-        elif look.why is not None:
-            await self._skip(claimed, look.facts, look.why)
-        elif look.away:
-            await self._give_back(claimed, AWAY_DELAY, keep_frozen=reused)
-            raise OwnersAway
-        elif look.moved:
-            await self._give_back(claimed, keep_frozen=False)
-        else:
-            await self._try_later(claimed, answer, keep_frozen=reused)
-
-    async def _not_ready(self, claimed: Claimed, standing: Standing) -> None:
-        if standing == "lost":
-            log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
-        else:
-            await self._end(claimed, "skipped", standing, None)
-
-    async def _skip(self, claimed: Claimed, facts: Facts, why: str) -> None:
-        comment = facts.comment
-        if why in UNSEEN and comment is not None:
-            version = comment.version
-            if await self._surely(lambda: commands.skip_unseen(self._database, claimed, why, version)):
-                ENDED.labels("skipped", why).inc()
-        else:
-            await self._end(claimed, "skipped", why, None)
-
-    async def _end(
-        self,
-        claimed: Claimed,
-        state: State,
-        why: str | None,
-        answer: str | None,
-        *,
-        bad_address_version: int | None = None,
-    ) -> bool:
-        ended = await self._surely(
-            lambda: commands.finish(
-                self._database, claimed, state, why, smtp_answer=answer, bad_address_version=bad_address_version
-            )
-        )
+    async def _end(self, end: End) -> bool:
+        ended = await retry_until_written(self._finishing.submit, end)
         if ended:
-            ENDED.labels(state, why or "").inc()
-            log.info("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))
+            _count_end(end.state, end.why, end.claimed)
         return ended
 
     async def _try_later(self, claimed: Claimed, answer: str | None, *, keep_frozen: bool) -> None:
         if claimed.tried_for is not None and claimed.tried_for > self._give_up:
-            await self._end(claimed, "failed", "gave_up", answer)
+            await self._end(End(claimed, "failed", "gave_up", answer))
             return
         delay = retry_delay(claimed.tried_for, self._first_retry)
-        await self._surely(
-            lambda: commands.put_off(
-                self._database, claimed, delay, counts=True, keep_frozen=keep_frozen, smtp_answer=answer
-            )
+        await retry_until_written(
+            delivery_queue.reschedule,
+            self._db,
+            claimed,
+            delay,
+            counts=True,
+            keep_frozen=keep_frozen,
+            smtp_answer=answer,
         )
 
     async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
-        await self._surely(lambda: commands.put_off(self._database, claimed, delay, keep_frozen=keep_frozen))
+        await retry_until_written(delivery_queue.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
 
-    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write down what has happened, again and again until the database takes it.
+    async def _freeze(self, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
+        return await delivery_queue.freeze(self._db, drafts)
 
-        Each write filters on the lease, so one that did go through although its answer was lost changes nothing the
-        second time.
-        """
-        while True:
-            try:
-                return await write()
-            except (Problem, asyncpg.PostgresError) as error:
-                log.warning("the outcome of a mail could not be written yet", error=repr(error))
-                await asyncio.sleep(WRITE_AGAIN_SECONDS)
+    async def _finish(self, ends: Sequence[End]) -> Sequence[bool | Exception]:
+        return await delivery_queue.finish(self._db, ends)
+
+
+def _is_fresh(facts: Facts) -> bool:
+    """Return whether what the upstreams answered may still decide about a mail."""
+    return time.monotonic() - facts.asked_at <= FRESH_SECONDS
+
+
+def _addressee(facts: Facts) -> tuple[str, int]:
+    """Return the address that the mail goes to, and its version.
+
+    Raises:
+        NotWanted: it must not go, as far as the upstreams decide it.
+    """
+    why, contact, comment = objection(facts), facts.contact, facts.comment
+    if why is None and contact is not None and contact.email is not None:
+        return contact.email, contact.address_version
+    raise NotWanted(why or "address_not_confirmed", comment.version if comment and why in UNSEEN else None)
+
+
+def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:
+    ENDED.labels(state, why or "").inc()
+    log.info("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))
+
+
+async def retry_until_written(write: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
+    """Write down what has happened, again and again until the database takes it.
+
+    Each write filters on the lease, so one that did go through although its answer was lost changes nothing the second
+    time.
+    """
+    writing = stamina.AsyncRetryingCaller(
+        attempts=None, timeout=None, wait_initial=WRITE_AGAIN_SECONDS, wait_max=WRITE_AGAIN_SECONDS, wait_jitter=0
+    )
+    return await writing(_can_be_written_again, write, *args, **options)
+
+
+def _can_be_written_again(error: Exception) -> bool:
+    if not isinstance(error, Problem | asyncpg.PostgresError):
+        return False
+    log.warning("the outcome of a mail could not be written yet", error=repr(error))
+    return True

@@ -1,42 +1,41 @@
-"""What the mailer holds: rows under a lease, the message frozen into them, and how they end.
+"""The delivery queue: due notifications under a lease, the message frozen into each, and how each ends.
 
-Every write filters on the lease's token, so a mailer that was paused past its lease changes nothing.
+Every write filters on the token of the lease, so a mailer that was paused past its lease changes nothing. A function
+here is one transaction, and one statement where that is enough.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from services.chassis.database.pool import Reader, Transaction
+import structlog
+
+from services.chassis.database.pool import Database, Transaction
+from services.chassis.errors import Problem
+from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
-from services.contracts.notify import NotificationFact
-from services.notify.domain import State
+from services.chassis.runtime import context
+from services.notify.domain import ENDS, EndState, Notification, fact
+
+log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """A due notification under a lease.
+class Claimed(Notification):
+    """A due notification under a lease; nothing but its end changes its version while the lease holds.
 
     Attributes:
-        id: of the notification, as it is told outside.
-        version: of the row; nothing but its end changes it while the lease holds.
         frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
         attempts: how many were made before and count.
         tried_for: how long ago the first of them was; None before the first.
     """
 
-    id: UUID
-    version: int
-    person_id: UUID
-    comment_id: UUID
-    post_id: UUID
     author_id: UUID
-    reasons: tuple[str, ...]
     token: UUID
     attempts: int
     tried_for: timedelta | None
@@ -64,9 +63,11 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
 """
 
 
-async def claim(tx: Transaction, token: UUID, limit: int) -> list[Claimed]:
-    """Take up to `limit` due rows that nobody holds."""
-    rows = await tx.fetch(CLAIM, limit, token, LEASE)
+async def claim(db: Database, limit: int) -> list[Claimed]:
+    """Claim up to `limit` due rows that nobody holds, under one fresh lease."""
+    token = new_id()
+    async with db.statement() as tx:
+        rows = await tx.fetch(CLAIM, limit, token, LEASE)
     return [Claimed(**{**row, "reasons": tuple(row["reasons"])}, token=token) for row in rows]
 
 
@@ -86,13 +87,14 @@ where n.person_id = held.person_id and n.comment_id = held.comment_id
 """
 
 
-async def renew(tx: Transaction, held: Sequence[Claimed]) -> int:
-    """Hold on to what is held, but not to what was lost already."""
+async def renew(db: Database, held: Sequence[Claimed]) -> int:
+    """Prolong the leases that still hold; return how many. One that has run out is not taken back."""
     keys = [one.person_id for one in held], [one.comment_id for one in held], [one.token for one in held]
-    return await tx.execute(RENEW, *keys, LEASE)
+    async with db.statement() as tx:
+        return await tx.execute(RENEW, *keys, LEASE)
 
 
-SELECT_STANDING = """
+SELECT_OWN_PART = """
 select n.lease_token = $3 and n.lease_until > now() as held,
        coalesce(m.notifications, true) as wanted,
        exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
@@ -100,17 +102,20 @@ from notifications n left join mail_choices m on m.person_id = n.person_id
 where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
 """
 
-Standing = Literal["ready", "lost", "unsubscribed", "address_suppressed"]
+OwnRefusal = Literal["lost", "unsubscribed", "address_suppressed"]
 
 
-async def standing(reader: Reader, claimed: Claimed, address_version: int) -> Standing:
-    """What notify itself knows at this moment: is the row still held, the mail wanted, the address good?"""
-    row = await reader.fetchrow(SELECT_STANDING, claimed.person_id, claimed.comment_id, claimed.token, address_version)
+async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
+    """Return why notify itself refuses the mail now: its lease is lost, nobody wants it, or its address is bad."""
+    async with db.reader() as reader:
+        row = await reader.fetchrow(
+            SELECT_OWN_PART, claimed.person_id, claimed.comment_id, claimed.token, address_version
+        )
     if row is None or not row["held"]:
         return "lost"
     if not row["wanted"]:
         return "unsubscribed"
-    return "address_suppressed" if row["suppressed"] else "ready"
+    return "address_suppressed" if row["suppressed"] else None
 
 
 @dataclass(frozen=True)
@@ -147,22 +152,30 @@ returning n.person_id, n.comment_id
 """
 
 
-async def freeze(tx: Transaction, drafts: Sequence[Draft]) -> set[tuple[UUID, UUID]]:
-    """Keep the bytes of all whose `standing` is ready; returns person and comment of these."""
-    rows = await tx.fetch(
-        FREEZE,
-        [draft.claimed.person_id for draft in drafts],
-        [draft.claimed.comment_id for draft in drafts],
-        [draft.claimed.token for draft in drafts],
-        [draft.content for draft in drafts],
-        [draft.address_version for draft in drafts],
-        [draft.message_id for draft in drafts],
-        [hashlib.sha256(draft.content).digest() for draft in drafts],
-    )
-    return {(row["person_id"], row["comment_id"]) for row in rows}
+async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
+    """Freeze the bytes of all that notify itself does not refuse; return for each its refusal, None if it is frozen."""
+    async with db.statement() as tx:
+        rows = await tx.fetch(
+            FREEZE,
+            [draft.claimed.person_id for draft in drafts],
+            [draft.claimed.comment_id for draft in drafts],
+            [draft.claimed.token for draft in drafts],
+            [draft.content for draft in drafts],
+            [draft.address_version for draft in drafts],
+            [draft.message_id for draft in drafts],
+            [hashlib.sha256(draft.content).digest() for draft in drafts],
+        )
+    frozen = {(row["person_id"], row["comment_id"]) for row in rows}
+    refusals: list[OwnRefusal | None] = []
+    for draft in drafts:
+        if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
+            refusals.append(None)
+        else:  # a refusal may be over by now; what is not frozen is not sent, and is claimed again
+            refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lost")
+    return refusals
 
 
-PUT_OFF = """
+RESCHEDULE = """
 update notifications set
     lease_token = null, lease_until = null, due_at = coalesce(now() + $4::interval, due_at), attempts = attempts + $5,
     first_tried_at = case when $5 > 0 then coalesce(first_tried_at, now()) else first_tried_at end,
@@ -172,36 +185,49 @@ where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiti
 """
 
 
-async def put_off(
+async def reschedule(
+    db: Database,
+    claimed: Claimed,
+    delay: timedelta | None = None,
+    *,
+    counts: bool = False,
+    keep_frozen: bool,
+    smtp_answer: str | None = None,
+) -> None:
+    """Give the row back, due after `delay` (None: as before).
+
+    Args:
+        counts: it was an attempt at this mail, not an outage around it.
+    """
+    async with db.statement() as tx:
+        await _reschedule(tx, claimed, delay, counts, keep_frozen, smtp_answer)
+
+
+async def _reschedule(
     tx: Transaction,
     claimed: Claimed,
     delay: timedelta | None,
-    *,
     counts: bool,
     keep_frozen: bool,
-    smtp_answer: str | None = None,
-) -> bool:
-    """Give the row back, due after `delay` (None: as before); `counts`: it was an attempt at the mail itself."""
-    return bool(
-        await tx.execute(
-            PUT_OFF,
-            claimed.person_id,
-            claimed.comment_id,
-            claimed.token,
-            delay,
-            int(counts),
-            smtp_answer,
-            keep_frozen,
-        )
-    )
+    smtp_answer: str | None,
+) -> None:
+    key = claimed.person_id, claimed.comment_id, claimed.token
+    await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
 
 
-LOCK_COMMENT = "select version from comments where comment_id = $1 for share"
+@dataclass(frozen=True)
+class End:
+    """How a claimed row ends.
 
+    Attributes:
+        bad_address_version: the version of the person's address that gets nothing more.
+    """
 
-async def known_version(tx: Transaction, comment_id: UUID) -> int:
-    """The comment's version as notify knows it, which stands still until the transaction ends."""
-    return int(await tx.fetchval(LOCK_COMMENT, comment_id))
+    claimed: Claimed
+    state: EndState
+    why: str | None = None
+    smtp_answer: str | None = None
+    bad_address_version: int | None = None
 
 
 FINISH = """
@@ -213,20 +239,71 @@ where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiti
 returning id
 """
 
-
-async def finish(
-    tx: Transaction, claimed: Claimed, state: State, smtp_answer: str | None, end: NotificationFact
-) -> bool:
-    """End the row as `end` tells it, in one statement, and forget the bytes. False when the lease is lost."""
-    row = (claimed.person_id, claimed.comment_id, claimed.token, state, end.why, smtp_answer, end.version)
-    return await outbox.add_with(tx, FINISH, row, end)
-
-
 INSERT_SUPPRESSION = """
 insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, $3) on conflict do nothing
 """
 
 
-async def suppress(tx: Transaction, person_id: UUID, address_version: int, smtp_answer: str) -> None:
-    """Send nothing more to this version of the person's address."""
-    await tx.execute(INSERT_SUPPRESSION, person_id, address_version, smtp_answer)
+async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception]:
+    """End rows, tell of each, and forget their bytes; several share one transaction.
+
+    Returns:
+        For each whether it ended. False when its lease is lost and nothing was changed.
+
+    Raises:
+        Problem: `unavailable`; whether they ended is unknown.
+    """
+    if len(ends) == 1:
+        return [await _finish_alone(db, ends[0])]
+    ended = [False] * len(ends)
+    # in the order of their keys, as `RENEW` and `FREEZE` take them
+    order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
+    try:
+        async with db.transaction() as tx:
+            for at in order:
+                ended[at] = await _finish(tx, ends[at])
+    except Problem:
+        raise
+    except Exception:
+        log.exception("ends of mails could not share a transaction", count=len(ends))
+        return [await _finish_or_fail(db, end) for end in ends]
+    return ended
+
+
+async def _finish_or_fail(db: Database, end: End) -> bool | Exception:
+    try:
+        return await _finish_alone(db, end)
+    except Exception as error:
+        return error
+
+
+async def _finish_alone(db: Database, end: End) -> bool:
+    async with db.statement() if end.bad_address_version is None else db.transaction() as tx:
+        return await _finish(tx, end)
+
+
+async def _finish(tx: Transaction, end: End) -> bool:
+    claimed = end.claimed
+    with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+        event = fact(ENDS[end.state], replace(claimed, version=claimed.version + 1), end.why)
+        row = (claimed.person_id, claimed.comment_id, claimed.token, end.state, end.why, end.smtp_answer, event.version)
+        ended = await outbox.add_with(tx, FINISH, row, event)
+    if ended and end.bad_address_version is not None:
+        await tx.execute(INSERT_SUPPRESSION, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
+    return ended
+
+
+LOCK_COMMENT = "select version from comments where comment_id = $1 for share"
+
+
+async def skip_unseen(db: Database, claimed: Claimed, why: str, seen_version: int) -> bool:
+    """End a row because its comment is not visible at `seen_version`, unless notify has heard of a later version.
+
+    Without that check an approval that was handled while the owner was being asked would be lost: its handler found
+    the row waiting and had nothing to do.
+    """
+    async with db.transaction() as tx:
+        if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > seen_version:
+            await _reschedule(tx, claimed, None, False, claimed.frozen is not None, None)
+            return False
+        return await _finish(tx, End(claimed, "skipped", why))

@@ -1,13 +1,22 @@
-"""Who must hear of a comment and why, when a mail must not go, and how long to wait before the next attempt."""
+"""Rules of notify: who must hear of a comment, when a mail must not go, how long to wait for the next attempt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from services.contracts.notify import NotificationFact, NotificationFailed, NotificationSent, NotificationSkipped
+
 CommentState = Literal["visible", "held", "removed"]
-State = Literal["waiting", "sent", "skipped", "failed"]
+EndState = Literal["sent", "skipped", "failed"]
+State = Literal["waiting"] | EndState
+
+ENDS: Mapping[EndState, type[NotificationFact]] = {
+    "sent": NotificationSent,
+    "skipped": NotificationSkipped,
+    "failed": NotificationFailed,
+}
 
 REPLY_TO_YOU = "reply_to_you"
 ON_YOUR_POST = "on_your_post"
@@ -33,12 +42,38 @@ class Comment:
 
 
 def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
-    """Who must hear of the comment, each with every reason; never its own author."""
+    """Return who must hear of the comment, each with every reason; never its own author."""
     reasons: dict[UUID, tuple[str, ...]] = {}
     for person, reason in ((comment.parent_author_id, REPLY_TO_YOU), (comment.post_author_id, ON_YOUR_POST)):
         if person is not None and person != comment.author_id:
             reasons[person] = (*reasons.get(person, ()), reason)
     return reasons
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What one person is to be told about one comment. `version` counts the row's own changes."""
+
+    id: UUID
+    version: int
+    person_id: UUID
+    comment_id: UUID
+    post_id: UUID
+    reasons: tuple[str, ...]
+
+
+def fact(kind: type[NotificationFact], notification: Notification, why: str | None) -> NotificationFact:
+    """Return the event of that kind about the notification as it is now."""
+    return kind(
+        notification_id=notification.id,
+        person_id=notification.person_id,
+        comment_id=notification.comment_id,
+        post_id=notification.post_id,
+        reasons=notification.reasons,
+        why=why,
+        version=notification.version,
+        occurred_at=datetime.now(UTC),
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +108,7 @@ class PostNow:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the owners said about one notification when they were asked; None is what they do not know.
+    """What the upstreams answered about one notification; None is what they do not know.
 
     `asked_at` is the moment before the first question, in seconds of the monotonic clock: whatever was committed
     before it is in the answers.
@@ -87,7 +122,7 @@ class Facts:
 
 
 def objection(facts: Facts) -> str | None:
-    """Why no mail may go, as far as the owners decide it; None when it may."""
+    """Return why no mail may go, as far as the upstreams decide it; None when it may."""
     comment, post, contact = facts.comment, facts.post, facts.contact
     if comment is None:
         return "comment_removed"
@@ -103,9 +138,9 @@ def objection(facts: Facts) -> str | None:
 
 
 def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
-    """How long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
+    """Return how long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
 
-    So a mail that was put off through an outage goes soon after it, however long that lasted.
+    So a mail that was rescheduled during an outage goes soon after it, however long that lasted.
     """
     return first if tried_for is None else min(max(first, tried_for / 4), LONGEST_RETRY)
 
@@ -140,6 +175,6 @@ WHY_TEXTS: Mapping[str, str] = {
 
 
 def in_words(state: str, why: str | None, reasons: tuple[str, ...]) -> str:
-    """One sentence that tells a person what became of a notification."""
+    """Return one sentence that tells a person how a notification ended."""
     named = " and ".join(REASON_TEXTS.get(reason, reason) for reason in reasons) or "it concerns you"
     return STATE_TEXTS[state].format(reasons=named, why=WHY_TEXTS.get(why or "", why or ""))

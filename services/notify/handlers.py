@@ -1,4 +1,4 @@
-"""What notify does when comments speaks."""
+"""Events of comments to commands of notify."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ FACTS: tuple[type[CommentFact], ...] = (
 
 
 def build(settle_seconds: float) -> Handlers:
-    """The handlers of the group `notify`; a notification is due `settle_seconds` after what causes it."""
+    """Return the handlers of the group `notify`; a notification is due `settle_seconds` after what causes it."""
     handlers = Handlers()
     settle = timedelta(seconds=settle_seconds)
 

@@ -1,23 +1,22 @@
-"""The mailer: finds what is due, asks the owners about all of it at once, and hands each mail to a courier."""
+"""The mailer of notify: claims what is due, asks the upstreams about all of it at once, and has each mail delivered."""
 
 import asyncio
 import contextlib
 import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import asyncpg
 import structlog
 from prometheus_client import Gauge
 
 from services.chassis.database.pool import Database
+from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
 from services.chassis.runtime import context, failpoint
-from services.chassis.runtime.throttle import Throttle
-from services.notify import commands, store
-from services.notify.delivery import Delivery, OwnersAway, RelayUnusable
+from services.chassis.runtime.waiting import Backoff, Periodic
+from services.notify import delivery_queue, store
+from services.notify.delivery import Delivery, RelayUnusable, UpstreamsAway
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import Facts
 from services.notify.upstreams import Upstreams
@@ -31,38 +30,10 @@ UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no
 
 RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
-PACE_SECONDS = 0.04  # between two claims; each asks all owners, however few mails it is about
-BATCH_FACTOR = 8  # rows held for each connection: while some are sent, the next are there
+PACE_SECONDS = 0.04  # between two claims; each asks all upstreams, however few mails it is about
+BATCH_FACTOR = 8  # rows claimed for each connection: while some are sent, the next are there
 
-
-class Pause:
-    """Seconds to leave something alone, twice as long after each failure up to `longest`."""
-
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._longest = longest
-        self._length = 0.0
-        self._until = 0.0
-
-    @property
-    def tripped(self) -> bool:
-        """True from a failure until the next success."""
-        return self._length > 0
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self._until - time.monotonic())
-
-    def trip(self) -> bool:
-        """Begin a pause, unless one lasts already; returns whether it began."""
-        if self.left > 0:
-            return False
-        self._length = min(self._longest, self._length * 2 or self._first)
-        self._until = time.monotonic() + self._length
-        return True
-
-    def clear(self) -> None:
-        self._length = self._until = 0.0
+Row = tuple[Claimed, Facts]
 
 
 class Mailer:
@@ -73,173 +44,122 @@ class Mailer:
     """
 
     def __init__(
-        self, database: Database, owners: Upstreams, courier: Delivery, *, connections: int, poll_seconds: float
+        self, db: Database, upstreams: Upstreams, delivery: Delivery, *, connections: int, poll_seconds: float
     ) -> None:
-        self._database = database
-        self._owners = owners
-        self._courier = courier
-        self._poll = poll_seconds
+        self._db = db
+        self._upstreams = upstreams
+        self._delivery = delivery
         self._connections = connections
         self._most = connections * BATCH_FACTOR
-        self._slots = asyncio.Semaphore(connections)
-        self._pace = Throttle(PACE_SECONDS)
-        self._woken = asyncio.Event()
-        self._flights: set[asyncio.Task[None]] = set()
-        self._held: dict[tuple[UUID, UUID, UUID], Claimed] = {}
-        self._relay_pause = Pause(1.0, 15.0)
-        self._owners_pause = Pause(0.25, 5.0)
+        self._free_connections = asyncio.Semaphore(connections)
+        self._relay_backoff = Backoff(1.0, 15.0)
+        self._upstreams_backoff = Backoff(0.25, 5.0)
         self._stop = asyncio.Event()
+        self._queue = WorkQueue[Row](
+            "notifications",
+            self._claim,
+            self._attend,
+            self._renew,
+            room=self._room,
+            poll_seconds=poll_seconds,
+            pace_seconds=PACE_SECONDS,
+            renew_seconds=RENEW_SECONDS,
+        )
 
     def wake(self) -> None:
         """Say that there may be due rows. Never blocks, and may be called too often."""
-        self._woken.set()
+        self._queue.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, through every outage; then end what has begun."""
         self._stop = stop
-        chores = [
-            asyncio.create_task(_every(RENEW_SECONDS, self._renew)),
-            asyncio.create_task(_every(MEASURE_SECONDS, self._measure)),
-        ]
-        try:
-            while not stop.is_set():
-                await self._pace.wait()
-                self._woken.clear()
-                if not await self._round():
-                    await self._rest()
-            if self._flights:
-                await asyncio.wait(self._flights)
-        finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
+        async with Periodic("measure the mail backlog", MEASURE_SECONDS, self._measure):
+            await self._queue.run(stop)
 
-    async def _round(self) -> bool:
-        """Claim, ask, and start the mails. False when there is nothing to do now."""
-        room = self._room()
-        if room <= 0:
-            return False
-        try:
-            batch = await commands.claim(self._database, room)
-        except (Problem, asyncpg.PostgresError) as error:
-            log.warning("due mails cannot be read", error=repr(error))
-            self._owners_pause.trip()
-            return False
-        if not batch:
-            return False
-        failpoint.reach("mailer.claimed")
-        self._held |= {_key(claimed): claimed for claimed in batch}
-        try:
-            facts = await self._owners.facts(batch)
-        except Problem as problem:
-            await self._owners_away(batch, problem)
-            return False
-        self._owners_pause.clear()
-        failpoint.reach("mailer.asked")
-        for claimed in batch:
-            flight = asyncio.create_task(self._fly(claimed, facts[claimed.person_id, claimed.comment_id]))
-            self._flights.add(flight)
-            flight.add_done_callback(self._landed)
-        return True
-
-    def _room(self) -> int:
-        """How many rows may be claimed now: after a failure one, until it went well."""
-        if self._relay_pause.left or self._owners_pause.left:
+    def _room(self, under_way: int) -> int:
+        """Return how many rows may be claimed now: after a failure one, until it went well."""
+        if self._is_pausing():
             return 0
-        if self._relay_pause.tripped or self._owners_pause.tripped:
-            return min(1, self._connections - len(self._flights))
-        room = self._most - len(self._flights)
-        return room if room >= self._most // 2 else 0  # else the owners would be asked about single rows
+        if self._relay_backoff.failing or self._upstreams_backoff.failing:
+            return min(1, self._connections - under_way)
+        room = self._most - under_way
+        return room if room >= self._most // 2 else 0  # else the upstreams would be asked about single rows
 
-    async def _owners_away(self, batch: Sequence[Claimed], problem: Problem) -> None:
-        if self._owners_pause.trip():
-            log.warning("the owners cannot be asked; mails wait", error=str(problem))
-        for (
-            claimed
-        ) in batch:  # scattered, so that one about which nothing can be said does not keep back the same others
-            await self._release(claimed, timedelta(seconds=random.uniform(0.2, 1.0)))  # noqa: S311  # no secret
-            self._drop(claimed)
+    def _is_pausing(self) -> bool:
+        return self._relay_backoff.left > 0 or self._upstreams_backoff.left > 0
+
+    async def _claim(self, room: int) -> list[Row]:
+        """Claim rows and ask the upstreams once about all of them; when these cannot be asked, give the rows back."""
+        try:
+            batch = await delivery_queue.claim(self._db, room)
+        except (Problem, asyncpg.PostgresError):
+            self._upstreams_backoff.fail()
+            raise
+        if not batch:
+            return []
+        failpoint.reach("mailer.claimed")
+        try:
+            facts = await self._upstreams.facts(batch)
+        except Problem as problem:
+            if self._upstreams_backoff.fail():
+                log.warning("the upstreams cannot be asked; mails wait", error=str(problem))
+            for claimed in batch:
+                # scattered, so that one about which nothing can be said does not keep back the same others every time
+                await self._release(claimed, timedelta(seconds=random.uniform(0.2, 1.0)))  # noqa: S311  # no secret
+            return []
+        self._upstreams_backoff.succeed()
+        failpoint.reach("mailer.asked")
+        return [(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch]
 
     async def _release(self, claimed: Claimed, delay: timedelta | None = None) -> None:
         """Give back a row that nothing was tried with. If the database is away, its lease simply ends."""
         with contextlib.suppress(Problem, asyncpg.PostgresError):
-            await commands.put_off(self._database, claimed, delay, keep_frozen=claimed.frozen is not None)
+            await delivery_queue.reschedule(self._db, claimed, delay, keep_frozen=claimed.frozen is not None)
 
-    def _drop(self, claimed: Claimed) -> None:
-        self._held.pop(_key(claimed), None)
-
-    async def _fly(self, claimed: Claimed, facts: Facts) -> None:
-        try:
-            with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+    async def _attend(self, row: Row) -> None:
+        claimed, facts = row
+        with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+            try:
                 await self._attempt(claimed, facts)
-        finally:
-            self._drop(claimed)
+            except RelayUnusable as failure:
+                self._relay_failed(failure)
+            except UpstreamsAway:
+                self._upstreams_backoff.fail()
+            except (Problem, asyncpg.PostgresError) as error:
+                log.warning("a mail waits for the database", error=repr(error))
+                self._upstreams_backoff.fail()
+                await self._release(claimed)
+            except Exception:
+                log.exception("an attempt at a mail broke", comment_id=str(claimed.comment_id))
+                await self._delivery.retry_unforeseen(claimed)
 
     async def _attempt(self, claimed: Claimed, facts: Facts) -> None:
-        try:
-            letter = await self._courier.prepare(claimed, facts)
-            if letter is None:
-                return
-            async with self._slots:
-                if self._stop.is_set() or self._relay_pause.left or self._owners_pause.left:
-                    await self._release(claimed)
-                elif await self._courier.send(letter):
-                    self._usable()
-        except RelayUnusable as failure:
-            self._unusable(failure)
-        except OwnersAway:
-            self._owners_pause.trip()
-        except (Problem, asyncpg.PostgresError) as error:
-            log.warning("a mail waits for the database", error=repr(error))
-            self._owners_pause.trip()
-            await self._release(claimed)
-        except Exception:
-            log.exception("an attempt at a mail broke", comment_id=str(claimed.comment_id))
-            await self._courier.put_aside(claimed)
+        mail = await self._delivery.prepare(claimed, facts)
+        if mail is None:
+            return
+        async with self._free_connections:
+            if self._stop.is_set() or self._is_pausing():
+                await self._release(claimed)
+            elif await self._delivery.send(mail):
+                self._relay_works()
 
-    def _unusable(self, failure: RelayUnusable) -> None:
+    def _relay_failed(self, failure: RelayUnusable) -> None:
         UNUSABLE.set(1)
-        if self._relay_pause.trip():
-            log.error("the mail relay takes no mail", answer=str(failure), again_in_seconds=self._relay_pause.left)
+        if self._relay_backoff.fail():
+            log.error("the mail relay takes no mail", answer=str(failure), again_in_seconds=self._relay_backoff.left)
 
-    def _usable(self) -> None:
-        if self._relay_pause.tripped:
+    def _relay_works(self) -> None:
+        if self._relay_backoff.failing:
             log.info("the mail relay takes mail again")
-        self._relay_pause.clear()
+        self._relay_backoff.succeed()
         UNUSABLE.set(0)
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._woken.set()
-
-    async def _rest(self) -> None:
-        waits = [asyncio.ensure_future(self._woken.wait()), asyncio.ensure_future(self._stop.wait())]
-        try:
-            await asyncio.wait(waits, timeout=self._poll, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _renew(self) -> None:
-        if self._held:
-            await commands.renew(self._database, list(self._held.values()))
+    async def _renew(self, rows: Sequence[Row]) -> None:
+        await delivery_queue.renew(self._db, [claimed for claimed, _ in rows])
 
     async def _measure(self) -> None:
-        async with self._database.reader() as reader:
+        async with self._db.reader() as reader:
             row = await store.backlog(reader)
         WAITING.set(row["waiting"])
         DUE.set(row["due"])
         DUE_SECONDS.set(row["age"])
-
-
-def _key(claimed: Claimed) -> tuple[UUID, UUID, UUID]:
-    return claimed.person_id, claimed.comment_id, claimed.token
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await work()
-        except (Problem, asyncpg.PostgresError) as error:
-            log.warning("a chore of the mailer failed", error=repr(error))
-        await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The mail about one comment to one person: what its headers and its two bodies say."""
+"""The mail about one comment to one person: its headers and its two bodies."""
 
 import re
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from services.notify.delivery_queue import Claimed
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
 from services.notify.tokens import Tokens
 
-# What a comment may look like in a mail: no links and no images, only their text. What a user wrote is not to be
-# clicked in, or fetched by, a mail that this site vouches for.
+# What a comment may contain in a mail: no links and no images, only their text. A mail from this site must not have a
+# link or an image of a user.
 SHOWN_TAGS = {
     *("b", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
     *("i", "li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
@@ -38,11 +38,11 @@ BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebo
 
 @dataclass(frozen=True)
 class PreparedMail:
-    """A mail whose bytes stand in its row, and what they were built from.
+    """A mail whose bytes are frozen into its row, and what they were built from.
 
     Attributes:
         reused: the bytes are those of an earlier attempt, whose outcome is unknown.
-        frozen_at: the moment before they were frozen, of the monotonic clock.
+        frozen_at: the moment before they were frozen, of the monotonic clock; notify's own part was read after it.
     """
 
     claimed: Claimed
@@ -55,7 +55,7 @@ class PreparedMail:
 
 
 class MessageBuilder:
-    """Writes the mails.
+    """Builds the messages.
 
     Args:
         mail_from: name of the site and the address that all notifications come from.
@@ -82,13 +82,14 @@ class MessageBuilder:
         self._html = page.from_string(inliner.inline((folder / "notification.html").read_text()))
 
     def message_id(self, claimed: Claimed) -> str:
+        """Return the Message-ID of the mail: the same for every attempt."""
         return self._tokens.message_id("comment", claimed.comment_id, claimed.person_id)
 
-    def write(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
-        """The whole message as of now, all its headers and bodies.
+    def build(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
+        """Build the whole message as of now, all its headers and bodies.
 
         Raises:
-            Unsafe: it would not say what was meant.
+            Unsafe: it would not contain what was meant.
         """
         comment, post = facts.comment, facts.post
         assert comment is not None and post is not None
@@ -122,7 +123,7 @@ class MessageBuilder:
         )
 
     def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
-        """In-Reply-To and References: the root of the post's thread, then what the comment answers, oldest first.
+        """Return In-Reply-To and References: the root of the post's thread, then the comments above, oldest first.
 
         They are the ids that mails about those comments have, or would have had, for this recipient.
         """
@@ -133,7 +134,7 @@ class MessageBuilder:
 
 
 def domain_of(mail_from: str) -> str:
-    """The domain of the sender's address, in ASCII: the right side of every message id.
+    """Return the domain of the sender's address, in ASCII: the right side of every message id.
 
     Raises:
         ValueError: there is no plain address.

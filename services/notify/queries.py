@@ -1,4 +1,4 @@
-"""What a person can read about their mail: the list, the explanation of one, and the choice."""
+"""The read side of notify: a person's notifications, the explanation of one, and the choice about mail."""
 
 from typing import Any
 from uuid import UUID
@@ -23,15 +23,15 @@ def _view(row: Any) -> dict[str, Any]:
     }
 
 
-async def notifications(database: Database, person_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
-    """One page of a person's notifications, newest first.
+async def notifications(db: Database, person_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Return the page of a person's notifications behind the cursor, newest first.
 
     Raises:
         Problem: `malformed-cursor`.
     """
     name = f"notifications/{person_id}"
     place = cursors.decode(cursor, name, UUID)
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         rows = await store.notifications(reader, person_id, place[0] if place else None, limit + 1)
     shown = rows[:limit]
     return {
@@ -40,32 +40,32 @@ async def notifications(database: Database, person_id: UUID, cursor: str | None,
     }
 
 
-async def explanation(database: Database, person_id: UUID, comment_id: UUID) -> dict[str, Any] | None:
-    """Why a person got, or did not get, a mail about a comment; None if notify never heard of the comment.
+async def explanation(db: Database, person_id: UUID, comment_id: UUID) -> dict[str, Any] | None:
+    """Explain why a person got, or did not get, a mail about a comment; None if notify never heard of the comment.
 
-    `heard` tells whether the person had a right to know of the comment once; without it the caller must check
-    that they may see it now.
+    `heard` tells whether the person once had a right to know of the comment; without it the caller must check that
+    they may see it now.
     """
-    async with database.reader() as reader:
-        row = await store.notification(reader, person_id, comment_id)
+    async with db.reader() as reader:
+        row = await store.find_notification(reader, person_id, comment_id)
         if row is not None:
             view = _view(row)
             del view["id"]
             text = in_words(row["state"], row["why"], tuple(row["reasons"]))
             return view | {"text": text, "heard": row["announced"]}
-        comment = await store.comment(reader, comment_id)
+        comment = await store.find_comment(reader, comment_id)
     if comment is None:
         return None
     return _without_row(comment, person_id, "unrecorded")
 
 
 def explanation_ahead(comment: Comment, person_id: UUID) -> dict[str, Any]:
-    """The same for a comment that its owner knows, but whose event has not arrived here yet."""
+    """Explain the same about a comment that its owner knows, but whose event has not arrived here yet."""
     return _without_row(comment, person_id, WHY_NOT_VISIBLE.get(comment.state))
 
 
 def _without_row(comment: Comment, person_id: UUID, otherwise: str | None) -> dict[str, Any]:
-    """What can be said without a row; `otherwise` is why there is none for a person who should have one."""
+    """Explain without a row; `otherwise` is why there is none for a person who should have one."""
     reasons = concerned(comment).get(person_id, ())
     state, why = "none", otherwise
     if comment.author_id == person_id:
@@ -91,7 +91,7 @@ def _without_row(comment: Comment, person_id: UUID, otherwise: str | None) -> di
     }
 
 
-async def mail_choice(database: Database, person_id: UUID) -> dict[str, Any]:
-    """Whether a person hears of answers by mail."""
-    async with database.reader() as reader:
+async def mail_choice(db: Database, person_id: UUID) -> dict[str, Any]:
+    """Return whether a person hears of answers by mail."""
+    async with db.reader() as reader:
         return {"notifications": await store.wants_mail(reader, person_id)}

@@ -1,25 +1,24 @@
-"""What notify reads from the environment."""
+"""What notify reads from the environment beyond the chassis. Its mailer reads `SmtpSettings` too."""
 
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
 
-class NotifySettings(Settings, SmtpSettings, ServiceAddresses):
+class NotifySettings(Settings, ServiceAddresses):
     """Settings of notify.
 
     Attributes:
         notify_secret: keys unsubscribe tokens and message ids; another one makes all earlier links void.
         notify_settle_seconds: how long a notification waits, so that edits, removals and approvals overtake it.
-        mail_from: the address all notifications come from, with the name of the site.
+        mail_from: the address all notifications come from, with the name of the site; message ids end in its domain.
         notify_mail_connections: how many SMTP dialogues run at once in one mailer.
         notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
         notify_retry_seconds: how long a mail waits after its first attempt; later waits grow.
-        notify_give_up_days: how long a mail that is put off by servers is tried.
+        notify_give_up_days: how long a mail that servers refuse for now is tried.
     """
 
     notify_database_url: str = "postgresql://notify@127.0.0.1:5432/notify"

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.ids import new_id
-from services.notify.domain import Comment, State
+from services.notify.domain import Comment, Notification, State
 
 UPSERT_COMMENT = """
 insert into comments as known (
@@ -24,7 +24,7 @@ returning comment_id, post_id, post_author_id, parent_id, parent_author_id, auth
 
 
 async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> Comment:
-    """Keep the comment unless something newer is known; returns what is known now. Its row stays locked."""
+    """Keep the comment unless a newer version is known; return what is known now. Its row stays locked."""
     row = await tx.fetchrow(
         UPSERT_COMMENT,
         comment.comment_id,
@@ -50,7 +50,8 @@ where comment_id = $1
 """
 
 
-async def comment(reader: Reader, comment_id: UUID) -> Comment | None:
+async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
+    """Return what is known of a comment."""
     row = await reader.fetchrow(SELECT_COMMENT, comment_id)
     return Comment(**row) if row else None
 
@@ -77,7 +78,7 @@ async def insert_notifications(
     correlation_id: str | None,
     causation_id: UUID | None,
 ) -> dict[UUID, UUID]:
-    """One row for each person and the comment, with reasons: waiting, or skipped if there is a `why`.
+    """Insert one row for each person and the comment, with reasons: waiting, or skipped if there is a `why`.
 
     Returns:
         Person and id of each row that is new.
@@ -112,7 +113,7 @@ where comment_id = $1 and state = 'skipped' and why in ('comment_held', 'comment
 async def revive(
     tx: Transaction, comment_id: UUID, settle: timedelta, correlation_id: str | None, causation_id: UUID | None
 ) -> int:
-    """Let wait again what was skipped only because the comment was not visible."""
+    """Make rows wait again that were skipped only because the comment was not visible; return how many."""
     return await tx.execute(REVIVE, comment_id, settle, correlation_id, causation_id)
 
 
@@ -123,17 +124,18 @@ update notifications set
 where comment_id = $1
   and ((state = 'waiting' and (lease_until is null or lease_until < now()))
        or (state = 'skipped' and why in ('comment_held', 'comment_removed') and why <> $2))
-returning person_id, comment_id, id, post_id, reasons, version, why
+returning id, version, person_id, comment_id, post_id, reasons
 """
 
 
-async def withhold(tx: Transaction, comment_id: UUID, why: str) -> list[Any]:
-    """Skip what waits for a comment that is no longer visible.
+async def withhold(tx: Transaction, comment_id: UUID, why: str) -> list[Notification]:
+    """Skip the waiting notifications about a comment that is no longer visible; return them.
 
-    A row under a lease is left to its mailer, which asks the owners before it sends and may just have sent: only
+    A row under a lease is left to its mailer, which asks the upstreams before it sends and may just have sent: only
     it knows how the row ends.
     """
-    return await tx.fetch(WITHHOLD, comment_id, why)
+    rows = await tx.fetch(WITHHOLD, comment_id, why)
+    return [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
 
 
 SELECT_NOTIFICATION = """
@@ -143,7 +145,8 @@ where person_id = $1 and comment_id = $2
 """
 
 
-async def notification(reader: Reader, person_id: UUID, comment_id: UUID) -> Any | None:
+async def find_notification(reader: Reader, person_id: UUID, comment_id: UUID) -> Any | None:
+    """Return the notification of one person about one comment."""
     return await reader.fetchrow(SELECT_NOTIFICATION, person_id, comment_id)
 
 
@@ -157,7 +160,7 @@ limit $3
 
 
 async def notifications(reader: Reader, person_id: UUID, before: UUID | None, limit: int) -> list[Any]:
-    """Newest first, without those about comments that were never visible."""
+    """Return a person's notifications, newest first, without those about comments that were never visible."""
     return await reader.fetch(SELECT_NOTIFICATIONS, person_id, before, limit)
 
 
@@ -165,7 +168,7 @@ SELECT_CHOICE = "select notifications from mail_choices where person_id = $1"
 
 
 async def wants_mail(reader: Reader, person_id: UUID) -> bool:
-    """Whether the person hears of answers by mail; who never chose does."""
+    """Return whether the person hears of answers by mail, as everybody does who never chose."""
     chosen = await reader.fetchval(SELECT_CHOICE, person_id)
     return chosen is None or bool(chosen)
 
@@ -178,6 +181,7 @@ where chosen.notifications <> excluded.notifications
 
 
 async def choose_mail(tx: Transaction, person_id: UUID, notifications: bool) -> None:
+    """Keep a person's choice."""
     await tx.execute(UPSERT_CHOICE, person_id, notifications)
 
 
@@ -190,5 +194,5 @@ from (select due_at from notifications where state = 'waiting' order by due_at l
 
 
 async def backlog(reader: Reader) -> Any:
-    """How many wait and how many of them are due, counted up to 10,000; seconds that the oldest has been due."""
+    """Return how many wait and how many are due, both counted up to 10,000, and the seconds that the oldest is due."""
     return await reader.fetchrow(SELECT_BACKLOG)

@@ -1,4 +1,4 @@
-"""What is derived with notify's secret: unsubscribe tokens and message ids. Neither holds an address."""
+"""Unsubscribe tokens and message ids, derived with notify's secret. Neither holds an address."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ import itsdangerous
 
 
 class Tokens:
-    """Keyed names of people and things.
+    """Makes and reads tokens and ids.
 
     Args:
         secret: `NOTIFY_SECRET`. Another one makes all earlier unsubscribe links void and cuts mail threads.
@@ -30,11 +30,11 @@ class Tokens:
         self._domain = domain
 
     def unsubscribe(self, person_id: UUID) -> str:
-        """The token that stops notification mail to one person, and does nothing else. It never expires."""
+        """Return the token that stops notification mail to one person, and does nothing else. It never expires."""
         return self._unsubscribe.sign(base64.urlsafe_b64encode(person_id.bytes).rstrip(b"=")).decode()
 
     def person(self, token: str) -> UUID | None:
-        """Whose token it is, or None if it was not made here."""
+        """Return whose token it is, or None if it was not made here."""
         try:
             signed = self._unsubscribe.unsign(token.encode())
             return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
@@ -42,7 +42,7 @@ class Tokens:
             return None
 
     def message_id(self, kind: str, subject: UUID, person_id: UUID) -> str:
-        """The `Message-ID` of the mail about a subject to one person: the same for ever, told by nobody else.
+        """Return the `Message-ID` of the mail about a subject to one person: always the same, and not to be guessed.
 
         `kind` is `comment`, or `post` for the root of a thread, which no mail has but all of them refer to.
         """

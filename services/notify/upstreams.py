@@ -1,4 +1,4 @@
-"""What the owners of people, comments and posts say now. Every answer is at most as old as the question."""
+"""Calls to people, comments and posts, which own what a mail depends on. No answer is older than its question."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ DEADLINE_SECONDS = 2.0
 class Upstreams:
     """Asks people, comments and posts.
 
-    Every method raises `Problem` of kind `unavailable` when an owner cannot be asked or does not answer in time.
+    Every method raises `Problem` of kind `unavailable` when a service cannot be asked or does not answer in time.
     """
 
     def __init__(self, *, people: ServiceClient, comments: ServiceClient, posts: ServiceClient) -> None:
@@ -28,7 +28,7 @@ class Upstreams:
         self._posts = posts
 
     async def facts(self, batch: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Facts]:
-        """What decides about each claimed row, by person and comment; one question to each owner for all of them."""
+        """Return the facts about each claimed row, by person and comment; one call of each look-up for all of them."""
         asked_at = time.monotonic()
         contacts, names, comments, posts = await asyncio.gather(
             _lookup(self._people, "/contacts/lookup", (row.person_id for row in batch), _contact),
@@ -48,7 +48,7 @@ class Upstreams:
         }
 
     async def comment(self, comment_id: UUID) -> Comment | None:
-        """The structure of a comment whose event has not arrived yet; None if there is no such comment."""
+        """Return the structure of a comment whose event has not arrived yet; None if there is no such comment."""
         found = await _lookup(self._comments, "/comments/lookup", [comment_id], _comment)
         return found.get(comment_id)
 

@@ -9,7 +9,7 @@ from services.chassis.database.pool import Database
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
-from services.chassis.mail.smtp import Smtp
+from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
@@ -30,6 +30,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     db = await Database.connect(url, name="people", size=settings.database_pool_size)
     health.add("database", db.answers)
     own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
+    smtp: Smtp | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.people_metrics_port),
         Role("retention", Pruner("people", db, settings, more=own_tables).run),
@@ -37,10 +38,11 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
     if "mailer" in wanted:
+        smtp = Smtp(SmtpSettings())
         mailer = Mailer(
             db,
             SignInMessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url),
-            Smtp(settings),
+            smtp,
             limited=settings.rate_limits == "on",
             connections=settings.people_mail_connections,
             poll_seconds=settings.people_poll_seconds,
@@ -54,6 +56,8 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     try:
         yield roles
     finally:
+        if smtp is not None:
+            await smtp.close()
         await db.close()
 
 

@@ -5,19 +5,22 @@ somebody may get two mails with one good link each, and nothing that was lost ca
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
 from services.chassis.database.pool import Database
+from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.mail.message import Unsafe
-from services.chassis.mail.smtp import Outcome, Smtp
+from services.chassis.mail.smtp import Smtp
+from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import context, failpoint
+from services.chassis.runtime.waiting import Periodic, backoff_seconds
 from services.people import queries
 from services.people.commands import sign_in
 from services.people.commands.sign_in import Drawn
@@ -39,16 +42,17 @@ LONGEST_DELAY_SECONDS = 30.0
 
 
 def delay_after(attempts: int) -> timedelta:
-    """How long a request waits after its n-th attempt failed."""
-    return timedelta(seconds=min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(attempts - 1, 10)))
+    """Return how long a request waits after its n-th attempt failed."""
+    return timedelta(seconds=backoff_seconds(attempts, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS))
 
 
 class Mailer:
-    """Attends to requests, `connections` at a time.
+    """Sends sign-in mails, `connections` at a time.
 
     Args:
         limited: whether an address has at most `LIVE_LINKS_PER_ADDRESS` unused links.
-        poll_seconds: how often to look for requests.
+        poll_seconds: how often to look for requests; nothing wakes it (see `people_poll_seconds`).
+        attempt_seconds: how long one dialogue may take: somebody waits in front of a page.
         lease: how long a request stays with a mailer that has died.
         renew_seconds: how often the lease of a request under way is renewed.
         drain_seconds: how long dialogues under way may take when the process ends.
@@ -56,8 +60,8 @@ class Mailer:
 
     def __init__(
         self,
-        database: Database,
-        letters: SignInMessageBuilder,
+        db: Database,
+        messages: SignInMessageBuilder,
         smtp: Smtp,
         *,
         limited: bool = True,
@@ -68,109 +72,89 @@ class Mailer:
         renew_seconds: float = RENEW_SECONDS,
         drain_seconds: float = 10.0,
     ) -> None:
-        self._database = database
-        self._letters = letters
+        self._db = db
+        self._messages = messages
         self._smtp = smtp
         self._limited = limited
-        self._connections = connections
-        self._poll = poll_seconds
         self._attempt_seconds = attempt_seconds
         self._lease = lease
         self._renew_seconds = renew_seconds
-        self._drain = drain_seconds
-        self._flights: dict[asyncio.Task[None], UUID] = {}
+        self._queue = WorkQueue[Claimed](
+            "sign-in requests",
+            self._claim,
+            self._attend,
+            self._renew,
+            room=lambda under_way: connections - under_way,
+            poll_seconds=poll_seconds,
+            pace_seconds=poll_seconds,
+            renew_seconds=renew_seconds,
+            drain_seconds=drain_seconds,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until `stop` is set, through every outage; then give what has begun a little time."""
-        stopping = asyncio.create_task(stop.wait())
-        renewing = asyncio.create_task(self._renew())
-        try:
-            while not stop.is_set():
-                await self._round()
-                await asyncio.wait({stopping}, timeout=self._poll)
-            if self._flights:
-                await asyncio.wait(self._flights, timeout=self._drain)
-        finally:
-            left = [stopping, renewing, *self._flights]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            await self._smtp.close()
+        """Send until `stop` is set, through every outage; then give the dialogues under way a little time."""
+        async with Periodic("measure the sign-in backlog", self._renew_seconds, self._measure):
+            await self._queue.run(stop)
 
-    async def _round(self) -> None:
-        free = self._connections - len(self._flights)
-        if free <= 0:
-            return
-        try:
-            batch = await sign_in.claim_requests(self._database, new_id(), self._lease, free)
-        except (Problem, asyncpg.PostgresError) as error:
-            log.warning("sign-in requests cannot be read", error=repr(error))
-            return
+    async def _claim(self, room: int) -> list[Claimed]:
+        batch = await sign_in.claim_requests(self._db, new_id(), self._lease, room)
         if batch:
             failpoint.reach("mailer.claimed")
-        for request in batch:
-            flight = asyncio.create_task(self._attend(request))
-            self._flights[flight] = request.lease
-            flight.add_done_callback(self._flights.pop)
+        return batch
 
-    async def _renew(self) -> None:
-        """Every now and then: renew the leases of what is under way, and measure what waits."""
-        while True:
-            await asyncio.sleep(self._renew_seconds)
-            try:
-                if self._flights:
-                    await sign_in.renew_leases(self._database, set(self._flights.values()), self._lease)
-                waiting, oldest = await queries.backlog(self._database)
-            except (Problem, asyncpg.PostgresError) as error:
-                log.warning("leases of sign-in requests cannot be renewed", error=repr(error))
-                continue
-            WAITING.set(waiting)
-            OLDEST.set(oldest)
+    async def _renew(self, requests: Sequence[Claimed]) -> None:
+        await sign_in.renew_leases(self._db, {request.lease for request in requests}, self._lease)
+
+    async def _measure(self) -> None:
+        waiting, oldest = await queries.backlog(self._db)
+        WAITING.set(waiting)
+        OLDEST.set(oldest)
 
     async def _attend(self, request: Claimed) -> None:
-        """One attempt. Whatever breaks it, the lease ends and the request is tried again while it is young."""
-        try:
-            with context.bound(context.Context(request.correlation_id)):
-                drawn = await sign_in.draw_link(self._database, request, limited=self._limited)
+        """Make one attempt. Whatever breaks it, the lease ends and the request is tried again while it is young."""
+        with context.bound(context.Context(request.correlation_id)):
+            try:
+                drawn = await sign_in.draw_link(self._db, request, limited=self._limited)
                 if drawn is None:
                     ATTEMPTS.labels("needless").inc()
                     return
-                await self._settle(request, drawn, await self._send(request, drawn))
-        except (Problem, asyncpg.PostgresError) as error:
-            log.warning("a sign-in mail waits for the database", error=repr(error))
-        except Exception:
-            log.exception("an attempt at a sign-in mail broke", request=str(request.id))
+                await self._conclude(request, drawn, await self._send(request, drawn))
+            except (Problem, asyncpg.PostgresError) as error:
+                log.warning("a sign-in mail waits for the database", error=repr(error))
+            except Exception:
+                log.exception("an attempt at a sign-in mail broke", request=str(request.id))
 
     async def _send(self, request: Claimed, drawn: Drawn) -> Outcome:
-        """Hand the mail to the relay, in bounded time: somebody waits in front of a page."""
-        at_dot = False
-
-        async def before_dot() -> bool:
-            nonlocal at_dot
-            at_dot = await sign_in.is_wanted(self._database, request)
-            return at_dot
-
+        """Hand the mail to the relay, unless nobody needs it any more when only the dot is missing."""
         try:
-            message = self._letters.write(drawn.mailbox, drawn.token)
-            async with asyncio.timeout(self._attempt_seconds):
-                return await self._smtp.deliver(self._letters.sender, drawn.mailbox, message, before_dot=before_dot)
+            content = self._messages.build(drawn.mailbox, drawn.token)
         except Unsafe as error:
             log.error("a sign-in mail would not be what it should", error=str(error))
             return Outcome("refused", "address")
-        except TimeoutError:
-            return Outcome("unknown" if at_dot else "withheld", "dot" if at_dot else "message")
+        try:
+            async with self._smtp.dialogue(
+                self._messages.sender, drawn.mailbox, content, seconds=self._attempt_seconds
+            ) as dialogue:
+                failpoint.reach("mailer.rcpt")
+                await dialogue.data()
+                if not await sign_in.is_wanted(self._db, request):
+                    return Outcome("withheld", "check")
+                failpoint.reach("mailer.data")
+                return await dialogue.dot()
+        except DialogueEnded as end:
+            return end.outcome
 
-    async def _settle(self, request: Claimed, drawn: Drawn, outcome: Outcome) -> None:
-        """Finish the request or put it off. A link whose mail surely did not arrive is forgotten."""
+    async def _conclude(self, request: Claimed, drawn: Drawn, outcome: Outcome) -> None:
+        """Finish the request or postpone it. A link whose mail surely did not arrive is forgotten."""
         ATTEMPTS.labels(outcome.kind).inc()
         if outcome.kind == "accepted":
             failpoint.reach("mailer.sent")
-            await sign_in.finish_request(self._database, request, "sent")
+            await sign_in.finish_request(self._db, request, "sent")
             failpoint.reach("mailer.marked")
             return
         log.warning("a sign-in mail was not sent", outcome=outcome.kind, phase=outcome.phase, answer=outcome.answer)
         if outcome.kind in ("refused", "bad_address"):
-            await sign_in.finish_request(self._database, request, "refused", unsent=drawn)
+            await sign_in.finish_request(self._db, request, "refused", unsent=drawn)
             return
         unsent = None if outcome.kind == "unknown" else drawn
-        await sign_in.postpone_request(self._database, request, delay_after(request.attempts), unsent=unsent)
+        await sign_in.postpone_request(self._db, request, delay_after(request.attempts), unsent=unsent)

@@ -1,4 +1,4 @@
-"""The sign-in mail: one link, and nothing that anybody but us wrote."""
+"""The sign-in mail: one link, and no text of a user."""
 
 import html
 import secrets
@@ -34,7 +34,7 @@ mail: without the link nothing happens.</p>
 
 
 class SignInMessageBuilder:
-    """Writes the mails.
+    """Builds the messages.
 
     Args:
         mail_from: name of the site and the address the mails come from.
@@ -54,11 +54,11 @@ class SignInMessageBuilder:
         self._domain = self.sender.rpartition("@")[2]
         self._public_url = public_url.rstrip("/")
 
-    def write(self, mailbox: str, token: str) -> bytes:
-        """The whole message. Its id is new each time, because the link is.
+    def build(self, mailbox: str, token: str) -> bytes:
+        """Build the whole message. Its id is new each time, because the link is.
 
         Raises:
-            Unsafe: it would not say what was meant.
+            Unsafe: it would not contain what was meant.
         """
         link = f"{self._public_url}/sign-in/{token}"
         return message.compose(

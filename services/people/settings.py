@@ -1,16 +1,15 @@
-"""What people reads from the environment beyond the chassis."""
+"""What people reads from the environment beyond the chassis. Its mailer reads `SmtpSettings` too."""
 
 from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
 
-from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import Settings
 from services.people.domain import parse_address
 
 
-class PeopleSettings(Settings, SmtpSettings):
+class PeopleSettings(Settings):
     """Settings of people.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Mails of one test: what causes them, the rows in which they wait, and what has arrived of them."""
+"""Mails of one test: what causes them, their rows, and the copies that arrived."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ SUPPRESSED = "select count(*) from suppressions"
 
 
 class Mails:
-    """From the moment it is made: what is caused through it, and every notification that arrives.
+    """Causes mails, and collects every notification that arrives from the moment it is made.
 
     Attributes:
         arrived: every copy of each mail, by Message-ID.
@@ -43,9 +43,9 @@ class Mails:
         self._read = len(scene.sink.messages)
 
     async def cause(self, count: int, *, at_once: int = 8) -> None:
-        """Write comments that make exactly `count` mails, and wait until notify has heard of them all.
+        """Write comments that make exactly `count` mails, and wait until notify has recorded them all.
 
-        A comment makes one mail, to the author of the post; an answer makes two, the other to whom it answers.
+        A comment makes one mail, to the author of the post; a reply makes two, the other to the author of its parent.
         """
         before = await self.value(MADE)
         threads = iter([3] * (count // 3) + [1] * (count % 3))
@@ -54,33 +54,33 @@ class Mails:
             people, posts = self.scene.writers.people, self.scene.writers.posts
             who, other = people[number % len(people)], people[(number + 1) % len(people)]
             for size in threads:
-                root = await self._say(who, posts[number % len(posts)])
+                root = await self._write_comment(who, posts[number % len(posts)])
                 if size == 3:
-                    await self._say(other, posts[number % len(posts)], root)
+                    await self._write_comment(other, posts[number % len(posts)], root)
 
         async with asyncio.TaskGroup() as group:
             for number in range(at_once):
                 group.create_task(client(number))
         self.caused += count
 
-        async def heard() -> bool:
+        async def recorded() -> bool:
             return bool(await self.value(MADE) >= before + count)
 
-        await eventually(heard, timeout=300, pause=0.1)
+        await eventually(recorded, timeout=300, pause=0.1)
 
     async def keep_claimable(self, count: int) -> None:
         """Cause `count` more, unless so many wait for a mailer already."""
         if await self.value(CLAIMABLE) < count:
             await self.cause(count)
 
-    async def _say(self, who: Person, post: str, parent: str | None = None) -> str:
-        operation = self.scene.ledger.intend(f"word {uuid4()}")
-        said = await self.scene.client.comment(who, post, operation.text, parent)
-        operation.outcome, operation.subject = "ok", UUID(said["id"])
-        return str(said["id"])
+    async def _write_comment(self, who: Person, post: str, parent: str | None = None) -> str:
+        operation = self.scene.ledger.intend(f"text {uuid4()}")
+        comment = await self.scene.client.comment(who, post, operation.text, parent)
+        operation.outcome, operation.subject = "ok", UUID(comment["id"])
+        return str(comment["id"])
 
     async def rows(self, sql: str, *values: object) -> list[Any]:
-        """What notify's database answers."""
+        """Return rows of notify's database."""
         connection = await asyncpg.connect(self.scene.stack.database_urls["notify"])
         try:
             return list(await connection.fetch(sql, *values))
@@ -91,16 +91,16 @@ class Mails:
         return (await self.rows(sql))[0][0]
 
     async def ended(self) -> Counter[str]:
-        """How many notifications of the whole scene have ended in each state."""
+        """Return how many notifications of the whole system have ended in each state."""
         return Counter({row["state"]: row["count"] for row in await self.rows(ENDED)})
 
     def so_far(self) -> int:
-        """How many different mails have arrived."""
-        self._look()
+        """Return how many different mails have arrived."""
+        self._collect()
         return len(self.arrived)
 
-    def _look(self) -> list[str]:
-        """The Message-IDs of what has arrived since the last look, in that order."""
+    def _collect(self) -> list[str]:
+        """Collect what has arrived since the last call; return its Message-IDs in that order."""
         fresh = []
         for mail in self.scene.sink.messages[self._read :]:
             head = mail.content.partition(b"\r\n\r\n")[0]
@@ -112,20 +112,20 @@ class Mails:
         return fresh
 
     async def left_open(self) -> Counter[str]:
-        """Copies that arrived since the last look, although their rows do not know: they will arrive again."""
-        fresh = Counter(self._look())
+        """Return the copies that arrived since the last call although their rows still wait: they will arrive again."""
+        fresh = Counter(self._collect())
         waiting = {row["message_id"] for row in await self.rows(STILL_WAITING, list(fresh))}
         return Counter({message_id: copies for message_id, copies in fresh.items() if message_id in waiting})
 
     def again(self) -> Counter[str]:
-        """How often each mail arrived beyond the first time, each time the same to the byte."""
-        self._look()
+        """Return how often each mail arrived beyond the first time; all its copies must be the same to the byte."""
+        self._collect()
         assert all(len(set(copies)) == 1 for copies in self.arrived.values())
         return Counter({message_id: len(copies) - 1 for message_id, copies in self.arrived.items() if len(copies) > 1})
 
     @asynccontextmanager
     async def mailer_with(self, **environment: Any) -> AsyncIterator[None]:
-        """Notify's mailer with other settings inside the block."""
+        """Run notify's mailer with other settings inside the block."""
         stack = self.scene.stack
         await asyncio.to_thread(stack.part("notify", "mailer").stop)
         await stack.start("notify", "mailer", **environment)

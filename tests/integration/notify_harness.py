@@ -1,4 +1,4 @@
-"""What the tests of notify share: facts about comments, and its database with ways to look into it."""
+"""Harness of the tests of notify: fake comments and their events, its database, and ways to look into it."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,8 @@ NO_SETTLE = timedelta(0)
 
 
 @dataclass(frozen=True)
-class Said:
-    """A comment as a test tells of it: who said it, below what, and what has become of it."""
+class FakeComment:
+    """A comment as a test tells of it: who comment it, below what, and what has become of it."""
 
     author_id: UUID = field(default_factory=new_id)
     post_author_id: UUID = field(default_factory=new_id)
@@ -30,8 +30,8 @@ class Said:
     version: int = 1
     imported: bool = False
 
-    def then(self, state: str) -> "Said":
-        """The same comment, one version later."""
+    def changed_to(self, state: str) -> "FakeComment":
+        """Return the same comment, one version later."""
         return replace(self, state=state, version=self.version + 1)
 
     def fact(self, type_: type[CommentFact]) -> CommentFact:
@@ -81,13 +81,13 @@ class Said:
 
 
 @dataclass
-class House:
-    """Notify's database, its handlers, and what can be seen in it."""
+class NotifyHarness:
+    """Notify over a database of its own, without its network."""
 
-    database: Database
+    db: Database
     settle_seconds: float = 0
 
-    async def hear(self, *events: CommentFact) -> None:
+    async def handle(self, *events: CommentFact) -> None:
         """Handle events one after another, each in a transaction of its own, as the consumer does."""
         by_type = handlers.build(self.settle_seconds).by_type
         for event in events:
@@ -100,12 +100,12 @@ class House:
                 key=event.key,
                 data=event.model_dump_json().encode(),
             )
-            async with self.database.transaction() as tx:
+            async with self.db.transaction() as tx:
                 await by_type[event.type](tx, event, envelope)
 
     async def row(self, person_id: UUID | None, comment_id: UUID) -> Any:
-        """The notification, or None."""
-        async with self.database.reader() as reader:
+        """Return the notification, or None."""
+        async with self.db.reader() as reader:
             return await reader.fetchrow(
                 "select id, state, why, reasons, announced, version, attempts, frozen, lease_token, smtp_answer, "
                 "message_id, message_sha256, due_at, sent_at, extract(epoch from due_at - now())::float8 as due_in "
@@ -115,7 +115,7 @@ class House:
             )
 
     async def ending(self, person_id: UUID | None, comment_id: UUID) -> tuple[str, str | None] | None:
-        """State and why."""
+        """Return state and why."""
         row = await self.row(person_id, comment_id)
         return (row["state"], row["why"]) if row else None
 
@@ -123,18 +123,18 @@ class House:
         return int(await self.value("select count(*) from notifications"))
 
     async def value(self, sql: str, *args: object) -> Any:
-        async with self.database.reader() as reader:
+        async with self.db.reader() as reader:
             return await reader.fetchval(sql, *args)
 
     async def change(self, sql: str, *args: object) -> int:
-        async with self.database.transaction() as tx:
+        async with self.db.transaction() as tx:
             return await tx.execute(sql, *args)
 
     async def events(self) -> list[tuple[str, str | None]]:
-        """What the outbox tells, in order: the last part of the type, and why."""
-        async with self.database.reader() as reader:
+        """Return the events of the outbox in order: the last part of the type, and why."""
+        async with self.db.reader() as reader:
             rows = await reader.fetch(
-                "select split_part(type, '.', 4) as told, convert_from(payload, 'UTF8')::jsonb ->> 'why' as why "
+                "select split_part(type, '.', 4) as kind, convert_from(payload, 'UTF8')::jsonb ->> 'why' as why "
                 "from outbox order by id"
             )
-        return [(row["told"], row["why"]) for row in rows]
+        return [(row["kind"], row["why"]) for row in rows]

@@ -1,4 +1,4 @@
-"""People, comments and posts as notify meets them: real HTTP, the agreed look-ups, and what a test lets them say."""
+"""Fake people, comments and posts for the tests of notify: real HTTP, the agreed look-ups, answers that a test sets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,7 @@ from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.identity import Signer, Verifier
 from services.notify.upstreams import Upstreams
-from tests.integration.notify_harness import Said
+from tests.integration.notify_harness import FakeComment
 
 LOOKUPS = {
     "/contacts/lookup": "people",
@@ -24,14 +24,14 @@ LOOKUPS = {
 
 
 @dataclass
-class FakeOwners:
-    """What the owners know, by id. A test changes it as the owners would.
+class FakeUpstreams:
+    """What the upstreams answer, by id. A test changes it as the services would.
 
     Attributes:
         away: paths that answer 503.
-        broken: paths that answer something else than was agreed.
-        poison: ids that nobody can be asked about without an error.
-        asked: every path, in order.
+        broken: paths whose answers break the contract.
+        poison: ids that make a look-up fail.
+        calls: the path of every call, in order.
         before: called with the path before the answer is made.
     """
 
@@ -42,12 +42,12 @@ class FakeOwners:
     away: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
-    asked: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     before: Callable[[str], None] = lambda path: None
 
-    def know(self, said: Said, body_html: str = "<p>Well said.</p>") -> None:
-        """Everybody and everything about one comment, all in order."""
-        for person in (said.author_id, said.post_author_id, said.parent_author_id):
+    def add(self, comment: FakeComment, body_html: str = "<p>Well comment.</p>") -> None:
+        """Add a comment with its post and its people; nothing speaks against a mail about it."""
+        for person in (comment.author_id, comment.post_author_id, comment.parent_author_id):
             if person is not None:
                 name = f"Person {person.hex[-4:]}"
                 address = f"{person.hex}@example.com"
@@ -55,34 +55,34 @@ class FakeOwners:
                 self.contacts.setdefault(
                     str(person), {"name": name, "email": address, "confirmed": True, "address_version": 1}
                 )
-        self.comments[str(said.comment_id)] = {
-            "post_id": str(said.post_id),
-            "parent_id": str(said.parent_id) if said.parent_id else None,
-            "author_id": str(said.author_id),
-            "parent_author_id": str(said.parent_author_id) if said.parent_author_id else None,
-            "post_author_id": str(said.post_author_id),
-            "depth": 1 if said.parent_id else 0,
-            "state": said.state,
-            "body": "Well said.",
+        self.comments[str(comment.comment_id)] = {
+            "post_id": str(comment.post_id),
+            "parent_id": str(comment.parent_id) if comment.parent_id else None,
+            "author_id": str(comment.author_id),
+            "parent_author_id": str(comment.parent_author_id) if comment.parent_author_id else None,
+            "post_author_id": str(comment.post_author_id),
+            "depth": 1 if comment.parent_id else 0,
+            "state": comment.state,
+            "body": "Well comment.",
             "format": "markdown",
             "body_html": body_html,
             "created_at": "2026-11-23T04:35:00.000Z",
-            "imported": said.imported,
-            "version": said.version,
+            "imported": comment.imported,
+            "version": comment.version,
             "post_status": "published",
-            "ancestors": [str(said.parent_id)] if said.parent_id else [],
+            "ancestors": [str(comment.parent_id)] if comment.parent_id else [],
         }
-        self.posts[str(said.post_id)] = {
+        self.posts[str(comment.post_id)] = {
             "kind": "post",
             "slug": "a-post",
             "title": "A post",
-            "author_id": str(said.post_author_id),
+            "author_id": str(comment.post_author_id),
             "status": "published",
             "discussion": "open",
             "version": 1,
         }
 
-    def table(self, path: str) -> dict[str, dict[str, Any]]:
+    def _table(self, path: str) -> dict[str, dict[str, Any]]:
         return {
             "/contacts/lookup": self.contacts,
             "/people/lookup": self.people,
@@ -92,33 +92,33 @@ class FakeOwners:
 
 
 def address(person_id: UUID | None) -> str:
-    """Where mail to somebody whom `know` made goes."""
+    """Return the address of a person whom `add` made."""
     assert person_id is not None
     return f"{person_id.hex}@example.com"
 
 
 @asynccontextmanager
-async def owning(keys: dict[str, str]) -> AsyncIterator[tuple[FakeOwners, Upstreams]]:
-    """The fake owners behind a port, and the real client that asks them with notify's own token."""
-    known = FakeOwners()
+async def serving_upstreams(keys: dict[str, str]) -> AsyncIterator[tuple[FakeUpstreams, Upstreams]]:
+    """Serve the fake upstreams on a port; yield them and the real client that asks them with notify's own token."""
+    fake = FakeUpstreams()
     verifiers = {name: Verifier(keys["VERIFICATION_KEYS"], name) for name in ("people", "comments", "posts")}
 
     async def look_up(request: web.Request) -> web.Response:
         path = request.path
-        known.asked.append(path)
+        fake.calls.append(path)
         caller = verifiers[LOOKUPS[path]].verify(request.headers["Authorization"].removeprefix("Bearer "))
         assert caller.issuer == "notify"
-        known.before(path)
+        fake.before(path)
         await asyncio.sleep(0)
-        if path in known.away:
+        if path in fake.away:
             return web.json_response({"type": "/problems/unavailable", "detail": "Away."}, status=503)
-        if path in known.broken:
+        if path in fake.broken:
             return web.json_response({"items": [{"id": "x"}]})
         ids = (await request.json())["ids"]
         assert len(ids) <= 200
-        if known.poison & set(ids):
+        if fake.poison & set(ids):
             return web.Response(status=500)
-        table = known.table(path)
+        table = fake._table(path)
         return web.json_response({"items": [{"id": one} | table[one] for one in ids if one in table]})
 
     app = web.Application()
@@ -133,7 +133,7 @@ async def owning(keys: dict[str, str]) -> AsyncIterator[tuple[FakeOwners, Upstre
     signer = Signer(keys["NOTIFY_SIGNING_KEY"], "notify")
     try:
         yield (
-            known,
+            fake,
             Upstreams(
                 people=ServiceClient(url, "people", signer, connections=connections),
                 comments=ServiceClient(url, "comments", signer, connections=connections),

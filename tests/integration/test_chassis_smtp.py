@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 
 from services.chassis.mail.addresses import envelope_address, without_addresses
-from services.chassis.mail.smtp import Outcome, Smtp, SmtpSettings
+from services.chassis.mail.smtp import OUTCOMES, Smtp, SmtpSettings
+from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from tests import smtp_sink as sinks
 from tests.certificates import certificate
 from tests.hostile import hostile_strings
@@ -23,10 +24,6 @@ from tests.waiting import eventually
 
 MESSAGE = b"Subject: hello\r\n\r\n.a line that begins with a dot\r\n..\r\nend\r\n"
 SENDER, RECIPIENT = "notifications@rapport.example", "bob@example.org"
-
-
-async def yes() -> bool:
-    return True
 
 
 @asynccontextmanager
@@ -39,9 +36,32 @@ async def relay(sink: SmtpSink, **settings: object) -> AsyncIterator[Smtp]:
         await smtp.close()
 
 
+async def nothing() -> None:
+    pass
+
+
+async def send(
+    smtp: Smtp,
+    recipient: str = RECIPIENT,
+    content: bytes = MESSAGE,
+    *,
+    sender: str = SENDER,
+    before_dot: Callable[[], Awaitable[object]] = nothing,
+    seconds: float | None = None,
+) -> Outcome:
+    """Go through a whole dialogue; return how it ended."""
+    try:
+        async with smtp.dialogue(sender, recipient, content, seconds=seconds) as dialogue:
+            await dialogue.data()
+            await before_dot()
+            return await dialogue.dot()
+    except DialogueEnded as end:
+        return end.outcome
+
+
 async def deliver(sink: SmtpSink, **settings: object) -> Outcome:
     async with relay(sink, **settings) as smtp:
-        return await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)
+        return await send(smtp)
 
 
 async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) -> None:
@@ -84,7 +104,7 @@ async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) ->
         ("rcpt", "nonsense", "withheld", None),
     ],
 )
-async def test_a_refusal_means_what_its_step_says(
+async def test_the_meaning_of_a_refusal_depends_on_its_step(
     smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None
 ) -> None:
     smtp_sink.answers[phase] = answer
@@ -115,69 +135,129 @@ async def test_a_lost_connection_is_unknown_only_after_the_dot(
     assert smtp_sink.messages == []
 
 
-async def test_a_server_that_is_not_there_is_the_relays_outage(free_port: object, smtp_sink: SmtpSink) -> None:
+async def test_a_relay_that_does_not_listen_is_unusable(free_port: object, smtp_sink: SmtpSink) -> None:
     assert callable(free_port)
     outcome = await deliver(smtp_sink, smtp_port=free_port())
     assert (outcome.kind, outcome.phase, outcome.code) == ("relay_unusable", "connect", None)
 
 
-async def test_a_reset_before_the_dot_is_withheld_even_late(smtp_sink: SmtpSink) -> None:
-    """The server goes while the last check is made: nothing was delivered, and it is known."""
+async def test_a_connection_lost_just_before_the_dot_is_withheld(smtp_sink: SmtpSink) -> None:
+    """The relay goes away when only the dot is missing: nothing was delivered, and that is known."""
 
-    async def hang_up() -> bool:
+    async def hang_up() -> None:
         await smtp_sink.hang_up()
         await asyncio.sleep(0.05)  # the loop must see the end of the connection
-        return True
 
     async with relay(smtp_sink) as smtp:
-        outcome = await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=hang_up)
+        outcome = await send(smtp, before_dot=hang_up)
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
     assert smtp_sink.unanswered == []
 
 
-async def test_the_last_check_can_still_hold_it_back(smtp_sink: SmtpSink) -> None:
-    asked = []
+def counted(kind: str, phase: str) -> float:
+    return float(OUTCOMES.labels(kind, phase)._value.get())
 
-    async def no() -> bool:
-        asked.append([line for line in smtp_sink.seen if line == "DATA"])
-        return False
 
+@pytest.mark.parametrize("with_data", [False, True])
+async def test_leaving_before_the_dot_sends_nothing_and_closes_the_connection(
+    smtp_sink: SmtpSink, with_data: bool
+) -> None:
+    before = counted("withheld", "check")
     async with relay(smtp_sink) as smtp:
-        outcome = await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=no)
-    assert outcome == Outcome("withheld", "check", None, "the last check said no")
-    assert asked == [["DATA"]], "asked once, after everything but the dot"
-    await smtp_sink.hang_up()
-    assert smtp_sink.messages == [] == smtp_sink.unanswered
+        async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+            if with_data:
+                await dialogue.data()
+        assert ("DATA" in smtp_sink.seen) == with_data
+        assert dialogue.outcome == Outcome("withheld", "check")
+        assert counted("withheld", "check") == before + 1
+        await eventually(lambda: smtp_sink.dialogues == 0)
+        assert (await send(smtp)).kind == "accepted"
+    assert len(smtp_sink.messages) == 1
+    assert smtp_sink.unanswered == []
 
 
-async def test_an_error_in_the_last_check_is_the_callers_and_nothing_is_sent(smtp_sink: SmtpSink) -> None:
-    async def fail() -> bool:
+async def test_an_error_before_the_dot_is_the_callers_and_nothing_is_sent(smtp_sink: SmtpSink) -> None:
+    async def fail() -> None:
         raise LookupError("lease")
 
     async with relay(smtp_sink) as smtp:
         with pytest.raises(LookupError):
-            await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=fail)
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+            await send(smtp, before_dot=fail)
+        assert (await send(smtp)).kind == "accepted"
     assert len(smtp_sink.messages) == 1
 
 
-async def test_cancelling_while_the_answer_is_awaited_leaves_nothing_behind(smtp_sink: SmtpSink) -> None:
+async def test_the_dot_follows_data_and_only_once(smtp_sink: SmtpSink) -> None:
+    async with relay(smtp_sink) as smtp:
+        with pytest.raises(RuntimeError, match="follows DATA"):
+            async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+                await dialogue.dot()
+        with pytest.raises(RuntimeError, match="once"):
+            async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+                await dialogue.data()
+                await dialogue.dot()
+                await dialogue.dot()
+    assert len(smtp_sink.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind", "ended_in"),
+    [
+        ("connect", "withheld", "message"),
+        ("rcpt", "withheld", "message"),
+        ("data", "withheld", "message"),
+        ("dot", "unknown", "dot"),
+    ],
+)
+async def test_the_meaning_of_a_bound_that_ends_the_dialogue_depends_on_the_step(
+    smtp_sink: SmtpSink, phase: str, kind: str, ended_in: str
+) -> None:
+    smtp_sink.answers[phase] = STALL
+    before = counted(kind, ended_in)
+    async with relay(smtp_sink) as smtp:
+        outcome = await send(smtp, seconds=0.3)
+        assert (outcome.kind, outcome.phase) == (kind, ended_in)
+        assert counted(kind, ended_in) == before + 1
+        smtp_sink.answers.clear()
+        assert (await send(smtp, seconds=5)).kind == "accepted"
+
+
+async def test_the_bound_of_a_whole_dialogue_includes_what_the_caller_does_before_the_dot(smtp_sink: SmtpSink) -> None:
+    async with relay(smtp_sink) as smtp:
+        outcome = await send(smtp, before_dot=asyncio.Event().wait, seconds=0.2)
+        assert (outcome.kind, outcome.phase) == ("withheld", "message")
+    await smtp_sink.hang_up()
+    assert smtp_sink.messages == [] == smtp_sink.unanswered
+
+
+async def test_a_timeout_of_the_caller_is_the_callers(smtp_sink: SmtpSink) -> None:
+    async def time_out() -> None:
+        raise TimeoutError("the caller's own")
+
+    async with relay(smtp_sink) as smtp:
+        with pytest.raises(TimeoutError, match="the caller's own"):
+            await send(smtp, before_dot=time_out, seconds=5)
+
+
+async def test_a_cancellation_after_the_dot_is_unknown_and_leaves_nothing_behind(smtp_sink: SmtpSink) -> None:
     smtp_sink.answers["dot"] = STALL
     async with relay(smtp_sink) as smtp:
-        task = asyncio.create_task(smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes))
+        before = counted("unknown", "dot")
+        task = asyncio.create_task(send(smtp))
         await eventually(lambda: smtp_sink.unanswered)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert counted("unknown", "dot") == before + 1
         smtp_sink.answers.clear()
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        assert (await send(smtp)).kind == "accepted"
 
 
-async def test_a_large_message_has_left_before_the_last_check(smtp_sink: SmtpSink) -> None:
+async def test_a_large_message_arrives_whole(smtp_sink: SmtpSink) -> None:
     large = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n"
     large += (b"x" * 900 + b"\r\n") * 5000
     async with relay(smtp_sink) as smtp:
-        outcome = await smtp.deliver(SENDER, RECIPIENT, large, before_dot=yes)
+        outcome = await send(smtp, content=large)
     assert outcome.kind == "accepted"
     assert smtp_sink.messages[0].content == large
 
@@ -186,19 +266,19 @@ async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> N
     smtp_sink.answers["body"] = STALL
     large = b"Subject: x\r\n\r\n" + (b"x" * 900 + b"\r\n") * 20_000
     async with relay(smtp_sink, smtp_timeout_seconds=0.5) as smtp:
-        outcome = await smtp.deliver(SENDER, RECIPIENT, large, before_dot=yes)
+        outcome = await send(smtp, content=large)
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
 
 
 async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink: SmtpSink) -> None:
     async with relay(smtp_sink) as smtp:
         for _ in range(3):
-            assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+            assert (await send(smtp)).kind == "accepted"
         assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 1
         await smtp_sink.hang_up()
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        assert (await send(smtp)).kind == "accepted"
         smtp_sink.once("mail", "421 4.4.2 idle too long")
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        assert (await send(smtp)).kind == "accepted"
     assert len(smtp_sink.messages) == 5
     assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 3
     assert "QUIT" in smtp_sink.seen
@@ -207,12 +287,12 @@ async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink
 async def test_a_connection_is_not_used_again_after_a_refusal(smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 unknown")
     async with relay(smtp_sink) as smtp:
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "bad_address"
-        assert (await smtp.deliver(SENDER, RECIPIENT, MESSAGE, before_dot=yes)).kind == "accepted"
+        assert (await send(smtp)).kind == "bad_address"
+        assert (await send(smtp)).kind == "accepted"
     assert smtp_sink.messages[0].recipients == [RECIPIENT]
 
 
-async def test_a_password_is_used_and_a_wrong_one_is_the_relays_outage(smtp_sink: SmtpSink) -> None:
+async def test_a_password_is_used_and_a_wrong_one_makes_the_relay_unusable(smtp_sink: SmtpSink) -> None:
     smtp_sink.offers.append("AUTH PLAIN")
     assert (await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")).kind == "accepted"
     smtp_sink.answers["auth"] = "535 5.7.8 wrong"
@@ -221,12 +301,12 @@ async def test_a_password_is_used_and_a_wrong_one_is_the_relays_outage(smtp_sink
     assert len(smtp_sink.messages) == 1
 
 
-async def test_a_relay_without_auth_is_unusable_for_who_has_a_password(smtp_sink: SmtpSink) -> None:
+async def test_a_relay_without_auth_is_unusable_with_a_password(smtp_sink: SmtpSink) -> None:
     outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")
     assert (outcome.kind, outcome.phase) == ("relay_unusable", "auth")
 
 
-async def test_starttls_is_used_verified_and_never_given_up(tmp_path: Path, smtp_sink: SmtpSink) -> None:
+async def test_starttls_is_required_and_verified(tmp_path: Path, smtp_sink: SmtpSink) -> None:
     context, trusted = certificate(tmp_path, "localhost")
     async with sinks.listening(tls=context) as sink:
         wanted = {"smtp_host": "localhost", "smtp_security": "starttls"}
@@ -260,23 +340,23 @@ async def test_starttls_is_used_verified_and_never_given_up(tmp_path: Path, smtp
         "bob@" + "x" * 254,
     ],
 )
-async def test_what_is_not_an_address_never_reaches_the_relay(smtp_sink: SmtpSink, address: str) -> None:
+async def test_an_invalid_address_never_reaches_the_relay(smtp_sink: SmtpSink, address: str) -> None:
     async with relay(smtp_sink) as smtp:
-        outcome = await smtp.deliver(SENDER, address, MESSAGE, before_dot=yes)
+        outcome = await send(smtp, address)
     assert (outcome.kind, outcome.phase) == ("refused", "address")
     assert smtp_sink.seen == []
 
 
-async def test_a_domain_travels_in_ascii_and_a_local_part_only_where_it_is_offered(smtp_sink: SmtpSink) -> None:
+async def test_a_domain_is_sent_in_ascii_and_a_local_part_only_with_smtputf8(smtp_sink: SmtpSink) -> None:
     async with relay(smtp_sink) as smtp:
-        await smtp.deliver(SENDER, "bob@exämple.org", MESSAGE, before_dot=yes)
+        await send(smtp, "bob@exämple.org")
         assert smtp_sink.messages[0].recipients == ["bob@xn--exmple-cua.org"]
-        await smtp.deliver(SENDER, "böb@example.org", MESSAGE, before_dot=yes)
+        await send(smtp, "böb@example.org")
         assert smtp_sink.messages[1].recipients == ["böb@example.org"]
         assert any(line.endswith("SMTPUTF8 BODY=8BITMIME") for line in smtp_sink.seen)
     smtp_sink.offers.remove("SMTPUTF8")
     async with relay(smtp_sink) as smtp:
-        outcome = await smtp.deliver(SENDER, "böb@example.org", MESSAGE, before_dot=yes)
+        outcome = await send(smtp, "böb@example.org")
     assert (outcome.kind, outcome.phase) == ("refused", "address")
     assert len(smtp_sink.messages) == 2
 
@@ -286,7 +366,7 @@ async def test_bare_line_breaks_are_refused(smtp_sink: SmtpSink, message: bytes)
     """Some servers take LF.LF for the end of a message: SMTP smuggling."""
     async with relay(smtp_sink) as smtp:
         with pytest.raises(ValueError, match="CRLF"):
-            await smtp.deliver(SENDER, RECIPIENT, message, before_dot=yes)
+            await send(smtp, content=message)
 
 
 async def test_answers_are_kept_without_addresses(smtp_sink: SmtpSink) -> None:
@@ -306,21 +386,20 @@ async def test_answers_are_kept_without_addresses(smtp_sink: SmtpSink) -> None:
         ("x" * 5000, "x" * 400),
     ],
 )
-def test_what_looks_like_an_address_goes(answer: str, kept: str) -> None:
+def test_everything_that_looks_like_an_address_is_removed(answer: str, kept: str) -> None:
     assert without_addresses(answer, "bob.smith@example.org") == kept
 
 
 DYING = """
 import asyncio, sys
-from services.chassis.smtp import Smtp, SmtpSettings
-
-async def yes():
-    return True
+from services.chassis.mail.smtp import Smtp, SmtpSettings
 
 async def main():
     smtp = Smtp(SmtpSettings(smtp_port=int(sys.argv[2])))
     message = b"Subject: x\\r\\n\\r\\n" + b"x" * 900 + b"\\r\\n"
-    await smtp.deliver("a@example.org", "b@example.org", message, before_dot=yes)
+    async with smtp.dialogue("a@example.org", "b@example.org", message) as dialogue:
+        await dialogue.data()
+        await dialogue.dot()
 
 if sys.argv[1] == "uvloop":
     import uvloop as asyncio_like
@@ -331,8 +410,8 @@ asyncio_like.run(main())
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_the_dot_has_left_where_a_crash_is_provoked(smtp_sink: SmtpSink, loop: str) -> None:
-    """`mailer.dot` is the ambiguous point: a process killed there has delivered and does not know it."""
+async def test_the_dot_has_left_at_the_failpoint(smtp_sink: SmtpSink, loop: str) -> None:
+    """`mailer.dot` is the ambiguous point: a process killed there has delivered without knowing."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", DYING, loop, str(smtp_sink.port)), env=os.environ | {"FAILPOINTS": "mailer.dot"}
     )
@@ -341,7 +420,7 @@ async def test_the_dot_has_left_where_a_crash_is_provoked(smtp_sink: SmtpSink, l
 
 
 class Maildrop:
-    """Keeps what aiosmtpd, a server that others wrote, understood."""
+    """Keeps what aiosmtpd, an independent implementation, received."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
@@ -351,7 +430,7 @@ class Maildrop:
         return "250 2.0.0 kept"
 
 
-async def test_many_dialogues_at_once_reach_another_server_whole() -> None:
+async def test_many_dialogues_at_once_deliver_to_another_implementation() -> None:
     drop = Maildrop()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Server(drop, enable_SMTPUTF8=True, loop=loop), "127.0.0.1", 0)
@@ -360,9 +439,7 @@ async def test_many_dialogues_at_once_reach_another_server_whole() -> None:
     ]
     smtp = Smtp(SmtpSettings(smtp_port=server.sockets[0].getsockname()[1]))
     try:
-        outcomes = await asyncio.gather(
-            *(smtp.deliver(SENDER, f"p{at}@example.org", body, before_dot=yes) for at, body in enumerate(bodies))
-        )
+        outcomes = await asyncio.gather(*(send(smtp, f"p{at}@example.org", body) for at, body in enumerate(bodies)))
     finally:
         await smtp.close()
         server.close()
@@ -382,7 +459,7 @@ async def test_hostile_addresses_add_no_command_and_no_recipient(smtp_sink: Smtp
                 (SENDER, f"{hostile}@example.org"),
                 (f"a@{hostile}", RECIPIENT),
             ):
-                outcome = await smtp.deliver(sender, recipient, MESSAGE, before_dot=yes)
+                outcome = await send(smtp, recipient, sender=sender)
                 if outcome.kind == "accepted":
                     expected.append((envelope_address(sender), envelope_address(recipient)))
                 else:

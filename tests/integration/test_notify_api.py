@@ -10,19 +10,19 @@ import pytest
 
 from services.chassis.identity import Signer, Verifier
 from services.contracts.comments import CommentStated
-from services.notify import api
+from services.notify.api import create_api
 from services.notify.tokens import Tokens
 from tests.conftest import NewDatabase
-from tests.integration.notify_harness import PACKAGES, House, Said
-from tests.integration.notify_upstreams import FakeOwners, owning
+from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
+from tests.integration.notify_upstreams import FakeUpstreams, serving_upstreams
 
 
 @dataclass
-class Desk:
+class ApiHarness:
     """The app, called as the other services call it."""
 
-    house: House
-    known: FakeOwners
+    service: NotifyHarness
+    fake: FakeUpstreams
     tokens: Tokens
     keys: dict[str, str]
     client: httpx2.AsyncClient
@@ -45,99 +45,100 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(new_database: NewDatabase, keys: dict[str, str]) -> AsyncIterator[Desk]:
-    house = House(await new_database(*PACKAGES))
+async def harness(new_database: NewDatabase, keys: dict[str, str]) -> AsyncIterator[ApiHarness]:
+    service = NotifyHarness(await new_database(*PACKAGES))
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
 
     async def ready() -> dict[str, bool]:
         return {}
 
-    async with owning(keys) as (known, owners):
-        app = api.build(house.database, owners, tokens, Verifier(keys["VERIFICATION_KEYS"], "notify"), ready)
+    async with serving_upstreams(keys) as (fake, upstreams):
+        verifier = Verifier(keys["VERIFICATION_KEYS"], "notify")
+        app = create_api(service.db, upstreams, tokens, verifier=verifier, ready=ready)
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://notify") as client:
-            yield Desk(house, known, tokens, keys, client)
+            yield ApiHarness(service, fake, tokens, keys, client)
 
 
-async def test_the_list_is_newest_first_and_pages(desk: Desk) -> None:
+async def test_the_list_is_newest_first_and_pages(harness: ApiHarness) -> None:
     me = uuid4()
-    made = [Said(parent_author_id=me) for _ in range(5)]
-    for said in made:
-        await desk.house.hear(said.posted)
+    made = [FakeComment(parent_author_id=me) for _ in range(5)]
+    for comment in made:
+        await harness.service.handle(comment.posted)
     seen: list[str] = []
     path = "/me/notifications?limit=2"
     while path:
-        page = (await desk.call("GET", path, who=me)).json()
+        page = (await harness.call("GET", path, who=me)).json()
         seen += [item["comment_id"] for item in page["items"]]
         path = f"/me/notifications?limit=2&cursor={page['next']}" if page["next"] else ""
-    assert seen == [str(said.comment_id) for said in reversed(made)]
-    item = (await desk.call("GET", "/me/notifications", who=me)).json()["items"][0]
+    assert seen == [str(comment.comment_id) for comment in reversed(made)]
+    item = (await harness.call("GET", "/me/notifications", who=me)).json()["items"][0]
     assert set(item) == {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at"}
     assert (item["state"], item["why"], item["reasons"], item["sent_at"]) == ("waiting", None, ["reply_to_you"], None)
     assert item["created_at"].endswith("Z")
 
 
-async def test_a_cursor_belongs_to_one_person(desk: Desk) -> None:
+async def test_a_cursor_belongs_to_one_person(harness: ApiHarness) -> None:
     me = uuid4()
     for _ in range(2):
-        await desk.house.hear(Said(parent_author_id=me).posted)
-    page = (await desk.call("GET", "/me/notifications?limit=1", who=me)).json()
-    other = await desk.call("GET", f"/me/notifications?cursor={page['next']}", who=uuid4())
+        await harness.service.handle(FakeComment(parent_author_id=me).posted)
+    page = (await harness.call("GET", "/me/notifications?limit=1", who=me)).json()
+    other = await harness.call("GET", f"/me/notifications?cursor={page['next']}", who=uuid4())
     assert (other.status_code, other.json()["type"]) == (400, "/problems/malformed-cursor")
 
 
-async def test_the_list_does_not_tell_of_comments_that_were_never_visible(desk: Desk) -> None:
+async def test_the_list_leaves_out_comments_that_were_never_visible(harness: ApiHarness) -> None:
     me = uuid4()
-    held, shown = Said(parent_author_id=me, state="held"), Said(parent_author_id=me)
-    await desk.house.hear(held.posted, shown.posted, shown.then("removed").removed)
-    items = (await desk.call("GET", "/me/notifications", who=me)).json()["items"]
+    held, shown = FakeComment(parent_author_id=me, state="held"), FakeComment(parent_author_id=me)
+    await harness.service.handle(held.posted, shown.posted, shown.changed_to("removed").removed)
+    items = (await harness.call("GET", "/me/notifications", who=me)).json()["items"]
     assert [(item["comment_id"], item["why"]) for item in items] == [(str(shown.comment_id), "comment_removed")]
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "x", "-1", ""])
-async def test_a_wrong_limit_names_the_field(desk: Desk, limit: str) -> None:
-    answer = await desk.call("GET", f"/me/notifications?limit={limit}", who=uuid4())
+async def test_a_wrong_limit_names_the_field(harness: ApiHarness, limit: str) -> None:
+    answer = await harness.call("GET", f"/me/notifications?limit={limit}", who=uuid4())
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["limit"]
 
 
-async def test_explaining_what_waits_and_what_was_removed(desk: Desk) -> None:
-    said = Said()
-    await desk.house.hear(said.posted)
-    waiting = await desk.explain(said.parent_author_id, said.comment_id)
+async def test_explaining_a_waiting_mail_and_a_removed_comment(harness: ApiHarness) -> None:
+    comment = FakeComment()
+    await harness.service.handle(comment.posted)
+    waiting = await harness.explain(comment.parent_author_id, comment.comment_id)
     assert set(waiting) == {
         *("comment_id", "post_id", "state", "reasons", "why", "text", "created_at", "sent_at", "heard"),
     }
     assert (waiting["state"], waiting["why"], waiting["heard"]) == ("waiting", None, True)
-    assert waiting["post_id"] == str(said.post_id)
-    await desk.house.hear(said.then("removed").removed)
-    removed = await desk.explain(said.parent_author_id, said.comment_id)
+    assert waiting["post_id"] == str(comment.post_id)
+    await harness.service.handle(comment.changed_to("removed").removed)
+    removed = await harness.explain(comment.parent_author_id, comment.comment_id)
     assert (removed["state"], removed["why"], removed["heard"]) == ("skipped", "comment_removed", True)
     assert "it was removed" in removed["text"]
     assert "it answers your comment" in removed["text"]
 
 
-async def test_explaining_ones_own_and_what_does_not_concern_one(desk: Desk) -> None:
-    said = Said()
-    await desk.house.hear(said.posted, said.then("removed").removed)
-    own = await desk.explain(said.author_id, said.comment_id)
+async def test_explaining_ones_own_comment_and_an_unrelated_one(harness: ApiHarness) -> None:
+    comment = FakeComment()
+    await harness.service.handle(comment.posted, comment.changed_to("removed").removed)
+    own = await harness.explain(comment.author_id, comment.comment_id)
     assert (own["state"], own["why"], own["heard"], own["created_at"]) == ("none", "own_comment", True, None)
-    other = await desk.explain(uuid4(), said.comment_id)
+    other = await harness.explain(uuid4(), comment.comment_id)
     assert (other["state"], other["why"], other["heard"]) == ("none", "not_concerned", False)
 
 
-async def test_explaining_what_is_held_or_was_imported_gives_nothing_away(desk: Desk) -> None:
-    held, imported = Said(state="held"), Said(imported=True)
-    await desk.house.hear(held.posted, imported.posted)
-    explained = await desk.explain(held.parent_author_id, held.comment_id)
+async def test_explaining_a_held_or_imported_comment_does_not_claim_it_was_heard_of(harness: ApiHarness) -> None:
+    held, imported = FakeComment(state="held"), FakeComment(imported=True)
+    await harness.service.handle(held.posted, imported.posted)
+    explained = await harness.explain(held.parent_author_id, held.comment_id)
     assert (explained["state"], explained["why"], explained["heard"]) == ("skipped", "comment_held", False)
-    explained = await desk.explain(imported.parent_author_id, imported.comment_id)
+    explained = await harness.explain(imported.parent_author_id, imported.comment_id)
     assert (explained["state"], explained["why"], explained["heard"]) == ("skipped", "imported", False)
 
 
-async def test_explaining_what_is_only_known_from_a_rebuild(desk: Desk) -> None:
-    said = Said()
-    await desk.house.hear(said.fact(CommentStated))
-    explained = await desk.explain(said.parent_author_id, said.comment_id)
+async def test_explaining_a_comment_known_from_a_rebuild_only(harness: ApiHarness) -> None:
+    comment = FakeComment()
+    await harness.service.handle(comment.fact(CommentStated))
+    explained = await harness.explain(comment.parent_author_id, comment.comment_id)
     assert (explained["state"], explained["why"]) == ("none", "unrecorded")
 
 
@@ -150,68 +151,68 @@ async def test_explaining_what_is_only_known_from_a_rebuild(desk: Desk) -> None:
         ({"imported": True}, ("skipped", "imported")),
     ],
 )
-async def test_explaining_what_has_not_arrived_yet_asks_its_owner(
-    desk: Desk, fields: dict[str, Any], expected: tuple[str, str | None]
+async def test_explaining_a_comment_whose_event_has_not_arrived_asks_comments(
+    harness: ApiHarness, fields: dict[str, Any], expected: tuple[str, str | None]
 ) -> None:
-    said = Said(**fields)
-    desk.known.know(said)
-    explained = await desk.explain(said.parent_author_id, said.comment_id)
+    comment = FakeComment(**fields)
+    harness.fake.add(comment)
+    explained = await harness.explain(comment.parent_author_id, comment.comment_id)
     assert (explained["state"], explained["why"]) == expected
     assert explained["heard"] is False
-    assert (await desk.explain(said.author_id, said.comment_id))["why"] == "own_comment"
+    assert (await harness.explain(comment.author_id, comment.comment_id))["why"] == "own_comment"
 
 
-async def test_explaining_what_nobody_knows(desk: Desk) -> None:
-    answer = await desk.call("GET", f"/me/notifications/explain?comment={uuid4()}", who=uuid4())
+async def test_explaining_an_unknown_comment(harness: ApiHarness) -> None:
+    answer = await harness.call("GET", f"/me/notifications/explain?comment={uuid4()}", who=uuid4())
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
-    desk.known.away.add("/comments/lookup")
-    answer = await desk.call("GET", f"/me/notifications/explain?comment={uuid4()}", who=uuid4())
+    harness.fake.away.add("/comments/lookup")
+    answer = await harness.call("GET", f"/me/notifications/explain?comment={uuid4()}", who=uuid4())
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
     assert answer.headers["Retry-After"]
 
 
 @pytest.mark.parametrize("query", ["", "?comment=", "?comment=x", "?other=1"])
-async def test_explaining_needs_a_comment(desk: Desk, query: str) -> None:
-    answer = await desk.call("GET", f"/me/notifications/explain{query}", who=uuid4())
+async def test_explaining_needs_a_comment(harness: ApiHarness, query: str) -> None:
+    answer = await harness.call("GET", f"/me/notifications/explain{query}", who=uuid4())
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["comment"]
 
 
-async def test_unsubscribing_holds_and_there_is_a_way_back(desk: Desk) -> None:
+async def test_unsubscribing_holds_until_mail_is_chosen_again(harness: ApiHarness) -> None:
     me = uuid4()
-    path = f"/unsubscribe/{desk.tokens.unsubscribe(me)}"
+    path = f"/unsubscribe/{harness.tokens.unsubscribe(me)}"
     for _ in range(3):
-        looked = await desk.call("GET", path)
+        looked = await harness.call("GET", path)
         assert (looked.status_code, looked.json()) == (200, {"notifications": True})
-    assert (await desk.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
     for _ in range(2):
-        stopped = await desk.call("POST", path)
+        stopped = await harness.call("POST", path)
         assert (stopped.status_code, stopped.json()) == (200, {"notifications": False})
-    assert (await desk.call("GET", "/me/mail", who=me)).json() == {"notifications": False}
-    assert (await desk.call("GET", path)).json() == {"notifications": False}
-    back = await desk.call("PATCH", "/me/mail", {"notifications": True}, who=me)
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": False}
+    assert (await harness.call("GET", path)).json() == {"notifications": False}
+    back = await harness.call("PATCH", "/me/mail", {"notifications": True}, who=me)
     assert (back.status_code, back.json()) == (200, {"notifications": True})
-    assert (await desk.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
-    assert (await desk.call("GET", "/me/mail", who=uuid4())).json() == {"notifications": True}
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
+    assert (await harness.call("GET", "/me/mail", who=uuid4())).json() == {"notifications": True}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_forged_token_is_unknown_and_changes_nothing(desk: Desk, method: str) -> None:
-    token = desk.tokens.unsubscribe(uuid4())
+async def test_a_forged_token_is_unknown_and_changes_nothing(harness: ApiHarness, method: str) -> None:
+    token = harness.tokens.unsubscribe(uuid4())
     for forged in (token[:-4] + "AAAA", "x", token + "x", Tokens("t" * 32, "x.test").unsubscribe(uuid4())):
-        answer = await desk.call(method, f"/unsubscribe/{forged}")
+        answer = await harness.call(method, f"/unsubscribe/{forged}")
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
-    assert await desk.house.value("select count(*) from mail_choices") == 0
+    assert await harness.service.value("select count(*) from mail_choices") == 0
 
 
 @pytest.mark.parametrize("body", [{}, {"notifications": "yes"}, {"notifications": None}, {"notifications": 1}, []])
-async def test_a_choice_is_true_or_false(desk: Desk, body: object) -> None:
-    answer = await desk.call("PATCH", "/me/mail", body, who=uuid4())
+async def test_a_choice_is_true_or_false(harness: ApiHarness, body: object) -> None:
+    answer = await harness.call("PATCH", "/me/mail", body, who=uuid4())
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
 
 
-async def test_an_unknown_field_is_named(desk: Desk) -> None:
-    answer = await desk.call("PATCH", "/me/mail", {"notifications": True, "digest": 1}, who=uuid4())
+async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
+    answer = await harness.call("PATCH", "/me/mail", {"notifications": True, "digest": 1}, who=uuid4())
     assert [error["field"] for error in answer.json()["errors"]] == ["digest"]
 
 
@@ -227,10 +228,10 @@ async def test_an_unknown_field_is_named(desk: Desk) -> None:
         ("POST", "/republish", {"operator"}),
     ],
 )
-async def test_every_route_names_its_callers(desk: Desk, method: str, path: str, issuers: set[str]) -> None:
-    assert (await desk.call(method, path, issuer=None)).status_code == 401
+async def test_every_route_names_its_callers(harness: ApiHarness, method: str, path: str, issuers: set[str]) -> None:
+    assert (await harness.call(method, path, issuer=None)).status_code == 401
     for issuer in ("gateway", "notify", "operator", "people"):
-        answer = await desk.call(method, path, {}, issuer=issuer, who=uuid4())
+        answer = await harness.call(method, path, {}, issuer=issuer, who=uuid4())
         assert (answer.status_code == 403) == (issuer not in issuers), (issuer, answer.text)
 
 
@@ -243,16 +244,16 @@ async def test_every_route_names_its_callers(desk: Desk, method: str, path: str,
         ("PATCH", "/me/mail"),
     ],
 )
-async def test_what_is_mine_needs_a_person(desk: Desk, method: str, path: str) -> None:
+async def test_personal_routes_need_a_person(harness: ApiHarness, method: str, path: str) -> None:
     body = {"notifications": True} if method == "PATCH" else None
-    answer = await desk.call(method, path, body)
+    answer = await harness.call(method, path, body)
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/sign-in-required")
 
 
-async def test_an_operator_can_have_events_published_again(desk: Desk) -> None:
-    said = Said(state="held")
-    await desk.house.hear(said.posted)
-    await desk.house.change("update outbox set published_at = now()")
-    answer = await desk.call("POST", "/republish", {"since": "2026-01-01T00:00:00Z"}, issuer="operator")
+async def test_an_operator_can_have_events_published_again(harness: ApiHarness) -> None:
+    comment = FakeComment(state="held")
+    await harness.service.handle(comment.posted)
+    await harness.service.change("update outbox set published_at = now()")
+    answer = await harness.call("POST", "/republish", {"since": "2026-01-01T00:00:00Z"}, issuer="operator")
     assert answer.json() == {"count": 2}
-    assert await desk.house.value("select count(*) from outbox where published_at is null") == 2
+    assert await harness.service.value("select count(*) from outbox where published_at is null") == 2

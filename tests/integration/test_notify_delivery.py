@@ -8,274 +8,279 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from services.chassis.errors import Problem, unavailable
 from services.chassis.mail.smtp import Smtp, SmtpSettings
-from services.notify import commands, delivery, last_look
-from services.notify.delivery import Delivery, OwnersAway, RelayUnusable
-from services.notify.delivery_queue import Claimed
+from services.chassis.messaging import outbox
+from services.chassis.runtime import context
+from services.notify import commands, delivery, delivery_queue
+from services.notify.delivery import Delivery, RelayUnusable, UpstreamsAway
+from services.notify.delivery_queue import Claimed, End
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 from tests.conftest import NewDatabase
-from tests.integration.notify_harness import PACKAGES, House, Said
-from tests.integration.notify_upstreams import FakeOwners, address, owning
-from tests.smtp_sink import CLOSE, RESET, SmtpSink
+from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
+from tests.integration.notify_upstreams import FakeUpstreams, address, serving_upstreams
+from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
+from tests.waiting import eventually
 
 SENT = ("sent", None)
 WAITING = ("waiting", None)
 
 
 @dataclass
-class Post:
-    """A courier between a house, owners and a sink."""
+class DeliveryHarness:
+    """A delivery over a database, fake upstreams and an SMTP sink."""
 
-    house: House
-    known: FakeOwners
-    owners: Upstreams
-    courier: Delivery
+    service: NotifyHarness
+    fake: FakeUpstreams
+    upstreams: Upstreams
+    delivery: Delivery
     sink: SmtpSink
 
-    async def notify(self, **fields: Any) -> Said:
-        """A comment that concerns one person, known to all, handled by notify."""
-        said = Said(**fields)
-        said = Said(**{**vars(said), "post_author_id": said.author_id})
-        self.known.know(said)
-        await self.house.hear(said.posted)
-        return said
+    async def add_comment(self, **fields: Any) -> FakeComment:
+        """A comment that concerns one person, fake to all, handled by notify."""
+        comment = FakeComment(**fields)
+        comment = FakeComment(**{**vars(comment), "post_author_id": comment.author_id})
+        self.fake.add(comment)
+        await self.service.handle(comment.posted)
+        return comment
 
     async def claim(self) -> Claimed:
-        (claimed,) = await commands.claim(self.house.database, 1)
+        (claimed,) = await delivery_queue.claim(self.service.db, 1)
         return claimed
 
     async def attempt(self, claimed: Claimed | None = None) -> bool:
-        """Claim what is due, ask, attempt."""
+        """Claim the due row, ask the upstreams, make an attempt; return whether the relay was seen to work."""
         claimed = claimed or await self.claim()
-        facts = await self.owners.facts([claimed])
-        letter = await self.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id])
-        return letter is not None and await self.courier.send(letter)
+        facts = await self.upstreams.facts([claimed])
+        mail = await self.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id])
+        return mail is not None and await self.delivery.send(mail)
 
     async def make_due(self) -> None:
-        assert await self.house.change("update notifications set due_at = now() where state = 'waiting'") > 0
+        assert await self.service.change("update notifications set due_at = now() where state = 'waiting'") > 0
 
-    async def ending(self, said: Said) -> tuple[str, str | None] | None:
-        return await self.house.ending(said.parent_author_id, said.comment_id)
+    async def ending(self, comment: FakeComment) -> tuple[str, str | None] | None:
+        return await self.service.ending(comment.parent_author_id, comment.comment_id)
 
-    async def row(self, said: Said) -> Any:
-        return await self.house.row(said.parent_author_id, said.comment_id)
+    async def row(self, comment: FakeComment) -> Any:
+        return await self.service.row(comment.parent_author_id, comment.comment_id)
 
 
 @pytest.fixture
-async def post(new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink) -> AsyncIterator[Post]:
-    database = await new_database(*PACKAGES)
+async def harness(
+    new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink
+) -> AsyncIterator[DeliveryHarness]:
+    db = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    letters = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    messages = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port, smtp_dot_timeout_seconds=1))
-    async with owning(keys) as (known, owners):
-        courier = Delivery(
-            database,
-            owners,
-            letters,
-            smtp,
-            first_retry=timedelta(seconds=30),
-            give_up=timedelta(days=4),
-        )
-        yield Post(House(database), known, owners, courier, smtp_sink)
+    async with serving_upstreams(keys) as (fake, upstreams):
+        first_retry, give_up = timedelta(seconds=30), timedelta(days=4)
+        sending = Delivery(db, upstreams, messages, smtp, first_retry=first_retry, give_up=give_up)
+        yield DeliveryHarness(NotifyHarness(db), fake, upstreams, sending, smtp_sink)
         await smtp.close()
 
 
-async def test_a_mail_that_arrives_is_marked_sent_and_its_bytes_are_forgotten(post: Post) -> None:
-    said = await post.notify()
-    assert await post.attempt()
-    (mail,) = post.sink.messages
-    assert mail.recipients == [address(said.parent_author_id)]
-    row = await post.row(said)
+async def test_a_mail_that_arrives_is_marked_sent_and_its_bytes_are_forgotten(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    assert await harness.attempt()
+    (mail,) = harness.sink.messages
+    assert mail.recipients == [address(comment.parent_author_id)]
+    row = await harness.row(comment)
     assert (row["state"], row["why"], row["frozen"], row["due_at"], row["lease_token"]) == (*SENT, None, None, None)
     assert row["sent_at"] is not None
     assert row["message_id"] == mail.message["Message-ID"]
     assert row["message_sha256"] == hashlib.sha256(mail.content).digest()
     assert row["smtp_answer"] == "250 2.0.0 kept"
-    assert await post.house.events() == [("sent", None)]
-    assert "example.com" not in await post.house.value("select to_jsonb(n)::text from notifications n")
+    assert await harness.service.events() == [("sent", None)]
+    assert "example.com" not in await harness.service.value("select to_jsonb(n)::text from notifications n")
 
 
-async def test_the_event_is_about_the_notification(post: Post) -> None:
-    said = await post.notify()
-    await post.attempt()
-    assert await post.house.value("select subject from outbox") == (await post.row(said))["id"]
+async def test_the_event_is_about_the_notification(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    await harness.attempt()
+    assert await harness.service.value("select subject from outbox") == (await harness.row(comment))["id"]
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda known, said: known.comments[str(said.comment_id)].update(state="removed"), "comment_removed"),
-        (lambda known, said: known.comments.clear(), "comment_removed"),
-        (lambda known, said: known.comments[str(said.comment_id)].update(state="held"), "comment_held"),
-        (lambda known, said: known.comments[str(said.comment_id)].update(imported=True), "imported"),
-        (lambda known, said: known.posts[str(said.post_id)].update(status="withdrawn"), "post_withdrawn"),
-        (lambda known, said: known.posts.clear(), "post_withdrawn"),
-        (lambda known, said: known.contacts.clear(), "address_not_confirmed"),
+        (lambda fake, comment: fake.comments[str(comment.comment_id)].update(state="removed"), "comment_removed"),
+        (lambda fake, comment: fake.comments.clear(), "comment_removed"),
+        (lambda fake, comment: fake.comments[str(comment.comment_id)].update(state="held"), "comment_held"),
+        (lambda fake, comment: fake.comments[str(comment.comment_id)].update(imported=True), "imported"),
+        (lambda fake, comment: fake.posts[str(comment.post_id)].update(status="withdrawn"), "post_withdrawn"),
+        (lambda fake, comment: fake.posts.clear(), "post_withdrawn"),
+        (lambda fake, comment: fake.contacts.clear(), "address_not_confirmed"),
         (
-            lambda known, said: known.contacts[str(said.parent_author_id)].update(confirmed=False),
+            lambda fake, comment: fake.contacts[str(comment.parent_author_id)].update(confirmed=False),
             "address_not_confirmed",
         ),
     ],
 )
-async def test_an_owners_no_skips_the_mail(post: Post, change: Any, why: str) -> None:
-    said = await post.notify()
-    change(post.known, said)
-    assert not await post.attempt()
-    assert await post.ending(said) == ("skipped", why)
-    assert await post.house.events() == [("skipped", why)]
-    assert post.sink.seen == []
+async def test_an_objection_of_an_upstream_skips_the_mail(harness: DeliveryHarness, change: Any, why: str) -> None:
+    comment = await harness.add_comment()
+    change(harness.fake, comment)
+    assert not await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", why)
+    assert await harness.service.events() == [("skipped", why)]
+    assert harness.sink.seen == []
 
 
-async def test_an_owners_no_ends_the_row_although_bytes_exist(post: Post) -> None:
-    said = await post.notify()
-    post.sink.once("dot", CLOSE)
-    await post.attempt()
-    assert (await post.row(said))["frozen"] is not None
-    post.known.comments[str(said.comment_id)].update(state="removed", version=2)
-    await post.make_due()
-    await post.attempt()
-    row = await post.row(said)
+async def test_an_objection_ends_the_row_although_bytes_are_frozen(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", CLOSE)
+    await harness.attempt()
+    assert (await harness.row(comment))["frozen"] is not None
+    harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
+    await harness.make_due()
+    await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["why"], row["frozen"]) == ("skipped", "comment_removed", None)
 
 
-async def test_who_unsubscribed_gets_nothing_although_it_is_claimed_already(post: Post) -> None:
-    said = await post.notify()
-    claimed = await post.claim()
-    assert said.parent_author_id is not None
-    await commands.choose_mail(post.house.database, said.parent_author_id, False)
-    await post.attempt(claimed)
-    assert await post.ending(said) == ("skipped", "unsubscribed")
-    assert post.sink.seen == []
+async def test_unsubscribing_holds_for_a_mail_that_is_claimed_already(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    claimed = await harness.claim()
+    assert comment.parent_author_id is not None
+    await commands.choose_mail(harness.service.db, comment.parent_author_id, False)
+    await harness.attempt(claimed)
+    assert await harness.ending(comment) == ("skipped", "unsubscribed")
+    assert harness.sink.seen == []
 
 
 @pytest.mark.parametrize("phase", ["rcpt", "data"])
-async def test_who_unsubscribes_while_the_dialogue_lasts_gets_nothing(
-    post: Post, phase: str, monkeypatch: pytest.MonkeyPatch
+async def test_unsubscribing_during_the_dialogue_withholds_the_mail(
+    harness: DeliveryHarness, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(last_look, "FRESH_SECONDS", 0.0)
-    said = await post.notify()
-    _interrupt(post, phase, "insert into mail_choices values ($1, false)", said.parent_author_id)
-    await post.attempt()
-    assert await post.ending(said) == ("skipped", "unsubscribed")
-    assert post.sink.messages == []
-    assert ("DATA" in post.sink.seen) == (phase == "data")
+    monkeypatch.setattr(delivery, "FRESH_SECONDS", 0.0)
+    comment = await harness.add_comment()
+    _interrupt(harness, phase, "insert into mail_choices values ($1, false)", comment.parent_author_id)
+    await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", "unsubscribed")
+    assert harness.sink.messages == []
+    assert ("DATA" in harness.sink.seen) == (phase == "data")
 
 
-def _interrupt(post: Post, phase: str, sql: str, *args: object) -> None:
+def _interrupt(harness: DeliveryHarness, phase: str, sql: str, *args: object) -> None:
     """Change notify's database while the sink is in this phase."""
-    say = post.sink._say
+    say = harness.sink._say
 
     async def say_and_change(now: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
         if now == phase:
-            await post.house.change(sql, *args)
+            await harness.service.change(sql, *args)
         return await say(now, writer, *mail)
 
-    post.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
+    harness.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
 
 
-async def test_a_lost_lease_sends_nothing_and_changes_nothing(post: Post) -> None:
-    said = await post.notify()
-    _interrupt(post, "data", "update notifications set lease_token = gen_random_uuid()")
-    await post.attempt()
-    assert await post.ending(said) == WAITING
-    assert post.sink.messages == []
-    assert post.sink.unanswered == []
-    assert (await post.row(said))["lease_token"] is not None
+async def test_a_lost_lease_sends_nothing_and_changes_nothing(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    _interrupt(harness, "data", "update notifications set lease_token = gen_random_uuid()")
+    await harness.attempt()
+    assert await harness.ending(comment) == WAITING
+    assert harness.sink.messages == []
+    assert harness.sink.unanswered == []
+    assert (await harness.row(comment))["lease_token"] is not None
 
 
-async def test_a_lease_that_has_run_out_sends_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_look, "FRESH_SECONDS", 0.0)
-    said = await post.notify()
-    _interrupt(post, "rcpt", "update notifications set lease_until = now() - interval '1 s'")
-    await post.attempt()
-    assert await post.ending(said) == WAITING
-    assert "DATA" not in post.sink.seen
+async def test_a_lease_that_has_run_out_sends_nothing(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "FRESH_SECONDS", 0.0)
+    comment = await harness.add_comment()
+    _interrupt(harness, "rcpt", "update notifications set lease_until = now() - interval '1 s'")
+    await harness.attempt()
+    assert await harness.ending(comment) == WAITING
+    assert "DATA" not in harness.sink.seen
 
 
-async def test_whoever_lost_the_lease_after_the_dot_leaves_the_row_alone(post: Post) -> None:
-    said = await post.notify()
-    _interrupt(post, "dot", "update notifications set lease_token = gen_random_uuid()")
-    await post.attempt()
-    assert await post.ending(said) == WAITING
-    assert (await post.row(said))["frozen"] == post.sink.messages[0].content
-    assert await post.house.events() == []
+async def test_a_lease_lost_after_the_dot_leaves_the_row_unchanged(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    _interrupt(harness, "dot", "update notifications set lease_token = gen_random_uuid()")
+    await harness.attempt()
+    assert await harness.ending(comment) == WAITING
+    assert (await harness.row(comment))["frozen"] == harness.sink.messages[0].content
+    assert await harness.service.events() == []
 
 
-async def test_what_waited_for_a_connection_is_asked_about_again(post: Post) -> None:
-    said = await post.notify()
-    claimed = await post.claim()
-    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
-    post.known.comments[str(said.comment_id)].update(state="removed", version=2)
-    assert await post.courier.prepare(claimed, replace(facts, asked_at=facts.asked_at - 3)) is None
-    assert await post.ending(said) == ("skipped", "comment_removed")
-    assert post.sink.seen == []
+async def test_old_facts_are_asked_for_again_before_the_mail_is_prepared(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    claimed = await harness.claim()
+    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
+    assert await harness.delivery.prepare(claimed, replace(facts, asked_at=facts.asked_at - 3)) is None
+    assert await harness.ending(comment) == ("skipped", "comment_removed")
+    assert harness.sink.seen == []
 
 
-async def test_a_mail_that_waited_for_a_connection_is_written_anew(post: Post) -> None:
-    said = await post.notify()
-    claimed = await post.claim()
-    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
-    letter = await post.courier.prepare(claimed, facts)
-    assert letter is not None
-    post.known.comments[str(said.comment_id)].update(body_html="<p>Edited meanwhile.</p>", version=2)
-    assert await post.courier.send(replace(letter, facts=replace(facts, asked_at=facts.asked_at - 3)))
-    (mail,) = post.sink.messages
+async def test_a_mail_that_waited_for_a_connection_is_built_again(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    claimed = await harness.claim()
+    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    prepared = await harness.delivery.prepare(claimed, facts)
+    assert prepared is not None
+    harness.fake.comments[str(comment.comment_id)].update(body_html="<p>Edited meanwhile.</p>", version=2)
+    assert await harness.delivery.send(replace(prepared, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    (mail,) = harness.sink.messages
     assert b"Edited meanwhile." in mail.content
-    assert (await post.row(said))["message_sha256"] == hashlib.sha256(mail.content).digest()
+    assert (await harness.row(comment))["message_sha256"] == hashlib.sha256(mail.content).digest()
 
 
-async def test_a_mail_that_waited_for_a_connection_is_dropped_if_its_comment_went(post: Post) -> None:
-    said = await post.notify()
-    claimed = await post.claim()
-    facts = (await post.owners.facts([claimed]))[claimed.person_id, claimed.comment_id]
-    letter = await post.courier.prepare(claimed, facts)
-    assert letter is not None
-    post.known.comments[str(said.comment_id)].update(state="removed", version=2)
-    assert not await post.courier.send(replace(letter, facts=replace(facts, asked_at=facts.asked_at - 3)))
-    assert await post.ending(said) == ("skipped", "comment_removed")
-    assert (await post.row(said))["frozen"] is None
-    assert post.sink.seen == []
+async def test_a_mail_that_waited_for_a_connection_is_skipped_if_its_comment_is_gone(
+    harness: DeliveryHarness,
+) -> None:
+    comment = await harness.add_comment()
+    claimed = await harness.claim()
+    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    prepared = await harness.delivery.prepare(claimed, facts)
+    assert prepared is not None
+    harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
+    assert not await harness.delivery.send(replace(prepared, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    assert await harness.ending(comment) == ("skipped", "comment_removed")
+    assert (await harness.row(comment))["frozen"] is None
+    assert harness.sink.seen == []
 
 
-async def test_mails_prepared_at_once_are_judged_one_by_one(post: Post) -> None:
-    """One statement freezes them all; who is unsubscribed, or whose lease is lost, does not keep back the others."""
-    wanted, unwanted, lost = [await post.notify() for _ in range(3)]
-    batch = await commands.claim(post.house.database, 3)
-    facts = await post.owners.facts(batch)
+async def test_mails_frozen_together_are_decided_one_by_one(harness: DeliveryHarness) -> None:
+    """One statement freezes them all; one that is unsubscribed, or whose lease is lost, keeps back no other."""
+    wanted, unwanted, lost = [await harness.add_comment() for _ in range(3)]
+    batch = await delivery_queue.claim(harness.service.db, 3)
+    facts = await harness.upstreams.facts(batch)
     assert unwanted.parent_author_id is not None
-    await commands.choose_mail(post.house.database, unwanted.parent_author_id, False)
+    await commands.choose_mail(harness.service.db, unwanted.parent_author_id, False)
     steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1 returning 1"
-    await post.house.value(steal, lost.comment_id)
-    letters = await asyncio.gather(
-        *(post.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch)
+    await harness.service.value(steal, lost.comment_id)
+    mails = await asyncio.gather(
+        *(harness.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch)
     )
-    assert [letter.claimed.comment_id for letter in letters if letter] == [wanted.comment_id]
-    assert (await post.row(wanted))["frozen"] is not None
-    assert await post.ending(unwanted) == ("skipped", "unsubscribed")
-    assert await post.ending(lost) == WAITING
-    assert (await post.row(lost))["frozen"] is None
+    assert [mail.claimed.comment_id for mail in mails if mail] == [wanted.comment_id]
+    assert (await harness.row(wanted))["frozen"] is not None
+    assert await harness.ending(unwanted) == ("skipped", "unsubscribed")
+    assert await harness.ending(lost) == WAITING
+    assert (await harness.row(lost))["frozen"] is None
 
 
-def _grow_old(post: Post, patch: pytest.MonkeyPatch, phase: str, change: Callable[[], object]) -> None:
-    """Let everything that was asked become stale in this phase of the dialogue, and something change."""
-    say, clock = post.sink._say, time.monotonic
+def _age_answers(harness: DeliveryHarness, patch: pytest.MonkeyPatch, phase: str, change: Callable[[], object]) -> None:
+    """Make all answers stale in this phase of the dialogue, and change something."""
+    say, clock = harness.sink._say, time.monotonic
 
     async def say_and_change(now: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
         if now == phase:
-            patch.setattr(last_look, "time", Clock(clock() + 3))
+            patch.setattr(delivery, "time", Clock(clock() + 3))
             change()
         return await say(now, writer, *mail)
 
-    post.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
+    harness.sink._say = say_and_change  # type: ignore[method-assign, assignment]  # the sink has no hook for this
 
 
 @dataclass
 class Clock:
-    """A clock that stands."""
+    """A clock that stands still."""
 
     now: float
 
@@ -285,83 +290,83 @@ class Clock:
 
 @pytest.mark.parametrize("phase", ["connect", "mail", "rcpt"])
 async def test_a_removal_during_a_slow_dialogue_is_seen_before_data(
-    post: Post, monkeypatch: pytest.MonkeyPatch, phase: str
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
-    said = await post.notify()
-    comment = post.known.comments[str(said.comment_id)]
-    _grow_old(post, monkeypatch, phase, lambda: comment.update(state="removed", version=2))
-    await post.attempt()
-    assert await post.ending(said) == ("skipped", "comment_removed")
-    assert "DATA" not in post.sink.seen
-    assert len(post.known.asked) == 8
+    comment = await harness.add_comment()
+    known_comment = harness.fake.comments[str(comment.comment_id)]
+    _age_answers(harness, monkeypatch, phase, lambda: known_comment.update(state="removed", version=2))
+    await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", "comment_removed")
+    assert "DATA" not in harness.sink.seen
+    assert len(harness.fake.calls) == 8
 
 
 async def test_a_removal_while_the_bytes_were_slow_to_freeze_is_seen_before_data(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await post.notify()
-    freeze = commands.freeze
+    comment = await harness.add_comment()
+    freeze = delivery_queue.freeze
 
     async def slowly(*args: Any) -> Any:
         frozen = await freeze(*args)
-        monkeypatch.setattr(last_look, "time", Clock(time.monotonic() + 3))
-        post.known.comments[str(said.comment_id)].update(state="removed", version=2)
+        monkeypatch.setattr(delivery, "time", Clock(time.monotonic() + 3))
+        harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
         return frozen
 
-    monkeypatch.setattr(commands, "freeze", slowly)
-    await post.attempt()
-    assert await post.ending(said) == ("skipped", "comment_removed")
-    assert "DATA" not in post.sink.seen
+    monkeypatch.setattr(delivery_queue, "freeze", slowly)
+    await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", "comment_removed")
+    assert "DATA" not in harness.sink.seen
 
 
 async def test_a_removal_while_the_message_leaves_is_seen_before_the_dot(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await post.notify()
-    comment = post.known.comments[str(said.comment_id)]
-    _grow_old(post, monkeypatch, "data", lambda: comment.update(state="removed", version=2))
-    await post.attempt()
-    assert await post.ending(said) == ("skipped", "comment_removed")
-    assert post.sink.messages == post.sink.unanswered == []
+    comment = await harness.add_comment()
+    known_comment = harness.fake.comments[str(comment.comment_id)]
+    _age_answers(harness, monkeypatch, "data", lambda: known_comment.update(state="removed", version=2))
+    await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", "comment_removed")
+    assert harness.sink.messages == harness.sink.unanswered == []
 
 
-async def test_fresh_answers_are_not_asked_for_again(post: Post) -> None:
-    await post.notify()
-    await post.attempt()
-    assert len(post.known.asked) == 4
+async def test_fresh_answers_are_not_asked_for_again(harness: DeliveryHarness) -> None:
+    await harness.add_comment()
+    await harness.attempt()
+    assert len(harness.fake.calls) == 4
 
 
-async def test_owners_that_go_away_during_a_slow_dialogue_are_no_failure(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+async def test_upstreams_that_go_away_during_a_slow_dialogue_count_no_attempt(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await post.notify()
-    _grow_old(post, monkeypatch, "rcpt", lambda: post.known.away.add("/posts/lookup"))
-    with pytest.raises(OwnersAway):
-        await post.attempt()
-    row = await post.row(said)
+    comment = await harness.add_comment()
+    _age_answers(harness, monkeypatch, "rcpt", lambda: harness.fake.away.add("/posts/lookup"))
+    with pytest.raises(UpstreamsAway):
+        await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["lease_token"], row["frozen"]) == ("waiting", 0, None, None)
     assert 0 < row["due_in"] <= 1
 
 
 async def test_an_address_that_changes_during_a_slow_dialogue_gets_a_new_mail(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await post.notify()
-    contact = post.known.contacts[str(said.parent_author_id)]
+    comment = await harness.add_comment()
+    contact = harness.fake.contacts[str(comment.parent_author_id)]
     with monkeypatch.context() as patched:
-        _grow_old(post, patched, "rcpt", lambda: contact.update(email="new@example.com", address_version=2))
-        await post.attempt()
-    assert await post.ending(said) == WAITING
-    await post.attempt()
-    assert [mail.recipients for mail in post.sink.messages] == [["new@example.com"]]
+        _age_answers(harness, patched, "rcpt", lambda: contact.update(email="new@example.com", address_version=2))
+        await harness.attempt()
+    assert await harness.ending(comment) == WAITING
+    await harness.attempt()
+    assert [mail.recipients for mail in harness.sink.messages] == [["new@example.com"]]
 
 
 @pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
-async def test_put_off_by_the_server_means_later_with_a_message_made_anew(post: Post, phase: str) -> None:
-    said = await post.notify()
-    post.sink.once(phase, "451 4.3.0 not now")
-    assert await post.attempt()
-    row = await post.row(said)
+async def test_a_mail_refused_for_now_is_rescheduled_and_built_again(harness: DeliveryHarness, phase: str) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once(phase, "451 4.3.0 not now")
+    assert await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["frozen"], row["smtp_answer"]) == (
         "waiting",
         1,
@@ -369,63 +374,80 @@ async def test_put_off_by_the_server_means_later_with_a_message_made_anew(post: 
         "451 4.3.0 not now",
     )
     assert 28 < row["due_in"] <= 30
-    post.known.comments[str(said.comment_id)]["body_html"] = "<p>Edited.</p>"
-    await post.make_due()
-    await post.attempt()
-    assert await post.ending(said) == SENT
-    assert "Edited." in post.sink.messages[0].text
-    assert post.sink.messages[0].message["Message-ID"] == row["message_id"]
+    harness.fake.comments[str(comment.comment_id)]["body_html"] = "<p>Edited.</p>"
+    await harness.make_due()
+    await harness.attempt()
+    assert await harness.ending(comment) == SENT
+    assert "Edited." in harness.sink.messages[0].text
+    assert harness.sink.messages[0].message["Message-ID"] == row["message_id"]
 
 
 @pytest.mark.parametrize("fault", [CLOSE, RESET])
-async def test_an_unknown_outcome_is_repeated_byte_for_byte(post: Post, fault: str) -> None:
-    said = await post.notify()
-    post.sink.once("dot", fault)
-    assert not await post.attempt()
-    assert (await post.row(said))["frozen"] == post.sink.unanswered[0].content
-    post.known.comments[str(said.comment_id)]["body_html"] = "<p>Edited.</p>"
-    for put_off in (True, False):
-        if put_off:  # a definite refusal of the repetition does not make the first attempt known
-            post.sink.once("rcpt", "450 4.2.0 busy")
-        await post.make_due()
-        await post.attempt()
-    assert await post.ending(said) == SENT
-    assert post.sink.messages[0].content == post.sink.unanswered[0].content
+async def test_an_unknown_outcome_is_repeated_byte_for_byte(harness: DeliveryHarness, fault: str) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", fault)
+    assert not await harness.attempt()
+    assert (await harness.row(comment))["frozen"] == harness.sink.unanswered[0].content
+    harness.fake.comments[str(comment.comment_id)]["body_html"] = "<p>Edited.</p>"
+    for refused in (True, False):
+        if refused:  # a definite refusal of the repetition does not make the first attempt known
+            harness.sink.once("rcpt", "450 4.2.0 busy")
+        await harness.make_due()
+        await harness.attempt()
+    assert await harness.ending(comment) == SENT
+    assert harness.sink.messages[0].content == harness.sink.unanswered[0].content
 
 
-async def test_an_unknown_outcome_is_not_repeated_to_another_address(post: Post) -> None:
-    said = await post.notify()
-    post.sink.once("dot", CLOSE)
-    await post.attempt()
-    post.known.contacts[str(said.parent_author_id)].update(email="new@example.com", address_version=2)
-    await post.make_due()
-    await post.attempt()
-    assert post.sink.messages[0].message["To"] == "new@example.com"
+async def test_an_unknown_outcome_is_not_repeated_to_another_address(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", CLOSE)
+    await harness.attempt()
+    harness.fake.contacts[str(comment.parent_author_id)].update(email="new@example.com", address_version=2)
+    await harness.make_due()
+    await harness.attempt()
+    assert harness.sink.messages[0].message["To"] == "new@example.com"
 
 
-async def test_no_answer_to_the_dot_in_time_is_unknown(post: Post) -> None:
-    said = await post.notify()
-    post.sink.once("dot", "stall")
-    await post.attempt()
-    row = await post.row(said)
+async def test_no_answer_to_the_dot_in_time_is_unknown(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", STALL)
+    await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["attempts"]) == ("waiting", 1)
     assert row["frozen"] is not None
 
 
+async def test_a_cancellation_after_the_dot_leaves_the_bytes_under_their_lease(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", STALL)
+    attempt = asyncio.create_task(harness.attempt())
+    await eventually(lambda: harness.sink.unanswered)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    row = await harness.row(comment)
+    assert (row["state"], row["attempts"]) == ("waiting", 0)
+    assert row["lease_token"] is not None
+    assert row["frozen"] == harness.sink.unanswered[0].content
+    await harness.service.change("update notifications set lease_until = now() - interval '1 s'")
+    await harness.attempt()
+    assert harness.sink.messages[0].content == harness.sink.unanswered[0].content
+
+
 @pytest.mark.parametrize("answer", [f"550 5.1.{digits} no such user" for digits in (1, 2, 3, 6, 10)])
-async def test_a_bad_address_is_suppressed_by_its_version(post: Post, answer: str) -> None:
-    said = await post.notify()
-    post.sink.once("rcpt", answer)
-    await post.attempt()
-    assert await post.ending(said) == ("failed", "refused_by_server")
-    again = await post.notify(parent_author_id=said.parent_author_id)
-    await post.attempt()
-    assert await post.ending(again) == ("skipped", "address_suppressed")
-    post.known.contacts[str(said.parent_author_id)].update(address_version=2)
-    third = await post.notify(parent_author_id=said.parent_author_id)
-    await post.attempt()
-    assert await post.ending(third) == SENT
-    assert await post.house.events() == [("failed", "refused_by_server"), ("skipped", "address_suppressed"), SENT]
+async def test_a_bad_address_is_suppressed_by_its_version(harness: DeliveryHarness, answer: str) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("rcpt", answer)
+    await harness.attempt()
+    assert await harness.ending(comment) == ("failed", "refused_by_server")
+    again = await harness.add_comment(parent_author_id=comment.parent_author_id)
+    await harness.attempt()
+    assert await harness.ending(again) == ("skipped", "address_suppressed")
+    harness.fake.contacts[str(comment.parent_author_id)].update(address_version=2)
+    third = await harness.add_comment(parent_author_id=comment.parent_author_id)
+    await harness.attempt()
+    assert await harness.ending(third) == SENT
+    assert await harness.service.events() == [("failed", "refused_by_server"), ("skipped", "address_suppressed"), SENT]
 
 
 @pytest.mark.parametrize(
@@ -438,14 +460,14 @@ async def test_a_bad_address_is_suppressed_by_its_version(post: Post, answer: st
         ("dot", "554 5.7.1 spam"),
     ],
 )
-async def test_any_other_final_refusal_fails_this_mail_only(post: Post, phase: str, answer: str) -> None:
-    said = await post.notify()
-    post.sink.once(phase, answer)
-    assert await post.attempt()
-    assert await post.ending(said) == ("failed", "refused_by_server")
-    again = await post.notify(parent_author_id=said.parent_author_id)
-    await post.attempt()
-    assert await post.ending(again) == SENT
+async def test_any_other_final_refusal_fails_this_mail_only(harness: DeliveryHarness, phase: str, answer: str) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once(phase, answer)
+    assert await harness.attempt()
+    assert await harness.ending(comment) == ("failed", "refused_by_server")
+    again = await harness.add_comment(parent_author_id=comment.parent_author_id)
+    await harness.attempt()
+    assert await harness.ending(again) == SENT
 
 
 @pytest.mark.parametrize(
@@ -458,68 +480,133 @@ async def test_any_other_final_refusal_fails_this_mail_only(post: Post, phase: s
         ("mail", "451 4.3.0 later"),
     ],
 )
-async def test_an_unusable_relay_fails_no_mail_and_counts_no_attempt(post: Post, phase: str, answer: str) -> None:
-    said = await post.notify()
-    post.sink.answers[phase] = answer
+async def test_an_unusable_relay_fails_no_mail_and_counts_no_attempt(
+    harness: DeliveryHarness, phase: str, answer: str
+) -> None:
+    comment = await harness.add_comment()
+    harness.sink.answers[phase] = answer
     with pytest.raises(RelayUnusable):
-        await post.attempt()
-    row = await post.row(said)
+        await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["frozen"], row["lease_token"]) == ("waiting", 0, None, None)
     assert row["due_in"] <= 0
-    assert await post.house.value("select count(*) from suppressions") == 0
+    assert await harness.service.value("select count(*) from suppressions") == 0
 
 
-async def test_a_relay_that_breaks_off_before_the_dot_is_tried_later(post: Post) -> None:
-    said = await post.notify()
-    post.sink.once("body", RESET)
-    await post.attempt()
-    row = await post.row(said)
+async def test_a_relay_that_breaks_off_before_the_dot_is_tried_later(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("body", RESET)
+    await harness.attempt()
+    row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["lease_token"]) == ("waiting", 1, None)
-    await post.make_due()
-    await post.attempt()
-    assert await post.ending(said) == SENT
+    await harness.make_due()
+    await harness.attempt()
+    assert await harness.ending(comment) == SENT
 
 
-async def test_after_days_it_is_given_up(post: Post) -> None:
-    said = await post.notify()
-    post.sink.answers["rcpt"] = "450 4.2.0 busy"
-    await post.attempt()
-    await post.house.change("update notifications set first_tried_at = now() - interval '5 days', due_at = now()")
-    await post.attempt()
-    assert await post.ending(said) == ("failed", "gave_up")
-    assert (await post.row(said))["smtp_answer"] == "450 4.2.0 busy"
-    assert await post.house.events() == [("failed", "gave_up")]
+async def test_after_days_it_is_given_up(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    harness.sink.answers["rcpt"] = "450 4.2.0 busy"
+    await harness.attempt()
+    await harness.service.change("update notifications set first_tried_at = now() - interval '5 days', due_at = now()")
+    await harness.attempt()
+    assert await harness.ending(comment) == ("failed", "gave_up")
+    assert (await harness.row(comment))["smtp_answer"] == "450 4.2.0 busy"
+    assert await harness.service.events() == [("failed", "gave_up")]
 
 
-async def test_an_approval_that_was_handled_during_the_question_is_not_lost(post: Post) -> None:
-    said = await post.notify()
-    claimed = await post.claim()
-    comment = post.known.comments[str(said.comment_id)]
-    comment.update(state="held", version=2)
-    facts = await post.owners.facts([claimed])
-    comment.update(state="visible", version=3)
-    await post.house.hear(said.then("held").held, said.then("held").then("visible").approved)
-    assert await post.courier.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) is None
-    assert await post.ending(said) == WAITING
-    await post.attempt()
-    assert await post.ending(said) == SENT
+async def test_an_approval_handled_while_the_upstreams_were_asked_is_not_lost(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    claimed = await harness.claim()
+    known_comment = harness.fake.comments[str(comment.comment_id)]
+    known_comment.update(state="held", version=2)
+    facts = await harness.upstreams.facts([claimed])
+    known_comment.update(state="visible", version=3)
+    await harness.service.handle(
+        comment.changed_to("held").held, comment.changed_to("held").changed_to("visible").approved
+    )
+    assert await harness.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) is None
+    assert await harness.ending(comment) == WAITING
+    await harness.attempt()
+    assert await harness.ending(comment) == SENT
+
+
+async def claim_with_ids(harness: DeliveryHarness, count: int) -> list[Claimed]:
+    """Add comments with a correlation id each, and claim their rows."""
+    for number in range(count):
+        with context.bound(context.Context(f"request-{number}")):
+            await harness.add_comment()
+    return await delivery_queue.claim(harness.service.db, count)
+
+
+async def test_ends_that_are_written_together_share_one_transaction(harness: DeliveryHarness) -> None:
+    sent, bad, lost, skipped = await claim_with_ids(harness, 4)
+    steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1"
+    await harness.service.change(steal, lost.comment_id)
+    ends = [
+        End(sent, "sent", None, "250 ok"),
+        End(bad, "failed", "refused_by_server", "550 5.1.1 no", bad_address_version=1),
+        End(lost, "sent", None, "250 ok"),
+        End(skipped, "skipped", "unsubscribed"),
+    ]
+    assert await delivery_queue.finish(harness.service.db, ends) == [True, True, False, True]
+    ended = "select count(*) || ' in ' || count(distinct xmin::text) from notifications where state <> 'waiting'"
+    assert await harness.service.value(ended) == "3 in 1"
+    assert sorted(await harness.service.events()) == [
+        ("failed", "refused_by_server"),
+        ("sent", None),
+        ("skipped", "unsubscribed"),
+    ]
+    own_context = (
+        "select bool_and(o.correlation_id = n.correlation_id) from outbox o join notifications n on n.id = o.subject"
+    )
+    assert await harness.service.value(own_context)
+    assert await harness.service.value("select person_id from suppressions") == bad.person_id
+
+
+async def test_an_end_that_cannot_be_written_does_not_keep_back_those_written_with_it(harness: DeliveryHarness) -> None:
+    good, broken, other = await claim_with_ids(harness, 3)
+    ends = [End(good, "sent"), End(broken, "sent", None, "an answer with \0"), End(other, "sent")]
+    first, error, last = await delivery_queue.finish(harness.service.db, ends)
+    assert (first, last) == (True, True)
+    assert isinstance(error, asyncpg.PostgresError)
+    assert await harness.service.value("select count(*) from notifications where state = 'sent'") == 2
+    assert await harness.service.events() == [SENT, SENT]
+
+
+async def test_a_database_that_is_away_leaves_all_ends_of_a_batch_to_be_written_again(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, add_with, failures = await claim_with_ids(harness, 2), outbox.add_with, [unavailable("away")]
+
+    async def failing(*args: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return await add_with(*args)
+
+    monkeypatch.setattr(outbox, "add_with", failing)
+    ends = [End(claimed, "sent") for claimed in batch]
+    with pytest.raises(Problem):
+        await delivery_queue.finish(harness.service.db, ends)
+    assert await delivery_queue.finish(harness.service.db, ends) == [True, True]
+    assert await delivery_queue.finish(harness.service.db, ends) == [False, False]
 
 
 async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
-    post: Post, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await post.notify()
+    comment = await harness.add_comment()
     monkeypatch.setattr(delivery, "WRITE_AGAIN_SECONDS", 0.01)
-    finish, failures = commands.finish, [0]
+    finish, failures = delivery_queue.finish, [0]
 
-    async def failing(*args: Any, **options: Any) -> bool:
+    async def failing(*args: Any) -> Any:
         if failures[0] < 3:
             failures[0] += 1
-            await post.house.change("select 1/0")
-        return await finish(*args, **options)
+            await harness.service.change("select 1/0")
+        return await finish(*args)
 
-    monkeypatch.setattr(commands, "finish", failing)
-    await post.attempt()
+    monkeypatch.setattr(delivery_queue, "finish", failing)
+    await harness.attempt()
     assert failures == [3]
-    assert await post.ending(said) == SENT
-    assert len(post.sink.messages) == 1
+    assert await harness.ending(comment) == SENT
+    assert len(harness.sink.messages) == 1

@@ -20,15 +20,15 @@ from services.contracts.comments import CommentFact
 from services.contracts.topics import NOTIFY
 from tests.conftest import NewDatabase
 from tests.integration.chassis_harness import header, records, running
-from tests.integration.notify_harness import PACKAGES, House, Said
-from tests.integration.notify_upstreams import address, owning
+from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
+from tests.integration.notify_upstreams import address, serving_upstreams
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
 
-async def tell(database: Database, *events: CommentFact) -> None:
+async def publish(database: Database, *events: CommentFact) -> None:
     """Put facts into the outbox of a database that stands for comments."""
     async with database.transaction() as tx:
         for event in events:
@@ -61,8 +61,8 @@ async def test_an_event_becomes_a_mail_and_a_signal_ends_the_process(
     own, comments = await new_database(*PACKAGES), await new_database("services.chassis")
     settings = Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix)
     await create_topics(kafka, kafka_prefix)
-    async with owning(keys) as (known, owners):
-        url = f"http://{owners._people._origin.authority}"
+    async with serving_upstreams(keys) as (fake, upstreams):
+        url = f"http://{upstreams._people._origin.authority}"
         port, metrics_port = free_port(), free_port()
         environment = {
             "PATH": "/usr/bin:/bin",
@@ -92,23 +92,23 @@ async def test_an_event_becomes_a_mail_and_a_signal_ends_the_process(
 
             await eventually(lambda: answers("/readyz"), timeout=30)
             async with running(Relay(comments, comments.url, Producer(settings), settings).run):
-                said = Said()
-                known.know(said)
-                await tell(comments, said.posted, said.then("visible").edited)
+                comment = FakeComment()
+                fake.add(comment)
+                await publish(comments, comment.posted, comment.changed_to("visible").edited)
                 await smtp_sink.wait_for(2, timeout=30)
-                house = House(own)
-                await eventually(lambda: house.value("select bool_and(state = 'sent') from notifications"))
+                harness = NotifyHarness(own)
+                await eventually(lambda: harness.value("select bool_and(state = 'sent') from notifications"))
             assert {mail.recipients[0] for mail in smtp_sink.messages} == {
-                address(said.parent_author_id),
-                address(said.post_author_id),
+                address(comment.parent_author_id),
+                address(comment.post_author_id),
             }
-            await eventually(lambda: house.value("select bool_and(published_at is not null) from outbox"))
+            await eventually(lambda: harness.value("select bool_and(published_at is not null) from outbox"))
             told = await records(settings, NOTIFY)
             assert {header(record, "ce_type") for record in told} == {"dev.rapport.notify.sent.v1"}
             posted = await comments_event(comments)
             assert {header(record, "ce_causationid") for record in told} == {posted}
             assert 'rapport_mail_ended_total{state="sent",why=""} 2.0' in await answers("/metrics")
-            token = Signer(keys["GATEWAY_SIGNING_KEY"], "gateway").token("notify", said.parent_author_id)
+            token = Signer(keys["GATEWAY_SIGNING_KEY"], "gateway").token("notify", comment.parent_author_id)
             headers = {"Authorization": f"Bearer {token}"}
             async with http.get(f"http://127.0.0.1:{port}/me/notifications", headers=headers) as answer:
                 assert [item["state"] for item in (await answer.json())["items"]] == ["sent"]

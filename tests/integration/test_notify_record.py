@@ -7,7 +7,7 @@ import pytest
 
 from services.contracts.comments import CommentFact, CommentImported, CommentStated
 from tests.conftest import NewDatabase
-from tests.integration.notify_harness import PACKAGES, House, Said
+from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
 
 WAITING = ("waiting", None)
 REMOVED = ("skipped", "comment_removed")
@@ -15,174 +15,187 @@ HELD = ("skipped", "comment_held")
 
 
 @pytest.fixture
-async def house(new_database: NewDatabase) -> House:
-    return House(await new_database(*PACKAGES))
+async def harness(new_database: NewDatabase) -> NotifyHarness:
+    return NotifyHarness(await new_database(*PACKAGES))
 
 
-async def test_a_reply_concerns_whom_it_answers_and_the_posts_author(house: House) -> None:
-    said = Said()
-    await house.hear(said.posted)
-    answered = await house.row(said.parent_author_id, said.comment_id)
+async def test_a_reply_concerns_the_parents_author_and_the_posts_author(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    await harness.handle(comment.posted)
+    answered = await harness.row(comment.parent_author_id, comment.comment_id)
     assert answered["reasons"] == ["reply_to_you"]
-    assert (await house.row(said.post_author_id, said.comment_id))["reasons"] == ["on_your_post"]
-    assert await house.rows() == 2
+    assert (await harness.row(comment.post_author_id, comment.comment_id))["reasons"] == ["on_your_post"]
+    assert await harness.rows() == 2
     assert answered["state"] == "waiting"
-    assert await house.events() == []
+    assert await harness.events() == []
 
 
-async def test_reasons_of_one_person_are_one_row(house: House) -> None:
-    said = Said()
-    both = Said(post_author_id=said.author_id, parent_author_id=said.author_id)
-    await house.hear(both.posted)
-    assert (await house.row(said.author_id, both.comment_id))["reasons"] == ["reply_to_you", "on_your_post"]
-    assert await house.rows() == 1
+async def test_reasons_of_one_person_are_one_row(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    both = FakeComment(post_author_id=comment.author_id, parent_author_id=comment.author_id)
+    await harness.handle(both.posted)
+    assert (await harness.row(comment.author_id, both.comment_id))["reasons"] == ["reply_to_you", "on_your_post"]
+    assert await harness.rows() == 1
 
 
-async def test_nobody_hears_of_their_own_comment(house: House) -> None:
-    me = Said().author_id
-    await house.hear(Said(author_id=me, post_author_id=me, parent_author_id=me).posted)
-    assert await house.rows() == 0
+async def test_nobody_is_notified_of_their_own_comment(harness: NotifyHarness) -> None:
+    me = FakeComment().author_id
+    await harness.handle(FakeComment(author_id=me, post_author_id=me, parent_author_id=me).posted)
+    assert await harness.rows() == 0
 
 
-async def test_a_notification_is_due_when_it_has_settled(house: House) -> None:
-    house.settle_seconds = 10
-    said = Said()
-    await house.hear(said.posted)
-    assert 8 < (await house.row(said.parent_author_id, said.comment_id))["due_in"] <= 10
+async def test_a_notification_is_due_when_it_has_settled(harness: NotifyHarness) -> None:
+    harness.settle_seconds = 10
+    comment = FakeComment()
+    await harness.handle(comment.posted)
+    assert 8 < (await harness.row(comment.parent_author_id, comment.comment_id))["due_in"] <= 10
 
 
-async def test_an_imported_comment_never_notifies_even_when_approved(house: House) -> None:
-    said = Said(imported=True, state="held")
-    approved = Said(**{**vars(said), "state": "visible", "version": 2})
-    await house.hear(said.fact(CommentImported), approved.approved)
+async def test_an_imported_comment_never_notifies_even_when_approved(harness: NotifyHarness) -> None:
+    comment = FakeComment(imported=True, state="held")
+    approved = FakeComment(**{**vars(comment), "state": "visible", "version": 2})
+    await harness.handle(comment.fact(CommentImported), approved.approved)
     # A later fact that forgot the mark changes nothing: what was imported stays imported.
-    await house.hear(Said(**{**vars(approved), "imported": False, "version": 3}).approved)
-    assert await house.rows() == 0
+    await harness.handle(FakeComment(**{**vars(approved), "imported": False, "version": 3}).approved)
+    assert await harness.rows() == 0
 
 
-async def test_a_stated_comment_never_notifies(house: House) -> None:
-    said = Said()
-    await house.hear(said.fact(CommentStated))
-    assert await house.rows() == 0
-    await house.hear(said.posted)
-    assert await house.ending(said.parent_author_id, said.comment_id) == WAITING
+async def test_a_stated_comment_never_notifies(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    await harness.handle(comment.fact(CommentStated))
+    assert await harness.rows() == 0
+    await harness.handle(comment.posted)
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == WAITING
 
 
-async def test_what_is_only_stated_revives_nothing_but_withholds(house: House) -> None:
-    held, gone = Said(state="held"), Said()
-    await house.hear(held.posted, held.then("visible").fact(CommentStated))
-    assert await house.ending(held.parent_author_id, held.comment_id) == HELD
-    await house.hear(gone.posted, gone.then("removed").fact(CommentStated))
-    assert await house.ending(gone.parent_author_id, gone.comment_id) == REMOVED
+async def test_a_stated_comment_withholds_but_does_not_revive(harness: NotifyHarness) -> None:
+    held, gone = FakeComment(state="held"), FakeComment()
+    await harness.handle(held.posted, held.changed_to("visible").fact(CommentStated))
+    assert await harness.ending(held.parent_author_id, held.comment_id) == HELD
+    await harness.handle(gone.posted, gone.changed_to("removed").fact(CommentStated))
+    assert await harness.ending(gone.parent_author_id, gone.comment_id) == REMOVED
 
 
-async def test_nobody_hears_of_a_held_comment_before_it_is_approved(house: House) -> None:
-    said = Said(state="held")
-    await house.hear(said.posted)
-    row = await house.row(said.parent_author_id, said.comment_id)
+async def test_a_held_comment_notifies_only_when_it_is_approved(harness: NotifyHarness) -> None:
+    comment = FakeComment(state="held")
+    await harness.handle(comment.posted)
+    row = await harness.row(comment.parent_author_id, comment.comment_id)
     assert (row["state"], row["why"], row["announced"]) == ("skipped", "comment_held", False)
-    await house.hear(said.then("visible").approved)
-    row = await house.row(said.parent_author_id, said.comment_id)
+    await harness.handle(comment.changed_to("visible").approved)
+    row = await harness.row(comment.parent_author_id, comment.comment_id)
     assert (row["state"], row["why"], row["announced"]) == ("waiting", None, True)
-    assert await house.events() == [("skipped", "comment_held")] * 2
+    assert await harness.events() == [("skipped", "comment_held")] * 2
 
 
-Step = Callable[[Said], CommentFact]
+Step = Callable[[FakeComment], CommentFact]
 
 
 @pytest.mark.parametrize(
     ("first", "fact", "ending"),
     [
-        ("visible", lambda said: said.then("removed").removed, REMOVED),
-        ("visible", lambda said: said.then("removed").rejected, REMOVED),
-        ("held", lambda said: said.then("removed").rejected, REMOVED),
-        ("visible", lambda said: said.then("held").held, HELD),
+        ("visible", lambda comment: comment.changed_to("removed").removed, REMOVED),
+        ("visible", lambda comment: comment.changed_to("removed").rejected, REMOVED),
+        ("held", lambda comment: comment.changed_to("removed").rejected, REMOVED),
+        ("visible", lambda comment: comment.changed_to("held").held, HELD),
     ],
 )
-async def test_what_nobody_may_see_any_more_is_not_mailed(
-    house: House, first: str, fact: Step, ending: tuple[str, str]
+async def test_a_comment_that_is_no_longer_visible_is_skipped(
+    harness: NotifyHarness, first: str, fact: Step, ending: tuple[str, str]
 ) -> None:
-    said = Said(state=first)
-    await house.hear(said.posted, fact(said))
-    assert await house.ending(said.parent_author_id, said.comment_id) == ending
-    assert (await house.events())[-1] == ending
+    comment = FakeComment(state=first)
+    await harness.handle(comment.posted, fact(comment))
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == ending
+    assert (await harness.events())[-1] == ending
 
 
-async def test_what_was_never_sent_is_revived(house: House) -> None:
-    said = Said()
-    gone = said.then("removed")
-    await house.hear(said.posted, gone.rejected, gone.then("visible").restored)
-    assert await house.ending(said.parent_author_id, said.comment_id) == WAITING
+async def test_a_notification_skipped_as_invisible_is_revived(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    gone = comment.changed_to("removed")
+    await harness.handle(comment.posted, gone.rejected, gone.changed_to("visible").restored)
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == WAITING
 
 
 @pytest.mark.parametrize("state", ["sent", "failed", "skipped"])
-async def test_what_has_ended_otherwise_is_not_revived(house: House, state: str) -> None:
-    said = Said()
+async def test_a_notification_that_ended_otherwise_is_not_revived(harness: NotifyHarness, state: str) -> None:
+    comment = FakeComment()
     why = {"sent": None, "failed": "gave_up", "skipped": "unsubscribed"}[state]
-    await house.hear(said.posted)
-    await house.change(
+    await harness.handle(comment.posted)
+    await harness.change(
         "update notifications set state = $1, why = $2, due_at = null, sent_at = case when $1 = 'sent' then now() end",
         state,
         why,
     )
-    gone = said.then("removed")
-    await house.hear(gone.rejected, gone.then("visible").restored)
-    assert await house.ending(said.parent_author_id, said.comment_id) == (state, why)
+    gone = comment.changed_to("removed")
+    await harness.handle(gone.rejected, gone.changed_to("visible").restored)
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == (state, why)
 
 
-async def _all_orders(house: House, story: Callable[[Said], list[CommentFact]], ending: tuple[str, str | None]) -> None:
-    for order in itertools.permutations(range(len(story(Said())))):
-        said = Said()
-        told = story(said)
-        await house.hear(*(told[index] for index in order))
-        assert await house.ending(said.parent_author_id, said.comment_id) == ending, order
+async def _all_orders(
+    harness: NotifyHarness, story: Callable[[FakeComment], list[CommentFact]], ending: tuple[str, str | None]
+) -> None:
+    for order in itertools.permutations(range(len(story(FakeComment())))):
+        comment = FakeComment()
+        told = story(comment)
+        await harness.handle(*(told[index] for index in order))
+        assert await harness.ending(comment.parent_author_id, comment.comment_id) == ending, order
 
 
-Story = Callable[[Said], list[CommentFact]]
+Story = Callable[[FakeComment], list[CommentFact]]
 
 
 @pytest.mark.parametrize(
     ("story", "ending"),
     [
-        (lambda said: [said.posted, said.then("visible").edited], WAITING),
-        (lambda said: [said.posted, said.then("removed").removed], REMOVED),
+        (lambda comment: [comment.posted, comment.changed_to("visible").edited], WAITING),
+        (lambda comment: [comment.posted, comment.changed_to("removed").removed], REMOVED),
         (
-            lambda said: [said.posted, said.then("visible").edited, said.then("visible").then("removed").rejected],
+            lambda comment: [
+                comment.posted,
+                comment.changed_to("visible").edited,
+                comment.changed_to("visible").changed_to("removed").rejected,
+            ],
             REMOVED,
         ),
         (
-            lambda said: [
-                said.posted,
-                said.then("removed").rejected,
-                said.then("removed").then("visible").restored,
+            lambda comment: [
+                comment.posted,
+                comment.changed_to("removed").rejected,
+                comment.changed_to("removed").changed_to("visible").restored,
             ],
             WAITING,
         ),
     ],
 )
-async def test_the_order_of_arrival_does_not_matter(house: House, story: Story, ending: tuple[str, str | None]) -> None:
-    await _all_orders(house, story, ending)
+async def test_the_order_of_arrival_does_not_matter(
+    harness: NotifyHarness, story: Story, ending: tuple[str, str | None]
+) -> None:
+    await _all_orders(harness, story, ending)
 
 
-async def test_a_held_comment_and_its_approval_in_either_order(house: House) -> None:
+async def test_a_held_comment_and_its_approval_in_either_order(harness: NotifyHarness) -> None:
     await _all_orders(
-        house, lambda said: [Said(**{**vars(said), "state": "held"}).posted, said.then("visible").approved], WAITING
+        harness,
+        lambda comment: [
+            FakeComment(**{**vars(comment), "state": "held"}).posted,
+            comment.changed_to("visible").approved,
+        ],
+        WAITING,
     )
 
 
-async def test_a_row_under_a_lease_is_left_to_its_mailer(house: House) -> None:
-    said = Said()
-    await house.hear(said.posted)
-    await house.change("update notifications set lease_token = gen_random_uuid(), lease_until = now() + '30 s'")
-    await house.hear(said.then("removed").removed)
-    assert await house.ending(said.parent_author_id, said.comment_id) == WAITING
-    await house.change("update notifications set lease_until = now() - interval '1 s'")
-    await house.hear(said.then("removed").then("removed").rejected)
-    assert await house.ending(said.parent_author_id, said.comment_id) == REMOVED
+async def test_a_row_under_a_lease_is_left_to_its_mailer(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    await harness.handle(comment.posted)
+    await harness.change("update notifications set lease_token = gen_random_uuid(), lease_until = now() + '30 s'")
+    await harness.handle(comment.changed_to("removed").removed)
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == WAITING
+    await harness.change("update notifications set lease_until = now() - interval '1 s'")
+    await harness.handle(comment.changed_to("removed").changed_to("removed").rejected)
+    assert await harness.ending(comment.parent_author_id, comment.comment_id) == REMOVED
 
 
-async def test_the_structure_may_be_told_again(house: House) -> None:
-    said = Said()
-    await house.hear(said.posted, said.posted, said.then("visible").edited, said.posted)
-    assert await house.rows() == 2
-    assert await house.value("select version from comments") == 2
+async def test_repeated_facts_change_nothing(harness: NotifyHarness) -> None:
+    comment = FakeComment()
+    await harness.handle(comment.posted, comment.posted, comment.changed_to("visible").edited, comment.posted)
+    assert await harness.rows() == 2
+    assert await harness.value("select version from comments") == 2

@@ -13,7 +13,8 @@ import structlog
 
 from services.chassis.errors import unavailable
 from services.chassis.mail.message import Unsafe
-from services.chassis.mail.smtp import Outcome, Smtp, SmtpSettings
+from services.chassis.mail.smtp import Smtp, SmtpSettings
+from services.chassis.mail.smtp_dialogue import Dialogue
 from services.chassis.runtime import context
 from services.people import queries
 from services.people.commands import sign_in
@@ -26,7 +27,7 @@ from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
 
 ANA = "ana@example.com"
-LETTERS = SignInMessageBuilder(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
+MESSAGES = SignInMessageBuilder(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
 
 
 @pytest.fixture
@@ -36,17 +37,18 @@ async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, s
 
 
 @asynccontextmanager
-async def mailing(
+async def running_mailer(
     harness: Harness, sink: SmtpSink, *, smtp: Smtp | None = None, attempt_seconds: float = 20, **options: Any
 ) -> AsyncIterator[Mailer]:
+    """Run a mailer; stop it in order afterwards."""
+    smtp = smtp or Smtp(SmtpSettings(smtp_port=sink.port))
     mailer = Mailer(
         harness.db,
-        LETTERS,
-        smtp or Smtp(SmtpSettings(smtp_port=sink.port)),
+        MESSAGES,
+        smtp,
         poll_seconds=0.02,
         attempt_seconds=attempt_seconds,
-        drain_seconds=5,
-        **options,
+        **({"drain_seconds": 5} | options),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(mailer.run(stop))
@@ -55,6 +57,7 @@ async def mailing(
     finally:
         stop.set()
         await running
+        await smtp.close()
 
 
 async def ask(harness: Harness, email: str = ANA, name: str | None = "Ana Offered") -> None:
@@ -72,13 +75,13 @@ async def outcome(harness: Harness) -> str | None:
 
 
 async def due_again(harness: Harness) -> None:
-    """As if the delay, or the lease, were over."""
+    """End the delay, or the lease, of every open request."""
     await harness.change("update sign_in_requests set next_attempt_at = now() where outcome is null")
 
 
 async def test_a_mail_brings_the_link_that_signs_in(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness, "Ana@Example.com")
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         (mail,) = await smtp_sink.wait_for(1)
         await eventually(lambda: outcome(harness))
     assert mail.recipients == ["Ana@example.com"]
@@ -92,27 +95,27 @@ async def test_a_mail_brings_the_link_that_signs_in(harness: Harness, smtp_sink:
 
 async def test_an_unknown_address_that_signs_in_gets_no_mail(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness, "nobody@example.com", None)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await eventually(lambda: outcome(harness))
     assert (smtp_sink.seen, await outcome(harness)) == ([], "unknown_address")
 
 
-async def test_more_than_enough_mails_are_not_sent(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_an_address_gets_a_limited_number_of_mails(harness: Harness, smtp_sink: SmtpSink) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
         await ask(harness)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await eventually(lambda: harness.value("select bool_and(outcome is not null) from sign_in_requests"))
     assert len(smtp_sink.messages) == LIVE_LINKS_PER_ADDRESS
 
 
-async def test_the_limit_can_be_lifted(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_the_limit_can_be_turned_off(harness: Harness, smtp_sink: SmtpSink) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 2):
         await ask(harness)
-    async with mailing(harness, smtp_sink, limited=False):
+    async with running_mailer(harness, smtp_sink, limited=False):
         await smtp_sink.wait_for(LIVE_LINKS_PER_ADDRESS + 2)
 
 
-PUT_OFF = [
+TEMPORARY_FAILURES = [
     ("connect", "554 5.3.2 go away"),
     ("connect", CLOSE),
     ("mail", "535 5.7.8 who are you"),
@@ -126,15 +129,15 @@ POSTPONED = "select attempts = $1 and lease is null from sign_in_requests"
 
 
 def postponed(harness: Harness, attempts: int) -> Callable[[], Awaitable[object]]:
-    """Whether that many attempts were made and the request waits for the next."""
+    """Return a condition: that many attempts were made and the request waits for the next."""
     return lambda: harness.value(POSTPONED, attempts)
 
 
-async def test_what_was_put_off_is_sent_later_with_another_link(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_postponed_request_is_sent_later_with_another_link(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness)
     await harness.change("update sign_in_requests set next_attempt_at = now() + interval '5 minutes'")
-    async with mailing(harness, smtp_sink):
-        for attempts, (phase, answer) in enumerate(PUT_OFF, 1):
+    async with running_mailer(harness, smtp_sink):
+        for attempts, (phase, answer) in enumerate(TEMPORARY_FAILURES, 1):
             smtp_sink.once(phase, answer)
             await due_again(harness)
             await eventually(postponed(harness, attempts))
@@ -146,21 +149,21 @@ async def test_what_was_put_off_is_sent_later_with_another_link(harness: Harness
     assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 201
 
 
-async def test_what_was_refused_is_over(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_refused_request_is_finished(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 no such user")
     smtp_sink.once("dot", "554 5.7.1 no")
     await ask(harness)
     await ask(harness)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await eventually(lambda: harness.value("select bool_and(outcome = 'refused') from sign_in_requests"))
     assert smtp_sink.messages == []
     assert await harness.value("select count(*) from sign_in_links") == 0
 
 
-async def test_an_answer_that_never_comes_may_mean_delivered(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_link_stays_valid_when_the_dot_is_not_answered(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("dot", STALL)
     await ask(harness)
-    async with mailing(harness, smtp_sink, attempt_seconds=0.5):
+    async with running_mailer(harness, smtp_sink, attempt_seconds=0.5):
         await eventually(lambda: len(smtp_sink.unanswered) == 1)
         await eventually(postponed(harness, 1))
         assert await harness.value("select count(*) from sign_in_links") == 1
@@ -174,17 +177,17 @@ async def test_an_answer_that_never_comes_may_mean_delivered(harness: Harness, s
 async def test_a_stalling_relay_before_the_dot_leaves_no_link(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", STALL)
     await ask(harness)
-    async with mailing(harness, smtp_sink, attempt_seconds=0.5):
+    async with running_mailer(harness, smtp_sink, attempt_seconds=0.5):
         await eventually(postponed(harness, 1))
     assert await harness.value("select count(*) from sign_in_links") == 0
 
 
-async def test_a_request_of_a_dead_mailer_goes_to_the_next(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_request_of_a_dead_mailer_is_claimed_by_another(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness)
     (request,) = await harness.claim()
     lost = await sign_in.draw_link(harness.db, request)
     assert lost is not None
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await asyncio.sleep(0)
         assert smtp_sink.messages == []
         await due_again(harness)
@@ -200,14 +203,14 @@ async def test_a_request_older_than_its_link_would_be_is_dropped(harness: Harnes
     await ask(harness)
     await harness.change("update sign_in_requests set created_at = now() - $1::interval", LINK_LIFE)
     await ask(harness, "bob@example.com")
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await smtp_sink.wait_for(1)
     assert [mail.recipients for mail in smtp_sink.messages] == [["bob@example.com"]]
     assert await harness.value("select attempts from sign_in_requests where lookup = $1", ANA) == 0
 
 
 @pytest.mark.parametrize("failing", ["draw_link", "finish_request"])
-async def test_an_attempt_that_broke_is_made_again(
+async def test_an_attempt_that_broke_is_repeated(
     harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     failures: list[Exception] = [unavailable("The connection to the database was lost."), RuntimeError("a bug")]
@@ -220,7 +223,7 @@ async def test_an_attempt_that_broke_is_made_again(
 
     monkeypatch.setattr(sign_in, failing, sometimes)
     await ask(harness)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await eventually(lambda: len(failures) == 1)
         await due_again(harness)
         await eventually(lambda: not failures)
@@ -236,44 +239,43 @@ async def test_a_mail_that_would_not_be_safe_is_not_sent(
     def unsafe(*_: object) -> bytes:
         raise Unsafe("the lines are not the headers that were meant")
 
-    monkeypatch.setattr(SignInMessageBuilder, "write", unsafe)
+    monkeypatch.setattr(SignInMessageBuilder, "build", unsafe)
     await ask(harness)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await eventually(lambda: outcome(harness))
     assert (await outcome(harness), smtp_sink.seen) == ("refused", [])
     assert await harness.value("select count(*) from sign_in_links") == 0
 
 
 class GatedSmtp(Smtp):
-    """Waits before the last check until the test lets it go on."""
+    """Waits before the last check of every dialogue until the test lets it go on."""
 
     def __init__(self, settings: SmtpSettings) -> None:
         super().__init__(settings)
         self.reached = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def deliver(
-        self,
-        sender: str,
-        recipient: str,
-        message: bytes,
-        *,
-        before_dot: Callable[[], Awaitable[bool]],
-        before_data: Callable[[], Awaitable[bool]] | None = None,
-    ) -> Outcome:
-        async def gated() -> bool:
-            self.reached.set()
-            await self.go_on.wait()
-            return await before_dot()
+    @asynccontextmanager
+    async def dialogue(
+        self, sender: str, recipient: str, content: bytes, *, seconds: float | None = None
+    ) -> AsyncIterator[Dialogue]:
+        async with super().dialogue(sender, recipient, content, seconds=seconds) as dialogue:
+            data = dialogue.data
 
-        return await super().deliver(sender, recipient, message, before_dot=gated, before_data=before_data)
+            async def data_and_wait() -> None:
+                await data()
+                self.reached.set()
+                await self.go_on.wait()
+
+            dialogue.data = data_and_wait  # type: ignore[method-assign]  # it has no hook for this
+            yield dialogue
 
 
-async def test_a_mail_that_nobody_needs_any_more_is_held_back_at_the_dot(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_superseded_mail_is_withheld_before_the_dot(harness: Harness, smtp_sink: SmtpSink) -> None:
     earlier = await harness.link(ANA, "Ana")
     await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
-    async with mailing(harness, smtp_sink, smtp=smtp):
+    async with running_mailer(harness, smtp_sink, smtp=smtp):
         await smtp.reached.wait()
         assert (await harness.call("POST", "/sessions", {"token": earlier})).status_code == 201
         smtp.go_on.set()
@@ -286,7 +288,10 @@ async def test_a_long_dialogue_keeps_its_lease(harness: Harness, smtp_sink: Smtp
     await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
     lease = timedelta(seconds=0.6)
-    async with mailing(harness, smtp_sink, smtp=smtp, lease=lease, renew_seconds=0.1), mailing(harness, smtp_sink):
+    async with (
+        running_mailer(harness, smtp_sink, smtp=smtp, lease=lease, renew_seconds=0.1),
+        running_mailer(harness, smtp_sink),
+    ):
         await smtp.reached.wait()
         first = await harness.value("select next_attempt_at from sign_in_requests")
         await eventually(lambda: harness.value("select now() > $1::timestamptz + $2::interval", first, lease))
@@ -296,29 +301,53 @@ async def test_a_long_dialogue_keeps_its_lease(harness: Harness, smtp_sink: Smtp
     assert len(smtp_sink.messages) == 1
 
 
-async def test_a_lease_that_ran_out_is_not_taken_back(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_renewal_goes_on_after_an_unexpected_error(
+    harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew, errors = sign_in.renew_leases, [KeyError("no database error")]
+
+    async def failing(*args: Any) -> None:
+        if errors:
+            raise errors.pop()
+        await renew(*args)
+
+    monkeypatch.setattr(sign_in, "renew_leases", failing)
+    await ask(harness)
+    smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
+    async with running_mailer(harness, smtp_sink, smtp=smtp, renew_seconds=0.02):
+        await smtp.reached.wait()
+        await eventually(lambda: not errors)
+        await harness.change("update sign_in_requests set next_attempt_at = now() + interval '5 s'")
+        await eventually(
+            lambda: harness.value("select next_attempt_at > now() + interval '29 s' from sign_in_requests"),
+        )
+        smtp.go_on.set()
+        await eventually(lambda: outcome(harness))
+
+
+async def test_a_lease_that_ran_out_is_not_renewed(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness)
     (request,) = await harness.claim()
     await due_again(harness)
     await sign_in.renew_leases(harness.db, [request.lease], LINK_LIFE)
     assert not await sign_in.is_wanted(harness.db, request)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await smtp_sink.wait_for(1)
 
 
-async def test_what_the_mailer_logs_is_found_by_the_id_of_the_request(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_the_mailers_logs_name_the_id_of_the_request(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 no such user ana@example.com")
     body = {"email": ANA, "name": "Ana"}
     await harness.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
     with structlog.testing.capture_logs([context.name_request]) as logs:
-        async with mailing(harness, smtp_sink):
+        async with running_mailer(harness, smtp_sink):
             await eventually(lambda: outcome(harness))
     (entry,) = [entry for entry in logs if entry["event"] == "a sign-in mail was not sent"]
     assert (entry["request_id"], entry["outcome"]) == ("asked-by-ana", "bad_address")
     assert "example.com" not in str(logs)
 
 
-async def test_what_waits_is_measured(harness: Harness) -> None:
+async def test_the_backlog_is_measured(harness: Harness) -> None:
     assert await queries.backlog(harness.db) == (0, 0)
     await ask(harness)
     await harness.change("update sign_in_requests set created_at = now() - interval '1 minute'")
@@ -338,24 +367,38 @@ async def test_claims_at_once_take_different_requests(harness: Harness) -> None:
 async def test_two_mailers_share_the_work(harness: Harness, smtp_sink: SmtpSink) -> None:
     for number in range(20):
         await ask(harness, f"ana{number}@example.com")
-    async with mailing(harness, smtp_sink), mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink), running_mailer(harness, smtp_sink):
         await smtp_sink.wait_for(20)
         await eventually(lambda: harness.value("select bool_and(outcome = 'sent') from sign_in_requests"))
     assert len(smtp_sink.messages) == 20
     assert len({mail.recipients[0] for mail in smtp_sink.messages}) == 20
 
 
-async def test_a_stop_lets_the_dialogue_under_way_end(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_stop_lets_the_open_dialogue_end(harness: Harness, smtp_sink: SmtpSink) -> None:
     await ask(harness)
     smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
-    async with mailing(harness, smtp_sink, smtp=smtp):
+    async with running_mailer(harness, smtp_sink, smtp=smtp):
         await smtp.reached.wait()
         asyncio.get_running_loop().call_later(0.05, smtp.go_on.set)
     assert len(smtp_sink.messages) == 1
     assert await outcome(harness) == "sent"
 
 
-async def test_a_database_that_is_away_is_waited_for(
+async def test_a_dialogue_that_outlasts_the_drain_is_cancelled_and_keeps_its_request(
+    harness: Harness, smtp_sink: SmtpSink
+) -> None:
+    await ask(harness)
+    smtp = GatedSmtp(SmtpSettings(smtp_port=smtp_sink.port))
+    async with running_mailer(harness, smtp_sink, smtp=smtp, drain_seconds=0.05):
+        await smtp.reached.wait()
+    assert (smtp_sink.messages, smtp_sink.unanswered) == ([], [])
+    assert await outcome(harness) is None
+    await due_again(harness)
+    async with running_mailer(harness, smtp_sink):
+        await smtp_sink.wait_for(1)
+
+
+async def test_it_survives_a_database_that_is_away(
     harness: Harness, smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outages = [unavailable("The database does not answer."), asyncpg.LockNotAvailableError("canceled")]
@@ -368,7 +411,7 @@ async def test_a_database_that_is_away_is_waited_for(
 
     await ask(harness)
     monkeypatch.setattr(sign_in, "claim_requests", claim_after_outages)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await smtp_sink.wait_for(1)
     assert outages == []
 
@@ -377,7 +420,7 @@ async def test_odd_but_legal_addresses_get_exactly_their_mail(harness: Harness, 
     odd = [f"{local}@example.com" for local in ("o'brien", "a+b", "x" * 64, "a=b", "{a}", "a|b", "`a`", "%a!b")]
     for address in odd:
         await ask(harness, address)
-    async with mailing(harness, smtp_sink):
+    async with running_mailer(harness, smtp_sink):
         await smtp_sink.wait_for(len(odd))
     assert sorted(mail.recipients for mail in smtp_sink.messages) == sorted([address] for address in odd)
     for mail in smtp_sink.messages:

@@ -43,6 +43,13 @@ def test_own_secrets_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
+def test_only_mailers_know_how_to_send_mail(name: str) -> None:
+    given = {variable for variable in OURS[name]["environment"] if variable.startswith("SMTP_")}
+    relay = {"SMTP_HOST", "SMTP_PORT", "SMTP_SECURITY", "SMTP_USERNAME", "SMTP_PASSWORD"}
+    assert given == (relay if name in ("people-mailer", "notify-mailer") else set())
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_a_process_has_few_rights_and_time_to_drain(name: str) -> None:
     found = OURS[name]
     assert found["read_only"] is True

@@ -38,14 +38,14 @@ POST = PostNow("published", "A post", "a-post")
 FACTS = Facts(asked_at=0, contact=Contact("anna@example.com", True, 1), commenter="Ben", comment=NOW, post=POST)
 
 
-def test_everybody_concerned_has_every_reason_once() -> None:
+def test_everybody_concerned_has_each_reason_once() -> None:
     assert concerned(COMMENT) == {ANNA: ("reply_to_you",), CARL: ("on_your_post",)}
     assert concerned(replace(COMMENT, parent_author_id=CARL)) == {CARL: ("reply_to_you", "on_your_post")}
     assert concerned(replace(COMMENT, author_id=CARL)) == {ANNA: ("reply_to_you",)}
     assert concerned(replace(COMMENT, parent_author_id=None, author_id=CARL)) == {}
 
 
-def test_nothing_speaks_against_a_mail_when_all_stand() -> None:
+def test_valid_facts_give_no_objection() -> None:
     assert objection(FACTS) is None
 
 
@@ -64,11 +64,11 @@ def test_nothing_speaks_against_a_mail_when_all_stand() -> None:
         (replace(FACTS, contact=Contact(None, True, 1)), "address_not_confirmed"),
     ],
 )
-def test_every_no_of_an_owner_is_named(facts: Facts, why: str) -> None:
+def test_every_objection_has_a_name(facts: Facts, why: str) -> None:
     assert objection(facts) == why
 
 
-def test_retries_wait_longer_and_longer_but_not_for_ever() -> None:
+def test_retry_delays_grow_up_to_a_bound() -> None:
     first = timedelta(seconds=30)
     assert retry_delay(None, first) == first
     waited, delays = timedelta(0), []
@@ -82,7 +82,7 @@ def test_retries_wait_longer_and_longer_but_not_for_ever() -> None:
     assert retry_delay(timedelta(minutes=30), first) < timedelta(minutes=10)
 
 
-def test_every_ending_can_be_said_in_words() -> None:
+def test_every_end_has_a_sentence() -> None:
     for state in STATE_TEXTS:
         for why in (None, *WHY_TEXTS, "something new"):
             text = in_words(state, why, ("reply_to_you", "on_your_post", "something_new"))

@@ -17,7 +17,7 @@ from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 
 TOKENS = Tokens("s" * 32, "rapport.test")
-LETTERS = MessageBuilder(
+MESSAGES = MessageBuilder(
     mail_from="Rapport <notifications@rapport.test>", public_url="https://rapport.test/", tokens=TOKENS
 )
 CLAIMED = Claimed(
@@ -38,7 +38,7 @@ CLAIMED = Claimed(
 )
 GRANDPARENT, PARENT = uuid4(), uuid4()
 COMMENT = CommentNow("visible", "<p>I <em>do</em>.</p>", False, 1, PARENT, (GRANDPARENT, PARENT))
-POST = PostNow("published", "On letters", "on-letters")
+POST = PostNow("published", "On messages", "on-messages")
 FACTS = Facts(0, Contact("anna@example.com", True, 1), "Ben", COMMENT, POST)
 HEADERS = [
     *("From", "To", "Subject", "Message-ID", "Date", "In-Reply-To", "References", "List-Id", "List-Unsubscribe"),
@@ -47,7 +47,7 @@ HEADERS = [
 
 
 def written(facts: Facts = FACTS, claimed: Claimed = CLAIMED) -> EmailMessage:
-    content = LETTERS.write(claimed, facts, "anna@example.com")
+    content = MESSAGES.build(claimed, facts, "anna@example.com")
     return message_from_bytes(content, policy=policy.default)
 
 
@@ -73,12 +73,12 @@ def alive(page: str) -> list[str]:
     return found
 
 
-def test_the_headers_are_what_they_must_be() -> None:
+def test_a_mail_has_exactly_these_headers() -> None:
     mail = written()
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert mail["From"] == '"Ben (via Rapport)" <notifications@rapport.test>'
     assert mail["To"] == "anna@example.com"
-    assert mail["Subject"] == "Re: On letters"
+    assert mail["Subject"] == "Re: On messages"
     assert mail["List-Id"] == '"Rapport" <notifications.rapport.test>'
     token = TOKENS.unsubscribe(CLAIMED.person_id)
     assert mail["List-Unsubscribe"] == f"<https://rapport.test/unsubscribe/{token}>"
@@ -86,7 +86,7 @@ def test_the_headers_are_what_they_must_be() -> None:
     assert mail["Auto-Submitted"] == "auto-generated"
 
 
-def test_it_threads_below_what_it_answers() -> None:
+def test_a_mail_threads_below_the_comment_that_is_answered() -> None:
     mail = written()
 
     def own(kind: str, subject: object) -> str:
@@ -98,7 +98,7 @@ def test_it_threads_below_what_it_answers() -> None:
     assert mail["References"].split() == references
 
 
-def test_a_comment_at_the_top_answers_the_posts_root() -> None:
+def test_a_top_level_comment_threads_below_the_root_of_the_post() -> None:
     mail = written(replace(FACTS, comment=replace(COMMENT, parent_id=None, ancestors=())))
     root = TOKENS.message_id("post", CLAIMED.post_id, CLAIMED.person_id)
     assert mail["In-Reply-To"] == mail["References"] == root
@@ -123,10 +123,10 @@ def test_references_stay_short_in_a_deep_thread() -> None:
         ),
     ],
 )
-def test_both_parts_say_what_happened_and_why_it_came(reasons: tuple[str, ...], deed: str, because: str) -> None:
+def test_both_parts_name_the_event_and_the_reason(reasons: tuple[str, ...], deed: str, because: str) -> None:
     mail = written(claimed=replace(CLAIMED, reasons=reasons))
     text, page = part(mail, "plain"), part(mail, "html")
-    for phrase in (deed, because, "On letters", f"/posts/on-letters#c-{CLAIMED.comment_id}"):
+    for phrase in (deed, because, "On messages", f"/posts/on-messages#c-{CLAIMED.comment_id}"):
         assert phrase in text
     assert because in page
     assert "> I do." in text
@@ -175,7 +175,7 @@ HOSTILE = [
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_names_and_titles_are_only_text(hostile: str) -> None:
     facts = replace(FACTS, commenter=hostile, post=replace(POST, title=hostile))
-    content = LETTERS.write(CLAIMED, facts, "anna@example.com")
+    content = MESSAGES.build(CLAIMED, facts, "anna@example.com")
     mail = message_from_bytes(content, policy=policy.default)
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
@@ -204,7 +204,7 @@ def test_no_mixture_of_dangerous_strings_becomes_a_header_or_a_tag() -> None:
             post=replace(POST, title=title),
             comment=replace(COMMENT, body_html=f"<p>{html.escape(text)}</p>".replace("\ud800", "")),
         )
-        content = LETTERS.write(CLAIMED, facts, "anna@example.com")
+        content = MESSAGES.build(CLAIMED, facts, "anna@example.com")
         mail = message_from_bytes(content, policy=policy.default)
         assert sorted(mail.keys()) == sorted(HEADERS), (name, title)
         assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
@@ -224,7 +224,7 @@ def test_a_slug_of_any_script_makes_a_valid_address() -> None:
     assert f"/posts/%C3%BCber-%E6%97%A5%E6%9C%AC#c-{CLAIMED.comment_id}" in part(mail, "plain")
 
 
-def test_somebody_without_a_name_and_a_post_without_a_title_are_called_something() -> None:
+def test_missing_names_and_titles_have_a_substitute() -> None:
     mail = written(replace(FACTS, commenter=None, post=replace(POST, title="")))
     assert mail["From"].startswith('"Somebody (via Rapport)"') or "Somebody" in str(mail["From"])
     assert mail["Subject"] == "Re: a post without a title"
@@ -239,15 +239,15 @@ def test_the_domain_of_the_sender_is_ascii_and_there_must_be_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["Zoë’s Café", 'the "best" site', "a <b>", "=?utf-8?q?x?=", "", "日本"])
-def test_a_site_may_be_called_anything(name: str) -> None:
+def test_any_name_of_a_site_gives_valid_headers(name: str) -> None:
     mail_from = f'"{name}" <n@rapport.test>'.replace('"the "best" site"', '"the \\"best\\" site"')
-    letters = MessageBuilder(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
-    mail = message_from_bytes(letters.write(CLAIMED, FACTS, "anna@example.com"), policy=policy.default)
+    messages = MessageBuilder(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
+    mail = message_from_bytes(messages.build(CLAIMED, FACTS, "anna@example.com"), policy=policy.default)
     assert mail["List-Id"].endswith("<notifications.rapport.test>")
     assert [box.addr_spec for box in mail["From"].addresses] == ["n@rapport.test"]
 
 
-def test_production_needs_links_that_cannot_be_read_on_the_way() -> None:
+def test_production_needs_an_https_public_url() -> None:
     with pytest.raises(ValueError, match="PUBLIC_URL must be https"):
         NotifySettings(environment="production", public_url="http://rapport.test")
     assert NotifySettings(environment="production", public_url="https://rapport.test").notify_settle_seconds == 10

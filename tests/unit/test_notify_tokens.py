@@ -32,7 +32,7 @@ def test_a_token_with_any_other_character_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("token", ["", ".", "x", "ä.ö", "\ud800", "a.b.c", "=" * 80, "A" * 10_000])
-def test_what_is_no_token_is_unknown(token: str) -> None:
+def test_a_string_that_is_no_token_is_unknown(token: str) -> None:
     assert TOKENS.person(token) is None
 
 

@@ -14,12 +14,12 @@ TOKEN = "A-_" + "b" * 40
 LINK = f"https://talk.example.com/base/sign-in/{TOKEN}"
 
 
-def write(mailbox: str = "ana@example.com", mail_from: str = '"Söme <Site> & Co" <mail@example.com>') -> bytes:
-    return SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com/base/").write(mailbox, TOKEN)
+def build(mailbox: str = "ana@example.com", mail_from: str = '"Söme <Site> & Co" <mail@example.com>') -> bytes:
+    return SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com/base/").build(mailbox, TOKEN)
 
 
 def test_the_mail_has_exactly_these_headers() -> None:
-    message = message_from_bytes(write(), policy=policy.default)
+    message = message_from_bytes(build(), policy=policy.default)
     assert sorted(message.keys()) == [
         *("Auto-Submitted", "Content-Type", "Date", "From", "MIME-Version", "Message-ID", "Subject", "To"),
         "X-Auto-Response-Suppress",
@@ -32,7 +32,7 @@ def test_the_mail_has_exactly_these_headers() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "html"])
 def test_the_mail_holds_the_link_and_no_other(kind: str) -> None:
-    message = message_from_bytes(write(), policy=policy.default)
+    message = message_from_bytes(build(), policy=policy.default)
     part = message.get_body((kind,))
     assert part is not None
     text = part.get_content()
@@ -45,28 +45,28 @@ def test_the_mail_holds_the_link_and_no_other(kind: str) -> None:
 
 
 def test_two_mails_are_two_messages() -> None:
-    ids = {message_from_bytes(write(), policy=policy.default)["Message-ID"] for _ in range(2)}
+    ids = {message_from_bytes(build(), policy=policy.default)["Message-ID"] for _ in range(2)}
     assert len(ids) == 2
 
 
 @pytest.mark.parametrize("mailbox", ["a@example.com, b@example.com", "a@example.com\r\nBcc: b@example.com", "a", ""])
-def test_nothing_is_written_to_what_is_no_address(mailbox: str) -> None:
+def test_no_message_is_built_for_an_invalid_address(mailbox: str) -> None:
     with pytest.raises(Unsafe):
-        write(mailbox)
+        build(mailbox)
 
 
-def test_a_site_without_a_name_has_one() -> None:
-    message = message_from_bytes(write(mail_from="mail@example.com"), policy=policy.default)
+def test_a_site_without_a_name_is_called_rapport() -> None:
+    message = message_from_bytes(build(mail_from="mail@example.com"), policy=policy.default)
     assert message["Subject"] == "Sign in to Rapport"
 
 
 @pytest.mark.parametrize("mail_from", ["", "Rapport", "a@b@c"])
-def test_a_sender_that_is_no_address_is_found_at_the_start(mail_from: str) -> None:
+def test_a_sender_without_an_address_is_refused_at_the_start(mail_from: str) -> None:
     with pytest.raises(ValueError, match="MAIL_FROM"):
         SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com")
 
 
-def test_admins_are_read_as_addresses_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_admins_are_normalised_like_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADMIN_EMAILS", " Root@Example.com, ,b@bücher.example,")
     assert PeopleSettings().admins == {"root@example.com", "b@xn--bcher-kva.example"}
     monkeypatch.setenv("ADMIN_EMAILS", "root")

@@ -5,7 +5,7 @@ import re
 from email_validator import EmailNotValidError, validate_email
 
 # Dot-atoms (RFC 5322, 3.2.3) and host names only. Quoted local parts, comments, routes and address literals are legal
-# and refused: nothing good comes from them, and parsers disagree about them.
+# and refused: parsers disagree about them.
 LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 ADDRESS = re.compile(rf"{LOCAL_PART}@{DOMAIN}\Z")
@@ -16,7 +16,7 @@ LONGEST = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
 
 def envelope_address(address: str) -> str:
-    """The address with its domain in ASCII; only the local part may then hold other characters (SMTPUTF8).
+    """Return the address with its domain in ASCII; only the local part may then hold other characters (SMTPUTF8).
 
     Raises:
         ValueError: it is not one plain address. The message does not repeat it.
@@ -39,11 +39,11 @@ def envelope_address(address: str) -> str:
 
 
 def without_addresses(answer: str, *known: str) -> str:
-    """One bounded line of a server's words in which no address stands, neither the known ones nor any other."""
+    """Return one bounded line of a server's answer without any address, neither the known ones nor another."""
     text = CONTROLS.sub(" ", answer.encode("utf-8", "replace").decode())
     text = ADDRESS_LIKE.sub("<address>", text)
     for address in known:
         local = address.partition("@")[0]
-        if len(local) > 2 and local.casefold() in text.casefold():  # a pattern of its own for each address is dear
+        if len(local) > 2 and local.casefold() in text.casefold():  # to compile a pattern for each address is expensive
             text = re.sub(rf"(?<![\w.-]){re.escape(local)}(?![\w-])", "<address>", text, flags=re.IGNORECASE)
     return " ".join(text.split())[:LONGEST_ANSWER]

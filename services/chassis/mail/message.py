@@ -1,8 +1,8 @@
-"""Messages that say exactly what was meant, whatever stands in the strings they are made from.
+"""Messages that contain exactly what was meant, whatever stands in the strings they are made from.
 
 The header block is written here, line by line, because Python 3.11's own serialiser lets an encoded word in a subject
 or a display name become a header (CVE-2024-6923) and breaks long URLs into encoded words. The body is
-quoted-printable. What came out is parsed again and compared before anybody may send it.
+quoted-printable. The result is parsed again and compared before it may be sent.
 """
 
 import base64
@@ -49,12 +49,12 @@ RESERVED = {*(name.lower() for name in OWN_HEADERS), *MIME_HEADERS, "cc", "bcc",
 
 
 class Unsafe(ValueError):
-    """The message would say something else than was meant. Nothing may be sent."""
+    """The message would not contain what was meant. It must not be sent."""
 
 
 @dataclass(frozen=True)
 class Mailbox:
-    """An address and what its owner is called (may be empty)."""
+    """An address and the name of its owner (may be empty)."""
 
     address: str
     name: str = ""
@@ -71,10 +71,10 @@ def compose(
     html: str | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
-    """One message to one recipient, ready for `Smtp.deliver`: 7-bit, CRLF, lines of at most 998 characters.
+    """Compose one message to one recipient, ready for `Smtp.dialogue`: 7-bit, CRLF, lines of at most 998 characters.
 
     Args:
-        subject: any string; what cannot stand in a subject is taken out and it is cut at 250 code points.
+        subject: any string; characters that a subject cannot hold are removed, and it is cut at 250 code points.
         message_id: with its angle brackets.
         headers: more headers in order, such as `In-Reply-To`; their values are printable ASCII.
 
@@ -109,12 +109,12 @@ def compose(
 
 
 def header_text(text: str, longest: int = LONGEST_SUBJECT) -> str:
-    """One line that is safe in a header: no controls, no bidi, no encoded words, at most `longest` code points."""
+    """Return one line that is safe in a header: no controls, bidi or encoded words, at most `longest` code points."""
     return _line(text, longest)
 
 
 def list_id(name: str, identifier: str) -> str:
-    """The value of List-Id (RFC 2919). The name is a courtesy: it is left out when it would need encoding."""
+    """Return the value of List-Id (RFC 2919). The name is optional: it is left out when it would need encoding."""
     return f'"{name}" <{identifier}>' if PLAIN_NAME.match(name) else f"<{identifier}>"
 
 
@@ -125,7 +125,7 @@ def _line(text: str, longest: int) -> str:
 
 
 def _mailbox(name: str, address: str) -> str:
-    """A name must not look like an address, and be one token to the simplest parser."""
+    """Return a mailbox whose name does not look like an address and is one token to the simplest parser."""
     shown = _line(name.replace("@", "＠").replace("<", "").replace(">", ""), LONGEST_NAME)
     if not shown:
         return address
@@ -137,7 +137,7 @@ def _words(text: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    """Encoded words (RFC 2047), none of which splits a character."""
+    """Return encoded words (RFC 2047), none of which splits a character."""
     words, chunk = [], b""
     for character in text:
         raw = character.encode()
@@ -149,7 +149,7 @@ def _encoded(text: str) -> str:
 
 
 def _fold(name: str, value: str) -> str:
-    """The header's lines; broken at spaces only."""
+    """Return the header's lines; they are broken at spaces only."""
     lines, line = [], f"{name}:"
     for word in value.split(" "):
         if len(line) + 1 + len(word) > FOLD_AT and line.strip() and line != f"{name}:":
@@ -163,7 +163,7 @@ def _fold(name: str, value: str) -> str:
 
 
 def _body(text: str, html: str | None, message_id: str) -> tuple[list[tuple[str, str]], bytes]:
-    """The headers that say how the body is built, and the body: text alone, or text and HTML to choose from."""
+    """Return the MIME headers and the body: text alone, or text and HTML as alternatives."""
     version = ("MIME-Version", "1.0")
     if html is None:
         return [version, *_part_headers("plain")], _quoted_printable(text)
@@ -195,7 +195,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, subject: str) -> None:
-    """Read the bytes as a stranger would.
+    """Parse the bytes as a recipient would, and compare.
 
     Raises:
         Unsafe: anything is not as it was meant.
@@ -223,7 +223,7 @@ def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, su
 
 
 def _only_mailbox(value: str) -> str | None:
-    """The address in a value of a form that every parser reads alike; None for any other form."""
+    """Return the address in a value of a form that every parser reads alike; None for any other form."""
     match = ONE_MAILBOX.match(value)
     return match["address"] if match else None
 

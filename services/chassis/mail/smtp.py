@@ -1,17 +1,13 @@
-"""Delivers mail to a relay, and tells apart how a delivery ended, because what happens next depends on it.
-
-Before the final dot nothing is delivered, whatever goes wrong; after it only the server's answer says what happened.
-So the last check is made when the whole message has left and only the dot is missing, and a lost connection is
-`withheld` before the dot and `unknown` after it.
-"""
+"""Delivers mail to a relay, and tells apart how a delivery ended, because what happens next depends on it."""
 
 import asyncio
 import re
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Literal
 
 import aiosmtplib
@@ -20,20 +16,7 @@ from prometheus_client import Counter
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.chassis.mail.addresses import envelope_address, without_addresses
-from services.chassis.mail.smtp_dialogue import (
-    BROKEN,
-    Ended,
-    Kind,
-    Phase,
-    data,
-    dot,
-    mail_from,
-    rcpt_to,
-    say_goodbye,
-    told,
-)
-from services.chassis.runtime import failpoint
+from services.chassis.mail.smtp_dialogue import BROKEN, Dialogue, DialogueEnded, Phase
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +28,7 @@ OUTCOMES = Counter("rapport_smtp_outcomes", "SMTP dialogues by how and where the
 
 
 class SmtpSettings(BaseSettings):
-    """The relay that takes our mail.
+    """The relay that takes our mail. Only a process that sends mail reads these.
 
     Attributes:
         smtp_security: `starttls` and `tls` verify the server's name; `none` is for development.
@@ -67,22 +50,6 @@ class SmtpSettings(BaseSettings):
     smtp_dot_timeout_seconds: float = 600.0
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a dialogue ended.
-
-    Attributes:
-        phase: the step it ended in.
-        code: the server's three digits, if it answered.
-        answer: the server's words, one line, without anything that looks like an address.
-    """
-
-    kind: Kind
-    phase: Phase
-    code: int | None = None
-    answer: str = ""
-
-
 class Smtp:
     """Delivers single messages. Several dialogues may run at once; connections that ended well are used again."""
 
@@ -96,92 +63,85 @@ class Smtp:
     async def close(self) -> None:
         """Say goodbye on every idle connection."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(say_goodbye(client) for client, _ in idle))
+        await asyncio.gather(*(_quit(client) for client, _ in idle))
 
-    async def deliver(
-        self,
-        sender: str,
-        recipient: str,
-        message: bytes,
-        *,
-        before_dot: Callable[[], Awaitable[bool]],
-        before_data: Callable[[], Awaitable[bool]] | None = None,
-    ) -> Outcome:
-        """Hand one message to the relay, for one recipient.
+    @asynccontextmanager
+    async def dialogue(
+        self, sender: str, recipient: str, content: bytes, *, seconds: float | None = None
+    ) -> AsyncIterator[Dialogue]:
+        """Open a dialogue about one message to one recipient: connection, MAIL and RCPT. DATA and the dot are left.
+
+            async with smtp.dialogue(sender, recipient, content) as dialogue:
+                await dialogue.data()
+                outcome = await dialogue.dot()
+
+        Leaving the block without an accepted dot closes the connection, so that nothing is delivered by accident.
 
         Args:
-            message: with CRLF line ends, as `mail.compose` makes it.
-            before_dot: asked once, when everything but the final dot has left; False breaks the dialogue off.
-            before_data: the same, asked just before DATA, when nothing of the message has left yet.
+            content: the message with CRLF line ends, as `message.compose` makes it.
+            seconds: bounds the whole block. Its end is `withheld` before the dot and `unknown` after it.
 
         Raises:
             ValueError: the message holds a bare CR or LF.
-            Exception: whatever `before_data` or `before_dot` raised; the dot was not sent.
+            DialogueEnded: a step did not go well, or the time is over; `outcome` says what that means.
         """
-        if STRAY_LINE_BREAK.search(message):
+        if STRAY_LINE_BREAK.search(content):
             raise ValueError("a message for SMTP must have CRLF line ends only")
+        settings = self._settings
+        dialogue = Dialogue(
+            sender,
+            recipient,
+            content,
+            step_seconds=settings.smtp_timeout_seconds,
+            dot_seconds=settings.smtp_dot_timeout_seconds,
+        )
         try:
-            outcome = await self._attempt(sender, recipient, message, before_data, before_dot)
-        except Ended as end:
-            outcome = Outcome(end.kind, end.phase, end.code, without_addresses(end.answer, sender, recipient))
-        OUTCOMES.labels(outcome.kind, outcome.phase).inc()
-        return outcome
-
-    async def _attempt(
-        self,
-        sender: str,
-        recipient: str,
-        message: bytes,
-        before_data: Callable[[], Awaitable[bool]] | None,
-        before_dot: Callable[[], Awaitable[bool]],
-    ) -> Outcome:
-        try:
-            by, to = envelope_address(sender), envelope_address(recipient)
-        except ValueError as error:
-            raise Ended("refused", "address", None, str(error)) from None
-        client = await self._begin(by, to, message)
-        well = False
-        try:
-            await rcpt_to(client, to)
-            failpoint.reach("mailer.rcpt")
-            if before_data is not None and not await before_data():
-                raise Ended("withheld", "check", None, "the last check said no")
-            await data(client, message, self._settings.smtp_timeout_seconds)
-            if not await before_dot():
-                raise Ended("withheld", "check", None, "the last check said no")
-            failpoint.reach("mailer.data")
-            code, answer = await dot(client, self._settings.smtp_dot_timeout_seconds)
-            well = True
+            async with asyncio.timeout(seconds) as bound:
+                dialogue.check_addresses()
+                client = await self._begin(dialogue)
+                try:
+                    await dialogue.rcpt()
+                    yield dialogue
+                finally:
+                    if dialogue.outcome.kind == "accepted" and client.is_connected:
+                        self._idle.append((client, time.monotonic()))
+                    else:
+                        client.close()
+        except DialogueEnded as end:
+            dialogue.outcome = end.outcome
+            raise
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            phase: Phase = "message" if dialogue.outcome.kind == "withheld" else "dot"
+            dialogue.outcome = replace(dialogue.outcome, phase=phase)
+            raise DialogueEnded(dialogue.outcome) from None
         finally:
-            if well and client.is_connected:
-                self._idle.append((client, time.monotonic()))
-            else:
-                client.close()
-        return Outcome("accepted", "dot", code, without_addresses(answer, sender, recipient))
+            OUTCOMES.labels(dialogue.outcome.kind, dialogue.outcome.phase).inc()
 
-    async def _begin(self, by: str, to: str, message: bytes) -> aiosmtplib.SMTP:
-        """A connection whose MAIL FROM was accepted."""
+    async def _begin(self, dialogue: Dialogue) -> aiosmtplib.SMTP:
+        """Return a connection on which MAIL FROM was accepted."""
         while self._idle:
             client, since = self._idle.pop()
             if client.is_connected and time.monotonic() - since < IDLE_SECONDS:
                 try:
-                    await mail_from(client, by, to, message)
+                    await dialogue.mail(client)
                     return client
-                except Ended:
+                except DialogueEnded:
                     log.info("an idle connection to the relay had ended")
                 except BaseException:
                     client.close()
                     raise
             client.close()
-        client = await self._connect()
+        client = await self._connect(dialogue)
         try:
-            await mail_from(client, by, to, message)
+            await dialogue.mail(client)
         except BaseException:
             client.close()
             raise
         return client
 
-    async def _connect(self) -> aiosmtplib.SMTP:
+    async def _connect(self, dialogue: Dialogue) -> aiosmtplib.SMTP:
         settings = self._settings
         phase: Phase = "connect"
         if self._tls is None and settings.smtp_security != "none":
@@ -205,8 +165,17 @@ class Smtp:
                 await client.login(settings.smtp_username, settings.smtp_password)
         except BROKEN as error:
             client.close()
-            raise Ended("relay_unusable", phase, *told(error)) from None
+            raise dialogue.broken("relay_unusable", phase, error) from None
         except BaseException:
             client.close()
             raise
         return client
+
+
+async def _quit(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.quit(timeout=2)
+    except BROKEN:
+        pass  # the connection is closed either way
+    finally:
+        client.close()

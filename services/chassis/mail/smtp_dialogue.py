@@ -1,27 +1,29 @@
-"""The steps of one SMTP dialogue (RFC 5321). Each returns when its step went well and raises `Ended` when not.
+"""The steps of one SMTP dialogue (RFC 5321) about one message to one recipient.
 
-Before the final dot nothing is delivered, whatever goes wrong; after it only the server's answer says what happened.
-So a lost connection is `withheld` before the dot and `unknown` after it.
+Before the final dot nothing is delivered, whatever goes wrong; after it only the relay's answer says what happened.
+So a lost connection means `withheld` before the dot and `unknown` after it.
 """
 
 import asyncio
 import re
 import ssl
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import aiosmtplib
 from aiosmtplib.errors import SMTPException, SMTPResponseException
 
+from services.chassis.mail.addresses import envelope_address, without_addresses
 from services.chassis.runtime import failpoint
 
 Kind = Literal[
-    "accepted",  # 2xx after the dot: the server has it
+    "accepted",  # 2xx after the dot: the relay has it
     "refused_for_now",  # 4xx to RCPT, DATA or the dot
     "refused",  # 5xx to RCPT, DATA or the dot: this mail, here, never
     "bad_address",  # 5xx to RCPT with a code that says the address itself is wrong
-    "relay_unusable",  # connect, greeting, STARTTLS, AUTH, MAIL FROM: nobody's mail goes through
+    "relay_unusable",  # connect, greeting, STARTTLS, AUTH, MAIL FROM: the relay takes no mail at all
     "unknown",  # the dot was sent and no answer came: delivered, or not
-    "withheld",  # the dot was not sent: `before_dot` said no, or the connection ended
+    "withheld",  # the dot was not sent: the caller left before it, or the connection ended
 ]
 Phase = Literal["address", "connect", "starttls", "auth", "mail", "rcpt", "data", "message", "check", "dot"]
 
@@ -30,76 +32,153 @@ LEADING_DOT = re.compile(rb"(?m)^\.")
 BROKEN = (SMTPException, OSError, TimeoutError, ssl.SSLError, ValueError)
 
 
-class Ended(Exception):
-    """The dialogue is over: `kind` says what that means, `phase` in which step, `code` and `answer` what was said."""
+@dataclass(frozen=True)
+class Outcome:
+    """How a dialogue ended.
 
-    def __init__(self, kind: Kind, phase: Phase, code: int | None = None, answer: str = "") -> None:
-        self.kind, self.phase, self.code, self.answer = kind, phase, code, answer
-        super().__init__(kind)
+    Attributes:
+        phase: the step it ended in.
+        code: the relay's three digits, if it answered.
+        answer: the relay's words, one line, without anything that looks like an address.
+    """
 
-
-async def mail_from(client: aiosmtplib.SMTP, by: str, to: str, message: bytes) -> None:
-    try:
-        if client.is_ehlo_or_helo_needed:
-            await client.ehlo()
-        options = []
-        if not (by + to).isascii() or not message.isascii():
-            if not (client.supports_extension("smtputf8") and client.supports_extension("8bitmime")):
-                raise Ended("refused", "address", None, "the relay does not take addresses beyond ASCII")
-            options = [b"SMTPUTF8", b"BODY=8BITMIME"]
-        code, answer = await client.execute_command(b"MAIL", f"FROM:<{by}>".encode(), *options)
-    except BROKEN as error:
-        raise Ended("relay_unusable", "mail", *told(error)) from None
-    if code // 100 != 2:
-        raise Ended("relay_unusable", "mail", code, answer)
+    kind: Kind
+    phase: Phase
+    code: int | None = None
+    answer: str = ""
 
 
-async def rcpt_to(client: aiosmtplib.SMTP, to: str) -> None:
-    try:
-        code, answer = await client.execute_command(b"RCPT", f"TO:<{to}>".encode())
-    except BROKEN as error:
-        raise Ended("withheld", "rcpt", *told(error)) from None
-    if code // 100 == 5 and BAD_ADDRESS.match(answer):
-        raise Ended("bad_address", "rcpt", code, answer)
-    if code // 100 != 2:
-        raise Ended(_refusal(code), "rcpt", code, answer)
+class DialogueEnded(Exception):
+    """A step ended the dialogue, and no later step may follow."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(outcome.kind)
 
 
-async def data(client: aiosmtplib.SMTP, message: bytes, seconds: float) -> None:
-    """Everything up to the dot has left this process when this returns."""
-    try:
-        code, answer = await client.execute_command(b"DATA")
-    except BROKEN as error:
-        raise Ended("withheld", "data", *told(error)) from None
-    if code != 354:
-        raise Ended(_refusal(code), "data", code, answer)
-    content = LEADING_DOT.sub(b"..", message)
-    try:
-        if client.protocol is None:
-            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
-        client.protocol.write(content if content.endswith(b"\r\n") else content + b"\r\n")
-        async with asyncio.timeout(seconds):
+class Dialogue:
+    """A dialogue about one message. Its steps are `mail`, `rcpt`, `data` and `dot`, in this order.
+
+    A step returns when it went well, and raises `DialogueEnded` when not.
+
+    Args:
+        content: the message, with CRLF line ends.
+        step_seconds: bounds every step but the last.
+        dot_seconds: bounds the wait for the answer to the dot.
+
+    Attributes:
+        outcome: what it means if the dialogue ends now.
+    """
+
+    def __init__(self, sender: str, recipient: str, content: bytes, *, step_seconds: float, dot_seconds: float) -> None:
+        self._sender = sender
+        self._recipient = recipient
+        self._content = content
+        self._step_seconds = step_seconds
+        self._dot_seconds = dot_seconds
+        self._by = self._to = ""
+        self._client: aiosmtplib.SMTP | None = None
+        self._dot_may_follow = False
+        self.outcome = Outcome("withheld", "check")
+
+    @property
+    def client(self) -> aiosmtplib.SMTP:
+        """The connection on which MAIL was sent."""
+        if self._client is None:
+            raise RuntimeError("MAIL comes first")
+        return self._client
+
+    def ended(self, kind: Kind, phase: Phase, code: int | None = None, answer: str = "") -> DialogueEnded:
+        """Return the end of this dialogue; addresses are taken out of the answer."""
+        return DialogueEnded(Outcome(kind, phase, code, without_addresses(answer, self._sender, self._recipient)))
+
+    def broken(self, kind: Kind, phase: Phase, error: Exception) -> DialogueEnded:
+        """Return the end of this dialogue because of an error of the connection."""
+        if isinstance(error, SMTPResponseException):
+            return self.ended(kind, phase, error.code if error.code > 0 else None, str(error.message))
+        return self.ended(kind, phase, None, f"{type(error).__name__}: {error}")
+
+    def check_addresses(self) -> None:
+        """Make envelope addresses of sender and recipient."""
+        try:
+            self._by, self._to = envelope_address(self._sender), envelope_address(self._recipient)
+        except ValueError as error:
+            raise self.ended("refused", "address", None, str(error)) from None
+
+    async def mail(self, client: aiosmtplib.SMTP) -> None:
+        """Send MAIL FROM on this connection, and EHLO before it where the relay has not had it."""
+        self._client = client
+        try:
+            if client.is_ehlo_or_helo_needed:
+                await client.ehlo()
+            options = []
+            if not (self._by + self._to).isascii() or not self._content.isascii():
+                if not (client.supports_extension("smtputf8") and client.supports_extension("8bitmime")):
+                    raise self.ended("refused", "address", None, "the relay does not take addresses beyond ASCII")
+                options = [b"SMTPUTF8", b"BODY=8BITMIME"]
+            code, answer = await client.execute_command(b"MAIL", f"FROM:<{self._by}>".encode(), *options)
+        except BROKEN as error:
+            raise self.broken("relay_unusable", "mail", error) from None
+        if code // 100 != 2:
+            raise self.ended("relay_unusable", "mail", code, answer)
+
+    async def rcpt(self) -> None:
+        """Send RCPT TO."""
+        try:
+            code, answer = await self.client.execute_command(b"RCPT", f"TO:<{self._to}>".encode())
+        except BROKEN as error:
+            raise self.broken("withheld", "rcpt", error) from None
+        if code // 100 == 5 and BAD_ADDRESS.match(answer):
+            raise self.ended("bad_address", "rcpt", code, answer)
+        if code // 100 != 2:
+            raise self.ended(_refusal(code, "withheld"), "rcpt", code, answer)
+
+    async def data(self) -> None:
+        """Send DATA and the message; everything up to the dot has left this process when this returns."""
+        client = self.client
+        try:
+            code, answer = await client.execute_command(b"DATA")
+        except BROKEN as error:
+            raise self.broken("withheld", "data", error) from None
+        if code != 354:
+            raise self.ended(_refusal(code, "withheld"), "data", code, answer)
+        content = LEADING_DOT.sub(b"..", self._content)
+        try:
+            if client.protocol is None:
+                raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+            client.protocol.write(content if content.endswith(b"\r\n") else content + b"\r\n")
+            async with asyncio.timeout(self._step_seconds):
+                await _written(client)
+        except BROKEN as error:
+            raise self.broken("withheld", "message", error) from None
+        self._dot_may_follow = True
+
+    async def dot(self) -> Outcome:
+        """Send the final dot and return the relay's answer, if it accepted the message.
+
+        From here on an end of which the relay said nothing is `unknown`, a cancellation too.
+        """
+        if not self._dot_may_follow:
+            raise RuntimeError("the dot follows DATA, once")
+        self._dot_may_follow = False
+        client = self.client
+        if client.protocol is None or not client.is_connected:
+            raise self.ended("withheld", "message", None, "the connection was lost")
+        self.outcome = Outcome("unknown", "dot")
+        answering = asyncio.create_task(client.protocol.execute_command(b".", timeout=self._dot_seconds))
+        try:
+            await asyncio.sleep(0)  # the task writes now
             await _written(client)
-    except BROKEN as error:
-        raise Ended("withheld", "message", *told(error)) from None
-
-
-async def dot(client: aiosmtplib.SMTP, seconds: float) -> tuple[int, str]:
-    if client.protocol is None or not client.is_connected:
-        raise Ended("withheld", "message", None, "the connection was lost")
-    answering = asyncio.create_task(client.protocol.execute_command(b".", timeout=seconds))
-    try:
-        await asyncio.sleep(0)  # the task writes now
-        await _written(client)
-        failpoint.reach("mailer.dot")
-        code, answer = await answering
-    except BROKEN as error:
-        raise Ended("unknown", "dot", *told(error)) from None
-    finally:
-        answering.cancel()
-    if code // 100 != 2:
-        raise Ended(_refusal(code) if code // 100 in (4, 5) else "unknown", "dot", code, answer)
-    return code, answer
+            failpoint.reach("mailer.dot")
+            code, answer = await answering
+        except BROKEN as error:
+            raise self.broken("unknown", "dot", error) from None
+        finally:
+            answering.cancel()
+        if code // 100 != 2:
+            raise self.ended(_refusal(code, "unknown"), "dot", code, answer)
+        self.outcome = Outcome("accepted", "dot", code, without_addresses(answer, self._sender, self._recipient))
+        return self.outcome
 
 
 async def _written(client: aiosmtplib.SMTP) -> None:
@@ -110,20 +189,7 @@ async def _written(client: aiosmtplib.SMTP) -> None:
         pause = min(pause + 0.001, 0.02)
 
 
-async def say_goodbye(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.quit(timeout=2)
-    except BROKEN:
-        pass  # it is gone either way
-    finally:
-        client.close()
-
-
-def _refusal(code: int) -> Kind:
-    return {4: "refused_for_now", 5: "refused"}.get(code // 100, "withheld")  # type: ignore[return-value]
-
-
-def told(error: Exception) -> tuple[int | None, str]:
-    if isinstance(error, SMTPResponseException):
-        return (error.code if error.code > 0 else None), str(error.message)
-    return None, f"{type(error).__name__}: {error}"
+def _refusal(code: int, otherwise: Kind) -> Kind:
+    """Return what a negative answer means; `otherwise` for a code that no relay may answer here."""
+    refusals: dict[int, Kind] = {4: "refused_for_now", 5: "refused"}
+    return refusals.get(code // 100, otherwise)

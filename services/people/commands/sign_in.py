@@ -1,6 +1,6 @@
-"""Asking for a link, drawing it, and what its use does to the person.
+"""Commands of signing in: request a link, draw it, use it.
 
-Asking does the same work whether or not the address is known; only the mailer finds out.
+A request does the same work whether or not the address is known; only the mailer finds out.
 """
 
 from collections.abc import Collection
@@ -20,21 +20,21 @@ from services.people.store import people, sign_in
 from services.people.store.sign_in import Claimed, Link
 
 
-async def request_link(database: Database, address: Address, name: str | None) -> None:
-    """Note that somebody wants a link; `name` is offered by somebody who registers. Nothing else changes."""
-    async with database.transaction() as tx:
+async def request_link(db: Database, address: Address, name: str | None) -> None:
+    """Keep a request for a link; `name` is offered with a registration. Nothing else changes."""
+    async with db.transaction() as tx:
         await sign_in.insert_request(tx, new_id(), address, name)
 
 
-async def claim_requests(database: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Lease requests that are due to one mailer."""
-    async with database.transaction() as tx:
+async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
+    """Claim due requests for one mailer."""
+    async with db.transaction() as tx:
         return await sign_in.claim(tx, lease, lease_life, most)
 
 
-async def renew_leases(database: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Keep requests whose mail is on its way from being claimed by another mailer."""
-    async with database.transaction() as tx:
+async def renew_leases(db: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
+    """Renew the leases of requests under way, so that no other mailer claims them."""
+    async with db.transaction() as tx:
         await sign_in.renew(tx, leases, lease_life)
 
 
@@ -46,15 +46,15 @@ class Drawn:
     token: str
 
 
-async def draw_link(database: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
+async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
     """Draw a link for a claimed request, good for ten minutes from now.
 
     Returns:
-        None when no mail must go out: the request is no longer ours or wanted, nobody is known by the address of a
-        plain sign-in, or (when `limited`) the address has as many live links as it may have, so that nobody can be
-        buried in mail. Whoever has confirmed the address gets the mail as they wrote it then.
+        None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain
+        sign-in is unknown, or (when `limited`) the address has as many live links as it may have, so that nobody can
+        flood a mailbox. The mail to a confirmed address uses the spelling with which it was confirmed.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await sign_in.lock_address(tx, request.address.lookup)
         if not await sign_in.is_held(tx, request):
             return None
@@ -70,32 +70,30 @@ async def draw_link(database: Database, request: Claimed, *, limited: bool = Tru
         return Drawn((owner[1] if owner else request.address).mailbox, token)
 
 
-async def is_wanted(database: Database, request: Claimed) -> bool:
-    """Asked just before a mail leaves: the lease holds, and no other link of the address was used meanwhile."""
-    async with database.transaction() as tx:
+async def is_wanted(db: Database, request: Claimed) -> bool:
+    """Return, just before the dot, whether the lease holds and no other link of the address was used meanwhile."""
+    async with db.transaction() as tx:
         return await sign_in.is_held(tx, request)
 
 
-async def finish_request(database: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
-    """The request is done; `unsent` is a link whose mail surely did not arrive."""
-    async with database.transaction() as tx:
+async def finish_request(db: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
+    """Finish the request; `unsent` is a link whose mail certainly did not arrive."""
+    async with db.transaction() as tx:
         if unsent:
             await sign_in.delete_link(tx, fingerprint(unsent.token))
         await sign_in.finish(tx, request, outcome)
 
 
-async def postpone_request(
-    database: Database, request: Claimed, delay: timedelta, *, unsent: Drawn | None = None
-) -> None:
-    """Try again after `delay`, with another link."""
-    async with database.transaction() as tx:
+async def postpone_request(db: Database, request: Claimed, delay: timedelta, *, unsent: Drawn | None = None) -> None:
+    """Postpone the request by `delay`; the next attempt draws another link."""
+    async with db.transaction() as tx:
         if unsent:
             await sign_in.delete_link(tx, fingerprint(unsent.token))
         await sign_in.postpone(tx, request, delay)
 
 
-async def start_session(database: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
-    """Use a link: confirms its address, voids every other link of it, and opens a session.
+async def start_session(db: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
+    """Use a link: confirm its address, void every other link of it, and open a session.
 
     Args:
         admins: addresses, as they are looked up, whose owners become admins.
@@ -104,7 +102,7 @@ async def start_session(database: Database, token: str, admins: Collection[str],
     Raises:
         Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
     """
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         link = await sign_in.find_link(tx, fingerprint(token))
         if link is None:
             raise not_found()
@@ -119,7 +117,7 @@ async def start_session(database: Database, token: str, admins: Collection[str],
 
 
 async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collection[str]) -> Person:
-    """The person behind an address that was just proved, made now if the address was new.
+    """Return the person of an address that was just proved; make one if the address is new.
 
     A confirmed address keeps its name: what was offered with the link counts for a new one alone.
     """
@@ -144,5 +142,5 @@ async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collec
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests and links whose time is over; returns how many rows."""
+    """Delete requests and links whose time is over; return how many rows."""
     return await sign_in.prune(tx)

@@ -1,6 +1,7 @@
 """Rows of sign-in requests and of the links that were drawn for them.
 
-Whoever draws, uses or voids links of an address holds `lock_address` first, so that "using one voids all" has an order.
+A transaction that draws, uses or voids links of an address takes `lock_address` first, so that "using one voids all"
+has an order.
 """
 
 from collections.abc import Collection
@@ -16,7 +17,7 @@ LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 
 
 
 async def lock_address(tx: Transaction, lookup: str) -> None:
-    """Nobody else touches the links of this address, known or not, until the transaction ends."""
+    """Lock the links of this address, known or not, until the transaction ends."""
     await tx.execute(LOCK_ADDRESS, lookup)
 
 
@@ -26,13 +27,13 @@ insert into sign_in_requests (id, address, lookup, name, correlation_id) values 
 
 
 async def insert_request(tx: Transaction, request_id: UUID, address: Address, name: str | None) -> None:
-    """Somebody asked for a link; `name` is None when they say that they have been here before."""
+    """Insert a request for a link; `name` is None for a plain sign-in."""
     await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, context.current().correlation_id)
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A request leased to one mailer. Writes that finish it name the lease, so a late one changes nothing."""
+    """A request leased to one mailer. Writes that finish it filter on the lease, so a late one changes nothing."""
 
     id: UUID
     lease: UUID
@@ -57,7 +58,7 @@ returning id, address, lookup, name is not null as registers, attempts, correlat
 
 
 async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Lease up to `most` requests that are due. Those older than a link's life are never due again."""
+    """Claim up to `most` requests that are due. Those older than a link's life are never due again."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
         Claimed(
@@ -79,7 +80,7 @@ where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
 
 
 async def renew(tx: Transaction, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Hold on to what is under these leases. One that has run out is not taken back."""
+    """Prolong these leases. One that has run out is not taken back."""
     await tx.execute(RENEW, list(leases), lease_life)
 
 
@@ -92,7 +93,7 @@ select exists (
 
 
 async def is_held(tx: Transaction, request: Claimed) -> bool:
-    """Whether the lease still holds and the request is still wanted."""
+    """Return whether the lease still holds and the request is still wanted."""
     held: bool = await tx.fetchval(IS_HELD, request.id, request.lease, LINK_LIFE)
     return held
 
@@ -101,6 +102,7 @@ FINISH = "update sign_in_requests set outcome = $3 where id = $1 and lease = $2 
 
 
 async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
+    """End the request."""
     await tx.execute(FINISH, request.id, request.lease, outcome)
 
 
@@ -111,6 +113,7 @@ where id = $1 and lease = $2 and outcome is null
 
 
 async def postpone(tx: Transaction, request: Claimed, delay: timedelta) -> None:
+    """Give the request back, due after `delay`."""
     await tx.execute(POSTPONE, request.id, request.lease, delay)
 
 
@@ -122,7 +125,7 @@ where sign_in_requests.lookup = $1 and sign_in_links.used_at is null and sign_in
 
 
 async def live_links(tx: Transaction, lookup: str) -> int:
-    """How many links to this address could be used now; each is a mail that went, or may have gone, there."""
+    """Return how many links to this address could be used now; for each a mail was sent there, or may have been."""
     count: int = await tx.fetchval(COUNT_LIVE, lookup)
     return count
 
@@ -133,6 +136,7 @@ insert into sign_in_links (token_sha256, request_id, expires_at) values ($1, $2,
 
 
 async def insert_link(tx: Transaction, token_sha256: bytes, request_id: UUID) -> None:
+    """Insert a link by the hash of its token."""
     await tx.execute(INSERT_LINK, token_sha256, request_id, LINK_LIFE)
 
 
@@ -140,13 +144,13 @@ DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
 
 
 async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
-    """Forget a link whose mail was surely not delivered."""
+    """Delete a link whose mail was certainly not delivered."""
     await tx.execute(DELETE_LINK, token_sha256)
 
 
 @dataclass(frozen=True)
 class Link:
-    """A link that somebody presents.
+    """A link that is being used.
 
     Attributes:
         address: where it was sent; None when it can no longer be used, or its request is gone.
@@ -167,7 +171,7 @@ where sign_in_links.token_sha256 = $1
 
 
 async def find_link(tx: Transaction, token_sha256: bytes) -> Link | None:
-    """The link, None when it was never drawn. What is known to be over is told without waiting for any lock."""
+    """Return the link, None when it was never drawn. A link that is over is recognised without waiting for a lock."""
     row = await tx.fetchrow(SELECT_LINK, token_sha256)
     if row is None:
         return None
@@ -180,7 +184,7 @@ update sign_in_links set used_at = now() where token_sha256 = $1 and used_at is 
 
 
 async def use_link(tx: Transaction, token_sha256: bytes) -> bool:
-    """Use it, once and in time; False when it was used or has expired."""
+    """Use the link, once and in time; return False when it was used or has expired."""
     return await tx.execute(USE_LINK, token_sha256) == 1
 
 
@@ -197,9 +201,9 @@ where lookup = $1 and outcome is null and created_at > now() - $2::interval
 
 
 async def void_links(tx: Transaction, lookup: str) -> None:
-    """Every link of this address is used up now, and no request made before now draws another.
+    """Void every link of this address, and let no request made before now draw another.
 
-    What is too old to matter is left out, so that this never meets `prune` at the same rows.
+    Rows too old to matter are left out, so that this never locks the rows that `prune` deletes.
     """
     await tx.execute(VOID_LINKS, lookup)
     await tx.execute(SUPERSEDE_REQUESTS, lookup, LINK_LIFE)
@@ -209,7 +213,7 @@ DELETE_REQUESTS = "delete from sign_in_requests where lookup = $1"
 
 
 async def forget_address(tx: Transaction, lookup: str) -> None:
-    """Delete what was asked for this address, after its links were voided."""
+    """Void the links of this address and delete its requests."""
     await void_links(tx, lookup)
     await tx.execute(DELETE_REQUESTS, lookup)
 
@@ -222,7 +226,7 @@ where outcome is null and created_at > now() - $1::interval
 
 
 async def backlog(reader: Reader) -> tuple[int, float]:
-    """How many requests wait for their mail, and for how many seconds the oldest has."""
+    """Return how many requests wait for their mail, and for how many seconds the oldest has."""
     row = await reader.fetchrow(COUNT_OPEN, LINK_LIFE)
     return (0, 0.0) if row is None else (row["waiting"], row["oldest"])
 
