@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.contracts.event import Event, Moment, published
+from services.contracts.services import Ids
 from services.contracts.text import Body, CommentText, ImportedText, Opaque
 from services.contracts.topics import COMMENTS, Topic
 
@@ -98,7 +99,7 @@ class CreateComment(Body):
 
 
 class EditComment(Body):
-    """Command: say it differently, within the edit window."""
+    """Command: edit a comment, within the edit window."""
 
     body: CommentText
 
@@ -118,3 +119,15 @@ class ImportComment(Body):
     format: Literal["html", "markdown"] = "html"
     state: Literal["visible", "held"] = "visible"
     created_at: Moment
+
+
+class CountByPost(Body):
+    """Query: how many visible comments each of these posts has."""
+
+    post_ids: Ids
+
+
+class CountByPerson(Body):
+    """Query: how many visible comments each of these people has on published posts."""
+
+    person_ids: Ids
