@@ -1,7 +1,7 @@
 """Pages of the tree: a list read by keyset, and below each of its entries a beginning of its tree in depth-first order.
 
 A page is at most two statements, whatever the size of the thread. What everybody sees is read through the partial
-indexes (`where shown`), so what is hidden in between costs nothing; what a person sees beyond that is added by its ids.
+indexes (`where shown`), so that hidden comments in between cost nothing; those that a person sees are added by id.
 """
 
 # ruff: noqa: S608  # the statements are constants
@@ -70,7 +70,7 @@ async def _listed(
     return [Comment(*row) for row in rows]
 
 
-# A scalar subquery and not a join: so the queue is read in its order and no further than the page.
+# A scalar subquery and no join, so that the queue is read in its order and no further than the page.
 HELD = f"""
 select {COLUMNS} from comments
 where state = 'held' and id > $1 and (select status from discussions where post_id = comments.post_id) = 'published'

@@ -1,4 +1,4 @@
-"""Who sees which comment: everybody what is shown, a person also their own held ones, a moderator everything."""
+"""Visibility: everybody sees the shown comments, a person also their own held ones, a moderator all."""
 
 from collections import Counter
 from uuid import UUID
@@ -13,7 +13,7 @@ from services.contracts.people import is_moderator
 
 
 async def own_of(reader: Reader, caller: Caller, post_id: UUID) -> Own:
-    """Return what this caller sees below a post beyond everybody. A moderator sees everything and needs no list."""
+    """Return the hidden comments below a post that this person sees; none for moderators, who see all of them."""
     if caller.person_id is None or is_moderator(caller.roles):
         return NOTHING_OWN
     hidden = await store.own_hidden(reader, caller.person_id, post_id)
@@ -28,7 +28,7 @@ async def can_see(reader: Reader, comment: Comment, caller: Caller) -> bool:
 
 
 async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Comment, Own]:
-    """Return a comment below a published post, and what this caller sees there beyond everybody.
+    """Return a comment below a published post, and the hidden comments there that this caller sees.
 
     Raises:
         Problem: `not-found` when this caller does not see it.

@@ -63,9 +63,7 @@ class Harness:
         self.db = db
         self.post_id = UUID(int=0)
         self._versions: dict[UUID, int] = {}
-        self.queues: Iterator[commands.PostingQueue] = repeat(
-            commands.PostingQueue(db)
-        )  # the next one for each comment
+        self.queues: Iterator[commands.PostingQueue] = repeat(commands.PostingQueue(db))  # each comment takes the next
 
     async def publish_post(self, **fields: Any) -> UUID:
         """Publish another post; later calls comment on it."""

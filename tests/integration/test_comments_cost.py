@@ -112,6 +112,21 @@ async def test_the_cost_of_a_page_depends_only_on_what_it_shows(db: Database) ->
             assert touched <= BLOCKS_PER_COMMENT * given + BLOCKS_OF_CHANCE, (caller, order, limit, generic, given)
 
 
+async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
+    harness = Harness(db)
+    await harness.publish_post()
+    top = await harness.post_comment()
+    reply = await harness.post_comment(parent=top["id"])
+    for comment_id, statements in ((top["id"], 1), (reply["id"], 0)):
+        async with db.reader() as reader:
+            comment = await store.find(reader, UUID(comment_id))
+            assert comment is not None
+            recorder = Recorder(reader)
+            seen = await pages.with_replies(recorder, comment, NOBODY, Own())
+        assert len(recorder.statements) == statements
+        assert seen == await harness.read(comment_id)
+
+
 async def test_other_queries_read_few_blocks(db: Database) -> None:
     post_id = await thread(db, 3_000, held=3_000)
     async with db.transaction() as tx:

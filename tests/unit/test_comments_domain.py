@@ -11,7 +11,7 @@ from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.chassis.ids import new_id
 from services.comments.domain.comment import Comment, Discussion, first_state, ids_of, placed, representation
-from services.comments.domain.tree import Change, Own, assembled, ripple
+from services.comments.domain.tree import Change, Own, assembled, changes_above
 
 ANN = Caller("gateway", uuid4())
 BOB = Caller("gateway", uuid4())
@@ -48,18 +48,18 @@ def test_a_path_contains_the_ids_from_the_top_level_down() -> None:
 
 def test_a_visible_reply_changes_only_a_shown_parent() -> None:
     parent, grandparent = comment(), comment()
-    assert ripple([parent, grandparent], added=1, visible=1, shown=1) == [Change(parent.id, 1, 1, 1, True)]
+    assert changes_above([parent, grandparent], added=1, visible=1, shown=1) == [Change(parent.id, 1, 1, 1, True)]
 
 
 def test_a_held_reply_changes_only_the_count_of_all_replies() -> None:
     parent = comment()
-    assert ripple([parent], added=1) == [Change(parent.id, 1, 0, 0, True)]
+    assert changes_above([parent], added=1) == [Change(parent.id, 1, 0, 0, True)]
 
 
 def test_a_reply_that_becomes_visible_shows_hidden_comments_above_it() -> None:
     parent, grandparent = (comment(state="removed", shown=False) for _ in range(2))
     root = comment()
-    assert ripple([parent, grandparent, root], visible=1, shown=1) == [
+    assert changes_above([parent, grandparent, root], visible=1, shown=1) == [
         Change(parent.id, 0, 1, 1, True),
         Change(grandparent.id, 0, 0, 1, True),
         Change(root.id, 0, 0, 1, True),
@@ -69,14 +69,14 @@ def test_a_reply_that_becomes_visible_shows_hidden_comments_above_it() -> None:
 def test_hiding_the_last_shown_reply_hides_the_tombstones_without_other_replies() -> None:
     parent = comment(state="held", shown=True, shown_replies=1)
     grandparent = comment(state="removed", shown=True, shown_replies=2)
-    assert ripple([parent, grandparent], visible=-1, shown=-1) == [
+    assert changes_above([parent, grandparent], visible=-1, shown=-1) == [
         Change(parent.id, 0, -1, -1, False),
         Change(grandparent.id, 0, 0, -1, True),
     ]
 
 
 def test_no_change_changes_nothing_above() -> None:
-    assert ripple([comment()]) == []
+    assert changes_above([comment()]) == []
 
 
 @pytest.mark.parametrize("state", ["visible", "held", "removed"])

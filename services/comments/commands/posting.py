@@ -73,7 +73,7 @@ Outcome = CommandResult | Problem | Deferred
 async def post_comment(
     queue: "PostingQueue", caller: Caller, post_id: UUID, command: CreateComment, key: Key | None = None
 ) -> CommandResult:
-    """Comment on a post, or answer a comment of it.
+    """Comment on a post, or reply to a comment of it.
 
     Raises:
         Problem: `sign-in-required`, `post-unknown`, `discussion-closed`, `invalid` for the body or `parent_id`, and
@@ -148,11 +148,11 @@ class _Accepted:
 async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock) -> list[Outcome]:
     """Store the comments that may be stored, and return an outcome for each, in order.
 
-    A batch of one also replays a used key and answers a hidden parent. In a larger batch such an item is left alone: it
+    A batch of one also replays a used key and accepts a hidden parent. In a larger batch such an item is deferred: it
     needs queries of its own, and showing a hidden parent changes comments above it that other items may change too.
 
     Args:
-        lock: whether items are deferred or wait while another transaction has locked their discussion.
+        lock: whether an item whose discussion another transaction has locked is deferred or waits for it.
 
     Raises:
         Problem: `unavailable`; in a batch of one also those of the idempotency key.
@@ -163,9 +163,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
     fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
     lock_discussions = store.lock_discussions if lock == "wait" else store.lock_free_discussions
     discussions = await lock_discussions(tx, {item.post_id for item in fresh})
-    parents = await _find_parents(tx, fresh)
-    if is_single:
-        parents = {id: parent for id, parent in parents.items() if await can_see(tx, parent, prepared[0].caller)}
+    parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
     outcomes: dict[UUID, Outcome] = {}
     accepted: list[_Accepted] = []
     for item in fresh:
@@ -174,6 +172,8 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
         if discussion is None:
             outcomes[item.id] = Deferred.LOCKED if lock == "skip locked" else Problem("post-unknown")
         elif is_single or parent is None or parent.shown:
+            if parent is not None and not await can_see(tx, parent, item.caller):
+                parent = None
             try:
                 comment = _accept(item, discussion, parent)
             except Problem as refusal:
@@ -195,9 +195,9 @@ async def _with_fresh_keys(tx: Transaction, prepared: Sequence[Prepared]) -> lis
     return [item for item in prepared if item.key is None or item.key in fresh]
 
 
-async def _find_parents(tx: Transaction, items: Sequence[Prepared]) -> dict[UUID, Comment]:
+async def _find_parents(tx: Transaction, items: Sequence[Prepared]) -> list[Comment]:
     ids = {item.parent_id for item in items if item.parent_id}
-    return {parent.id: parent for parent in await store.find_many(tx, list(ids))} if ids else {}
+    return await store.find_many(tx, list(ids)) if ids else []
 
 
 def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> Comment:

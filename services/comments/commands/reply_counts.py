@@ -6,7 +6,7 @@ from uuid import UUID
 from services.chassis.database.pool import Transaction
 from services.comments import store
 from services.comments.domain.comment import Comment, State
-from services.comments.domain.tree import Change, ripple
+from services.comments.domain.tree import Change, changes_above
 
 
 async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: Mapping[UUID, Comment]) -> None:
@@ -24,7 +24,7 @@ async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: M
         above = [parent]
         if shown and not parent.shown:
             above += await store.find_path(tx, parent.ancestors)
-        changes += ripple(above, added=len(below), visible=shown, shown=shown)
+        changes += changes_above(above, added=len(below), visible=shown, shown=shown)
     await store.update_reply_counts(tx, changes)
 
 
@@ -35,5 +35,5 @@ async def set_state(tx: Transaction, comment: Comment, state: State) -> None:
     await store.update_state(tx, comment.id, state, shown=shown, counted=visible)
     if comment.parent_id is not None:
         above = await store.find_path(tx, comment.ancestors)
-        changes = ripple(above, visible=visible, shown=int(shown) - int(comment.shown))
+        changes = changes_above(above, visible=visible, shown=int(shown) - int(comment.shown))
         await store.update_reply_counts(tx, changes)

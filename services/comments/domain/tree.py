@@ -26,7 +26,7 @@ class Change:
     shown: bool
 
 
-def ripple(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown: int = 0) -> list[Change]:
+def changes_above(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown: int = 0) -> list[Change]:
     """Return the changes above comments that were added, or became visible (1) or not (-1), or shown (1) or not (-1).
 
     Args:
@@ -46,7 +46,7 @@ def ripple(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown:
 
 @dataclass(frozen=True)
 class Own:
-    """What a person sees beyond everybody: their own held comments, and the hidden comments above these.
+    """The hidden comments below a post that one person sees: their own held ones, and those above these.
 
     Attributes:
         counts: how many of `ids` stand in each list, by the id of their parent (or the post).
