@@ -141,7 +141,7 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
     for sql, args in (
         (store.SELECT_OWN_HIDDEN, [person(ANN), post_id]),
         (store.SELECT_COMMENTS, [[row["id"]]]),
-        (pages.BELOW, [[row["path"]], 1, []]),
+        (pages.BELOW_SHOWN, [[row["path"]], 1]),
         (pages.HELD, [FIRST, 6]),
         (store.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
