@@ -7,7 +7,6 @@ from functools import partial
 
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
-from services.chassis.http.app import create_app
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
@@ -17,7 +16,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
-from services.comments.api import routes
+from services.comments.api import create_api
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
 from services.contracts.topics import POSTS
@@ -27,6 +26,7 @@ PACKAGES = ("services.chassis", "services.comments")
 
 @asynccontextmanager
 async def compose(settings: CommentsSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    """Build the wanted roles of comments."""
     url = settings.comments_database_url
     db = await Database.connect(url, name="comments", size=settings.database_pool_size)
     health.add("database", db.answers)
@@ -42,8 +42,8 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "comments")
-        app = create_app(title="Comments", service="comments", verifier=verifier, ready=health.ready)
-        app.include_router(routes(db, timedelta(seconds=settings.comment_edit_window_seconds)))
+        window = timedelta(seconds=settings.comment_edit_window_seconds)
+        app = create_api(db, window, verifier=verifier, ready=health.ready)
         roles.append(serve(app, settings.host, settings.comments_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
@@ -52,6 +52,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
 
 
 def main() -> None:
+    """Run the role named on the command line."""
     settings = CommentsSettings()
     process.main(
         "comments",

@@ -1,4 +1,4 @@
-"""What comments does when posts speaks: it knows a post as its latest fact tells it."""
+"""Handlers of the events of posts: each keeps the newest state of its post."""
 
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging.handlers import Handlers
@@ -18,6 +18,6 @@ handlers = Handlers()
 
 
 @handlers.on(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
-async def know_post(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
-    """Its discussion can be commented on from now, or not any more. An older fact that comes late changes nothing."""
+async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
+    """Store what the post says of its discussion. An older fact that comes late changes nothing."""
     await store.upsert_discussion(tx, fact)

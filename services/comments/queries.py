@@ -1,16 +1,16 @@
-"""What may be asked about comments."""
+"""The read side of comments."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
-from services.chassis.database.pool import Database, Reader
-from services.chassis.errors import Problem, not_found
+from services.chassis.database.pool import Database
+from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.comments import pages, store
-from services.comments.domain.comment import Comment, require_person
-from services.comments.domain.tree import FIRST, LAST, Own, replies_list
+from services.comments.domain.tree import FIRST, LAST, replies_list
+from services.comments.visibility import find_visible, own_of
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 
@@ -19,7 +19,7 @@ HELD_LIST = "held"
 
 
 def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
-    """The id behind which a page begins."""
+    """Return the id behind which a page begins."""
     values = cursors.decode(cursor, list_name, UUID)
     after: UUID = values[0] if values else start
     return after
@@ -32,7 +32,7 @@ def _answer(page: pages.Page, list_name: str) -> dict[str, Any]:
 async def comments(
     db: Database, caller: Caller, post_id: UUID, sort: Sort, cursor: str | None, limit: int
 ) -> dict[str, Any]:
-    """A page of the top level of a post, each comment with the beginning of its tree.
+    """Return a page of the top level of a post, each comment with the beginning of its tree.
 
     Raises:
         Problem: `malformed-cursor`, `post-unknown`.
@@ -43,64 +43,43 @@ async def comments(
         discussion = await store.find_discussion(reader, post_id)
         if discussion is None or discussion.status != "published":
             raise Problem("post-unknown")
-        own = await pages.own_of(reader, caller, post_id)
+        own = await own_of(reader, caller, post_id)
         order: pages.Order = "asc" if sort == "oldest" else "desc"
         page = await pages.list_page(reader, post_id, caller, own, after=after, limit=limit, order=order)
     return _answer(page, list_name)
 
 
-async def _found(reader: Reader, caller: Caller, comment_id: UUID) -> tuple[Comment, Own]:
-    """The comment below a published post, if this caller sees it, be it as a tombstone.
-
-    Raises:
-        Problem: `not-found`.
-    """
-    comment = await store.find(reader, comment_id)
-    if comment is None:
-        raise not_found()
-    discussion = await store.find_discussion(reader, comment.post_id)
-    if discussion is None or discussion.status != "published":
-        raise not_found()
-    own = await pages.own_of(reader, caller, comment.post_id)
-    if not (comment.shown or is_moderator(caller.roles) or comment.id in own.ids):
-        raise not_found()
-    return comment, own
-
-
 async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, Any]:
-    """One comment with the beginning of its tree.
+    """Return one comment with the beginning of its tree.
 
     Raises:
         Problem: `not-found`.
     """
     async with db.reader() as reader:
-        found, own = await _found(reader, caller, comment_id)
-        seen = await pages.one(reader, found, caller, own)
-    if seen is None:  # it was hidden just now
-        raise not_found()
-    return seen
+        found, own = await find_visible(reader, comment_id, caller)
+        return await pages.with_replies(reader, found, caller, own)
 
 
 async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
-    """A page of a comment's direct replies, oldest first, each with the beginning of its tree.
+    """Return a page of a comment's direct replies, oldest first, each with the beginning of its tree.
 
     Raises:
         Problem: `malformed-cursor`, `not-found`.
     """
     after = _place(cursor, replies_list(comment_id), FIRST)
     async with db.reader() as reader:
-        _, own = await _found(reader, caller, comment_id)
+        _, own = await find_visible(reader, comment_id, caller)
         page = await pages.list_page(reader, comment_id, caller, own, after=after, limit=limit)
     return _answer(page, replies_list(comment_id))
 
 
 async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:
-    """A page of the moderators' queue, oldest first.
+    """Return a page of the moderators' queue, oldest first.
 
     Raises:
         Problem: `sign-in-required`, `forbidden`, `malformed-cursor`.
     """
-    require_person(caller)
+    caller.require_person()
     if not is_moderator(caller.roles):
         raise Problem("forbidden", "Only a moderator may see the queue.")
     after = _place(cursor, HELD_LIST, FIRST)
@@ -110,21 +89,21 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
 
 
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:
-    """Visible comments by post; 0 for one that is unknown or not published."""
+    """Count the visible comments of each post; 0 for one that is unknown or not published."""
     async with db.reader() as reader:
         found = await store.visible_by_post(reader, post_ids)
     return {str(post_id): found.get(post_id, 0) for post_id in post_ids}
 
 
 async def counts_of_people(db: Database, person_ids: Sequence[UUID]) -> dict[str, int]:
-    """Visible comments on published posts by person; 0 for one that is unknown."""
+    """Count the visible comments of each person on published posts; 0 for one who is unknown."""
     async with db.reader() as reader:
         found = await store.visible_by_person(reader, person_ids)
     return {str(person_id): found.get(person_id, 0) for person_id in person_ids}
 
 
-async def lookup(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """What other services may know of these comments now, whatever their state and their post's status."""
+async def look_up(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Return these comments for other services, whatever their state and that of their posts, without unknown ids."""
     async with db.reader() as reader:
         found = await store.find_many(reader, ids)
         discussions = await store.find_discussions(reader, list({comment.post_id for comment in found}))

@@ -1,4 +1,4 @@
-"""What comments reads from the environment beyond the chassis."""
+"""Settings of comments beyond the chassis."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from services.chassis.runtime.settings import Settings
 
 
 class CommentsSettings(Settings):
-    """`comment_edit_window_seconds`: how long after it was posted its author may say a comment differently."""
+    """`comment_edit_window_seconds`: how long after posting a comment its author may edit it."""
 
     comments_database_url: str = Field(repr=False)
     comments_port: int = 8102

@@ -1,9 +1,10 @@
-"""What the comments service says. Every fact carries the comment's whole structure, never its text."""
+"""Events, commands and queries of comments. Every event carries the comment's whole structure, never its text."""
 
 from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.contracts.event import Event, Moment, published
+from services.contracts.services import Ids
 from services.contracts.text import Body, CommentText, ImportedText, Opaque
 from services.contracts.topics import COMMENTS, Topic
 
@@ -12,7 +13,7 @@ class CommentFact(Event):
     """The structure of one comment after the change that the type names.
 
     `version` grows by one with every change of the comment's own text or state. `parent_author_id` is null at the
-    top level. `imported` stays true in every later fact about an imported comment: no mail for it, ever.
+    top level. `imported` stays true in every later event about an imported comment: it never causes a mail.
     """
 
     topic: ClassVar[Topic] = COMMENTS
@@ -85,28 +86,28 @@ class CommentImported(CommentFact):
 
 @published
 class CommentStated(CommentFact):
-    """Not a fact that just happened but the row as it is, written to rebuild readers. Never notifies."""
+    """The state of a comment now, published to rebuild read models: no new event, and it never causes a mail."""
 
     type: ClassVar[str] = "dev.rapport.comments.stated.v1"
 
 
 class CreateComment(Body):
-    """Command: comment on a post, or answer a comment of it."""
+    """Command: comment on a post, or reply to a comment of it."""
 
     body: CommentText
     parent_id: UUID | None = None
 
 
 class EditComment(Body):
-    """Command: say it differently, within the edit window."""
+    """Command: edit a comment, within the edit window."""
 
     body: CommentText
 
 
 class ImportComment(Body):
-    """Command of an import: a comment as it was elsewhere. Unique by (site, source_id); a repetition changes nothing.
+    """Command of an operator: import a comment. It is unique by (site, source_id); a repetition changes nothing.
 
-    It is accepted whatever the discussion's state; `parent_source_id` names a comment imported before.
+    It is accepted in every state of the discussion; `parent_source_id` names a comment imported before.
     """
 
     site: Opaque
@@ -118,3 +119,15 @@ class ImportComment(Body):
     format: Literal["html", "markdown"] = "html"
     state: Literal["visible", "held"] = "visible"
     created_at: Moment
+
+
+class CountByPost(Body):
+    """Query: how many visible comments each of these posts has."""
+
+    post_ids: Ids
+
+
+class CountByPerson(Body):
+    """Query: how many visible comments each of these people has on published posts."""
+
+    person_ids: Ids

@@ -1,7 +1,8 @@
-"""A small cast and a published post, for tests of comments."""
+"""Harness for tests of comments: callers, and a published post over a database."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -13,7 +14,6 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.comments import commands, queries, store
-from services.comments.commands.posting import Prepared
 from services.comments.domain.comment import Step
 from services.contracts.comments import CreateComment, EditComment
 from services.contracts.posts import PostPublished
@@ -28,6 +28,7 @@ WINDOW = timedelta(seconds=900)
 
 
 def person(caller: Caller) -> UUID:
+    """Return the id of a signed-in caller."""
     assert caller.person_id is not None
     return caller.person_id
 
@@ -39,6 +40,7 @@ def post_fact(
     status: Literal["draft", "published", "withdrawn"] = "published",
     discussion: Literal["open", "held", "closed"] = "open",
 ) -> PostPublished:
+    """Return an event of posts about a post by WRITER."""
     return PostPublished(
         post_id=post_id,
         author_id=person(WRITER),
@@ -51,7 +53,7 @@ def post_fact(
     )
 
 
-class House:
+class Harness:
     """One post and its discussion over a database.
 
     Ids go in and representations come out as strings, as they do over HTTP.
@@ -61,42 +63,38 @@ class House:
         self.db = db
         self.post_id = UUID(int=0)
         self._versions: dict[UUID, int] = {}
-        self.storing: Callable[[Prepared], Awaitable[commands.Done]] | None = None
+        self.queues: Iterator[commands.PostingQueue] = repeat(commands.PostingQueue(db))  # each comment takes the next
 
-    async def post(self, **fields: Any) -> UUID:
-        """Publish another post and write under it from now on."""
+    async def publish_post(self, **fields: Any) -> UUID:
+        """Publish another post; later calls comment on it."""
         self.post_id = uuid4()
         await self.change_post(**fields)
         return self.post_id
 
     async def change_post(self, **fields: Any) -> None:
+        """Store a newer version of the post, as its next event would."""
         version = self._versions[self.post_id] = self._versions.get(self.post_id, 0) + 1
         async with self.db.transaction() as tx:
             await store.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
 
-    async def say(
+    async def post_comment(
         self, who: Caller = ANN, parent: str | None = None, body: str = "Some *words*.", key: Key | None = None
     ) -> dict[str, Any]:
         command = CreateComment(body=body, parent_id=UUID(parent) if parent else None)
-        done = await commands.post_comment(self.db, who, self.post_id, command, key, storing=self.storing)
-        assert done.representation is not None
-        return done.representation
+        return (await commands.post_comment(next(self.queues), who, self.post_id, command, key)).representation
 
     async def edit(self, comment_id: str, body: str, who: Caller = ANN, **options: Any) -> dict[str, Any]:
         options.setdefault("window", WINDOW)
-        done = await commands.edit_comment(self.db, who, UUID(comment_id), EditComment(body=body), **options)
-        assert done.representation is not None
-        return done.representation
+        command = EditComment(body=body)
+        return (await commands.edit_comment(self.db, who, UUID(comment_id), command, **options)).representation
 
     async def remove(self, comment_id: str, who: Caller = ANN, **options: Any) -> None:
         assert (await commands.remove_comment(self.db, who, UUID(comment_id), **options)).status == 204
 
     async def moderate(self, comment_id: str, step: Step, who: Caller = MODERATOR, **options: Any) -> dict[str, Any]:
-        done = await commands.moderate_comment(self.db, who, UUID(comment_id), step, **options)
-        assert done.representation is not None
-        return done.representation
+        return (await commands.moderate_comment(self.db, who, UUID(comment_id), step, **options)).representation
 
-    async def see(self, comment_id: str, who: Caller = NOBODY) -> dict[str, Any]:
+    async def read(self, comment_id: str, who: Caller = NOBODY) -> dict[str, Any]:
         return await queries.comment(self.db, who, UUID(comment_id))
 
     async def page(self, who: Caller = NOBODY, sort: queries.Sort = "oldest", limit: int = 50) -> list[dict[str, Any]]:
@@ -104,7 +102,7 @@ class House:
         return items
 
     async def walk(self, who: Caller, sort: queries.Sort = "oldest", limit: int = 50) -> list[dict[str, Any]]:
-        """Every comment this caller finds by following every `next`, in the order in which they come."""
+        """Return every comment that this caller finds by following every `next`, in the order found."""
         found: list[dict[str, Any]] = []
 
         async def follow(comment: dict[str, Any]) -> None:
@@ -130,9 +128,11 @@ class House:
                 return found
 
     async def count(self) -> int:
+        """Return the number of visible comments of the post."""
         return (await queries.counts(self.db, [self.post_id]))[str(self.post_id)]
 
     async def events(self) -> list[dict[str, Any]]:
+        """Return the events in the outbox, oldest first."""
         async with self.db.reader() as reader:
             rows = await reader.fetch("select type, key, subject, payload from outbox order by id")
         return [
@@ -142,11 +142,13 @@ class House:
         ]
 
 
-async def refused(doing: Awaitable[object]) -> Problem:
+async def refused(action: Awaitable[object]) -> Problem:
+    """Return the problem that the action raises."""
     with pytest.raises(Problem) as refusal:
-        await doing
+        await action
     return refusal.value
 
 
 def request_key(who: Caller, text: str = "k", method: str = "POST", path: str = "/x", body: object = None) -> Key:
+    """Return an idempotency key as a request of this person carries it."""
     return Key(person(who), text, method, path, digest(body))

@@ -1,4 +1,4 @@
-"""The internal HTTP of comments: who may call what, and what each route takes and answers."""
+"""The internal HTTP API of comments: which issuers each route accepts, its parameters and its answers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -7,43 +7,41 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from services.chassis.http.app import create_app
 from services.chassis.identity import Caller, Signer, Verifier
-from services.comments.api import routes
-from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WINDOW, House, person
+from services.comments.api import create_api
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WINDOW, Harness, person
 
 Call = Callable[..., Awaitable[httpx2.Response]]
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]]) -> House:
-    made = House(await new_database("services.chassis", "services.comments"))
-    await made.post()
+async def harness(new_database: Callable[..., Awaitable[Any]]) -> Harness:
+    made = Harness(await new_database("services.chassis", "services.comments"))
+    await made.publish_post()
     return made
 
 
 @pytest.fixture
-async def call(house: House, keys: Mapping[str, str], signer: Callable[[str], Signer]) -> AsyncIterator[Call]:
+async def call(harness: Harness, keys: Mapping[str, str], signer: Callable[[str], Signer]) -> AsyncIterator[Call]:
     async def ready() -> Mapping[str, bool]:
         return {"database": True}
 
     verifier = Verifier(keys["VERIFICATION_KEYS"], "comments")
-    app = create_app(title="Comments", service="comments", verifier=verifier, ready=ready)
-    app.include_router(routes(house.db, WINDOW))
+    app = create_api(harness.db, WINDOW, verifier=verifier, ready=ready)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://comments") as client:
 
-        async def calling(
+        async def send(
             method: str, path: str, who: Caller = NOBODY, issuer: str = "gateway", **options: Any
         ) -> httpx2.Response:
             token = signer(issuer).token("comments", who.person_id, who.roles)
             headers = {"Authorization": f"Bearer {token}"} | options.pop("headers", {})
             return await client.request(method, path, headers=headers, **options)
 
-        yield calling
+        yield send
 
 
-async def test_a_comment_over_http(house: House, call: Call) -> None:
-    path = f"/posts/{house.post_id}/comments"
+async def test_a_comment_is_posted_read_edited_and_removed_over_http(harness: Harness, call: Call) -> None:
+    path = f"/posts/{harness.post_id}/comments"
     made = await call("POST", path, ANN, json={"body": "  Hi *there* \n"}, headers={"Idempotency-Key": "one"})
     comment = made.json()
     assert made.status_code == 201
@@ -73,8 +71,8 @@ async def test_a_comment_over_http(house: House, call: Call) -> None:
     assert (await call("GET", path)).json()["items"][0]["author_id"] is None
 
 
-async def test_moderation_over_http(house: House, call: Call) -> None:
-    comment_id = (await house.say())["id"]
+async def test_moderation_over_http(harness: Harness, call: Call) -> None:
+    comment_id = (await harness.post_comment())["id"]
     for step, state in (("hold", "held"), ("approve", "visible"), ("reject", "removed"), ("restore", "visible")):
         done = await call("POST", f"/comments/{comment_id}/{step}", MODERATOR)
         assert (done.status_code, done.json()["state"]) == (200, state)
@@ -101,8 +99,10 @@ async def test_moderation_over_http(house: House, call: Call) -> None:
         ("cursor=", 400, None),
     ],
 )
-async def test_queries_of_a_list(house: House, call: Call, query: str, status: int, field: str | None) -> None:
-    answer = await call("GET", f"/posts/{house.post_id}/comments?{query}")
+async def test_query_parameters_of_a_list(
+    harness: Harness, call: Call, query: str, status: int, field: str | None
+) -> None:
+    answer = await call("GET", f"/posts/{harness.post_id}/comments?{query}")
     assert answer.status_code == status
     if field:
         assert [error["field"] for error in answer.json()["errors"]] == [field]
@@ -125,17 +125,17 @@ async def test_queries_of_a_list(house: House, call: Call, query: str, status: i
         ([], ""),
     ],
 )
-async def test_bodies_of_a_comment(house: House, call: Call, body: Any, field: str | None) -> None:
-    answer = await call("POST", f"/posts/{house.post_id}/comments", ANN, json=body)
+async def test_request_bodies_of_a_comment(harness: Harness, call: Call, body: Any, field: str | None) -> None:
+    answer = await call("POST", f"/posts/{harness.post_id}/comments", ANN, json=body)
     if field is None:
         assert answer.status_code == 201
     else:
         assert answer.status_code == 422
         assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert await house.count() == int(field is None)
+    assert await harness.count() == int(field is None)
 
 
-async def test_ids_that_are_none_are_not_found(house: House, call: Call) -> None:
+async def test_malformed_and_unknown_ids_are_not_found(harness: Harness, call: Call) -> None:
     for method, path in (
         ("GET", "/posts/x/comments"),
         ("GET", "/comments/x"),
@@ -170,25 +170,25 @@ async def test_ids_that_are_none_are_not_found(house: House, call: Call) -> None
         ("POST", "/republish", {"operator"}),
     ],
 )
-async def test_each_route_names_who_may_call_it(
-    house: House, call: Call, method: str, path: str, issuers: set[str]
+async def test_each_route_accepts_only_its_issuers(
+    harness: Harness, call: Call, method: str, path: str, issuers: set[str]
 ) -> None:
-    comment_id = (await house.say())["id"]
+    comment_id = (await harness.post_comment())["id"]
     for issuer in ("gateway", "notify", "operator", "people"):
-        answer = await call(method, path.format(post=house.post_id, comment=comment_id), MODERATOR, issuer)
+        answer = await call(method, path.format(post=harness.post_id, comment=comment_id), MODERATOR, issuer)
         assert (answer.status_code == 403) == (issuer not in issuers)
         assert answer.status_code < 500
-    without = await call(method, path.format(post=house.post_id, comment=comment_id), headers={"Authorization": ""})
+    without = await call(method, path.format(post=harness.post_id, comment=comment_id), headers={"Authorization": ""})
     assert (without.status_code, without.json()["type"]) == (401, "/problems/invalid-token")
 
 
-async def test_counts_and_lookup(house: House, call: Call) -> None:
-    top = await house.say(ANN, body="*secret*")
-    reply = await house.say(BOB, top["id"])
-    await house.moderate(reply["id"], "hold")
+async def test_counts_and_look_up(harness: Harness, call: Call) -> None:
+    top = await harness.post_comment(ANN, body="*secret*")
+    reply = await harness.post_comment(BOB, top["id"])
+    await harness.moderate(reply["id"], "hold")
     unknown = str(uuid4())
-    counts = await call("POST", "/counts", json={"post_ids": [str(house.post_id), unknown]})
-    assert counts.json() == {"counts": {str(house.post_id): 1, unknown: 0}}
+    counts = await call("POST", "/counts", json={"post_ids": [str(harness.post_id), unknown]})
+    assert counts.json() == {"counts": {str(harness.post_id): 1, unknown: 0}}
     people = await call("POST", "/counts/people", json={"person_ids": [str(person(ANN)), str(person(BOB)), unknown]})
     assert people.json() == {"counts": {str(person(ANN)): 1, str(person(BOB)): 0, unknown: 0}}
     found = await call("POST", "/comments/lookup", issuer="notify", json={"ids": [reply["id"], unknown]})
@@ -196,7 +196,7 @@ async def test_counts_and_lookup(house: House, call: Call) -> None:
     assert known["ancestors"] == [top["id"]]
     assert (known["state"], known["post_status"], known["body"]) == ("held", "published", "Some *words*.")
     assert known["parent_author_id"] == str(person(ANN))
-    await house.remove(reply["id"], BOB)
+    await harness.remove(reply["id"], BOB)
     found = await call("POST", "/comments/lookup", issuer="notify", json={"ids": [reply["id"]]})
     assert (found.json()["items"][0]["state"], found.json()["items"][0]["body"]) == ("removed", None)
     for path, name in (("/counts", "post_ids"), ("/counts/people", "person_ids"), ("/comments/lookup", "ids")):
@@ -205,11 +205,11 @@ async def test_counts_and_lookup(house: House, call: Call) -> None:
         assert (await call("POST", path, json={name: [unknown] * 201})).status_code == 422
 
 
-async def test_import_over_http(house: House, call: Call) -> None:
+async def test_import_over_http(harness: Harness, call: Call) -> None:
     body = {
         "site": "blog.example",
         "source_id": "7",
-        "post_id": str(house.post_id),
+        "post_id": str(harness.post_id),
         "author_id": str(uuid4()),
         "body": "x " * 40_000,
         "created_at": "2009-01-01T00:00:00Z",

@@ -1,5 +1,5 @@
-"""What a page costs must not depend on how long the thread is, nor on what is hidden in it. Counted in the database's
-own blocks, which do not depend on how busy the machine is.
+"""The cost of a page must depend neither on the length of the thread nor on what is hidden in it. It is counted in
+blocks of the database, which do not depend on the load of the machine.
 """
 
 import itertools
@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Reader
 from services.chassis.ids import id_at
 from services.comments import pages, store
-from services.comments.domain.tree import FIRST, LAST
-from tests.integration.comments_harness import ANN, House, person
+from services.comments.domain.tree import FIRST, LAST, Own
+from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60
@@ -25,16 +25,16 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def thread(db: Database, size: int, *, held: int = 0) -> UUID:
-    """A post with a random thread of `size` visible comments, and as many `held` ones by others in between."""
-    house = House(db)
-    post_id = await house.post()
-    dice = random.Random(size)
+    """Return a post with a random thread of `size` visible comments, and as many `held` ones by others in between."""
+    harness = Harness(db)
+    post_id = await harness.publish_post()
+    rng = random.Random(size)
     paths: list[bytes] = []
     rows = []
     for number in range(size + held):
-        shown = dice.random() < size / (size + held)
+        shown = rng.random() < size / (size + held)
         comment_id = id_at(START + timedelta(seconds=number))
-        above = dice.choice(paths) if paths and dice.random() < 0.7 else b""
+        above = rng.choice(paths) if paths and rng.random() < 0.7 else b""
         above = above if len(above) < 10 * 16 else b""
         parent = UUID(bytes=above[-16:]) if above else None
         path = above + comment_id.bytes
@@ -58,14 +58,14 @@ async def thread(db: Database, size: int, *, held: int = 0) -> UUID:
 
 
 def steps(plan: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Each step of a plan and the table it reads."""
+    """Yield each step of a plan and the table it reads."""
     yield plan["Node Type"], plan.get("Relation Name")
     for below in plan.get("Plans", ()):
         yield from steps(below)
 
 
 async def explained(db: Database, sql: str, *args: object, generic: bool) -> tuple[int, int]:
-    """Blocks touched and rows given by a statement, with a plan made for these arguments or for any."""
+    """Return the blocks that a statement touches and its rows, with a plan made for these arguments or for any."""
     async with db.transaction() as tx:
         await tx.execute(f"set local plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
         found = json.loads(await tx.fetchval("explain (analyze, buffers, format json) " + sql, *args))[0]["Plan"]
@@ -79,23 +79,55 @@ async def db(new_database: Callable[..., Awaitable[Any]]) -> Database:
     return made
 
 
-async def test_a_page_costs_what_it_shows_and_no_more(db: Database) -> None:
+class Recorder(Reader):
+    """A reader that keeps the statements of a page, to have them explained."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader._connection)
+        self.statements: list[tuple[str, tuple[object, ...]]] = []
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        self.statements.append((sql, args))
+        return await super().fetch(sql, *args)
+
+
+async def test_the_cost_of_a_page_depends_only_on_what_it_shows(db: Database) -> None:
     large = await thread(db, 10_000)
     flooded = await thread(db, 100, held=5_000)
     async with db.reader() as reader:
         await reader.fetch("vacuum analyze comments")
-    for post_id, viewer, order, limit, generic in itertools.product(
-        (large, flooded), pages.SOURCES, ORDERS, (1, 50, 200), (False, True)
-    ):
-        args = [limit, max(2 * limit, pages.ROOM), FIRST if order == "asc" else LAST, post_id]
-        own = [[uuid4(), uuid4()]] if viewer == "person" else []
-        sql = pages.LIST_PAGES[viewer, order]
-        touched, given = await explained(db, sql, *args, *own, generic=generic)
-        assert given >= min(limit, 20), (viewer, order, limit)
-        assert touched <= BLOCKS_PER_COMMENT * given + BLOCKS_OF_CHANCE, (viewer, order, limit, generic, given)
+    callers = ((NOBODY, Own()), (ANN, Own(frozenset({uuid4(), uuid4()}))), (MODERATOR, Own()))
+    for post_id, (caller, own), order, limit in itertools.product((large, flooded), callers, ORDERS, (1, 50, 200)):
+        async with db.reader() as reader:
+            recorder = Recorder(reader)
+            after = FIRST if order == "asc" else LAST
+            await pages.list_page(recorder, post_id, caller, own, after=after, limit=limit, order=order)
+        assert len(recorder.statements) <= 2
+        for generic in (False, True):
+            touched = given = 0
+            for sql, args in recorder.statements:
+                blocks, rows = await explained(db, sql, *args, generic=generic)
+                touched, given = touched + blocks, given + rows
+            assert given >= min(limit, 20), (caller, order, limit)
+            assert touched <= BLOCKS_PER_COMMENT * given + BLOCKS_OF_CHANCE, (caller, order, limit, generic, given)
 
 
-async def test_what_one_asks_besides_costs_a_few_blocks(db: Database) -> None:
+async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
+    harness = Harness(db)
+    await harness.publish_post()
+    top = await harness.post_comment()
+    reply = await harness.post_comment(parent=top["id"])
+    for comment_id, statements in ((top["id"], 1), (reply["id"], 0)):
+        async with db.reader() as reader:
+            comment = await store.find(reader, UUID(comment_id))
+            assert comment is not None
+            recorder = Recorder(reader)
+            seen = await pages.with_replies(recorder, comment, NOBODY, Own())
+        assert len(recorder.statements) == statements
+        assert seen == await harness.read(comment_id)
+
+
+async def test_other_queries_read_few_blocks(db: Database) -> None:
     post_id = await thread(db, 3_000, held=3_000)
     async with db.transaction() as tx:
         await tx.execute(
@@ -104,13 +136,13 @@ async def test_what_one_asks_besides_costs_a_few_blocks(db: Database) -> None:
         )
     async with db.reader() as reader:
         await reader.fetch("vacuum analyze comments")
-        comment_id = await reader.fetchval("select id from comments where depth = 3 and shown limit 1")
+        (row,) = await reader.fetch("select id, path from comments where depth = 3 and shown limit 1")
         assert len(await store.own_hidden(reader, person(ANN), post_id)) >= 3
     for sql, args in (
         (store.SELECT_OWN_HIDDEN, [person(ANN), post_id]),
-        (store.SELECT_COMMENTS, [[comment_id]]),
-        (pages.ONE_PAGES["everybody"], [1, 0, FIRST, comment_id]),
-        (pages.HELD_PAGE, [5, 0, FIRST]),
+        (store.SELECT_COMMENTS, [[row["id"]]]),
+        (pages.BELOW_SHOWN, [[row["path"]], 1]),
+        (pages.HELD, [FIRST, 6]),
         (store.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
         for generic in (False, True):

@@ -1,4 +1,4 @@
-"""What comments learns of posts, and that nothing but the newest version counts."""
+"""Events of posts: each updates a discussion, and the newest version counts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ from services.contracts.posts import (
     PostWithdrawn,
 )
 from services.contracts.topics import POSTS
-from tests.integration.comments_harness import House, post_fact
+from tests.integration.comments_harness import Harness, post_fact
 from tests.waiting import eventually
 
 TYPES: tuple[type[PostFact], ...] = (PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
@@ -57,14 +57,14 @@ async def known(db: Database, post_id: UUID) -> Discussion | None:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-async def test_each_fact_of_a_post_is_understood(db: Database, kind: type[PostFact]) -> None:
+async def test_each_event_of_a_post_updates_its_discussion(db: Database, kind: type[PostFact]) -> None:
     post_id = uuid4()
     fact = as_type(kind, post_fact(post_id, status="withdrawn", discussion="held"))
     await handle(db, fact)
     assert await known(db, post_id) == Discussion(post_id, fact.author_id, "withdrawn", "held")
 
 
-async def test_a_late_fact_does_not_undo_a_newer_one(db: Database) -> None:
+async def test_a_late_event_does_not_replace_a_newer_state(db: Database) -> None:
     post_id = uuid4()
     facts = [
         post_fact(post_id, version=2, discussion="closed"),
@@ -82,15 +82,15 @@ async def test_a_late_fact_does_not_undo_a_newer_one(db: Database) -> None:
     assert states == ["closed", "closed", "closed", "held", "held"]
 
 
-async def test_what_was_counted_survives_what_posts_says(db: Database) -> None:
-    house = House(db)
-    await house.post()
-    await house.say()
-    await house.change_post(discussion="closed")
-    assert await house.count() == 1
+async def test_an_event_of_a_post_keeps_the_comment_count(db: Database) -> None:
+    harness = Harness(db)
+    await harness.publish_post()
+    await harness.post_comment()
+    await harness.change_post(discussion="closed")
+    assert await harness.count() == 1
 
 
-async def test_a_published_post_takes_comments_once_its_event_has_come(
+async def test_a_post_accepts_comments_after_its_event_was_consumed(
     db: Database, new_database: Callable[..., Awaitable[Any]], kafka: str, kafka_prefix: str
 ) -> None:
     posts = await new_database("services.chassis")
@@ -99,21 +99,21 @@ async def test_a_published_post_takes_comments_once_its_event_has_come(
     relay = Relay(posts, posts.url, Producer(settings), settings)
     consumer = Consumer("comments", [POSTS], handlers, db, settings)
     stop = asyncio.Event()
-    house = House(db)
-    house.post_id = uuid4()
+    harness = Harness(db)
+    harness.post_id = uuid4()
     async with asyncio.TaskGroup() as group:
         group.create_task(relay.run(stop))
         group.create_task(consumer.run(stop))
         try:
             async with posts.transaction() as tx:
-                await outbox.add(tx, post_fact(house.post_id))
+                await outbox.add(tx, post_fact(harness.post_id))
 
             async def arrived() -> bool:
-                return await known(db, house.post_id) is not None
+                return await known(db, harness.post_id) is not None
 
             await eventually(arrived, timeout=60)
-            comment = await house.say()
+            comment = await harness.post_comment()
         finally:
             stop.set()
-    assert (await queries.counts(db, [house.post_id])) == {str(house.post_id): 1}
+    assert (await queries.counts(db, [harness.post_id])) == {str(harness.post_id): 1}
     assert comment["state"] == "visible"

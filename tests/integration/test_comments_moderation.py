@@ -1,4 +1,4 @@
-"""Which step follows which state, and what each reader finds in its place afterwards."""
+"""Moderation steps: which states they lead to, and what each caller sees afterwards."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, get_args
@@ -8,13 +8,13 @@ import pytest
 
 from services.comments import queries
 from services.comments.domain.comment import Step
-from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, House, refused, request_key
+from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, refused, request_key
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]]) -> House:
-    made = House(await new_database("services.chassis", "services.comments"))
-    await made.post()
+async def harness(new_database: Callable[..., Awaitable[Any]]) -> Harness:
+    made = Harness(await new_database("services.chassis", "services.comments"))
+    await made.publish_post()
     return made
 
 
@@ -38,121 +38,127 @@ STEPS_TO: dict[str, tuple[Step, ...]] = {"visible": (), "held": ("hold",), "remo
         ("held", "restore", None),
     ],
 )
-async def test_each_step_from_each_state(house: House, before: str, step: Step, after: str | None) -> None:
-    comment = await house.say()
+async def test_each_moderation_step_from_each_state(
+    harness: Harness, before: str, step: Step, after: str | None
+) -> None:
+    comment = await harness.post_comment()
     for first in STEPS_TO[before]:
-        await house.moderate(comment["id"], first)
-    told = len(await house.events())
+        await harness.moderate(comment["id"], first)
+    before_step = len(await harness.events())
     if after is None:
-        assert (await refused(house.moderate(comment["id"], step))).kind == "wrong-state"
-        assert (await house.see(comment["id"], MODERATOR))["state"] == before
+        assert (await refused(harness.moderate(comment["id"], step))).kind == "wrong-state"
+        assert (await harness.read(comment["id"], MODERATOR))["state"] == before
     else:
-        seen = await house.moderate(comment["id"], step, ADMIN)
+        seen = await harness.moderate(comment["id"], step, ADMIN)
         assert (seen["state"], seen["body"]) == (after, "Some *words*.")
-        assert (await house.moderate(comment["id"], step))["version"] == seen["version"], "twice changes nothing"
-    assert len(await house.events()) - told == int(after not in (None, before))
+        assert (await harness.moderate(comment["id"], step))["version"] == seen["version"], "twice changes nothing"
+    assert len(await harness.events()) - before_step == int(after not in (None, before))
 
 
 @pytest.mark.parametrize("step", get_args(Step))
-async def test_only_moderators_take_steps(house: House, step: Step) -> None:
-    comment = await house.say()
+async def test_moderation_is_refused_to_other_people(harness: Harness, step: Step) -> None:
+    comment = await harness.post_comment()
     for who in (ANN, BOB, WRITER):
-        assert (await refused(house.moderate(comment["id"], step, who))).kind == "forbidden"
-    await house.moderate(comment["id"], "hold")
-    assert (await refused(house.moderate(comment["id"], step, ANN))).kind == "forbidden", "its author sees it"
-    assert (await refused(house.moderate(comment["id"], step, BOB))).kind == "not-found", "nobody else does"
+        assert (await refused(harness.moderate(comment["id"], step, who))).kind == "forbidden"
+    await harness.moderate(comment["id"], "hold")
+    assert (await refused(harness.moderate(comment["id"], step, ANN))).kind == "forbidden", (
+        "its author sees the comment"
+    )
+    assert (await refused(harness.moderate(comment["id"], step, BOB))).kind == "not-found", "no other person does"
 
 
-async def test_a_held_leaf_is_there_for_its_author_and_moderators_only(house: House) -> None:
-    comment = await house.say(ANN)
-    await house.moderate(comment["id"], "hold")
+async def test_a_held_comment_without_replies_is_visible_to_its_author_and_moderators_only(harness: Harness) -> None:
+    comment = await harness.post_comment(ANN)
+    await harness.moderate(comment["id"], "hold")
     for who in (ANN, MODERATOR, ADMIN):
-        (seen,) = await house.page(who)
+        (seen,) = await harness.page(who)
         assert (seen["state"], seen["body"]) == ("held", "Some *words*.")
-        assert (await house.see(comment["id"], who))["state"] == "held"
+        assert (await harness.read(comment["id"], who))["state"] == "held"
     for who in (NOBODY, BOB, WRITER):
-        assert await house.page(who) == []
-        assert (await refused(house.see(comment["id"], who))).kind == "not-found"
-    assert await house.count() == 0
+        assert await harness.page(who) == []
+        assert (await refused(harness.read(comment["id"], who))).kind == "not-found"
+    assert await harness.count() == 0
 
 
 @pytest.mark.parametrize("step", ["hold", "reject"])
-async def test_a_tombstone_stands_while_a_reply_below_it_is_shown(house: House, step: Step) -> None:
-    top = await house.say(ANN)
-    middle = await house.say(ANN, top["id"])
-    leaf = await house.say(BOB, middle["id"])
-    await house.moderate(top["id"], step)
-    await house.moderate(middle["id"], step)
+async def test_a_tombstone_is_shown_while_a_reply_below_it_is_shown(harness: Harness, step: Step) -> None:
+    top = await harness.post_comment(ANN)
+    middle = await harness.post_comment(ANN, top["id"])
+    leaf = await harness.post_comment(BOB, middle["id"])
+    await harness.moderate(top["id"], step)
+    await harness.moderate(middle["id"], step)
     for who in (NOBODY, WRITER, BOB, *([ANN] if step == "reject" else [])):
-        (grave,) = await house.page(who)
-        assert (grave["state"], grave["author_id"], grave["body_html"], grave["edited_at"]) == (
+        (tombstone,) = await harness.page(who)
+        assert (tombstone["state"], tombstone["author_id"], tombstone["body_html"], tombstone["edited_at"]) == (
             "removed", None, None, None,
         )  # fmt: skip
-        assert "body" not in grave
-        assert grave["replies"]["items"][0]["replies"]["items"][0]["id"] == leaf["id"]
-        assert (await house.see(middle["id"], who))["state"] == "removed"
-    (whole,) = await house.page(MODERATOR)
+        assert "body" not in tombstone
+        assert tombstone["replies"]["items"][0]["replies"]["items"][0]["id"] == leaf["id"]
+        assert (await harness.read(middle["id"], who))["state"] == "removed"
+    (whole,) = await harness.page(MODERATOR)
     assert (whole["author_id"], whole["body"]) == (str(ANN.person_id), "Some *words*.")
     assert whole["state"] == ("held" if step == "hold" else "removed")
-    assert await house.count() == 1
-    assert grave["reply_count"] == 0
-    await house.remove(leaf["id"], BOB)
-    assert await house.page() == [], "it goes with the last shown reply"
-    assert await house.count() == 0
-    await house.moderate(middle["id"], "approve" if step == "hold" else "restore")
-    assert [comment["id"] for comment in await house.walk(NOBODY)] == [top["id"], middle["id"]]
+    assert await harness.count() == 1
+    assert tombstone["reply_count"] == 0
+    await harness.remove(leaf["id"], BOB)
+    assert await harness.page() == [], "it is hidden with the last shown reply"
+    assert await harness.count() == 0
+    await harness.moderate(middle["id"], "approve" if step == "hold" else "restore")
+    assert [comment["id"] for comment in await harness.walk(NOBODY)] == [top["id"], middle["id"]]
 
 
-async def test_an_author_sees_the_tombstones_above_their_own_held_reply(house: House) -> None:
-    top = await house.say(BOB)
-    reply = await house.say(ANN, top["id"])
-    await house.moderate(reply["id"], "hold")
-    await house.moderate(top["id"], "reject")
-    assert [(seen["id"], seen["state"]) for seen in await house.walk(ANN)] == [
+async def test_an_author_sees_tombstones_above_their_held_reply(harness: Harness) -> None:
+    top = await harness.post_comment(BOB)
+    reply = await harness.post_comment(ANN, top["id"])
+    await harness.moderate(reply["id"], "hold")
+    await harness.moderate(top["id"], "reject")
+    assert [(seen["id"], seen["state"]) for seen in await harness.walk(ANN)] == [
         (top["id"], "removed"),
         (reply["id"], "held"),
     ]
-    assert (await house.see(top["id"], ANN))["author_id"] is None
-    assert await house.walk(NOBODY) == []
-    assert (await house.say(ANN, reply["id"]))["state"] == "visible"
-    assert len(await house.walk(NOBODY)) == 3, "now everybody finds the answer, below two tombstones"
+    assert (await harness.read(top["id"], ANN))["author_id"] is None
+    assert await harness.walk(NOBODY) == []
+    assert (await harness.post_comment(ANN, reply["id"]))["state"] == "visible"
+    assert len(await harness.walk(NOBODY)) == 3, "everybody sees the reply, below two tombstones"
 
 
-async def test_the_queue_of_what_is_held(house: House) -> None:
-    await house.change_post(discussion="held")
-    held = [(await house.say(who))["id"] for who in (ANN, BOB, ANN, BOB)]
-    answer = await house.say(MODERATOR, held[0])
-    withdrawn = house.post_id
-    await house.post()
-    later = await house.say()
-    await house.moderate(later["id"], "hold")
-    first = await queries.held(house.db, MODERATOR, None, 3)
-    second = await queries.held(house.db, ADMIN, first["next"], 3)
+async def test_the_moderation_queue(harness: Harness) -> None:
+    await harness.change_post(discussion="held")
+    held = [(await harness.post_comment(who))["id"] for who in (ANN, BOB, ANN, BOB)]
+    answer = await harness.post_comment(MODERATOR, held[0])
+    withdrawn = harness.post_id
+    await harness.publish_post()
+    later = await harness.post_comment()
+    await harness.moderate(later["id"], "hold")
+    first = await queries.held(harness.db, MODERATOR, None, 3)
+    second = await queries.held(harness.db, ADMIN, first["next"], 3)
     assert [comment["id"] for comment in first["items"] + second["items"]] == [*held, later["id"]]
     assert second["next"] is None
     assert first["items"][0]["body"] == "Some *words*."
     replies = first["items"][0]["replies"]
     assert replies["items"] == []
-    page = await queries.replies(house.db, MODERATOR, UUID(held[0]), replies["next"], 50)
+    page = await queries.replies(harness.db, MODERATOR, UUID(held[0]), replies["next"], 50)
     assert [comment["id"] for comment in page["items"]] == [answer["id"]]
     for who in (ANN, WRITER):
-        assert (await refused(queries.held(house.db, who, None, 50))).kind == "forbidden"
-    house.post_id = withdrawn
-    await house.change_post(status="withdrawn")
-    assert [comment["id"] for comment in (await queries.held(house.db, MODERATOR, None, 50))["items"]] == [later["id"]]
+        assert (await refused(queries.held(harness.db, who, None, 50))).kind == "forbidden"
+    harness.post_id = withdrawn
+    await harness.change_post(status="withdrawn")
+    assert [comment["id"] for comment in (await queries.held(harness.db, MODERATOR, None, 50))["items"]] == [
+        later["id"]
+    ]
 
 
-async def test_a_step_repeated_under_its_key_answers_as_then_with_the_replies_of_now(house: House) -> None:
-    comment = await house.say()
-    reply = await house.say(BOB, comment["id"], body="secret")
+async def test_a_replayed_step_returns_the_first_answer_with_current_replies(harness: Harness) -> None:
+    comment = await harness.post_comment()
+    reply = await harness.post_comment(BOB, comment["id"], body="secret")
     key = request_key(MODERATOR, "hold")
-    then = await house.moderate(comment["id"], "hold", key=key)
+    then = await harness.moderate(comment["id"], "hold", key=key)
     assert [seen["id"] for seen in then["replies"]["items"]] == [reply["id"]]
-    await house.moderate(comment["id"], "approve")
-    await house.remove(reply["id"], BOB)
-    async with house.db.reader() as reader:
+    await harness.moderate(comment["id"], "approve")
+    await harness.remove(reply["id"], BOB)
+    async with harness.db.reader() as reader:
         assert "secret" not in await reader.fetchval("select representation::text from idempotency_keys")
-    again = await house.moderate(comment["id"], "hold", key=key)
-    assert (again["state"], again["version"]) == ("held", 3), "as it was then, with the version of now"
+    again = await harness.moderate(comment["id"], "hold", key=key)
+    assert (again["state"], again["version"]) == ("held", 3), "the first answer with the current version"
     assert [seen["state"] for seen in again["replies"]["items"]] == ["removed"]
-    assert (await house.see(comment["id"]))["state"] == "visible"
+    assert (await harness.read(comment["id"]))["state"] == "visible"

@@ -1,5 +1,5 @@
-"""Random trees, states, readers and page sizes: what is kept equals what follows from the rows, and what readers find
-by following every `next` equals what the rules let them see.
+"""Random trees, states, callers and page sizes: kept counts equal those computed from the rows, and what a caller finds
+by following every `next` equals what the rules of the API show them.
 """
 
 import asyncio
@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
 from uuid import UUID
 
@@ -19,22 +20,22 @@ from services.comments.domain.tree import INLINE_LEVELS
 from services.comments.pages import ROOM
 from services.contracts.comments import ImportComment
 from services.contracts.people import is_moderator
-from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WRITER, House, person
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, person
 
 PEOPLE = (ANN, BOB, WRITER, MODERATOR)
 SORTS: tuple[queries.Sort, ...] = ("oldest", "newest")
 
 
 @pytest.fixture
-async def house(new_database: Callable[..., Awaitable[Any]]) -> House:
-    made = House(await new_database("services.chassis", "services.comments"))
-    await made.post()
+async def harness(new_database: Callable[..., Awaitable[Any]]) -> Harness:
+    made = Harness(await new_database("services.chassis", "services.comments"))
+    await made.publish_post()
     return made
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One comment, and only what nothing else follows from."""
+    """The columns of a comment from which the others follow."""
 
     id: UUID
     parent_id: UUID | None
@@ -43,7 +44,7 @@ class Truth:
 
 
 class Tree:
-    """What follows from the bare rows by the rules of the API, worked out the slow way."""
+    """The tree as the rules of the API define it, computed from all rows."""
 
     def __init__(self, rows: list[Truth]) -> None:
         self.rows = {row.id: row for row in rows}
@@ -60,7 +61,7 @@ class Tree:
         return row.state == "held" and row.author_id == who.person_id
 
     def expected(self, who: Caller, sort: str) -> list[tuple[str, str]]:
-        """Id and state as seen, in the order of a walk."""
+        """Return id and state as seen, in the order of a walk."""
         order: list[tuple[str, str]] = []
 
         def visit(row: Truth) -> None:
@@ -76,18 +77,18 @@ class Tree:
         return order
 
 
-async def read(house: House) -> list[dict[str, Any]]:
-    async with house.db.reader() as reader:
+async def read(harness: Harness) -> list[dict[str, Any]]:
+    async with harness.db.reader() as reader:
         rows = await reader.fetch(
             "select id, parent_id, author_id, state, shown, reply_count, shown_replies, all_replies from comments "
             "where post_id = $1",
-            house.post_id,
+            harness.post_id,
         )
     return [dict(row) for row in rows]
 
 
-async def check(house: House, dice: random.Random) -> None:
-    rows = await read(house)
+async def check(harness: Harness, rng: random.Random) -> None:
+    rows = await read(harness)
     tree = Tree([Truth(row["id"], row["parent_id"], row["author_id"], row["state"]) for row in rows])
     for row in rows:
         truth, replies = tree.rows[row["id"]], tree.replies.get(row["id"], [])
@@ -95,10 +96,10 @@ async def check(house: House, dice: random.Random) -> None:
         assert row["reply_count"] == sum(reply.state == "visible" for reply in replies)
         assert row["shown_replies"] == sum(tree.finds(reply, NOBODY) for reply in replies)
         assert row["all_replies"] == len(replies)
-    assert await house.count() == sum(row["state"] == "visible" for row in rows)
+    assert await harness.count() == sum(row["state"] == "visible" for row in rows)
     for who in (NOBODY, *PEOPLE):
-        sort, limit = dice.choice(SORTS), dice.choice((1, 2, 3, 5, 20, 50, 200))
-        walked = await house.walk(who, sort, limit)
+        sort, limit = rng.choice(SORTS), rng.choice((1, 2, 3, 5, 20, 50, 200))
+        walked = await harness.walk(who, sort, limit)
         assert [(seen["id"], seen["state"]) for seen in walked] == tree.expected(who, sort), (who, sort, limit)
         for seen in walked:
             assert len(seen["replies"]["items"]) <= max(2 * limit, ROOM)
@@ -106,124 +107,126 @@ async def check(house: House, dice: random.Random) -> None:
                 assert len(seen["replies"]["items"]) < len(
                     [reply for reply in tree.replies[UUID(seen["id"])] if tree.finds(reply, who)]
                 )
-    visible = [seen for seen in await house.walk(NOBODY) if seen["state"] == "visible"]
-    assert await house.count() == len(visible), "what a reader without a name counts"
+    visible = [seen for seen in await harness.walk(NOBODY) if seen["state"] == "visible"]
+    assert await harness.count() == len(visible), "the count is what an anonymous caller sees"
 
 
-DEEDS = ("say", "reply", "import", "remove", "hold", "approve", "reject", "restore")
+ACTIONS = ("comment", "reply", "import", "remove", "hold", "approve", "reject", "restore")
 
 
-async def take_over(house: House, dice: random.Random, who: Caller) -> str:
+async def import_random(harness: Harness, rng: random.Random, who: Caller) -> str:
     """Import an old comment, perhaps below an earlier one that is dated later."""
-    async with house.db.reader() as reader:
+    async with harness.db.reader() as reader:
         there = [row["source_id"] for row in await reader.fetch("select source_id from comments where imported")]
     command = ImportComment(
         site="blog.example",
-        source_id=str(dice.random()),
-        post_id=house.post_id,
+        source_id=str(rng.random()),
+        post_id=harness.post_id,
         author_id=person(who),
-        parent_source_id=dice.choice(there) if there and dice.random() < 0.8 else None,
-        state=dice.choice(("visible", "visible", "held")),
-        created_at=datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=dice.randrange(3000)),
+        parent_source_id=rng.choice(there) if there and rng.random() < 0.8 else None,
+        state=rng.choice(("visible", "visible", "held")),
+        created_at=datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=rng.randrange(3000)),
     )
-    return str((await commands.import_comment(house.db, command))[0])
+    return str((await commands.import_comment(harness.db, command))[0])
 
 
-async def act(house: House, dice: random.Random, ids: list[str]) -> None:
-    """One random step of somebody. Refusals are part of it; everything else is not."""
-    who = dice.choice(PEOPLE)
-    deed = dice.choices(DEEDS, (3, 9, 3, 2, 3, 2, 2, 2))[0]
+async def act(harness: Harness, rng: random.Random, ids: list[str]) -> None:
+    """Take one random action of a random person, which may be refused but must not fail otherwise."""
+    who = rng.choice(PEOPLE)
+    action = rng.choices(ACTIONS, (3, 9, 3, 2, 3, 2, 2, 2))[0]
     try:
-        if deed == "say" or not ids:
-            ids.append((await house.say(who, body="x"))["id"])
-        elif deed == "reply":
-            ids.append((await house.say(who, dice.choice(ids[-12:] if dice.random() < 0.5 else ids), "x"))["id"])
-        elif deed == "import":
-            ids.append(await take_over(house, dice, who))
-        elif deed == "remove":
-            await house.remove(dice.choice(ids), who)
+        if action == "comment" or not ids:
+            ids.append((await harness.post_comment(who, body="x"))["id"])
+        elif action == "reply":
+            ids.append(
+                (await harness.post_comment(who, rng.choice(ids[-12:] if rng.random() < 0.5 else ids), "x"))["id"]
+            )
+        elif action == "import":
+            ids.append(await import_random(harness, rng, who))
+        elif action == "remove":
+            await harness.remove(rng.choice(ids), who)
         else:
-            await house.moderate(dice.choice(ids), deed)  # type: ignore[arg-type]  # one of the steps
+            await harness.moderate(rng.choice(ids), action)  # type: ignore[arg-type]  # one of the steps
     except Problem as problem:
         assert problem.kind in {"invalid", "forbidden", "not-found", "wrong-state"}, problem
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_one_after_another(house: House, seed: int) -> None:
-    dice = random.Random(seed)
+async def test_random_actions_in_sequence(harness: Harness, seed: int) -> None:
+    rng = random.Random(seed)
     ids: list[str] = []
     for discussion in ("open", "held", "open"):
-        await house.change_post(discussion=discussion)
+        await harness.change_post(discussion=discussion)
         for _ in range(35):
-            await act(house, dice, ids)
-        await check(house, dice)
+            await act(harness, rng, ids)
+        await check(harness, rng)
 
 
-@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("processes", [1, 8])
 @pytest.mark.parametrize("seed", range(3))
-async def test_all_at_once(house: House, seed: int, grouped: bool) -> None:
-    house.storing = commands.Group(house.db).store if grouped else None
-    dice = random.Random(100 + seed)
-    ids = [(await house.say(body="x"))["id"]]
+async def test_random_actions_at_the_same_time(harness: Harness, seed: int, processes: int) -> None:
+    harness.queues = cycle([commands.PostingQueue(harness.db) for _ in range(processes)])
+    rng = random.Random(100 + seed)
+    ids = [(await harness.post_comment(body="x"))["id"]]
     for discussion in ("open", "held"):
-        await house.change_post(discussion=discussion)
+        await harness.change_post(discussion=discussion)
         for _ in range(10):
-            await asyncio.gather(*(act(house, dice, ids) for _ in range(8)))
-    await check(house, dice)
+            await asyncio.gather(*(act(harness, rng, ids) for _ in range(8)))
+    await check(harness, rng)
 
 
-async def test_the_first_page_goes_as_deep_and_as_far_as_it_may(house: House) -> None:
-    top = comment = await house.say(body="x")
+async def test_a_page_is_bounded_in_levels_and_comments(harness: Harness) -> None:
+    top = comment = await harness.post_comment(body="x")
     for _ in range(INLINE_LEVELS + 5):
-        comment = await house.say(parent=comment["id"], body="x")
+        comment = await harness.post_comment(parent=comment["id"], body="x")
     for _ in range(ROOM):
-        await house.say(parent=top["id"], body="x")
-    (seen,) = await house.page()
+        await harness.post_comment(parent=top["id"], body="x")
+    (seen,) = await harness.page()
     deep, levels = seen, 0
     while deep["replies"]["items"]:
         deep, levels = deep["replies"]["items"][0], levels + 1
     assert levels == INLINE_LEVELS
     assert deep["replies"]["next"]
     assert len(seen["replies"]["items"]) == ROOM - 1 - (INLINE_LEVELS + 5) + 1
-    assert len(await house.walk(NOBODY)) == INLINE_LEVELS + 6 + ROOM
+    assert len(await harness.walk(NOBODY)) == INLINE_LEVELS + 6 + ROOM
 
 
-async def test_every_entry_gets_its_share_of_the_room(house: House) -> None:
-    tops = [(await house.say(body="x"))["id"] for _ in range(4)]
+async def test_entries_share_the_room_for_inlined_replies(harness: Harness) -> None:
+    tops = [(await harness.post_comment(body="x"))["id"] for _ in range(4)]
     for top in tops[1:3]:
         for _ in range(ROOM // 2):
-            await house.say(parent=top, body="x")
+            await harness.post_comment(parent=top, body="x")
     share = (ROOM - len(tops)) // 2
-    page = await house.page()
+    page = await harness.page()
     assert [len(seen["replies"]["items"]) for seen in page] == [0, share, share, 0]
     assert [bool(seen["replies"]["next"]) for seen in page] == [False, True, True, False]
 
 
-async def test_a_full_page_still_begins_every_discussion(house: House) -> None:
+async def test_every_entry_of_a_full_page_has_a_reply_inlined(harness: Harness) -> None:
     for _ in range(ROOM // 2 + 1):
-        top = await house.say(body="x")
-        await house.say(parent=top["id"], body="x")
-    page = await house.page(limit=ROOM // 2)
+        top = await harness.post_comment(body="x")
+        await harness.post_comment(parent=top["id"], body="x")
+    page = await harness.page(limit=ROOM // 2)
     assert [len(seen["replies"]["items"]) for seen in page] == [1] * (ROOM // 2)
 
 
-async def test_a_cursor_belongs_to_its_list_and_sort(house: House) -> None:
-    first, second = [(await house.say(body="x"))["id"] for _ in range(2)]
+async def test_a_cursor_of_another_list_or_sort_is_malformed(harness: Harness) -> None:
+    first, second = [(await harness.post_comment(body="x"))["id"] for _ in range(2)]
     for parent in (first, first, second, second):
-        await house.say(parent=parent, body="x")
-    page = await queries.comments(house.db, NOBODY, house.post_id, "oldest", None, 1)
-    replies = await queries.replies(house.db, NOBODY, UUID(first), None, 1)
-    assert (await queries.comments(house.db, NOBODY, house.post_id, "oldest", page["next"], 7))["items"]
-    other = House(house.db)
-    await other.post()
-    for doing in (
-        queries.comments(house.db, NOBODY, house.post_id, "newest", page["next"], 1),
-        queries.comments(house.db, NOBODY, other.post_id, "oldest", page["next"], 1),
-        queries.comments(house.db, NOBODY, house.post_id, "oldest", replies["next"], 1),
-        queries.replies(house.db, NOBODY, UUID(second), replies["next"], 1),
-        queries.held(house.db, MODERATOR, page["next"], 1),
-        queries.comments(house.db, NOBODY, house.post_id, "oldest", "nonsense", 1),
+        await harness.post_comment(parent=parent, body="x")
+    page = await queries.comments(harness.db, NOBODY, harness.post_id, "oldest", None, 1)
+    replies = await queries.replies(harness.db, NOBODY, UUID(first), None, 1)
+    assert (await queries.comments(harness.db, NOBODY, harness.post_id, "oldest", page["next"], 7))["items"]
+    other = Harness(harness.db)
+    await other.publish_post()
+    for action in (
+        queries.comments(harness.db, NOBODY, harness.post_id, "newest", page["next"], 1),
+        queries.comments(harness.db, NOBODY, other.post_id, "oldest", page["next"], 1),
+        queries.comments(harness.db, NOBODY, harness.post_id, "oldest", replies["next"], 1),
+        queries.replies(harness.db, NOBODY, UUID(second), replies["next"], 1),
+        queries.held(harness.db, MODERATOR, page["next"], 1),
+        queries.comments(harness.db, NOBODY, harness.post_id, "oldest", "nonsense", 1),
     ):
         with pytest.raises(Problem) as refusal:
-            await doing
+            await action
         assert refusal.value.kind == "malformed-cursor"

@@ -1,4 +1,4 @@
-"""What a change means for those above, who sees what, and how an answer is put together; without a database."""
+"""Rules of comments and of the tree: changes above, representations and the assembly of a page, without a database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.chassis.ids import new_id
 from services.comments.domain.comment import Comment, Discussion, first_state, ids_of, placed, representation
-from services.comments.domain.tree import Change, Own, assembled, ripple
+from services.comments.domain.tree import Change, Own, assembled, changes_above
 
 ANN = Caller("gateway", uuid4())
 BOB = Caller("gateway", uuid4())
@@ -37,7 +37,7 @@ def comment(parent: Comment | None = None, **fields: Any) -> Comment:
     return replace(made, **fields)
 
 
-def test_a_path_holds_the_ids_from_the_top_down() -> None:
+def test_a_path_contains_the_ids_from_the_top_level_down() -> None:
     top = comment()
     leaf = comment(middle := comment(top))
     assert ids_of(leaf.path) == [top.id, middle.id, leaf.id]
@@ -46,41 +46,41 @@ def test_a_path_holds_the_ids_from_the_top_down() -> None:
     assert top.path < middle.path < leaf.path < comment().path
 
 
-def test_a_visible_reply_ends_its_ripple_at_a_shown_parent() -> None:
+def test_a_visible_reply_changes_only_a_shown_parent() -> None:
     parent, grandparent = comment(), comment()
-    assert ripple([parent, grandparent], added=1, visible=1, shown=1) == [Change(parent.id, 1, 1, 1, True)]
+    assert changes_above([parent, grandparent], added=1, visible=1, shown=1) == [Change(parent.id, 1, 1, 1, True)]
 
 
-def test_a_held_reply_counts_among_all_replies_only() -> None:
+def test_a_held_reply_changes_only_the_count_of_all_replies() -> None:
     parent = comment()
-    assert ripple([parent], added=1) == [Change(parent.id, 1, 0, 0, True)]
+    assert changes_above([parent], added=1) == [Change(parent.id, 1, 0, 0, True)]
 
 
-def test_a_reply_that_appears_makes_hidden_ones_above_it_appear() -> None:
+def test_a_reply_that_becomes_visible_shows_hidden_comments_above_it() -> None:
     parent, grandparent = (comment(state="removed", shown=False) for _ in range(2))
     root = comment()
-    assert ripple([parent, grandparent, root], visible=1, shown=1) == [
+    assert changes_above([parent, grandparent, root], visible=1, shown=1) == [
         Change(parent.id, 0, 1, 1, True),
         Change(grandparent.id, 0, 0, 1, True),
         Change(root.id, 0, 0, 1, True),
     ]
 
 
-def test_the_last_shown_reply_takes_tombstones_along_but_not_those_with_others() -> None:
+def test_hiding_the_last_shown_reply_hides_the_tombstones_without_other_replies() -> None:
     parent = comment(state="held", shown=True, shown_replies=1)
     grandparent = comment(state="removed", shown=True, shown_replies=2)
-    assert ripple([parent, grandparent], visible=-1, shown=-1) == [
+    assert changes_above([parent, grandparent], visible=-1, shown=-1) == [
         Change(parent.id, 0, -1, -1, False),
         Change(grandparent.id, 0, 0, -1, True),
     ]
 
 
-def test_nothing_ripples_without_a_change() -> None:
-    assert ripple([comment()]) == []
+def test_no_change_changes_nothing_above() -> None:
+    assert changes_above([comment()]) == []
 
 
 @pytest.mark.parametrize("state", ["visible", "held", "removed"])
-def test_who_sees_what_of_a_comment(state: Any) -> None:
+def test_the_representation_depends_on_state_and_caller(state: Any) -> None:
     subject = comment(state=state, edited_at=datetime(2026, 1, 2, tzinfo=UTC))
     for who in (ANN, BOB, MODERATOR, NOBODY):
         seen = representation(subject, who)
@@ -93,14 +93,14 @@ def test_who_sees_what_of_a_comment(state: Any) -> None:
         assert seen["created_at"] == "2026-01-02T03:04:05.006Z"
 
 
-def test_the_names_of_a_representation() -> None:
+def test_the_field_names_of_a_representation() -> None:
     assert list(representation(comment(), NOBODY)) == [
         *("id", "post_id", "parent_id", "depth", "author_id", "body_html", "state", "created_at", "edited_at"),
         *("reply_count", "replies", "version"),
     ]
 
 
-def test_only_an_open_or_held_discussion_takes_comments() -> None:
+def test_a_closed_discussion_refuses_comments() -> None:
     author = uuid4()
     discussion = Discussion(POST, author, "published", "closed")
     with pytest.raises(Problem) as refusal:
@@ -108,7 +108,7 @@ def test_only_an_open_or_held_discussion_takes_comments() -> None:
     assert refusal.value.kind == "discussion-closed"
 
 
-def test_next_is_there_exactly_when_there_is_more() -> None:
+def test_next_is_set_exactly_when_there_are_more_replies() -> None:
     top = comment(shown_replies=2, all_replies=3)
     first, second = comment(top, shown_replies=1, all_replies=1), comment(top)
     for below, tops_next, firsts_next in (
@@ -119,12 +119,12 @@ def test_next_is_there_exactly_when_there_is_more() -> None:
         (seen,) = assembled([top], below, NOBODY, Own())
         assert bool(seen["replies"]["next"]) is tops_next
         assert [bool(reply["replies"]["next"]) for reply in seen["replies"]["items"][:1]] == [firsts_next] * bool(below)
-    assert assembled([top], [first, second], MODERATOR, Own())[0]["replies"]["next"], "moderators find a third"
+    assert assembled([top], [first, second], MODERATOR, Own())[0]["replies"]["next"], "moderators see a third"
     own = Own(frozenset({UUID(int=1)}), {top.id: 1})
     assert assembled([top], [first, second], ANN, own)[0]["replies"]["next"], "and so does the author of a held one"
 
 
-def test_what_lost_its_parent_meanwhile_is_left_out() -> None:
+def test_a_comment_whose_parent_is_missing_is_left_out() -> None:
     top = comment(shown_replies=1, all_replies=2)
     between = comment(top, state="removed", shown=False)
     own, other = comment(between, state="held"), comment(top)

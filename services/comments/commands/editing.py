@@ -1,19 +1,19 @@
-"""Saying it differently."""
+"""Editing by the author."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.chassis.database import idempotency
-from services.chassis.database.idempotency import Key
+from services.chassis.database.idempotency import CommandResult, Key
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
-from services.comments.commands.answers import Done, changed, replayed
-from services.comments.commands.finding import found
+from services.comments.commands.results import changed, replayed
 from services.comments.domain import comment as rules
+from services.comments.visibility import lock_visible
 from services.contracts.comments import CommentEdited, EditComment
 
 
@@ -26,19 +26,19 @@ async def edit_comment(
     if_match: str | None = None,
     *,
     window: timedelta,
-) -> Done:
-    """Say it differently, within `window` after it was posted. A held comment stays held.
+) -> CommandResult:
+    """Edit a comment, within `window` after it was posted. A held comment stays held.
 
     Raises:
         Problem: `sign-in-required`, `not-found` (also for a removed one), `forbidden`, `edit-window-over`, `stale`,
             `invalid` for the body, and those of the idempotency key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     html = await render(command.body, "markdown")
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await replayed(tx, kept, caller)
-        discussion, comment = await found(tx, comment_id, caller)
+        discussion, comment = await lock_visible(tx, comment_id, caller)
         if comment.state == "removed":
             raise not_found()
         if not rules.is_own(comment, caller):

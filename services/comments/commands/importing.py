@@ -1,6 +1,5 @@
-"""Taking over what was written elsewhere."""
+"""Import of comments from elsewhere."""
 
-from datetime import datetime
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
@@ -9,16 +8,16 @@ from services.chassis.ids import id_at, moment_of
 from services.chassis.messaging import outbox
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
-from services.comments.commands.above import count_above
+from services.comments.commands.reply_counts import count_replies
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, placed
 from services.contracts.comments import CommentImported, ImportComment
 
-LONGEST_SOURCE = 2000  # bytes; what an index entry of PostgreSQL surely holds
+LONGEST_SOURCE = 2000  # bytes that an index entry of PostgreSQL always holds
 
 
 async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bool]:
-    """Take over a comment from elsewhere with its date and state. Returns its id and whether it is new here.
+    """Import a comment from elsewhere with its date and state. Return its id and whether it is new here.
 
     A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
 
@@ -54,17 +53,17 @@ async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bo
             created_at=created_at,
             imported=True,
         )
-        if not await store.insert(tx, comment, RENDERER_VERSION, source):
+        if not await store.insert_imported(tx, comment, RENDERER_VERSION, source):
             known = await store.find_by_source(tx, *source)
             assert known is not None
             return known, False
-        await count_above(tx, comment, parent)
+        await count_replies(tx, [comment], {parent.id: parent} if parent else {})
         await outbox.add(tx, rules.fact(CommentImported, comment, discussion))
         return comment_id, True
 
 
 async def _imported_parent(tx: Transaction, command: ImportComment) -> Comment | None:
-    """The comment that was imported before as the parent of this one.
+    """Return the comment that was imported before as the parent of this one.
 
     Raises:
         Problem: `invalid` naming `parent_source_id`.
@@ -75,15 +74,5 @@ async def _imported_parent(tx: Transaction, command: ImportComment) -> Comment |
     parent = None if parent_id is None else await store.find(tx, parent_id)
     if parent is None or parent.post_id != command.post_id:
         raise invalid("parent_source_id", "was not imported to this post before")
-    if parent.depth >= rules.DEEPEST:
-        raise invalid("parent_source_id", f"stands at depth {rules.DEEPEST}, below which there are no replies")
+    rules.check_depth(parent, "parent_source_id")
     return parent
-
-
-async def republish(db: Database, since: datetime) -> int:
-    """Send every event published since then once more; returns how many.
-
-    Raises:
-        Problem: `invalid` for a time in the future or more than ten years ago.
-    """
-    return await outbox.republish(db, since)

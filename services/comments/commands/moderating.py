@@ -1,43 +1,43 @@
-"""Removal by authors and moderators, and the steps that are a moderator's alone."""
+"""Removal by authors and moderators, and the steps that only a moderator may take."""
 
 from uuid import UUID
 
 from services.chassis.database import idempotency
-from services.chassis.database.idempotency import Kept, Key
+from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
 from services.comments import store
-from services.comments.commands.above import set_state
-from services.comments.commands.answers import TEXT_FIELDS, Done, changed, replayed
-from services.comments.commands.finding import found, sees
+from services.comments.commands.reply_counts import set_state
+from services.comments.commands.results import TEXT_FIELDS, changed, replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Step
+from services.comments.visibility import can_see, lock_visible
 from services.contracts.comments import CommentRemoved
 from services.contracts.people import is_moderator
 
 
 async def remove_comment(
     db: Database, caller: Caller, comment_id: UUID, key: Key | None = None, if_match: str | None = None
-) -> Done:
-    """Remove a comment, as its author (then its text goes for ever) or as a moderator. Also below a withdrawn post.
+) -> CommandResult:
+    """Remove a comment, as its author (which deletes its text) or as a moderator; also below a withdrawn post.
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, and those of the idempotency key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
-            return Done(kept.status, replayed=True)
+            return CommandResult(kept.status, replayed=True)
         locked = await store.lock(tx, comment_id)
         if locked is None:
             raise not_found()
         discussion, comment = locked
         own = rules.is_own(comment, caller)
         if not own and not is_moderator(caller.roles):
-            if discussion.status != "published" or not await sees(tx, comment, caller):
+            if discussion.status != "published" or not await can_see(tx, comment, caller):
                 raise not_found()
             raise Problem("forbidden", "Only its author or a moderator may remove a comment.")
         if comment.state != "removed":
@@ -57,25 +57,27 @@ async def remove_comment(
         return await _removed(tx, comment.id, key)
 
 
-async def _removed(tx: Transaction, comment_id: UUID, key: Key | None) -> Done:
+async def _removed(tx: Transaction, comment_id: UUID, key: Key | None) -> CommandResult:
     await idempotency.keep(tx, key, Kept(204, None, comment_id, None))
-    return Done(204)
+    return CommandResult(204)
 
 
-async def moderate_comment(db: Database, caller: Caller, comment_id: UUID, step: Step, key: Key | None = None) -> Done:
-    """Hold, approve, reject or restore a comment. A step that was taken already changes nothing.
+async def moderate_comment(
+    db: Database, caller: Caller, comment_id: UUID, step: Step, key: Key | None = None
+) -> CommandResult:
+    """Hold, approve, reject or restore a comment. A step that was taken before changes nothing.
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state`, and those of the idempotency key.
     """
-    rules.require_person(caller)
+    caller.require_person()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await replayed(tx, kept, caller)
-        discussion, comment = await found(tx, comment_id, caller)
+        discussion, comment = await lock_visible(tx, comment_id, caller)
         if not is_moderator(caller.roles):
             raise Problem("forbidden", "Only a moderator may do that.")
-        state = rules.after(step, comment)
+        state = rules.state_after(step, comment)
         if state == comment.state:
             return await changed(tx, discussion, comment.id, None, caller, key)
         await set_state(tx, comment, state)

@@ -1,28 +1,43 @@
-"""Posting: the one command that is hot enough to be stored together with others of its kind."""
+"""Posting: the one command that is hot enough to share a transaction with others of its kind.
 
-from collections.abc import Awaitable, Callable
+Comments that come at the same time are stored in one batch, so a busy thread waits for one commit and not for many.
+A refusal is an outcome of its own item and fails no other; a batch that fails as a whole is stored item by item.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from functools import partial
+from typing import Literal
 from uuid import UUID
 
+import structlog
+
 from services.chassis.database import idempotency
-from services.chassis.database.idempotency import Key
+from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, invalid
 from services.chassis.identity import Caller
 from services.chassis.ids import moment_of, new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
+from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
 from services.comments import store
-from services.comments.commands.above import count_above
-from services.comments.commands.answers import Done, keep, replayed
-from services.comments.commands.finding import sees
+from services.comments.commands.reply_counts import count_replies
+from services.comments.commands.results import replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, placed
+from services.comments.visibility import can_see
 from services.contracts.comments import CommentPosted, CreateComment
 from services.contracts.people import is_moderator
+
+log = structlog.get_logger(__name__)
+
+Lock = Literal["skip locked", "wait"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Prepared:
     """A comment before it has touched the database: everything that its storing does not decide.
 
     Attributes:
-        context: of the request, for the event: whoever stores may be at work for several.
+        context: of the request, for the event: the task that stores it works for several requests.
     """
 
     id: UUID
@@ -45,25 +60,26 @@ class Prepared:
     context: Context
 
 
-async def post_comment(
-    db: Database,
-    caller: Caller,
-    post_id: UUID,
-    command: CreateComment,
-    key: Key | None = None,
-    *,
-    storing: Callable[[Prepared], Awaitable[Done]] | None = None,
-) -> Done:
-    """Comment on a post, or answer a comment of it.
+class Deferred(Enum):
+    """Why a batch decided nothing about an item."""
 
-    Args:
-        storing: how the comment is stored; by default in a transaction of its own.
+    LOCKED = "another transaction has locked its discussion, or the discussion is not known"
+    ALONE = "it needs a transaction of its own"
+
+
+Outcome = CommandResult | Problem | Deferred
+
+
+async def post_comment(
+    queue: "PostingQueue", caller: Caller, post_id: UUID, command: CreateComment, key: Key | None = None
+) -> CommandResult:
+    """Comment on a post, or reply to a comment of it.
 
     Raises:
         Problem: `sign-in-required`, `post-unknown`, `discussion-closed`, `invalid` for the body or `parent_id`, and
             those of the idempotency key.
     """
-    author_id = rules.require_person(caller)
+    author_id = caller.require_person()
     body_html = await render(command.body, "markdown")
     comment_id = new_id()
     prepared = Prepared(
@@ -78,82 +94,150 @@ async def post_comment(
         key=key,
         context=context.current(),
     )
-    return await (storing(prepared) if storing else store_alone(db, prepared))
+    return await queue.store(prepared)
 
 
-async def store_alone(db: Database, new: Prepared) -> Done:
-    """Store one prepared comment in a transaction of its own."""
-    async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, new.key)) is not None:
-            return await replayed(tx, kept, new.caller)
-        discussion = await store.lock_discussion(tx, new.post_id)
-        if discussion is None:
-            raise Problem("post-unknown")
-        state = first_state(discussion, new)
-        parent = await _parent(tx, new)
-        comment = completed(new, state, parent)
-        await store.insert(tx, comment, RENDERER_VERSION)
-        await count_above(tx, comment, parent)
-        await outbox.add(tx, rules.fact(CommentPosted, comment, discussion))
-        done = posted(comment, new.caller)
-        await keep(tx, new.key, done, comment.id)
-        return done
+class PostingQueue:
+    """Two lines of prepared comments, each stored batch by batch.
+
+    The first line skips discussions that another transaction has locked, so that they hold up no others; their comments
+    wait for the lock in the second line.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._first: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="skip locked"))
+        self._second: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="wait"))
+
+    async def store(self, item: Prepared) -> CommandResult:
+        """Store one comment, together with those that come at the same time.
+
+        Raises:
+            Problem: as `post_comment`.
+        """
+        outcome: Outcome = await self._first.submit(item)
+        if outcome is Deferred.LOCKED:
+            outcome = await self._second.submit(item)
+        if outcome is Deferred.ALONE:
+            async with self._db.transaction() as tx:
+                (outcome,) = await store_batch(tx, [item], "wait")
+        if isinstance(outcome, Problem):
+            raise outcome
+        assert isinstance(outcome, CommandResult)
+        return outcome
+
+    async def _store(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
+        try:
+            async with self._db.transaction() as tx:
+                return await store_batch(tx, batch, lock)
+        except Problem:  # of the database: whether the batch was committed is unknown, so nothing of it is repeated
+            raise
+        except Exception:
+            log.exception("a batch of comments failed; each of them is stored alone", size=len(batch))
+            return [Deferred.ALONE] * len(batch)
 
 
-def first_state(discussion: Discussion, new: Prepared) -> rules.State:
-    """The state in which it begins.
+@dataclass(frozen=True)
+class _Accepted:
+    item: Prepared
+    discussion: Discussion
+    comment: Comment
+    result: CommandResult
+
+
+async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock) -> list[Outcome]:
+    """Store the comments that may be stored, and return an outcome for each, in order.
+
+    A batch of one also replays a used key and accepts a hidden parent. In a larger batch such an item is deferred: it
+    needs queries of its own, and showing a hidden parent changes comments above it that other items may change too.
+
+    Args:
+        lock: whether an item whose discussion another transaction has locked is deferred or waits for it.
 
     Raises:
-        Problem: `post-unknown`, `discussion-closed`.
+        Problem: `unavailable`; in a batch of one also those of the idempotency key.
+    """
+    is_single = len(prepared) == 1
+    if is_single and (kept := await idempotency.replay(tx, prepared[0].key)) is not None:
+        return [await replayed(tx, kept, prepared[0].caller)]
+    fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
+    lock_discussions = store.lock_discussions if lock == "wait" else store.lock_free_discussions
+    discussions = await lock_discussions(tx, {item.post_id for item in fresh})
+    parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
+    outcomes: dict[UUID, Outcome] = {}
+    accepted: list[_Accepted] = []
+    for item in fresh:
+        discussion = discussions.get(item.post_id)
+        parent = parents.get(item.parent_id) if item.parent_id else None
+        if discussion is None:
+            outcomes[item.id] = Deferred.LOCKED if lock == "skip locked" else Problem("post-unknown")
+        elif is_single or parent is None or parent.shown:
+            if parent is not None and not await can_see(tx, parent, item.caller):
+                parent = None
+            try:
+                comment = _accept(item, discussion, parent)
+            except Problem as refusal:
+                outcomes[item.id] = refusal
+            else:
+                result = CommandResult(201, rules.representation(comment, item.caller), f"/v1/comments/{comment.id}")
+                outcomes[item.id] = result
+                accepted.append(_Accepted(item, discussion, comment, result))
+    await _write(tx, accepted, parents)
+    return [outcomes.get(item.id, Deferred.ALONE) for item in prepared]
+
+
+async def _with_fresh_keys(tx: Transaction, prepared: Sequence[Prepared]) -> list[Prepared]:
+    """Return the items without a key, and those whose key is new, in no other transaction, and in this batch once."""
+    uses = Counter((item.key.person_id, item.key.key) for item in prepared if item.key)
+    keys = [item.key for item in prepared if item.key and uses[item.key.person_id, item.key.key] == 1]
+    are_fresh = await idempotency.are_fresh(tx, keys) if keys else []
+    fresh = {key for key, is_fresh in zip(keys, are_fresh, strict=True) if is_fresh}
+    return [item for item in prepared if item.key is None or item.key in fresh]
+
+
+async def _find_parents(tx: Transaction, items: Sequence[Prepared]) -> list[Comment]:
+    ids = {item.parent_id for item in items if item.parent_id}
+    return await store.find_many(tx, list(ids)) if ids else []
+
+
+def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> Comment:
+    """Return the comment at its place, with its first state.
+
+    Raises:
+        Problem: `post-unknown`, `discussion-closed`, `invalid` naming `parent_id`.
     """
     if discussion.status != "published":
         raise Problem("post-unknown")
-    return rules.first_state(discussion, new.author_id, is_moderator=is_moderator(new.caller.roles))
-
-
-def completed(new: Prepared, state: rules.State, parent: Comment | None) -> Comment:
-    """The comment at its place."""
+    state = rules.first_state(discussion, item.author_id, is_moderator=is_moderator(item.caller.roles))
+    if item.parent_id and (parent is None or parent.post_id != item.post_id):
+        raise invalid("parent_id", "is not a comment of this post that you can see")
+    if parent is not None:
+        rules.check_depth(parent, "parent_id")
     return placed(
         parent,
-        id=new.id,
-        post_id=new.post_id,
-        author_id=new.author_id,
-        body=new.body,
+        id=item.id,
+        post_id=item.post_id,
+        author_id=item.author_id,
+        body=item.body,
         format="markdown",
-        body_html=new.body_html,
+        body_html=item.body_html,
         state=state,
-        created_at=new.created_at,
+        created_at=item.created_at,
     )
 
 
-def posted(comment: Comment, caller: Caller) -> Done:
-    return Done(201, rules.representation(comment, caller), f"/v1/comments/{comment.id}")
-
-
-async def _parent(tx: Transaction, new: Prepared) -> Comment | None:
-    """The comment that is answered.
-
-    Raises:
-        Problem: `invalid` naming `parent_id`.
-    """
-    if new.parent_id is None:
-        return None
-    parent = await store.find(tx, new.parent_id)
-    if parent is None or not (parent.post_id == new.post_id and await sees(tx, parent, new.caller)):
-        raise not_a_parent()
-    return answerable(parent)
-
-
-def not_a_parent() -> Problem:
-    return invalid("parent_id", "is not a comment of this post that you can see")
-
-
-def answerable(parent: Comment) -> Comment:
-    """The parent, if it does not stand too deep for replies.
-
-    Raises:
-        Problem: `invalid` naming `parent_id`.
-    """
-    if parent.depth >= rules.DEEPEST:
-        raise invalid("parent_id", f"stands at depth {rules.DEEPEST}, below which there are no replies")
-    return parent
+async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> None:
+    comments = [one.comment for one in accepted]
+    await store.insert_all(tx, comments, RENDERER_VERSION)
+    await count_replies(tx, comments, parents)
+    rows = []
+    for one in accepted:
+        with context.bound(one.item.context):
+            rows.append(outbox.row(rules.fact(CommentPosted, one.comment, one.discussion)))
+    await outbox.add_all(tx, rows)
+    answers = [
+        (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))
+        for one in accepted
+        if one.item.key
+    ]
+    await idempotency.keep_all(tx, answers)

@@ -1,4 +1,4 @@
-"""One comment: who may see what of it, which step follows which state, and how it looks to whom."""
+"""One comment: its states, who may see what of it, and its representation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, invalid
 from services.chassis.identity import Caller
 from services.contracts.comments import CommentApproved, CommentFact, CommentHeld, CommentRejected, CommentRestored
 from services.contracts.event import rfc3339
@@ -29,7 +29,7 @@ class Discussion:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A row as it is read. The fields are explained in the migration."""
+    """A row of `comments`. The fields are explained in the migration."""
 
     id: UUID
     post_id: UUID
@@ -54,7 +54,7 @@ class Comment:
 
     @property
     def ancestors(self) -> list[UUID]:
-        """Ids from the top down to the parent."""
+        """The ids from the top level down to the parent."""
         return ids_of(self.path)[:-1]
 
 
@@ -71,7 +71,7 @@ def placed(
     created_at: datetime,
     imported: bool = False,
 ) -> Comment:
-    """A new comment at its place: below its parent, or at the top level."""
+    """Return a new comment at its place: below its parent, or at the top level."""
     return Comment(
         id=id,
         post_id=post_id,
@@ -97,27 +97,27 @@ def placed(
 
 
 def ids_of(path: bytes) -> list[UUID]:
-    """The ids that a path holds, from the top down."""
+    """Return the ids that a path holds, from the top level down."""
     return [UUID(bytes=path[start : start + 16]) for start in range(0, len(path), 16)]
 
 
-def require_person(caller: Caller) -> UUID:
-    """Who acts.
+def check_depth(parent: Comment, field: str) -> None:
+    """Refuse a reply to a comment at the greatest depth.
 
     Raises:
-        Problem: `sign-in-required`.
+        Problem: `invalid` naming `field`.
     """
-    if caller.person_id is None:
-        raise Problem("sign-in-required", headers={"WWW-Authenticate": "Bearer"})
-    return caller.person_id
+    if parent.depth >= DEEPEST:
+        raise invalid(field, f"stands at depth {DEEPEST}, below which there are no replies")
 
 
 def is_own(comment: Comment, caller: Caller) -> bool:
+    """Return whether the caller wrote the comment."""
     return caller.person_id is not None and comment.author_id == caller.person_id
 
 
 def first_state(discussion: Discussion, author_id: UUID, *, is_moderator: bool) -> State:
-    """The state in which a new comment begins.
+    """Return the state in which a new comment begins.
 
     Raises:
         Problem: `discussion-closed`.
@@ -142,8 +142,8 @@ STEPS: Mapping[Step, tuple[frozenset[State], State]] = {
 }
 
 
-def after(step: Step, comment: Comment) -> State:
-    """The state that a moderator's step leads to; the present one when it was taken already.
+def state_after(step: Step, comment: Comment) -> State:
+    """Return the state that a moderator's step leads to; the present one when the step was taken before.
 
     Raises:
         Problem: `wrong-state`.
@@ -159,14 +159,14 @@ def after(step: Step, comment: Comment) -> State:
 
 
 def is_tombstone(comment: Comment, caller: Caller) -> bool:
-    """Whether this caller finds only the place where it stood."""
+    """Return whether this caller sees only that a comment was there."""
     if is_moderator(caller.roles) or comment.state == "visible":
         return False
     return comment.state == "removed" or not is_own(comment, caller)
 
 
 def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
-    """The comment as this caller sees it, with no replies yet."""
+    """Return the comment as this caller sees it, without replies."""
     gone = is_tombstone(comment, caller)
     seen: dict[str, Any] = {
         "id": str(comment.id),
@@ -189,7 +189,7 @@ def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
 
 
 def fact(kind: type[CommentFact], comment: Comment, discussion: Discussion) -> CommentFact:
-    """What is told of the comment as it is now."""
+    """Return the event of this kind about the comment as it is now."""
     return kind(
         comment_id=comment.id,
         post_id=comment.post_id,

@@ -1,4 +1,4 @@
-"""The tree: what a change of one comment means for those above it, and how a page of it is put together."""
+"""The tree: what a change of one comment changes in those above it, and how a page is assembled."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,12 @@ class Change:
     shown: bool
 
 
-def ripple(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown: int = 0) -> list[Change]:
-    """The changes above a comment that was added, became visible (1) or not (-1), or shown (1) or not (-1).
+def changes_above(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown: int = 0) -> list[Change]:
+    """Return the changes above comments that were added, or became visible (1) or not (-1), or shown (1) or not (-1).
 
     Args:
-        above: the comments above it, the nearest first. More than those that change may be left out from the top.
+        above: the comments above them, the nearest first; those at the end that do not change may be left out.
+        added, visible, shown: what changes in the counts of the nearest one.
     """
     changes = []
     for comment in above:
@@ -45,7 +46,7 @@ def ripple(above: Sequence[Comment], *, added: int = 0, visible: int = 0, shown:
 
 @dataclass(frozen=True)
 class Own:
-    """What a person sees beyond everybody: their own held comments and what stands above these, as far as hidden.
+    """The hidden comments below a post that one person sees: their own held ones, and those above these.
 
     Attributes:
         counts: how many of `ids` stand in each list, by the id of their parent (or the post).
@@ -55,6 +56,7 @@ class Own:
     counts: Mapping[UUID, int] | None = None
 
     def under(self, comment_id: UUID) -> int:
+        """Return how many of `ids` are direct replies of this comment."""
         return self.counts.get(comment_id, 0) if self.counts else 0
 
 
@@ -62,12 +64,12 @@ NOTHING_OWN = Own()
 
 
 def replies_list(comment_id: UUID) -> str:
-    """The name of the list of a comment's direct replies, for cursors."""
+    """Return the name of the list of a comment's direct replies, for cursors."""
     return f"replies/{comment_id}"
 
 
 def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Caller, own: Own) -> list[dict[str, Any]]:
-    """The listed comments in their order, each with the beginning of its tree.
+    """Return the listed comments in their order, each with the beginning of its tree.
 
     Args:
         below: of each listed comment (all of one depth) a beginning of what stands below it, in depth-first order.
@@ -77,7 +79,7 @@ def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Calle
     inlined = list(listed)
     last_reply: dict[UUID | None, UUID] = {}
     for comment in below:
-        # A parent that was hidden between two statements takes along what this caller alone would see below it.
+        # A parent that was hidden between two statements is missing; what only this caller sees below it is left out.
         parent = nodes.get(comment.parent_id)
         if parent is None or comment.depth - listed[0].depth > INLINE_LEVELS:
             continue
@@ -87,11 +89,11 @@ def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Calle
         last_reply[comment.parent_id] = comment.id
     for comment in inlined:
         replies = nodes[comment.id]["replies"]
-        if len(replies["items"]) < _replies(comment, caller, own):
+        if len(replies["items"]) < replies_seen(comment, caller, own):
             replies["next"] = cursors.encode(replies_list(comment.id), last_reply.get(comment.id, FIRST))
     return items
 
 
-def _replies(comment: Comment, caller: Caller, own: Own) -> int:
-    """How many direct replies this caller finds, whole or as tombstones."""
+def replies_seen(comment: Comment, caller: Caller, own: Own) -> int:
+    """Return how many direct replies this caller sees, whole or as tombstones."""
     return comment.all_replies if is_moderator(caller.roles) else comment.shown_replies + own.under(comment.id)

@@ -1,7 +1,6 @@
 """SQL of what comments knows of posts."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
@@ -18,7 +17,7 @@ where discussions.version < excluded.version
 
 
 async def upsert_discussion(tx: Transaction, fact: PostFact) -> None:
-    """Know the post as the fact tells it, unless something newer is known."""
+    """Store the post as the fact states it, unless a newer version is known."""
     await tx.execute(
         UPSERT_DISCUSSION, fact.post_id, fact.author_id, fact.kind, fact.status, fact.discussion, fact.version
     )
@@ -28,15 +27,29 @@ SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion from dis
 
 
 async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
+    """Return the discussion of a post."""
     row = await reader.fetchrow(SELECT_DISCUSSION, post_id)
     return None if row is None else Discussion(**row)
 
 
-LOCK_DISCUSSION = SELECT_DISCUSSION + " for no key update"
+SELECT_DISCUSSIONS = """
+select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+"""
+
+
+async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUID, Discussion]:
+    """Return the discussions of these posts, by post."""
+    rows = await reader.fetch(SELECT_DISCUSSIONS, post_ids)
+    return {row["post_id"]: Discussion(**row) for row in rows}
+
+
+LOCK_DISCUSSION = """
+select post_id, post_author_id, status, discussion from discussions where post_id = $1 for no key update
+"""
 
 
 async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
-    """The discussion, its row locked until the transaction ends: nothing else changes its tree meanwhile."""
+    """Lock a discussion until the transaction ends and return it: nothing else changes its tree meanwhile."""
     row = await tx.fetchrow(LOCK_DISCUSSION, post_id)
     return None if row is None else Discussion(**row)
 
@@ -49,27 +62,21 @@ for no key update
 
 
 async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
-    """These discussions by post, locked one after the other in the order of their ids."""
+    """Lock these discussions, one after the other in the order of their ids, and return them by post."""
     rows = await tx.fetch(LOCK_DISCUSSIONS, list(post_ids))
     return {row["post_id"]: Discussion(**row) for row in rows}
 
 
-LOCK_FREE_DISCUSSIONS = LOCK_DISCUSSIONS + " skip locked"
-
-
-async def lock_free_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
-    """Those of these discussions that nobody else has locked, locked now, by post."""
-    rows = await tx.fetch(LOCK_FREE_DISCUSSIONS, list(post_ids))
-    return {row["post_id"]: Discussion(**row) for row in rows}
-
-
-SELECT_DISCUSSIONS = """
+LOCK_FREE_DISCUSSIONS = """
 select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+order by post_id
+for no key update skip locked
 """
 
 
-async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUID, Discussion]:
-    rows: list[Any] = await reader.fetch(SELECT_DISCUSSIONS, post_ids)
+async def lock_free_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
+    """Lock those of these discussions that no other transaction has locked, and return them by post."""
+    rows = await tx.fetch(LOCK_FREE_DISCUSSIONS, list(post_ids))
     return {row["post_id"]: Discussion(**row) for row in rows}
 
 
@@ -79,5 +86,5 @@ select post_id as id, visible_count as count from discussions where post_id = an
 
 
 async def visible_by_post(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Visible comments of each of these posts that is published."""
+    """Return the number of visible comments of each of these posts that is published."""
     return {row["id"]: row["count"] for row in await reader.fetch(SELECT_COUNTS, post_ids)}

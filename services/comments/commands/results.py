@@ -1,0 +1,62 @@
+"""The result of a command: how it is made, kept under an idempotency key, and replayed."""
+
+from typing import Any
+from uuid import UUID
+
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import CommandResult, Kept, Key
+from services.chassis.database.pool import Transaction
+from services.chassis.identity import Caller
+from services.chassis.messaging import outbox
+from services.comments import pages, store
+from services.comments.domain import comment as rules
+from services.comments.domain.comment import Comment, Discussion
+from services.comments.visibility import own_of
+from services.contracts.comments import CommentFact
+
+TEXT_FIELDS = ("body", "body_html")
+NO_REPLIES: dict[str, Any] = {"items": [], "next": None}
+
+
+async def changed(
+    tx: Transaction,
+    discussion: Discussion,
+    comment_id: UUID,
+    kind: type[CommentFact] | None,
+    caller: Caller,
+    key: Key | None,
+) -> CommandResult:
+    """Publish what happened, if anything did, and return the comment as this caller sees it now."""
+    comment = await store.find(tx, comment_id)
+    assert comment is not None
+    if kind is not None:
+        await outbox.add(tx, rules.fact(kind, comment, discussion))
+    result = CommandResult(200, await _with_replies(tx, comment, caller))
+    await idempotency.keep(tx, key, Kept(result.status, result.location, comment_id, _without_replies(result)))
+    return result
+
+
+def _without_replies(result: CommandResult) -> dict[str, Any]:
+    """Return what is kept under a key. The text of a reply is not: it belongs to another comment and goes with that."""
+    kept = dict(result.representation)
+    if kept["replies"] != NO_REPLIES:
+        del kept["replies"]
+    return kept
+
+
+async def _with_replies(tx: Transaction, comment: Comment, caller: Caller) -> dict[str, Any]:
+    return await pages.with_replies(tx, comment, caller, await own_of(tx, caller, comment.post_id))
+
+
+async def replayed(tx: Transaction, kept: Kept, caller: Caller) -> CommandResult:
+    """Return the first answer again with the version of now, without its text once the comment was removed."""
+    assert kept.representation is not None
+    assert kept.subject is not None
+    comment = await store.find(tx, kept.subject)
+    assert comment is not None
+    then = kept.representation | {"version": comment.version}
+    if comment.state == "removed":
+        then |= {field: None for field in TEXT_FIELDS if field in then}
+    if "replies" not in then:
+        then["replies"] = (await _with_replies(tx, comment, caller))["replies"]
+    return CommandResult(kept.status, then, kept.location, replayed=True)

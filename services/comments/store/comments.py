@@ -1,0 +1,209 @@
+"""SQL of comments one by one; pages of the tree stand in `pages`. Writers have locked the discussion."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.chassis.database.pool import Reader, Transaction
+from services.comments.domain.comment import Comment, Discussion, State
+from services.comments.domain.tree import Change
+from services.comments.store.discussions import lock_discussion
+
+COLUMNS = """
+    id, post_id, parent_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
+    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported
+"""
+
+SELECT_COMMENTS = f"select {COLUMNS} from comments where id = any($1::uuid[])"  # noqa: S608  # a constant
+
+
+async def find(reader: Reader, comment_id: UUID) -> Comment | None:
+    """Return the comment with this id."""
+    rows = await find_many(reader, [comment_id])
+    return rows[0] if rows else None
+
+
+async def find_many(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
+    """Return the comments with these ids, in no order; unknown ids are left out."""
+    return [Comment(*row) for row in await reader.fetch(SELECT_COMMENTS, ids)]
+
+
+async def find_path(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
+    """Return the comments with these ids, which all stand on one path, the deepest first."""
+    return sorted(await find_many(reader, ids), key=lambda comment: -comment.depth)
+
+
+SELECT_POST_OF = "select post_id from comments where id = $1"
+
+
+async def lock(tx: Transaction, comment_id: UUID) -> tuple[Discussion, Comment] | None:
+    """Lock a comment's discussion and return both; nothing else writes in it before the transaction ends."""
+    post_id = await tx.fetchval(SELECT_POST_OF, comment_id)
+    if post_id is None:
+        return None
+    discussion = await lock_discussion(tx, post_id)
+    comment = await find(tx, comment_id)
+    assert discussion is not None
+    assert comment is not None
+    return discussion, comment
+
+
+SELECT_OWN_HIDDEN = """
+select hidden.id, hidden.list_id
+from comments as hidden
+where not hidden.shown and hidden.id = any(array(
+    select encode(substring(held.path from 16 * level + 1 for 16), 'hex')::uuid
+    from comments as held, generate_series(0, held.depth) as level
+    where held.author_id = $1 and held.post_id = $2 and held.state = 'held'
+))
+"""
+
+
+async def own_hidden(reader: Reader, person_id: UUID, post_id: UUID) -> list[tuple[UUID, UUID]]:
+    """Return id and list of what only this person sees: their held comments, and the hidden ones above these."""
+    return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_OWN_HIDDEN, person_id, post_id)]
+
+
+SELECT_BY_SOURCE = "select id from comments where site = $1 and source_id = $2"
+
+
+async def find_by_source(reader: Reader, site: str, source_id: str) -> UUID | None:
+    """Return the id under which a comment from elsewhere was imported."""
+    found: UUID | None = await reader.fetchval(SELECT_BY_SOURCE, site, source_id)
+    return found
+
+
+SELECT_COUNTS_OF_PEOPLE = """
+select comments.author_id as id, count(*) as count
+from comments join discussions using (post_id)
+where comments.author_id = any($1::uuid[]) and comments.state = 'visible' and discussions.status = 'published'
+group by comments.author_id
+"""
+
+
+async def visible_by_person(reader: Reader, person_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Count the visible comments of each of these people on published posts."""
+    return {row["id"]: row["count"] for row in await reader.fetch(SELECT_COUNTS_OF_PEOPLE, person_ids)}
+
+
+INSERT_COMMENT = """
+insert into comments (
+    id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
+    renderer_version, created_at, shown, imported, site, source_id
+)
+values ($1, $2, $3, coalesce($3::uuid, $2::uuid), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+on conflict (site, source_id) where site is not null do nothing
+"""
+
+
+def _row(comment: Comment, renderer_version: int, source: tuple[str, str] | None = None) -> tuple[object, ...]:
+    return (
+        comment.id,
+        comment.post_id,
+        comment.parent_id,
+        comment.path,
+        comment.depth,
+        comment.author_id,
+        comment.parent_author_id,
+        comment.body,
+        comment.format,
+        comment.body_html,
+        comment.state,
+        renderer_version,
+        comment.created_at,
+        comment.shown,
+        comment.imported,
+        *(source or (None, None)),
+    )
+
+
+async def insert_imported(tx: Transaction, comment: Comment, renderer_version: int, source: tuple[str, str]) -> bool:
+    """Store an imported comment and count it for its post; False when its source (site, source id) is there already."""
+    if not await tx.execute(INSERT_COMMENT, *_row(comment, renderer_version, source)):
+        return False
+    await _count_visible(tx, [comment])
+    return True
+
+
+async def insert_all(tx: Transaction, comments: Sequence[Comment], renderer_version: int) -> None:
+    """Store new comments and count them for their posts."""
+    if comments:
+        await tx.executemany(INSERT_COMMENT, [_row(comment, renderer_version) for comment in comments])
+        await _count_visible(tx, comments)
+
+
+COUNT_VISIBLE = """
+update discussions set visible_count = discussions.visible_count + added.count
+from unnest($1::uuid[], $2::int[]) as added (post_id, count)
+where discussions.post_id = added.post_id
+"""
+
+
+async def _count_visible(tx: Transaction, comments: Sequence[Comment]) -> None:
+    visible = Counter(comment.post_id for comment in comments if comment.state == "visible")
+    if visible:
+        await tx.execute(COUNT_VISIBLE, list(visible), list(visible.values()))
+
+
+UPDATE_REPLY_COUNTS = """
+update comments set
+    all_replies = comments.all_replies + change.all_replies,
+    reply_count = comments.reply_count + change.reply_count,
+    shown_replies = comments.shown_replies + change.shown_replies,
+    shown = change.shown
+from unnest($1::uuid[], $2::int[], $3::int[], $4::int[], $5::boolean[])
+    as change (id, all_replies, reply_count, shown_replies, shown)
+where comments.id = change.id
+"""
+
+
+async def update_reply_counts(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Write what changes in the comments above others; each comment at most once."""
+    if changes:
+        await tx.execute(
+            UPDATE_REPLY_COUNTS,
+            [change.id for change in changes],
+            [change.all_replies for change in changes],
+            [change.reply_count for change in changes],
+            [change.shown_replies for change in changes],
+            [change.shown for change in changes],
+        )
+
+
+UPDATE_TEXT = """
+update comments set body = $2, body_html = $3, renderer_version = $4, edited_at = $5, version = version + 1
+where id = $1
+"""
+
+
+async def update_text(
+    tx: Transaction, comment_id: UUID, body: str, body_html: str, renderer_version: int, edited_at: datetime
+) -> None:
+    """Replace a comment's text."""
+    await tx.execute(UPDATE_TEXT, comment_id, body, body_html, renderer_version, edited_at)
+
+
+UPDATE_STATE = """
+with changed as (
+    update comments set state = $2, shown = $3, version = version + 1 where id = $1 returning post_id
+)
+update discussions set visible_count = visible_count + $4
+from changed
+where discussions.post_id = changed.post_id and $4 <> 0
+"""
+
+
+async def update_state(tx: Transaction, comment_id: UUID, state: State, *, shown: bool, counted: int) -> None:
+    """Write a comment's new state; `counted` is what it adds to the visible comments of its post."""
+    await tx.execute(UPDATE_STATE, comment_id, state, shown, counted)
+
+
+BLANK = """
+update comments set body = null, body_html = null, removed_by_author = true, version = version + $2 where id = $1
+"""
+
+
+async def blank(tx: Transaction, comment_id: UUID, *, new_version: bool) -> None:
+    """Delete the text of a comment that its author removed."""
+    await tx.execute(BLANK, comment_id, int(new_version))

@@ -1,0 +1,57 @@
+"""Visibility: everybody sees the shown comments, a person also their own held ones, a moderator all."""
+
+from collections import Counter
+from uuid import UUID
+
+from services.chassis.database.pool import Reader, Transaction
+from services.chassis.errors import not_found
+from services.chassis.identity import Caller
+from services.comments import store
+from services.comments.domain.comment import Comment, Discussion
+from services.comments.domain.tree import NOTHING_OWN, Own
+from services.contracts.people import is_moderator
+
+
+async def own_of(reader: Reader, caller: Caller, post_id: UUID) -> Own:
+    """Return the hidden comments below a post that this person sees; none for moderators, who see all of them."""
+    if caller.person_id is None or is_moderator(caller.roles):
+        return NOTHING_OWN
+    hidden = await store.own_hidden(reader, caller.person_id, post_id)
+    return Own(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
+
+
+async def can_see(reader: Reader, comment: Comment, caller: Caller) -> bool:
+    """Return whether this caller sees the comment below a published post, be it as a tombstone."""
+    if comment.shown or is_moderator(caller.roles):
+        return True
+    return comment.id in (await own_of(reader, caller, comment.post_id)).ids
+
+
+async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Comment, Own]:
+    """Return a comment below a published post, and the hidden comments there that this caller sees.
+
+    Raises:
+        Problem: `not-found` when this caller does not see it.
+    """
+    comment = await store.find(reader, comment_id)
+    if comment is None:
+        raise not_found()
+    discussion = await store.find_discussion(reader, comment.post_id)
+    if discussion is None or discussion.status != "published":
+        raise not_found()
+    own = await own_of(reader, caller, comment.post_id)
+    if not (comment.shown or is_moderator(caller.roles) or comment.id in own.ids):
+        raise not_found()
+    return comment, own
+
+
+async def lock_visible(tx: Transaction, comment_id: UUID, caller: Caller) -> tuple[Discussion, Comment]:
+    """Lock the discussion of a comment below a published post, and return both.
+
+    Raises:
+        Problem: `not-found` when this caller does not see it.
+    """
+    locked = await store.lock(tx, comment_id)
+    if locked is None or locked[0].status != "published" or not await can_see(tx, locked[1], caller):
+        raise not_found()
+    return locked
