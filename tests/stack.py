@@ -1,4 +1,4 @@
-"""A whole Rapport made of real processes, for tests that look at it from outside or kill parts of it."""
+"""A whole Rapport system of real processes, for tests that use it from outside or kill parts of it."""
 
 import asyncio
 import os
@@ -42,12 +42,12 @@ class Part:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         self.process.kill()
         self.process.wait(10)
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it has drained."""
+        """Send SIGTERM and wait until the process has drained and ended."""
         self.process.terminate()
         self.process.wait(30)
 
@@ -80,7 +80,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the gateway answers."""
+        """Return the gateway's URL."""
         return f"http://127.0.0.1:{self.ports['gateway']}"
 
     def environment(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ class Stack:
         }
 
     async def prepare(self) -> None:
-        """Make the databases, apply the migrations, make the topics."""
+        """Create the databases, apply the migrations, create the topics."""
         admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
         try:
             for service in DATABASES:
@@ -125,7 +125,7 @@ class Stack:
     ) -> Part:
         metrics_port = free_port()
         log = self.folder / f"{service}-{name or role}.log"
-        process = spawn(  # it ends with this run, however that ends
+        process = spawn(  # the kernel ends it with this run
             [sys.executable, "-m", f"services.{service}", role],
             log=log,
             folder=ROOT,
@@ -147,7 +147,7 @@ class Stack:
         wait: bool = True,
         **environment: str,
     ) -> Part:
-        """Start one process, by default wait until it is ready. `name` keeps apart two of one role."""
+        """Start one process, by default wait until it is ready. `name` distinguishes two processes of one role."""
         armed = {"FAILPOINTS": failpoints} if failpoints else {}
         part = self._spawn(service, role, environment | armed, name=name)
         if wait:
@@ -155,7 +155,7 @@ class Stack:
         return part
 
     async def up(self, *split: str) -> None:
-        """Start every service as one process, but those in `split` as one process per role."""
+        """Start every service as one process, and those in `split` as one process per role."""
         roles: dict[str, Sequence[str]] = {
             "posts": ("api", "relay"),
             "comments": ("api", "relay", "consumer"),
@@ -172,7 +172,7 @@ class Stack:
             await self.ready(part)
 
     async def ready(self, part: Part, timeout: float = 120) -> None:
-        """Wait until the process says on its internal port that it is ready."""
+        """Wait until the process reports on its internal port that it is ready."""
         async with aiohttp.ClientSession() as session:
 
             async def is_ready() -> bool:
@@ -189,7 +189,7 @@ class Stack:
         return self.parts[service, role]
 
     def down(self) -> None:
-        """End every process that is left, at once."""
+        """Kill every remaining process."""
         for part in self.parts.values():
             if part.alive:
                 part.signal(signal.SIGCONT)
@@ -199,7 +199,7 @@ class Stack:
         self.parts.clear()
 
     async def drop(self) -> None:
-        """Take the databases away again."""
+        """Drop the databases."""
         admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
         try:
             for service in DATABASES:
@@ -210,7 +210,7 @@ class Stack:
 
 @contextmanager
 def paused(part: Part) -> Iterator[None]:
-    """The process stands still (SIGSTOP) inside the block."""
+    """Stop the process (SIGSTOP) inside the block."""
     part.signal(signal.SIGSTOP)
     try:
         yield

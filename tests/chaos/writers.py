@@ -1,4 +1,4 @@
-"""Clients that go on writing whatever happens, and say honestly what they were told."""
+"""Clients that keep writing during faults and record the answers they got."""
 
 import asyncio
 import random
@@ -18,13 +18,13 @@ LATELY = 20
 
 @dataclass
 class Writers:
-    """People who comment and answer each other on some posts, change and remove what they said, and write posts.
+    """Users who comment and reply on some posts, edit and remove their comments, and write posts.
 
     Attributes:
-        author: who writes posts.
-        posts: those that are commented on; nobody changes them.
-        patience: seconds after which a client gives up on an operation and its outcome stays unknown.
-        posts_share: how many of all operations are about posts.
+        author: the author of the posts.
+        posts: the posts that get comments; nothing changes them.
+        patience: seconds after which a client gives up on an operation, whose outcome stays unknown.
+        posts_share: share of operations that are about posts.
     """
 
     client: Client
@@ -40,10 +40,10 @@ class Writers:
     disturbed: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)  # choices of a test, not secrets
+        self.random = random.Random(self.seed)  # random choices of a test, not secrets
 
     async def write(self, count: int, *, at_once: int = 4, pause: float = 0.0) -> None:
-        """`count` operations by `at_once` clients; two of three comments answer an earlier one."""
+        """Run `count` operations by `at_once` clients; two of three comments reply to an earlier one."""
         left = iter(range(count))
 
         async def client() -> None:
@@ -56,7 +56,7 @@ class Writers:
                 group.create_task(client())
 
     async def keep_writing(self, stop: asyncio.Event, *, at_once: int = 4, pause: float = 0.02) -> None:
-        """Write until told to stop."""
+        """Write until stopped."""
 
         async def client() -> None:
             while not stop.is_set():
@@ -92,7 +92,7 @@ class Writers:
             said.append((operation.subject, who))
 
     async def _change(self, kind: Kind) -> None:
-        """Edit or remove one of the latest comments, at which nobody else is at work meanwhile."""
+        """Edit or remove one of the latest comments that no other client works on."""
         said = self.comments.setdefault(self.random.choice(self.posts), [])
         if not said:
             return
@@ -133,7 +133,7 @@ class Writers:
         *,
         above: UUID | None = None,
     ) -> None:
-        """The same request under one key until it is answered for good, or patience is at its end."""
+        """Repeat the same request under one key until its answer is final or the client's patience is over."""
         key = {"Idempotency-Key": str(uuid4())}
         begun = time.monotonic()
         while time.monotonic() - begun < self.patience:
@@ -153,7 +153,7 @@ class Writers:
                 continue
             operation.outcome = "failed"
             if answer.status == 422 and above in self.disturbed:
-                return  # what it answers was removed meanwhile
+                return  # its parent was removed meanwhile
             raise AssertionError(f"{method} {path}: {answer.status}: {answer.body!r}")
 
 

@@ -1,4 +1,4 @@
-"""Requests that nobody would write, made from `/openapi.json`: never a 500, and every answer is as described."""
+"""Random requests generated from `/openapi.json`: never a 500, and every answer matches its description."""
 
 import asyncio
 import random
@@ -21,12 +21,12 @@ CONFORMS = [
     CHECKS.get_one(name)
     for name in ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 ]
-LAST = {("DELETE", "/v1/me"), ("DELETE", "/v1/sessions/current")}  # they would end the session of all that follows
+LAST = {("DELETE", "/v1/me"), ("DELETE", "/v1/sessions/current")}  # they would end the session of all later requests
 
 
 @pytest.fixture(scope="module")
 async def things(client: Client, author: Person, admin: Person) -> dict[str, list[str]]:
-    """Values for path parameters that name something."""
+    """Return valid values of path parameters."""
     post = await client.publish(author, title="Fuzzed")
     top = await client.comment(admin, post["id"])
     reply = await client.comment(author, post["id"], parent_id=top["id"])
@@ -40,7 +40,7 @@ async def things(client: Client, author: Person, admin: Person) -> dict[str, lis
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
-async def test_whatever_is_sent_the_answer_is_as_described(
+async def test_every_answer_matches_its_description(
     client: Client, admin: Person, things: dict[str, list[str]], mode: GenerationMode
 ) -> None:
     document = (await client.call("GET", "/openapi.json")).json
@@ -65,7 +65,7 @@ def _fuzz(
     session: requests.Session,
     seen: Counter[int],
 ) -> None:
-    choice = random.Random(0)  # which values are tried, nothing secret
+    choice = random.Random(0)  # the seed of the requests, not a secret
 
     @settings(
         max_examples=15,
@@ -84,9 +84,9 @@ def _fuzz(
         answer = case.call(base_url=url, session=session, headers=headers)
         seen[answer.status_code] += 1
         assert answer.status_code != 500, case.as_curl_command()
-        if answer.status_code != 405:  # a path parameter may come out empty, or with a slash in it
+        if answer.status_code != 405:  # a path parameter may be empty or contain a slash
             case.validate_response(answer, checks=CONFORMS)
-            answer.status_code = 418  # which no operation has: the checks do look
+            answer.status_code = 418  # a key that no operation has: the checks look for it
             with pytest.raises(FailureGroup):
                 case.validate_response(answer, checks=CONFORMS)
 

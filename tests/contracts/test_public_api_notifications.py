@@ -1,4 +1,4 @@
-"""Notifications and the way out of them, as the contract tells of them."""
+"""Notifications and unsubscribing in the public contract."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from tests.client import Client, Person
 from tests.contracts import shapes
-from tests.contracts.conftest import Someone
+from tests.contracts.conftest import NewPerson
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
@@ -28,17 +28,17 @@ async def told(client: Client, who: Person, comment_id: str) -> None:
 
 
 def unsubscribe_path(sink: SmtpSink, who: Person) -> str:
-    """The path that the last notification to this person offers."""
+    """Return the path of the unsubscribe link in the last notification to this user."""
     mails = [mail.message for mail in sink.to(who.email) if mail.message["List-Unsubscribe"]]
     found = re.search(r"<https?://[^/]+(/unsubscribe/[^>]+)>", mails[-1]["List-Unsubscribe"])
     assert found is not None
     return found[1]
 
 
-async def test_somebody_hears_of_an_answer_and_reads_why(
-    client: Client, author: Person, someone: Someone, ben: Person
+async def test_a_reply_is_notified_and_explained(
+    client: Client, author: Person, new_person: NewPerson, ben: Person
 ) -> None:
-    anna = await someone("Anna")
+    anna = await new_person("Anna")
     post = await client.publish(author)
     question = await client.comment(anna, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
@@ -58,7 +58,7 @@ async def test_somebody_hears_of_an_answer_and_reads_why(
     assert (own.json["state"], own.json["why"]) in (("skipped", "own_comment"), ("none", "own_comment"))
 
 
-async def test_what_one_never_heard_of_and_may_not_see_is_not_explained(
+async def test_hidden_comments_are_not_explained(
     client: Client, author: Person, anna: Person, ben: Person, moderator: Person
 ) -> None:
     post = await client.publish(author, discussion="held")
@@ -72,8 +72,8 @@ async def test_what_one_never_heard_of_and_may_not_see_is_not_explained(
     assert (answer.status, answer.json["state"], answer.json["why"]) == (200, "none", "not_concerned")
 
 
-async def test_the_choice_is_ones_own(client: Client, someone: Someone) -> None:
-    who = await someone()
+async def test_notification_settings_are_per_person(client: Client, new_person: NewPerson) -> None:
+    who = await new_person()
     answer = await client.call("GET", "/v1/me/mail", who=who)
     check_read(answer, private=True)
     assert answer.json == {"notifications": True}
@@ -85,10 +85,10 @@ async def test_the_choice_is_ones_own(client: Client, someone: Someone) -> None:
 
 
 @pytest.mark.parametrize("multipart", [False, True])
-async def test_one_click_stops_all_of_it(
-    client: Client, author: Person, someone: Someone, ben: Person, session_sink: SmtpSink, multipart: bool
+async def test_one_click_stops_all_notifications(
+    client: Client, author: Person, new_person: NewPerson, ben: Person, session_sink: SmtpSink, multipart: bool
 ) -> None:
-    who = await someone("Click")
+    who = await new_person("Click")
     post = await client.publish(author)
     question = await client.comment(who, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
@@ -129,7 +129,7 @@ async def test_one_click_stops_all_of_it(
     assert (await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=who)).status == 200
 
 
-async def test_an_unknown_link_is_not_found(client: Client) -> None:
+async def test_an_unknown_unsubscribe_link_is_not_found(client: Client) -> None:
     assert (await client.call("GET", "/unsubscribe/nonsense")).status == 404
     answer = await client.call("POST", "/unsubscribe/nonsense", data={"List-Unsubscribe": "One-Click"})
     assert answer.status == 404

@@ -1,4 +1,4 @@
-"""Slugs: what is accepted, and that whatever is made is acceptable."""
+"""Slugs: validation, and generated slugs that are always valid."""
 
 import unicodedata
 from itertools import islice
@@ -27,7 +27,7 @@ def test_lower_case_letters_and_digits_of_any_script_are_accepted(slug: str) -> 
         str(ID).upper(),
     ],
 )
-def test_anything_else_is_refused_and_the_field_is_named(slug: str) -> None:
+def test_other_slugs_are_refused_and_the_field_is_named(slug: str) -> None:
     with pytest.raises(Problem) as refusal:
         slugs.given(slug)
     assert (refusal.value.status, refusal.value.errors[0].field) == (422, "slug")
@@ -54,7 +54,7 @@ def test_a_slug_is_made_from_the_title_else_from_the_id(title: str, slug: str) -
 
 
 @for_all(st.text(max_size=300))
-def test_whatever_the_title_the_made_slug_is_valid(title: str) -> None:
+def test_generated_slugs_are_always_valid(title: str) -> None:
     assert slugs.as_slug(slugs.given(slugs.made(ID, title))) is not None
 
 
@@ -69,7 +69,7 @@ def test_numbered_alternatives_are_valid_and_different(title: str) -> None:
         assert slugs.given(slug) == slug
 
 
-def test_the_first_source_that_leaves_anything_makes_the_slug() -> None:
+def test_the_slug_comes_from_the_first_usable_source() -> None:
     assert slugs.made(ID, None, "…", "third", "fourth") == "third"
 
 
@@ -89,11 +89,11 @@ def test_a_percent_encoded_slug_is_decoded_and_made_valid(stored: str, slug: str
     assert slugs.made(ID, slugs.decoded(stored)) == slug
 
 
-def test_a_lone_surrogate_in_a_stored_slug_does_no_harm() -> None:
+def test_a_lone_surrogate_in_a_stored_slug_is_accepted() -> None:
     assert slugs.made(ID, slugs.decoded("a\ud800b")) == "a-b"
 
 
-def test_only_a_uuid_s_form_is_an_id() -> None:
+def test_only_the_form_of_a_uuid_is_an_id() -> None:
     assert slugs.as_id(str(ID)) == ID
     assert slugs.as_id(str(ID).upper()) == ID
     assert slugs.as_id(ID.hex) is None
