@@ -1,4 +1,4 @@
-"""HTTP to command or query."""
+"""The internal HTTP API of people: one route, one command or query."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime

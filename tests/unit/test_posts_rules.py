@@ -113,18 +113,18 @@ def test_unpublished_posts_are_visible_to_author_and_admins_only(post: Post) -> 
 
 
 def test_the_author_may_change_a_post_only_with_the_author_role() -> None:
-    assert rules.to_change(PUBLISHED, caller("author")) is PUBLISHED
-    assert rules.to_change(DRAFT, caller("admin", person_id=uuid4())) is DRAFT
+    assert rules.require_changeable(PUBLISHED, caller("author")) is PUBLISHED
+    assert rules.require_changeable(DRAFT, caller("admin", person_id=uuid4())) is DRAFT
     for post, who in ((PUBLISHED, caller("reader")), (DRAFT, caller()), (PUBLISHED, caller("author", person_id=ID))):
         with pytest.raises(Problem, match="forbidden"):
-            rules.to_change(post, who)
+            rules.require_changeable(post, who)
 
 
 def test_a_hidden_post_is_answered_like_a_missing_one() -> None:
     answers = []
     for post in (None, DRAFT, WITHDRAWN):
         with pytest.raises(Problem) as refusal:
-            rules.to_change(post, caller("author", person_id=ID))
+            rules.require_changeable(post, caller("author", person_id=ID))
         answers.append((refusal.value.kind, refusal.value.detail))
     assert answers == [answers[0]] * 3
     assert answers[0][0] == "not-found"
