@@ -167,13 +167,13 @@ class Client:
         """Create a comment, repeated under one idempotency key while the answer is 503."""
         key = {"Idempotency-Key": str(uuid4())}
         payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
-        said: list[ServiceResponse] = []
+        answers: list[ServiceResponse] = []
 
         async def done() -> bool:
-            said.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))
-            return said[-1].status != 503
+            answers.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))
+            return answers[-1].status != 503
 
         await eventually(done, timeout=30)
-        assert said[-1].status == 201, said[-1].body
-        comment: dict[str, Any] = said[-1].json
+        assert answers[-1].status == 201, answers[-1].body
+        comment: dict[str, Any] = answers[-1].json
         return comment

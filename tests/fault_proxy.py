@@ -75,7 +75,7 @@ class FaultProxy:
                 return
             answers, link.server = await asyncio.open_connection("127.0.0.1", self.target)
 
-            def heard() -> None:
+            def client_sent() -> None:
                 self.asks += 1
                 link.asked = True
                 self.most_asked = max(self.most_asked, sum(1 for each in self._links if each.asked))
@@ -83,7 +83,7 @@ class FaultProxy:
             def answered() -> None:
                 link.asked = False
 
-            there = asyncio.create_task(self._pass_on(reader, link.server, heard))
+            there = asyncio.create_task(self._pass_on(reader, link.server, client_sent))
             back = asyncio.create_task(self._pass_on(answers, writer, answered))
             try:
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)

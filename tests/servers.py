@@ -128,10 +128,10 @@ class SharedServers(Servers):
             connection.connect(str(self.path))
             connection.sendall(name.encode() + b"\n")
             with connection.makefile() as answer:
-                said = json.loads(answer.readline())
-        if "error" in said:
-            raise LocalError(said["error"])
-        return str(said["address"])
+                reply = json.loads(answer.readline())
+        if "error" in reply:
+            raise LocalError(reply["error"])
+        return str(reply["address"])
 
 
 class ServerRegistry:

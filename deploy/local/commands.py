@@ -37,7 +37,7 @@ def state(layout: Layout) -> dict[str, Any]:
 
 
 @contextmanager
-def alone(layout: Layout) -> Iterator[None]:
+def exclusive(layout: Layout) -> Iterator[None]:
     """Hold the lock of a stack: only one `up` or `down` runs at a time; the second waits for the first."""
     layout.home.mkdir(parents=True, exist_ok=True)
     with (layout.home / "lock").open("w") as file:
@@ -51,12 +51,12 @@ def up(layout: Layout) -> None:
     Raises:
         LocalError: the start failed; the message says what to do.
     """
-    with alone(layout):
+    with exclusive(layout):
         running = supervisor(layout)
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
-            clear_up(layout)
+            end_leftovers(layout)
             check_ports(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
@@ -72,7 +72,7 @@ def up(layout: Layout) -> None:
             raise LocalError("\nThe start continues in the background. To stop it: make down") from None
         if state(layout)["phase"] != "ready":
             raise LocalError(f"Rapport did not start; the lines above say why. The whole log: {log}")
-    print(welcome(layout))
+    print(start_message(layout))
 
 
 def start_supervisor(layout: Layout, log: Path) -> Identity:
@@ -109,7 +109,7 @@ def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: s
             time.sleep(0.1)
 
 
-def clear_up(layout: Layout) -> None:
+def end_leftovers(layout: Layout) -> None:
     """End the processes that a killed supervisor left behind, and no other process: see `Identity`."""
     files = {file.stem: file for file in (layout.home / "run").glob("*.json")}
     left = {name: identity for name, file in files.items() if (identity := Identity.load(file))}
@@ -137,7 +137,7 @@ def check_ports(layout: Layout) -> None:
         )
 
 
-def welcome(layout: Layout) -> str:
+def start_message(layout: Layout) -> str:
     """Return the message of a successful start: the addresses and the next commands."""
     lines = [
         "",
@@ -164,8 +164,8 @@ def down(layout: Layout) -> None:
     """
     running = supervisor(layout)
     if running is None:
-        with alone(layout):
-            clear_up(layout)
+        with exclusive(layout):
+            end_leftovers(layout)
         print("Nothing is running.")
         return
     log = layout.log_folder / "supervisor.log"

@@ -81,13 +81,13 @@ class DemoClient:
             raise LocalError(f"The mail to {email} contains no sign-in link.")
         session = await self.call("POST", "/v1/sessions", {"token": link[1]})
         person = session["person"]
-        tell(f"{person['name']} <{email}> signed in by the link in the mail; roles: {', '.join(person['roles'])}")
+        report(f"{person['name']} <{email}> signed in by the link in the mail; roles: {', '.join(person['roles'])}")
         return Person(person["name"], email, session["access_token"])
 
     async def comment(self, who: Person, post: str, body: str, parent: str | None = None) -> str:
         fields = {"body": body} | ({"parent_id": parent} if parent else {})
         comment = await self.call("POST", f"/v1/posts/{post}/comments", fields, who)
-        tell(f"{who.name} {'answers' if parent else 'comments'}: {body}")
+        report(f"{who.name} {'replies' if parent else 'comments'}: {body}")
         return str(comment["id"])
 
     async def explanation(self, who: Person, comment: str) -> dict[str, Any]:
@@ -116,7 +116,7 @@ async def wait_for(what: str, condition: Callable[[], Awaitable[Any]]) -> Any:
     return found
 
 
-def tell(line: str = "") -> None:
+def report(line: str = "") -> None:
     print(line, flush=True)
 
 
@@ -126,50 +126,50 @@ async def play(layout: Layout) -> None:
     admin_email = layout.given.get("ADMIN_EMAILS", "admin@example.com").partition(",")[0].strip()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         client = DemoClient(layout, session)
-        tell("\n1. Three people sign in. There are no passwords.")
+        report("\n1. Three people sign in. There are no passwords.")
         ada = await client.sign_in("Ada", admin_email)
         ben = await client.sign_in("Ben", f"ben.{unique}@example.com")
         cleo = await client.sign_in("Cleo", f"cleo.{unique}@example.com")
 
-        tell("\n2. A post, a comment and replies.")
+        report("\n2. A post, a comment and replies.")
         fields = {
             "title": f"On answering letters ({unique})",
             "body": "When did you last *answer* one?",
             "publish": True,
         }
         post = await client.call("POST", "/v1/posts", fields, ada)
-        tell(f"{ada.name} publishes: {post['url']}")
+        report(f"{ada.name} publishes: {post['url']}")
         first = await client.comment(ben, post["id"], "Last week, by hand. It took an hour and was worth it.")
         second = await client.comment(cleo, post["id"], "By hand! What did you write with?", first)
         third = await client.comment(ben, post["id"], "A pencil. Letters should allow for doubts.", second)
 
-        tell("\n3. Who was notified, and why. Mails wait a few seconds, so that edits and removals overtake them.")
+        report("\n3. Who was notified, and why. Mails wait a few seconds, so that edits and removals overtake them.")
         for who, comment, what in (
             (ada, first, "Ben's comment on her post"),
-            (ben, second, "Cleo's answer"),
-            (cleo, third, "Ben's answer"),
-            (ben, third, "his own answer"),
+            (ben, second, "Cleo's reply"),
+            (cleo, third, "Ben's reply"),
+            (ben, third, "his own reply"),
         ):
             found = await client.explanation(who, comment)
             reason = found["why"] or ", ".join(found["reasons"])
-            tell(f"{who.name}, about {what}: {found['state']} ({reason}). {found['text']}")
+            report(f"{who.name}, about {what}: {found['state']} ({reason}). {found['text']}")
 
-        tell("\n4. The mails.")
+        report("\n4. The mails.")
         for who in (ada, ben, cleo):
             for mail in reversed(await client.mails(who.email)):
                 if any(name == "List-Id" for name, _ in mail["headers"]) and unique in mail["text"] + mail["subject"]:
                     show(layout, mail)
-        tell(f"\nRead on: {post['url']} and {layout.mailbox_url}/")
+        report(f"\nRead on: {post['url']} and {layout.mailbox_url}/")
 
 
 def show(layout: Layout, mail: dict[str, Any]) -> None:
     headers = {name.lower(): value for name, value in mail["headers"]}
-    tell(f"\n  {layout.mailbox_url}/messages/{mail['id']}")
+    report(f"\n  {layout.mailbox_url}/messages/{mail['id']}")
     for name in SHOWN_HEADERS:
         if name.lower() in headers:
-            tell(f"  {name}: {headers[name.lower()]}")
+            report(f"  {name}: {headers[name.lower()]}")
     for line in mail["text"].splitlines():
-        tell(f"  | {line}")
+        report(f"  | {line}")
 
 
 def main() -> int:
@@ -181,7 +181,7 @@ def main() -> int:
         if http_status(layout.port("MAILBOX_PORT"), "/livez") != 200:
             raise LocalError("The demo reads mails from the local mailbox: unset SMTP_HOST, make down, make demo.")
         if arguments.wordpress:
-            tell(f"0. Import {arguments.wordpress}")
+            report(f"0. Import {arguments.wordpress}")
             command = [sys.executable, "-m", "services.operator", "import", "wordpress", str(arguments.wordpress)]
             if subprocess.run(command).returncode != 0:
                 raise LocalError("The import failed; run it again to continue where it stopped.")

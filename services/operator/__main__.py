@@ -37,7 +37,7 @@ app.add_typer(letters, name="dead-letter")
 Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 
 
-def done(work: Coroutine[None, None, T]) -> T:
+def run_async(work: Coroutine[None, None, T]) -> T:
     """Run the coroutine and return its result; Ctrl-C cancels it."""
     return asyncio.run(work)
 
@@ -58,7 +58,7 @@ def grant(email: str, role: Annotated[str, typer.Argument(help="reader, author, 
             answer = await services.post("people", "/grants", {"email": email, "role": role})
             typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
-    done(work())
+    run_async(work())
 
 
 @app.command()
@@ -76,7 +76,7 @@ def republish(
             answer = await services.post(service, "/republish", {"since": moment})
             typer.echo(f"{service} sends {answer['count']:,} events again.")
 
-    done(work())
+    run_async(work())
 
 
 @importing.command()
@@ -89,27 +89,27 @@ def wordpress(file: Annotated[Path, typer.Argument(help="What WordPress' Tools, 
             with Progress(Console(stderr=True)) as progress:
                 return await Import(file, services, progress, datetime.now(UTC)).run()
 
-    report = done(work())
+    report = run_async(work())
     report.show(shown)
     if not report.is_complete:
         raise Failed("Not everything was imported; see the report.")
 
 
 @letters.command("list")
-def show_letters(group: Group) -> None:
+def list_dead_letters(group: Group) -> None:
     """List the dead letters of a consumer group, with their errors."""
-    done(dead_letters.show(load(), group, Console()))
+    run_async(dead_letters.show(load(), group, Console()))
 
 
 @letters.command("redrive")
-def redrive_letters(
+def redrive_dead_letters(
     group: Group,
     position: Annotated[
         list[int] | None, typer.Option(help="Only the dead letter at this position; may be repeated.")
     ] = None,
 ) -> None:
     """Send dead letters to their original topic again: all that were not sent yet, or the named ones."""
-    done(dead_letters.send_again(load(), group, position or [], Console()))
+    run_async(dead_letters.send_again(load(), group, position or [], Console()))
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ async def show(settings: Settings, group: str, console: Console) -> None:
     try:
         letters = await entries(settings, _known(group))
     except (KafkaError, TimeoutError, OSError) as error:
-        raise _away(settings, error) from error
+        raise _unavailable(settings, error) from error
     if not letters:
         console.print(f"{group} has no dead letters.")
         return
@@ -67,9 +67,9 @@ async def send_again(settings: Settings, group: str, positions: Collection[int],
         chosen = (lambda letter: letter.position in wanted) if wanted else None
         sent = await redrive(settings, _known(group), chosen)
     except (KafkaError, Unsent, TimeoutError, OSError) as error:
-        raise _away(settings, error) from error
+        raise _unavailable(settings, error) from error
     console.print(f"{len(sent)} dead letter{'' if len(sent) == 1 else 's'} of {group} sent again.")
 
 
-def _away(settings: Settings, error: Exception) -> Failed:
+def _unavailable(settings: Settings, error: Exception) -> Failed:
     return Failed(f"Kafka at {settings.kafka_bootstrap_servers} failed: {error or type(error).__name__}.")

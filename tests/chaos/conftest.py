@@ -46,11 +46,11 @@ class System:
     async def _set_notifications(self, wanted: bool) -> None:
         for who in (self.writers.author, *self.writers.people):
 
-            async def said(who: Person = who) -> bool:
+            async def succeeded(who: Person = who) -> bool:
                 answer = await self.client.call("PATCH", "/v1/me/mail", {"notifications": wanted}, who=who)
                 return answer.status == 200
 
-            await eventually(said, timeout=60)
+            await eventually(succeeded, timeout=60)
 
     @asynccontextmanager
     async def writing(self, *, at_once: int = 4, pause: float = 0.02) -> AsyncIterator[None]:

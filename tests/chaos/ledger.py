@@ -111,7 +111,7 @@ class Ledger:
         total: Counter[str] = Counter()
         for owner in ("posts", "comments"):
             total += await self._owned(owner)
-        total += await self._told()
+        total += await self._notified()
         return Findings(operations=len(self.operations), **total)
 
     async def _owned(self, owner: Owner) -> Counter[str]:
@@ -143,7 +143,7 @@ class Ledger:
         found["raw_records"], found["raw_duplicates"] = len(records), len(records) - len(in_kafka)
         return found
 
-    async def _told(self) -> Counter[str]:
+    async def _notified(self) -> Counter[str]:
         """Compare expected notifications with stored ones, and stored ones with the received mails."""
         comments, notifications = await asyncio.gather(
             self._rows("comments", SELECT_SUBJECTS["comments"]),

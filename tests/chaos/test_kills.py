@@ -91,10 +91,10 @@ async def test_a_killed_relay_publishes_everything(system: System, service: str,
                 published = await system.ledger.value(service, LAST_PUBLISHED)
                 await system.stack.start(service, role, wait=False)
 
-                async def goes_on(since: object = published) -> bool:
+                async def continues(since: object = published) -> bool:
                     return bool(await system.ledger.value(service, LAST_PUBLISHED) != since)
 
-                await eventually(goes_on, timeout=60)
+                await eventually(continues, timeout=60)
                 resumed.append(time.monotonic() - begun)
                 await system.stack.ready(system.stack.part(service, role))
         print(f"{KILLS} kills, published again within {max(resumed):.1f} s at most")

@@ -54,7 +54,7 @@ async def late_comment(system: System, post: str, patience: float) -> AsyncItera
 
     posting = asyncio.create_task(post_it())
     try:
-        await eventually(lambda: standing_still(late.process.pid) or posting.done(), timeout=30)
+        await eventually(lambda: blocked(late.process.pid) or posting.done(), timeout=30)
         assert not posting.done(), "it did not wait before its commit"
         yield late, posting
     finally:
@@ -64,7 +64,7 @@ async def late_comment(system: System, post: str, patience: float) -> AsyncItera
         late.kill()
 
 
-def standing_still(pid: int) -> bool:
+def blocked(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 

@@ -48,7 +48,7 @@ class Writers:
 
         async def client() -> None:
             for _ in left:
-                await self._something()
+                await self._operation()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
@@ -60,14 +60,14 @@ class Writers:
 
         async def client() -> None:
             while not stop.is_set():
-                await self._something()
+                await self._operation()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(client())
 
-    async def _something(self) -> None:
+    async def _operation(self) -> None:
         choice = self.random.random()
         if self.random.random() < self.posts_share:
             await (self._edit_post() if self.articles and choice < 0.7 else self._post())
@@ -80,38 +80,38 @@ class Writers:
 
     async def _comment(self) -> None:
         post = self.random.choice(self.posts)
-        said = self.comments.setdefault(post, [])
+        comments = self.comments.setdefault(post, [])
         text, who = _text(), self.random.choice(self.people)
         body: dict[str, Any] = {"body": text}
-        parent = self.random.choice(said[-LATELY:])[0] if said and self.random.random() < 0.67 else None
+        parent = self.random.choice(comments[-LATELY:])[0] if comments and self.random.random() < 0.67 else None
         if parent is not None:
             body["parent_id"] = str(parent)
         operation = self.ledger.intend(text)
-        await self._insist(operation, who, "POST", f"/v1/posts/{post}/comments", body, above=parent)
+        await self._send_until_final(operation, who, "POST", f"/v1/posts/{post}/comments", body, above=parent)
         if operation.subject:
-            said.append((operation.subject, who))
+            comments.append((operation.subject, who))
 
     async def _change(self, kind: Kind) -> None:
         """Edit or remove one of the latest comments that no other client works on."""
-        said = self.comments.setdefault(self.random.choice(self.posts), [])
-        if not said:
+        comments = self.comments.setdefault(self.random.choice(self.posts), [])
+        if not comments:
             return
-        subject, who = said.pop(self.random.randrange(max(0, len(said) - LATELY), len(said)))
+        subject, who = comments.pop(self.random.randrange(max(0, len(comments) - LATELY), len(comments)))
         text = _text()
         operation = self.ledger.intend(text, kind=kind, subject=subject)
         if kind == "remove":
             self.disturbed.add(subject)
-            await self._insist(operation, who, "DELETE", f"/v1/comments/{subject}", None)
+            await self._send_until_final(operation, who, "DELETE", f"/v1/comments/{subject}", None)
         else:
-            await self._insist(operation, who, "PATCH", f"/v1/comments/{subject}", {"body": text})
+            await self._send_until_final(operation, who, "PATCH", f"/v1/comments/{subject}", {"body": text})
             if operation.outcome == "ok":
-                said.append((subject, who))
+                comments.append((subject, who))
 
     async def _post(self) -> None:
         text = _text()
         operation = self.ledger.intend(text, "posts")
         body = {"title": f"On {text}", "body": text, "publish": True}
-        await self._insist(operation, self.author, "POST", "/v1/posts", body)
+        await self._send_until_final(operation, self.author, "POST", "/v1/posts", body)
         if operation.subject:
             self.articles.append(operation.subject)
 
@@ -119,11 +119,11 @@ class Writers:
         subject = self.articles.pop(self.random.randrange(len(self.articles)))
         text = _text()
         operation = self.ledger.intend(text, "posts", "edit", subject)
-        await self._insist(operation, self.author, "PATCH", f"/v1/posts/{subject}", {"body": text})
+        await self._send_until_final(operation, self.author, "PATCH", f"/v1/posts/{subject}", {"body": text})
         if operation.outcome == "ok":
             self.articles.append(subject)
 
-    async def _insist(
+    async def _send_until_final(
         self,
         operation: Operation,
         who: Person,

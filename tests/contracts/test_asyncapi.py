@@ -66,7 +66,7 @@ def test_the_licence_is_that_of_the_project() -> None:
     assert {document["info"]["license"]["name"] for document in DOCUMENTS.values()} == {project["license"]}
 
 
-def said(action: str) -> dict[str, set[str]]:
+def messages_by_service(action: str) -> dict[str, set[str]]:
     """Return the event types by service that sends or receives them."""
     return {
         service: {
@@ -80,14 +80,14 @@ def said(action: str) -> dict[str, set[str]]:
 
 
 def test_every_event_is_sent_by_its_owner_only() -> None:
-    sent = said("send")
+    sent = messages_by_service("send")
     assert set().union(*sent.values()) == set(registry())
     for service, names in sent.items():
         assert all(name.startswith(f"dev.rapport.{service}.") for name in names)
 
 
 def test_received_messages_are_those_with_handlers() -> None:
-    received = said("receive")
+    received = messages_by_service("receive")
     assert {service for service, names in received.items() if names} == set(CONSUMER_GROUPS)
     assert "dev.rapport.posts.published.v1" in received["comments"]
     assert "dev.rapport.comments.posted.v1" in received["notify"]

@@ -11,7 +11,7 @@ from tests.contracts import shapes
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.waiting import eventually
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
+MISSING = "0193f000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ async def test_raw_html_is_text(client: Client, post: dict[str, Any], anna: Pers
         ({"body": "x\0"}, {"body"}),
         ({"body": 5}, {"body"}),
         ({"body": "x", "parent_id": "x"}, {"parent_id"}),
-        ({"body": "x", "parent_id": NOBODY}, {"parent_id"}),
-        ({"body": "x", "post_id": NOBODY}, {"post_id"}),
+        ({"body": "x", "parent_id": MISSING}, {"parent_id"}),
+        ({"body": "x", "post_id": MISSING}, {"post_id"}),
     ],
 )
 async def test_an_invalid_field_is_named(
@@ -107,9 +107,9 @@ async def test_a_parent_is_of_the_same_post_and_visible(
 
 
 async def test_missing_posts_take_no_comments(client: Client, anna: Person) -> None:
-    answer = await client.call("POST", f"/v1/posts/{NOBODY}/comments", {"body": "x"}, who=anna)
+    answer = await client.call("POST", f"/v1/posts/{MISSING}/comments", {"body": "x"}, who=anna)
     check_problem(answer, 404, "not-found")
-    check_problem(await client.call("GET", f"/v1/posts/{NOBODY}/comments"), 404, "not-found")
+    check_problem(await client.call("GET", f"/v1/posts/{MISSING}/comments"), 404, "not-found")
 
 
 async def test_the_tree_shows_everything_exactly_once(
@@ -229,7 +229,7 @@ async def test_moderation(client: Client, post: dict[str, Any], anna: Person, be
     assert (await client.call("POST", f"{path}/reject", who=moderator)).status == 200
     for step in ("hold", "approve"):
         check_problem(await client.call("POST", f"{path}/{step}", who=moderator), 409, "wrong-state")
-    check_problem(await client.call("POST", f"/v1/comments/{NOBODY}/hold", who=moderator), 404, "not-found")
+    check_problem(await client.call("POST", f"/v1/comments/{MISSING}/hold", who=moderator), 404, "not-found")
 
 
 async def test_a_held_comment_is_shown_to_its_author_and_moderators(

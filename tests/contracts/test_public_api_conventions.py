@@ -7,8 +7,8 @@ import pytest
 from tests.client import Client, Person
 from tests.contracts.shapes import check_cors, check_invalid, check_problem, check_read
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
-READS = ("/v1/posts", f"/v1/people/{NOBODY}", f"/v1/posts/{NOBODY}/comments", "/v1/posts/none/page")
+MISSING = "0193f000-0000-7000-8000-000000000000"
+READS = ("/v1/posts", f"/v1/people/{MISSING}", f"/v1/posts/{MISSING}/comments", "/v1/posts/none/page")
 
 
 @pytest.mark.parametrize("request_id", ["abc-1", "A.b_C-9", "x" * 64])
@@ -30,7 +30,7 @@ async def test_a_preflight_is_answered_for_every_origin(client: Client) -> None:
         "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "authorization,if-match,idempotency-key,content-type",
     }
-    answer = await client.call("OPTIONS", f"/v1/posts/{NOBODY}", headers=asked)
+    answer = await client.call("OPTIONS", f"/v1/posts/{MISSING}", headers=asked)
     assert answer.status == 204
     check_cors(answer)
     allowed = answer.headers["Access-Control-Allow-Headers"].lower().replace(" ", "").split(",")
@@ -58,16 +58,16 @@ async def test_an_invalid_token_is_refused_on_public_reads_too(client: Client, p
     ("method", "path", "body"),
     [
         ("POST", "/v1/posts", {"title": "x", "body": "y"}),
-        ("PATCH", f"/v1/posts/{NOBODY}", {"title": "x"}),
-        ("POST", f"/v1/posts/{NOBODY}/publish", None),
-        ("POST", f"/v1/posts/{NOBODY}/withdraw", None),
-        ("POST", f"/v1/posts/{NOBODY}/comments", {"body": "x"}),
-        ("PATCH", f"/v1/comments/{NOBODY}", {"body": "x"}),
-        ("DELETE", f"/v1/comments/{NOBODY}", None),
-        ("POST", f"/v1/comments/{NOBODY}/hold", None),
-        ("POST", f"/v1/comments/{NOBODY}/approve", None),
-        ("POST", f"/v1/comments/{NOBODY}/reject", None),
-        ("POST", f"/v1/comments/{NOBODY}/restore", None),
+        ("PATCH", f"/v1/posts/{MISSING}", {"title": "x"}),
+        ("POST", f"/v1/posts/{MISSING}/publish", None),
+        ("POST", f"/v1/posts/{MISSING}/withdraw", None),
+        ("POST", f"/v1/posts/{MISSING}/comments", {"body": "x"}),
+        ("PATCH", f"/v1/comments/{MISSING}", {"body": "x"}),
+        ("DELETE", f"/v1/comments/{MISSING}", None),
+        ("POST", f"/v1/comments/{MISSING}/hold", None),
+        ("POST", f"/v1/comments/{MISSING}/approve", None),
+        ("POST", f"/v1/comments/{MISSING}/reject", None),
+        ("POST", f"/v1/comments/{MISSING}/restore", None),
         ("GET", "/v1/comments?state=held", None),
         ("GET", "/v1/me", None),
         ("PATCH", "/v1/me", {"name": "x"}),
@@ -75,7 +75,7 @@ async def test_an_invalid_token_is_refused_on_public_reads_too(client: Client, p
         ("GET", "/v1/me/mail", None),
         ("PATCH", "/v1/me/mail", {"notifications": True}),
         ("GET", "/v1/me/notifications", None),
-        ("GET", f"/v1/me/notifications/explain?comment={NOBODY}", None),
+        ("GET", f"/v1/me/notifications/explain?comment={MISSING}", None),
         ("DELETE", "/v1/sessions/current", None),
     ],
 )
@@ -95,11 +95,11 @@ async def test_sign_in_calls_ignore_a_token(client: Client, path: str) -> None:
     assert "unknown" not in answer.json["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/none", "/v1/posts/none", "/v1/posts/none/none", f"/v1/comments/{NOBODY}"])
+@pytest.mark.parametrize("path", ["/v1/none", "/v1/posts/none", "/v1/posts/none/none", f"/v1/comments/{MISSING}"])
 async def test_missing_things_have_one_answer(client: Client, path: str) -> None:
     answer = await client.call("GET", path)
     check_problem(answer, 404, "not-found")
-    other = await client.call("GET", f"/v1/people/{NOBODY}")
+    other = await client.call("GET", f"/v1/people/{MISSING}")
     assert {**answer.json, "instance": ""} == {**other.json, "instance": ""}
 
 
@@ -124,10 +124,10 @@ async def test_a_path_id_that_is_not_a_uuid_is_not_found(client: Client, admin: 
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/posts", {"GET", "HEAD", "POST"}),
-        ("DELETE", f"/v1/posts/{NOBODY}", {"GET", "HEAD", "PATCH"}),
-        ("POST", f"/v1/comments/{NOBODY}", {"GET", "HEAD", "PATCH", "DELETE"}),
-        ("GET", f"/v1/comments/{NOBODY}/hold", {"POST"}),
-        ("POST", f"/v1/comments/{NOBODY}/replies", {"GET", "HEAD"}),
+        ("DELETE", f"/v1/posts/{MISSING}", {"GET", "HEAD", "PATCH"}),
+        ("POST", f"/v1/comments/{MISSING}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("GET", f"/v1/comments/{MISSING}/hold", {"POST"}),
+        ("POST", f"/v1/comments/{MISSING}/replies", {"GET", "HEAD"}),
         ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "DELETE"}),
     ],
 )
@@ -144,7 +144,7 @@ async def test_an_unsupported_method_lists_the_allowed_ones(
     [b"", b"{", b'{"body": NaN}', b'{"body": 1e999}', b'{"body": "\xff"}', b"[" * 33 + b"]" * 33, b"{}{}"],
 )
 async def test_malformed_json_is_refused(client: Client, anna: Person, data: bytes) -> None:
-    for path in (f"/v1/posts/{NOBODY}/comments", "/v1/posts"):
+    for path in (f"/v1/posts/{MISSING}/comments", "/v1/posts"):
         answer = await client.call("POST", path, who=anna, data=data, headers={"Content-Type": "application/json"})
         check_problem(answer, 400, "malformed-json")
 
@@ -152,7 +152,7 @@ async def test_malformed_json_is_refused(client: Client, anna: Person, data: byt
 async def test_only_json_is_accepted(client: Client, anna: Person) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"):
         answer = await client.call(
-            "POST", f"/v1/posts/{NOBODY}/comments", who=anna, data=b'{"body": "x"}', headers={"Content-Type": kind}
+            "POST", f"/v1/posts/{MISSING}/comments", who=anna, data=b'{"body": "x"}', headers={"Content-Type": kind}
         )
         check_problem(answer, 415, "unsupported-media-type")
 

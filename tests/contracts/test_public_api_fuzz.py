@@ -25,7 +25,7 @@ LAST = {("DELETE", "/v1/me"), ("DELETE", "/v1/sessions/current")}  # they would 
 
 
 @pytest.fixture(scope="module")
-async def things(client: Client, author: Person, admin: Person) -> dict[str, list[str]]:
+async def path_values(client: Client, author: Person, admin: Person) -> dict[str, list[str]]:
     """Return valid values of path parameters."""
     post = await client.publish(author, title="Fuzzed")
     top = await client.comment(admin, post["id"])
@@ -41,7 +41,7 @@ async def things(client: Client, author: Person, admin: Person) -> dict[str, lis
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 async def test_every_answer_matches_its_description(
-    client: Client, admin: Person, things: dict[str, list[str]], mode: GenerationMode
+    client: Client, admin: Person, path_values: dict[str, list[str]], mode: GenerationMode
 ) -> None:
     document = (await client.call("GET", "/openapi.json")).json
     schema = schemathesis.openapi.from_dict(document)
@@ -51,7 +51,7 @@ async def test_every_answer_matches_its_description(
     with requests.Session() as session:
         for operation in operations:
             if (operation.method.upper(), operation.path) not in LAST:
-                await asyncio.to_thread(_fuzz, operation, mode, client.url, admin, things, session, seen)
+                await asyncio.to_thread(_fuzz, operation, mode, client.url, admin, path_values, session, seen)
     assert seen.total() > 10 * len(operations)
     assert seen.keys() >= {200, 401, 404, 422}
 
@@ -61,7 +61,7 @@ def _fuzz(
     mode: GenerationMode,
     url: str,
     admin: Person,
-    things: dict[str, list[str]],
+    path_values: dict[str, list[str]],
     session: requests.Session,
     seen: Counter[int],
 ) -> None:
@@ -79,7 +79,7 @@ def _fuzz(
     def ask(case: Any) -> None:
         for name in case.path_parameters or {}:
             if choice.random() < 0.7:
-                case.path_parameters[name] = choice.choice(things[name])
+                case.path_parameters[name] = choice.choice(path_values[name])
         headers = {"Authorization": f"Bearer {admin.access_token}"} if choice.random() < 0.8 else {}
         answer = case.call(base_url=url, session=session, headers=headers)
         seen[answer.status_code] += 1

@@ -12,14 +12,14 @@ from tests.contracts.shapes import check_invalid, check_problem, check_read, che
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
+MISSING = "0193f000-0000-7000-8000-000000000000"
 
 
 async def explained(client: Client, who: Person, comment_id: str) -> Any:
     return await client.call("GET", f"/v1/me/notifications/explain?comment={comment_id}", who=who)
 
 
-async def told(client: Client, who: Person, comment_id: str) -> None:
+async def notified(client: Client, who: Person, comment_id: str) -> None:
     async def sent() -> bool:
         answer = await explained(client, who, comment_id)
         return bool(answer.status == 200 and answer.json["state"] == "sent")
@@ -42,7 +42,7 @@ async def test_a_reply_is_notified_and_explained(
     post = await client.publish(author)
     question = await client.comment(anna, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
-    await told(client, anna, answer["id"])
+    await notified(client, anna, answer["id"])
     explanation = await explained(client, anna, answer["id"])
     check_read(explanation, private=True)
     assert set(explanation.json) == shapes.EXPLANATION
@@ -64,7 +64,7 @@ async def test_hidden_comments_are_not_explained(
     post = await client.publish(author, discussion="held")
     held = await client.comment(ben, post["id"], "Hidden")
     check_problem(await explained(client, anna, held["id"]), 404, "not-found")
-    check_problem(await explained(client, anna, NOBODY), 404, "not-found")
+    check_problem(await explained(client, anna, MISSING), 404, "not-found")
     check_invalid(await explained(client, anna, "x"), "comment")
     check_invalid(await client.call("GET", "/v1/me/notifications/explain", who=anna), "comment")
     visible = await client.comment(author, post["id"], "Shown")
@@ -92,7 +92,7 @@ async def test_one_click_stops_all_notifications(
     post = await client.publish(author)
     question = await client.comment(who, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
-    await told(client, who, answer["id"])
+    await notified(client, who, answer["id"])
     path = unsubscribe_path(session_sink, who)
     for _ in range(2):
         page = await client.call("GET", path)

@@ -148,9 +148,9 @@ async def test_a_comment_and_a_reply_by_form(client: Client, author: Person, zoe
     page = check_page(await zoe.get(path))
     assert "Zoë &lt;b&gt;" in page.text
     page.form(f"{path}/comments")
-    said = await zoe.post(f"{path}/comments", fields_of(page) | {"body": "By form.\r\n\r\nTwo *lines*."})
-    assert said.status == 303
-    where = said.headers["Location"]
+    answer = await zoe.post(f"{path}/comments", fields_of(page) | {"body": "By form.\r\n\r\nTwo *lines*."})
+    assert answer.status == 303
+    where = answer.headers["Location"]
     shown = check_page(await zoe.get(where.partition("#")[0]))
     assert "Two <em>lines</em>." in shown.text
     top = where.partition("#c-")[2]
@@ -245,5 +245,5 @@ async def test_long_discussions_span_pages(client: Client, author: Person, anna:
     first = check_page(await zoe.get(path))
     later = next(str(one["href"]) for one in first.all("a") if one.get("rel") == "next")
     assert "No. 50" in check_page(await zoe.get(later.partition("#")[0])).text
-    said: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
-    assert "Far away" in check_page(await zoe.get(said.headers["Location"].partition("#")[0])).text
+    answer: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
+    assert "Far away" in check_page(await zoe.get(answer.headers["Location"].partition("#")[0])).text

@@ -74,9 +74,9 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
     await anna.get_by_label("Leave a reply").fill("Who *still* writes <b>letters</b>?")
     await anna.get_by_role("button", name="Comment").click()
-    said = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
-    await expect(said).to_be_visible()
-    await expect(said.locator("em")).to_have_text("still")
+    comment = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
+    await expect(comment).to_be_visible()
+    await expect(comment.locator("em")).to_have_text("still")
 
     await ben.goto(path)
     await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")

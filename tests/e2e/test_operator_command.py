@@ -43,7 +43,7 @@ async def rapport(stack: Stack, *arguments: str, **environment: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-def together(out: str, title: str) -> list[str]:
+def sums(out: str, title: str) -> list[str]:
     """Return the sums of one table of a report: new, there before, refused, left out, all."""
     lines = out[out.index(f" {title} ") :].splitlines()
     return next(line for line in lines if line.strip().startswith("together")).split()[1:]
@@ -85,8 +85,8 @@ async def test_an_import_is_readable_and_sends_no_mail(
     before = len(session_sink.messages)
     first = await rapport(stack, "import", "wordpress", str(path))
     assert (first.status, first.err) == (0, "")
-    assert together(first.out, "items") == ["3", "-", "-", "1", "4"]
-    assert together(first.out, "comments") == ["13", "-", "-", "1", "14"]
+    assert sums(first.out, "items") == ["3", "-", "-", "1", "4"]
+    assert sums(first.out, "comments") == ["13", "-", "-", "1", "14"]
 
     post = (await client.call("GET", f"/v1/posts/deep-{unique}")).json
     assert (post["author"]["name"], post["discussion"], post["format"]) == ("Ada L.", "closed", "html")
@@ -107,8 +107,8 @@ async def test_an_import_is_readable_and_sends_no_mail(
     assert waiting["author"]["name"] == "Somebody 200"
     assert (await client.call("POST", f"/v1/comments/{waiting['id']}/approve", who=admin)).status == 200
     again = await rapport(stack, "import", "wordpress", str(path))
-    assert together(again.out, "items") == ["-", "3", "-", "1", "4"]
-    assert together(again.out, "comments") == ["-", "13", "-", "1", "14"]
+    assert sums(again.out, "items") == ["-", "3", "-", "1", "4"]
+    assert sums(again.out, "comments") == ["-", "13", "-", "1", "14"]
     assert len(session_sink.messages) == before
 
 
@@ -127,7 +127,7 @@ async def test_an_import_killed_halfway_is_completed_by_the_next_run(
     await process.communicate()
     ended = await rapport(stack, "import", "wordpress", str(path))
     assert ended.status == 0, ended.err
-    made, kept, *_, items = together(ended.out, "items")
+    made, kept, *_, items = sums(ended.out, "items")
     assert int(kept) >= 3
     assert int(kept) + int(made.replace("-", "0")) == int(items) == 30
     for number in (1, 15, 30):

@@ -10,7 +10,7 @@ from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
 
-def about(message: EmailMessage) -> str:
+def text_of(message: EmailMessage) -> str:
     """Return the text part."""
     part = message.get_body(("plain",))
     assert part is not None
@@ -53,8 +53,8 @@ async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["To"].endswith(anna.email) or anna.email in mail["To"]
     assert mail.get_body(("html",)) is not None
-    assert "I do" in about(mail)
-    assert "Ben" in about(mail)
+    assert "I do" in text_of(mail)
+    assert "Ben" in text_of(mail)
 
     second = await client.comment(ben, post["id"], "Every week.", parent_id=question["id"])
     await settled(client, anna, second["id"], "sent")

@@ -39,13 +39,13 @@ class StandIn(Server):
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    supervisor = Supervisor(tmp_path / "run", said.append)
+def supervisor(tmp_path: Path, lines: list[str]) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path / "run", lines.append)
     yield supervisor
     supervisor.stop()
 
@@ -62,15 +62,15 @@ def tick_until(supervisor: Supervisor, state: str, name: str) -> None:
     assert wait_until(reached, 10)
 
 
-def test_a_dead_process_is_restarted_and_reported(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+def test_a_dead_process_is_restarted_and_reported(supervisor: Supervisor, tmp_path: Path, lines: list[str]) -> None:
     supervisor.add(StandIn(tmp_path, "posts"))
     supervisor.wait_ready(["posts"], 10)
     first = unit(supervisor, "posts").pid
     unit(supervisor, "posts").server.kill()
     tick_until(supervisor, "waiting", "posts")
-    assert said == [f"posts was killed by SIGKILL; restarting in 0.5 s (see {tmp_path}/posts.log)"]
+    assert lines == [f"posts was killed by SIGKILL; restarting in 0.5 s (see {tmp_path}/posts.log)"]
     tick_until(supervisor, "ready", "posts")
-    assert said[-1] == "posts is ready again"
+    assert lines[-1] == "posts is ready again"
     assert unit(supervisor, "posts").pid not in (None, first)
     assert unit(supervisor, "posts").restarts == 1
 
@@ -108,11 +108,11 @@ def test_a_slow_start_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
         supervisor.wait_ready(["posts"], 0.2)
 
 
-def test_groups_stop_one_after_the_other(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+def test_groups_stop_one_after_the_other(supervisor: Supervisor, tmp_path: Path, lines: list[str]) -> None:
     supervisor.add(*(StandIn(tmp_path, name) for name in ("postgres", "posts", "people")))
     supervisor.wait_ready(["postgres", "posts", "people"], 10)
     supervisor.stop(["posts", "people"], ["postgres"])
-    assert said == ["stopping posts, people", "stopping postgres"]
+    assert lines == ["stopping posts, people", "stopping postgres"]
     assert all("down" in (tmp_path / f"{name}.log").read_text() for name in ("postgres", "posts", "people"))
     assert list((tmp_path / "run").glob("*.json")) == []
 

@@ -40,7 +40,7 @@ class Posts:
 
 @pytest.fixture
 async def services(
-    keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, str],
 ) -> AsyncIterator[Callable[[Script], Awaitable[tuple[Services, Posts]]]]:
     opened: list[Any] = []
 

@@ -48,8 +48,8 @@ async def test_me_is_the_caller(harness: Harness) -> None:
     session = await harness.enter(ANA)
     person = session["person"]["id"]
     assert (await harness.call("GET", "/me", person=person)).json() == session["person"]
-    nobody = await harness.call("GET", "/me")
-    assert (nobody.status_code, nobody.json()["type"]) == (401, "/problems/sign-in-required")
+    anonymous = await harness.call("GET", "/me")
+    assert (anonymous.status_code, anonymous.json()["type"]) == (401, "/problems/sign-in-required")
     gone = await harness.call("GET", "/me", person=str(new_id()))
     assert (gone.status_code, gone.json()["type"]) == (401, "/problems/invalid-token")
 

@@ -20,7 +20,7 @@ AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author"}))
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
 READER = Caller("gateway", uuid4(), frozenset({"reader"}))
-NOBODY = Caller("gateway")
+ANONYMOUS = Caller("gateway")
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ async def test_a_post_is_drafted_published_edited_and_withdrawn(db: Database) ->
     assert again["published_at"] == first["published_at"]
     assert (withdrawn["status"], again["status"], again["version"]) == ("withdrawn", "published", 5)
 
-    told = await events(db)
-    assert [event["type"] for event in told] == ["drafted", "published", "edited", "withdrawn", "published"]
-    assert [event["version"] for event in told] == [1, 2, 3, 4, 5]
-    assert told[2]["discussion"] == "held"
-    assert not any("text" in str(event) for event in told)
+    published = await events(db)
+    assert [event["type"] for event in published] == ["drafted", "published", "edited", "withdrawn", "published"]
+    assert [event["version"] for event in published] == [1, 2, 3, 4, 5]
+    assert published[2]["discussion"] == "held"
+    assert not any("text" in str(event) for event in published)
 
 
 async def test_create_and_publish_is_one_event(db: Database) -> None:
@@ -90,7 +90,7 @@ async def test_an_edit_without_a_change_publishes_no_event(db: Database) -> None
     same = await commands.edit_post(db, AUTHOR, post_id, EditPost(title="On letters", body="Some *text*."))
     assert same.representation == post
     assert len(await events(db)) == 1
-    page = await queries.revisions(db, NOBODY, post_id, None, 50)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 50)
     assert [revision["revision"] for revision in page["items"]] == [1]
 
 
@@ -98,8 +98,8 @@ async def test_every_revision_is_kept(db: Database) -> None:
     post_id = UUID((await create(db, publish=True))["id"])
     for number in range(2, 6):
         await commands.edit_post(db, AUTHOR, post_id, EditPost(body=f"Text {number}", edit_note=f"Note {number}"))
-    page = await queries.revisions(db, NOBODY, post_id, None, 3)
-    rest = await queries.revisions(db, NOBODY, post_id, page["next"], 3)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 3)
+    rest = await queries.revisions(db, ANONYMOUS, post_id, page["next"], 3)
     assert [item["revision"] for item in page["items"] + rest["items"]] == [5, 4, 3, 2, 1]
     assert rest["next"] is None
     assert page["items"][0] | {"created_at": ""} == {
@@ -116,10 +116,10 @@ async def test_refusals_have_an_order_and_change_nothing(db: Database) -> None:
     draft, public = UUID((await create(db))["id"]), UUID((await create(db, publish=True))["id"])
     before = await events(db)
     edit = EditPost(edit_note="Without a text")
-    assert (await refused(create(db, who=NOBODY))).kind == "sign-in-required"
+    assert (await refused(create(db, who=ANONYMOUS))).kind == "sign-in-required"
     assert (await refused(create(db, who=READER))).kind == "forbidden"
     for post_id, who, kind in (
-        (draft, NOBODY, "sign-in-required"),
+        (draft, ANONYMOUS, "sign-in-required"),
         (uuid4(), AUTHOR, "not-found"),
         (draft, OTHER, "not-found"),
         (public, OTHER, "forbidden"),
@@ -127,7 +127,7 @@ async def test_refusals_have_an_order_and_change_nothing(db: Database) -> None:
         (public, AUTHOR, "stale"),
     ):
         assert (await refused(commands.edit_post(db, who, post_id, edit, None, '"99-x"'))).kind == kind
-    for who, kind in ((NOBODY, "sign-in-required"), (OTHER, "not-found"), (AUTHOR, "wrong-state")):
+    for who, kind in ((ANONYMOUS, "sign-in-required"), (OTHER, "not-found"), (AUTHOR, "wrong-state")):
         assert (await refused(commands.withdraw_post(db, who, draft))).kind == kind
     assert (await refused(commands.publish_post(db, OTHER, draft))).kind == "not-found"
     assert (await refused(commands.edit_post(db, AUTHOR, public, edit))).errors[0].field == "edit_note"
@@ -150,9 +150,9 @@ async def test_concurrent_edits_become_revisions_without_a_gap(db: Database) -> 
     edits = (commands.edit_post(db, AUTHOR, post_id, EditPost(body=f"Text {number}")) for number in range(8))
     done = await asyncio.gather(*edits)
     assert sorted(one.representation["version"] for one in done) == list(range(2, 10))
-    told = [event["version"] for event in await events(db)]
-    assert told == sorted(told)
-    page = await queries.revisions(db, NOBODY, post_id, None, 50)
+    published = [event["version"] for event in await events(db)]
+    assert published == sorted(published)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 50)
     assert [item["revision"] for item in page["items"]] == list(range(9, 0, -1))
 
 

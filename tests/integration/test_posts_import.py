@@ -30,7 +30,7 @@ def command(source_id: str = "1", **fields: Any) -> ImportPost:
     return ImportPost(site="https://blog.example", source_id=source_id, author_id=uuid4(), **given)
 
 
-async def taken_over(db: Database, **fields: Any) -> dict[str, Any]:
+async def import_post(db: Database, **fields: Any) -> dict[str, Any]:
     post_id, created = await commands.import_post(db, command(str(uuid4()), **fields))
     assert created
     return await queries.post(db, ADMIN, str(post_id))
@@ -44,7 +44,7 @@ async def types(db: Database) -> list[tuple[str, bool]]:
 
 async def test_dates_state_and_html_are_kept(db: Database) -> None:
     published = datetime(2012, 2, 1, tzinfo=UTC)
-    post = await taken_over(db, published_at=published, discussion="closed", kind="page", slug="%ce%b5-2")
+    post = await import_post(db, published_at=published, discussion="closed", kind="page", slug="%ce%b5-2")
     assert (post["created_at"], post["published_at"]) == ("2012-01-04T16:38:05.000Z", "2012-02-01T00:00:00.000Z")
     assert (post["status"], post["discussion"], post["kind"], post["slug"]) == ("published", "closed", "page", "ε-2")
     assert (post["format"], post["body"]) == ("html", "<b>Bold</b>")
@@ -53,20 +53,20 @@ async def test_dates_state_and_html_are_kept(db: Database) -> None:
 
 
 async def test_texts_may_be_empty_and_dates_old(db: Database) -> None:
-    post = await taken_over(db, title="", body="", created_at=datetime(1899, 5, 1, tzinfo=UTC))
+    post = await import_post(db, title="", body="", created_at=datetime(1899, 5, 1, tzinfo=UTC))
     assert (post["title"], post["body"], post["excerpt"]) == ("", "", "")
     assert post["created_at"] == post["published_at"] == "1899-05-01T00:00:00.000Z"
     assert post["slug"] == UUID(post["id"]).hex
 
 
 async def test_an_unpublished_post_is_a_draft_without_a_date_of_publication(db: Database) -> None:
-    post = await taken_over(db, status="draft", published_at=THEN)
+    post = await import_post(db, status="draft", published_at=THEN)
     assert (post["status"], post["published_at"]) == ("draft", None)
     assert (await queries.published_posts(db, None, 50))["items"] == []
 
 
 async def test_hostile_html_is_sanitised(db: Database) -> None:
-    post = await taken_over(
+    post = await import_post(
         db, body='<p onclick="x()">a<script>alert(1)</script></p>', excerpt="<script>x</script> <i>b</i>"
     )
     assert "onclick" not in post["body_html"]
@@ -75,8 +75,8 @@ async def test_hostile_html_is_sanitised(db: Database) -> None:
 
 
 async def test_the_excerpt_is_the_given_one_or_the_beginning(db: Database) -> None:
-    assert (await taken_over(db, excerpt="By <em>hand</em>"))["excerpt"] == "By hand"
-    long = (await taken_over(db, body="word " * 400))["excerpt"]
+    assert (await import_post(db, excerpt="By <em>hand</em>"))["excerpt"] == "By hand"
+    long = (await import_post(db, body="word " * 400))["excerpt"]
     assert 150 < len(long) <= 200
 
 
@@ -99,7 +99,7 @@ async def test_concurrent_imports_of_one_source_create_one_post(db: Database) ->
 
 
 async def test_a_taken_slug_gets_a_number(db: Database) -> None:
-    made = [(await taken_over(db, slug="about"))["slug"] for _ in range(2)]
+    made = [(await import_post(db, slug="about"))["slug"] for _ in range(2)]
     assert made == ["about", "about-2"]
 
 

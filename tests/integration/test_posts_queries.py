@@ -15,7 +15,7 @@ from services.posts import commands, queries
 AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author", "moderator"}))
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
-NOBODY = Caller("gateway")
+ANONYMOUS = Caller("gateway")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_new_posts_do_not_shift_a_page(db: Database) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "%", "AAAA", "e30"])
 async def test_a_cursor_of_another_list_is_malformed(db: Database, cursor: str) -> None:
     post_id = UUID((await create(db, "One"))["id"])
-    for asking in (queries.published_posts(db, cursor, 50), queries.revisions(db, NOBODY, post_id, cursor, 50)):
+    for asking in (queries.published_posts(db, cursor, 50), queries.revisions(db, ANONYMOUS, post_id, cursor, 50)):
         with pytest.raises(Problem, match="malformed-cursor"):
             await asking
 
@@ -72,7 +72,7 @@ async def test_a_cursor_of_another_list_is_malformed(db: Database, cursor: str) 
 async def test_a_post_is_read_by_id_or_slug(db: Database) -> None:
     post = await create(db, "Επίπεδο")
     for reference in (post["id"], post["id"].upper(), "επίπεδο"):
-        assert await queries.post(db, NOBODY, reference) == post
+        assert await queries.post(db, ANONYMOUS, reference) == post
 
 
 @pytest.mark.parametrize("reference", ["absent", "\0", "\ud800", "a b", "", "x" * 5000, str(uuid4())])
@@ -87,7 +87,7 @@ async def test_drafts_and_their_revisions_are_visible_to_author_and_admin_only(d
     for who in (AUTHOR, ADMIN):
         assert (await queries.post(db, who, "draft"))["id"] == draft["id"]
         assert len((await queries.revisions(db, who, post_id, None, 50))["items"]) == 1
-    for who in (OTHER, NOBODY):
+    for who in (OTHER, ANONYMOUS):
         for asking in (queries.post(db, who, "draft"), queries.revisions(db, who, post_id, None, 50)):
             with pytest.raises(Problem, match="not-found"):
                 await asking

@@ -65,14 +65,14 @@ def records(path: Path) -> Iterator[Record]:
     try:
         for data in characters(path):
             parser.feed(data)
-            yield from parser.taken()
+            yield from parser.completed()
         parser.end()
     except expat.ExpatError as error:
         reason = expat.errors.messages.get(error.code, "broken XML")
         raise Failed(f"{path} is not a whole XML file: {reason}, line {error.lineno}.") from error
     except _Refused as error:
         raise Failed(f"{path} {error}.") from error
-    yield from parser.taken()
+    yield from parser.completed()
 
 
 class _Refused(Exception):
@@ -110,7 +110,7 @@ class _Parser:
     def end(self) -> None:
         self._expat.Parse(b"", True)
 
-    def taken(self) -> list[Record]:
+    def completed(self) -> list[Record]:
         """Return the records that were completed since the last call."""
         ready, self._ready = self._ready, []
         return ready
