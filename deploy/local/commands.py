@@ -190,7 +190,7 @@ def status(layout: Layout) -> bool:
         memory = session_memory(pid) / 2**20 if pid else 0.0
         total += memory
         print(f"{name:<12}{phase:<10}{pid or '-':>8}{port:>8}{restarts:>10}{memory:>10.1f}")
-    print(f"{'together':<48}{total:>10.1f}")
+    print(f"{'total':<48}{total:>10.1f}")
     return bool(found["phase"] == "ready" and all(unit["state"] == "ready" for unit in found["units"]))
 
 

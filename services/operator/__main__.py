@@ -26,8 +26,8 @@ from services.operator.wordpress.report import Report
 
 T = TypeVar("T")
 
-app = typer.Typer(name="rapport", help="Run a Rapport.", no_args_is_help=True, add_completion=False)
-person = typer.Typer(help="People.", no_args_is_help=True)
+app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
+person = typer.Typer(help="Manage people.", no_args_is_help=True)
 importing = typer.Typer(help="Import posts and comments of another system.", no_args_is_help=True)
 letters = typer.Typer(help="Dead letters: events that a consumer group could not handle.", no_args_is_help=True)
 app.add_typer(person, name="person")
@@ -80,7 +80,7 @@ def republish(
 
 
 @importing.command()
-def wordpress(file: Annotated[Path, typer.Argument(help="What WordPress' Tools, Export wrote.")]) -> None:
+def wordpress(file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export).")]) -> None:
     """Import posts, pages and comments of a WordPress export. Repeating it adds nothing; after a kill, repeat it."""
     shown = Console()
 

@@ -82,7 +82,7 @@ async def _insert_under_free_slug(
     and return the post with the existing id.
     """
     for batch in slugs.alternatives(slug):
-        taken = await store.taken(tx, batch)
+        taken = await store.existing_slugs(tx, batch)
         for candidate in batch:
             if candidate in taken:
                 continue

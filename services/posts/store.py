@@ -144,7 +144,7 @@ async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None
 SELECT_TAKEN = "select slug from posts where slug = any($1::text[])"
 
 
-async def taken(reader: Reader, slugs: Sequence[str]) -> set[str]:
+async def existing_slugs(reader: Reader, slugs: Sequence[str]) -> set[str]:
     """Return those of the slugs that belong to a post."""
     return {row["slug"] for row in await reader.fetch(SELECT_TAKEN, slugs)}
 

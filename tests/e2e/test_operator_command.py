@@ -46,7 +46,7 @@ async def rapport(stack: Stack, *arguments: str, **environment: str) -> Ended:
 def sums(out: str, title: str) -> list[str]:
     """Return the sums of one table of a report: new, there before, refused, left out, all."""
     lines = out[out.index(f" {title} ") :].splitlines()
-    return next(line for line in lines if line.strip().startswith("together")).split()[1:]
+    return next(line for line in lines if line.strip().startswith("total")).split()[1:]
 
 
 async def thread(client: Client, post_id: str, who: Person | None = None) -> list[dict[str, Any]]:

@@ -116,14 +116,14 @@ class Import:
 
     def _sort(self, item: Record, seen: set[str]) -> tuple[list[Placed], dict[str, Decision]]:
         """Return the comments of an item that will be imported; count the others."""
-        item_fate = rules.decide_item(item, self._now)
-        if item_fate.status is not None and _source_id(item) not in self._posts:
-            item_fate = Decision(item_fate.label)
+        item_decision = rules.decide_item(item, self._now)
+        if item_decision.status is not None and _source_id(item) not in self._posts:
+            item_decision = Decision(item_decision.label)
         taken: list[tuple[str, Record]] = []
         decisions: dict[str, Decision] = {}
         for number, comment in enumerate(item.comments):
             source_id = comment.get("wp:comment_id") or f"{_source_id(item)}#{number}"
-            decision = rules.decide_comment(comment, item_fate)
+            decision = rules.decide_comment(comment, item_decision)
             if decision.status is not None and source_id in seen:
                 decision = Decision("skipped: an id that came before")
             if decision.status is None:

@@ -34,7 +34,7 @@ class Section:
         table = Table(title, *OUTCOMES.values(), "all", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
         for label, line in sorted(self._lines.items(), key=lambda item: (item[0].startswith("skipped"), item[0])):
             table.add_row(escape(label), *(_number(line[outcome]) for outcome in OUTCOMES), str(line.total()))
-        footers = ["together", *(_number(self.total(outcome)) for outcome in OUTCOMES), str(self.total())]
+        footers = ["total", *(_number(self.total(outcome)) for outcome in OUTCOMES), str(self.total())]
         for column, footer in zip(table.columns, footers, strict=True):
             column.footer = footer
             column.justify = "left" if column is table.columns[0] else "right"

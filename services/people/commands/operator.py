@@ -39,6 +39,9 @@ async def import_person(db: Database, command: ImportPerson) -> tuple[UUID, bool
 
     Returns:
         The person's id, and whether the person was created now. A second import of the same author finds the first.
+
+    Raises:
+        Problem: `invalid` for a date that cannot be stored.
     """
     created_at = None if command.created_at is None else _utc(command.created_at)
     identity = import_identity(command.site, command.source_user_id, command.email, command.name)

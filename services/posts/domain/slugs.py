@@ -31,7 +31,7 @@ def as_slug(reference: str) -> str | None:
     return slug if _is_valid(slug) else None
 
 
-def _cleaned(text: str) -> str:
+def _clean(text: str) -> str:
     """Replace all characters that a slug cannot contain by hyphens; the result may be empty."""
     kept: list[str] = []
     for character in unicodedata.normalize("NFC", text.lower()):
@@ -76,7 +76,7 @@ def taken() -> Problem:
 def generated(post_id: UUID, *sources: str | None) -> str:
     """Generate a slug from the first source with usable characters, else from the id."""
     for source in sources:
-        slug = _cleaned(source or "")[:LONGEST].strip("-")
+        slug = _clean(source or "")[:LONGEST].strip("-")
         if slug:
             return f"post-{slug}" if UUID_FORM.fullmatch(slug) else slug
     return post_id.hex
