@@ -60,8 +60,8 @@ class Stack:
     """Databases, topics, keys and processes of one Rapport.
 
     Attributes:
-        folder: where logs go.
-        overrides: environment for every process, over the stack's own.
+        folder: the folder of the logs.
+        overrides: environment variables of every process; they replace those of the stack.
     """
 
     servers: Servers

@@ -52,7 +52,7 @@ async def measured(system: System, seconds: float) -> list[Operation]:
     """Return the clients' operations of that time."""
     begun = len(system.ledger.operations)
     async with system.writing(pause=0.1):
-        await asyncio.sleep(seconds)  # the length of the outage is what is tested
+        await asyncio.sleep(seconds)  # the outage must last that long
     return system.ledger.operations[begun:]
 
 

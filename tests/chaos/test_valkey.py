@@ -24,7 +24,7 @@ from tests.servers import free_port
 from tests.stack import Part
 from tests.waiting import eventually
 
-EXCESS = 1.2  # of a sensitive limit
+EXCESS = 1.2  # tolerated factor over a sensitive limit
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Limited:
 
     async def spend(self, policy: Policy, who: str, count: int) -> list[ServiceResponse]:
         """Send concurrent requests of one kind as one user."""
-        if policy is POSTING:  # counted before it is refused because of the missing name
+        if policy is POSTING:  # counted before it is refused with sign-in-required
             path, body = f"/v1/posts/{self.writers.posts[0]}/comments", {"body": "Who am I?"}
         else:
             path, body = "/v1/sign-in", {"email": who}
@@ -256,7 +256,7 @@ async def test_valkey_in_trouble(system: System, limited: Limited, fault: Fault,
             begun, questions = time.monotonic(), limited.valkey.asks
             posted += await limited.spend(POSTING, poster, POSTING.quota)
             asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
-            await asyncio.sleep(max(0.0, begun + away - time.monotonic()))  # the length of the fault is what is tested
+            await asyncio.sleep(max(0.0, begun + away - time.monotonic()))  # the fault must last that long
             questions = limited.valkey.asks - questions
         asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
         await eventually(limited.counted, timeout=30)
@@ -275,7 +275,7 @@ async def test_valkey_in_trouble(system: System, limited: Limited, fault: Fault,
     assert not calm.failed
     assert troubled.available >= 0.999, troubled.failed[:5]
     assert not calm.mixed + troubled.mixed
-    if fault is not emptied:  # which does not exempt it from the limit
+    if fault is not emptied:  # an emptied Valkey still answers, so the gateway keeps calling it
         assert questions < len(troubled.seconds) / 2
     if full:  # the full test has the machine to itself
         assert troubled.p99 <= 3 * calm.p99
