@@ -50,7 +50,7 @@ async def erase(db: Database, person_id: UUID) -> None:
         person = await people.lock(tx, person_id)
         if person is None:
             raise Problem("invalid-token")
-        await people.blank(tx, person_id)
+        await people.erase(tx, person_id)
         await sessions.end_all(tx, person_id)
         if lookup is not None:
             await sign_in.forget_address(tx, lookup)

@@ -69,22 +69,22 @@ async def set_roles(tx: Transaction, person_id: UUID, roles: tuple[str, ...]) ->
     await tx.execute(UPDATE_ROLES, person_id, roles)
 
 
-BLANK_PERSON = """
+ERASE_PERSON = """
 update people
 set name = null, roles = '{}', version = version + 1, erased_at = now(), roles_changed_at = now()
 where id = $1
 """
 DELETE_ADDRESS = "delete from addresses where person_id = $1"
-BLANK_IMPORTED = """
+ERASE_IMPORTED = """
 update imported_authors set typed_name = '', typed_address = null where person_id = $1
 """
 
 
-async def blank(tx: Transaction, person_id: UUID) -> None:
+async def erase(tx: Transaction, person_id: UUID) -> None:
     """Erase all personal data of a person; the row stays, because other rows reference it."""
-    await tx.execute(BLANK_PERSON, person_id)
+    await tx.execute(ERASE_PERSON, person_id)
     await tx.execute(DELETE_ADDRESS, person_id)
-    await tx.execute(BLANK_IMPORTED, person_id)
+    await tx.execute(ERASE_IMPORTED, person_id)
 
 
 INSERT_ADDRESS = "insert into addresses (person_id, address, lookup) values ($1, $2, $3)"
