@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs once, when the postgres container makes its data folder: one database and one role per service, and nobody
-# may so much as connect to another's.
+# Runs once, when the postgres container creates its data folder: one database and one role per service; no role can
+# connect to the database of another service.
 set -eu
 for service in posts comments people notify; do
     password=$(printenv "$(echo "$service" | tr '[:lower:]' '[:upper:]')_DATABASE_PASSWORD")

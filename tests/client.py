@@ -1,4 +1,4 @@
-"""A front end in a test: signs people in by the link in their mail and talks to the gateway, as anybody would."""
+"""A front end for tests: it signs users in by the link in their mail and calls the gateway's public API."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """One HTTP answer, read whole."""
+    """One complete HTTP answer."""
 
     status: int
     headers: Any
@@ -27,7 +27,7 @@ class ServiceResponse:
 
 @dataclass
 class Person:
-    """Somebody who is signed in.
+    """A signed-in user.
 
     Attributes:
         refresh_key: the idempotency key of the next refresh, whose answer may be lost.
@@ -47,7 +47,7 @@ class Client:
     """HTTP to one gateway. Problem answers are returned, not raised.
 
     Attributes:
-        stays: whether people whose access token has expired get a new one on the way, as in a browser.
+        stays: whether expired access tokens are refreshed automatically, as in a browser.
     """
 
     url: str
@@ -78,7 +78,7 @@ class Client:
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> ServiceResponse:
-        """One request; `body` goes as JSON."""
+        """Send one request; `body` is sent as JSON."""
         token = who.access_token if who else ""
         answer = await self._once(method, path, body, who, headers, **options)
         if answer.status == 401 and self.stays and who is not None:
@@ -87,7 +87,7 @@ class Client:
         return answer
 
     async def _refresh(self, who: Person, expired: str) -> ServiceResponse | None:
-        """New tokens in place of those whose access token is `expired`; else why there are none."""
+        """Replace the tokens of a user whose access token is `expired`; return the refusal if there is one."""
         async with who.refreshing:  # the old refresh token must not be used twice
             if who.access_token == expired:
                 key = {"Idempotency-Key": who.refresh_key}
@@ -148,7 +148,7 @@ class Client:
         return found
 
     async def publish(self, who: Person, title: str = "A post", **fields: object) -> dict[str, Any]:
-        """A post, published; waits until it takes comments."""
+        """Publish a post and wait until it accepts comments."""
         made = await self.call(
             "POST", "/v1/posts", {"title": title, "body": "Some *text*.", "publish": True} | fields, who=who
         )
@@ -164,16 +164,16 @@ class Client:
     async def comment(
         self, who: Person, post_id: str, body: str = "Well said.", parent_id: str | None = None
     ) -> dict[str, Any]:
-        """A comment, tried again under one idempotency key while the answer is 503."""
+        """Create a comment, repeated under one idempotency key while the answer is 503."""
         key = {"Idempotency-Key": str(uuid4())}
         payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
-        said: list[ServiceResponse] = []
+        answers: list[ServiceResponse] = []
 
         async def done() -> bool:
-            said.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))
-            return said[-1].status != 503
+            answers.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))
+            return answers[-1].status != 503
 
         await eventually(done, timeout=30)
-        assert said[-1].status == 201, said[-1].body
-        comment: dict[str, Any] = said[-1].json
+        assert answers[-1].status == 201, answers[-1].body
+        comment: dict[str, Any] = answers[-1].json
         return comment

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use. All servers are real."""
+"""Fixtures for every test. All servers are real."""
 
 import hashlib
 import re
@@ -13,47 +13,47 @@ import pytest
 from services.chassis.database.migrations import migrate, migration_files
 from services.chassis.database.pool import Database
 from tests import smtp_sink as smtp
-from tests.servers import Desk, PrivateServers, Servers, SharedServers
+from tests.servers import PrivateServers, ServerRegistry, Servers, SharedServers
 from tests.servers import free_port as a_free_port
 
 if TYPE_CHECKING:
     from services.chassis.identity import Signer
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-DESK = pytest.StashKey[Desk]()
+REGISTRY = pytest.StashKey[ServerRegistry]()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Every worker of a run asks the desk of the process that controls them."""
-    node.workerinput["desk"] = str(_desk(node.config).path)
+    """Pass every worker the socket of the controller's server registry."""
+    node.workerinput["registry"] = str(_registry(node.config).path)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    desk = config.stash.get(DESK, None)
-    if desk is not None:
-        desk.close()
+    registry = config.stash.get(REGISTRY, None)
+    if registry is not None:
+        registry.close()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """A random id in a parameter must not be part of the test's name: all workers of a run know it by one name."""
+    """Keep random ids out of test names: all workers of a run must see the same name."""
     return UUID.sub("uuid", val) if isinstance(val, str) and UUID.search(val) else None
 
 
 def _group(path: str) -> str:
-    """Tests of these folders share one running system each, and so one worker; all others go file by file."""
+    """Return the group of a test: these folders share one running system each, so one worker; others are per file."""
     folder = path.split("/")[1] if path.count("/") > 1 else ""
     return folder if folder in ("chaos", "e2e", "contracts") else path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest group goes first, so that one worker is at it while the others do the rest."""
+    """Run the longest group first, so that one worker runs it while the others run the rest."""
     items.sort(key=lambda item: _group(item.nodeid.partition("::")[0]) != "chaos")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Which tests stay together (`xdist_group` marks are without effect under pytest 9.2)."""
+    """Distribute tests by group (`xdist_group` marks have no effect under pytest 9.2)."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByGroup(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -63,22 +63,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByGroup(config, log)
 
 
-def _desk(config: pytest.Config) -> Desk:
-    if DESK not in config.stash:
-        config.stash[DESK] = Desk()
-    return config.stash[DESK]
+def _registry(config: pytest.Config) -> ServerRegistry:
+    if REGISTRY not in config.stash:
+        config.stash[REGISTRY] = ServerRegistry()
+    return config.stash[REGISTRY]
 
 
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Servers:
-    """Shared servers, each started when it is first asked for."""
+    """Return the shared servers, each started on first use."""
     workerinput = getattr(request.config, "workerinput", None)
-    return SharedServers(Path(workerinput["desk"]) if workerinput else _desk(request.config).path)
+    return SharedServers(Path(workerinput["registry"]) if workerinput else _registry(request.config).path)
 
 
 @pytest.fixture(scope="package")
 def private_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateServers]:
-    """Durable servers of the package's own, which its tests may kill and start again."""
+    """Durable servers of one package, which its tests may kill and start again."""
     servers = PrivateServers(tmp_path_factory.mktemp("servers"))
     yield servers
     servers.stop()
@@ -89,16 +89,12 @@ class OwnDatabase(Database):
 
     url: str
 
-    @property
-    def database(self) -> Database:
-        return self
-
 
 NewDatabase = Callable[..., Awaitable[OwnDatabase]]
 
 
 async def _template(admin: asyncpg.Connection, servers: Servers, packages: tuple[str, ...]) -> str:
-    """The name of a database with these packages' migrations, made once in a run."""
+    """Return the name of a database with these packages' migrations, created once in a run."""
     content = repr([(package, migration_files(package)) for package in packages])
     name = "template_" + hashlib.sha256(content.encode()).hexdigest()[:16]
     async with admin.transaction():  # the lock ends with it; `create database` runs on a second connection
@@ -138,21 +134,15 @@ async def new_database(servers: Servers) -> AsyncIterator[NewDatabase]:
     try:
         yield make
     finally:
-        for name, database in made:
-            await database.close()
+        for name, db in made:
+            await db.close()
             await admin.execute(f'drop database if exists "{name}" with (force)')
         await admin.close()
 
 
 @pytest.fixture
-def database_url() -> Callable[[OwnDatabase], str]:
-    """The address of what `new_database` made."""
-    return lambda database: database.url
-
-
-@pytest.fixture
 async def redis_url(servers: Servers, worker_id: str) -> str:
-    """A Valkey database of this worker's own, empty."""
+    """Return an empty Valkey database of this worker."""
     from redis.asyncio import Redis
 
     number = 1 + int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
@@ -164,45 +154,45 @@ async def redis_url(servers: Servers, worker_id: str) -> str:
 
 @pytest.fixture
 def kafka(servers: Servers) -> str:
-    """Bootstrap address of a real broker. Starting it is synchronous and takes seconds the first time."""
+    """Return the bootstrap address of a real broker. The first start is synchronous and takes seconds."""
     return servers.kafka
 
 
 @pytest.fixture
 def kafka_prefix() -> str:
-    """Goes before every topic and group, so that no test sees another's."""
+    """Return a prefix for every topic and group, so that no test sees another's."""
     return f"t{uuid4().hex[:10]}."
 
 
 @pytest.fixture
 def unique() -> str:
-    """A short text that no other test has."""
+    """Return a short text that no other test has."""
     return uuid4().hex[:10]
 
 
 @pytest.fixture
 async def smtp_sink() -> AsyncIterator[smtp.SmtpSink]:
-    """A scriptable SMTP server of the test's own."""
+    """Start a scriptable SMTP server for one test."""
     async with smtp.listening() as sink:
         yield sink
 
 
 @pytest.fixture(scope="session")
 async def session_sink() -> AsyncIterator[smtp.SmtpSink]:
-    """One SMTP server for everything in this process."""
+    """Start one SMTP server for all tests of this process."""
     async with smtp.listening() as sink:
         yield sink
 
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Gives a TCP port that nobody uses."""
+    """Return a function that finds a free TCP port."""
     return a_free_port
 
 
 @pytest.fixture(scope="session")
 def keys() -> dict[str, str]:
-    """All variables with keys and secrets, as `rapport keys` prints them."""
+    """Return all variables with keys and secrets, as `rapport keys` prints them."""
     from services.operator.keys import generate_keys
 
     return generate_keys()

@@ -1,4 +1,4 @@
-"""A TCP port in front of a server, through which a test makes the network slow, silent or broken."""
+"""A TCP proxy in front of a server that makes the network slow, silent or broken."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ RESETTING = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 @dataclass(eq=False)
 class _Link:
-    """One connection from a client to the server; `asked` while the client spoke last."""
+    """One connection from a client to the server; `asked` while the client sent last."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
@@ -34,13 +34,13 @@ class _Link:
 
 @dataclass
 class FaultProxy:
-    """What it does to bytes holds from the next ones on, in both directions.
+    """A TCP proxy. A change of `mode` or `delay` applies to the next bytes, in both directions.
 
     Attributes:
-        mode: `pass`; `drop` swallows what is sent and leaves the connection open; `reset` by `fail` alone.
-        delay: seconds by which everything arrives later; it limits no throughput.
-        asks: how often clients spoke.
-        most_asked: how many connections at most waited for the server at one time.
+        mode: `pass`; `drop` discards what is sent and keeps the connection open; `reset` is set by `reset` only.
+        delay: seconds by which everything arrives later; it does not limit the throughput.
+        asks: how often clients sent a request.
+        most_asked: greatest number of connections that waited for the server at one time.
     """
 
     target: int
@@ -53,11 +53,11 @@ class FaultProxy:
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
+        """Return the number of open connections."""
         return len(self._links)
 
     def reset(self) -> None:
-        """Break what is open; whoever connects is thrown out at once."""
+        """Reset all connections; reset new ones at once."""
         self.mode = "reset"
         for link in list(self._links):
             link.reset()
@@ -66,7 +66,7 @@ class FaultProxy:
         self.mode, self.delay = "pass", 0.0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
+        """Carry one connection until either side ends it."""
         link = _Link(writer)
         self._links.add(link)
         try:
@@ -75,7 +75,7 @@ class FaultProxy:
                 return
             answers, link.server = await asyncio.open_connection("127.0.0.1", self.target)
 
-            def heard() -> None:
+            def client_sent() -> None:
                 self.asks += 1
                 link.asked = True
                 self.most_asked = max(self.most_asked, sum(1 for each in self._links if each.asked))
@@ -83,7 +83,7 @@ class FaultProxy:
             def answered() -> None:
                 link.asked = False
 
-            there = asyncio.create_task(self._pass_on(reader, link.server, heard))
+            there = asyncio.create_task(self._pass_on(reader, link.server, client_sent))
             back = asyncio.create_task(self._pass_on(answers, writer, answered))
             try:
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
@@ -92,7 +92,7 @@ class FaultProxy:
                     task.cancel()
                 await asyncio.gather(there, back, return_exceptions=True)
         except OSError:
-            pass  # the server is away, and so is this connection
+            pass  # the server is unreachable, so the connection ends
         finally:
             self._links.discard(link)
             link.close()
@@ -118,7 +118,7 @@ def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 @asynccontextmanager
 async def fault_proxy(target: int) -> AsyncIterator[FaultProxy]:
-    """A proxy to a port of 127.0.0.1, as long as the block lasts."""
+    """Open a proxy to a port of 127.0.0.1 inside the block."""
     proxy = FaultProxy(target)
     server = await asyncio.start_server(proxy.carry, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]

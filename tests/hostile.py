@@ -15,7 +15,7 @@ PIECES = [
 
 
 def hostile_strings(count: int, seed: int) -> Iterator[str]:
-    """`count` of them, the same for the same seed."""
+    """Yield `count` strings, the same for the same seed."""
     choose = random.Random(seed)
     for _ in range(count):
         pieces = choose.choices(PIECES, k=choose.randint(1, 8))

@@ -1,7 +1,7 @@
-"""Real PostgreSQL, Valkey and Kafka for tests, started when first asked for, one set for all workers of a run.
+"""Real PostgreSQL, Valkey and Kafka for tests, started on first use, one set for all workers of a run.
 
-The servers belong to a process of their own (`python -m tests.servers SOCKET`), which stops them and takes its folder
-away when the run that started it ends, however it ends: it waits for the end of its standard input.
+The servers belong to a separate process (`python -m tests.servers SOCKET`). It waits for the end of its standard input,
+so it stops the servers and deletes their folder when the run that started it ends for any reason.
 """
 
 import argparse
@@ -36,10 +36,10 @@ _held: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that the kernel gives to nobody else as long as this process lives.
+    """Return a TCP port of 127.0.0.1 that the kernel gives to no other process during the life of this one.
 
-    A socket that is bound, but does not listen, keeps the port. A server that sets SO_REUSEADDR, as all of them do, may
-    bind it all the same.
+    A socket that is bound but does not listen keeps the port. A server that sets SO_REUSEADDR, as all of them do, can
+    bind it anyway.
     """
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -49,18 +49,18 @@ def free_port() -> int:
 
 
 class Servers(ABC):
-    """Where the real servers are."""
+    """The addresses of the real servers."""
 
     @abstractmethod
     def _address(self, name: str) -> str:
-        """URL of PostgreSQL's `postgres` database, URL of Valkey, or bootstrap address of Kafka."""
+        """Return the URL of PostgreSQL's `postgres` database, the URL of Valkey, or Kafka's bootstrap address."""
 
     @cached_property
     def _postgres(self) -> str:
         return self._address("postgres")
 
     def postgres_url(self, database: str) -> str:
-        """A database as its superuser, whether it exists or not."""
+        """Return the URL of a database as its superuser, whether the database exists or not."""
         return urlsplit(self._postgres)._replace(path=f"/{database}").geturl()
 
     @cached_property
@@ -73,10 +73,10 @@ class Servers(ABC):
 
 
 class PrivateServers(Servers):
-    """Servers of one test's own, which it may kill and start again: `postgres`, `valkey`, `broker`.
+    """Servers that a test may kill and start again: `postgres`, `valkey`, `broker`.
 
     Attributes:
-        durable: False gives up PostgreSQL's fsync.
+        durable: False turns PostgreSQL's fsync off.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -102,7 +102,7 @@ class PrivateServers(Servers):
         return server
 
     def stop(self) -> None:
-        """End them all, the last started first."""
+        """Stop them all, the last started first."""
         for server in reversed(self._started):
             server.stop()
 
@@ -118,7 +118,7 @@ class PrivateServers(Servers):
 
 
 class SharedServers(Servers):
-    """The servers of the whole run, asked for through the socket of their process."""
+    """The servers of the whole run, reached through the socket of their process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,14 +128,14 @@ class SharedServers(Servers):
             connection.connect(str(self.path))
             connection.sendall(name.encode() + b"\n")
             with connection.makefile() as answer:
-                said = json.loads(answer.readline())
-        if "error" in said:
-            raise LocalError(said["error"])
-        return str(said["address"])
+                reply = json.loads(answer.readline())
+        if "error" in reply:
+            raise LocalError(reply["error"])
+        return str(reply["address"])
 
 
-class Desk:
-    """The process that owns the shared servers, as the run that started it sees it."""
+class ServerRegistry:
+    """The process that owns the shared servers, started by the run."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rapport-tests-"))
@@ -150,7 +150,7 @@ class Desk:
             raise LocalError("the process of the test servers did not start")
 
     def close(self) -> None:
-        """Stop the servers and wait until they are gone."""
+        """Stop the servers and wait for their end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(60)

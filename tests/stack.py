@@ -1,4 +1,4 @@
-"""A whole Rapport made of real processes, for tests that look at it from outside or kill parts of it."""
+"""A whole Rapport system of real processes, for tests that use it from outside or kill parts of it."""
 
 import asyncio
 import os
@@ -41,12 +41,12 @@ class Part:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         self.process.kill()
         self.process.wait(10)
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it has drained."""
+        """Send SIGTERM and wait until the process has drained and ended."""
         self.process.terminate()
         self.process.wait(30)
 
@@ -59,8 +59,8 @@ class Stack:
     """Databases, topics, keys and processes of one Rapport.
 
     Attributes:
-        folder: where logs go.
-        overrides: environment for every process, over the stack's own.
+        folder: the folder of the logs.
+        overrides: environment variables of every process; they replace those of the stack.
         root: the checkout whose processes run; another one is used through its command lines and ports alone.
         python: the interpreter of that checkout's environment.
     """
@@ -83,7 +83,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the gateway answers."""
+        """Return the gateway's URL."""
         return f"http://127.0.0.1:{self.ports['gateway']}"
 
     def environment(self) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Stack:
         }
 
     async def prepare(self) -> None:
-        """Make the databases, apply the migrations, make the topics (another checkout makes its own as it starts)."""
+        """Create the databases, apply the migrations, create the topics (another checkout creates its own)."""
         admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
         try:
             for service in DATABASES:
@@ -129,7 +129,7 @@ class Stack:
     ) -> Part:
         metrics_port = free_port()
         log = self.folder / f"{service}-{name or role}.log"
-        process = spawn(  # it ends with this run, however that ends
+        process = spawn(  # the kernel ends it with this run
             [self.python, "-m", f"services.{service}", role],
             log=log,
             folder=self.root,
@@ -151,7 +151,7 @@ class Stack:
         wait: bool = True,
         **environment: str,
     ) -> Part:
-        """Start one process, by default wait until it is ready. `name` keeps apart two of one role."""
+        """Start one process, by default wait until it is ready. `name` distinguishes two processes of one role."""
         armed = {"FAILPOINTS": failpoints} if failpoints else {}
         part = self._spawn(service, role, environment | armed, name=name)
         if wait:
@@ -159,7 +159,7 @@ class Stack:
         return part
 
     async def up(self, *split: str) -> None:
-        """Start every service as one process, but those in `split` as one process per role."""
+        """Start every service as one process, and those in `split` as one process per role."""
         roles: dict[str, Sequence[str]] = {
             "posts": ("api", "relay"),
             "comments": ("api", "relay", "consumer"),
@@ -176,7 +176,7 @@ class Stack:
             await self.ready(part)
 
     async def ready(self, part: Part, timeout: float = 120) -> None:
-        """Wait until the process says on its internal port that it is ready."""
+        """Wait until the process reports on its internal port that it is ready."""
         async with aiohttp.ClientSession() as session:
 
             async def is_ready() -> bool:
@@ -193,7 +193,7 @@ class Stack:
         return self.parts[service, role]
 
     def down(self) -> None:
-        """End every process that is left, at once."""
+        """Kill every remaining process."""
         for part in self.parts.values():
             if part.alive:
                 part.signal(signal.SIGCONT)
@@ -203,7 +203,7 @@ class Stack:
         self.parts.clear()
 
     async def drop(self) -> None:
-        """Take the databases away again."""
+        """Drop the databases."""
         admin = await asyncpg.connect(self.servers.postgres_url("postgres"))
         try:
             for service in DATABASES:
@@ -222,7 +222,7 @@ def generate_keys(root: Path = ROOT, python: Path = Path(sys.executable)) -> dic
 
 @contextmanager
 def paused(part: Part) -> Iterator[None]:
-    """The process stands still (SIGSTOP) inside the block."""
+    """Stop the process (SIGSTOP) inside the block."""
     part.signal(signal.SIGSTOP)
     try:
         yield

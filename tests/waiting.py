@@ -1,4 +1,4 @@
-"""Waiting on conditions, never for durations."""
+"""Waiting for conditions instead of durations."""
 
 import asyncio
 import inspect
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 async def eventually(
     condition: Callable[[], object | Awaitable[object]], timeout: float = 10, pause: float = 0.02
 ) -> None:
-    """Poll until `condition` (plain or async) gives something true.
+    """Poll until `condition` (plain or async) returns a true value.
 
     Raises:
         AssertionError: it did not within `timeout` seconds.

@@ -17,7 +17,7 @@ def main() -> int:
     actions.add_parser("logs", help="follow all logs")
     run = actions.add_parser("run", help="run a command with the operator's environment")
     run.add_argument("command", nargs=argparse.REMAINDER)
-    actions.add_parser("supervise", help="what `up` starts in the background")
+    actions.add_parser("supervise", help="run the supervisor, which `up` starts in the background")
     arguments = parser.parse_args()
     layout = Layout.from_environment()
     try:

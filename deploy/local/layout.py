@@ -1,4 +1,4 @@
-"""Where the local stack keeps its files, on which ports it listens, and what the environment replaces."""
+"""Files and ports of the local stack, and the servers that the environment replaces."""
 
 import os
 from collections.abc import Mapping
@@ -37,8 +37,8 @@ class Layout:
     """One local stack.
 
     Attributes:
-        home: the folder that holds everything it keeps; deleting it is starting anew.
-        given: the environment of whoever started it.
+        home: the folder of all its files; deleting it resets the stack.
+        given: the environment of the process that started it.
     """
 
     home: Path
@@ -50,18 +50,18 @@ class Layout:
         return cls(Path(home).expanduser().resolve() if home else CHECKOUT / ".local", dict(os.environ))
 
     def port(self, variable: str) -> int:
-        """A port by the variable that sets it.
+        """Return a port by the variable that sets it.
 
         Raises:
-            LocalError: the variable holds no port number.
+            LocalError: the variable is not a port number.
         """
         text = self.given.get(variable) or str(PORTS[variable])
         if not text.isdecimal() or not 0 < int(text) < 65536:
-            raise LocalError(f"{variable}={text} is no port: set a number from 1 to 65535.")
+            raise LocalError(f"{variable}={text} is not a port: set a number from 1 to 65535.")
         return int(text)
 
     def database_given(self, service: str) -> str | None:
-        """The address of a service's database, where the environment names one."""
+        """Return the address of a service's database if the environment sets one."""
         return self.given.get(f"{service.upper()}_DATABASE_URL") or None
 
     @property
@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def needs_mailbox(self) -> bool:
-        """The mailbox gives way to `SMTP_HOST`; `SMTP_PORT` alone is the port where the mailbox listens."""
+        """Return whether the mailbox is used: `SMTP_HOST` replaces it; `SMTP_PORT` alone is the mailbox's port."""
         return not self.given.get("SMTP_HOST")
 
     @property
@@ -98,7 +98,7 @@ class Layout:
         return self.given.get("KAFKA_BOOTSTRAP_SERVERS") or f"127.0.0.1:{self.port('KAFKA_PORT')}"
 
     def ports_needed(self) -> dict[str, int]:
-        """Every port this stack listens on, by the variable that sets it.
+        """Return every port that this stack listens on, by the variable that sets it.
 
         Raises:
             LocalError: two of them are the same.

@@ -7,10 +7,10 @@ from deploy.local.processes import LocalError
 
 
 def package_folder(package: str) -> Path:
-    """The folder of an installed package.
+    """Return the folder of an installed package.
 
     Raises:
-        LocalError: it is not installed.
+        LocalError: the package is not installed.
     """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -19,15 +19,15 @@ def package_folder(package: str) -> Path:
 
 
 def package_file(package: str, pattern: str) -> Path:
-    """The one file of a package that matches a glob pattern.
+    """Return the one file of a package that matches a glob pattern.
 
     Raises:
-        LocalError: there is none, which means that the wheel has nothing for this machine.
+        LocalError: there is none, which means that the wheel does not support this machine.
     """
     found = sorted(package_folder(package).glob(pattern))
     if not found:
         raise LocalError(
-            f"The package {package} holds no {Path(pattern).name} for this machine: "
+            f"The package {package} contains no {Path(pattern).name} for this machine: "
             "run that server yourself and set its address in the environment (see docs/operations.md)."
         )
     return found[0]

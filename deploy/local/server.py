@@ -1,4 +1,4 @@
-"""What PostgreSQL, Valkey and Kafka have in common when they are run as a child process."""
+"""The common part of PostgreSQL, Valkey and Kafka as child processes."""
 
 import contextlib
 import os
@@ -16,10 +16,10 @@ class Server(ABC):
     """One real server on 127.0.0.1, its data and its log in a folder.
 
     Attributes:
-        folder: where data, configuration and log live; made when it is missing.
-        port: where it listens.
-        log: where its output goes, by default into `folder`.
-        death_signal: what it gets when the process that started it dies.
+        folder: the folder of data, configuration and log; created when it is missing.
+        port: the port it listens on.
+        log: the file of its output, by default in `folder`.
+        death_signal: the signal it gets when its parent process dies.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the data folder ready, once."""
+        """Create the data folder, once."""
 
     @abstractmethod
     def command(self) -> Sequence[str | Path]:
-        """How the server is started."""
+        """Return the command that starts the server."""
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether it answers its own protocol now."""
+        """Return whether it answers its own protocol now."""
 
     def environment(self) -> Mapping[str, str] | None:
         return None
@@ -76,19 +76,19 @@ class Server(ABC):
             raise LocalError(f"{self.name} did not start on port {self.port}. The end of {self.log}:\n{tail(self.log)}")
 
     def sweep(self) -> None:
-        """Kill what an ended process left behind of its own children; they are all in its session's group."""
+        """Kill the children of an ended process; they are all in its session's process group."""
         if self.process is not None and not self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ask it to end, and kill it when it does not in time."""
+        """Send the stop signal and wait; kill it when it does not end in time."""
         if self.process is not None:
             self.process.send_signal(self.stop_signal)
             self.finish()
 
     def finish(self) -> None:
-        """Wait for the end of what was asked to end, and kill it when it does not in time."""
+        """Wait for the end of a process that got its stop signal; kill it when it does not end in time."""
         if self.process is not None:
             try:
                 self.process.wait(self.stop_seconds)
@@ -97,7 +97,7 @@ class Server(ABC):
             self.sweep()
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)

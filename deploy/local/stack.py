@@ -1,4 +1,4 @@
-"""The background process of `make up`: brings the whole stack up in order, watches it, takes it down in order."""
+"""The background process of `make up`: start the whole stack in order, supervise it, stop it in order."""
 
 import asyncio
 import json
@@ -15,20 +15,20 @@ from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
 from deploy.local.supervisor import Stopped, Supervisor, stoppable
 
-SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which they stop
+SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which they are stopped
 
 
 def say(line: str) -> None:
-    """One line for the person; `up` and `down` show it as it comes."""
+    """Print one line for the user; `up` and `down` show it as it is written."""
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 @dataclass
 class Stack:
-    """Everything that `layout` needs, under one supervisor.
+    """All processes that `layout` needs, under one supervisor.
 
     Attributes:
-        phase: `starting`, `ready`, `stopping`, `stopped` or `failed`; kept in `state.json`.
+        phase: `starting`, `ready`, `stopping`, `stopped` or `failed`; stored in `state.json`.
     """
 
     layout: Layout
@@ -39,7 +39,7 @@ class Stack:
         self.supervisor = Supervisor(self.layout.home / "run", say, self.write_state)
 
     def write_state(self) -> None:
-        """Keep for `up` and `status` what runs: complete or not at all."""
+        """Write the state for `up` and `status` atomically."""
         found = [
             {
                 "name": unit.name,
@@ -61,7 +61,7 @@ class Stack:
         self.write_state()
 
     def run(self) -> int:
-        """Bring it up, watch it until somebody asks for the end, take it down; returns the exit status."""
+        """Start the stack, supervise it until a stop signal, stop it; return the exit status."""
         self.write_state()
         failed = False
         with stoppable():
@@ -74,7 +74,7 @@ class Stack:
                 say(str(error))
                 failed = True
             except Stopped:
-                say("asked to stop")
+                say("stopping")
         self.enter("stopping")
         self.supervisor.stop(["gateway"], SERVICES, *([name] for name in SERVERS))
         say("everything is stopped")
@@ -82,12 +82,12 @@ class Stack:
         return 1 if failed else 0
 
     def bring_up(self) -> None:
-        """Servers, databases, migrations, services; each as soon as what it needs is there.
+        """Start servers, databases, migrations and services; each as soon as its dependencies are ready.
 
-        Topics are made by the services.
+        The services create the topics.
 
         Raises:
-            LocalError: something is in the way.
+            LocalError: a step failed.
         """
         layout, supervisor = self.layout, self.supervisor
         environment.keys(layout)
@@ -99,7 +99,7 @@ class Stack:
             supervisor.wait_ready(["postgres"], 60)
             made = asyncio.run(create_databases(layout, postgres))
             if made:
-                say(f"made the databases {', '.join(made)}")
+                say(f"created the databases {', '.join(made)}")
         migrations = start_migrations(layout, asyncio.run(services_to_migrate(layout)))
         if layout.needs_valkey:
             supervisor.add(units.valkey(layout))
@@ -116,12 +116,12 @@ class Stack:
 
 
 async def services_to_migrate(layout: Layout) -> list[str]:
-    """The services whose database lacks a migration."""
+    """Return the services whose database lacks a migration."""
     return [name for name in DATABASES if await needs_migration(layout, name)]
 
 
 def start_migrations(layout: Layout, names: Sequence[str]) -> dict[str, "subprocess.Popen[bytes]"]:
-    """`python -m services.NAME migrate` for these services, all at once."""
+    """Start `python -m services.NAME migrate` for these services, all at once."""
     if names:
         say(f"applying migrations of {', '.join(names)}")
     return {
@@ -136,10 +136,10 @@ def start_migrations(layout: Layout, names: Sequence[str]) -> dict[str, "subproc
 
 
 def finish_migrations(layout: Layout, started: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Wait for them.
+    """Wait for the migrations.
 
     Raises:
-        LocalError: one failed.
+        LocalError: a migration failed.
     """
     for name, process in started.items():
         if process.wait() != 0:
@@ -148,7 +148,7 @@ def finish_migrations(layout: Layout, started: dict[str, "subprocess.Popen[bytes
 
 
 def main(layout: Layout) -> int:
-    """The background process itself. One at a time: its identity stands in `supervisor.json`."""
+    """Run the background process. There is one at a time: its identity is stored in `supervisor.json`."""
     identity = Identity.of(os.getpid())
     assert identity is not None
     identity.save(layout.home / "supervisor.json")

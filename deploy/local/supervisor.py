@@ -1,4 +1,4 @@
-"""Keeps processes running: starts again what ends, with back-off, says so, and stops all in order.
+"""Supervision of processes: restart with back-off, report, and stop in order.
 
 Everything happens in the main thread, because the kernel ends children with the thread that started them.
 """
@@ -15,17 +15,17 @@ from deploy.local.server import Server
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-STEADY_SECONDS = 60.0  # who has run that long starts from the first pause again
-HOPELESS = 4  # ends before it was ever ready: the start is given up
+STEADY_SECONDS = 60.0  # a process that ran this long restarts with the first pause again
+HOPELESS = 4  # failures before a process was ever ready, after which the start is given up
 
 
 class Stopped(BaseException):
-    """Somebody asked the supervisor to end."""
+    """A stop signal has arrived."""
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGINT raise `Stopped` inside, once; outside they are ignored."""
+    """Raise `Stopped` at SIGTERM or SIGINT inside the block, once; ignore them outside."""
 
     def stop(*_: object) -> None:
         ignore()
@@ -47,12 +47,12 @@ def stoppable() -> Iterator[None]:
 
 @dataclass
 class Unit:
-    """One process that is meant to run.
+    """One supervised process.
 
     Attributes:
-        state: `stopped`, `starting`, `ready`, or `waiting` before it is started again.
-        restarts: how often it was started again since the supervisor began.
-        failures: ends in a row without a steady time between them.
+        state: `stopped`, `starting`, `ready`, or `waiting` for a restart.
+        restarts: number of restarts since the supervisor started.
+        failures: failures in a row without a steady time between them.
     """
 
     server: Server
@@ -74,11 +74,11 @@ class Unit:
 
 @dataclass
 class Supervisor:
-    """What runs, and the loop over it.
+    """The supervised processes, and the loop over them.
 
     Attributes:
-        run_folder: where the identity of each process is kept, for whoever clears up after a crash.
-        say: takes one line for the person.
+        run_folder: the folder of the processes' identities, which the clean-up after a crash reads.
+        say: prints one line for the user.
         changed: called after every change of a state.
     """
 
@@ -88,7 +88,7 @@ class Supervisor:
     units: list[Unit] = field(default_factory=list)
 
     def add(self, *servers: Server) -> None:
-        """Start processes, and keep them from now on."""
+        """Start processes and supervise them from now on."""
         for server in servers:
             unit = Unit(server)
             self.units.append(unit)
@@ -105,10 +105,10 @@ class Supervisor:
         self.changed()
 
     def tick(self) -> None:
-        """Look once at every unit, and do what is due.
+        """Check every unit once and act on its state.
 
         Raises:
-            LocalError: one ended again and again before it was ever ready.
+            LocalError: a unit ended repeatedly before it was ever ready.
         """
         now = time.monotonic()
         for unit in self.units:
@@ -137,16 +137,16 @@ class Supervisor:
             )
         pause = min(FIRST_PAUSE * 2 ** (unit.failures - 1), LONGEST_PAUSE)
         how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
-        self.say(f"{unit.name} {how}; starting it again in {pause:g} s (see {unit.server.log})")
+        self.say(f"{unit.name} {how}; restarting in {pause:g} s (see {unit.server.log})")
         unit.state = "waiting"
         unit.next_start = now + pause
         self.changed()
 
     def wait_ready(self, names: Sequence[str], seconds: float) -> None:
-        """Go on until all these are ready.
+        """Supervise until all these units are ready.
 
         Raises:
-            LocalError: one of them is not in time.
+            LocalError: one of them is not ready in time.
         """
         deadline = time.monotonic() + seconds
         while waited := [unit for unit in self.units if unit.name in names and unit.state != "ready"]:
@@ -160,17 +160,17 @@ class Supervisor:
             time.sleep(0.05)
 
     def watch(self) -> None:
-        """Go on for ever."""
+        """Supervise until a stop signal."""
         while True:
             try:
                 self.tick()
-            except (LocalError, OSError) as error:  # such as a full disk: what runs goes on running
+            except (LocalError, OSError) as error:  # for example a full disk: running processes stay running
                 self.say(str(error))
                 time.sleep(LONGEST_PAUSE)
             time.sleep(0.2)
 
     def stop(self, *groups: Sequence[str]) -> None:
-        """Stop the named units, one group after the other and all of a group together, then whatever is left."""
+        """Stop the named units, one group after the other and all of a group together, then all others."""
         everything = [unit.name for unit in self.units]
         for group in (*groups, everything):
             units = [unit for unit in self.units if unit.name in group and unit.state != "stopped"]

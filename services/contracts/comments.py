@@ -42,45 +42,57 @@ class CommentFact(Event):
 
 @published
 class CommentPosted(CommentFact):
-    """Posted, visible or held as `state` says."""
+    """A comment was posted; `state` says whether it is visible or held."""
 
     type: ClassVar[str] = "dev.rapport.comments.posted.v1"
 
 
 @published
 class CommentEdited(CommentFact):
+    """The text of a comment was edited by its author."""
+
     type: ClassVar[str] = "dev.rapport.comments.edited.v1"
 
 
 @published
 class CommentRemoved(CommentFact):
-    """Removed by its author or a moderator."""
+    """A comment was removed by its author or a moderator."""
 
     type: ClassVar[str] = "dev.rapport.comments.removed.v1"
 
 
 @published
 class CommentHeld(CommentFact):
+    """A visible comment was held for moderation."""
+
     type: ClassVar[str] = "dev.rapport.comments.held.v1"
 
 
 @published
 class CommentApproved(CommentFact):
+    """A held comment was approved by a moderator and is visible."""
+
     type: ClassVar[str] = "dev.rapport.comments.approved.v1"
 
 
 @published
 class CommentRejected(CommentFact):
+    """A comment was rejected by a moderator."""
+
     type: ClassVar[str] = "dev.rapport.comments.rejected.v1"
 
 
 @published
 class CommentRestored(CommentFact):
+    """A removed comment was restored by a moderator."""
+
     type: ClassVar[str] = "dev.rapport.comments.restored.v1"
 
 
 @published
 class CommentImported(CommentFact):
+    """A comment was imported from another system."""
+
     type: ClassVar[str] = "dev.rapport.comments.imported.v1"
 
 

@@ -1,7 +1,7 @@
-"""The shape of every event: a frozen, tolerant fact, and the envelope it travels in.
+"""The common shape of all events, and the envelope they travel in.
 
-An event carries ids, structure, flags, versions and times. It never carries text somebody wrote, a name, an
-address or an IP: whoever needs those asks the owner, which is at the same time the check that they still stand.
+An event carries ids, structure, flags, versions and times. It never carries users' text, a name, an address or an IP:
+a reader that needs those asks the owner, which is at the same time the check that they still exist.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from services.contracts.topics import Topic
 
 
 def rfc3339(moment: datetime) -> str:
-    """UTC with three fraction digits, the only form in which Rapport writes a time."""
+    """Format a time in UTC with three fraction digits, the only form in which Rapport writes a time."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -24,7 +24,7 @@ Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when
 
 
 class Event(BaseModel):
-    """A fact in the past tense about one subject, told by its owner.
+    """A fact in the past tense about one subject, published by its owner.
 
     Unknown fields are ignored and every later field must be optional, so that any reader understands any writer.
     """
@@ -36,21 +36,21 @@ class Event(BaseModel):
 
     @property
     def subject(self) -> UUID:
-        """The thing that `version` counts: a post, a comment, a person or a notification."""
+        """Return the id of the thing that `version` counts: a post, comment, person or notification."""
         raise NotImplementedError
 
     @property
     def key(self) -> UUID:
-        """What keeps its order on the topic: the post, or the person."""
+        """Return the record key: events of one post, or of one person, keep their order."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """CloudEvents 1.0 context around one event, as it stands in the outbox and on the wire.
+    """CloudEvents 1.0 context around one event, as stored in the outbox and sent on the wire.
 
-    `source` and `id` together are the identity by which duplicates are known (CloudEvents 1.0, section 3.1).
-    `correlation_id` is the id of the first HTTP request; `causation_id` the id of the event that led to this one.
+    `source` and `id` together identify duplicates (CloudEvents 1.0, section 3.1). `correlation_id` is the id of the
+    first HTTP request; `causation_id` is the id of the event that caused this one.
     """
 
     id: UUID
@@ -69,10 +69,10 @@ REGISTRY: dict[str, type[Event]] = {}
 
 
 def published(cls: type[Event]) -> type[Event]:
-    """Class decorator: make an event type known by its name.
+    """Register an event class by its type. A class decorator.
 
     Raises:
-        ValueError: another class has the same type already.
+        ValueError: another class has the same type.
     """
     if cls.type in REGISTRY:
         raise ValueError(f"two events are called {cls.type}")
@@ -81,7 +81,7 @@ def published(cls: type[Event]) -> type[Event]:
 
 
 def registry() -> Mapping[str, type[Event]]:
-    """All event types of Rapport by CloudEvents type, whichever module they stand in."""
+    """Return all event types by CloudEvents type, from every module of the contracts."""
     from services.contracts import comments, notify, people, posts  # noqa: F401  # their import fills the registry
 
     return REGISTRY

@@ -1,4 +1,4 @@
-"""What the notify service says about one notification: who was, or was not, told of which comment."""
+"""Events of the notify service: how each notification ended."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -11,7 +11,7 @@ from services.contracts.topics import NOTIFY, Topic
 
 
 class NotificationFact(Event):
-    """How one notification ended. `why` is null when it was sent, else an open value such as `unsubscribed`."""
+    """The result of one notification. `why` is null when it was sent, else an open value such as `unsubscribed`."""
 
     topic: ClassVar[Topic] = NOTIFY
 
@@ -35,20 +35,26 @@ class NotificationFact(Event):
 
 @published
 class NotificationSent(NotificationFact):
+    """A notification was sent by mail."""
+
     type: ClassVar[str] = "dev.rapport.notify.sent.v1"
 
 
 @published
 class NotificationSkipped(NotificationFact):
+    """A notification was skipped; no mail was sent."""
+
     type: ClassVar[str] = "dev.rapport.notify.skipped.v1"
 
 
 @published
 class NotificationFailed(NotificationFact):
+    """A notification failed for good; its mail was not accepted."""
+
     type: ClassVar[str] = "dev.rapport.notify.failed.v1"
 
 
 class EditMail(Body):
-    """Command: hear of answers by mail, or not."""
+    """Command: turn notification mails on or off."""
 
     notifications: StrictBool

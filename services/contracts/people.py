@@ -1,4 +1,4 @@
-"""What the people service says: that somebody changed, never what they are called or where their mail goes."""
+"""Events and commands of the people service. Events never contain a name or an address."""
 
 from collections.abc import Collection
 from typing import ClassVar, Literal, get_args
@@ -15,22 +15,22 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def is_admin(roles: Collection[str]) -> bool:
-    """Return whether somebody with these roles may administer; an admin may do what author and moderator may."""
+    """Return whether these roles allow administration; an admin may do everything an author or moderator may."""
     return "admin" in roles
 
 
 def is_author(roles: Collection[str]) -> bool:
-    """Return whether somebody with these roles may write posts."""
+    """Return whether these roles allow writing posts."""
     return "author" in roles or "admin" in roles
 
 
 def is_moderator(roles: Collection[str]) -> bool:
-    """Return whether somebody with these roles may moderate."""
+    """Return whether these roles allow moderation."""
     return "moderator" in roles or "admin" in roles
 
 
 class PersonFact(Event):
-    """One person after the change that the type names. `roles` holds open values: ignore what you do not know."""
+    """The state of one person after the change that the type names. `roles` are open values: ignore unknown ones."""
 
     topic: ClassVar[Topic] = PEOPLE
 
@@ -51,55 +51,61 @@ class PersonFact(Event):
 
 @published
 class PersonConfirmed(PersonFact):
-    """An address was confirmed by its link for the first time."""
+    """A person confirmed an address by its link for the first time."""
 
     type: ClassVar[str] = "dev.rapport.people.confirmed.v1"
 
 
 @published
 class PersonRenamed(PersonFact):
+    """A person changed their name."""
+
     type: ClassVar[str] = "dev.rapport.people.renamed.v1"
 
 
 @published
 class PersonRolesChanged(PersonFact):
+    """The roles of a person were changed."""
+
     type: ClassVar[str] = "dev.rapport.people.roles-changed.v1"
 
 
 @published
 class PersonErased(PersonFact):
-    """The person asked to be forgotten; sign-in has ended and no mail goes to them any more."""
+    """A person was erased at their own request; sign-in has ended and no mail is sent to them any more."""
 
     type: ClassVar[str] = "dev.rapport.people.erased.v1"
 
 
 @published
 class PersonImported(PersonFact):
+    """A person was imported as the author of imported content."""
+
     type: ClassVar[str] = "dev.rapport.people.imported.v1"
 
 
 @published
 class PersonStated(PersonFact):
-    """Not a fact that just happened but the row as it is, written to rebuild readers."""
+    """The present state of a person was published to rebuild read models."""
 
     type: ClassVar[str] = "dev.rapport.people.stated.v1"
 
 
 class Register(Body):
-    """Command: send a confirmation link that signs in."""
+    """Command: register, by sending a confirmation link that signs in."""
 
     name: Name
     email: EmailText
 
 
 class SignIn(Body):
-    """Command: send a sign-in link to an address that is known."""
+    """Command: send a sign-in link to a known address."""
 
     email: EmailText
 
 
 class StartSession(Body):
-    """Command: use a link. `cookie` asks for one opaque session id instead of a pair of tokens (our own pages)."""
+    """Command: start a session by using a link. `cookie` asks for an opaque session id instead of a pair of tokens."""
 
     token: Opaque
     cookie: StrictBool = False
@@ -112,28 +118,28 @@ class RefreshSession(Body):
 
 
 class SessionReference(Body):
-    """A session by what its holder has of it: the `sid` of an access token, or the opaque id of a cookie."""
+    """Reference to a session: the `sid` of an access token, or the opaque id of a cookie."""
 
     session_id: Opaque
 
 
 class EditMe(Body):
-    """Command: be called differently."""
+    """Command: change one's own name."""
 
     name: Name
 
 
 class GrantRole(Body):
-    """Command of an operator."""
+    """Command of an operator: grant a role."""
 
     email: EmailText
     role: Role
 
 
 class ImportPerson(Body):
-    """Command of an import: an author known by (site, source_user_id), else by (site, email, name).
+    """Command of an import: import an author known by (site, source_user_id), else by (site, email, name).
 
-    Becomes a person without sign-in. The typed address stays an unverified note in people.
+    The author becomes a person without sign-in. The typed address is stored in people as an unverified note.
     """
 
     site: Opaque

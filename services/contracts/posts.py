@@ -1,4 +1,4 @@
-"""What the posts service says. Every fact carries the post's whole structure, so that one upsert serves a reader."""
+"""Events and commands of the posts service. Every event carries the whole structure, so a reader needs one upsert."""
 
 from typing import ClassVar, Literal
 from uuid import UUID
@@ -15,7 +15,7 @@ Discussion = Literal["open", "held", "closed"]
 class PostFact(Event):
     """The structure of one post after the change that the type names.
 
-    `version` grows by one with every change of the post's own text, slug, discussion or status.
+    `version` increases by one with every change of the post's own text, slug, discussion or status.
     """
 
     topic: ClassVar[Topic] = POSTS
@@ -41,40 +41,48 @@ class PostFact(Event):
 
 @published
 class PostDrafted(PostFact):
+    """A post was created as a draft."""
+
     type: ClassVar[str] = "dev.rapport.posts.drafted.v1"
 
 
 @published
 class PostPublished(PostFact):
+    """A post was published."""
+
     type: ClassVar[str] = "dev.rapport.posts.published.v1"
 
 
 @published
 class PostEdited(PostFact):
-    """Text or discussion changed, by the author or an admin."""
+    """The text or discussion setting of a post was changed, by its author or an admin."""
 
     type: ClassVar[str] = "dev.rapport.posts.edited.v1"
 
 
 @published
 class PostWithdrawn(PostFact):
+    """A post was withdrawn."""
+
     type: ClassVar[str] = "dev.rapport.posts.withdrawn.v1"
 
 
 @published
 class PostImported(PostFact):
+    """A post was imported from another system."""
+
     type: ClassVar[str] = "dev.rapport.posts.imported.v1"
 
 
 @published
 class PostStated(PostFact):
-    """Not a fact that just happened but the row as it is, written to rebuild readers. Never notifies."""
+    """The present state of a post was published to rebuild read models. Never notifies."""
 
     type: ClassVar[str] = "dev.rapport.posts.stated.v1"
 
 
 class CreatePost(Body):
-    """Command: write a post, published at once if `publish` says so."""
+    """Command: create a post, published at once if `publish` is true."""
 
     title: Title
     body: PostText
@@ -84,7 +92,7 @@ class CreatePost(Body):
 
 
 class EditPost(Body):
-    """Command: change what is named, leave the rest."""
+    """Command: edit a post; fields that are left out stay as they are."""
 
     title: Title | None = None
     body: PostText | None = None
@@ -93,7 +101,7 @@ class EditPost(Body):
 
 
 class ImportPost(Body):
-    """Command of an import: a post as it was elsewhere. Unique by (site, source_id); a repetition changes nothing."""
+    """Command of an import: import a post. Unique by (site, source_id); a repetition changes nothing."""
 
     site: Opaque
     source_id: Opaque

@@ -1,6 +1,6 @@
-"""Kinds of problems (RFC 9457) that Rapport answers with: what clients and services tell apart.
+"""Kinds of problems (RFC 9457) that Rapport returns, for clients and between services.
 
-`type` on the wire is `/problems/<kind>`, a page of the gateway that gives the meaning written here.
+`type` on the wire is `/problems/<kind>`, a page of the gateway that shows the meaning below.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ class ProblemKind:
     """One kind of problem.
 
     Attributes:
-        status: the HTTP status it is answered with.
+        status: its HTTP status.
         title: a few words, the same for every occurrence.
-        meaning: what it means and what a client can do; None for a kind that only services tell each other.
+        meaning: its meaning and what a client can do; None for a kind that only services see.
     """
 
     status: int

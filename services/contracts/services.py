@@ -1,4 +1,4 @@
-"""What holds for all services: where each is reached, whose tokens count, and the bodies that every one understands."""
+"""Definitions that all services share: addresses, token issuers and common request bodies."""
 
 from typing import Annotated
 from uuid import UUID
@@ -9,11 +9,11 @@ from services.contracts.text import Body
 
 Ids = Annotated[list[UUID], Field(max_length=200)]
 
-ISSUERS = ("gateway", "notify", "operator", "people")  # who signs tokens
+ISSUERS = ("gateway", "notify", "operator", "people")  # services that sign tokens
 
 
 class ServiceAddresses(BaseModel):
-    """Base URLs of the services' internal APIs. Mixed into the settings of whoever calls them."""
+    """Base URLs of the services' internal APIs. Mixed into the settings of their callers."""
 
     posts_url: str = "http://127.0.0.1:8101"
     comments_url: str = "http://127.0.0.1:8102"
@@ -22,12 +22,12 @@ class ServiceAddresses(BaseModel):
 
 
 class LookUp(Body):
-    """Query: what the owner knows of these things now; unknown ids are left out of the answer."""
+    """Query: look up these things; unknown ids are left out of the answer."""
 
     ids: Ids
 
 
 class Republish(Body):
-    """Command of an operator: publish every event again that was published since then."""
+    """Command of an operator: publish again every event that was published since then."""
 
     since: AwareDatetime

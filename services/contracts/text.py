@@ -1,6 +1,6 @@
-"""Strings as they cross a border: NFC, without NUL, lone surrogates or (in names) bidi controls, and bounded.
+"""Text fields of requests: NFC, without NUL, lone surrogates or (in names) bidi controls, and bounded.
 
-Lengths count code points after NFC, outer white space not counted.
+Lengths count code points after NFC, without outer white space.
 """
 
 import re
@@ -14,16 +14,16 @@ LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Body(BaseModel):
-    """A request body: a field that is not named in it is refused."""
+    """A request body; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def clean(value: str) -> str:
-    """The string in NFC.
+    """Return the string in NFC.
 
     Raises:
-        ValueError: it holds NUL or a lone surrogate.
+        ValueError: it contains NUL or a lone surrogate.
     """
     if "\0" in value:
         raise ValueError("must not contain NUL")
@@ -39,7 +39,7 @@ def _text(value: object) -> object:
 
 
 def _line(value: object) -> object:
-    """One line for a name or a title: control characters become a space, bidi controls go."""
+    """Return one line for a name or a title: control characters become a space, bidi controls are removed."""
     if not isinstance(value, str):
         return value
     return clean(LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value)))).strip()

@@ -1,4 +1,4 @@
-"""The only list of topics. Every other place, the broker included, follows it."""
+"""The only list of topics; the broker's topics are created from it."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class Topic:
-    """A Kafka topic with delete-retention (never compacted: an edit must not erase a publication).
+    """A Kafka topic with delete-retention (never compacted: an edit must not delete a publication).
 
     Attributes:
         name: `<owner>.events` or `<group>.dead-letter`.
-        key: what the record key is, in words.
-        partitions: fixed for ever; another number would send the same key elsewhere.
-        retention_ms: how long the broker keeps a record. PostgreSQL is the source of truth, not the topic.
+        key: description of the record key.
+        partitions: never change it: another number would send the same key elsewhere.
+        retention_ms: retention time of a record. PostgreSQL is the source of truth, not the topic.
     """
 
     name: str
@@ -34,7 +34,7 @@ CONSUMER_GROUPS = ("comments", "notify")
 
 
 def dead_letter(group: str) -> Topic:
-    """Where a consumer group puts what it cannot handle. Kept longer than events: a person must look at it."""
+    """Return the dead-letter topic of a consumer group. Kept longer than events: a person must look at it."""
     return Topic(f"{group}.dead-letter", key="as the original record", partitions=1, retention_ms=90 * DAY_MS)
 
 

@@ -1,1 +1,1 @@
-"""The `rapport` command: what an operator does. It calls the services' internal routes and has no database."""
+"""The `rapport` command of operators. It calls the services' internal routes and has no database."""

@@ -26,10 +26,10 @@ from services.operator.wordpress.report import Report
 
 T = TypeVar("T")
 
-app = typer.Typer(name="rapport", help="Run a Rapport.", no_args_is_help=True, add_completion=False)
-person = typer.Typer(help="People.", no_args_is_help=True)
-importing = typer.Typer(help="Bring in what was written elsewhere.", no_args_is_help=True)
-letters = typer.Typer(help="Events that a consumer could not handle.", no_args_is_help=True)
+app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
+person = typer.Typer(help="Manage people.", no_args_is_help=True)
+importing = typer.Typer(help="Import posts and comments of another system.", no_args_is_help=True)
+letters = typer.Typer(help="Dead letters: events that a consumer group could not handle.", no_args_is_help=True)
 app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
@@ -37,8 +37,8 @@ app.add_typer(letters, name="dead-letter")
 Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 
 
-def done(work: Coroutine[None, None, T]) -> T:
-    """The result of the work; Ctrl-C ends it in good order."""
+def run_async(work: Coroutine[None, None, T]) -> T:
+    """Run the coroutine and return its result; Ctrl-C cancels it."""
     return asyncio.run(work)
 
 
@@ -51,14 +51,14 @@ def keys() -> None:
 
 @person.command()
 def grant(email: str, role: Annotated[str, typer.Argument(help="reader, author, moderator or admin.")]) -> None:
-    """Give a role to whoever has confirmed the address."""
+    """Grant a role to the person who has confirmed the address."""
 
     async def work() -> None:
         async with connected(load()) as services:
             answer = await services.post("people", "/grants", {"email": email, "role": role})
             typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
-    done(work())
+    run_async(work())
 
 
 @app.command()
@@ -66,7 +66,7 @@ def republish(
     service: Annotated[str, typer.Argument(help="posts, comments, people or notify.")],
     since: Annotated[str, typer.Option(help="2h, 3d, or a time such as 2026-11-23T04:35:00Z.")],
 ) -> None:
-    """Have a service send once more every event it has sent since then. Readers pass over what they have handled."""
+    """Publish again every event that a service has published since then. Consumers ignore duplicates."""
     if service not in SERVICES:
         raise Failed(f"There is no service {service!r} with events; there are {', '.join(SERVICES)}.")
     moment = rfc3339(parse_since(since, datetime.now(UTC)))
@@ -76,12 +76,12 @@ def republish(
             answer = await services.post(service, "/republish", {"since": moment})
             typer.echo(f"{service} sends {answer['count']:,} events again.")
 
-    done(work())
+    run_async(work())
 
 
 @importing.command()
-def wordpress(file: Annotated[Path, typer.Argument(help="What WordPress' Tools, Export wrote.")]) -> None:
-    """Import posts, pages and comments of a WordPress export. A second run adds nothing; after a kill, run it again."""
+def wordpress(file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export).")]) -> None:
+    """Import posts, pages and comments of a WordPress export. Repeating it adds nothing; after a kill, repeat it."""
     shown = Console()
 
     async def work() -> Report:
@@ -89,29 +89,31 @@ def wordpress(file: Annotated[Path, typer.Argument(help="What WordPress' Tools, 
             with Progress(Console(stderr=True)) as progress:
                 return await Import(file, services, progress, datetime.now(UTC)).run()
 
-    report = done(work())
+    report = run_async(work())
     report.show(shown)
     if not report.is_complete:
-        raise Failed("Not everything was taken over; see the report.")
+        raise Failed("Not everything was imported; see the report.")
 
 
 @letters.command("list")
-def show_letters(group: Group) -> None:
-    """Show what a consumer group put aside, and why."""
-    done(dead_letters.show(load(), group, Console()))
+def list_dead_letters(group: Group) -> None:
+    """List the dead letters of a consumer group, with their errors."""
+    run_async(dead_letters.show(load(), group, Console()))
 
 
 @letters.command("redrive")
-def redrive_letters(
+def redrive_dead_letters(
     group: Group,
-    position: Annotated[list[int] | None, typer.Option(help="Only the one at this position; may be repeated.")] = None,
+    position: Annotated[
+        list[int] | None, typer.Option(help="Only the dead letter at this position; may be repeated.")
+    ] = None,
 ) -> None:
-    """Send dead letters again to where they came from: all that were not yet, or the named ones."""
-    done(dead_letters.send_again(load(), group, position or [], Console()))
+    """Send dead letters to their original topic again: all that were not sent yet, or the named ones."""
+    run_async(dead_letters.send_again(load(), group, position or [], Console()))
 
 
 def main() -> None:
-    """The entry point. A command that could not be done ends with one sentence and status 1."""
+    """Run the command. A failure ends with one sentence and status 1."""
     logging.basicConfig(level=logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

@@ -1,9 +1,9 @@
-"""AsyncAPI 3.0 documents, one for each service that speaks on Kafka, made from what the code says.
+"""AsyncAPI 3.0 documents, one for each service that uses Kafka, generated from the code.
 
     python -m services.operator.asyncapi            writes docs/asyncapi/
-    python -m services.operator.asyncapi --check    says what differs and ends with status 1
+    python -m services.operator.asyncapi --check    lists differences and exits with status 1
 
-What a service sends stands in the contracts; what it receives, in its registry of handlers.
+The sent messages come from the contracts; the received ones from each service's registry of handlers.
 """
 
 import argparse
@@ -41,7 +41,7 @@ CONTEXT: JSON = {
 
 
 def documents() -> dict[str, JSON]:
-    """A document for each owner of a topic and each consumer group, by service."""
+    """Return a document for each owner of a topic and each consumer group, by service."""
     services = sorted({_owner(topic) for topic in EVENT_TOPICS} | set(CONSUMER_GROUPS))
     return {service: _document(service) for service in services}
 
@@ -65,7 +65,7 @@ def _document(service: str) -> JSON:
         aside = dead_letter(service)
         channels[aside.name] = _channel(aside, [])
         channels[aside.name]["description"] = (
-            "Records this service could not handle: key, value and headers as they were, and `dlq_topic`, "
+            "Records this service could not handle: the original key, value and headers, and `dlq_topic`, "
             "`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`."
         )
         operations[f"send.{aside.name}"] = {"action": "send", "channel": {"$ref": _pointer("channels", aside.name)}}
@@ -77,7 +77,7 @@ def _document(service: str) -> JSON:
             "description": "Facts in the past tense, with ids, structure, flags, versions and times; never a text, a "
             "name or an address. New fields are optional, readers ignore those they do not know, and a change that "
             "breaks is a new type beside the old one.",
-            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "license": {"name": "MIT", "url": "https://opensource.org/license/mit"},
         },
         "defaultContentType": "application/json",
         "channels": channels,
@@ -91,7 +91,7 @@ def _owner(topic: Topic) -> str:
 
 
 def _received(service: str) -> list[type[Event]]:
-    """What the service has handlers for. Loaded by name: the operator knows no service at import time."""
+    """Return the event types with a handler. Imported by name: the operator depends on no service."""
     if service not in CONSUMER_GROUPS:
         return []
     module = importlib.import_module(f"services.{service}.handlers")
@@ -140,12 +140,12 @@ def _pointer(*path: str) -> str:
 
 
 def text(document: Mapping[str, Any]) -> str:
-    """A document as it is written to its file."""
+    """Return a document as written to its file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def differing(folder: Path) -> dict[Path, str]:
-    """The files that are not what the code says, with what they should be; an empty text for one too many."""
+    """Return the files that differ from the code, with their expected text; empty for a superfluous file."""
     wanted = {folder / f"{service}.json": text(document) for service, document in documents().items()}
     found = {path: path.read_text() for path in folder.glob("*.json")}
     return {path: wanted.get(path, "") for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path)}

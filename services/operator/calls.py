@@ -1,4 +1,4 @@
-"""Calls to the services' internal routes, with patience for one that is away for a while."""
+"""Calls to the services' internal routes, repeated while a service is unavailable."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,20 +18,20 @@ CALL_SECONDS = 30.0
 
 
 class Services:
-    """The four services that have internal routes."""
+    """Client of the four services' internal routes."""
 
     def __init__(self, clients: dict[str, ServiceClient], patience_seconds: float) -> None:
         self._clients = clients
         self._patience = patience_seconds
 
     async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
-        """The answer's JSON. A service that is away, or asks to come back, is asked again for a bounded time.
+        """Post a body and return the answer's JSON; repeat the call while the service is unavailable.
 
-        Only for routes that may be called twice with the same effect.
+        Use it only for idempotent routes.
 
         Raises:
-            Problem: the service refused what was sent.
-            Failed: it stayed away, or does not take this operator's key.
+            Problem: the service refused the request.
+            Failed: the service stayed unavailable, or does not accept the operator's key.
         """
         try:
             async for attempt in stamina.retry_context(
@@ -40,7 +40,7 @@ class Services:
                 with attempt:
                     answer = await self._clients[service].call("POST", path, body=body, deadline=within(CALL_SECONDS))
         except Problem as problem:
-            raise Failed(f"{service} did not do it within {self._patience:g} s: {problem.detail}") from problem
+            raise Failed(f"{service} was unavailable for {self._patience:g} s: {problem.detail}") from problem
         return _accepted(service, answer)
 
 
@@ -59,15 +59,15 @@ def _accepted(service: str, answer: ServiceResponse) -> Any:
 
 @asynccontextmanager
 async def connected(settings: OperatorSettings) -> AsyncIterator[Services]:
-    """The services at the addresses of the settings.
+    """Open a client of the services at the addresses of the settings.
 
     Raises:
-        Failed: the key is none.
+        Failed: the signing key is invalid.
     """
     try:
         signer = Signer(settings.operator_signing_key, "operator")
     except (ValueError, TypeError) as error:
-        raise Failed(f"OPERATOR_SIGNING_KEY is not usable: {error}.") from error
+        raise Failed(f"OPERATOR_SIGNING_KEY is invalid: {error}.") from error
     stamina.instrumentation.set_on_retry_hooks([])
     async with ConnectionPool() as connections:
         urls = {service: getattr(settings, f"{service}_url") for service in SERVICES}

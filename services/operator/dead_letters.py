@@ -1,4 +1,4 @@
-"""Dead letters: look at what a consumer group put aside, and send it on its way once more."""
+"""List the dead letters of a consumer group, and send them again."""
 
 from collections.abc import Collection
 
@@ -29,7 +29,7 @@ async def show(settings: Settings, group: str, console: Console) -> None:
     try:
         letters = await entries(settings, _known(group))
     except (KafkaError, TimeoutError, OSError) as error:
-        raise _away(settings, error) from error
+        raise _unavailable(settings, error) from error
     if not letters:
         console.print(f"{group} has no dead letters.")
         return
@@ -40,7 +40,7 @@ async def show(settings: Settings, group: str, console: Console) -> None:
 
 
 def _cells(letter: DeadLetter) -> tuple[str, ...]:
-    """What came over the wire is shown as text, not as markup."""
+    """Return the cells of a table row; text from the wire is shown as text, not as markup."""
     return (
         str(letter.position),
         letter.put_at.isoformat(timespec="seconds"),
@@ -53,7 +53,7 @@ def _cells(letter: DeadLetter) -> tuple[str, ...]:
 
 
 async def send_again(settings: Settings, group: str, positions: Collection[int], console: Console) -> None:
-    """Publish dead letters again where they came from: those at the positions, or all that were not yet.
+    """Publish dead letters to their original topic again: those at the positions, or all that were not sent yet.
 
     Raises:
         Failed: there is no such group or position, or Kafka does not answer.
@@ -67,9 +67,9 @@ async def send_again(settings: Settings, group: str, positions: Collection[int],
         chosen = (lambda letter: letter.position in wanted) if wanted else None
         sent = await redrive(settings, _known(group), chosen)
     except (KafkaError, Unsent, TimeoutError, OSError) as error:
-        raise _away(settings, error) from error
+        raise _unavailable(settings, error) from error
     console.print(f"{len(sent)} dead letter{'' if len(sent) == 1 else 's'} of {group} sent again.")
 
 
-def _away(settings: Settings, error: Exception) -> Failed:
-    return Failed(f"Kafka at {settings.kafka_bootstrap_servers} did not do it: {error or type(error).__name__}.")
+def _unavailable(settings: Settings, error: Exception) -> Failed:
+    return Failed(f"Kafka at {settings.kafka_bootstrap_servers} failed: {error or type(error).__name__}.")

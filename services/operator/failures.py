@@ -1,5 +1,5 @@
-"""How a command says that it could not do its work."""
+"""The exception of a failed command."""
 
 
 class Failed(Exception):
-    """It could not be done; the message is one sentence for the operator, who finds no traceback behind it."""
+    """A command failed; the message is one sentence for the operator, printed without a traceback."""

@@ -8,7 +8,7 @@ from services.contracts.services import ISSUERS
 
 
 def generate_keys() -> dict[str, str]:
-    """Return environment variables with a private key for every issuer, the public set of all, and notify's secret."""
+    """Return environment variables with a private key for every issuer, the public keys of all, and notify's secret."""
     variables, public = {}, []
     for issuer in ISSUERS:
         variables[f"{issuer.upper()}_SIGNING_KEY"], public_key = generate_key(issuer)

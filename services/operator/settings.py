@@ -1,4 +1,4 @@
-"""Where the services are, and the key that proves who asks."""
+"""Settings of the operator: the services' addresses and the signing key."""
 
 import os
 from pathlib import Path
@@ -14,14 +14,16 @@ CHECKOUT = Path(__file__).parent.parent.parent
 
 class OperatorSettings(Settings, ServiceAddresses):
     operator_signing_key: str = Field(default="", repr=False)
-    patience_seconds: float = Field(default=120.0, description="how long a service may be away before a command ends")
+    patience_seconds: float = Field(
+        default=120.0, description="how long a service may be unavailable before a command fails"
+    )
 
 
 def load() -> OperatorSettings:
-    """From the environment, and what that leaves open from the files that a local stack (`make up`) keeps.
+    """Load the settings from the environment, then from the files of a local stack (`make up`).
 
     Raises:
-        Failed: there is no key to sign with.
+        Failed: there is no signing key.
     """
     home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
     files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))

@@ -1,1 +1,1 @@
-"""Who somebody is: sign-in, sessions, profiles, roles, addresses. The only home of an e-mail address."""
+"""People: sign-in, sessions, profiles, roles and addresses. The only service that stores e-mail addresses."""

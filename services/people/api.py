@@ -1,4 +1,4 @@
-"""HTTP to command or query."""
+"""The internal HTTP API of people: one route, one command or query."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ CHECK_YOUR_MAIL = {"status": "check_your_mail"}
 
 
 def _usable(moment: datetime) -> datetime:
-    """Return the moment in UTC, not so early that nothing could be subtracted from it."""
+    """Return the moment in UTC, bounded so that a time span can be subtracted from it."""
     try:
         return max(moment.astimezone(UTC), EARLIEST)
     except OverflowError:
@@ -60,7 +60,7 @@ def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifie
 
     Args:
         signer: signs the access tokens of people.
-        admins: addresses, as they are looked up, whose owners become admins when they confirm.
+        admins: lookup forms of the addresses whose owners become admins when they confirm.
     """
     router = APIRouter(route_class=StrictRoute)
 
@@ -83,7 +83,7 @@ def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifie
 
     @router.post("/sessions/refresh")
     async def refresh_session(request: Request, body: RefreshSession, caller: Gateway) -> Response:
-        idempotency_key(request, caller)  # its form; what it means here is not a replay
+        idempotency_key(request, caller)  # checks the form only: here the key does not mean a replay
         key = request.headers.get("idempotency-key")
         return json_response(_token_pair(signer, await sessions.refresh_session(db, body.refresh_token, key)))
 

@@ -1,4 +1,4 @@
-"""Rules and values of people: addresses, roles, names, secrets, and when a refresh token may be used. No I/O."""
+"""Rules and values of people: addresses, roles, names, secrets and refresh tokens. No I/O."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ ERASED_NAME = "deleted"
 NAMELESS = "Anonymous"
 NAME_LENGTH = 100
 
-# The library refuses names that no public relay knows. A relay of one's own network may know these, so it decides.
+# The library refuses top-level names of private networks. A private mail relay may know these, so it decides.
 for _name in ("local", "localhost", "test"):
     if _name in email_validator.SPECIAL_USE_DOMAIN_NAMES:
         email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)
@@ -33,8 +33,8 @@ class Address:
     """An e-mail address.
 
     Attributes:
-        typed: as its owner wrote it.
-        lookup: what makes two spellings the same address: lower case, the domain in its ASCII form.
+        typed: the owner's spelling.
+        lookup: equal for all spellings of one address: lower case, the domain in its ASCII form.
     """
 
     typed: str
@@ -42,18 +42,18 @@ class Address:
 
     @property
     def mailbox(self) -> str:
-        """What SMTP is given: the local part as typed, the domain in ASCII."""
+        """Return the address for SMTP: the local part as typed, the domain in ASCII."""
         return f"{self.typed.rpartition('@')[0]}@{self.lookup.rpartition('@')[2]}"
 
 
 def parse_address(text: str) -> Address:
-    """The address in `text`, nothing but one address.
+    """Parse a text that is one address and nothing else.
 
-    The local part must be ASCII, because not every relay on the way speaks SMTPUTF8 (RFC 6531), and must not look like
-    an encoded word (RFC 2047), because a mail program would show somebody else's address.
+    The local part must be ASCII, because not every mail server supports SMTPUTF8 (RFC 6531), and must not look like an
+    encoded word (RFC 2047), because a mail client would show a different address.
 
     Raises:
-        ValueError: it is not an address; the text says why without repeating it.
+        ValueError: it is not an address; the message does not repeat the text.
     """
     try:
         found = email_validator.validate_email(
@@ -75,7 +75,7 @@ def parse_address(text: str) -> Address:
 
 @dataclass(frozen=True)
 class Person:
-    """One row of `people` with its address, if it has one. `name` is what the row holds; see `shown_name`."""
+    """One row of `people` with its address, if it has one. `name` is the stored name; see `shown_name`."""
 
     id: UUID
     name: str | None
@@ -87,54 +87,54 @@ class Person:
 
     @property
     def shown_name(self) -> str:
-        """The name as everybody sees it."""
+        """Return the public name."""
         return ERASED_NAME if self.name is None else self.name
 
 
 def with_role(roles: Iterable[str], role: str) -> tuple[str, ...]:
-    """The roles and one more, each once, in the order of `ROLES`."""
+    """Return the roles and one more, each once, in the order of `ROLES`."""
     held = {*roles, role}
     return tuple(known for known in ROLES if known in held)
 
 
 def confirmed_roles(roles: Iterable[str], lookup: str, admins: Iterable[str]) -> tuple[str, ...]:
-    """The roles of somebody who has just proved to own the address `lookup`."""
+    """Return the roles of a person who has just confirmed the address `lookup`."""
     held = with_role(roles, "reader")
     return with_role(held, "admin") if lookup in admins else held
 
 
 def imported_name(name: str) -> str:
-    """A name from elsewhere as it can be shown: never empty, at most as long as any other."""
+    """Return an imported name that can be shown: never empty, at most as long as any other."""
     return name[:NAME_LENGTH].strip() or NAMELESS
 
 
 def import_identity(site: str, source_user_id: str | None, address: str | None, name: str) -> bytes:
-    """What makes two imported authors the same: (site, user id), else (site, address, name).
+    """Return the identity of an imported author: a digest of (site, user id), else of (site, address, name).
 
-    An address alone never does: on many sites several people share one. SHA-256, because the parts are of any length.
+    The address alone is no identity: on many sites people share one. SHA-256, because the parts have any length.
     """
     parts = ["user", site, source_user_id] if source_user_id else ["typed", site, (address or "").casefold(), name]
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
 def new_secret() -> str:
-    """256 random bits for a link, a refresh token or a cookie, safe in a URL."""
+    """Return 256 random bits, safe in a URL, for a link, a refresh token or a cookie."""
     return secrets.token_urlsafe(32)
 
 
 def fingerprint(secret: str) -> bytes:
-    """What is stored of a secret. It has 256 random bits, so a plain SHA-256 cannot be guessed back."""
+    """Return the stored form of a secret. It has 256 random bits, so a plain SHA-256 cannot be reversed."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 @dataclass(frozen=True)
 class Presented:
-    """A refresh token as the database knows it when somebody presents it; the times are the database's.
+    """A presented refresh token as the database knows it; the times are the database's.
 
     Attributes:
         used_with: fingerprint of the idempotency key it was used with.
-        successor_unused: the token that replaced it has not been used itself.
-        session_open: the family has neither ended nor expired.
+        successor_unused: the token that replaced it is unused.
+        session_open: the session has neither ended nor expired.
     """
 
     now: datetime
@@ -150,10 +150,10 @@ Verdict = Literal["rotate", "replace-lost", "refuse", "end-family"]
 
 
 def judge(token: Presented, key: bytes | None) -> Verdict:
-    """What presenting this token with this idempotency key (its fingerprint) leads to.
+    """Decide what happens to a presented token with this idempotency key (its fingerprint).
 
-    A second use means that two parties hold the token, so the family ends. The exception is an answer that was lost:
-    the same key within 60 s, while nobody has used what the lost answer held.
+    A second use means that two parties hold the token, so the session ends. The exception is a lost answer: the same
+    key within 60 s, while the successor is unused.
     """
     if not token.session_open or token.voided:
         return "refuse"

@@ -1,4 +1,4 @@
-"""The read side: what people tells other services. Nothing here holds an address but `me` and `contacts`."""
+"""The read side of people. Only `me` and `contacts` return an address."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,14 +11,14 @@ from services.contracts.event import rfc3339
 from services.people.domain import ERASED_NAME, Person, fingerprint
 from services.people.store import people, sessions, sign_in
 
-WINDOW = timedelta(minutes=20)  # longer than an access token lives
+WINDOW = timedelta(minutes=20)  # longer than the life of an access token
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
 
 Json = dict[str, Any]
 
 
 def me(person: Person) -> Json:
-    """What people see of themselves."""
+    """Return the person's own profile."""
     return {
         "id": str(person.id),
         "name": person.shown_name,
@@ -31,7 +31,7 @@ def me(person: Person) -> Json:
 
 
 async def own_profile(db: Database, person_id: UUID) -> Json:
-    """`me` of somebody signed in.
+    """Return the own profile of a signed-in person.
 
     Raises:
         Problem: `invalid-token` when the person is unknown or erased.
@@ -44,7 +44,7 @@ async def own_profile(db: Database, person_id: UUID) -> Json:
 
 
 async def profile(db: Database, person_id: UUID) -> Json:
-    """What everybody sees of a person.
+    """Return the public profile of a person.
 
     Raises:
         Problem: `not-found`.
@@ -61,14 +61,14 @@ def _author(person_id: UUID, name: str | None) -> Json:
 
 
 async def authors(db: Database, ids: Sequence[UUID]) -> list[Json]:
-    """Name and picture of each known id, each once."""
+    """Return name and picture of each known id, each once."""
     async with db.reader() as reader:
         found = await people.names(reader, ids)
     return [_author(person_id, name) for person_id, name in found]
 
 
 async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
-    """Where mail to each known id goes now: `email` is null for who has no confirmed address."""
+    """Return the present mail address of each known id; `email` is null without a confirmed address."""
     async with db.reader() as reader:
         found = await people.contacts(reader, ids)
     return [
@@ -84,10 +84,10 @@ async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
 
 
 async def session_of_cookie(db: Database, cookie: str) -> Json:
-    """Who is signed in by this cookie.
+    """Return the session and person of a cookie.
 
     Raises:
-        Problem: `not-found` when nobody is.
+        Problem: `not-found` when the cookie is unknown, ended or expired.
     """
     async with db.reader() as reader:
         found = await sessions.find_by_cookie(reader, fingerprint(cookie))
@@ -98,10 +98,10 @@ async def session_of_cookie(db: Database, cookie: str) -> Json:
 
 
 async def changes(db: Database, since: datetime | None) -> Json:
-    """Sessions that ended and people whose roles changed since then, by default within the life of a token.
+    """Return ended sessions and changed roles since a time, by default within the life of a token.
 
-    `as_of` is what to ask with next time. The search begins before `since`, so that an entry may come more than once
-    and none is missed.
+    `as_of` is the `since` of the next call. The search begins before `since`, so that an entry may be returned more
+    than once and none is missed.
     """
     async with db.reader() as reader:
         now: datetime = await reader.fetchval("select now()")
@@ -116,6 +116,6 @@ async def changes(db: Database, since: datetime | None) -> Json:
 
 
 async def backlog(db: Database) -> tuple[int, float]:
-    """How many sign-in requests wait for their mail, and for how many seconds the oldest has."""
+    """Return how many sign-in requests wait for their mail, and the age of the oldest in seconds."""
     async with db.reader() as reader:
         return await sign_in.backlog(reader)

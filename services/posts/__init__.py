@@ -1,1 +1,1 @@
-"""Posts: what is published, every revision of it, and who may change it."""
+"""Posts: drafts, publication, revisions and their authors' rights."""

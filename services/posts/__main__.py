@@ -22,7 +22,7 @@ PACKAGES = ("services.chassis", "services.posts")
 
 @asynccontextmanager
 async def compose(settings: PostsSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
-    """Build the wanted roles of posts."""
+    """Open the database, yield the wanted roles of posts, and close the database after them."""
     url = settings.posts_database_url
     db = await Database.connect(url, name="posts", size=settings.database_pool_size)
     health.add("database", db.answers)

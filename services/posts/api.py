@@ -1,4 +1,4 @@
-"""HTTP to command or query."""
+"""The internal HTTP API of posts: one route, one command or query."""
 
 from functools import partial
 from typing import Annotated

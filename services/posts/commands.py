@@ -1,4 +1,4 @@
-"""Commands of posts: one function, one transaction, one event."""
+"""Commands of posts: one function, one transaction, at most one event."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -32,14 +32,14 @@ from services.posts.domain import slugs
 from services.posts.domain.post import Post, Text
 
 EXCERPT = 200
-LONGEST_SOURCE = 2000  # bytes; what an index entry of PostgreSQL surely holds
+LONGEST_SOURCE = 2000  # bytes; an index entry of PostgreSQL holds at most 2,704
 
 
 async def create_post(db: Database, caller: Caller, command: CreatePost, key: Key | None = None) -> CommandResult:
-    """Write a post, published at once if the command says so.
+    """Create a post, published at once if the command says so.
 
     Raises:
-        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug, and those of the idempotency key.
+        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of `idempotency.replay`.
     """
     person_id = caller.require_person()
     html = await render(command.body, "markdown") if is_author(caller.roles) else ""
@@ -64,24 +64,25 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
             return await _replayed(tx, kept)
         rules.require_author(caller)
         if command.slug is not None:
-            post = replace(post, slug=slugs.given(command.slug))
+            post = replace(post, slug=slugs.validated(command.slug))
             if not await store.insert(tx, post, RENDERER_VERSION):
                 raise slugs.taken()
         else:
-            post = await _insert_under_free_slug(tx, post, slugs.made(post.id, post.title))
+            post = await _insert_under_free_slug(tx, post, slugs.generated(post.id, post.title))
         await store.insert_revision(tx, post, None, at)
-        return await _done(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
+        return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
 
 async def _insert_under_free_slug(
     tx: Transaction, post: Post, slug: str, source: tuple[str, str] | None = None
 ) -> Post:
-    """Insert with the first of `slug`, `slug-2`, `slug-3` … that is free; a slug lost to somebody else is passed over.
+    """Insert a post under the first free slug of `slug`, `slug-2`, `slug-3` …, and return it with that slug.
 
-    With a source that is there already nothing is inserted and the id of the post of that source comes back.
+    A slug that a concurrent transaction takes first is skipped. If a post of the same source exists, insert nothing
+    and return the post with the existing id.
     """
     for batch in slugs.alternatives(slug):
-        taken = await store.taken(tx, batch)
+        taken = await store.existing_slugs(tx, batch)
         for candidate in batch:
             if candidate in taken:
                 continue
@@ -90,25 +91,25 @@ async def _insert_under_free_slug(
                 return named
             if source is not None and (known := await store.find_by_source(tx, source)) is not None:
                 return replace(post, id=known)
-    raise AssertionError("there is always another number")
+    raise AssertionError("the alternatives of a slug have no end")
 
 
 async def edit_post(
     db: Database, caller: Caller, post_id: UUID, command: EditPost, key: Key | None = None, if_match: str | None = None
 ) -> CommandResult:
-    """Change text or discussion. A changed text becomes a new revision.
+    """Edit the text or the discussion setting of a post. A changed text becomes a new revision.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for a note without a changed text, and
-            those of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body or for a note without a
+            changed text, and those of `idempotency.replay`.
     """
     caller.require_person()
-    text = await _text(db, caller, post_id, command.body)
+    text = await _render_body(db, caller, post_id, command.body)
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await _replayed(tx, kept)
-        before = rules.to_change(await store.lock(tx, post_id), caller)
+        before = rules.require_changeable(await store.lock(tx, post_id), caller)
         check_if_match(if_match, before.version)
         post = rules.edited(
             before, title=command.title, text=text, note=command.edit_note, discussion=command.discussion, at=at
@@ -117,70 +118,73 @@ async def edit_post(
             await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
         if post.revision != before.revision:
             await store.insert_revision(tx, post, command.edit_note, at)
-        return await _done(tx, post, None if post is before else PostEdited, at, key)
+        return await _finish(tx, post, None if post is before else PostEdited, at, key)
 
 
-async def _text(db: Database, caller: Caller, post_id: UUID, body: str | None) -> Text | None:
-    """The new body, rendered before the transaction. What was imported as HTML stays HTML."""
+async def _render_body(db: Database, caller: Caller, post_id: UUID, body: str | None) -> Text | None:
+    """Render the new body in the format of the post, before the transaction. A body imported as HTML stays HTML."""
     if body is None:
         return None
     async with db.reader() as reader:
         post = await store.find(reader, post_id)
     if post is None or not rules.may_change(post, caller):
-        return Text(body, "", "")  # the transaction refuses or replays; nothing of this is stored
+        return Text(body, "", "")  # the transaction refuses or replays, so this is never stored
     html = await render(body, post.format)
     return Text(body, html, excerpt(html, EXCERPT))
 
 
 async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
-    """Show a draft or a withdrawn post to everybody; a published one stays as it is.
+    """Publish a draft or a withdrawn post; a published post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of `idempotency.replay`.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await _replayed(tx, kept)
-        before = rules.to_change(await store.lock(tx, post_id), caller)
+        before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.published(before, at)
         if post is not before:
             await store.update(tx, post)
-        return await _done(tx, post, None if post is before else PostPublished, at, key)
+        return await _finish(tx, post, None if post is before else PostPublished, at, key)
 
 
 async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
-    """Hide a published post from everybody but its author and admins; a withdrawn one stays as it is.
+    """Withdraw a published post, so that only its author and admins see it; a withdrawn post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of the key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of
+            `idempotency.replay`.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await _replayed(tx, kept)
-        before = rules.to_change(await store.lock(tx, post_id), caller)
+        before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.withdrawn(before)
         if post is not before:
             await store.update(tx, post)
-        return await _done(tx, post, None if post is before else PostWithdrawn, at, key)
+        return await _finish(tx, post, None if post is before else PostWithdrawn, at, key)
 
 
 async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
-    """Take over a post from elsewhere with its dates and state. Returns its id and whether it is new here.
+    """Import a post of another system with its dates and state. Never causes a mail.
 
-    A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
+    Returns:
+        The post's id, and whether the post was created now. A second import of the same source, concurrent ones too,
+        finds the first.
 
     Raises:
-        Problem: `invalid` for a source or a date that cannot be kept.
+        Problem: `invalid` for a source or a date that cannot be stored, and for a body that cannot be rendered.
     """
     source = (command.site, command.source_id)
     if len("".join(source).encode()) > LONGEST_SOURCE:
         raise invalid("source_id", "is too long together with site")
-    created_at = _kept_moment("created_at", command.created_at)
-    published_at = _kept_moment("published_at", command.published_at or command.created_at)
+    created_at = _storable_time("created_at", command.created_at)
+    published_at = _storable_time("published_at", command.published_at or command.created_at)
     async with db.reader() as reader:
         if (known := await store.find_by_source(reader, source)) is not None:
             return known, False
@@ -202,7 +206,7 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
         published_at=published_at if command.status == "published" else None,
         imported=True,
     )
-    slug = slugs.made(post.id, slugs.decoded(command.slug), post.title)
+    slug = slugs.generated(post.id, slugs.decoded(command.slug), post.title)
     async with db.transaction() as tx:
         stored = await _insert_under_free_slug(tx, post, slug, source)
         if stored.id != post.id:
@@ -212,26 +216,30 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
     return stored.id, True
 
 
-def _kept_moment(field: str, moment: datetime) -> datetime:
-    """A date from elsewhere, if the years that PostgreSQL and ISO 8601 share can hold it."""
+def _storable_time(field: str, moment: datetime) -> datetime:
+    """Return an imported time in UTC, in the precision that is shown.
+
+    Raises:
+        Problem: `invalid` outside the years that both PostgreSQL and ISO 8601 can represent in every time zone.
+    """
     if not 2 <= moment.year <= 9998:
         raise invalid(field, "must be between the years 2 and 9998")
     return rules.to_millisecond(moment)
 
 
-async def _done(
+async def _finish(
     tx: Transaction, post: Post, kind: type[PostFact] | None, at: datetime, key: Key | None, *, status: int = 200
 ) -> CommandResult:
-    """Tell what happened, if anything did, and keep the answer under the key."""
+    """Publish the event, if there is one, store the result under the idempotency key, and return it."""
     if kind is not None:
         await outbox.add(tx, rules.fact(kind, post, at))
-    done = CommandResult(status, rules.representation(post), f"/v1/posts/{post.id}" if status == 201 else None)
-    await idempotency.keep(tx, key, Kept(done.status, done.location, post.id, done.representation))
-    return done
+    result = CommandResult(status, rules.representation(post), f"/v1/posts/{post.id}" if status == 201 else None)
+    await idempotency.keep(tx, key, Kept(result.status, result.location, post.id, result.representation))
+    return result
 
 
 async def _replayed(tx: Transaction, kept: Kept) -> CommandResult:
-    """The first answer again, with the version of now, from which the ETag is made."""
+    """Return the stored result of the first request, with the present version, which becomes the ETag."""
     assert kept.representation is not None and kept.subject is not None
     version = await store.version_of(tx, kept.subject)
     return CommandResult(kept.status, kept.representation | {"version": version}, kept.location, replayed=True)

@@ -1,4 +1,4 @@
-"""The read side of posts."""
+"""Queries of posts: the read side."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,10 +18,10 @@ PUBLISHED = "posts"
 
 
 async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
-    """The post with that id or slug.
+    """Return the post with that id or slug.
 
     Raises:
-        Problem: `not-found` when it is absent or hidden from the caller.
+        Problem: `not-found` when it does not exist or the caller may not read it.
     """
     post_id, slug = slugs.as_id(reference), slugs.as_slug(reference)
     if post_id is None and slug is None:
@@ -34,7 +34,7 @@ async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
 
 
 async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[str, Any]:
-    """Published posts, newest first, without their texts.
+    """Return a page of published posts, newest first, without their bodies.
 
     Raises:
         Problem: `malformed-cursor`.
@@ -46,19 +46,19 @@ async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[
     items = [representation(entry) for entry in page]
     for item in items:
         del item["body"], item["body_html"]
-    return {"items": items, "next": _behind(page[-1]) if len(found) > limit else None}
+    return {"items": items, "next": _cursor_after(page[-1]) if len(found) > limit else None}
 
 
-def _behind(last: Post) -> str:
+def _cursor_after(last: Post) -> str:
     assert last.published_at is not None
     return cursors.encode(PUBLISHED, last.published_at, last.id)
 
 
 async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
-    """Every text a post had, newest first.
+    """Return a page of a post's revisions, newest first.
 
     Raises:
-        Problem: `not-found` when the post is absent or hidden from the caller, `malformed-cursor`.
+        Problem: `not-found` when the post does not exist or the caller may not read it, `malformed-cursor`.
     """
     name = f"posts/{post_id}/revisions"
     place = cursors.decode(cursor, name, int)
@@ -73,7 +73,7 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
 
 
 async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    """What other services may know of these posts, whatever their status; unknown ids are left out."""
+    """Return the fields of these posts that other services use, in any status; unknown ids are left out."""
     async with db.reader() as reader:
         rows = await store.find_many(reader, post_ids)
     return [dict(row) | {"id": str(row["id"]), "author_id": str(row["author_id"])} for row in rows]

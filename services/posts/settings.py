@@ -1,4 +1,4 @@
-"""What posts reads from the environment beyond the chassis."""
+"""Settings of posts beyond those of the chassis."""
 
 from pydantic import Field
 

@@ -19,9 +19,9 @@ on conflict do nothing
 
 
 async def insert(tx: Transaction, post: Post, renderer_version: int, source: tuple[str, str] | None = None) -> bool:
-    """Store a new post; False when its slug, or its source (site, source id), is there already.
+    """Insert a post; return False when its slug or its source (site, source id) exists.
 
-    It waits for a concurrent insert of the same slug, so the answer is final.
+    The statement waits for a concurrent insert of the same slug, so the result is final.
     """
     site, source_id = source or (None, None)
     return (
@@ -62,7 +62,10 @@ where id = $1
 
 
 async def update(tx: Transaction, post: Post, renderer_version: int | None = None) -> None:
-    """Store what may change of a post whose row this transaction has locked."""
+    """Update the variable columns of a post whose row this transaction has locked.
+
+    Without a renderer version the stored one stays: the HTML was not rendered again.
+    """
     await tx.execute(
         UPDATE_POST,
         post.id,
@@ -87,6 +90,7 @@ insert into revisions (post_id, revision, title, body, edit_note, created_at) va
 
 
 async def insert_revision(tx: Transaction, post: Post, note: str | None, at: datetime) -> None:
+    """Insert the present text of a post as its revision."""
     await tx.execute(INSERT_REVISION, post.id, post.revision, post.title, post.body, note, at)
 
 
@@ -99,6 +103,7 @@ where id = $1
 
 
 async def find(reader: Reader, post_id: UUID) -> Post | None:
+    """Return the post, in any status."""
     row = await reader.fetchrow(SELECT_POST, post_id)
     return None if row is None else Post(**row)
 
@@ -112,6 +117,7 @@ where slug = $1
 
 
 async def find_by_slug(reader: Reader, slug: str) -> Post | None:
+    """Return the post with that slug, in any status."""
     row = await reader.fetchrow(SELECT_POST_BY_SLUG, slug)
     return None if row is None else Post(**row)
 
@@ -120,7 +126,7 @@ LOCK_POST = "select from posts where id = $1 for update"
 
 
 async def lock(tx: Transaction, post_id: UUID) -> Post | None:
-    """The post, its row locked until the transaction ends."""
+    """Lock the row of a post until the transaction ends, and return the post."""
     if await tx.fetchrow(LOCK_POST, post_id) is None:
         return None
     return await find(tx, post_id)
@@ -130,7 +136,7 @@ SELECT_BY_SOURCE = "select id from posts where site = $1 and source_id = $2"
 
 
 async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None:
-    """The id under which something from elsewhere was imported."""
+    """Return the id of the post that was imported from this source (site, source id)."""
     found: UUID | None = await reader.fetchval(SELECT_BY_SOURCE, *source)
     return found
 
@@ -138,8 +144,8 @@ async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None
 SELECT_TAKEN = "select slug from posts where slug = any($1::text[])"
 
 
-async def taken(reader: Reader, slugs: Sequence[str]) -> set[str]:
-    """Which of these slugs belong to a post."""
+async def existing_slugs(reader: Reader, slugs: Sequence[str]) -> set[str]:
+    """Return those of the slugs that belong to a post."""
     return {row["slug"] for row in await reader.fetch(SELECT_TAKEN, slugs)}
 
 
@@ -147,6 +153,7 @@ SELECT_VERSION = "select version from posts where id = $1"
 
 
 async def version_of(reader: Reader, post_id: UUID) -> int:
+    """Return the present version of an existing post."""
     version: int = await reader.fetchval(SELECT_VERSION, post_id)
     return version
 
@@ -162,7 +169,7 @@ limit $3
 
 
 async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, limit: int) -> list[Post]:
-    """Published posts, newest first, behind `place`; without their bodies."""
+    """Return published posts without their bodies, newest first, after the position `place`."""
     moment, post_id = place or (None, None)
     return [Post(**row) for row in await reader.fetch(SELECT_PUBLISHED, moment, post_id, limit)]
 
@@ -177,7 +184,7 @@ limit $3
 
 
 async def revisions_before(reader: Reader, post_id: UUID, revision: int | None, limit: int) -> list[Any]:
-    """Revisions of a post, newest first, below `revision`."""
+    """Return revisions of a post, newest first, below `revision`."""
     return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit)
 
 
@@ -189,5 +196,5 @@ where id = any($1::uuid[])
 
 
 async def find_many(reader: Reader, post_ids: Sequence[UUID]) -> list[Any]:
-    """What other services may know of these posts, whatever their status."""
+    """Return the fields of these posts that other services use, in any status."""
     return await reader.fetch(SELECT_MANY, post_ids)

@@ -1,4 +1,4 @@
-"""A system of its own, on servers of its own, split into one process per role: everything in it may be killed."""
+"""A separate system on separate servers, one process per role, so that tests may kill every part of it."""
 
 import asyncio
 import re
@@ -20,11 +20,11 @@ from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
 
-BORROWED = re.compile(r"^rapport_database_connections_busy{.*} (\S+)$", re.MULTILINE)
+BUSY = re.compile(r"^rapport_database_connections_busy{.*} (\S+)$", re.MULTILINE)
 
 
 @dataclass
-class Scene:
+class System:
     """The system, its clients and their ledger."""
 
     stack: Stack
@@ -35,26 +35,26 @@ class Scene:
     writers: Writers
 
     @asynccontextmanager
-    async def nobody_hears(self) -> AsyncIterator[None]:
-        """Inside the block nobody wants mail, for tests of what comes before it."""
-        await self._choose(False)
+    async def without_mail(self) -> AsyncIterator[None]:
+        """Turn notification mails off inside the block, for tests of the steps before them."""
+        await self._set_notifications(False)
         try:
             yield
         finally:
-            await self._choose(True)
+            await self._set_notifications(True)
 
-    async def _choose(self, wanted: bool) -> None:
+    async def _set_notifications(self, wanted: bool) -> None:
         for who in (self.writers.author, *self.writers.people):
 
-            async def said(who: Person = who) -> bool:
+            async def succeeded(who: Person = who) -> bool:
                 answer = await self.client.call("PATCH", "/v1/me/mail", {"notifications": wanted}, who=who)
                 return answer.status == 200
 
-            await eventually(said, timeout=60)
+            await eventually(succeeded, timeout=60)
 
     @asynccontextmanager
     async def writing(self, *, at_once: int = 4, pause: float = 0.02) -> AsyncIterator[None]:
-        """Clients write and answer each other as long as the block lasts."""
+        """Let clients write and reply inside the block."""
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.writers.keep_writing(stop, at_once=at_once, pause=pause))
@@ -63,21 +63,21 @@ class Scene:
             finally:
                 stop.set()
 
-    async def borrowed_connections(self) -> int:
-        """How many connections of all processes' pools are in use."""
+    async def busy_connections(self) -> int:
+        """Return how many pooled connections of all processes are in use."""
         found = 0
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             for part in self.stack.parts.values():
                 if part.alive:
                     async with session.get(f"http://127.0.0.1:{part.metrics_port}/metrics") as answer:
-                        found += sum(int(float(count)) for count in BORROWED.findall(await answer.text()))
+                        found += sum(int(float(count)) for count in BUSY.findall(await answer.text()))
         return found
 
     def person_id(self, number: int) -> UUID:
         return UUID(self.writers.people[number].id)
 
     async def verdict(self, timeout: float = 400) -> Findings:
-        """Wait for rest, count, and fail on everything that must be 0."""
+        """Wait until nothing is in progress, count, and fail on every count that must be 0."""
         await self.ledger.rest(timeout)
         findings = await self.ledger.count()
         print(findings)
@@ -86,9 +86,9 @@ class Scene:
 
 
 @pytest.fixture(scope="package")
-async def scene(
+async def system(
     private_servers: PrivateServers, session_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[System]:
     folder: Path = tmp_path_factory.mktemp("chaos")
     stack = Stack(
         private_servers,
@@ -107,7 +107,7 @@ async def scene(
             posts = [(await client.publish(admin, title=f"Post {n}"))["id"] for n in range(3)]
             ledger = Ledger(stack, session_sink)
             writers = Writers(client, ledger, admin, people, posts)
-            yield Scene(stack, private_servers, client, session_sink, ledger, writers)
+            yield System(stack, private_servers, client, session_sink, ledger, writers)
     finally:
         stack.down()
         session_sink.offers.remove("AUTH PLAIN LOGIN")

@@ -1,14 +1,14 @@
-"""How much of a crash test is run: a short version in every test run, the full counts by `make chaos`."""
+"""Sizes of the crash tests: a short version in every test run, the full counts by `make chaos`."""
 
 import pytest
-from _pytest.mark.structures import ParameterSet  # what `pytest.param` gives has no public name
+from _pytest.mark.structures import ParameterSet  # the return type of `pytest.param` has no public name
 
 HOUR = 3600
-PATIENT = 900  # the machine may have other things to do
+PATIENT = 900  # the machine may be busy
 
 
 def rounds(short: int, full: int) -> pytest.MarkDecorator:
-    """Parametrize `rounds`; the full number carries the mark `chaos`."""
+    """Parametrize `rounds`; the full number has the mark `chaos`."""
     return pytest.mark.parametrize(
         "rounds",
         [
@@ -19,12 +19,12 @@ def rounds(short: int, full: int) -> pytest.MarkDecorator:
 
 
 def seconds(short: list[int], full: list[int]) -> pytest.MarkDecorator:
-    """Parametrize `away`: how long something is gone."""
+    """Parametrize `away`: the length of an outage."""
     return pytest.mark.parametrize("away", [*_brief(short), *_long(full)])
 
 
 def seconds_and_rounds(short: list[int], full: list[int], rounds: int) -> pytest.MarkDecorator:
-    """Parametrize `away` and `rounds`, how often: once in the short version."""
+    """Parametrize `away` and `rounds`: one round in the short version."""
     briefly = [pytest.param(*each.values, 1, id=each.id, marks=each.marks) for each in _brief(short)]
     often = [pytest.param(*each.values, rounds, id=each.id, marks=each.marks) for each in _long(full)]
     return pytest.mark.parametrize(("away", "rounds"), briefly + often)

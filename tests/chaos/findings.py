@@ -1,4 +1,4 @@
-"""What the ledger counts, and how it tells order from disorder."""
+"""Counts of the ledger, and the check of event order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -12,21 +12,21 @@ from services.contracts.event import Envelope
 
 @dataclass(frozen=True)
 class Findings:
-    """What was counted. Everything but the two `raw_` figures and `duplicate_mails` must be 0.
+    """The counts of one ledger. Everything but the two `raw_` figures and `duplicate_mails` must be 0.
 
     Attributes:
         lost: acknowledged operations without their row, event or mail.
-        phantom: rows of operations that were refused.
+        phantom: rows of refused operations.
         orphan_rows: versions of a post or comment without their event.
         orphan_events: events, in an outbox or in Kafka, without their row.
         unpublished: events that never left the outbox.
         duplicate_effects: more than one row or version for one operation, or a notification more than once.
-        inversions: first occurrences of one subject's events that stand in the wrong order, and applied state that
-            is older than the owner's.
+        inversions: first occurrences of one subject's events in the wrong order, and applied state that is older than
+            the owner's.
         raw_duplicates: records in Kafka beyond the first of their id.
         duplicate_mails: mails beyond the first of one Message-ID.
-        altered_duplicates: such mails that are not the same to the byte.
-        stray_mails: mails for which no notification was sent.
+        altered_duplicates: duplicate mails that differ from the first in any byte.
+        stray_mails: mails without a sent notification.
     """
 
     operations: int
@@ -47,7 +47,7 @@ class Findings:
     TOLERATED: ClassVar = ("operations", "raw_duplicates", "raw_records", "mails", "duplicate_mails")
 
     def wrong(self) -> dict[str, int]:
-        """The figures that are not 0 although they must be."""
+        """Return the counts that should be 0 but are not."""
         return {
             item.name: getattr(self, item.name)
             for item in fields(self)
@@ -60,7 +60,7 @@ def version_of(payload: bytes) -> int:
 
 
 def inversions(records: Iterable[Envelope]) -> int:
-    """Over the first occurrence of each id: how often a subject's version goes down along its partition."""
+    """Count how often a subject's version decreases along its partition, over the first occurrence of each id."""
     seen: set[UUID] = set()
     last: dict[UUID, int] = {}
     found = 0
@@ -75,6 +75,6 @@ def inversions(records: Iterable[Envelope]) -> int:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of all do not exceed; 0 of none."""
+    """Return the smallest value that is not exceeded by this share of all values; 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

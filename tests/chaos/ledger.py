@@ -1,7 +1,7 @@
-"""The ledger: what clients were told, against everything that is written down anywhere.
+"""The ledger: it compares the answers that clients got with everything that was stored, published and sent.
 
-Every operation of a client is sorted into ok, failed or unknown. After the faults are over and all has come to rest,
-the ledger reads the services' tables, all of Kafka and every mail that arrived, and counts what must not be.
+Every operation of a client is ok, failed or unknown. After the faults have ended and all work is done, the ledger reads
+the services' tables, all of Kafka and every received mail, and counts violations.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ SELECT_SUBJECTS = {
     "posts": "select id, body, version, status as state from posts",
     "comments": "select id, body, version, state, author_id, parent_author_id from comments",
 }
-SELECT_KNOWN = {  # what another service made of the events
+SELECT_KNOWN = {  # the read model that another service made of the events
     "posts": ("comments", "select post_id as id, version, status as state from discussions"),
     "comments": ("notify", "select comment_id as id, version, state from comments"),
 }
@@ -37,12 +37,12 @@ SELECT_KNOWN = {  # what another service made of the events
 
 @dataclass
 class Operation:
-    """One thing a client wanted. `text` is unique and finds the row again whatever the answer was.
+    """One operation of a client. `text` is unique and identifies the row whatever the answer was.
 
     Attributes:
-        subject: the post or comment it made, or is about; known once it was answered.
-        attempts: requests that were made for it, all under one idempotency key.
-        seconds: from the first request to the answer that settled it.
+        subject: the post or comment it created or is about; known after the answer.
+        attempts: requests made for it, all under one idempotency key.
+        seconds: time from the first request to the final answer.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Operation:
 
 @dataclass
 class Ledger:
-    """All operations of one test, and the count at its end."""
+    """All operations of one test, and the final count."""
 
     stack: Stack
     sink: SmtpSink
@@ -70,7 +70,7 @@ class Ledger:
         return operation
 
     async def rest(self, timeout: float = 120) -> None:
-        """Wait until nothing is under way: no unpublished event, no unhandled one, no waiting mail."""
+        """Wait until there is no unpublished event, no unhandled event and no waiting mail."""
 
         async def still() -> bool:
             return not await self.under_way()
@@ -78,10 +78,10 @@ class Ledger:
         try:
             await eventually(still, timeout=timeout, pause=0.25)
         except AssertionError:
-            raise AssertionError(f"after {timeout} s still under way: {await self.under_way()}") from None
+            raise AssertionError(f"after {timeout} s still in progress: {await self.under_way()}") from None
 
     async def under_way(self) -> dict[str, int]:
-        """What has not come to rest: unpublished events, waiting mails, and, once there are none, unhandled events."""
+        """Return the work in progress: unpublished events, waiting mails and, once there are none, unhandled events."""
         found = {
             f"{service} outbox": await self.value(service, "select count(*) from outbox where published_at is null")
             for service in ("posts", "comments", "people", "notify")
@@ -95,7 +95,7 @@ class Ledger:
         return {name: count for name, count in found.items() if count}
 
     async def hurry(self) -> None:
-        """Make every waiting mail due now, so that nobody waits for a back-off."""
+        """Make every waiting mail due now, so that no test waits for a back-off."""
         connection = await asyncpg.connect(self.stack.database_urls["notify"])
         try:
             await connection.execute("update notifications set due_at = now() where state = 'waiting'")
@@ -103,19 +103,19 @@ class Ledger:
             await connection.close()
 
     async def value(self, service: str, sql: str) -> Any:
-        """One value from a service's database."""
+        """Return one value from a service's database."""
         return (await self._rows(service, sql))[0][0]
 
     async def count(self) -> Findings:
-        """Compare everything with everything."""
+        """Compare everything with everything and return the counts."""
         total: Counter[str] = Counter()
         for owner in ("posts", "comments"):
             total += await self._owned(owner)
-        total += await self._told()
+        total += await self._notified()
         return Findings(operations=len(self.operations), **total)
 
     async def _owned(self, owner: Owner) -> Counter[str]:
-        """One owner's rows against its operations, its outbox, its topic, and what the reader of the topic knows."""
+        """Compare one owner's rows with its operations, its outbox, its topic, and the read model of its consumer."""
         reader, select_known = SELECT_KNOWN[owner]
         rows, outbox, inbox, known = await asyncio.gather(
             self._rows(owner, SELECT_SUBJECTS[owner]),
@@ -143,8 +143,8 @@ class Ledger:
         found["raw_records"], found["raw_duplicates"] = len(records), len(records) - len(in_kafka)
         return found
 
-    async def _told(self) -> Counter[str]:
-        """Who had to hear against who was noted, and the notes against the mails that arrived."""
+    async def _notified(self) -> Counter[str]:
+        """Compare expected notifications with stored ones, and stored ones with the received mails."""
         comments, notifications = await asyncio.gather(
             self._rows("comments", SELECT_SUBJECTS["comments"]),
             self._rows("notify", "select person_id, comment_id, state, message_id from notifications"),
@@ -186,7 +186,7 @@ def _ids(rows: Sequence[Any]) -> set[UUID]:
 
 
 def settled(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Operations against the rows they should have left: what is lost, what is there although refused, what twice."""
+    """Compare operations with the rows they should have left; return what is lost, phantom and duplicate."""
     by_id = {row["id"]: row for row in rows}
     by_text: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -200,7 +200,7 @@ def settled(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]]) 
             phantom += operation.kind != "remove" and bool(by_text[operation.text])
         elif operation.kind == "write":
             twice += sum(1 for row in by_text[operation.text] if row["id"] != operation.subject)
-            twice -= operation.subject is None and bool(by_text[operation.text])  # unknown, and it did happen, once
+            twice -= operation.subject is None and bool(by_text[operation.text])  # unknown, and it happened once
     for subject, history in histories.items():
         done = [operation for operation in history if operation.outcome == "ok"]
         doubtful = [operation for operation in history if operation.outcome == "unknown"]
@@ -220,7 +220,7 @@ def settled(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]]) 
 
 
 async def read_topic(stack: Stack, topic: str) -> list[Envelope]:
-    """Every record of a topic, partition by partition, in the order of their offsets."""
+    """Return every record of a topic, partition by partition, in offset order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka or stack.servers.kafka, auto_offset_reset="earliest")
     await consumer.start()
     try:

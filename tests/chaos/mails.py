@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from tests.chaos.conftest import Scene
+from tests.chaos.conftest import System
 from tests.client import Person
 from tests.waiting import eventually
 
@@ -36,11 +36,11 @@ class Mails:
         caused: how many mails `cause` asked for.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, system: System) -> None:
+        self.system = system
         self.arrived: dict[str, list[bytes]] = defaultdict(list)
         self.caused = 0
-        self._read = len(scene.sink.messages)
+        self._read = len(system.sink.messages)
 
     async def cause(self, count: int, *, at_once: int = 8) -> None:
         """Write comments that make exactly `count` mails, and wait until notify has recorded them all.
@@ -51,7 +51,7 @@ class Mails:
         threads = iter([3] * (count // 3) + [1] * (count % 3))
 
         async def client(number: int) -> None:
-            people, posts = self.scene.writers.people, self.scene.writers.posts
+            people, posts = self.system.writers.people, self.system.writers.posts
             who, other = people[number % len(people)], people[(number + 1) % len(people)]
             for size in threads:
                 root = await self._write_comment(who, posts[number % len(posts)])
@@ -74,14 +74,14 @@ class Mails:
             await self.cause(count)
 
     async def _write_comment(self, who: Person, post: str, parent: str | None = None) -> str:
-        operation = self.scene.ledger.intend(f"text {uuid4()}")
-        comment = await self.scene.client.comment(who, post, operation.text, parent)
+        operation = self.system.ledger.intend(f"text {uuid4()}")
+        comment = await self.system.client.comment(who, post, operation.text, parent)
         operation.outcome, operation.subject = "ok", UUID(comment["id"])
         return str(comment["id"])
 
     async def rows(self, sql: str, *values: object) -> list[Any]:
         """Return rows of notify's database."""
-        connection = await asyncpg.connect(self.scene.stack.database_urls["notify"])
+        connection = await asyncpg.connect(self.system.stack.database_urls["notify"])
         try:
             return list(await connection.fetch(sql, *values))
         finally:
@@ -102,13 +102,13 @@ class Mails:
     def _collect(self) -> list[str]:
         """Collect what has arrived since the last call; return its Message-IDs in that order."""
         fresh = []
-        for mail in self.scene.sink.messages[self._read :]:
+        for mail in self.system.sink.messages[self._read :]:
             head = mail.content.partition(b"\r\n\r\n")[0]
             found = ID.search(head)
             if found and NOTIFICATION.search(head):
                 fresh.append(found[1].decode())
                 self.arrived[fresh[-1]].append(mail.content)
-        self._read = len(self.scene.sink.messages)
+        self._read = len(self.system.sink.messages)
         return fresh
 
     async def left_open(self) -> Counter[str]:
@@ -126,7 +126,7 @@ class Mails:
     @asynccontextmanager
     async def mailer_with(self, **environment: Any) -> AsyncIterator[None]:
         """Run notify's mailer with other settings inside the block."""
-        stack = self.scene.stack
+        stack = self.system.stack
         await asyncio.to_thread(stack.part("notify", "mailer").stop)
         await stack.start("notify", "mailer", **environment)
         try:

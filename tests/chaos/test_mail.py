@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import certificate
-from tests.chaos.conftest import Scene
+from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT
 from tests.chaos.mails import ATTEMPTS, SUPPRESSED, Mails
 from tests.smtp_sink import CLOSE, RESET, STALL
@@ -38,7 +38,7 @@ async def kill(mails: Mails, point: str, times: int) -> Counter[str]:
         What each kill left open: mails that had arrived although their rows were not ended. That is the ambiguous time
         between the dot and the commit, in which each of the other connections may be, wherever the point is.
     """
-    stack, sink = mails.scene.stack, mails.scene.sink
+    stack, sink = mails.system.stack, mails.system.sink
     open_mails: Counter[str] = Counter()
     for number in range(times):
         passes = 1 + number % (3 if POINTS[point] > 1 else 2 * CONNECTIONS + 1)
@@ -60,23 +60,23 @@ async def kill(mails: Mails, point: str, times: int) -> Counter[str]:
     return open_mails
 
 
-async def check_kills(scene: Scene, points: list[str], times: int) -> None:
+async def check_kills(system: System, points: list[str], times: int) -> None:
     """Kill at these points, then let one mailer live, and count duplicates.
 
     Exactly what the kills left open arrives twice, the same to the byte: for each kill at most one mail of each
     connection, whose dot was sent and whose end was not committed.
     """
     begun = time.monotonic()
-    mails = Mails(scene)
-    await asyncio.to_thread(scene.stack.part("notify", "mailer").stop)
+    mails = Mails(system)
+    await asyncio.to_thread(system.stack.part("notify", "mailer").stop)
     open_mails: Counter[str] = Counter()
     for point in points:
         left = await kill(mails, point, times)
         print(f"{point}: {times} kills left {left.total()} mails open")
         open_mails += left
     killing = time.monotonic() - begun
-    await scene.stack.start("notify", "mailer")
-    await scene.verdict()
+    await system.stack.start("notify", "mailer")
+    await system.verdict()
     again = mails.again()
     print(
         f"{times * len(points)} kills in {killing:.0f} s, {mails.caused} mails, {again.total()} duplicates, "
@@ -88,26 +88,26 @@ async def check_kills(scene: Scene, points: list[str], times: int) -> None:
 
 
 @pytest.mark.timeout(PATIENT)
-async def test_the_mailer_killed_once_at_every_point(scene: Scene) -> None:
-    await check_kills(scene, list(POINTS), 1)
+async def test_the_mailer_killed_once_at_every_point(system: System) -> None:
+    await check_kills(system, list(POINTS), 1)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(HOUR)
 @pytest.mark.parametrize("point", POINTS)
-async def test_the_mailer_killed_often_at_a_point(scene: Scene, point: str) -> None:
-    await check_kills(scene, [point], KILLS)
+async def test_the_mailer_killed_often_at_a_point(system: System, point: str) -> None:
+    await check_kills(system, [point], KILLS)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(HOUR)
-async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(scene: Scene) -> None:
+async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(system: System) -> None:
     """The relay takes so long for each dot that all connections wait for theirs; still nothing is lost or altered."""
-    scene.sink.delays["dot"] = 1.0
+    system.sink.delays["dot"] = 1.0
     try:
-        await check_kills(scene, ["mailer.sent"], 10)
+        await check_kills(system, ["mailer.sent"], 10)
     finally:
-        del scene.sink.delays["dot"]
+        del system.sink.delays["dot"]
 
 
 @pytest.mark.timeout(PATIENT)
@@ -128,22 +128,22 @@ async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(s
     ],
     ids=lambda value: str(value).replace(" ", "-")[:12],
 )
-async def test_a_failing_relay_loses_and_suppresses_nothing(scene: Scene, phase: str, answer: str) -> None:
+async def test_a_failing_relay_loses_and_suppresses_nothing(system: System, phase: str, answer: str) -> None:
     """While the relay fails nothing arrives; afterwards every mail arrives once, and no address was suppressed."""
-    mails = Mails(scene)
+    mails = Mails(system)
     failed, attempts = (await mails.ended())["failed"], await mails.value(ATTEMPTS)
-    unanswered = len(scene.sink.unanswered)
-    scene.sink.answers[phase] = answer
-    await scene.sink.hang_up()  # so that the next mail begins a dialogue of its own
+    unanswered = len(system.sink.unanswered)
+    system.sink.answers[phase] = answer
+    await system.sink.hang_up()  # so that the next mail begins a dialogue of its own
     try:
-        reached = scene.sink.reached(phase)
+        reached = system.sink.reached(phase)
         await mails.cause(6)
-        await eventually(lambda: scene.sink.reached(phase) > reached, timeout=120)
+        await eventually(lambda: system.sink.reached(phase) > reached, timeout=120)
         assert not mails.so_far()
     finally:
-        del scene.sink.answers[phase]
-    await scene.ledger.hurry()
-    await scene.verdict()
+        del system.sink.answers[phase]
+    await system.ledger.hurry()
+    await system.verdict()
     assert not mails.again()
     assert len(mails.arrived) == mails.caused
     assert (await mails.ended())["failed"] == failed
@@ -151,7 +151,7 @@ async def test_a_failing_relay_loses_and_suppresses_nothing(scene: Scene, phase:
     if phase in ("connect", "auth", "mail"):
         assert await mails.value(ATTEMPTS) == attempts, "the relay's outage counts against no mail"
     contents = {content for copies in mails.arrived.values() for content in copies}
-    for mail in scene.sink.unanswered[unanswered:]:
+    for mail in system.sink.unanswered[unanswered:]:
         assert mail.content in contents, "repeated, but altered"
 
 
@@ -164,11 +164,11 @@ from notifications where state = 'waiting' and attempts = 1 and lease_until is n
 
 @pytest.mark.timeout(PATIENT)
 @pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
-async def test_a_mail_refused_for_now_is_tried_again(scene: Scene, phase: str) -> None:
+async def test_a_mail_refused_for_now_is_tried_again(system: System, phase: str) -> None:
     """Each temporary code delays its own mail once; the others are sent at once, and it is sent when it is due."""
-    mails = Mails(scene)
-    reached, failed = scene.sink.reached(phase), (await mails.ended())["failed"]
-    scene.sink.once(phase, *(f"{code} {words}" for code, words in TEMPORARY_CODES.items()))
+    mails = Mails(system)
+    reached, failed = system.sink.reached(phase), (await mails.ended())["failed"]
+    system.sink.once(phase, *(f"{code} {words}" for code, words in TEMPORARY_CODES.items()))
     await mails.cause(6)
 
     async def others_are_sent() -> bool:
@@ -178,10 +178,10 @@ async def test_a_mail_refused_for_now_is_tried_again(scene: Scene, phase: str) -
     waiting = await mails.rows(RESCHEDULED_ROWS)
     assert {row["code"] for row in waiting} == set(TEMPORARY_CODES)
     assert all(10 < row["seconds"] <= 30 for row in waiting)
-    assert scene.sink.reached(phase) == reached + 6
-    await scene.ledger.hurry()
-    await scene.verdict()
-    assert scene.sink.reached(phase) == reached + 10
+    assert system.sink.reached(phase) == reached + 6
+    await system.ledger.hurry()
+    await system.verdict()
+    assert system.sink.reached(phase) == reached + 10
     assert not mails.again()
     assert len(mails.arrived) == mails.caused
     assert (await mails.ended())["failed"] == failed
@@ -197,15 +197,15 @@ where state = 'failed' and why = 'refused_by_server' and attempts = 0 order by i
 
 @pytest.mark.timeout(PATIENT)
 @pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
-async def test_a_mail_refused_for_good_fails_alone_and_is_not_tried_again(scene: Scene, phase: str) -> None:
+async def test_a_mail_refused_for_good_fails_alone_and_is_not_tried_again(system: System, phase: str) -> None:
     """After RCPT not even a code about the address suppresses it."""
-    mails = Mails(scene)
+    mails = Mails(system)
     refused = REFUSED if phase == "rcpt" else (*REFUSED, "550 5.1.1 no such mailbox")
-    reached, failed = scene.sink.reached(phase), (await mails.ended())["failed"]
-    scene.sink.once(phase, *refused)
+    reached, failed = system.sink.reached(phase), (await mails.ended())["failed"]
+    system.sink.once(phase, *refused)
     await mails.cause(6)
-    await scene.verdict()
-    assert scene.sink.reached(phase) == reached + 6
+    await system.verdict()
+    assert system.sink.reached(phase) == reached + 6
     assert not mails.again()
     assert len(mails.arrived) == mails.caused - len(refused)
     assert (await mails.ended())["failed"] == failed + len(refused)
@@ -215,18 +215,18 @@ async def test_a_mail_refused_for_good_fails_alone_and_is_not_tried_again(scene:
 
 
 @pytest.mark.timeout(PATIENT)
-async def test_a_bad_address_gets_no_more_mail(scene: Scene) -> None:
-    mails = Mails(scene)
+async def test_a_bad_address_gets_no_more_mail(system: System) -> None:
+    mails = Mails(system)
     before = await mails.ended()
-    scene.sink.once("rcpt", "550 5.1.1 no such mailbox")
+    system.sink.once("rcpt", "550 5.1.1 no such mailbox")
     try:
         await mails.cause(1)
-        await scene.verdict()
+        await system.verdict()
         assert await mails.value(SUPPRESSED) == 1
-        reached = scene.sink.reached("rcpt")
+        reached = system.sink.reached("rcpt")
         await mails.cause(2)
-        await scene.verdict()
-        assert scene.sink.reached("rcpt") == reached
+        await system.verdict()
+        assert system.sink.reached("rcpt") == reached
         assert not mails.arrived
         assert await mails.ended() - before == {"failed": 1, "skipped": 2}
     finally:
@@ -234,9 +234,9 @@ async def test_a_bad_address_gets_no_more_mail(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(PATIENT)
-async def test_a_relay_whose_starttls_fails_is_an_outage(scene: Scene, tmp_path: Path) -> None:
+async def test_a_relay_whose_starttls_fails_is_an_outage(system: System, tmp_path: Path) -> None:
     """No mail is sent in the clear or to another host; when TLS works again the same mailer sends all of them."""
-    sink, mails = scene.sink, Mails(scene)
+    sink, mails = system.sink, Mails(system)
     good, trusted = certificate(tmp_path, "localhost")
     (tmp_path / "untrusted").mkdir()
     untrusted, _ = certificate(tmp_path / "untrusted", "localhost")
@@ -274,7 +274,7 @@ async def test_a_relay_whose_starttls_fails_is_an_outage(scene: Scene, tmp_path:
     finally:
         sink.offers.remove("STARTTLS")
         sink.tls = None
-    await scene.verdict()
+    await system.verdict()
     assert not mails.again()
     assert (await mails.ended())["failed"] == failed
     assert await mails.value(ATTEMPTS) == attempts
@@ -288,11 +288,11 @@ async def test_a_relay_whose_starttls_fails_is_an_outage(scene: Scene, tmp_path:
         pytest.param(1800, 10_000, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(2 * HOUR)]),
     ],
 )
-async def test_the_backlog_of_an_outage_is_sent_soon_after_it(scene: Scene, away: int, count: int) -> None:
-    mails = Mails(scene)
+async def test_the_backlog_of_an_outage_is_sent_soon_after_it(system: System, away: int, count: int) -> None:
+    mails = Mails(system)
     failed = (await mails.ended())["failed"]
     begun = time.monotonic()
-    async with scene.sink.gone():
+    async with system.sink.gone():
         await mails.cause(count)
         written = time.monotonic() - begun
         await asyncio.sleep(max(0, away - written))  # the length of the outage is what is tested
@@ -307,7 +307,7 @@ async def test_the_backlog_of_an_outage_is_sent_soon_after_it(scene: Scene, away
         f"{count} mails, written in {written:.0f} s, outage {gone:.0f} s: the first went {first:.1f} s after it, "
         f"all in {drained:.1f} s ({count / drained:.0f} mails/s)"
     )
-    await scene.verdict()
+    await system.verdict()
     assert not mails.again()
     assert len(mails.arrived) == count
     assert (await mails.ended())["failed"] == failed
@@ -321,20 +321,20 @@ async def test_the_backlog_of_an_outage_is_sent_soon_after_it(scene: Scene, away
         pytest.param(60, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(HOUR)]),
     ],
 )
-async def test_a_server_that_stalls_after_the_dot_makes_no_duplicates(scene: Scene, stall: int) -> None:
+async def test_a_server_that_stalls_after_the_dot_makes_no_duplicates(system: System, stall: int) -> None:
     """Longer than any other step may take; in the full test, longer than a lease that nobody renews."""
-    mails = Mails(scene)
-    dots = scene.sink.reached("dot")
-    scene.sink.delays["dot"] = stall
+    mails = Mails(system)
+    dots = system.sink.reached("dot")
+    system.sink.delays["dot"] = stall
     begun = time.monotonic()
     try:
         await mails.cause(CONNECTIONS)
         await eventually(lambda: mails.so_far() == mails.caused, timeout=10 * stall + 60)
     finally:
-        del scene.sink.delays["dot"]
+        del system.sink.delays["dot"]
     took = time.monotonic() - begun
-    await scene.verdict()
-    assert scene.sink.reached("dot") == dots + mails.caused
+    await system.verdict()
+    assert system.sink.reached("dot") == dots + mails.caused
     assert not mails.again()
     print(f"{mails.caused} mails to a server that stalled {stall} s after each dot: {took:.0f} s, no duplicate")
     assert took >= stall

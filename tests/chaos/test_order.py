@@ -1,4 +1,4 @@
-"""Order and visibility: transactions that commit late or never, a paused relay, a group that is always rebalanced."""
+"""Order and visibility: transactions that commit late or never, a paused relay, continuous rebalancing."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ import pytest
 
 from services.chassis.client.client import ServiceClient, within
 from services.chassis.identity import Caller, Signer
-from tests.chaos.conftest import Scene
+from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT
 from tests.servers import free_port
 from tests.stack import Part, paused
@@ -27,22 +27,22 @@ LONGEST_HOLD = 50
 
 
 @asynccontextmanager
-async def late_comment(scene: Scene, post: str, patience: float) -> AsyncIterator[tuple[Part, asyncio.Task[int]]]:
-    """A process of its own stands still right before the commit of one comment, whose event has an early id by then.
+async def late_comment(system: System, post: str, patience: float) -> AsyncIterator[tuple[Part, asyncio.Task[int]]]:
+    """Stop a separate process right before the commit of one comment, whose event already has an early id.
 
-    The task ends with the status of the answer, 0 when there was none.
+    The task returns the status of the answer, 0 when there was none.
     """
     port = free_port()
-    late = await scene.stack.start(
+    late = await system.stack.start(
         "comments", "api", name="late", failpoints="command.before_commit:1:stop", COMMENTS_PORT=str(port)
     )
     client = ServiceClient(
-        f"http://127.0.0.1:{port}", "comments", Signer(scene.stack.keys["GATEWAY_SIGNING_KEY"], "gateway")
+        f"http://127.0.0.1:{port}", "comments", Signer(system.stack.keys["GATEWAY_SIGNING_KEY"], "gateway")
     )
-    operation = scene.ledger.intend(f"late {uuid4()}")
+    operation = system.ledger.intend(f"late {uuid4()}")
 
     async def post_it() -> int:
-        caller = Caller("gateway", person_id=scene.person_id(0), roles=frozenset({"reader"}))
+        caller = Caller("gateway", person_id=system.person_id(0), roles=frozenset({"reader"}))
         path, body = f"/posts/{post}/comments", {"body": operation.text}
         try:
             answer = await client.call("POST", path, caller=caller, body=body, deadline=within(patience))
@@ -54,7 +54,7 @@ async def late_comment(scene: Scene, post: str, patience: float) -> AsyncIterato
 
     posting = asyncio.create_task(post_it())
     try:
-        await eventually(lambda: standing_still(late.process.pid) or posting.done(), timeout=30)
+        await eventually(lambda: blocked(late.process.pid) or posting.done(), timeout=30)
         assert not posting.done(), "it did not wait before its commit"
         yield late, posting
     finally:
@@ -64,13 +64,13 @@ async def late_comment(scene: Scene, post: str, patience: float) -> AsyncIterato
         late.kill()
 
 
-def standing_still(pid: int) -> bool:
+def blocked(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-async def rolled_back(scene: Scene, stop: asyncio.Event, pause: float) -> int:
+async def rolled_back(system: System, stop: asyncio.Event, pause: float) -> int:
     """Draw ids from the outbox's sequence that never become rows."""
-    connection = await asyncpg.connect(scene.stack.database_urls["comments"])
+    connection = await asyncpg.connect(system.stack.database_urls["comments"])
     drawn = 0
     try:
         while not stop.is_set():
@@ -104,21 +104,21 @@ where id > {since} and key <> '{late}'
     ],
 )
 async def test_an_event_whose_transaction_commits_late_is_not_passed_over(
-    scene: Scene, holds: list[float], others: int
+    system: System, holds: list[float], others: int
 ) -> None:
-    """Others commit meanwhile, one id in five is never used, and of many held transactions one in five rolls back."""
-    late_post, *other_posts = scene.writers.posts
-    since = await scene.ledger.value("comments", "select max(id) from outbox")
+    """Other transactions commit meanwhile, one id in five is unused, one of five held transactions rolls back."""
+    late_post, *other_posts = system.writers.posts
+    since = await system.ledger.value("comments", "select max(id) from outbox")
     stop = asyncio.Event()
-    gaps = asyncio.create_task(rolled_back(scene, stop, pause=0.02))
-    scene.writers.posts, everything = other_posts, scene.writers.posts
+    gaps = asyncio.create_task(rolled_back(system, stop, pause=0.02))
+    system.writers.posts, everything = other_posts, system.writers.posts
     try:
-        async with scene.nobody_hears():
+        async with system.without_mail():
             for number, hold in enumerate(holds):
-                async with late_comment(scene, late_post, hold + 60) as (late, posting):
+                async with late_comment(system, late_post, hold + 60) as (late, posting):
                     begun = time.monotonic()
                     async with asyncio.timeout(max(hold, LONGEST_HOLD)):
-                        await scene.writers.write(others, at_once=16)
+                        await system.writers.write(others, at_once=16)
                     await eventually(lambda: time.monotonic() - begun >= hold, timeout=hold + 10)  # noqa: B023  # awaited here
                     if number % 5 == 4:
                         late.kill()
@@ -127,27 +127,27 @@ async def test_an_event_whose_transaction_commits_late_is_not_passed_over(
                         assert await posting == 201
             stop.set()
             drawn = await gaps
-            await scene.verdict()
+            await system.verdict()
     finally:
         stop.set()
-        scene.writers.posts = everything
-    delay = await scene.ledger.value("comments", PUBLISH_DELAY.format(since=since, late=late_post))
+        system.writers.posts = everything
+    delay = await system.ledger.value("comments", PUBLISH_DELAY.format(since=since, late=late_post))
     print(f"{len(holds)} held, {drawn} ids never used; the others' events were published within {delay:.2f} s (p99)")
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(HOUR)
-async def test_a_transaction_held_for_too_long_is_ended(scene: Scene) -> None:
-    """PostgreSQL ends its session, so that vacuum and the relay's age never wait for a process that stands still."""
-    async with late_comment(scene, scene.writers.posts[0], 200) as (late, posting):
+async def test_a_transaction_held_for_too_long_is_ended(system: System) -> None:
+    """PostgreSQL ends its session, so that vacuum and the relay's age limit never depend on a stopped process."""
+    async with late_comment(system, system.writers.posts[0], 200) as (late, posting):
         await asyncio.sleep(IDLE_TRANSACTION_SECONDS + 10)
         late.signal(signal.SIGCONT)
         assert await posting in (0, 503)
-    await scene.verdict()
+    await system.verdict()
 
 
 async def owner(relays: Sequence[Part]) -> Part | None:
-    """Which of these publishes the outbox."""
+    """Return the relay that publishes the outbox now."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for relay in relays:
             async with session.get(f"http://127.0.0.1:{relay.metrics_port}/metrics") as answer:
@@ -163,20 +163,20 @@ async def owner(relays: Sequence[Part]) -> Part | None:
         pytest.param(60, 20, id="full", marks=[pytest.mark.chaos, pytest.mark.timeout(7200)]),
     ],
 )
-async def test_a_paused_relay_is_replaced_and_may_wake_up(scene: Scene, pause: int, rounds: int) -> None:
-    """Of three relays another takes over within 15 s of the pause; the first one wakes up late and does no harm."""
-    relays = [scene.stack.part("comments", "relay")]
-    relays += [await scene.stack.start("comments", "relay", name=f"relay-{number}") for number in (2, 3)]
+async def test_a_paused_relay_is_replaced_and_may_wake_up(system: System, pause: int, rounds: int) -> None:
+    """One of the other relays takes over within 15 s; the paused one wakes up late and does no harm."""
+    relays = [system.stack.part("comments", "relay")]
+    relays += [await system.stack.start("comments", "relay", name=f"relay-{number}") for number in (2, 3)]
     for number in range(rounds):
         await eventually(lambda: owner(relays), timeout=30)
         first = await owner(relays)
         assert first is not None
         with paused(first):
             begun = time.monotonic()
-            await scene.writers.write(10)
+            await system.writers.write(10)
 
             async def moves() -> bool:
-                return not await scene.ledger.value(
+                return not await system.ledger.value(
                     "comments", "select count(*) from outbox where published_at is null"
                 )
 
@@ -186,9 +186,9 @@ async def test_a_paused_relay_is_replaced_and_may_wake_up(scene: Scene, pause: i
             if rounds > 1:  # the full test has the machine to itself
                 assert taken_over <= 15
             while time.monotonic() - begun < pause:
-                await scene.writers.write(5, pause=0.2)
-        await scene.writers.write(20)
-        await scene.verdict()
+                await system.writers.write(5, pause=0.2)
+        await system.writers.write(20)
+        await system.verdict()
     for relay in relays[1:]:
         await asyncio.to_thread(relay.stop)
 
@@ -203,18 +203,18 @@ STORM = (4, 2, 1)
         pytest.param(10, 20.0, 25.0, id="full", marks=full),
     ],
 )
-async def test_a_rebalance_storm(scene: Scene, cycles: int, step: float, slow: float) -> None:
-    """Members of notify's group come and go, by kill -9 too, while handlers are slow and events arrive."""
-    chance = random.Random(11)  # choices of a test, not secrets
-    main = scene.stack.part("notify", "consumer")
+async def test_a_rebalance_storm(system: System, cycles: int, step: float, slow: float) -> None:
+    """Members of notify's group join and leave, by kill -9 too, while handlers are slow and events arrive."""
+    chance = random.Random(11)  # random choices of a test, not secrets
+    main = system.stack.part("notify", "consumer")
     others: list[Part] = []
     killed = 0
 
     async def join() -> None:
         name = f"member-{uuid4().hex[:6]}"
-        others.append(await scene.stack.start("notify", "consumer", name=name, INSTANCE=name))
+        others.append(await system.stack.start("notify", "consumer", name=name, INSTANCE=name))
 
-    async with scene.writing():
+    async with system.writing():
         for number in range(cycles):
             for members in STORM:
                 while len(others) + 1 < members:
@@ -229,7 +229,7 @@ async def test_a_rebalance_storm(scene: Scene, cycles: int, step: float, slow: f
                         killed += 1
                 begun = time.monotonic()
                 if members == 2 and (number % 2 == 0):
-                    async with slow_handlers(scene, slow):
+                    async with slow_handlers(system, slow):
                         others.pop().kill()
                         killed += 1
                         await join()
@@ -239,13 +239,13 @@ async def test_a_rebalance_storm(scene: Scene, cycles: int, step: float, slow: f
         await asyncio.to_thread(member.stop)
     assert main.alive, main.tail()
     print(f"{cycles * len(STORM)} steps, {killed} members killed")
-    await scene.verdict()
+    await system.verdict()
 
 
 @asynccontextmanager
-async def slow_handlers(scene: Scene, seconds: float) -> AsyncIterator[None]:
-    """Every handler of notify waits for a lock that long."""
-    connection = await asyncpg.connect(scene.stack.database_urls["notify"])
+async def slow_handlers(system: System, seconds: float) -> AsyncIterator[None]:
+    """Delay every handler of notify by a lock of that length."""
+    connection = await asyncpg.connect(system.stack.database_urls["notify"])
     try:
         async with connection.transaction():
             await connection.execute("lock table comments in exclusive mode")

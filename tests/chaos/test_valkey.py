@@ -1,4 +1,4 @@
-"""Valkey away, emptied, slow, read-only: reads go on as fast, limits hold, and nobody gets what is somebody else's."""
+"""Valkey stopped, emptied, slow or read-only: reads stay fast, limits hold, and no answer goes to a wrong user."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_ADDRESS, Policy
-from tests.chaos.conftest import Scene
+from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
 from tests.chaos.writers import Writers
 from tests.client import Client, Person, ServiceResponse
@@ -24,19 +24,19 @@ from tests.servers import free_port
 from tests.stack import Part
 from tests.waiting import eventually
 
-EXCESS = 1.2  # of a sensitive limit
+EXCESS = 1.2  # tolerated factor over a sensitive limit
 
 
 @dataclass
 class Limited:
-    """A gateway of its own whose limits are on: with them off it would not even speak to Valkey.
+    """A separate gateway with rate limits on; with them off it would not use Valkey.
 
     Attributes:
-        valkey: the way from it to Valkey.
-        comments: the way from it to comments.
+        valkey: the proxy between it and Valkey.
+        comments: the proxy between it and comments.
     """
 
-    scene: Scene
+    system: System
     part: Part
     client: Client
     writers: Writers
@@ -44,8 +44,8 @@ class Limited:
     comments: FaultProxy
 
     async def spend(self, policy: Policy, who: str, count: int) -> list[ServiceResponse]:
-        """As many requests of one kind from somebody, all at once."""
-        if policy is POSTING:  # counted before it is refused for want of a name
+        """Send concurrent requests of one kind as one user."""
+        if policy is POSTING:  # counted before it is refused with sign-in-required
             path, body = f"/v1/posts/{self.writers.posts[0]}/comments", {"body": "Who am I?"}
         else:
             path, body = "/v1/sign-in", {"email": who}
@@ -57,23 +57,23 @@ class Limited:
         await eventually(lambda: policy.window - time.time() % policy.window > least, timeout=policy.window, pause=0.1)
 
     async def counted(self) -> bool:
-        """Whether it counts in Valkey."""
-        async with Redis.from_url(self.scene.servers.valkey.url) as direct:
+        """Return whether the gateway counts in Valkey."""
+        async with Redis.from_url(self.system.servers.valkey.url) as direct:
             before = len(await direct.keys("rapport:limit:posting:*"))
             await self.spend(POSTING, f"{uuid4()}", 1)
             return len(await direct.keys("rapport:limit:posting:*")) > before
 
 
 def address_of(who: str) -> str:
-    """An address that is somebody's alone."""
+    """Return an address that only this user has."""
     chance = random.Random(who)
     return f"2001:db8:{chance.randrange(65536):x}:{chance.randrange(65536):x}::1"
 
 
 @pytest.fixture(scope="module")
-async def limited(scene: Scene) -> AsyncIterator[Limited]:
-    port, stack = free_port(), scene.stack
-    async with fault_proxy(scene.servers.valkey.port) as valkey, fault_proxy(stack.ports["comments"]) as comments:
+async def limited(system: System) -> AsyncIterator[Limited]:
+    port, stack = free_port(), system.stack
+    async with fault_proxy(system.servers.valkey.port) as valkey, fault_proxy(stack.ports["comments"]) as comments:
         part = await stack.start(
             "gateway",
             "api",
@@ -84,15 +84,15 @@ async def limited(scene: Scene) -> AsyncIterator[Limited]:
             COMMENTS_URL=f"http://127.0.0.1:{comments.port}",
             TRUSTED_PROXIES="127.0.0.1",
         )
-        async with Client(f"http://127.0.0.1:{port}", scene.sink, timeout=10) as client:
-            writers = Writers(client, scene.ledger, scene.writers.author, scene.writers.people, scene.writers.posts)
-            yield Limited(scene, part, client, writers, valkey, comments)
+        async with Client(f"http://127.0.0.1:{port}", system.sink, timeout=10) as client:
+            writers = Writers(client, system.ledger, system.writers.author, system.writers.people, system.writers.posts)
+            yield Limited(system, part, client, writers, valkey, comments)
         part.kill()
 
 
 @dataclass
 class Reads:
-    """What readers saw."""
+    """The results of all reads."""
 
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Reads:
         return statistics.quantiles(self.seconds, n=100)[98]
 
     async def read(self, client: Client, who: Person, path: str, is_right: Callable[[ServiceResponse], bool]) -> None:
-        """One read, and whether its answer is for who asked it."""
+        """Read once and check that the answer belongs to its reader."""
         begun = time.monotonic()
         try:
             answer = await client.call("GET", path, who=who)
@@ -121,7 +121,7 @@ class Reads:
         self.seconds.append(time.monotonic() - begun)
 
     async def keep_reading(self, limited: Limited, who: Person, stop: asyncio.Event) -> None:
-        """As somebody who is signed in: the cache has nothing for them, and each of their requests is counted."""
+        """Read as a signed-in user, whose requests bypass the cache and are all counted."""
         while not stop.is_set():
             post = random.choice(limited.writers.posts)
             await self.read(limited.client, who, "/v1/me", lambda answer: answer.json["id"] == who.id)
@@ -137,12 +137,12 @@ class Reads:
                 f"/v1/posts/{post}/comments?limit=5",
                 lambda answer, post=post: all(item["post_id"] == post for item in answer.json["items"]),  # type: ignore[misc]  # binds the value
             )
-            await asyncio.sleep(0.05)  # below the limit of reading
+            await asyncio.sleep(0.05)  # below the limit of reads
 
 
 @asynccontextmanager
 async def using(limited: Limited) -> AsyncIterator[Reads]:
-    """Everybody reads, and some write, as long as the block lasts."""
+    """Let users read, and some write, inside the block."""
     reads, stop = Reads(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for who in limited.writers.people:
@@ -156,7 +156,7 @@ async def using(limited: Limited) -> AsyncIterator[Reads]:
 
 @asynccontextmanager
 async def killed(limited: Limited) -> AsyncIterator[None]:
-    server = limited.scene.servers.valkey
+    server = limited.system.servers.valkey
     await asyncio.to_thread(server.kill)
     try:
         yield
@@ -166,8 +166,8 @@ async def killed(limited: Limited) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def emptied(limited: Limited) -> AsyncIterator[None]:
-    """FLUSHALL again and again."""
-    async with Redis.from_url(limited.scene.servers.valkey.url) as direct:
+    """Run FLUSHALL repeatedly."""
+    async with Redis.from_url(limited.system.servers.valkey.url) as direct:
         stop = asyncio.Event()
 
         async def keep_emptying() -> None:
@@ -185,7 +185,7 @@ async def emptied(limited: Limited) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def slow(limited: Limited) -> AsyncIterator[None]:
-    limited.valkey.delay = 1.0  # each way
+    limited.valkey.delay = 1.0  # in each direction
     try:
         yield
     finally:
@@ -214,8 +214,8 @@ async def broken(limited: Limited) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(limited: Limited) -> AsyncIterator[None]:
-    """A replica of nobody refuses every write."""
-    async with Redis.from_url(limited.scene.servers.valkey.url) as direct:
+    """Make Valkey a read-only replica that refuses every write."""
+    async with Redis.from_url(limited.system.servers.valkey.url) as direct:
         await direct.replicaof("127.0.0.1", 1)
         try:
             yield
@@ -227,21 +227,21 @@ Fault = Callable[[Limited], AbstractAsyncContextManager[None]]
 
 
 @rounds(short=1, full=5)
-async def test_valkey_stopped(scene: Scene, limited: Limited, rounds: int) -> None:
-    """Everything goes on without it, and with it again."""
+async def test_valkey_stopped(system: System, limited: Limited, rounds: int) -> None:
+    """Everything continues without Valkey, and after its return."""
     for _ in range(rounds):
-        before = len(scene.ledger.operations)
+        before = len(system.ledger.operations)
         async with killed(limited):
             await limited.writers.write(20)
         await limited.writers.write(20)
-        assert all(operation.outcome != "unknown" for operation in scene.ledger.operations[before:])
-    await scene.verdict()
+        assert all(operation.outcome != "unknown" for operation in system.ledger.operations[before:])
+    await system.verdict()
 
 
 @seconds(short=[2], full=[60])
 @pytest.mark.parametrize("fault", [killed, emptied, slow, silent, broken, read_only])
-async def test_valkey_in_trouble(scene: Scene, limited: Limited, fault: Fault, away: int) -> None:
-    """Half of two limits is used up before, twice as much as they allow asked for during the trouble and after it."""
+async def test_valkey_in_trouble(system: System, limited: Limited, fault: Fault, away: int) -> None:
+    """Half of two limits is used before the fault; twice the limit is requested during the fault and after it."""
     full = away > 2
     async with using(limited) as calm:
         await asyncio.sleep(min(away, 20))
@@ -250,13 +250,13 @@ async def test_valkey_in_trouble(scene: Scene, limited: Limited, fault: Fault, a
     poster, sleeper = f"{uuid4()}", f"{uuid4().hex[:12]}@example.com"
     posted = await limited.spend(POSTING, poster, POSTING.quota // 2)
     asked = await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota // 2)
-    before = len(scene.ledger.operations)
+    before = len(system.ledger.operations)
     async with using(limited) as troubled:
         async with fault(limited):
             begun, questions = time.monotonic(), limited.valkey.asks
             posted += await limited.spend(POSTING, poster, POSTING.quota)
             asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
-            await asyncio.sleep(max(0.0, begun + away - time.monotonic()))  # the length of the trouble is tested
+            await asyncio.sleep(max(0.0, begun + away - time.monotonic()))  # the fault must last that long
             questions = limited.valkey.asks - questions
         asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
         await eventually(limited.counted, timeout=30)
@@ -266,7 +266,7 @@ async def test_valkey_in_trouble(scene: Scene, limited: Limited, fault: Fault, a
         f"{fault.__name__} for {away} s: {len(troubled.seconds)} reads, {troubled.available:.4%} available; p99 "
         f"{calm.p99 * 1000:.0f} ms, in trouble {troubled.p99 * 1000:.0f} ms, longest {max(troubled.seconds):.2f} s; "
         f"{questions} questions to Valkey; {allowed[0]} of {POSTING.quota} posts and {allowed[1]} of "
-        f"{SIGN_IN_ADDRESS.quota} sign-ins let through"
+        f"{SIGN_IN_ADDRESS.quota} sign-ins allowed"
     )
     assert {answer.status for answer in posted} == {401, 429}
     assert {answer.status for answer in asked} == {202, 429}
@@ -275,12 +275,12 @@ async def test_valkey_in_trouble(scene: Scene, limited: Limited, fault: Fault, a
     assert not calm.failed
     assert troubled.available >= 0.999, troubled.failed[:5]
     assert not calm.mixed + troubled.mixed
-    if fault is not emptied:  # which is no reason not to be asked
+    if fault is not emptied:  # an emptied Valkey still answers, so the gateway keeps calling it
         assert questions < len(troubled.seconds) / 2
     if full:  # the full test has the machine to itself
         assert troubled.p99 <= 3 * calm.p99
-    assert all(operation.outcome != "unknown" for operation in scene.ledger.operations[before:])
-    await scene.verdict()
+    assert all(operation.outcome != "unknown" for operation in system.ledger.operations[before:])
+    await system.verdict()
 
 
 @pytest.mark.parametrize(
@@ -291,11 +291,11 @@ async def test_valkey_in_trouble(scene: Scene, limited: Limited, fault: Fault, a
     ],
 )
 async def test_a_hot_page_is_asked_for_once_at_a_time(
-    scene: Scene, limited: Limited, readers: int, rounds: int
+    system: System, limited: Limited, readers: int, rounds: int
 ) -> None:
-    """Without Valkey, and while comments come in through another gateway, which make what is being read obsolete."""
-    path = f"/v1/posts/{scene.writers.posts[0]}/comments"
-    async with silent(limited), scene.writing(pause=0.01):
+    """One read at a time reaches the owner, without Valkey and while another gateway's writes invalidate the page."""
+    path = f"/v1/posts/{system.writers.posts[0]}/comments"
+    async with silent(limited), system.writing(pause=0.01):
         limited.comments.delay, limited.comments.most_asked = 0.04, 0
         before = limited.comments.asks
         try:
@@ -306,12 +306,12 @@ async def test_a_hot_page_is_asked_for_once_at_a_time(
             limited.comments.heal()
     print(f"{readers * rounds} reads of one page asked {limited.comments.asks - before} times")
     assert limited.comments.most_asked == 1
-    await scene.verdict()
+    await system.verdict()
 
 
 @rounds(short=400, full=10_000)
-async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, rounds: int) -> None:
-    """They leave at any moment of their request; whoever stays gets their own answer, and is counted by it alone."""
+async def test_a_storm_of_clients_who_hang_up(system: System, limited: Limited, rounds: int) -> None:
+    """Clients disconnect at any moment; the others get their own answers, and only those are counted."""
     await eventually(limited.counted, timeout=30)
     files = open_files(limited.part)
     left, over = iter(range(rounds)), asyncio.Event()
@@ -336,7 +336,7 @@ async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, ro
     try:
         async with using(limited) as calm:
             await asyncio.sleep(1)
-        # Who hangs up leaves the work behind, so the storm must not ask for more than the machine can do.
+        # The work of a disconnected client continues, so the test must not ask for more than the machine can do.
         cycle = 4 * statistics.median(calm.seconds)
         async with using(limited) as reads, asyncio.TaskGroup() as group:
             for _ in range(8):
@@ -352,12 +352,12 @@ async def test_a_storm_of_clients_who_hang_up(scene: Scene, limited: Limited, ro
     assert not reads.mixed
     assert reads.available >= 0.999, reads.failed[:5]
     assert limited.valkey.connections <= CONNECTIONS
-    assert open_files(limited.part) <= files + 100  # connections to services are kept for a while
-    await scene.verdict()
+    assert open_files(limited.part) <= files + 100  # idle connections to services are kept for a while
+    await system.verdict()
 
 
 async def begin(limited: Limited, who: Person, path: str, staying: float) -> None:
-    """Ask, and be gone before the answer is, or while it comes."""
+    """Send a request and disconnect before or during the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(limited.client.url.rpartition(":")[2]))
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {who.access_token}\r\n\r\n"
     writer.write(request.encode())

@@ -1,4 +1,4 @@
-"""Clients that go on writing whatever happens, and say honestly what they were told."""
+"""Clients that keep writing during faults and record the answers they got."""
 
 import asyncio
 import random
@@ -18,13 +18,13 @@ LATELY = 20
 
 @dataclass
 class Writers:
-    """People who comment and answer each other on some posts, change and remove what they said, and write posts.
+    """Users who comment and reply on some posts, edit and remove their comments, and write posts.
 
     Attributes:
-        author: who writes posts.
-        posts: those that are commented on; nobody changes them.
-        patience: seconds after which a client gives up on an operation and its outcome stays unknown.
-        posts_share: how many of all operations are about posts.
+        author: the author of the posts.
+        posts: the posts that get comments; nothing changes them.
+        patience: seconds after which a client gives up on an operation, whose outcome stays unknown.
+        posts_share: share of operations that are about posts.
     """
 
     client: Client
@@ -40,15 +40,15 @@ class Writers:
     disturbed: set[UUID] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)  # choices of a test, not secrets
+        self.random = random.Random(self.seed)  # random choices of a test, not secrets
 
     async def write(self, count: int, *, at_once: int = 4, pause: float = 0.0) -> None:
-        """`count` operations by `at_once` clients; two of three comments answer an earlier one."""
+        """Run `count` operations by `at_once` clients; two of three comments reply to an earlier one."""
         left = iter(range(count))
 
         async def client() -> None:
             for _ in left:
-                await self._something()
+                await self._operation()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
@@ -56,18 +56,18 @@ class Writers:
                 group.create_task(client())
 
     async def keep_writing(self, stop: asyncio.Event, *, at_once: int = 4, pause: float = 0.02) -> None:
-        """Write until told to stop."""
+        """Write until stopped."""
 
         async def client() -> None:
             while not stop.is_set():
-                await self._something()
+                await self._operation()
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(client())
 
-    async def _something(self) -> None:
+    async def _operation(self) -> None:
         choice = self.random.random()
         if self.random.random() < self.posts_share:
             await (self._edit_post() if self.articles and choice < 0.7 else self._post())
@@ -80,38 +80,38 @@ class Writers:
 
     async def _comment(self) -> None:
         post = self.random.choice(self.posts)
-        said = self.comments.setdefault(post, [])
+        comments = self.comments.setdefault(post, [])
         text, who = _text(), self.random.choice(self.people)
         body: dict[str, Any] = {"body": text}
-        parent = self.random.choice(said[-LATELY:])[0] if said and self.random.random() < 0.67 else None
+        parent = self.random.choice(comments[-LATELY:])[0] if comments and self.random.random() < 0.67 else None
         if parent is not None:
             body["parent_id"] = str(parent)
         operation = self.ledger.intend(text)
-        await self._insist(operation, who, "POST", f"/v1/posts/{post}/comments", body, above=parent)
+        await self._send_until_final(operation, who, "POST", f"/v1/posts/{post}/comments", body, above=parent)
         if operation.subject:
-            said.append((operation.subject, who))
+            comments.append((operation.subject, who))
 
     async def _change(self, kind: Kind) -> None:
-        """Edit or remove one of the latest comments, at which nobody else is at work meanwhile."""
-        said = self.comments.setdefault(self.random.choice(self.posts), [])
-        if not said:
+        """Edit or remove one of the latest comments that no other client works on."""
+        comments = self.comments.setdefault(self.random.choice(self.posts), [])
+        if not comments:
             return
-        subject, who = said.pop(self.random.randrange(max(0, len(said) - LATELY), len(said)))
+        subject, who = comments.pop(self.random.randrange(max(0, len(comments) - LATELY), len(comments)))
         text = _text()
         operation = self.ledger.intend(text, kind=kind, subject=subject)
         if kind == "remove":
             self.disturbed.add(subject)
-            await self._insist(operation, who, "DELETE", f"/v1/comments/{subject}", None)
+            await self._send_until_final(operation, who, "DELETE", f"/v1/comments/{subject}", None)
         else:
-            await self._insist(operation, who, "PATCH", f"/v1/comments/{subject}", {"body": text})
+            await self._send_until_final(operation, who, "PATCH", f"/v1/comments/{subject}", {"body": text})
             if operation.outcome == "ok":
-                said.append((subject, who))
+                comments.append((subject, who))
 
     async def _post(self) -> None:
         text = _text()
         operation = self.ledger.intend(text, "posts")
         body = {"title": f"On {text}", "body": text, "publish": True}
-        await self._insist(operation, self.author, "POST", "/v1/posts", body)
+        await self._send_until_final(operation, self.author, "POST", "/v1/posts", body)
         if operation.subject:
             self.articles.append(operation.subject)
 
@@ -119,11 +119,11 @@ class Writers:
         subject = self.articles.pop(self.random.randrange(len(self.articles)))
         text = _text()
         operation = self.ledger.intend(text, "posts", "edit", subject)
-        await self._insist(operation, self.author, "PATCH", f"/v1/posts/{subject}", {"body": text})
+        await self._send_until_final(operation, self.author, "PATCH", f"/v1/posts/{subject}", {"body": text})
         if operation.outcome == "ok":
             self.articles.append(subject)
 
-    async def _insist(
+    async def _send_until_final(
         self,
         operation: Operation,
         who: Person,
@@ -133,7 +133,7 @@ class Writers:
         *,
         above: UUID | None = None,
     ) -> None:
-        """The same request under one key until it is answered for good, or patience is at its end."""
+        """Repeat the same request under one key until its answer is final or the client's patience is over."""
         key = {"Idempotency-Key": str(uuid4())}
         begun = time.monotonic()
         while time.monotonic() - begun < self.patience:
@@ -153,7 +153,7 @@ class Writers:
                 continue
             operation.outcome = "failed"
             if answer.status == 422 and above in self.disturbed:
-                return  # what it answers was removed meanwhile
+                return  # its parent was removed meanwhile
             raise AssertionError(f"{method} {path}: {answer.status}: {answer.body!r}")
 
 

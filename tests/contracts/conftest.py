@@ -1,4 +1,4 @@
-"""One running system for the tests that walk the public contract, and people in every role."""
+"""One running system for the tests of the public contract, and a user in every role."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -11,7 +11,7 @@ from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 
-Someone = Callable[..., Awaitable[Person]]
+NewPerson = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +36,8 @@ async def client(stack: Stack, session_sink: SmtpSink) -> AsyncIterator[Client]:
 
 
 @pytest.fixture(scope="session")
-async def someone(stack: Stack, client: Client) -> AsyncIterator[Someone]:
-    """`await someone("Anna", "author")`: a new person with that role, signed in."""
+async def new_person(stack: Stack, client: Client) -> AsyncIterator[NewPerson]:
+    """`await new_person("Anna", "author")`: a new signed-in user with that role."""
     operator = ServiceClient(
         f"http://127.0.0.1:{stack.ports['people']}", "people", Signer(stack.keys["OPERATOR_SIGNING_KEY"], "operator")
     )
@@ -59,26 +59,26 @@ async def someone(stack: Stack, client: Client) -> AsyncIterator[Someone]:
 
 
 @pytest.fixture(scope="session")
-async def author(someone: Someone) -> Person:
-    return await someone("Ada Author", "author")
+async def author(new_person: NewPerson) -> Person:
+    return await new_person("Ada Author", "author")
 
 
 @pytest.fixture(scope="session")
-async def moderator(someone: Someone) -> Person:
-    return await someone("Mo Moderator", "moderator")
+async def moderator(new_person: NewPerson) -> Person:
+    return await new_person("Mo Moderator", "moderator")
 
 
 @pytest.fixture(scope="session")
 async def admin(client: Client) -> Person:
-    """The person whose address stands in ADMIN_EMAILS."""
+    """Return the user whose address is in ADMIN_EMAILS."""
     return await client.sign_in("Ada Admin", "admin@example.com")
 
 
 @pytest.fixture(scope="session")
-async def anna(someone: Someone) -> Person:
-    return await someone("Anna")
+async def anna(new_person: NewPerson) -> Person:
+    return await new_person("Anna")
 
 
 @pytest.fixture(scope="session")
-async def ben(someone: Someone) -> Person:
-    return await someone("Ben")
+async def ben(new_person: NewPerson) -> Person:
+    return await new_person("Ben")

@@ -1,7 +1,7 @@
-"""The files of the published language: golden records, their seals, and every version of each schema.
+"""The files of the published language: golden records, their digests, and every version of each schema.
 
 After an addition to the contracts: `python -m tests.contracts.event_files` writes the next version of a schema, a first
-golden file for a new type, and seals new lines.
+golden file for a new type, and digests of new lines.
 """
 
 import hashlib
@@ -44,14 +44,14 @@ def golden(name: str) -> Iterator[tuple[Record, dict[str, Any]]]:
 
 
 def versions(name: str) -> list[dict[str, Any]]:
-    """Every committed schema of a type, oldest first."""
+    """Return every committed schema of a type, oldest first."""
     files = sorted((SCHEMAS / name).glob("*.json"), key=lambda path: int(path.stem))
     assert [path.stem for path in files] == [str(number + 1) for number in range(len(files))]
     return [json.loads(path.read_text()) for path in files]
 
 
 def current(name: str) -> dict[str, Any]:
-    """The schema of a type without its words, which may change."""
+    """Return the schema of a type without descriptions, which may change."""
     return dict(without_words(registry()[name].model_json_schema()))
 
 
@@ -65,7 +65,7 @@ def without_words(schema: Any) -> Any:
 
 
 def compatible(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether each reads what the other writes. A reader ignores what it does not know, and a writer says no more."""
+    """Return whether each can read what the other writes. Readers ignore unknown fields."""
     reads = jsoncompat.check_compat(json.dumps(closed(old)), json.dumps(closed(new)), "deserializer")
     is_read = jsoncompat.check_compat(json.dumps(old), json.dumps(new), "serializer")
     return reads and is_read
@@ -76,7 +76,7 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def samples(name: str) -> list[dict[str, Any]]:
-    """Values for a type that has no golden line yet: every field set, and the shortest."""
+    """Return values for a type without a golden line: every field set, and the shortest."""
     event_type = registry()[name]
     schema = current(name)
     whole = {field: _sample(field, part) for field, part in schema["properties"].items()}
@@ -103,7 +103,7 @@ def _sample(field: str, schema: dict[str, Any]) -> Any:
 
 
 def _write() -> None:
-    """Add what is missing: a first golden file, the next version of a schema, seals of new lines."""
+    """Add what is missing: a first golden file, the next version of a schema, digests of new lines."""
     for name in TYPES:
         event_type = registry()[name]
         path = GOLDEN / f"{name}.jsonl"
@@ -131,7 +131,7 @@ def _write() -> None:
         (SCHEMAS / name).mkdir(exist_ok=True)
         every = versions(name)
         if not every or every[-1] != current(name):
-            assert all(compatible(old, current(name)) for old in every), f"{name} would break somebody"
+            assert all(compatible(old, current(name)) for old in every), f"{name} would break a reader or writer"
             (SCHEMAS / name / f"{len(every) + 1}.json").write_text(json.dumps(current(name), indent=2) + "\n")
     sealed = json.loads(SEALED.read_text()) if SEALED.exists() else {}
     for name in TYPES:

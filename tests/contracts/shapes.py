@@ -1,4 +1,4 @@
-"""The fields of everything public, as the contract names them, and what holds of every answer."""
+"""Fields of every public representation, and the checks that hold for every answer."""
 
 import re
 from typing import Any
@@ -51,7 +51,7 @@ def check_cors(answer: ServiceResponse) -> None:
 
 
 def check_read(answer: ServiceResponse, *, private: bool = False) -> None:
-    """What every 200 of a GET under /v1 carries."""
+    """Check the headers of a 200 of a GET under /v1."""
     assert answer.status == 200, answer.body
     assert TAG.fullmatch(answer.headers["ETag"])
     assert {name.strip() for name in answer.headers["Vary"].split(",")} == {
@@ -64,7 +64,7 @@ def check_read(answer: ServiceResponse, *, private: bool = False) -> None:
 
 
 def check_problem(answer: ServiceResponse, status: int, kind: str) -> None:
-    """What every 4xx and 5xx under /v1 looks like."""
+    """Check a 4xx or 5xx under /v1."""
     assert (answer.status, answer.json and answer.json["type"]) == (status, f"/problems/{kind}"), answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json["status"] == status

@@ -1,8 +1,9 @@
-"""The AsyncAPI documents: committed as the code says, whole, and agreeing with the golden records."""
+"""The AsyncAPI documents: up to date, complete, and consistent with the golden records."""
 
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = asyncapi.documents()
 
 
-def test_what_is_committed_is_what_the_code_says() -> None:
+def test_the_committed_documents_match_the_code() -> None:
     changed = asyncapi.differing(ROOT / asyncapi.FOLDER)
     assert changed == {}, "run `python -m services.operator.asyncapi`"
 
@@ -40,7 +41,7 @@ def resolve(document: Any, pointer: str) -> Any:
 
 
 @pytest.mark.parametrize("service", sorted(DOCUMENTS))
-def test_every_reference_leads_somewhere(service: str) -> None:
+def test_every_reference_resolves(service: str) -> None:
     document = DOCUMENTS[service]
     assert document["asyncapi"] == "3.0.0"
     found = references(document)
@@ -55,8 +56,18 @@ def test_every_reference_leads_somewhere(service: str) -> None:
             assert resolve(document, message["$ref"]) in channel["messages"].values()
 
 
-def said(action: str) -> dict[str, set[str]]:
-    """Event types by service that sends or receives them."""
+def test_every_message_has_a_summary() -> None:
+    for document in DOCUMENTS.values():
+        assert all(message["summary"] for message in document["components"]["messages"].values())
+
+
+def test_the_licence_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {document["info"]["license"]["name"] for document in DOCUMENTS.values()} == {project["license"]}
+
+
+def messages_by_service(action: str) -> dict[str, set[str]]:
+    """Return the event types by service that sends or receives them."""
     return {
         service: {
             resolve(document, resolve(document, message["$ref"])["$ref"])["name"]
@@ -68,15 +79,15 @@ def said(action: str) -> dict[str, set[str]]:
     }
 
 
-def test_every_event_is_sent_by_its_owner_alone() -> None:
-    sent = said("send")
+def test_every_event_is_sent_by_its_owner_only() -> None:
+    sent = messages_by_service("send")
     assert set().union(*sent.values()) == set(registry())
     for service, names in sent.items():
         assert all(name.startswith(f"dev.rapport.{service}.") for name in names)
 
 
-def test_what_is_received_is_what_has_handlers() -> None:
-    received = said("receive")
+def test_received_messages_are_those_with_handlers() -> None:
+    received = messages_by_service("receive")
     assert {service for service, names in received.items() if names} == set(CONSUMER_GROUPS)
     assert "dev.rapport.posts.published.v1" in received["comments"]
     assert "dev.rapport.comments.posted.v1" in received["notify"]
@@ -88,7 +99,7 @@ def test_every_topic_is_a_channel() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(registry()))
-def test_golden_records_fit_the_documents(name: str) -> None:
+def test_golden_records_match_the_documents(name: str) -> None:
     document = DOCUMENTS[name.split(".")[2]]
     [message] = [message for message in document["components"]["messages"].values() if message["name"] == name]
     assert message["summary"] or message["title"]

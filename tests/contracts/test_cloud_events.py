@@ -1,4 +1,4 @@
-"""Our codec of CloudEvents on Kafka, against the SDK of the CloudEvents project."""
+"""Our codec of CloudEvents on Kafka, compared with the SDK of the CloudEvents project."""
 
 import json
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ envelopes = st.builds(
 
 
 @given(envelopes)
-def test_what_we_write_we_read(envelope: Envelope) -> None:
+def test_decoding_reverses_encoding(envelope: Envelope) -> None:
     assert from_record(Record(to_key(envelope), envelope.data, to_headers(envelope))) == envelope
 
 
@@ -122,7 +122,7 @@ def test_a_missing_attribute_is_named(missing: str) -> None:
     st.none() | st.binary(max_size=40),
     st.none() | st.binary(max_size=40),
 )
-def test_nothing_but_undecodable_comes_of_rubbish(headers: Any, key: bytes | None, value: bytes | None) -> None:
+def test_malformed_input_raises_undecodable_only(headers: Any, key: bytes | None, value: bytes | None) -> None:
     for tried in (headers, [*GOOD, *headers]):
         record = Record(key, value, tried)
         for read in (from_record, type_of):
@@ -132,7 +132,7 @@ def test_nothing_but_undecodable_comes_of_rubbish(headers: Any, key: bytes | Non
                 assert str(error)
 
 
-def test_times_are_written_in_one_form() -> None:
+def test_times_have_one_form() -> None:
     moment = datetime.fromisoformat("2026-11-23T05:35:00.123456+01:00")
     assert rfc3339(moment) == "2026-11-23T04:35:00.123Z"
     assert rfc3339(moment - timedelta(microseconds=123456)) == "2026-11-23T04:35:00.000Z"

@@ -1,9 +1,9 @@
-"""The published language: what was ever said must be understood for ever, and by everybody.
+"""The published language: every event ever published must stay readable by every consumer.
 
-`golden/` holds records as they were published, one JSON object a line, a file for each event type. Lines are only ever
-added; `golden/sealed.json` keeps the SHA-256 of each line, so that a changed one is noticed. `schemas/` holds every
-version of each type's JSON Schema: the newest is what the code says, and all of them are compatible with each other in
-both directions: a new reader understands every old writer, an old reader every new writer.
+`golden/` contains records as they were published, one JSON object a line, a file for each event type. Lines are only
+ever added; `golden/sealed.json` stores the SHA-256 of each line, so that a change is noticed. `schemas/` contains every
+version of each type's JSON Schema: the newest equals the code, and all are compatible with each other in both
+directions: a new reader understands every old writer, an old reader every new writer.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from tests.contracts.event_files import GOLDEN, SEALED, TYPES, compatible, curre
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_every_golden_line_is_understood(name: str) -> None:
+def test_every_golden_line_is_decoded(name: str) -> None:
     found = list(golden(name))
     assert found
     for record, value in found:
@@ -37,8 +37,8 @@ def test_every_golden_line_is_understood(name: str) -> None:
         assert to_key(envelope) == record.key
 
 
-def test_there_are_no_golden_lines_of_nobody() -> None:
-    """A type that is gone from the code is still on somebody's topic."""
+def test_every_golden_line_has_an_event_type() -> None:
+    """A type that was deleted from the code is still in a topic."""
     assert sorted(path.stem for path in GOLDEN.glob("*.jsonl")) == TYPES
 
 
@@ -50,7 +50,7 @@ def test_golden_lines_are_only_added() -> None:
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_the_newest_schema_is_what_the_code_says(name: str) -> None:
+def test_the_newest_schema_matches_the_code(name: str) -> None:
     assert versions(name)[-1] == current(name), "write its next version: python -m tests.contracts.event_files"
 
 
@@ -92,13 +92,13 @@ def test_an_optional_addition_is_compatible() -> None:
     ],
     ids=["made optional", "removed", "required", "value added", "value removed", "other type", "null refused"],
 )
-def test_what_would_break_somebody_is_not(change: Callable[[dict[str, Any]], object]) -> None:
-    """The judge itself: a comparison that lets these pass would prove nothing."""
+def test_a_breaking_change_is_detected(change: Callable[[dict[str, Any]], object]) -> None:
+    """Test the comparison itself: if it accepted these changes it would prove nothing."""
     assert not compatible(BASE, changed(change))
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_readers_ignore_what_they_do_not_know_and_miss_what_they_need(name: str) -> None:
+def test_readers_ignore_unknown_fields_and_require_known_ones(name: str) -> None:
     record, value = next(golden(name))
     event_type = registry()[name]
     assert event_type.model_validate(value | {"a_later_field": {"deep": 1}}) == event_type.model_validate(value)
@@ -114,7 +114,7 @@ WORDS = {"title", "body", "body_html", "name", "email", "address", "ip", "text",
 
 @pytest.mark.parametrize("name", TYPES)
 def test_an_event_is_thin_and_named_by_its_owner(name: str) -> None:
-    """No field may hold what somebody wrote or is called; strings are ids, times, or come from a list."""
+    """Events carry no text and no name; strings are ids, times, or come from a list."""
     event_type = registry()[name]
     assert re.fullmatch(NAME, name)
     assert event_type.topic in EVENT_TOPICS
@@ -128,7 +128,7 @@ def test_an_event_is_thin_and_named_by_its_owner(name: str) -> None:
                 assert option.get("format") in ("uuid", "date-time") or "enum" in option, field
 
 
-def test_two_events_cannot_have_one_name() -> None:
+def test_two_events_cannot_have_one_type() -> None:
     class Again(Event):
         type = TYPES[0]
 

@@ -1,4 +1,4 @@
-"""docs/operations.md names every variable and every metric, and none that does not exist."""
+"""docs/operations.md lists exactly the variables and metrics that exist."""
 
 import importlib
 import re
@@ -39,17 +39,17 @@ def test_every_variable_is_explained() -> None:
     assert {name for name in variables() if f"`{name}`" not in TEXT} == set()
 
 
-def test_no_variable_is_invented() -> None:
+def test_every_explained_variable_exists() -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+|HOST|INSTANCE|ENVIRONMENT)`", TEXT))
     assert named - variables() - OTHERS == set()
 
 
-def test_every_metric_is_named_and_none_is_invented() -> None:
+def test_exactly_the_existing_metrics_are_listed() -> None:
     assert metrics() == set(re.findall(r"`(rapport_\w+)`", TEXT))
 
 
 @pytest.mark.parametrize("settings", settings_classes(), ids=lambda found: found.__name__)
-def test_defaults_are_as_the_table_says(settings: type[BaseSettings]) -> None:
+def test_defaults_match_the_table(settings: type[BaseSettings]) -> None:
     rows = dict(row for line in TEXT.splitlines() if (row := table_row(line)))
     for name, field in settings.model_fields.items():
         if name.upper() in rows and isinstance(field.default, int | float):
@@ -57,6 +57,6 @@ def test_defaults_are_as_the_table_says(settings: type[BaseSettings]) -> None:
 
 
 def table_row(line: str) -> tuple[str, str] | None:
-    """Variable and default of a row that is about one variable with a number."""
+    """Return variable and default of a table row about one variable with a number."""
     found = re.match(r"\| `([A-Z_]+)` \| ([0-9.]+) \|", line)
     return (found[1], found[2]) if found else None

@@ -1,4 +1,4 @@
-"""Comments, as the contract tells of them."""
+"""Comments in the public contract."""
 
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from tests.contracts import shapes
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.waiting import eventually
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
+MISSING = "0193f000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ async def test_raw_html_is_text(client: Client, post: dict[str, Any], anna: Pers
         ({"body": "x\0"}, {"body"}),
         ({"body": 5}, {"body"}),
         ({"body": "x", "parent_id": "x"}, {"parent_id"}),
-        ({"body": "x", "parent_id": NOBODY}, {"parent_id"}),
-        ({"body": "x", "post_id": NOBODY}, {"post_id"}),
+        ({"body": "x", "parent_id": MISSING}, {"parent_id"}),
+        ({"body": "x", "post_id": MISSING}, {"post_id"}),
     ],
 )
-async def test_a_wrong_field_is_named(
+async def test_an_invalid_field_is_named(
     client: Client, post: dict[str, Any], anna: Person, body: Any, fields: set[str]
 ) -> None:
     check_invalid(await client.call("POST", f"/v1/posts/{post['id']}/comments", body, who=anna), *fields)
@@ -106,10 +106,10 @@ async def test_a_parent_is_of_the_same_post_and_visible(
     check_invalid(await client.call("POST", path, {"body": "x", "parent_id": held["id"]}, who=ben), "parent_id")
 
 
-async def test_posts_that_are_not_there_take_no_comments(client: Client, anna: Person) -> None:
-    answer = await client.call("POST", f"/v1/posts/{NOBODY}/comments", {"body": "x"}, who=anna)
+async def test_missing_posts_take_no_comments(client: Client, anna: Person) -> None:
+    answer = await client.call("POST", f"/v1/posts/{MISSING}/comments", {"body": "x"}, who=anna)
     check_problem(answer, 404, "not-found")
-    check_problem(await client.call("GET", f"/v1/posts/{NOBODY}/comments"), 404, "not-found")
+    check_problem(await client.call("GET", f"/v1/posts/{MISSING}/comments"), 404, "not-found")
 
 
 async def test_the_tree_shows_everything_exactly_once(
@@ -139,7 +139,7 @@ async def test_the_tree_shows_everything_exactly_once(
 
 
 async def walk(client: Client, path: str) -> list[str]:
-    """Every comment that is found by following every `next`."""
+    """Return the ids of all comments, following every `next`."""
     found: list[str] = []
     waiting = [path]
     while waiting:
@@ -179,7 +179,7 @@ async def test_edit(client: Client, post: dict[str, Any], anna: Person, ben: Per
     assert (await client.call("PATCH", path, {"body": "Third"}, who=anna, headers=now)).status == 200
 
 
-async def test_what_its_author_removed_is_blank_and_stays_so(
+async def test_a_removed_comment_stays_blank(
     client: Client, post: dict[str, Any], anna: Person, ben: Person, moderator: Person
 ) -> None:
     top = await client.comment(anna, post["id"], "Regrettable")
@@ -229,7 +229,7 @@ async def test_moderation(client: Client, post: dict[str, Any], anna: Person, be
     assert (await client.call("POST", f"{path}/reject", who=moderator)).status == 200
     for step in ("hold", "approve"):
         check_problem(await client.call("POST", f"{path}/{step}", who=moderator), 409, "wrong-state")
-    check_problem(await client.call("POST", f"/v1/comments/{NOBODY}/hold", who=moderator), 404, "not-found")
+    check_problem(await client.call("POST", f"/v1/comments/{MISSING}/hold", who=moderator), 404, "not-found")
 
 
 async def test_a_held_comment_is_shown_to_its_author_and_moderators(
@@ -271,7 +271,7 @@ async def test_a_closed_discussion(client: Client, author: Person, anna: Person)
     assert viewer["can_comment"] is False
 
 
-async def test_comments_of_a_withdrawn_post_are_gone_save_their_removal(
+async def test_comments_of_a_withdrawn_post_are_hidden_but_can_be_removed(
     client: Client, author: Person, anna: Person, moderator: Person
 ) -> None:
     post = await client.publish(author)
@@ -289,7 +289,7 @@ async def test_comments_of_a_withdrawn_post_are_gone_save_their_removal(
     assert (await client.call("DELETE", f"/v1/comments/{made['id']}", who=anna)).status == 204
 
 
-async def test_a_key_is_answered_once_and_forgets_what_was_removed(
+async def test_a_key_is_replayed_until_its_comment_is_removed(
     client: Client, post: dict[str, Any], anna: Person
 ) -> None:
     key = {"Idempotency-Key": str(uuid4())}
@@ -309,7 +309,7 @@ async def test_a_key_is_answered_once_and_forgets_what_was_removed(
     assert "Once" not in blank.body.decode()
 
 
-async def test_what_you_wrote_you_read(client: Client, post: dict[str, Any], anna: Person) -> None:
+async def test_a_write_is_visible_to_its_author(client: Client, post: dict[str, Any], anna: Person) -> None:
     for number in range(20):
         made = await client.call("POST", f"/v1/posts/{post['id']}/comments", {"body": f"No. {number}"}, who=anna)
         page = (await client.call("GET", f"/v1/posts/{post['id']}/page", who=anna)).json

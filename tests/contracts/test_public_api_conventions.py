@@ -1,4 +1,4 @@
-"""What holds of every call: ids, CORS, problems, caching, tokens, bodies."""
+"""Conventions of every call: ids, CORS, problems, caching, tokens, bodies."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import pytest
 from tests.client import Client, Person
 from tests.contracts.shapes import check_cors, check_invalid, check_problem, check_read
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
-READS = ("/v1/posts", f"/v1/people/{NOBODY}", f"/v1/posts/{NOBODY}/comments", "/v1/posts/none/page")
+MISSING = "0193f000-0000-7000-8000-000000000000"
+READS = ("/v1/posts", f"/v1/people/{MISSING}", f"/v1/posts/{MISSING}/comments", "/v1/posts/none/page")
 
 
 @pytest.mark.parametrize("request_id", ["abc-1", "A.b_C-9", "x" * 64])
-async def test_a_request_id_is_kept(client: Client, request_id: str) -> None:
+async def test_a_valid_request_id_is_kept(client: Client, request_id: str) -> None:
     answer = await client.call("GET", "/v1/posts", headers={"X-Request-ID": request_id})
     assert answer.headers.getall("X-Request-ID") == [request_id]
 
 
 @pytest.mark.parametrize("request_id", ["", "x" * 65, "a b", "ä", "a/b"])
-async def test_anything_else_is_replaced(client: Client, request_id: str) -> None:
+async def test_an_invalid_request_id_is_replaced(client: Client, request_id: str) -> None:
     answer = await client.call("GET", "/v1/none", headers={"X-Request-ID": request_id})
     assert answer.headers["X-Request-ID"] not in ("", request_id)
     check_problem(answer, 404, "not-found")
@@ -30,7 +30,7 @@ async def test_a_preflight_is_answered_for_every_origin(client: Client) -> None:
         "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "authorization,if-match,idempotency-key,content-type",
     }
-    answer = await client.call("OPTIONS", f"/v1/posts/{NOBODY}", headers=asked)
+    answer = await client.call("OPTIONS", f"/v1/posts/{MISSING}", headers=asked)
     assert answer.status == 204
     check_cors(answer)
     allowed = answer.headers["Access-Control-Allow-Headers"].lower().replace(" ", "").split(",")
@@ -41,7 +41,7 @@ async def test_a_preflight_is_answered_for_every_origin(client: Client) -> None:
     assert answer.headers["X-Request-ID"]
 
 
-async def test_pages_are_not_shared_with_other_origins(client: Client) -> None:
+async def test_pages_have_no_cors_headers(client: Client) -> None:
     answer = await client.call("GET", "/", headers={"Origin": "https://elsewhere.test"})
     assert answer.status == 200
     assert "Access-Control-Allow-Origin" not in answer.headers
@@ -58,16 +58,16 @@ async def test_an_invalid_token_is_refused_on_public_reads_too(client: Client, p
     ("method", "path", "body"),
     [
         ("POST", "/v1/posts", {"title": "x", "body": "y"}),
-        ("PATCH", f"/v1/posts/{NOBODY}", {"title": "x"}),
-        ("POST", f"/v1/posts/{NOBODY}/publish", None),
-        ("POST", f"/v1/posts/{NOBODY}/withdraw", None),
-        ("POST", f"/v1/posts/{NOBODY}/comments", {"body": "x"}),
-        ("PATCH", f"/v1/comments/{NOBODY}", {"body": "x"}),
-        ("DELETE", f"/v1/comments/{NOBODY}", None),
-        ("POST", f"/v1/comments/{NOBODY}/hold", None),
-        ("POST", f"/v1/comments/{NOBODY}/approve", None),
-        ("POST", f"/v1/comments/{NOBODY}/reject", None),
-        ("POST", f"/v1/comments/{NOBODY}/restore", None),
+        ("PATCH", f"/v1/posts/{MISSING}", {"title": "x"}),
+        ("POST", f"/v1/posts/{MISSING}/publish", None),
+        ("POST", f"/v1/posts/{MISSING}/withdraw", None),
+        ("POST", f"/v1/posts/{MISSING}/comments", {"body": "x"}),
+        ("PATCH", f"/v1/comments/{MISSING}", {"body": "x"}),
+        ("DELETE", f"/v1/comments/{MISSING}", None),
+        ("POST", f"/v1/comments/{MISSING}/hold", None),
+        ("POST", f"/v1/comments/{MISSING}/approve", None),
+        ("POST", f"/v1/comments/{MISSING}/reject", None),
+        ("POST", f"/v1/comments/{MISSING}/restore", None),
         ("GET", "/v1/comments?state=held", None),
         ("GET", "/v1/me", None),
         ("PATCH", "/v1/me", {"name": "x"}),
@@ -75,11 +75,11 @@ async def test_an_invalid_token_is_refused_on_public_reads_too(client: Client, p
         ("GET", "/v1/me/mail", None),
         ("PATCH", "/v1/me/mail", {"notifications": True}),
         ("GET", "/v1/me/notifications", None),
-        ("GET", f"/v1/me/notifications/explain?comment={NOBODY}", None),
+        ("GET", f"/v1/me/notifications/explain?comment={MISSING}", None),
         ("DELETE", "/v1/sessions/current", None),
     ],
 )
-async def test_who_is_needed_must_sign_in_before_anything_is_judged(
+async def test_sign_in_is_required_before_the_request_is_validated(
     client: Client, method: str, path: str, body: Any
 ) -> None:
     check_problem(await client.call(method, path, body), 401, "sign-in-required")
@@ -89,17 +89,17 @@ async def test_who_is_needed_must_sign_in_before_anything_is_judged(
 
 
 @pytest.mark.parametrize("path", ["/v1/people", "/v1/sign-in", "/v1/sessions", "/v1/sessions/refresh"])
-async def test_the_calls_that_sign_in_ignore_a_token(client: Client, path: str) -> None:
+async def test_sign_in_calls_ignore_a_token(client: Client, path: str) -> None:
     answer = await client.call("POST", path, {}, headers={"Authorization": "Bearer x"})
     assert answer.status == 422
     assert "unknown" not in answer.json["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/none", "/v1/posts/none", "/v1/posts/none/none", f"/v1/comments/{NOBODY}"])
-async def test_what_is_not_there_is_alike(client: Client, path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/none", "/v1/posts/none", "/v1/posts/none/none", f"/v1/comments/{MISSING}"])
+async def test_missing_things_have_one_answer(client: Client, path: str) -> None:
     answer = await client.call("GET", path)
     check_problem(answer, 404, "not-found")
-    other = await client.call("GET", f"/v1/people/{NOBODY}")
+    other = await client.call("GET", f"/v1/people/{MISSING}")
     assert {**answer.json, "instance": ""} == {**other.json, "instance": ""}
 
 
@@ -116,7 +116,7 @@ async def test_what_is_not_there_is_alike(client: Client, path: str) -> None:
         ("POST", "/v1/posts/x/publish"),
     ],
 )
-async def test_a_path_id_that_is_no_uuid_is_not_found(client: Client, admin: Person, method: str, path: str) -> None:
+async def test_a_path_id_that_is_not_a_uuid_is_not_found(client: Client, admin: Person, method: str, path: str) -> None:
     check_problem(await client.call(method, path, who=admin), 404, "not-found")
 
 
@@ -124,14 +124,14 @@ async def test_a_path_id_that_is_no_uuid_is_not_found(client: Client, admin: Per
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/posts", {"GET", "HEAD", "POST"}),
-        ("DELETE", f"/v1/posts/{NOBODY}", {"GET", "HEAD", "PATCH"}),
-        ("POST", f"/v1/comments/{NOBODY}", {"GET", "HEAD", "PATCH", "DELETE"}),
-        ("GET", f"/v1/comments/{NOBODY}/hold", {"POST"}),
-        ("POST", f"/v1/comments/{NOBODY}/replies", {"GET", "HEAD"}),
+        ("DELETE", f"/v1/posts/{MISSING}", {"GET", "HEAD", "PATCH"}),
+        ("POST", f"/v1/comments/{MISSING}", {"GET", "HEAD", "PATCH", "DELETE"}),
+        ("GET", f"/v1/comments/{MISSING}/hold", {"POST"}),
+        ("POST", f"/v1/comments/{MISSING}/replies", {"GET", "HEAD"}),
         ("PUT", "/v1/me", {"GET", "HEAD", "PATCH", "DELETE"}),
     ],
 )
-async def test_another_method_is_told_which_are_allowed(
+async def test_an_unsupported_method_lists_the_allowed_ones(
     client: Client, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = await client.call(method, path)
@@ -143,16 +143,16 @@ async def test_another_method_is_told_which_are_allowed(
     "data",
     [b"", b"{", b'{"body": NaN}', b'{"body": 1e999}', b'{"body": "\xff"}', b"[" * 33 + b"]" * 33, b"{}{}"],
 )
-async def test_what_is_no_json_is_refused(client: Client, anna: Person, data: bytes) -> None:
-    for path in (f"/v1/posts/{NOBODY}/comments", "/v1/posts"):
+async def test_malformed_json_is_refused(client: Client, anna: Person, data: bytes) -> None:
+    for path in (f"/v1/posts/{MISSING}/comments", "/v1/posts"):
         answer = await client.call("POST", path, who=anna, data=data, headers={"Content-Type": "application/json"})
         check_problem(answer, 400, "malformed-json")
 
 
-async def test_only_json_is_taken(client: Client, anna: Person) -> None:
+async def test_only_json_is_accepted(client: Client, anna: Person) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1"):
         answer = await client.call(
-            "POST", f"/v1/posts/{NOBODY}/comments", who=anna, data=b'{"body": "x"}', headers={"Content-Type": kind}
+            "POST", f"/v1/posts/{MISSING}/comments", who=anna, data=b'{"body": "x"}', headers={"Content-Type": kind}
         )
         check_problem(answer, 415, "unsupported-media-type")
 
@@ -187,20 +187,20 @@ async def test_unknown_fields_are_refused_and_unknown_parameters_ignored(client:
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "", "1.5"])
-async def test_a_limit_is_never_clamped(client: Client, author: Person, limit: str) -> None:
+async def test_an_invalid_limit_is_refused_not_clamped(client: Client, author: Person, limit: str) -> None:
     post = await client.publish(author)
     for path in ("/v1/posts", f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"):
         check_invalid(await client.call("GET", f"{path}?limit={limit}"), "limit")
 
 
 @pytest.mark.parametrize("cursor", ["x", "", "AAAA", "e30", "%00", "ü"])
-async def test_a_cursor_of_no_list_is_malformed(client: Client, author: Person, cursor: str) -> None:
+async def test_an_unknown_cursor_is_malformed(client: Client, author: Person, cursor: str) -> None:
     post = await client.publish(author)
     for path in ("/v1/posts", f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"):
         check_problem(await client.call("GET", f"{path}?cursor={cursor}"), 400, "malformed-cursor")
 
 
-async def test_what_a_client_has_is_not_sent_again(client: Client, author: Person, anna: Person) -> None:
+async def test_a_known_etag_is_answered_with_304(client: Client, author: Person, anna: Person) -> None:
     post = await client.publish(author)
     comment = await client.comment(anna, post["id"])
     paths = (
@@ -223,14 +223,14 @@ async def test_what_a_client_has_is_not_sent_again(client: Client, author: Perso
             assert other.status == 200
 
 
-async def test_a_head_is_a_get_without_its_body(client: Client) -> None:
+async def test_head_equals_get_without_the_body(client: Client) -> None:
     answer = await client.call("HEAD", "/v1/posts")
     assert answer.status == 200
     assert answer.body == b""
     assert answer.headers["ETag"]
 
 
-async def test_a_304_is_only_for_who_may_read_it(client: Client, author: Person, anna: Person) -> None:
+async def test_a_304_needs_the_right_to_read(client: Client, author: Person, anna: Person) -> None:
     made = await client.call("POST", "/v1/posts", {"title": "Secret", "body": "x"}, who=author)
     path = f"/v1/posts/{made.json['id']}"
     read = await client.call("GET", path, who=author)
@@ -253,7 +253,7 @@ async def test_every_problem_has_a_page(client: Client) -> None:
         assert kind.encode() in answer.body
 
 
-async def test_the_description_names_every_call(client: Client) -> None:
+async def test_the_description_lists_every_call(client: Client) -> None:
     document = (await client.call("GET", "/openapi.json")).json
     calls = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert len(calls) >= 30

@@ -1,4 +1,4 @@
-"""Requests that nobody would write, made from `/openapi.json`: never a 500, and every answer is as described."""
+"""Random requests generated from `/openapi.json`: never a 500, and every answer matches its description."""
 
 import asyncio
 import random
@@ -21,12 +21,12 @@ CONFORMS = [
     CHECKS.get_one(name)
     for name in ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 ]
-LAST = {("DELETE", "/v1/me"), ("DELETE", "/v1/sessions/current")}  # they would end the session of all that follows
+LAST = {("DELETE", "/v1/me"), ("DELETE", "/v1/sessions/current")}  # they would end the session of all later requests
 
 
 @pytest.fixture(scope="module")
-async def things(client: Client, author: Person, admin: Person) -> dict[str, list[str]]:
-    """Values for path parameters that name something."""
+async def path_values(client: Client, author: Person, admin: Person) -> dict[str, list[str]]:
+    """Return valid values of path parameters."""
     post = await client.publish(author, title="Fuzzed")
     top = await client.comment(admin, post["id"])
     reply = await client.comment(author, post["id"], parent_id=top["id"])
@@ -40,8 +40,8 @@ async def things(client: Client, author: Person, admin: Person) -> dict[str, lis
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
-async def test_whatever_is_sent_the_answer_is_as_described(
-    client: Client, admin: Person, things: dict[str, list[str]], mode: GenerationMode
+async def test_every_answer_matches_its_description(
+    client: Client, admin: Person, path_values: dict[str, list[str]], mode: GenerationMode
 ) -> None:
     document = (await client.call("GET", "/openapi.json")).json
     schema = schemathesis.openapi.from_dict(document)
@@ -51,7 +51,7 @@ async def test_whatever_is_sent_the_answer_is_as_described(
     with requests.Session() as session:
         for operation in operations:
             if (operation.method.upper(), operation.path) not in LAST:
-                await asyncio.to_thread(_fuzz, operation, mode, client.url, admin, things, session, seen)
+                await asyncio.to_thread(_fuzz, operation, mode, client.url, admin, path_values, session, seen)
     assert seen.total() > 10 * len(operations)
     assert seen.keys() >= {200, 401, 404, 422}
 
@@ -61,11 +61,11 @@ def _fuzz(
     mode: GenerationMode,
     url: str,
     admin: Person,
-    things: dict[str, list[str]],
+    path_values: dict[str, list[str]],
     session: requests.Session,
     seen: Counter[int],
 ) -> None:
-    choice = random.Random(0)  # which values are tried, nothing secret
+    choice = random.Random(0)  # the seed of the requests, not a secret
 
     @settings(
         max_examples=15,
@@ -79,14 +79,14 @@ def _fuzz(
     def ask(case: Any) -> None:
         for name in case.path_parameters or {}:
             if choice.random() < 0.7:
-                case.path_parameters[name] = choice.choice(things[name])
+                case.path_parameters[name] = choice.choice(path_values[name])
         headers = {"Authorization": f"Bearer {admin.access_token}"} if choice.random() < 0.8 else {}
         answer = case.call(base_url=url, session=session, headers=headers)
         seen[answer.status_code] += 1
         assert answer.status_code != 500, case.as_curl_command()
-        if answer.status_code != 405:  # a path parameter may come out empty, or with a slash in it
+        if answer.status_code != 405:  # a path parameter may be empty or contain a slash
             case.validate_response(answer, checks=CONFORMS)
-            answer.status_code = 418  # which no operation has: the checks do look
+            answer.status_code = 418  # no operation describes it; proves that the checks run
             with pytest.raises(FailureGroup):
                 case.validate_response(answer, checks=CONFORMS)
 

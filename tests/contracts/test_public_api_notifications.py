@@ -1,4 +1,4 @@
-"""Notifications and the way out of them, as the contract tells of them."""
+"""Notifications and unsubscribing in the public contract."""
 
 import re
 from typing import Any
@@ -7,19 +7,19 @@ import pytest
 
 from tests.client import Client, Person
 from tests.contracts import shapes
-from tests.contracts.conftest import Someone
+from tests.contracts.conftest import NewPerson
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
-NOBODY = "0193f000-0000-7000-8000-000000000000"
+MISSING = "0193f000-0000-7000-8000-000000000000"
 
 
 async def explained(client: Client, who: Person, comment_id: str) -> Any:
     return await client.call("GET", f"/v1/me/notifications/explain?comment={comment_id}", who=who)
 
 
-async def told(client: Client, who: Person, comment_id: str) -> None:
+async def notified(client: Client, who: Person, comment_id: str) -> None:
     async def sent() -> bool:
         answer = await explained(client, who, comment_id)
         return bool(answer.status == 200 and answer.json["state"] == "sent")
@@ -28,21 +28,21 @@ async def told(client: Client, who: Person, comment_id: str) -> None:
 
 
 def unsubscribe_path(sink: SmtpSink, who: Person) -> str:
-    """The path that the last notification to this person offers."""
+    """Return the path of the unsubscribe link in the last notification to this user."""
     mails = [mail.message for mail in sink.to(who.email) if mail.message["List-Unsubscribe"]]
     found = re.search(r"<https?://[^/]+(/unsubscribe/[^>]+)>", mails[-1]["List-Unsubscribe"])
     assert found is not None
     return found[1]
 
 
-async def test_somebody_hears_of_an_answer_and_reads_why(
-    client: Client, author: Person, someone: Someone, ben: Person
+async def test_a_reply_is_notified_and_explained(
+    client: Client, author: Person, new_person: NewPerson, ben: Person
 ) -> None:
-    anna = await someone("Anna")
+    anna = await new_person("Anna")
     post = await client.publish(author)
     question = await client.comment(anna, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
-    await told(client, anna, answer["id"])
+    await notified(client, anna, answer["id"])
     explanation = await explained(client, anna, answer["id"])
     check_read(explanation, private=True)
     assert set(explanation.json) == shapes.EXPLANATION
@@ -58,13 +58,13 @@ async def test_somebody_hears_of_an_answer_and_reads_why(
     assert (own.json["state"], own.json["why"]) in (("skipped", "own_comment"), ("none", "own_comment"))
 
 
-async def test_what_one_never_heard_of_and_may_not_see_is_not_explained(
+async def test_hidden_comments_are_not_explained(
     client: Client, author: Person, anna: Person, ben: Person, moderator: Person
 ) -> None:
     post = await client.publish(author, discussion="held")
     held = await client.comment(ben, post["id"], "Hidden")
     check_problem(await explained(client, anna, held["id"]), 404, "not-found")
-    check_problem(await explained(client, anna, NOBODY), 404, "not-found")
+    check_problem(await explained(client, anna, MISSING), 404, "not-found")
     check_invalid(await explained(client, anna, "x"), "comment")
     check_invalid(await client.call("GET", "/v1/me/notifications/explain", who=anna), "comment")
     visible = await client.comment(author, post["id"], "Shown")
@@ -72,8 +72,8 @@ async def test_what_one_never_heard_of_and_may_not_see_is_not_explained(
     assert (answer.status, answer.json["state"], answer.json["why"]) == (200, "none", "not_concerned")
 
 
-async def test_the_choice_is_ones_own(client: Client, someone: Someone) -> None:
-    who = await someone()
+async def test_notification_settings_are_per_person(client: Client, new_person: NewPerson) -> None:
+    who = await new_person()
     answer = await client.call("GET", "/v1/me/mail", who=who)
     check_read(answer, private=True)
     assert answer.json == {"notifications": True}
@@ -85,14 +85,14 @@ async def test_the_choice_is_ones_own(client: Client, someone: Someone) -> None:
 
 
 @pytest.mark.parametrize("multipart", [False, True])
-async def test_one_click_stops_all_of_it(
-    client: Client, author: Person, someone: Someone, ben: Person, session_sink: SmtpSink, multipart: bool
+async def test_one_click_stops_all_notifications(
+    client: Client, author: Person, new_person: NewPerson, ben: Person, session_sink: SmtpSink, multipart: bool
 ) -> None:
-    who = await someone("Click")
+    who = await new_person("Click")
     post = await client.publish(author)
     question = await client.comment(who, post["id"], "Why?")
     answer = await client.comment(ben, post["id"], "Because.", parent_id=question["id"])
-    await told(client, who, answer["id"])
+    await notified(client, who, answer["id"])
     path = unsubscribe_path(session_sink, who)
     for _ in range(2):
         page = await client.call("GET", path)
@@ -129,7 +129,7 @@ async def test_one_click_stops_all_of_it(
     assert (await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=who)).status == 200
 
 
-async def test_an_unknown_link_is_not_found(client: Client) -> None:
+async def test_an_unknown_unsubscribe_link_is_not_found(client: Client) -> None:
     assert (await client.call("GET", "/unsubscribe/nonsense")).status == 404
     answer = await client.call("POST", "/unsubscribe/nonsense", data={"List-Unsubscribe": "One-Click"})
     assert answer.status == 404

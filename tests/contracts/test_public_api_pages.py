@@ -17,7 +17,7 @@ VOID = {"meta", "link", "input", "img", "br", "hr", "col"}
 
 
 class Page(HTMLParser):
-    """A page as its elements; fails on tags that do not close in order."""
+    """The elements of a page; fails on tags that do not close in order."""
 
     def __init__(self, answer: ServiceResponse) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def check_page(answer: ServiceResponse, status: int = 200) -> Page:
 
 
 class Browser:
-    """Somebody with a cookie and forms."""
+    """A user agent with a cookie that submits forms."""
 
     def __init__(self, client: Client, sink: SmtpSink) -> None:
         self.client, self.sink = client, sink
@@ -109,7 +109,7 @@ async def zoe(browser: Browser) -> Browser:
 
 
 def fields_of(page: Page) -> dict[str, str]:
-    """The hidden fields of the comment form."""
+    """Return the hidden fields of the comment form."""
     return {str(one["name"]): str(one["value"]) for one in page.all("input") if one.get("type") == "hidden"}
 
 
@@ -126,7 +126,7 @@ async def test_the_front_page_lists_posts(client: Client, author: Person, browse
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
 
 
-async def test_a_post_is_read_with_its_discussion(
+async def test_a_post_is_shown_with_its_discussion(
     client: Client, author: Person, anna: Person, browser: Browser
 ) -> None:
     post = await client.publish(author, title="Größe & Maß")
@@ -148,9 +148,9 @@ async def test_a_comment_and_a_reply_by_form(client: Client, author: Person, zoe
     page = check_page(await zoe.get(path))
     assert "Zoë &lt;b&gt;" in page.text
     page.form(f"{path}/comments")
-    said = await zoe.post(f"{path}/comments", fields_of(page) | {"body": "By form.\r\n\r\nTwo *lines*."})
-    assert said.status == 303
-    where = said.headers["Location"]
+    answer = await zoe.post(f"{path}/comments", fields_of(page) | {"body": "By form.\r\n\r\nTwo *lines*."})
+    assert answer.status == 303
+    where = answer.headers["Location"]
     shown = check_page(await zoe.get(where.partition("#")[0]))
     assert "Two <em>lines</em>." in shown.text
     top = where.partition("#c-")[2]
@@ -162,7 +162,7 @@ async def test_a_comment_and_a_reply_by_form(client: Client, author: Person, zoe
     assert tree[0]["replies"]["items"][0]["id"] == replied.headers["Location"].partition("#c-")[2]
 
 
-async def test_a_form_sent_twice_says_it_once(client: Client, author: Person, zoe: Browser) -> None:
+async def test_a_form_sent_twice_creates_one_comment(client: Client, author: Person, zoe: Browser) -> None:
     post = await client.publish(author)
     path = f"/posts/{post['slug']}"
     fields = fields_of(check_page(await zoe.get(path))) | {"body": "Once"}
@@ -171,7 +171,7 @@ async def test_a_form_sent_twice_says_it_once(client: Client, author: Person, zo
     assert len((await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"]) == 1
 
 
-async def test_what_is_refused_is_said_and_the_text_kept(client: Client, author: Person, zoe: Browser) -> None:
+async def test_a_refused_form_keeps_its_text(client: Client, author: Person, zoe: Browser) -> None:
     post = await client.publish(author)
     path = f"/posts/{post['slug']}"
     fields = fields_of(check_page(await zoe.get(path)))
@@ -184,9 +184,7 @@ async def test_what_is_refused_is_said_and_the_text_kept(client: Client, author:
 
 
 @pytest.mark.parametrize("origin", [None, "null", "https://evil.test"])
-async def test_forms_of_other_sites_are_refused(
-    client: Client, author: Person, zoe: Browser, origin: str | None
-) -> None:
+async def test_cross_site_forms_are_refused(client: Client, author: Person, zoe: Browser, origin: str | None) -> None:
     post = await client.publish(author)
     path = f"/posts/{post['slug']}/comments"
     check_page(await zoe.post(path, {"post_id": post["id"], "body": "x"}, origin), 403)
@@ -203,7 +201,7 @@ async def test_forms_of_other_sites_are_refused(
         check_page(await Browser(client, zoe.sink).post("/sign-in/x", {}, origin), 403)
 
 
-async def test_the_cookie_signs_in_the_api_too(client: Client, author: Person, zoe: Browser, stack: Stack) -> None:
+async def test_the_cookie_authenticates_api_calls(client: Client, author: Person, zoe: Browser, stack: Stack) -> None:
     post = await client.publish(author)
     own = {"Cookie": zoe.cookie, "Origin": stack.url}
     made = await client.call("POST", f"/v1/posts/{post['id']}/comments", {"body": "x"}, headers=own)
@@ -221,7 +219,7 @@ async def test_signing_out_ends_the_session(client: Client, zoe: Browser) -> Non
     assert (await zoe.get("/")).status == 200
 
 
-async def test_a_wrong_address_is_said_in_the_page(browser: Browser) -> None:
+async def test_an_invalid_address_is_explained_in_the_page(browser: Browser) -> None:
     page = check_page(await browser.post("/register", {"name": "N <i>", "email": "nonsense"}), 422)
     assert 'role="alert"' in page.text
     assert 'value="N &lt;i&gt;"' in page.text
@@ -230,16 +228,16 @@ async def test_a_wrong_address_is_said_in_the_page(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("path", ["/sign-in/abc", "/unsubscribe/abc"])
-async def test_pages_of_secret_links_are_kept_by_nobody(browser: Browser, path: str) -> None:
+async def test_pages_with_secret_links_are_not_cached(browser: Browser, path: str) -> None:
     answer = await browser.get(path)
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_used_link_says_so(browser: Browser, client: Client) -> None:
+async def test_a_used_link_is_explained(browser: Browser, client: Client) -> None:
     check_page(await browser.post("/sign-in/" + "x" * 43, {}), 404)
 
 
-async def test_long_discussions_go_on_over_pages(client: Client, author: Person, anna: Person, zoe: Browser) -> None:
+async def test_long_discussions_span_pages(client: Client, author: Person, anna: Person, zoe: Browser) -> None:
     post = await client.publish(author)
     for number in range(51):
         await client.comment(anna, post["id"], f"No. {number}")
@@ -247,5 +245,5 @@ async def test_long_discussions_go_on_over_pages(client: Client, author: Person,
     first = check_page(await zoe.get(path))
     later = next(str(one["href"]) for one in first.all("a") if one.get("rel") == "next")
     assert "No. 50" in check_page(await zoe.get(later.partition("#")[0])).text
-    said: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
-    assert "Far away" in check_page(await zoe.get(said.headers["Location"].partition("#")[0])).text
+    answer: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
+    assert "Far away" in check_page(await zoe.get(answer.headers["Location"].partition("#")[0])).text

@@ -1,4 +1,4 @@
-"""Signing in, sessions and people, as the contract tells of them."""
+"""Sign-in, sessions and people in the public contract."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from tests.client import LINK, Client, Person
 from tests.contracts import shapes
-from tests.contracts.conftest import Someone
+from tests.contracts.conftest import NewPerson
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
@@ -17,7 +17,7 @@ CHECK_YOUR_MAIL = {"status": "check_your_mail"}
 
 
 async def link(client: Client, sink: SmtpSink, path: str, body: dict[str, str]) -> str:
-    """The token of the link that this request's mail brings."""
+    """Return the token of the link in the mail that this request causes."""
     before = len(sink.to(body["email"]))
     answer = await client.call("POST", path, body)
     assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
@@ -70,7 +70,7 @@ async def test_a_confirmed_address_keeps_its_name(client: Client, session_sink: 
     assert session.json["person"]["name"] == "First"
 
 
-async def test_an_unknown_address_gets_no_mail_and_the_same_answer(client: Client, session_sink: SmtpSink) -> None:
+async def test_an_unknown_address_gets_the_same_answer_and_no_mail(client: Client, session_sink: SmtpSink) -> None:
     stranger, witness = address(), address()
     answer = await client.call("POST", "/v1/sign-in", {"email": stranger})
     assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
@@ -93,7 +93,7 @@ async def test_an_unknown_address_gets_no_mail_and_the_same_answer(client: Clien
         ("/v1/sessions/refresh", {"refresh_token": 5}, {"refresh_token"}),
     ],
 )
-async def test_a_wrong_field_is_named(client: Client, path: str, body: Any, fields: set[str]) -> None:
+async def test_an_invalid_field_is_named(client: Client, path: str, body: Any, fields: set[str]) -> None:
     check_invalid(await client.call("POST", path, body), *fields)
 
 
@@ -102,8 +102,8 @@ async def refresh(client: Client, token: str, key: str | None = None) -> Any:
     return await client.call("POST", "/v1/sessions/refresh", {"refresh_token": token}, headers=headers)
 
 
-async def test_refresh_rotates_and_a_used_token_ends_its_family(client: Client, someone: Someone) -> None:
-    who = await someone()
+async def test_refresh_rotates_and_a_used_token_ends_its_session(client: Client, new_person: NewPerson) -> None:
+    who = await new_person()
     first = await refresh(client, who.refresh_token)
     assert first.status == 200
     assert first.headers["Cache-Control"] == "no-store"
@@ -114,8 +114,8 @@ async def test_refresh_rotates_and_a_used_token_ends_its_family(client: Client, 
     check_problem(await refresh(client, "unknown"), 401, "invalid-refresh-token")
 
 
-async def test_a_lost_answer_can_be_had_again_under_its_key(client: Client, someone: Someone) -> None:
-    who, key = await someone(), str(uuid4())
+async def test_a_lost_answer_is_replaced_under_its_key(client: Client, new_person: NewPerson) -> None:
+    who, key = await new_person(), str(uuid4())
     lost = await refresh(client, who.refresh_token, key)
     again = await refresh(client, who.refresh_token, key)
     assert again.status == 200
@@ -123,8 +123,8 @@ async def test_a_lost_answer_can_be_had_again_under_its_key(client: Client, some
     assert (await refresh(client, again.json["refresh_token"])).status == 200
 
 
-async def test_a_session_ends(client: Client, someone: Someone) -> None:
-    who = await someone()
+async def test_a_session_ends(client: Client, new_person: NewPerson) -> None:
+    who = await new_person()
     answer = await client.call("DELETE", "/v1/sessions/current", who=who)
     assert (answer.status, answer.body) == (204, b"")
     check_problem(await refresh(client, who.refresh_token), 401, "invalid-refresh-token")
@@ -132,8 +132,8 @@ async def test_a_session_ends(client: Client, someone: Someone) -> None:
     check_problem(await client.call("GET", "/v1/posts", who=who), 401, "invalid-token")
 
 
-async def test_a_rename_is_seen_at_once_by_whoever_made_it(client: Client, author: Person, someone: Someone) -> None:
-    who = await someone("Before")
+async def test_a_rename_is_visible_at_once_to_its_person(client: Client, author: Person, new_person: NewPerson) -> None:
+    who = await new_person("Before")
     post = await client.publish(author)
     made = await client.comment(who, post["id"])
     assert made["author"]["name"] == "Before"
@@ -145,8 +145,8 @@ async def test_a_rename_is_seen_at_once_by_whoever_made_it(client: Client, autho
     check_invalid(await client.call("PATCH", "/v1/me", {"email": "x@example.com"}, who=who), "email", "name")
 
 
-async def test_a_profile_has_no_address(client: Client, author: Person, someone: Someone) -> None:
-    who = await someone("Pat")
+async def test_a_profile_has_no_address(client: Client, author: Person, new_person: NewPerson) -> None:
+    who = await new_person("Pat")
     post = await client.publish(author)
     for _ in range(2):
         await client.comment(who, post["id"])
@@ -159,8 +159,8 @@ async def test_a_profile_has_no_address(client: Client, author: Person, someone:
         assert "@" not in answer.body.decode()
 
 
-async def test_being_forgotten_ends_everything(client: Client, someone: Someone) -> None:
-    who = await someone()
+async def test_erasure_ends_sessions_and_tokens(client: Client, new_person: NewPerson) -> None:
+    who = await new_person()
     answer = await client.call("DELETE", "/v1/me", who=who)
     assert answer.status == 202
 
@@ -171,7 +171,7 @@ async def test_being_forgotten_ends_everything(client: Client, someone: Someone)
     check_problem(await refresh(client, who.refresh_token), 401, "invalid-refresh-token")
 
 
-async def test_one_link_signs_in_once_however_often_it_is_used_at_once(client: Client, session_sink: SmtpSink) -> None:
+async def test_concurrent_uses_of_a_link_sign_in_once(client: Client, session_sink: SmtpSink) -> None:
     token = await link(client, session_sink, "/v1/people", {"name": "Racer", "email": address()})
     answers = await asyncio.gather(*(client.call("POST", "/v1/sessions", {"token": token}) for _ in range(8)))
     assert sorted(answer.status for answer in answers) == [201] + [410] * 7

@@ -1,4 +1,4 @@
-"""Posts, as the contract tells of them."""
+"""Posts in the public contract."""
 
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from tests.stack import Stack
 
 
 async def written(client: Client, author: Person, **fields: Any) -> dict[str, Any]:
-    """A draft, unless `publish` says otherwise."""
+    """Create a post, a draft by default."""
     answer = await client.call("POST", "/v1/posts", {"title": "A title", "body": "A *text*."} | fields, who=author)
     assert answer.status == 201, answer.body
     made: dict[str, Any] = answer.json
@@ -48,7 +48,7 @@ async def test_a_post_has_its_fields(client: Client, author: Person, stack: Stac
         assert read.headers["ETag"] == answer.headers["ETag"]
 
 
-async def test_a_draft_is_its_authors_and_the_admins_alone(
+async def test_a_draft_is_visible_to_its_author_and_admins_only(
     client: Client, author: Person, anna: Person, moderator: Person, admin: Person
 ) -> None:
     draft = await written(client, author)
@@ -65,7 +65,7 @@ async def test_a_draft_is_its_authors_and_the_admins_alone(
     check_problem(answer, 404, "not-found")
 
 
-async def test_who_may_write(client: Client, author: Person, anna: Person, admin: Person) -> None:
+async def test_roles_that_may_write(client: Client, author: Person, anna: Person, admin: Person) -> None:
     check_problem(await client.call("POST", "/v1/posts", {"title": "x", "body": "y"}, who=anna), 403, "forbidden")
     post = await written(client, author, publish=True)
     path = f"/v1/posts/{post['id']}"
@@ -96,11 +96,11 @@ async def test_who_may_write(client: Client, author: Person, anna: Person, admin
         ([], {""}),
     ],
 )
-async def test_a_wrong_field_is_named(client: Client, author: Person, body: Any, fields: set[str]) -> None:
+async def test_an_invalid_field_is_named(client: Client, author: Person, body: Any, fields: set[str]) -> None:
     check_invalid(await client.call("POST", "/v1/posts", body, who=author), *fields)
 
 
-async def test_a_lone_surrogate_is_refused_by_its_field(client: Client, author: Person) -> None:
+async def test_a_lone_surrogate_names_its_field(client: Client, author: Person) -> None:
     headers = {"Content-Type": "application/json"}
     data = rb'{"title": "x\ud800", "body": "x"}'
     check_invalid(await client.call("POST", "/v1/posts", who=author, data=data, headers=headers), "title")
@@ -114,7 +114,7 @@ async def test_slugs(client: Client, author: Person) -> None:
     check_invalid(answer, "slug")
 
 
-async def test_an_edit_makes_a_revision_and_says_why(client: Client, author: Person) -> None:
+async def test_an_edit_creates_a_revision_with_its_note(client: Client, author: Person) -> None:
     post = await written(client, author, publish=True)
     path = f"/v1/posts/{post['id']}"
     read = await client.call("GET", path, who=author)
@@ -156,7 +156,7 @@ async def test_publish_and_withdraw(client: Client, author: Person, anna: Person
     assert back["published_at"] == published["published_at"]
 
 
-async def test_the_list_is_newest_first_page_by_page(client: Client, author: Person) -> None:
+async def test_the_list_is_newest_first_and_paged(client: Client, author: Person) -> None:
     made = [(await written(client, author, publish=True))["id"] for _ in range(3)]
     draft = await written(client, author)
     first = await client.call("GET", "/v1/posts?limit=2")
@@ -205,7 +205,7 @@ async def test_the_page(client: Client, author: Person, anna: Person, moderator:
     assert (other["can_moderate"], other["can_edit_post"]) == (True, False)
 
 
-async def test_what_was_published_takes_comments_soon_and_is_never_unknown(
+async def test_a_published_post_accepts_comments_soon_and_is_never_unknown(
     client: Client, author: Person, anna: Person
 ) -> None:
     for _ in range(5):
@@ -216,7 +216,7 @@ async def test_what_was_published_takes_comments_soon_and_is_never_unknown(
             assert answer.headers["Retry-After"] == "1"
 
 
-async def test_a_key_is_answered_once(client: Client, author: Person) -> None:
+async def test_a_key_is_replayed(client: Client, author: Person) -> None:
     key = {"Idempotency-Key": f"k {uuid4()}"}
     body = {"title": "Once", "body": "Only."}
     first = await client.call("POST", "/v1/posts", body, who=author, headers=key)

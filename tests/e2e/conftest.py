@@ -34,7 +34,7 @@ async def client(stack: Stack, session_sink: SmtpSink) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="session")
 async def admin(client: Client) -> Person:
-    """The person whose address stands in ADMIN_EMAILS."""
+    """Return the user whose address is in ADMIN_EMAILS."""
     return await client.sign_in("Ada Admin", "admin@example.com")
 
 

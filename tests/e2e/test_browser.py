@@ -1,4 +1,4 @@
-"""The reading site in a real browser without JavaScript: register, comment, answer, and stop the mail."""
+"""The reading site in a real browser without JavaScript: register, comment, reply, and stop the mail."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
-    """`await visitor()` is a browser window of somebody new. What the browser refuses or misses fails the test."""
+    """`await visitor()` opens a browser window of a new user. Errors and missing resources fail the test."""
     trouble: list[str] = []
     contexts = []
 
@@ -44,11 +44,11 @@ async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
     yield visit
     for context in contexts:
         await context.close()
-    assert [each for each in trouble if "status of 422" not in each] == []  # a refused form is an answer
+    assert [each for each in trouble if "status of 422" not in each] == []  # a refused form is a regular answer
 
 
 async def signed_in(page: Page, sink: SmtpSink, name: str, email: str) -> None:
-    """Register from wherever the page is, by the link in the mail."""
+    """Register on the current page, by the link in the mail."""
     await page.get_by_role("link", name="Sign in").first.click()
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("E-mail address").last.fill(email)
@@ -62,7 +62,7 @@ async def signed_in(page: Page, sink: SmtpSink, name: str, email: str) -> None:
     await expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
 
 
-async def test_two_people_talk_and_one_of_them_stops_the_mail(
+async def test_two_users_discuss_and_one_stops_the_mail(
     visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
 ) -> None:
     post = await client.publish(admin, title=f"In a browser {unique}")
@@ -74,9 +74,9 @@ async def test_two_people_talk_and_one_of_them_stops_the_mail(
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
     await anna.get_by_label("Leave a reply").fill("Who *still* writes <b>letters</b>?")
     await anna.get_by_role("button", name="Comment").click()
-    said = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
-    await expect(said).to_be_visible()
-    await expect(said.locator("em")).to_have_text("still")
+    comment = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
+    await expect(comment).to_be_visible()
+    await expect(comment.locator("em")).to_have_text("still")
 
     await ben.goto(path)
     await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")
@@ -97,7 +97,7 @@ async def test_two_people_talk_and_one_of_them_stops_the_mail(
     await expect(anna.get_by_role("link", name="Sign in").first).to_be_visible()
 
 
-async def test_a_refused_comment_stays_in_its_form(
+async def test_a_refused_comment_stays_in_the_form(
     visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
 ) -> None:
     post = await client.publish(admin, title=f"Closed meanwhile {unique}")

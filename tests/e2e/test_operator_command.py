@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left behind."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -43,14 +43,14 @@ async def rapport(stack: Stack, *arguments: str, **environment: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-def together(out: str, title: str) -> list[str]:
-    """The last line of one table of a report: new, there before, refused, left out, all."""
+def sums(out: str, title: str) -> list[str]:
+    """Return the sums of one table of a report: new, there before, refused, left out, all."""
     lines = out[out.index(f" {title} ") :].splitlines()
-    return next(line for line in lines if line.strip().startswith("together")).split()[1:]
+    return next(line for line in lines if line.strip().startswith("total")).split()[1:]
 
 
 async def thread(client: Client, post_id: str, who: Person | None = None) -> list[dict[str, Any]]:
-    """Every comment that the caller can reach, parents first."""
+    """Return every comment that the caller can reach, parents first."""
     answer = await client.call("GET", f"/v1/posts/{post_id}/comments?limit=200", who=who)
     found: list[dict[str, Any]] = []
     left = list(answer.json["items"])
@@ -66,7 +66,7 @@ async def thread(client: Client, post_id: str, who: Person | None = None) -> lis
     return found
 
 
-async def test_an_import_is_read_by_everybody_and_mails_nobody(
+async def test_an_import_is_readable_and_sends_no_mail(
     stack: Stack, client: Client, admin: Person, session_sink: SmtpSink, tmp_path: Path, unique: str
 ) -> None:
     deep = [
@@ -85,8 +85,8 @@ async def test_an_import_is_read_by_everybody_and_mails_nobody(
     before = len(session_sink.messages)
     first = await rapport(stack, "import", "wordpress", str(path))
     assert (first.status, first.err) == (0, "")
-    assert together(first.out, "items") == ["3", "-", "-", "1", "4"]
-    assert together(first.out, "comments") == ["13", "-", "-", "1", "14"]
+    assert sums(first.out, "items") == ["3", "-", "-", "1", "4"]
+    assert sums(first.out, "comments") == ["13", "-", "-", "1", "14"]
 
     post = (await client.call("GET", f"/v1/posts/deep-{unique}")).json
     assert (post["author"]["name"], post["discussion"], post["format"]) == ("Ada L.", "closed", "html")
@@ -107,12 +107,12 @@ async def test_an_import_is_read_by_everybody_and_mails_nobody(
     assert waiting["author"]["name"] == "Somebody 200"
     assert (await client.call("POST", f"/v1/comments/{waiting['id']}/approve", who=admin)).status == 200
     again = await rapport(stack, "import", "wordpress", str(path))
-    assert together(again.out, "items") == ["-", "3", "-", "1", "4"]
-    assert together(again.out, "comments") == ["-", "13", "-", "1", "14"]
+    assert sums(again.out, "items") == ["-", "3", "-", "1", "4"]
+    assert sums(again.out, "comments") == ["-", "13", "-", "1", "14"]
     assert len(session_sink.messages) == before
 
 
-async def test_killed_in_the_middle_it_is_finished_by_the_next_run(
+async def test_an_import_killed_halfway_is_completed_by_the_next_run(
     stack: Stack, client: Client, tmp_path: Path, unique: str
 ) -> None:
     parts = [item(n, comment(n), comment(100 + n, n), post_name=f"p{n}-{unique}") for n in range(1, 31)]
@@ -127,7 +127,7 @@ async def test_killed_in_the_middle_it_is_finished_by_the_next_run(
     await process.communicate()
     ended = await rapport(stack, "import", "wordpress", str(path))
     assert ended.status == 0, ended.err
-    made, kept, *_, items = together(ended.out, "items")
+    made, kept, *_, items = sums(ended.out, "items")
     assert int(kept) >= 3
     assert int(kept) + int(made.replace("-", "0")) == int(items) == 30
     for number in (1, 15, 30):
@@ -136,24 +136,24 @@ async def test_killed_in_the_middle_it_is_finished_by_the_next_run(
         assert (await client.call("GET", f"/v1/posts/p{number}-{unique}-2")).status == 404
 
 
-async def test_a_role_is_given_to_a_confirmed_address_only(stack: Stack, client: Client, ben: Person) -> None:
+async def test_a_role_is_granted_to_a_confirmed_address_only(stack: Stack, client: Client, ben: Person) -> None:
     given = await rapport(stack, "person", "grant", ben.email, "author")
     assert (given.status, given.err) == (0, "")
     assert "author" in given.out
     again = await client.sign_in("Ben", ben.email)
     assert (await client.publish(again, "By Ben"))["author"]["id"] == ben.id
     refused = await rapport(stack, "person", "grant", "nobody@example.com", "author")
-    assert (refused.status, refused.out, refused.err) == (1, "", "rapport: Nobody has confirmed this address.\n")
+    assert (refused.status, refused.out, refused.err) == (1, "", "rapport: No person has confirmed this address.\n")
 
 
-async def test_events_are_sent_again(stack: Stack, client: Client, admin: Person) -> None:
+async def test_events_are_republished(stack: Stack, client: Client, admin: Person) -> None:
     await client.publish(admin, "Told twice")
     ended = await rapport(stack, "republish", "posts", "--since", "1h")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("posts sends ")
 
 
-async def test_a_dead_letter_is_shown_and_sent_again(stack: Stack, unique: str) -> None:
+async def test_a_dead_letter_is_listed_and_sent_again(stack: Stack, unique: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=stack.environment()["KAFKA_BOOTSTRAP_SERVERS"])
     await producer.start()
     headers = [("ce_type", PostPublished.type.encode()), ("ce_specversion", f"[red]{unique}".encode())]

@@ -1,4 +1,4 @@
-"""The main job, through the gateway only: somebody answers your comment, and you get one mail that can be stopped."""
+"""The main scenario, through the gateway only: a reply to a comment becomes one mail that can be stopped."""
 
 import asyncio
 import re
@@ -10,8 +10,8 @@ from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
 
-def about(message: EmailMessage) -> str:
-    """The text part."""
+def text_of(message: EmailMessage) -> str:
+    """Return the text part."""
     part = message.get_body(("plain",))
     assert part is not None
     return str(part.get_content())
@@ -35,7 +35,7 @@ async def settled(client: Client, who: Person, comment_id: str, state: str) -> N
     await eventually(reached, timeout=30)
 
 
-async def test_a_reply_becomes_one_mail_that_threads_and_can_be_stopped(
+async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
     client: Client, session_sink: SmtpSink, admin: Person, anna: Person, ben: Person
 ) -> None:
     post = await client.publish(admin, title="On letters")
@@ -53,8 +53,8 @@ async def test_a_reply_becomes_one_mail_that_threads_and_can_be_stopped(
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["To"].endswith(anna.email) or anna.email in mail["To"]
     assert mail.get_body(("html",)) is not None
-    assert "I do" in about(mail)
-    assert "Ben" in about(mail)
+    assert "I do" in text_of(mail)
+    assert "Ben" in text_of(mail)
 
     second = await client.comment(ben, post["id"], "Every week.", parent_id=question["id"])
     await settled(client, anna, second["id"], "sent")
@@ -84,7 +84,7 @@ async def test_a_reply_becomes_one_mail_that_threads_and_can_be_stopped(
     await settled(client, anna, fifth["id"], "sent")
 
 
-async def test_nobody_gets_mail_about_their_own_comment(
+async def test_own_comments_are_not_notified(
     client: Client, session_sink: SmtpSink, admin: Person, anna: Person
 ) -> None:
     post = await client.publish(admin, title="Alone")
@@ -95,7 +95,7 @@ async def test_nobody_gets_mail_about_their_own_comment(
     assert await replies_to(session_sink, anna) == []
 
 
-async def test_the_author_of_the_post_hears_once_with_both_reasons(
+async def test_the_author_of_the_post_gets_one_mail_with_both_reasons(
     client: Client, session_sink: SmtpSink, admin: Person, anna: Person
 ) -> None:
     post = await client.publish(admin, title="Two reasons")
@@ -108,7 +108,7 @@ async def test_the_author_of_the_post_hears_once_with_both_reasons(
     assert [item["comment_id"] for item in listed.json["items"]].count(reply["id"]) == 1
 
 
-async def test_one_key_sent_at_once_from_many_sides_makes_one_comment(
+async def test_concurrent_requests_under_one_key_create_one_comment(
     client: Client, admin: Person, anna: Person
 ) -> None:
     post = await client.publish(admin, title="Once")

@@ -1,4 +1,4 @@
-"""The people service without its network: its app over a database of its own, called as the other services call it."""
+"""A harness of the people service: its app over a separate database, called as the other services call it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ ADMIN = "root@example.com"
 
 @dataclass
 class Harness:
-    """The service and ways to talk to it. Links come from the database's side, as the mailer draws them."""
+    """The service and functions to call it. Links are drawn from the database, as the mailer draws them."""
 
     app: FastAPI
     db: Database
@@ -42,7 +42,7 @@ class Harness:
         roles: Iterable[str] = (),
         headers: dict[str, Any] | None = None,
     ) -> httpx2.Response:
-        """One internal request, signed by `issuer` (by nobody when None) on behalf of `person`."""
+        """Send one internal request signed by `issuer` (unsigned when None) on behalf of `person`."""
         sent = dict(headers or {})
         if issuer is not None:
             signer = Signer(self.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
@@ -54,26 +54,26 @@ class Harness:
         return await sign_in.claim_requests(self.db, new_id(), LINK_LIFE, most)
 
     async def links(self) -> list[str]:
-        """Draw a link for every request that is due; those that get no mail are left out."""
+        """Draw a link for every due request, except those that get no mail."""
         drawn = [await sign_in.draw_link(self.db, request) for request in await self.claim()]
         return [link.token for link in drawn if link]
 
     async def link(self, email: str, name: str | None = None) -> str:
-        """Ask for a link and take it, as if its mail had come."""
+        """Request a link and draw it, as if its mail had arrived."""
         path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
         assert (await self.call("POST", path, body)).status_code == 202
         (token,) = await self.links()
         return token
 
     async def enter(self, email: str, name: str | None = "Ana", *, cookie: bool = False) -> dict[str, Any]:
-        """Sign in by a link; the answer of `POST /sessions`."""
+        """Sign in by a link; return the answer of `POST /sessions`."""
         answer = await self.call("POST", "/sessions", {"token": await self.link(email, name), "cookie": cookie})
         assert answer.status_code == 201, answer.text
         session: dict[str, Any] = answer.json()
         return session
 
     async def events(self) -> list[str]:
-        """Types in the outbox, in order, without their common part."""
+        """Return the event types in the outbox, in order, without their common part."""
         async with self.db.reader() as reader:
             rows = await reader.fetch("select type from outbox order by id")
         return [row["type"].removeprefix("dev.rapport.people.").removesuffix(".v1") for row in rows]

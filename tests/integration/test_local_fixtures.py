@@ -1,4 +1,4 @@
-"""The fixtures themselves: real servers that answer, and a mail server that answers as a test wants."""
+"""The fixtures themselves: real servers, and a scriptable mail server."""
 
 import asyncio
 import smtplib
@@ -14,7 +14,7 @@ from tests.conftest import NewDatabase
 from tests.smtp_sink import RESET, STALL, SmtpSink
 
 
-async def test_databases_are_migrated_and_apart(new_database: NewDatabase) -> None:
+async def test_databases_are_migrated_and_separate(new_database: NewDatabase) -> None:
     first, second = await new_database("services.chassis"), await new_database("services.chassis")
     async with first.transaction() as tx:
         await tx.execute("insert into inbox (source, event_id) values ('/here', gen_random_uuid())")
@@ -26,8 +26,8 @@ async def test_databases_are_migrated_and_apart(new_database: NewDatabase) -> No
 
 
 async def test_order_does_not_depend_on_the_host(new_database: NewDatabase) -> None:
-    database = await new_database("services.chassis")
-    async with database.reader() as reader:
+    db = await new_database("services.chassis")
+    async with db.reader() as reader:
         rows = await reader.fetch("select word from unnest(array['b', 'B', 'a', 'ä', 'Z']) as word order by word")
     assert [row["word"] for row in rows] == ["B", "Z", "a", "b", "ä"]
 
@@ -102,5 +102,5 @@ async def test_a_connection_can_break_before_the_dot(smtp_sink: SmtpSink) -> Non
     assert smtp_sink.unanswered == smtp_sink.messages == []
 
 
-def test_ports_are_free_and_differ(free_port: Callable[[], int]) -> None:
+def test_ports_are_free_and_different(free_port: Callable[[], int]) -> None:
     assert len({free_port() for _ in range(5)}) == 5

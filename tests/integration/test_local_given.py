@@ -1,4 +1,4 @@
-"""Servers whose addresses are set are used, and none is started beside them."""
+"""Servers with a given address are used, and none is started beside them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The mailbox: what comes in by SMTP is kept byte for byte and shown without harm."""
+"""The mailbox: received mails are stored byte for byte and shown safely."""
 
 import asyncio
 import smtplib
@@ -24,7 +24,7 @@ class Mailbox:
         self.smtp_port, self.web_port = free_port(), free_port()
 
     async def get(self, path: str) -> tuple[int, str, str]:
-        """Status, text and content security policy."""
+        """Return status, text and content security policy."""
         async with self.session.get(f"http://127.0.0.1:{self.web_port}{path}") as answer:
             return answer.status, await answer.text(), answer.headers.get("Content-Security-Policy", "")
 
@@ -70,7 +70,7 @@ def mail(subject: str = "Somebody answered you", text: str = "Look: https://exam
     return bytes(message).replace(b"\n", b"\r\n")
 
 
-async def test_a_mail_is_kept_as_it_came_and_listed(mailbox: Mailbox) -> None:
+async def test_a_mail_is_stored_unchanged_and_listed(mailbox: Mailbox) -> None:
     await mailbox.send(mail())
     [item] = await mailbox.messages()
     assert item["to"] == ["anna@example.com"]
@@ -90,7 +90,7 @@ async def test_the_newest_is_first(mailbox: Mailbox) -> None:
     assert [item["subject"] for item in await mailbox.messages()] == ["Number 2", "Number 1", "Number 0"]
 
 
-async def test_pages_escape_what_others_wrote(mailbox: Mailbox) -> None:
+async def test_pages_escape_the_text_of_mails(mailbox: Mailbox) -> None:
     await mailbox.send(mail(subject=f"Hi {HOSTILE}", text=f'See http://example.com/{HOSTILE} and "quotes"'))
     [item] = await mailbox.messages()
     for path in ("/", f"/messages/{item['id']}"):
@@ -101,7 +101,7 @@ async def test_pages_escape_what_others_wrote(mailbox: Mailbox) -> None:
         assert "default-src 'none'" in policy
 
 
-async def test_the_text_part_has_links_to_follow(mailbox: Mailbox) -> None:
+async def test_links_of_the_text_part_are_clickable(mailbox: Mailbox) -> None:
     await mailbox.send(mail())
     [item] = await mailbox.messages()
     _, text, _ = await mailbox.get(f"/messages/{item['id']}")
@@ -135,12 +135,12 @@ async def test_broken_mails_are_shown_too(mailbox: Mailbox, content: bytes) -> N
 
 
 @pytest.mark.parametrize("name", ["nothing", "0000000000000000-00000000", "..%2F..%2Fetc%2Fpasswd"])
-async def test_what_is_not_there_is_not_found(mailbox: Mailbox, name: str) -> None:
+async def test_a_missing_mail_is_not_found(mailbox: Mailbox, name: str) -> None:
     for ending in ("", "/html", "/source"):
         assert (await mailbox.get(f"/messages/{name}{ending}"))[0] == 404
 
 
-async def test_only_its_own_page_empties_it(mailbox: Mailbox) -> None:
+async def test_only_its_own_page_can_clear_it(mailbox: Mailbox) -> None:
     await mailbox.send(mail())
     url = f"http://127.0.0.1:{mailbox.web_port}/clear"
     async with mailbox.session.post(url, headers={"Origin": "http://evil.example"}) as answer:

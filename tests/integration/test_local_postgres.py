@@ -1,4 +1,4 @@
-"""PostgreSQL whoever starts it: an ordinary user, root with a user namespace, root without one."""
+"""PostgreSQL started by an ordinary user, by root with a user namespace, and by root without one."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.servers import free_port
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that anybody may pass through, unlike pytest's own."""
+    """Return a folder that every user may enter, unlike pytest's own."""
     made = Path(tempfile.mkdtemp())
     made.chmod(0o755)
     yield made
@@ -30,7 +30,7 @@ def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def nobody_reaches(program: Path) -> bool:
-    """A checkout in somebody's private folder is out of reach."""
+    """Return whether the user `nobody` can run the program; a checkout in a private folder is unreachable."""
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", str(program)]
     return subprocess.run(command).returncode == 0
 
@@ -69,13 +69,13 @@ def query(server: Postgres, sql: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_without_any_way_it_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_way_the_message_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(LocalError, match="as an ordinary user, or set the variables POSTS_DATABASE_URL"):
         Postgres(folder / "postgres", free_port()).start()
 
 
-def test_an_ordinary_user_needs_nothing_of_this(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_user_needs_no_namespace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert processes.without_root(folder, folder / "program") == []

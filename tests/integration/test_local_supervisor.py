@@ -1,4 +1,4 @@
-"""The supervisor on tiny stand-ins: restarts with back-off, order of the end, hopeless starts, and what it leaves."""
+"""The supervisor with small stand-in processes: restarts with back-off, stop order, failing starts, log rotation."""
 
 import signal
 import subprocess
@@ -29,7 +29,7 @@ class StandIn(Server):
         self._code = code
 
     def prepare(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def command(self) -> Sequence[str | Path]:
         return [sys.executable, "-S", "-c", "import signal; signal.pthread_sigmask(0, [15]);" + self._code]
@@ -39,13 +39,13 @@ class StandIn(Server):
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    supervisor = Supervisor(tmp_path / "run", said.append)
+def supervisor(tmp_path: Path, lines: list[str]) -> Iterator[Supervisor]:
+    supervisor = Supervisor(tmp_path / "run", lines.append)
     yield supervisor
     supervisor.stop()
 
@@ -62,20 +62,20 @@ def tick_until(supervisor: Supervisor, state: str, name: str) -> None:
     assert wait_until(reached, 10)
 
 
-def test_what_dies_is_started_again_and_it_says_so(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+def test_a_dead_process_is_restarted_and_reported(supervisor: Supervisor, tmp_path: Path, lines: list[str]) -> None:
     supervisor.add(StandIn(tmp_path, "posts"))
     supervisor.wait_ready(["posts"], 10)
     first = unit(supervisor, "posts").pid
     unit(supervisor, "posts").server.kill()
     tick_until(supervisor, "waiting", "posts")
-    assert said == [f"posts was killed by SIGKILL; starting it again in 0.5 s (see {tmp_path}/posts.log)"]
+    assert lines == [f"posts was killed by SIGKILL; restarting in 0.5 s (see {tmp_path}/posts.log)"]
     tick_until(supervisor, "ready", "posts")
-    assert said[-1] == "posts is ready again"
+    assert lines[-1] == "posts is ready again"
     assert unit(supervisor, "posts").pid not in (None, first)
     assert unit(supervisor, "posts").restarts == 1
 
 
-def test_pauses_grow_and_a_steady_time_makes_them_short_again(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_pauses_grow_and_a_steady_time_resets_them(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.add(StandIn(tmp_path, "posts"))
     supervisor.wait_ready(["posts"], 10)
     found = unit(supervisor, "posts")
@@ -93,7 +93,7 @@ def test_pauses_grow_and_a_steady_time_makes_them_short_again(supervisor: Superv
     assert found.next_start - now == pytest.approx(0.5)
 
 
-def test_what_never_gets_ready_is_given_up_with_its_last_words(
+def test_a_process_that_never_gets_ready_is_given_up_with_the_end_of_its_log(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.local.supervisor.FIRST_PAUSE", 0.01)
@@ -102,17 +102,17 @@ def test_what_never_gets_ready_is_given_up_with_its_last_words(
         supervisor.wait_ready(["posts"], 20)
 
 
-def test_what_is_too_slow_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_slow_start_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.add(StandIn(tmp_path, "posts", "import time; time.sleep(60)"))
     with pytest.raises(LocalError, match=r"posts is not ready after 0\.2 s"):
         supervisor.wait_ready(["posts"], 0.2)
 
 
-def test_groups_stop_one_after_the_other(supervisor: Supervisor, tmp_path: Path, said: list[str]) -> None:
+def test_groups_stop_one_after_the_other(supervisor: Supervisor, tmp_path: Path, lines: list[str]) -> None:
     supervisor.add(*(StandIn(tmp_path, name) for name in ("postgres", "posts", "people")))
     supervisor.wait_ready(["postgres", "posts", "people"], 10)
     supervisor.stop(["posts", "people"], ["postgres"])
-    assert said == ["stopping posts, people", "stopping postgres"]
+    assert lines == ["stopping posts, people", "stopping postgres"]
     assert all("down" in (tmp_path / f"{name}.log").read_text() for name in ("postgres", "posts", "people"))
     assert list((tmp_path / "run").glob("*.json")) == []
 
@@ -121,7 +121,7 @@ class Stubborn(StandIn):
     stop_seconds: ClassVar[float] = 0.3
 
 
-def test_what_ignores_the_request_is_killed(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     code = "import time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     stubborn = Stubborn(tmp_path, "posts", code)
     stubborn.start()
@@ -129,7 +129,7 @@ def test_what_ignores_the_request_is_killed(tmp_path: Path) -> None:
     assert not stubborn.alive
 
 
-def test_children_of_what_died_are_swept_away(tmp_path: Path) -> None:
+def test_children_of_a_dead_process_are_killed(tmp_path: Path) -> None:
     code = "import subprocess; c = subprocess.Popen(['sleep', '60']); print('up', c.pid, flush=True); c.wait()"
     parent = StandIn(tmp_path, "posts", code)
     parent.start()
@@ -155,7 +155,7 @@ def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert wait_until(lambda: not child.alive, 5)
 
 
-def test_an_identity_is_never_another_process_with_the_same_number(tmp_path: Path) -> None:
+def test_an_identity_never_matches_another_process_with_the_same_number(tmp_path: Path) -> None:
     child = spawn(["sleep", "60"], log=tmp_path / "log")
     identity = Identity.of(child.pid)
     assert identity is not None
@@ -173,7 +173,7 @@ def test_an_identity_is_never_another_process_with_the_same_number(tmp_path: Pat
     assert Identity.load(tmp_path / "id.json") is None
 
 
-def test_a_log_that_has_grown_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.local.processes.LOG_BYTES", 10)
     log = tmp_path / "log"
     for word in ("first-long-line", "second-long-line", "third"):

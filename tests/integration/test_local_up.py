@@ -1,4 +1,4 @@
-"""`python -m deploy.local` as a person uses it, on free ports and in a folder of its own."""
+"""`python -m deploy.local` as a user runs it, on free ports and in a temporary folder."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ import pytest
 from deploy.local.layout import DATABASES, PORTS, SERVICES
 from deploy.local.processes import Identity, wait_until
 from deploy.local.program import http_status
-from tests.servers import Desk, free_port
+from tests.servers import ServerRegistry, free_port
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -52,14 +52,14 @@ class Home:
         )
 
     def unit(self, name: str) -> dict[str, Any]:
-        """What the supervisor wrote last about one process."""
+        """Return the state of one process that the supervisor wrote last."""
         units: list[dict[str, Any]] = json.loads((self.folder / "state.json").read_text())["units"]
         return next(unit for unit in units if unit["name"] == name)
 
     def identity(self, name: str) -> Identity:
         folder = self.folder if name == "supervisor" else self.folder / "run"
         identity = Identity.load(folder / f"{name}.json")
-        assert identity is not None, f"{name} does not run"
+        assert identity is not None, f"{name} is not running"
         return identity
 
 
@@ -71,7 +71,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
 
 
 @pytest.mark.timeout(300)
-async def test_the_life_of_a_stack(home: Home) -> None:
+async def test_the_lifecycle_of_a_stack(home: Home) -> None:
     first = await home.run("up")
     assert first.returncode == 0, first.stdout + first.stderr
     assert f"http://127.0.0.1:{home.ports['GATEWAY_PORT']}" in first.stdout
@@ -79,14 +79,14 @@ async def test_the_life_of_a_stack(home: Home) -> None:
     for port, path in paths.items():
         assert await asyncio.to_thread(answers, home.ports[port], path), port
 
-    # no role gets into another's database
+    # no role can connect to another's database
     passwords = json.loads((home.folder / "database-passwords.json").read_text())
     for other in (*DATABASES[1:], "postgres"):
         url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/{other}"
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await asyncpg.connect(url)
 
-    # what runs is left alone, what dies comes back
+    # running processes are left alone, dead ones are restarted
     gateway = home.identity("gateway")
     again = await home.run("up")
     assert again.returncode == 0
@@ -95,13 +95,13 @@ async def test_the_life_of_a_stack(home: Home) -> None:
     assert await asyncio.to_thread(wait_until, lambda: home.unit("gateway")["restarts"] == 1, 30)
     assert await asyncio.to_thread(wait_until, lambda: home.unit("gateway")["state"] == "ready", 30)
     log = (home.folder / "log/supervisor.log").read_text()
-    assert "gateway was killed by SIGKILL; starting it again in 0.5 s" in log
+    assert "gateway was killed by SIGKILL; restarting in 0.5 s" in log
 
     status = await home.run("status")
     assert status.returncode == 0, status.stdout
     assert re.search(r"^gateway +ready +\d+ +\d+ +1 +[1-9]", status.stdout, re.MULTILINE), status.stdout
 
-    # a killed supervisor: the next start clears up and goes on with the same data
+    # after the supervisor was killed, the next start ends its processes and continues with the same data
     url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/posts"
     connection = await asyncpg.connect(url)
     await connection.execute("create table kept (id int)")
@@ -121,15 +121,15 @@ async def test_the_life_of_a_stack(home: Home) -> None:
     assert "stopping posts, comments, people, notify" in down.stdout
     assert not any(identity.alive for identity in running)
     assert (await home.run("status")).returncode == 1
-    assert "Nothing runs" in (await home.run("down")).stdout
+    assert "Nothing is running" in (await home.run("down")).stdout
 
 
 def answers(port: int, path: str) -> bool:
-    """On a busy machine a check may take longer than it is given, so it is asked again."""
+    """Poll, because a check on a busy machine may take longer than its timeout."""
     return wait_until(lambda: http_status(port, path, timeout=5) == 200, 30)
 
 
-async def test_a_busy_port_is_named_with_the_variable_that_sets_another(home: Home) -> None:
+async def test_a_busy_port_is_named_with_its_variable(home: Home) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -140,16 +140,16 @@ async def test_a_busy_port_is_named_with_the_variable_that_sets_another(home: Ho
     assert not (home.folder / "supervisor.json").exists()
 
 
-async def test_a_database_that_does_not_let_us_in_is_named_and_nothing_is_left(home: Home) -> None:
+async def test_an_unreachable_database_is_named_and_nothing_is_left_running(home: Home) -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/posts"
     found = await home.run("up", POSTS_DATABASE_URL=url)
     assert found.returncode == 1
-    assert "The database of posts does not let us in" in found.stdout
+    assert "Cannot connect to the database of posts" in found.stdout
     assert "POSTS_DATABASE_URL" in found.stdout
     assert list((home.folder / "run").glob("*.json")) == []
 
 
-async def test_without_jars_it_says_what_helps(home: Home, tmp_path: Path) -> None:
+async def test_missing_jars_are_explained(home: Home, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = await home.run("up", KAFKA_JARS=str(tmp_path / "empty"))
     assert found.returncode == 1
@@ -157,10 +157,11 @@ async def test_without_jars_it_says_what_helps(home: Home, tmp_path: Path) -> No
     assert list((home.folder / "run").glob("*.json")) == []
 
 
-def test_test_servers_end_with_a_killed_run() -> None:
+def test_the_shared_servers_end_with_a_killed_run() -> None:
     code = (
-        "from tests.servers import Desk, SharedServers; desk = Desk(); servers = SharedServers(desk.path);"
-        "print(servers.redis_url, servers.postgres_url('x'), desk._process.pid, desk.folder, flush=True); input()"
+        "from tests.servers import ServerRegistry, SharedServers; own = ServerRegistry();"
+        "servers = SharedServers(own.path);"
+        "print(servers.redis_url, servers.postgres_url('x'), own._process.pid, own.folder, flush=True); input()"
     )
     run = subprocess.Popen(
         [sys.executable, "-c", code], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -168,13 +169,13 @@ def test_test_servers_end_with_a_killed_run() -> None:
     assert run.stdin is not None
     assert run.stdout is not None
     redis_url, postgres_url, pid, folder = run.stdout.readline().split()
-    desk = Identity.of(int(pid))
-    assert desk is not None
+    registry = Identity.of(int(pid))
+    assert registry is not None
     run.kill()
     run.wait()
     run.stdin.close()
     run.stdout.close()
-    assert wait_until(lambda: not desk.alive, 30)
+    assert wait_until(lambda: not registry.alive, 30)
     assert not Path(folder).exists()
     for url in (redis_url, postgres_url):
         port = int(url.rpartition(":")[2].partition("/")[0])
@@ -182,7 +183,7 @@ def test_test_servers_end_with_a_killed_run() -> None:
             socket.create_connection(("127.0.0.1", port), 1)
 
 
-def test_a_desk_closes_in_order() -> None:
-    desk = Desk()
-    desk.close()
-    assert not desk.folder.exists()
+def test_a_registry_stops_its_servers() -> None:
+    registry = ServerRegistry()
+    registry.close()
+    assert not registry.folder.exists()

@@ -1,4 +1,4 @@
-"""Calling a service that is away for a while, refuses, or does not know the operator."""
+"""Calls to a service that is unavailable for a while, refuses, or does not accept the operator's key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -22,7 +22,7 @@ def problem(kind: str, status: int, **more: Any) -> tuple[int, dict[str, Any]]:
 
 
 class Posts:
-    """Stands in for posts: gives the scripted answers in turn, the last one for ever."""
+    """A stand-in for posts: returns the scripted answers in turn, the last one repeatedly."""
 
     def __init__(self, script: Script, verifier: Verifier) -> None:
         self.script = script
@@ -40,7 +40,7 @@ class Posts:
 
 @pytest.fixture
 async def services(
-    keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, str],
 ) -> AsyncIterator[Callable[[Script], Awaitable[tuple[Services, Posts]]]]:
     opened: list[Any] = []
 
@@ -63,7 +63,7 @@ async def services(
         await server.close()
 
 
-async def test_a_service_that_comes_back_is_asked_until_it_does(services: Any) -> None:
+async def test_an_unavailable_service_is_called_again_until_it_answers(services: Any) -> None:
     away = problem("unavailable", 503)
     connection, posts = await services([away, away, problem("internal", 500), (200, {"count": 7})])
     assert await connection.post("posts", "/republish", {"since": "x"}) == {"count": 7}
@@ -71,9 +71,9 @@ async def test_a_service_that_comes_back_is_asked_until_it_does(services: Any) -
     assert set(posts.callers) == {"operator"}
 
 
-async def test_patience_ends(services: Any) -> None:
+async def test_retries_end_after_the_patience(services: Any) -> None:
     connection, posts = await services([problem("unavailable", 503)])
-    with pytest.raises(Failed, match=r"posts did not do it within 2 s: It is unavailable\."):
+    with pytest.raises(Failed, match=r"posts was unavailable for 2 s: It is unavailable\."):
         await connection.post("posts", "/republish", {})
     assert len(posts.bodies) > 2
 
@@ -88,7 +88,7 @@ async def test_a_refusal_is_not_repeated(services: Any) -> None:
 
 
 @pytest.mark.parametrize(("kind", "status"), [("invalid-token", 401), ("forbidden", 403)])
-async def test_a_key_that_is_not_accepted_ends_it(services: Any, kind: str, status: int) -> None:
+async def test_a_refused_key_ends_the_command(services: Any, kind: str, status: int) -> None:
     connection, posts = await services([problem(kind, status)])
     with pytest.raises(Failed, match="posts does not accept OPERATOR_SIGNING_KEY"):
         await connection.post("posts", "/republish", {})
@@ -96,16 +96,14 @@ async def test_a_key_that_is_not_accepted_ends_it(services: Any, kind: str, stat
 
 
 @pytest.mark.parametrize("key", ["", "{}", "[]", "null", '{"kty": "OKP"}', "not json"])
-async def test_a_key_that_is_none_is_said_so(key: str) -> None:
-    with pytest.raises(Failed, match="not usable"):
+async def test_an_invalid_key_is_reported(key: str) -> None:
+    with pytest.raises(Failed, match="is invalid"):
         async with connected(OperatorSettings(operator_signing_key=key)):
-            raise AssertionError("it must not get here")
+            raise AssertionError("unreachable")
 
 
-async def test_another_service_s_key_is_not_the_operator_s(
-    signer: Callable[[str], Signer], keys: dict[str, str]
-) -> None:
+async def test_another_service_s_key_is_not_accepted(signer: Callable[[str], Signer], keys: dict[str, str]) -> None:
     assert signer("gateway").issuer == "gateway"
-    with pytest.raises(Failed, match="not usable"):
+    with pytest.raises(Failed, match="is invalid"):
         async with connected(OperatorSettings(operator_signing_key=keys["GATEWAY_SIGNING_KEY"])):
-            raise AssertionError("it must not get here")
+            raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""The commands of `rapport` over HTTP, with the services scripted."""
+"""The commands of `rapport` over HTTP, with scripted services."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from tests.unit.operator_exports import comment, export, item, written
 
 
 class Scripted:
-    """All services at one address: accepts what is imported, once, and notes every body by its path."""
+    """All services at one address: accepts imports once and records every body by its path."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, Any]] = []
@@ -44,8 +44,8 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
-def loudness() -> Iterator[None]:
-    """The command silences the logs of its process, which here is that of other tests too."""
+def log_level() -> Iterator[None]:
+    """Restore the log level of this process after the command has silenced it."""
     root, configured = logging.getLogger(), structlog.get_config()
     level, handlers = root.level, list(root.handlers)
     yield
@@ -72,7 +72,7 @@ async def scripted(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.fixture
 def rapport(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     async def run(*arguments: str) -> tuple[int, str, str]:
-        """Exit status, standard output and standard error; in a thread, for the command has a loop of its own."""
+        """Return exit status, standard output and standard error. In a thread: the command has its own loop."""
         monkeypatch.setattr("sys.argv", ["rapport", *arguments])
 
         def inside() -> int:
@@ -120,22 +120,22 @@ async def test_an_import_ends_with_a_report(scripted: Scripted, rapport: Run, tm
     assert paths == ["/import/people", "/import/posts", "/import/people", "/import/comments"]
 
 
-async def test_an_import_that_was_refused_in_part_says_so(scripted: Scripted, rapport: Run, tmp_path: Path) -> None:
+async def test_a_partly_refused_import_fails(scripted: Scripted, rapport: Run, tmp_path: Path) -> None:
     path = str(written(tmp_path, export(item(1, creator=""))))
     scripted.refusing = True
     status, out, err = await rapport("import", "wordpress", path)
     assert (status, out) == (1, "")
-    assert "people did not take the author" in err
+    assert "people refused the author" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("import",), ("person",), ("dead-letter",)])
-async def test_without_arguments_there_is_help(rapport: Run, arguments: tuple[str, ...]) -> None:
+async def test_without_arguments_help_is_shown(rapport: Run, arguments: tuple[str, ...]) -> None:
     status, out, err = await rapport(*arguments)
     assert status in (0, 2)
     assert "Usage" in out + err
 
 
-async def test_dead_letters_need_a_group_that_exists(scripted: Scripted, rapport: Run) -> None:
+async def test_an_unknown_consumer_group_is_refused(scripted: Scripted, rapport: Run) -> None:
     for arguments in (("list", "posts"), ("redrive", "posts"), ("redrive", "posts", "--position", "1")):
         status, out, err = await rapport("dead-letter", *arguments)
         assert (status, out) == (1, "")

@@ -1,4 +1,4 @@
-"""Dead letters on a real broker, as an operator sees them."""
+"""The dead-letter commands with a real broker."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ async def settings(kafka: str, kafka_prefix: str) -> Settings:
 
 @dataclass(frozen=True)
 class Seen:
-    """A consumed record, as far as a dead letter needs it."""
+    """A consumed record with the fields that a dead letter needs."""
 
     topic: str
     partition: int
@@ -58,7 +58,7 @@ async def values(settings: Settings) -> Counter[str]:
     return Counter((record.value or b"").decode() for record in found)
 
 
-async def test_each_is_shown_as_it_is(settings: Settings) -> None:
+async def test_dead_letters_are_listed(settings: Settings) -> None:
     assert await shown(settings) == "notify has no dead letters.\n"
     await put_aside(settings, "one", "two")
     text = await shown(settings)
@@ -66,7 +66,7 @@ async def test_each_is_shown_as_it_is(settings: Settings) -> None:
         assert part in text
 
 
-async def test_all_that_wait_are_sent_again_once(settings: Settings) -> None:
+async def test_waiting_dead_letters_are_sent_again_once(settings: Settings) -> None:
     await put_aside(settings, "one", "two")
     out = StringIO()
     await send_again(settings, "notify", [], Console(file=out, width=100))
@@ -76,7 +76,7 @@ async def test_all_that_wait_are_sent_again_once(settings: Settings) -> None:
     assert (await shown(settings)).count(" yes ") == 2
 
 
-async def test_a_chosen_one_is_sent_again_as_often_as_wanted(settings: Settings) -> None:
+async def test_a_chosen_dead_letter_is_sent_again_every_time(settings: Settings) -> None:
     await put_aside(settings, "one", "two")
     out = StringIO()
     for _ in range(2):
@@ -88,13 +88,13 @@ async def test_a_chosen_one_is_sent_again_as_often_as_wanted(settings: Settings)
     assert await values(settings) == {"two": 2}
 
 
-async def test_a_group_that_is_none_is_named(settings: Settings) -> None:
+async def test_an_unknown_group_is_named(settings: Settings) -> None:
     for doing in (show(settings, "posts", Console()), send_again(settings, "posts", [], Console())):
         with pytest.raises(Failed, match="'posts'; there are comments and notify"):
             await doing
 
 
-async def test_a_broker_that_is_away_is_named() -> None:
+async def test_an_unreachable_broker_is_named() -> None:
     away = Settings(kafka_bootstrap_servers="127.0.0.1:9")
     for doing in (show(away, "notify", Console()), send_again(away, "notify", [], Console())):
         with pytest.raises(Failed, match=r"Kafka at 127\.0\.0\.1:9"):

@@ -1,4 +1,4 @@
-"""The people service as real processes: its roles, and a mailer that is killed at the worst moments."""
+"""The people service as real processes: its roles, and a mailer that is killed at critical points."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, s
 
 @asynccontextmanager
 async def running(role: str, environment: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is over when the block ends, at the latest by SIGTERM."""
+    """Run a process inside the block; end it by SIGTERM at the latest."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "services.people", role),
@@ -60,9 +60,7 @@ def environment(harness: Harness, sink: SmtpSink, free_port: FreePort) -> dict[s
     }
 
 
-async def test_somebody_signs_in_while_kafka_is_away(
-    harness: Harness, smtp_sink: SmtpSink, free_port: FreePort
-) -> None:
+async def test_signing_in_works_while_kafka_is_down(harness: Harness, smtp_sink: SmtpSink, free_port: FreePort) -> None:
     variables = environment(harness, smtp_sink, free_port)
     token = Signer(harness.keys["GATEWAY_SIGNING_KEY"], "gateway").token("people")
     async with (
@@ -91,7 +89,7 @@ async def test_somebody_signs_in_while_kafka_is_away(
 
 
 @pytest.mark.parametrize(("point", "mails"), [("mailer.claimed", 1), ("mailer.dot", 2), ("mailer.sent", 2)])
-async def test_a_killed_mailer_loses_nothing_and_repeats_no_link(
+async def test_a_killed_mailer_loses_nothing_and_sends_no_link_twice(
     harness: Harness, smtp_sink: SmtpSink, free_port: FreePort, point: str, mails: int
 ) -> None:
     variables = environment(harness, smtp_sink, free_port)

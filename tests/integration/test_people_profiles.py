@@ -1,4 +1,4 @@
-"""Profiles, names, addresses for notify alone, roles, imports and erasure, and who may ask for what."""
+"""Profiles, names, contacts, roles, imports, erasure, and the allowed callers."""
 
 import asyncio
 import itertools
@@ -44,17 +44,17 @@ async def test_an_unknown_person_is_not_found(harness: Harness) -> None:
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), person
 
 
-async def test_me_is_the_one_who_calls(harness: Harness) -> None:
+async def test_me_is_the_caller(harness: Harness) -> None:
     session = await harness.enter(ANA)
     person = session["person"]["id"]
     assert (await harness.call("GET", "/me", person=person)).json() == session["person"]
-    nobody = await harness.call("GET", "/me")
-    assert (nobody.status_code, nobody.json()["type"]) == (401, "/problems/sign-in-required")
+    anonymous = await harness.call("GET", "/me")
+    assert (anonymous.status_code, anonymous.json()["type"]) == (401, "/problems/sign-in-required")
     gone = await harness.call("GET", "/me", person=str(new_id()))
     assert (gone.status_code, gone.json()["type"]) == (401, "/problems/invalid-token")
 
 
-async def test_a_new_name_is_told_once(harness: Harness) -> None:
+async def test_a_rename_is_published_once(harness: Harness) -> None:
     person = await ana(harness)
     for _ in range(2):
         answer = await harness.call("PATCH", "/me", {"name": " Ana\u202e Maria "}, person=person)
@@ -66,7 +66,7 @@ async def test_a_new_name_is_told_once(harness: Harness) -> None:
     assert "example" not in payloads
 
 
-async def test_a_renaming_is_repeated_under_its_key(harness: Harness) -> None:
+async def test_a_rename_is_replayed_under_its_key(harness: Harness) -> None:
     person = await ana(harness)
     key = {"Idempotency-Key": "k"}
     first = await harness.call("PATCH", "/me", {"name": "Bea"}, person=person, headers=key)
@@ -74,13 +74,13 @@ async def test_a_renaming_is_repeated_under_its_key(harness: Harness) -> None:
     await harness.call("PATCH", "/me", {"name": "Cea"}, person=person)
     again = await harness.call("PATCH", "/me", {"name": "Bea"}, person=person, headers=key)
     assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
-    assert again.json()["name"] == "Cea"  # names are as of now
+    assert again.json()["name"] == "Cea"  # names are the present ones
     other = await harness.call("PATCH", "/me", {"name": "Dea"}, person=person, headers=key)
     assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
     assert await harness.value("select name from people") == "Cea"
 
 
-async def test_contacts_are_for_notify(harness: Harness) -> None:
+async def test_contacts_are_for_notify_only(harness: Harness) -> None:
     person = await ana(harness)
     imported = (await harness.call("POST", "/import/people", {"site": "s", "name": "Old"}, issuer="operator")).json()[
         "id"
@@ -128,7 +128,7 @@ async def test_every_route_is_in_the_list_of_allowed_callers(harness: Harness) -
     assert routes == set(ALLOWED)
 
 
-async def test_each_route_refuses_everybody_else(harness: Harness) -> None:
+async def test_each_route_refuses_other_callers(harness: Harness) -> None:
     for (method, path), allowed in ALLOWED.items():
         for issuer in ("gateway", "notify", "operator", "people", None):
             answer = await harness.call(method, path.format(person_id=uuid4()), issuer=issuer)
@@ -139,7 +139,7 @@ async def test_each_route_refuses_everybody_else(harness: Harness) -> None:
                 assert answer.status_code == refusal, (method, path, issuer)
 
 
-async def test_a_session_token_is_no_internal_token(harness: Harness) -> None:
+async def test_a_session_token_is_not_an_internal_token(harness: Harness) -> None:
     token = (await harness.enter(ANA))["access_token"]
     answer = await harness.client.get("/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 401
@@ -159,7 +159,7 @@ async def test_a_role_is_granted_once(harness: Harness) -> None:
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "role")
 
 
-async def test_grants_at_once_all_count(harness: Harness) -> None:
+async def test_concurrent_grants_all_count(harness: Harness) -> None:
     await ana(harness)
     roles = ("author", "moderator", "admin")
     await asyncio.gather(
@@ -175,7 +175,7 @@ async def imported(harness: Harness, **fields: Any) -> tuple[int, dict[str, Any]
     return answer.status_code, answer.json()
 
 
-async def test_an_import_finds_its_people_again_and_never_by_address_alone(harness: Harness) -> None:
+async def test_a_repeated_import_finds_its_people_and_never_by_address_alone(harness: Harness) -> None:
     status, first = await imported(harness, source_user_id="7", email=ANA)
     assert (status, first["created"]) == (201, True)
     assert await imported(harness, source_user_id="7", email="new@example.com", name="Renamed") == (
@@ -192,7 +192,7 @@ async def test_an_import_finds_its_people_again_and_never_by_address_alone(harne
     assert facts["imported"] is True
 
 
-async def test_imports_at_once_make_one_person(harness: Harness) -> None:
+async def test_concurrent_imports_create_one_person(harness: Harness) -> None:
     answers = await asyncio.gather(*(imported(harness, email=ANA) for _ in range(20)))
     assert sorted(status for status, _ in answers) == [200] * 19 + [201]
     assert len({body["id"] for _, body in answers}) == 1
@@ -200,7 +200,7 @@ async def test_imports_at_once_make_one_person(harness: Harness) -> None:
     assert await harness.events() == ["imported"]
 
 
-async def test_an_imported_address_signs_nobody_in(harness: Harness) -> None:
+async def test_an_imported_address_cannot_sign_in(harness: Harness) -> None:
     _, old = await imported(harness, email=ANA, created_at="2011-01-02T03:04:05.000Z")
     await harness.call("POST", "/sign-in", {"email": ANA})
     assert await harness.links() == []
@@ -212,7 +212,7 @@ async def test_an_imported_address_signs_nobody_in(harness: Harness) -> None:
     assert (profile["name"], profile["created_at"]) == ("Ana", "2011-01-02T03:04:05.000Z")
 
 
-async def test_an_import_takes_what_it_finds(harness: Harness) -> None:
+async def test_an_import_accepts_any_text(harness: Harness) -> None:
     for fields, name in (
         ({"name": ""}, "Anonymous"),
         ({"name": "x" * 5_000}, "x" * 100),
@@ -225,12 +225,12 @@ async def test_an_import_takes_what_it_finds(harness: Harness) -> None:
         assert (await imported(harness, **fields))[1] == {"id": body["id"], "created": False}
 
 
-async def test_an_import_refuses_a_time_that_is_none(harness: Harness) -> None:
+async def test_an_import_refuses_an_impossible_time(harness: Harness) -> None:
     status, body = await imported(harness, created_at="0001-01-01T00:00:00+14:00")
     assert (status, body["errors"][0]["field"]) == (422, "created_at")
 
 
-async def test_erasure_takes_everything_by_which_somebody_is_known(harness: Harness) -> None:
+async def test_erasure_deletes_all_personal_data(harness: Harness) -> None:
     session = await harness.enter(ANA)
     cookie = await harness.enter(ANA, None, cookie=True)
     person = session["person"]["id"]
@@ -263,7 +263,7 @@ async def test_erasure_takes_everything_by_which_somebody_is_known(harness: Harn
     assert again["person"]["id"] != person
 
 
-async def test_erasing_and_signing_in_at_once_ends_in_one_of_two_ways(harness: Harness) -> None:
+async def test_concurrent_erasure_and_sign_in_have_one_of_two_results(harness: Harness) -> None:
     for number in range(5):
         email = f"ana{number}@example.com"
         person = (await harness.enter(email))["person"]["id"]
@@ -276,7 +276,7 @@ async def test_erasing_and_signing_in_at_once_ends_in_one_of_two_ways(harness: H
     assert await harness.value("select count(*) from addresses") == 0
 
 
-async def test_events_of_one_person_have_ascending_versions(harness: Harness) -> None:
+async def test_events_of_one_person_have_increasing_versions(harness: Harness) -> None:
     person = await ana(harness)
     names = itertools.cycle(["Bea", "Cea", "Dea"])
     await asyncio.gather(*(harness.call("PATCH", "/me", {"name": next(names)}, person=person) for _ in range(12)))
@@ -288,7 +288,7 @@ async def test_events_of_one_person_have_ascending_versions(harness: Harness) ->
     assert versions == list(range(1, len(versions) + 1))
 
 
-async def test_republish_marks_what_was_sent_since(harness: Harness) -> None:
+async def test_republish_marks_the_events_sent_since(harness: Harness) -> None:
     await ana(harness)
     await harness.change("update outbox set published_at = now()")
     answer = await harness.call("POST", "/republish", {"since": rfc3339(datetime.now(UTC))}, issuer="operator")

@@ -1,4 +1,4 @@
-"""Sessions: rotation, theft, lost answers, cookies, the end of a session and how others hear of it."""
+"""Sessions: rotation, theft, lost answers, cookies, the end of a session and the `changes` that report it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,14 +40,14 @@ async def test_a_refresh_token_gives_the_next_pair(harness: Harness) -> None:
     assert (await refresh(harness, answer.json()["refresh_token"])).status_code == 200
 
 
-async def test_a_refreshed_token_carries_the_roles_of_now(harness: Harness) -> None:
+async def test_a_refreshed_token_carries_the_present_roles(harness: Harness) -> None:
     session = await harness.enter(ANA)
     await harness.call("POST", "/grants", {"email": ANA, "role": "author"}, issuer="operator")
     answer = (await refresh(harness, session["refresh_token"])).json()
     assert answer["person"]["roles"] == ["reader", "author"]
 
 
-async def test_a_used_refresh_token_ends_its_family(harness: Harness) -> None:
+async def test_a_used_refresh_token_ends_its_session(harness: Harness) -> None:
     session = await harness.enter(ANA)
     other = await harness.enter(ANA, None)
     successor = (await refresh(harness, session["refresh_token"], "one")).json()["refresh_token"]
@@ -57,7 +57,7 @@ async def test_a_used_refresh_token_ends_its_family(harness: Harness) -> None:
     assert len((await harness.call("GET", "/changes")).json()["sessions"]) == 1
 
 
-async def test_a_used_refresh_token_without_any_key_ends_its_family(harness: Harness) -> None:
+async def test_a_used_refresh_token_without_any_key_ends_its_session(harness: Harness) -> None:
     token = (await harness.enter(ANA))["refresh_token"]
     successor = (await refresh(harness, token)).json()["refresh_token"]
     assert refused(await refresh(harness, token))
@@ -76,7 +76,7 @@ async def test_a_lost_answer_is_replaced_under_the_same_key(harness: Harness) ->
     assert (await refresh(harness, third.json()["refresh_token"])).status_code == 200
 
 
-async def test_a_lost_answer_is_replaced_for_a_minute_only(harness: Harness) -> None:
+async def test_a_lost_answer_is_replaced_within_a_minute_only(harness: Harness) -> None:
     token = (await harness.enter(ANA))["refresh_token"]
     successor = (await refresh(harness, token, "key")).json()["refresh_token"]
     await harness.change(
@@ -94,7 +94,7 @@ async def test_a_repetition_after_its_answer_was_used_is_theft(harness: Harness)
     assert refused(await refresh(harness, third))
 
 
-async def test_parallel_repetitions_leave_one_good_token(harness: Harness) -> None:
+async def test_concurrent_repetitions_leave_one_valid_token(harness: Harness) -> None:
     token = (await harness.enter(ANA))["refresh_token"]
     answers = await asyncio.gather(*(refresh(harness, token, "key") for _ in range(12)))
     assert {answer.status_code for answer in answers} == {200}
@@ -103,7 +103,7 @@ async def test_parallel_repetitions_leave_one_good_token(harness: Harness) -> No
     assert (good, len(set(tokens))) == (1, 12)
 
 
-async def test_parallel_uses_without_a_key_end_the_family(harness: Harness) -> None:
+async def test_concurrent_uses_without_a_key_end_the_session(harness: Harness) -> None:
     token = (await harness.enter(ANA))["refresh_token"]
     answers = await asyncio.gather(*(refresh(harness, token) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [200] + [401] * 11
@@ -127,7 +127,7 @@ async def test_a_malformed_key_is_named(harness: Harness) -> None:
     assert (await refresh(harness, token)).status_code == 200
 
 
-async def test_an_ended_session_cannot_be_refreshed_and_others_hear_of_it(harness: Harness) -> None:
+async def test_an_ended_session_cannot_be_refreshed_and_is_reported(harness: Harness) -> None:
     session = await harness.enter(ANA)
     person = session["person"]["id"]
     sid = str(await harness.value("select id from sessions"))
@@ -138,7 +138,7 @@ async def test_an_ended_session_cannot_be_refreshed_and_others_hear_of_it(harnes
     assert (await harness.call("GET", "/changes")).json()["sessions"] == [sid]
 
 
-async def test_nobody_ends_somebody_elses_session(harness: Harness) -> None:
+async def test_a_person_cannot_end_another_persons_session(harness: Harness) -> None:
     session = await harness.enter(ANA)
     bob = (await harness.enter("bob@example.com", "Bob"))["person"]["id"]
     sid = str(await harness.value("select id from sessions where person_id = $1", session["person"]["id"]))
@@ -147,7 +147,7 @@ async def test_nobody_ends_somebody_elses_session(harness: Harness) -> None:
     assert (await refresh(harness, session["refresh_token"])).status_code == 200
 
 
-async def test_a_cookie_is_an_opaque_id_that_people_knows(harness: Harness) -> None:
+async def test_a_cookie_is_an_opaque_session_id(harness: Harness) -> None:
     session = await harness.enter(ANA, cookie=True)
     assert set(session) == {"session_id", "person"}
     checked = await harness.call("POST", "/sessions/check", {"session_id": session["session_id"]})
@@ -171,7 +171,7 @@ async def test_a_cookie_expires(harness: Harness) -> None:
     assert answer.status_code == 404
 
 
-async def test_changes_tell_who_has_other_roles_now(harness: Harness) -> None:
+async def test_changes_report_changed_roles(harness: Harness) -> None:
     session = await harness.enter(ANA)
     first = (await harness.call("GET", "/changes")).json()
     assert (first["sessions"], first["people"]) == ([], [])
@@ -184,7 +184,7 @@ async def test_changes_tell_who_has_other_roles_now(harness: Harness) -> None:
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "since")
 
 
-async def test_changes_that_commit_late_are_in_the_next_answer(harness: Harness) -> None:
+async def test_late_commits_are_in_the_next_changes(harness: Harness) -> None:
     await harness.enter(ANA)
     sid = await harness.value("select id from sessions")
     async with harness.db.transaction() as tx:
@@ -197,7 +197,7 @@ async def test_changes_that_commit_late_are_in_the_next_answer(harness: Harness)
     assert future["sessions"] == []
 
 
-async def test_what_is_over_is_pruned_and_what_is_good_stays(harness: Harness) -> None:
+async def test_expired_rows_are_pruned_and_valid_ones_stay(harness: Harness) -> None:
     old = await harness.enter(ANA)
     new = await harness.enter(ANA, None)
     successor = (await refresh(harness, new["refresh_token"])).json()["refresh_token"]
@@ -215,5 +215,5 @@ async def test_what_is_over_is_pruned_and_what_is_good_stays(harness: Harness) -
     assert (await refresh(harness, successor)).status_code == 200
 
 
-async def test_a_session_of_nobody_is_unknown(harness: Harness) -> None:
+async def test_an_unknown_session_is_not_found(harness: Harness) -> None:
     assert (await harness.call("POST", "/sessions/check", {"session_id": str(uuid4())})).status_code == 404

@@ -1,4 +1,4 @@
-"""Links: asked for alike by everybody, used once, and what their use changes."""
+"""Sign-in links: the same answer for every address, one use, and the effects of that use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, s
         yield harness
 
 
-async def test_the_first_link_makes_a_person_and_signs_them_in(harness: Harness) -> None:
+async def test_the_first_link_creates_a_person_and_signs_them_in(harness: Harness) -> None:
     token = await harness.link("Ana@Example.com", "Ana")
     assert await harness.value("select count(*) from people") == 0
     answer = await harness.call("POST", "/sessions", {"token": token})
@@ -39,7 +39,7 @@ async def test_the_first_link_makes_a_person_and_signs_them_in(harness: Harness)
     assert await harness.events() == ["confirmed"]
 
 
-async def test_asking_answers_and_writes_alike_for_known_and_unknown(harness: Harness) -> None:
+async def test_known_and_unknown_addresses_get_the_same_answer_and_rows(harness: Harness) -> None:
     await harness.enter("ana@example.com")
     await harness.change("delete from sign_in_requests")
     before = await harness.value("select count(*) from people")
@@ -60,7 +60,7 @@ async def test_asking_answers_and_writes_alike_for_known_and_unknown(harness: Ha
     assert await harness.events() == ["confirmed"]
 
 
-async def test_asking_runs_the_same_statements_for_known_and_unknown(
+async def test_known_and_unknown_addresses_run_the_same_statements(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.enter("ana@example.com")
@@ -82,7 +82,7 @@ async def test_asking_runs_the_same_statements_for_known_and_unknown(
     assert set(seen) == {(INSERT_REQUEST,)}
 
 
-async def test_an_unknown_address_that_says_it_is_known_gets_no_link(harness: Harness) -> None:
+async def test_signing_in_with_an_unknown_address_draws_no_link(harness: Harness) -> None:
     await harness.call("POST", "/sign-in", {"email": "nobody@example.com"})
     assert await harness.links() == []
     assert await harness.value("select outcome from sign_in_requests") == "unknown_address"
@@ -123,7 +123,7 @@ async def test_a_token_that_was_never_drawn_is_unknown(harness: Harness) -> None
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), token
 
 
-async def test_a_link_stays_old_after_its_request_was_pruned(harness: Harness) -> None:
+async def test_a_used_link_is_reported_as_used_after_its_request_was_pruned(harness: Harness) -> None:
     token = await harness.link("ana@example.com", "Ana")
     await harness.change("update sign_in_requests set created_at = now() - interval '2 hours'")
     async with harness.db.transaction() as tx:
@@ -132,18 +132,18 @@ async def test_a_link_stays_old_after_its_request_was_pruned(harness: Harness) -
     assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 410
 
 
-async def test_asking_again_voids_nothing_and_using_one_voids_all(harness: Harness) -> None:
+async def test_a_new_request_voids_no_link_and_using_one_voids_all(harness: Harness) -> None:
     tokens = [await harness.link("ana@example.com", "Ana") for _ in range(3)]
     other = await harness.link("bob@example.com", "Bob")
     await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
     assert (await harness.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
     for token in tokens:
         assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 410
-    assert await harness.links() == []  # what was still waiting to be mailed is not needed any more
+    assert await harness.links() == []  # the waiting request is superseded
     assert (await harness.call("POST", "/sessions", {"token": other})).status_code == 201
 
 
-async def test_fifty_at_once_open_one_session(harness: Harness) -> None:
+async def test_fifty_concurrent_uses_open_one_session(harness: Harness) -> None:
     token = await harness.link("ana@example.com", "Ana")
     answers = await asyncio.gather(*(harness.call("POST", "/sessions", {"token": token}) for _ in range(50)))
     statuses = sorted(answer.status_code for answer in answers)
@@ -152,14 +152,14 @@ async def test_fifty_at_once_open_one_session(harness: Harness) -> None:
     assert await harness.events() == ["confirmed"]
 
 
-async def test_different_links_of_one_address_at_once_open_one_session(harness: Harness) -> None:
+async def test_concurrent_uses_of_different_links_open_one_session(harness: Harness) -> None:
     tokens = [await harness.link("ana@example.com", f"Name {number}") for number in range(LIVE_LINKS_PER_ADDRESS)]
     answers = await asyncio.gather(*(harness.call("POST", "/sessions", {"token": token}) for token in tokens * 3))
     assert sorted(answer.status_code for answer in answers) == [201] + [410] * (len(tokens) * 3 - 1)
     assert await harness.value("select count(*) from people") == 1
 
 
-async def test_nobody_can_be_buried_in_mail(harness: Harness) -> None:
+async def test_live_links_per_address_are_limited(harness: Harness) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 3):
         answer = await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
         assert answer.json() == {"status": "check_your_mail"}
@@ -167,10 +167,10 @@ async def test_nobody_can_be_buried_in_mail(harness: Harness) -> None:
     assert len(tokens) == LIVE_LINKS_PER_ADDRESS
     assert await harness.value("select count(*) from sign_in_requests where outcome = 'enough_mails'") == 3
     assert (await harness.call("POST", "/sessions", {"token": tokens[0]})).status_code == 201
-    assert await harness.link("ana@example.com")  # who uses a link may have the next
+    assert await harness.link("ana@example.com")  # after a link is used, the next may be drawn
 
 
-async def test_many_draws_at_once_keep_the_limit(harness: Harness) -> None:
+async def test_concurrent_draws_keep_the_limit(harness: Harness) -> None:
     for _ in range(12):
         await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
     requests = await harness.claim()
@@ -186,7 +186,7 @@ async def test_listed_addresses_become_admins_when_they_confirm(harness: Harness
     assert await harness.events() == ["confirmed", "roles-changed"]
 
 
-async def test_nothing_secret_is_stored(harness: Harness) -> None:
+async def test_no_secret_is_stored(harness: Harness) -> None:
     token = await harness.link("ana@example.com", "Ana")
     session = (await harness.call("POST", "/sessions", {"token": token})).json()
     cookie = (await harness.enter("ana@example.com", None, cookie=True))["session_id"]
@@ -222,7 +222,7 @@ BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_bad_input_names_its_field(harness: Harness) -> None:
+async def test_invalid_input_names_its_field(harness: Harness) -> None:
     for path, body, field in BAD_INPUT:
         answer = await harness.call("POST", path, body)
         assert answer.status_code == 422, (path, body, answer.text)

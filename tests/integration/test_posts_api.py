@@ -1,4 +1,4 @@
-"""The internal HTTP of posts: who may call, what comes back, what is refused and how."""
+"""The internal HTTP API of posts: allowed callers, answers and refusals."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -53,7 +53,7 @@ async def create(call: Call, **fields: Any) -> dict[str, Any]:
     return post
 
 
-async def test_a_post_through_its_life(call: Call) -> None:
+async def test_the_lifecycle_of_a_post(call: Call) -> None:
     made = await call("POST", "/posts", {"title": "On letters", "body": "Text."}, roles=("author",))
     post = made.json()
     path = f"/posts/{post['id']}"
@@ -68,7 +68,7 @@ async def test_a_post_through_its_life(call: Call) -> None:
     assert (await call("POST", path + "/withdraw", roles=("author",))).json()["status"] == "withdrawn"
 
 
-async def test_each_route_names_who_may_call(call: Call) -> None:
+async def test_each_route_has_its_allowed_callers(call: Call) -> None:
     post = await create(call, publish=True)
     imported = {"site": "s", "source_id": "1", "author_id": str(AUTHOR), "created_at": "2020-01-01T00:00:00Z"}
     asked = {"ids": [post["id"]]}
@@ -87,7 +87,7 @@ async def test_each_route_names_who_may_call(call: Call) -> None:
     assert (stranger.status_code, stranger.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-async def test_an_import_says_whether_it_was_new(call: Call) -> None:
+async def test_an_import_reports_whether_the_post_is_new(call: Call) -> None:
     body = {"site": "s", "source_id": "1", "author_id": str(AUTHOR), "created_at": "2020-01-01T00:00:00Z"}
     first = await call("POST", "/import/posts", body, by="operator")
     again = await call("POST", "/import/posts", body, by="operator")
@@ -99,7 +99,7 @@ async def test_an_import_says_whether_it_was_new(call: Call) -> None:
     assert (await call("POST", "/republish", since, by="operator")).json() == {"count": 0}
 
 
-async def test_a_repeated_request_is_marked_as_such(call: Call) -> None:
+async def test_a_replayed_request_is_marked(call: Call) -> None:
     body, key = {"title": "Once", "body": "Text."}, {"Idempotency-Key": "k1"}
     first = await call("POST", "/posts", body, roles=("author",), headers=key)
     again = await call("POST", "/posts", body, roles=("author",), headers=key)
@@ -116,7 +116,7 @@ async def test_a_repeated_request_is_marked_as_such(call: Call) -> None:
     assert bad.status_code == 400
 
 
-async def test_if_match_is_honoured(call: Call) -> None:
+async def test_if_match_is_checked(call: Call) -> None:
     post = await create(call)
     path = f"/posts/{post['id']}"
     ok = await call("PATCH", path, {"title": "B"}, roles=("author",), headers={"If-Match": '"1-abc"'})
@@ -143,7 +143,7 @@ async def test_if_match_is_honoured(call: Call) -> None:
         ({"author": "me"}, "author"),
     ],
 )
-async def test_a_wrong_field_is_named(call: Call, fields: dict[str, object], field: str) -> None:
+async def test_an_invalid_field_is_named(call: Call, fields: dict[str, object], field: str) -> None:
     answer = await call("POST", "/posts", {"title": "T", "body": "B"} | fields, roles=("author",))
     assert answer.status_code == 422
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -151,7 +151,7 @@ async def test_a_wrong_field_is_named(call: Call, fields: dict[str, object], fie
     assert (await call("GET", "/posts")).json()["items"] == []
 
 
-async def test_a_lone_surrogate_is_a_wrong_field(call: Call) -> None:
+async def test_a_lone_surrogate_names_its_field(call: Call) -> None:
     content, kind = b'{"title": "\\ud800", "body": "x"}', {"Content-Type": "application/json"}
     answer = await call("POST", "/posts", roles=("author",), content=content, headers=kind)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "title")
@@ -172,7 +172,7 @@ async def test_a_lone_surrogate_is_a_wrong_field(call: Call) -> None:
         ("/posts/lookup", 404),
     ],
 )
-async def test_reading_badly(call: Call, path: str, status: int) -> None:
+async def test_invalid_reads_are_refused(call: Call, path: str, status: int) -> None:
     answer = await call("GET", path)
     assert answer.status_code == status
     if status == 422:
@@ -188,12 +188,12 @@ async def test_bodies_are_bounded(call: Call) -> None:
     assert (await call("POST", "/posts/lookup", many)).json()["errors"][0]["field"] == "ids"
 
 
-async def test_withdrawing_a_draft_does_not_fit(call: Call) -> None:
+async def test_withdrawing_a_draft_is_a_wrong_state(call: Call) -> None:
     post = await create(call)
     answer = await call("POST", f"/posts/{post['id']}/withdraw", roles=("author",))
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/wrong-state")
 
 
-async def test_nobody_signed_in_is_told_so(call: Call) -> None:
+async def test_writing_requires_sign_in(call: Call) -> None:
     answer = await call("POST", "/posts", {"title": "T", "body": "B"})
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/sign-in-required")

@@ -1,4 +1,4 @@
-"""Commands of posts on a real PostgreSQL: state and event in one transaction, and what concurrency may not break."""
+"""Commands of posts on a real PostgreSQL: state and event in one transaction, and concurrency."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author"}))
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
 READER = Caller("gateway", uuid4(), frozenset({"reader"}))
-NOBODY = Caller("gateway")
+ANONYMOUS = Caller("gateway")
 
 
 @pytest.fixture
@@ -69,28 +69,28 @@ async def test_a_post_is_drafted_published_edited_and_withdrawn(db: Database) ->
     assert again["published_at"] == first["published_at"]
     assert (withdrawn["status"], again["status"], again["version"]) == ("withdrawn", "published", 5)
 
-    told = await events(db)
-    assert [event["type"] for event in told] == ["drafted", "published", "edited", "withdrawn", "published"]
-    assert [event["version"] for event in told] == [1, 2, 3, 4, 5]
-    assert told[2]["discussion"] == "held"
-    assert not any("text" in str(event) for event in told)
+    published = await events(db)
+    assert [event["type"] for event in published] == ["drafted", "published", "edited", "withdrawn", "published"]
+    assert [event["version"] for event in published] == [1, 2, 3, 4, 5]
+    assert published[2]["discussion"] == "held"
+    assert not any("text" in str(event) for event in published)
 
 
-async def test_created_and_published_at_once_is_one_event(db: Database) -> None:
+async def test_create_and_publish_is_one_event(db: Database) -> None:
     post = await create(db, publish=True)
     assert post["status"] == "published"
     assert post["published_at"] == post["created_at"]
     assert [event["type"] for event in await events(db)] == ["published"]
 
 
-async def test_what_changes_nothing_tells_nothing(db: Database) -> None:
+async def test_an_edit_without_a_change_publishes_no_event(db: Database) -> None:
     post = await create(db, publish=True)
     post_id = UUID(post["id"])
     await commands.publish_post(db, AUTHOR, post_id)
     same = await commands.edit_post(db, AUTHOR, post_id, EditPost(title="On letters", body="Some *text*."))
     assert same.representation == post
     assert len(await events(db)) == 1
-    page = await queries.revisions(db, NOBODY, post_id, None, 50)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 50)
     assert [revision["revision"] for revision in page["items"]] == [1]
 
 
@@ -98,8 +98,8 @@ async def test_every_revision_is_kept(db: Database) -> None:
     post_id = UUID((await create(db, publish=True))["id"])
     for number in range(2, 6):
         await commands.edit_post(db, AUTHOR, post_id, EditPost(body=f"Text {number}", edit_note=f"Note {number}"))
-    page = await queries.revisions(db, NOBODY, post_id, None, 3)
-    rest = await queries.revisions(db, NOBODY, post_id, page["next"], 3)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 3)
+    rest = await queries.revisions(db, ANONYMOUS, post_id, page["next"], 3)
     assert [item["revision"] for item in page["items"] + rest["items"]] == [5, 4, 3, 2, 1]
     assert rest["next"] is None
     assert page["items"][0] | {"created_at": ""} == {
@@ -112,14 +112,14 @@ async def test_every_revision_is_kept(db: Database) -> None:
     assert rest["items"][-1]["body"] == "Some *text*."
 
 
-async def test_refusals_come_in_order_and_leave_nothing(db: Database) -> None:
+async def test_refusals_have_an_order_and_change_nothing(db: Database) -> None:
     draft, public = UUID((await create(db))["id"]), UUID((await create(db, publish=True))["id"])
     before = await events(db)
     edit = EditPost(edit_note="Without a text")
-    assert (await refused(create(db, who=NOBODY))).kind == "sign-in-required"
+    assert (await refused(create(db, who=ANONYMOUS))).kind == "sign-in-required"
     assert (await refused(create(db, who=READER))).kind == "forbidden"
     for post_id, who, kind in (
-        (draft, NOBODY, "sign-in-required"),
+        (draft, ANONYMOUS, "sign-in-required"),
         (uuid4(), AUTHOR, "not-found"),
         (draft, OTHER, "not-found"),
         (public, OTHER, "forbidden"),
@@ -127,7 +127,7 @@ async def test_refusals_come_in_order_and_leave_nothing(db: Database) -> None:
         (public, AUTHOR, "stale"),
     ):
         assert (await refused(commands.edit_post(db, who, post_id, edit, None, '"99-x"'))).kind == kind
-    for who, kind in ((NOBODY, "sign-in-required"), (OTHER, "not-found"), (AUTHOR, "wrong-state")):
+    for who, kind in ((ANONYMOUS, "sign-in-required"), (OTHER, "not-found"), (AUTHOR, "wrong-state")):
         assert (await refused(commands.withdraw_post(db, who, draft))).kind == kind
     assert (await refused(commands.publish_post(db, OTHER, draft))).kind == "not-found"
     assert (await refused(commands.edit_post(db, AUTHOR, public, edit))).errors[0].field == "edit_note"
@@ -136,7 +136,7 @@ async def test_refusals_come_in_order_and_leave_nothing(db: Database) -> None:
     assert await events(db) == before
 
 
-async def test_if_match_lets_only_the_present_version_through(db: Database) -> None:
+async def test_if_match_accepts_the_present_version_only(db: Database) -> None:
     post_id = UUID((await create(db))["id"])
     done = await commands.edit_post(db, AUTHOR, post_id, EditPost(title="Second"), None, '"1-abc"')
     assert done.representation["version"] == 2
@@ -145,18 +145,18 @@ async def test_if_match_lets_only_the_present_version_through(db: Database) -> N
     assert (await queries.post(db, AUTHOR, str(post_id)))["title"] == "Second"
 
 
-async def test_edits_at_the_same_time_become_revisions_without_a_gap(db: Database) -> None:
+async def test_concurrent_edits_become_revisions_without_a_gap(db: Database) -> None:
     post_id = UUID((await create(db, publish=True))["id"])
     edits = (commands.edit_post(db, AUTHOR, post_id, EditPost(body=f"Text {number}")) for number in range(8))
     done = await asyncio.gather(*edits)
     assert sorted(one.representation["version"] for one in done) == list(range(2, 10))
-    told = [event["version"] for event in await events(db)]
-    assert told == sorted(told)
-    page = await queries.revisions(db, NOBODY, post_id, None, 50)
+    published = [event["version"] for event in await events(db)]
+    assert published == sorted(published)
+    page = await queries.revisions(db, ANONYMOUS, post_id, None, 50)
     assert [item["revision"] for item in page["items"]] == list(range(9, 0, -1))
 
 
-async def test_a_given_slug_is_taken_once_and_a_made_one_gets_a_number(db: Database) -> None:
+async def test_a_given_slug_is_unique_and_a_generated_one_gets_a_number(db: Database) -> None:
     assert (await create(db, slug="chosen"))["slug"] == "chosen"
     taken = await refused(create(db, slug="chosen"))
     assert (taken.kind, taken.errors[0].field) == ("invalid", "slug")
@@ -165,13 +165,13 @@ async def test_a_given_slug_is_taken_once_and_a_made_one_gets_a_number(db: Datab
     assert len(await events(db)) == 3
 
 
-async def test_made_slugs_never_meet_however_many_come_at_once(db: Database) -> None:
+async def test_concurrent_generated_slugs_are_different(db: Database) -> None:
     made = await asyncio.gather(*(create(db, "The same title") for _ in range(20)))
     numbers = ["the-same-title", *(f"the-same-title-{number}" for number in range(2, 21))]
     assert sorted(post["slug"] for post in made) == sorted(numbers)
 
 
-async def test_of_many_that_want_one_slug_one_gets_it(db: Database) -> None:
+async def test_concurrent_requests_for_one_slug_create_one_post(db: Database) -> None:
     tries = (create(db, f"Title {number}", slug="wanted") for number in range(6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     problems = [outcome for outcome in outcomes if isinstance(outcome, Problem)]
@@ -179,13 +179,13 @@ async def test_of_many_that_want_one_slug_one_gets_it(db: Database) -> None:
     assert {problem.kind for problem in problems} == {"invalid"}
 
 
-async def test_a_title_without_letters_takes_the_id(db: Database) -> None:
+async def test_a_title_without_letters_uses_the_id_as_slug(db: Database) -> None:
     post = await create(db, "…")
     assert post["slug"] == UUID(post["id"]).hex
     assert (await queries.post(db, AUTHOR, post["slug"]))["id"] == post["id"]
 
 
-async def test_a_repeated_request_answers_as_the_first_time(db: Database) -> None:
+async def test_a_repeated_request_is_replayed(db: Database) -> None:
     key = request_key(body={"title": "Once"})
     command = CreatePost(title="Once", body="Text.")
     first = await commands.create_post(db, AUTHOR, command, key)
@@ -201,7 +201,7 @@ async def test_a_repeated_request_answers_as_the_first_time(db: Database) -> Non
     assert [event["type"] for event in await events(db)] == ["drafted", "edited"]
 
 
-async def test_a_replayed_edit_is_not_stale_and_a_refused_one_leaves_no_key(db: Database) -> None:
+async def test_a_replayed_edit_is_not_stale_and_a_refused_one_stores_no_key(db: Database) -> None:
     post_id = UUID((await create(db))["id"])
     key = request_key("e", f"/posts/{post_id}", "PATCH")
     stale = await refused(commands.edit_post(db, AUTHOR, post_id, EditPost(title="New"), key, '"9-x"'))
@@ -216,7 +216,7 @@ async def test_a_replayed_edit_is_not_stale_and_a_refused_one_leaves_no_key(db: 
     assert [event["type"] for event in await events(db)] == ["drafted", "edited", "published", "withdrawn"]
 
 
-async def test_one_key_at_once_from_many_sides_makes_one_post(db: Database) -> None:
+async def test_concurrent_requests_under_one_key_create_one_post(db: Database) -> None:
     tries = (commands.create_post(db, AUTHOR, CreatePost(title="Once", body="x"), request_key()) for _ in range(8))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     kinds = {outcome.kind for outcome in outcomes if isinstance(outcome, Problem)}

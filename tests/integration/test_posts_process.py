@@ -1,4 +1,4 @@
-"""Posts put together: what is accepted over HTTP comes out on Kafka."""
+"""Posts as a process: accepted commands are published to Kafka."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ from tests.integration.chassis_harness import all_published, header, records
 from tests.waiting import eventually
 
 
-async def test_what_is_accepted_comes_out_in_order(
+async def test_accepted_commands_are_published_in_order(
     new_database: Callable[..., Awaitable[Any]],
     keys: dict[str, str],
     signer: Callable[[str], Signer],

@@ -1,4 +1,4 @@
-"""What readers of posts see, and what they do not."""
+"""Queries of posts: lists, single posts, revisions and look-ups."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +15,7 @@ from services.posts import commands, queries
 AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author", "moderator"}))
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
-NOBODY = Caller("gateway")
+ANONYMOUS = Caller("gateway")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def create(db: Database, title: str, *, publish: bool = True) -> dict[str,
     return (await commands.create_post(db, AUTHOR, command)).representation
 
 
-async def test_the_list_shows_every_published_post_once_newest_first(db: Database) -> None:
+async def test_the_list_contains_every_published_post_once_newest_first(db: Database) -> None:
     published = [await create(db, f"Number {number}") for number in range(7)]
     await create(db, "A draft", publish=False)
     hidden = await create(db, "Withdrawn")
@@ -47,7 +47,7 @@ async def test_the_list_shows_every_published_post_once_newest_first(db: Databas
     assert seen[0] == without_text
 
 
-async def test_a_page_that_ends_with_the_list_has_no_next(db: Database) -> None:
+async def test_the_last_page_has_no_next(db: Database) -> None:
     for number in range(2):
         await create(db, f"Number {number}")
     assert (await queries.published_posts(db, None, 2))["next"] is None
@@ -64,7 +64,7 @@ async def test_new_posts_do_not_shift_a_page(db: Database) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "%", "AAAA", "e30"])
 async def test_a_cursor_of_another_list_is_malformed(db: Database, cursor: str) -> None:
     post_id = UUID((await create(db, "One"))["id"])
-    for asking in (queries.published_posts(db, cursor, 50), queries.revisions(db, NOBODY, post_id, cursor, 50)):
+    for asking in (queries.published_posts(db, cursor, 50), queries.revisions(db, ANONYMOUS, post_id, cursor, 50)):
         with pytest.raises(Problem, match="malformed-cursor"):
             await asking
 
@@ -72,28 +72,28 @@ async def test_a_cursor_of_another_list_is_malformed(db: Database, cursor: str) 
 async def test_a_post_is_read_by_id_or_slug(db: Database) -> None:
     post = await create(db, "Επίπεδο")
     for reference in (post["id"], post["id"].upper(), "επίπεδο"):
-        assert await queries.post(db, NOBODY, reference) == post
+        assert await queries.post(db, ANONYMOUS, reference) == post
 
 
 @pytest.mark.parametrize("reference", ["absent", "\0", "\ud800", "a b", "", "x" * 5000, str(uuid4())])
-async def test_what_is_no_post_is_not_found(db: Database, reference: str) -> None:
+async def test_a_reference_without_a_post_is_not_found(db: Database, reference: str) -> None:
     with pytest.raises(Problem, match="not-found"):
         await queries.post(db, ADMIN, reference)
 
 
-async def test_drafts_and_their_revisions_are_for_author_and_admin(db: Database) -> None:
+async def test_drafts_and_their_revisions_are_visible_to_author_and_admin_only(db: Database) -> None:
     draft = await create(db, "Draft", publish=False)
     post_id = UUID(draft["id"])
     for who in (AUTHOR, ADMIN):
         assert (await queries.post(db, who, "draft"))["id"] == draft["id"]
         assert len((await queries.revisions(db, who, post_id, None, 50))["items"]) == 1
-    for who in (OTHER, NOBODY):
+    for who in (OTHER, ANONYMOUS):
         for asking in (queries.post(db, who, "draft"), queries.revisions(db, who, post_id, None, 50)):
             with pytest.raises(Problem, match="not-found"):
                 await asking
 
 
-async def test_the_look_up_tells_status_whatever_it_is(db: Database) -> None:
+async def test_the_look_up_returns_every_status(db: Database) -> None:
     draft, public = await create(db, "Draft", publish=False), await create(db, "ResponseHeaders")
     found = await queries.look_up(db, [UUID(draft["id"]), UUID(public["id"]), uuid4()])
     assert {item["id"]: item["status"] for item in found} == {draft["id"]: "draft", public["id"]: "published"}

@@ -1,4 +1,4 @@
-"""The ledger of the crash tests sees what it is there to see: a verdict that cannot fail would prove nothing."""
+"""The ledger of the crash tests detects every violation: a check that cannot fail would prove nothing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def wrong(operations: list[Operation], rows: list[Mapping[str, Any]]) -> dict[st
     return {name: count for name, count in settled(operations, rows).items() if count}
 
 
-def test_what_was_acknowledged_and_stands_is_right() -> None:
+def test_acknowledged_and_stored_operations_are_right() -> None:
     assert wrong([written()], [row("a")]) == {}
     assert wrong([written(), changed("b")], [row("b", 2)]) == {}
     assert wrong([written(), changed("x", kind="remove")], [row(None, 2, "removed")]) == {}
@@ -70,17 +70,17 @@ def record(subject: UUID, version: int, id: UUID | None = None) -> Envelope:
     )
 
 
-def test_only_first_occurrences_can_stand_in_the_wrong_order() -> None:
+def test_only_first_occurrences_can_be_out_of_order() -> None:
     other, again = uuid4(), record(COMMENT, 1)
     assert inversions([again, record(other, 2), record(COMMENT, 2), again]) == 0
     assert inversions([record(COMMENT, 2), record(COMMENT, 1)]) == 1
 
 
-def test_findings_name_what_must_be_0() -> None:
+def test_findings_list_the_counts_that_must_be_0() -> None:
     assert Findings(operations=3, raw_duplicates=1, duplicate_mails=1).wrong() == {}
     assert Findings(operations=3, lost=1, stray_mails=2).wrong() == {"lost": 1, "stray_mails": 2}
 
 
-def test_a_percentile_is_a_value_that_was_measured() -> None:
+def test_a_percentile_is_a_measured_value() -> None:
     assert percentile([3, 1, 2], 0.99) == 3
     assert percentile([], 0.5) == 0

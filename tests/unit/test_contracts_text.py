@@ -1,4 +1,4 @@
-"""Strings at the border: what is refused, what is cleaned, what is counted."""
+"""Text fields: refusals, cleaning and length limits."""
 
 import unicodedata
 
@@ -24,7 +24,7 @@ from services.contracts.posts import CreatePost
         (None, "valid string"),
     ],
 )
-def test_a_bad_name_is_refused_with_its_reason(name: object, why: str) -> None:
+def test_an_invalid_name_is_refused_with_its_reason(name: object, why: str) -> None:
     with pytest.raises(ValidationError, match=why) as refused:
         EditMe.model_validate({"name": name})
     assert refused.value.errors()[0]["loc"] == ("name",)
@@ -40,7 +40,7 @@ def test_a_title_is_one_line_without_bidi_controls() -> None:
     assert post.title == "a Bcc: x y z"
 
 
-def test_what_is_taken_out_leaves_normal_form() -> None:
+def test_removed_characters_leave_normal_form() -> None:
     assert EditMe(name="e\u202e\u0301").name == "\u00e9"
 
 
@@ -54,13 +54,13 @@ def test_unknown_fields_are_refused_by_name() -> None:
     assert refused.value.errors()[0]["loc"] == ("approved",)
 
 
-def test_a_flag_is_a_flag() -> None:
+def test_a_flag_accepts_booleans_only() -> None:
     with pytest.raises(ValidationError):
         CreatePost.model_validate({"title": "t", "body": "b", "publish": "yes"})
 
 
 @given(st.text(min_size=1, max_size=400))
-def test_whatever_is_accepted_is_bounded_normal_and_encodable(text: str) -> None:
+def test_accepted_names_are_bounded_normalized_and_encodable(text: str) -> None:
     try:
         name = EditMe(name=text).name
     except ValidationError:

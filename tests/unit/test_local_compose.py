@@ -1,4 +1,4 @@
-"""docker-compose.yml and the image: every role runs, and each process gets its own secrets and nobody else's."""
+"""docker-compose.yml and the image: every role runs, and each process gets its own secrets only."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def test_every_role_of_every_service_runs_once() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_own_secrets_only(name: str) -> None:
+def test_each_process_gets_its_own_secrets_only(name: str) -> None:
     given = OURS[name]["environment"].keys()
     service = owner(name)
     assert SECRETS & given == set(OWN_SECRETS.get(service, ()))
@@ -58,7 +58,7 @@ def test_a_process_has_few_rights_and_time_to_drain(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if owner(name) in DATABASES])
-def test_migrations_come_before_and_only_the_first_waits_for_nothing_of_ours(name: str) -> None:
+def test_migrations_run_first_and_wait_for_servers_only(name: str) -> None:
     needs = OURS[name]["depends_on"]
     if name.endswith("-migrate"):
         assert needs == {"postgres": {"condition": "service_healthy"}}
@@ -67,13 +67,13 @@ def test_migrations_come_before_and_only_the_first_waits_for_nothing_of_ours(nam
         assert needs[f"{owner(name)}-migrate"] == {"condition": "service_completed_successfully"}
 
 
-def test_services_find_each_other_at_the_names_and_ports_they_have() -> None:
+def test_services_find_each_other_at_their_names_and_ports() -> None:
     for service, port in {"posts": 8101, "comments": 8102, "people": 8103, "notify": 8104}.items():
         assert OURS["gateway"]["environment"][f"{service.upper()}_URL"] == f"http://{service}-api:{port}"
         assert f"{service}-api" in OURS
 
 
-def test_only_the_gateway_is_open_to_the_world() -> None:
+def test_only_the_gateway_is_published() -> None:
     published = {name: found["ports"] for name, found in SERVICES.items() if "ports" in found}
     assert published.keys() == {"gateway", "mailbox"}
     assert all(port.startswith("127.0.0.1:") for port in published["mailbox"])
@@ -85,7 +85,7 @@ def test_servers_are_healthy_before_they_are_used_and_keep_their_data() -> None:
     assert COMPOSE["volumes"].keys() == {"postgres", "kafka"}
 
 
-def test_variables_that_are_required_are_made_by_make_env() -> None:
+def test_required_variables_are_generated_by_make_env() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
     recipe = (ROOT / "Makefile").read_text()
@@ -93,15 +93,15 @@ def test_variables_that_are_required_are_made_by_make_env() -> None:
     assert required == SECRETS | {"VERIFICATION_KEYS"} | passwords
 
 
-def test_the_image_runs_as_nobody_in_particular_and_says_how_it_is() -> None:
+def test_the_image_runs_as_an_unprivileged_user_with_a_health_check() -> None:
     text = (ROOT / "deploy/Dockerfile").read_text()
     assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
     assert "HEALTHCHECK" in text
     assert "--locked" in text
-    assert "--extra" not in text  # no local servers in the image
+    assert "--extra" not in text  # the image contains no local servers
 
 
-def test_the_scripts_are_shell() -> None:
+def test_the_scripts_are_valid_shell() -> None:
     for script in ("deploy/postgres-init.sh", "deploy/local/install.sh", ".ci/run"):
         shell = "bash" if script == ".ci/run" else "sh"
         subprocess.run([shell, "-n", ROOT / script], check=True)

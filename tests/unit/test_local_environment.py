@@ -1,4 +1,4 @@
-"""Each process is given its own secrets and nobody else's."""
+"""Each process of the local stack gets its own secrets only."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "operator"])
-def test_own_secrets_only(layout: Layout, service: str) -> None:
+def test_each_process_gets_its_own_secrets_only(layout: Layout, service: str) -> None:
     found = environment.of(layout, service)
     own = set(environment.OWN_SECRETS.get(service, ()))
     assert environment.SECRETS & found.keys() == own
@@ -31,10 +31,10 @@ def test_a_given_database_is_used_and_others_are_local(layout: Layout) -> None:
     local = environment.of(layout, "people")["PEOPLE_DATABASE_URL"]
     assert local.startswith("postgresql://people:")
     assert local.endswith("@127.0.0.1:54320/people")
-    assert environment.of(layout, "people")["PEOPLE_DATABASE_URL"] == local  # the password is kept
+    assert environment.of(layout, "people")["PEOPLE_DATABASE_URL"] == local  # the password is stored
 
 
-def test_passwords_differ_and_are_for_the_owner_only(layout: Layout) -> None:
+def test_passwords_differ_and_are_private(layout: Layout) -> None:
     passwords = environment.database_passwords(layout)
     assert len(set(passwords.values())) == len(DATABASES)
     assert (layout.home / "database-passwords.json").stat().st_mode & 0o077 == 0

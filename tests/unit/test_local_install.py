@@ -1,4 +1,4 @@
-"""`install.sh` on machines that lack something: one sentence that says what to install."""
+"""`install.sh` on machines that lack something: one sentence says what to install."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ TOOLS = ("sh", "dirname", "mkdir", "rm", "touch", "env", "cat")
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with the script alone, and a PATH without uv and Python."""
+    """Return a checkout with the script only, and a PATH without uv and Python."""
     (tmp_path / "deploy/local").mkdir(parents=True)
     shutil.copy(SCRIPT, tmp_path / "deploy/local/install.sh")
     (tmp_path / "bin").mkdir()
@@ -35,18 +35,18 @@ def install(checkout: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_without_python_it_says_so(checkout: Path) -> None:
+def test_a_missing_python_is_reported(checkout: Path) -> None:
     found = install(checkout)
     assert found.returncode == 1
     assert found.stderr.startswith("Python 3.11 or later is needed")
 
 
-def test_an_old_python_is_not_enough(checkout: Path) -> None:
+def test_an_old_python_is_refused(checkout: Path) -> None:
     put(checkout, "python3", 'case "$*" in *version_info*) exit 1;; esac')
     assert install(checkout).stderr.startswith("Python 3.11 or later is needed")
 
 
-def test_uv_on_the_path_is_used(checkout: Path) -> None:
+def test_an_installed_uv_is_used(checkout: Path) -> None:
     put(checkout, "python3", "exit 0")
     put(checkout, "uv", 'echo "uv $*"')
     found = install(checkout)
@@ -54,13 +54,13 @@ def test_uv_on_the_path_is_used(checkout: Path) -> None:
     assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --python python3 --extra local"
 
 
-def test_a_uv_that_does_not_run_is_not_used(checkout: Path) -> None:
+def test_a_broken_uv_is_not_used(checkout: Path) -> None:
     put(checkout, "python3", 'case "$*" in "-m "*) exit 1;; esac')
     put(checkout, "uv", "exit 127")
     assert "uv could not be fetched" in install(checkout).stderr
 
 
-def test_uv_comes_from_a_virtual_environment(checkout: Path) -> None:
+def test_uv_is_installed_in_a_virtual_environment(checkout: Path) -> None:
     fake = (
         'mkdir -p "$4/bin"; for tool in python uv; do printf "#!/bin/sh\\necho $tool \\"\\$@\\"\\n" > "$4/bin/$tool"; '
     )
@@ -72,7 +72,7 @@ def test_uv_comes_from_a_virtual_environment(checkout: Path) -> None:
     assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --python python3 --extra local"
 
 
-def test_without_venv_pip_alone_will_do(checkout: Path) -> None:
+def test_without_venv_pip_installs_uv(checkout: Path) -> None:
     fake = 'mkdir -p "$5/bin"; printf "#!/bin/sh\\necho uv \\"\\$@\\"\\n" > "$5/bin/uv"; /bin/chmod +x "$5/bin/uv"'
     put(
         checkout,
@@ -84,7 +84,7 @@ def test_without_venv_pip_alone_will_do(checkout: Path) -> None:
     assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --python python3 --extra local"
 
 
-def test_without_any_way_it_names_all(checkout: Path) -> None:
+def test_without_venv_and_pip_the_options_are_listed(checkout: Path) -> None:
     put(checkout, "python3", 'case "$*" in "-m "*) exit 1;; esac')
     found = install(checkout)
     assert found.returncode == 1

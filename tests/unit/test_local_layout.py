@@ -1,4 +1,4 @@
-"""What the environment replaces, and which ports are needed then."""
+"""The servers that the environment replaces, and the ports needed then."""
 
 from pathlib import Path
 
@@ -34,20 +34,20 @@ def test_everything_is_local_by_default() -> None:
         ({**DATABASE_URLS, "NOTIFY_DATABASE_URL": "postgresql://db.example/notify"}, {"POSTGRES_PORT"}),
     ],
 )
-def test_a_server_that_is_given_needs_no_port_here(given: dict[str, str], unused: set[str]) -> None:
+def test_a_given_server_needs_no_local_port(given: dict[str, str], unused: set[str]) -> None:
     assert PORTS.keys() - layout(**given).ports_needed().keys() == unused
 
 
-def test_an_empty_variable_is_not_given() -> None:
+def test_an_empty_variable_counts_as_unset() -> None:
     assert layout(REDIS_URL="", KAFKA_BOOTSTRAP_SERVERS="", GATEWAY_PORT="").ports_needed() == PORTS
 
 
 @pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80.5"])
-def test_what_is_no_port_is_named(value: str) -> None:
-    with pytest.raises(LocalError, match=r"POSTS_PORT=.* is no port"):
+def test_an_invalid_port_is_named(value: str) -> None:
+    with pytest.raises(LocalError, match=r"POSTS_PORT=.* is not a port"):
         layout(POSTS_PORT=value).port("POSTS_PORT")
 
 
-def test_two_that_are_the_same_are_named() -> None:
+def test_a_duplicate_port_is_named() -> None:
     with pytest.raises(LocalError, match="GATEWAY_PORT and POSTS_PORT are both 8101"):
         layout(GATEWAY_PORT="8101").ports_needed()

@@ -1,4 +1,4 @@
-"""What the `rapport` command says without any service."""
+"""Output of the `rapport` command without any service."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from services.operator.settings import load
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def test_keys_are_lines_for_an_environment_file_and_fit_together(tmp_path: Path) -> None:
+def test_keys_are_lines_for_an_environment_file_and_match_each_other(tmp_path: Path) -> None:
     printed = CliRunner().invoke(app, ["keys"])
     assert printed.exit_code == 0
     file = tmp_path / "keys.env"
@@ -52,12 +52,12 @@ def test_since_is_a_span_or_a_time(text: str, moment: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "h", "0h", "2w", "yesterday", "2026-13-01", "2999-01-01", "0001-01-01T00:00+10:00"]
 )
-def test_anything_else_is_no_time(text: str) -> None:
+def test_other_texts_are_not_a_time(text: str) -> None:
     with pytest.raises(Failed, match="--since"):
         parse_since(text, NOW)
 
 
-def test_the_key_may_stand_in_the_files_of_a_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_may_come_from_the_files_of_a_local_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAPPORT_HOME", str(tmp_path))
     monkeypatch.delenv("OPERATOR_SIGNING_KEY", raising=False)
     monkeypatch.setenv("POSTS_URL", "http://given:1")
@@ -72,7 +72,7 @@ def test_the_key_may_stand_in_the_files_of_a_local_stack(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("arguments", [["republish", "gateway", "--since", "1h"], ["dead-letter", "list", "posts"]])
-def test_what_does_not_exist_is_said_in_one_sentence(arguments: list[str]) -> None:
+def test_a_failure_is_reported_in_one_sentence(arguments: list[str]) -> None:
     environment = {"OPERATOR_SIGNING_KEY": "{}", "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-m", "services.operator", *arguments]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""An import run against services that only remember: what is asked of them, what is counted, what survives a stop."""
+"""An import with services in memory: requests, counts, and continuation after a stop."""
 
 import asyncio
 import itertools
@@ -22,12 +22,12 @@ from tests.unit.operator_exports import author, comment, export, item, written
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-class Remembering:
-    """Keeps what it is sent by the ids of the blog, as the services do.
+class InMemoryServices:
+    """Services in memory that store what they receive by the blog's ids.
 
     Attributes:
-        refused: ids of things that are not taken.
-        dies_at: the call at which it goes away for good.
+        refused: ids of things that are refused.
+        dies_at: number of the call from which on all calls fail.
     """
 
     def __init__(self, *, refused: tuple[str, ...] = (), dies_at: int | None = None) -> None:
@@ -39,7 +39,7 @@ class Remembering:
     async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
         await asyncio.sleep(0)
         if self.dies_at is not None and next(self.calls) >= self.dies_at:
-            raise Failed(f"{service} did not do it.")
+            raise Failed(f"{service} was unavailable.")
         source_id = (
             body["source_user_id"] or f"{body['email']} {body['name']}" if service == "people" else body["source_id"]
         )
@@ -61,17 +61,17 @@ class Remembering:
         return self.named(service)[source_id][1]
 
 
-async def run(path: Path, services: Remembering) -> Report:
+async def run(path: Path, services: InMemoryServices) -> Report:
     with Progress(Console(file=StringIO())) as progress:
         return await Import(path, cast(Services, services), progress, NOW).run()
 
 
-async def imported(folder: Path, *parts: str, **options: Any) -> tuple[Report, Remembering]:
-    services = Remembering(**options)
+async def imported(folder: Path, *parts: str, **options: Any) -> tuple[Report, InMemoryServices]:
+    services = InMemoryServices(**options)
     return await run(written(folder, export(*parts)), services), services
 
 
-async def test_a_post_keeps_what_it_was(tmp_path: Path) -> None:
+async def test_a_post_keeps_its_properties(tmp_path: Path) -> None:
     page = item(
         7,
         creator="Ada",
@@ -116,7 +116,7 @@ async def test_comments_keep_place_state_and_date(tmp_path: Path) -> None:
     assert report.comments.of("visible") == 3
 
 
-async def test_names_that_share_an_address_stay_apart_and_users_are_known_by_id(tmp_path: Path) -> None:
+async def test_names_that_share_an_address_stay_separate_and_users_are_known_by_id(tmp_path: Path) -> None:
     shared = [
         comment(number, comment_author=f"Name {number % 9}", comment_author_email="one@example.org")
         for number in range(1, 19)
@@ -161,7 +161,7 @@ async def test_every_item_and_comment_is_on_one_line_of_the_report(tmp_path: Pat
 
 
 async def test_a_second_run_adds_nothing(tmp_path: Path) -> None:
-    path, services = written(tmp_path, export(item(1, comment(1), comment(2, 1)), item(2))), Remembering()
+    path, services = written(tmp_path, export(item(1, comment(1), comment(2, 1)), item(2))), InMemoryServices()
     await run(path, services)
     kept = dict(services.kept)
     again = await run(path, services)
@@ -171,9 +171,9 @@ async def test_a_second_run_adds_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dies_at", range(1, 19))
-async def test_wherever_it_is_stopped_the_next_run_finishes(tmp_path: Path, dies_at: int) -> None:
+async def test_a_stopped_import_is_completed_by_the_next_run(tmp_path: Path, dies_at: int) -> None:
     path = written(tmp_path, export(*(item(n, comment(n), comment(10 + n, n), creator=f"a{n}") for n in range(1, 4))))
-    whole, services = Remembering(), Remembering(dies_at=dies_at)
+    whole, services = InMemoryServices(), InMemoryServices(dies_at=dies_at)
     await run(path, whole)
     with pytest.raises(Failed):
         await run(path, services)
@@ -182,7 +182,7 @@ async def test_wherever_it_is_stopped_the_next_run_finishes(tmp_path: Path, dies
     assert set(services.kept) == set(whole.kept)
 
 
-async def test_what_is_refused_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_a_refusal_is_reported_and_the_import_continues(tmp_path: Path) -> None:
     refused = ("1", "12")
     parts = (item(1, comment(10)), item(2, comment(11), comment(12), comment(13, 12), comment(14)))
     report, services = await imported(tmp_path, *parts, refused=refused)
@@ -190,15 +190,15 @@ async def test_what_is_refused_is_named_and_the_rest_goes_on(tmp_path: Path) -> 
     assert not report.is_complete
     assert report.refusals == ["post 1: is too costly to render", "comment 12: is too costly to render"]
     assert (report.items.total(), report.comments.total()) == (2, 5)
-    assert report.comments.of("skipped: an answer to a comment that was refused") == 1
+    assert report.comments.of("skipped: a reply to a comment that was refused") == 1
 
 
-async def test_an_author_who_is_refused_ends_it(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="did not take the author"):
+async def test_a_refused_author_ends_the_import(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="refused the author"):
         await imported(tmp_path, item(1), refused=("login:ada",))
 
 
-async def test_dates_that_cannot_be_kept_are_replaced_and_counted(tmp_path: Path) -> None:
+async def test_impossible_dates_are_replaced_and_counted(tmp_path: Path) -> None:
     nothing = "0000-00-00 00:00:00"
     old = comment(1, comment_date_gmt="1969-12-31 23:59:59")
     undated = comment(2, comment_date_gmt=nothing, comment_date=nothing)
@@ -220,7 +220,7 @@ async def test_dates_that_cannot_be_kept_are_replaced_and_counted(tmp_path: Path
     ],
 )
 async def test_a_bad_file_changes_nothing(tmp_path: Path, content: str, sentence: str) -> None:
-    services = Remembering()
+    services = InMemoryServices()
     if "which blog" in sentence:
         content = content.replace("https://network.example/", "")
     with pytest.raises(Failed, match=sentence):
@@ -237,7 +237,7 @@ async def test_the_report_is_printed_with_its_sums(tmp_path: Path) -> None:
     assert "refused: post [bold]1: is too costly to render" in text
 
 
-def test_more_refusals_than_fit_are_counted() -> None:
+def test_surplus_refusals_are_counted() -> None:
     report = Report("blog.example", 0, 0, refusals=[f"post {number}: no" for number in range(25)])
     out = StringIO()
     report.show(Console(file=out, width=100))

@@ -1,4 +1,4 @@
-"""Reading WordPress exports: every dialect of them, and none of what a hostile file would like."""
+"""Reading WordPress exports: every dialect is accepted, hostile content is refused."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def items(folder: Path, content: str | bytes) -> list[Record]:
     return [record for record in read(written(folder, content)) if record.kind == "item"]
 
 
-def test_authors_channel_and_items_come_with_what_they_hold(tmp_path: Path) -> None:
+def test_authors_channel_and_items_are_read_with_their_fields(tmp_path: Path) -> None:
     first = item(1, comment(10), comment(11, 10), title="Tom & <b>Jerry</b>", excerpt="Short")
     found = read(written(tmp_path, export(author("ada", "Ada"), first, item(2))))
     assert [record.kind for record in found] == ["author", "channel", "item", "item"]
@@ -37,13 +37,13 @@ def test_authors_channel_and_items_come_with_what_they_hold(tmp_path: Path) -> N
         *("https://wordpress.org/export/1.2/", "http://www.wordpress.org/export/1.2", "urn:something-else"),
     ],
 )
-def test_whatever_the_namespace_is_called(tmp_path: Path, uri: str) -> None:
+def test_the_namespace_uri_does_not_matter(tmp_path: Path, uri: str) -> None:
     found = items(tmp_path, export(item(7, comment(8), excerpt="E"), uri=uri))
     assert (found[0].get("wp:post_id"), found[0].get("excerpt:encoded")) == ("7", "E")
     assert found[0].comments[0].get("wp:comment_id") == "8"
 
 
-def test_a_prefix_of_another_name_and_one_never_declared(tmp_path: Path) -> None:
+def test_renamed_and_undeclared_prefixes_are_understood(tmp_path: Path) -> None:
     uri = "https://mirror.example/export/1.1/"
     renamed = export(item(7, comment(8, prefix="x"), prefix="x"), prefix="x", uri=uri)
     undeclared = export(item(7, comment(8)), uri=None)
@@ -69,11 +69,11 @@ def test_text_in_many_pieces_is_one_text(tmp_path: Path) -> None:
     ("name", "start"),
     [("utf-8", b""), ("utf-8-sig", b""), ("utf-16", b""), ("utf-8", b"\n\n \n"), ("utf-8", b"\xef\xbb\xbf\r\n")],
 )
-def test_marks_and_stray_blank_lines_at_the_start_do_no_harm(tmp_path: Path, name: str, start: bytes) -> None:
+def test_byte_order_marks_and_leading_blank_lines_are_accepted(tmp_path: Path, name: str, start: bytes) -> None:
     assert items(tmp_path, start + export(item(1, title="Ελλάς")).encode(name))[0].get("title") == "Ελλάς"
 
 
-def test_a_declared_encoding_is_obeyed_and_an_unknown_one_refused(tmp_path: Path) -> None:
+def test_a_declared_encoding_is_used_and_an_unknown_one_refused(tmp_path: Path) -> None:
     content = export(item(1, title="Été"))
     latin = content.replace("UTF-8", "ISO-8859-1").encode("iso-8859-1")
     assert items(tmp_path, latin)[0].get("title") == "Été"
@@ -81,7 +81,7 @@ def test_a_declared_encoding_is_obeyed_and_an_unknown_one_refused(tmp_path: Path
         items(tmp_path, content.replace("UTF-8", "unicode_escape"))
 
 
-def test_forbidden_characters_go_and_the_rest_stays(tmp_path: Path) -> None:
+def test_forbidden_characters_are_removed(tmp_path: Path) -> None:
     content = export(item(1, content="a\x00b\x08c\x1bd\ufffee\tf&#8;g"), item(2, title="x")).encode()
     content = content.replace(b"<title>x</title>", b"<title>&#x0;&#11;&#xD800;&#65;&#x110000; \xff\xfe</title>")
     first, second = items(tmp_path, content)
@@ -89,7 +89,7 @@ def test_forbidden_characters_go_and_the_rest_stays(tmp_path: Path) -> None:
     assert second.get("title") == "A \ufffd\ufffd"
 
 
-def test_where_the_file_is_cut_into_pieces_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_boundaries_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = export(author("ada", "Ada"), item(1, comment(2, comment_content="&#8;€&#65;]]"), title="&#8;é&amp;"))
     whole = read(written(tmp_path, content))
     for size in (1, 2, 3, 7):
@@ -97,7 +97,7 @@ def test_where_the_file_is_cut_into_pieces_does_not_matter(tmp_path: Path, monke
         assert read(written(tmp_path, content)) == whole
 
 
-def test_it_is_read_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_read_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "CHUNK", 100)
     broken_at_its_end = export(*(item(number) for number in range(50)))[:-10]
     found: list[Record] = []
@@ -107,7 +107,7 @@ def test_it_is_read_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [record.get("wp:post_id") for record in found if record.kind == "item"] == [str(n) for n in range(50)]
 
 
-SECRET = "no such text may come out"  # what the external entities below would read
+SECRET = "no such text may come out"  # the target of the external entities below
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ SECRET = "no such text may come out"  # what the external entities below would r
         "<!DOCTYPE rss>",
     ],
 )
-def test_a_document_type_ends_it_before_any_item(tmp_path: Path, doctype: str) -> None:
+def test_a_document_type_is_refused_before_any_item(tmp_path: Path, doctype: str) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text(SECRET)
     content = export(item(1), start=doctype.replace("{secret}", str(secret))).replace("Title 1", "&c;")
@@ -151,13 +151,13 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, content: str, sen
     assert "\n" not in str(failure.value)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.xml", tmp_path):
         with pytest.raises(Failed, match="cannot be read"):
             read(path)
 
 
-def test_what_does_not_end_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_tokens_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "CHUNK", 1000)
     monkeypatch.setattr(reader, "MOST_PENDING", 10_000)
     monkeypatch.setattr(reader, "MOST_TEXT", 20_000)
@@ -173,6 +173,6 @@ def test_what_does_not_end_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(items(tmp_path, several)) == 9
 
 
-def test_only_the_first_of_two_alike_counts(tmp_path: Path) -> None:
+def test_only_the_first_of_two_equal_elements_counts(tmp_path: Path) -> None:
     doubled = item(1).replace("<wp:post_name>", "<wp:status>private</wp:status><wp:post_name>")
     assert items(tmp_path, export(doubled))[0].get("wp:status") == "private"

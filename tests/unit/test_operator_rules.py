@@ -1,4 +1,4 @@
-"""What becomes of each thing in a WordPress export."""
+"""Mapping of WordPress items and comments."""
 
 from datetime import UTC, datetime
 
@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from services.operator.wordpress import rules
 from services.operator.wordpress.reader import Record
-from services.operator.wordpress.rules import Fate, Writer
+from services.operator.wordpress.rules import Decision, Writer
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-PUBLISHED = Fate("post, published", "published")
+PUBLISHED = Decision("post, published", "published")
 
 
 def item(**fields: str) -> Record:
@@ -46,8 +46,8 @@ def comment(**fields: str) -> Record:
         ({"post_type": "[red]\x1b x"}, "skipped: red x", None),
     ],
 )
-def test_only_what_was_public_is_published(fields: dict[str, str], label: str, status: str | None) -> None:
-    assert rules.fate_of_item(item(**fields), NOW) == Fate(label, status)  # type: ignore[arg-type]  # a table
+def test_only_public_items_are_published(fields: dict[str, str], label: str, status: str | None) -> None:
+    assert rules.decide_item(item(**fields), NOW) == Decision(label, status)  # type: ignore[arg-type]  # a table
 
 
 @pytest.mark.parametrize(
@@ -63,23 +63,23 @@ def test_only_what_was_public_is_published(fields: dict[str, str], label: str, s
         ({"approved": "post-trashed"}, "skipped: trash"),
         ({"approved": "1", "type": "pingback"}, "skipped: pingback"),
         ({"approved": "spam", "type": "trackback"}, "skipped: trackback"),
-        ({"approved": "1", "type": "order_note"}, "skipped: order_note, which is no comment"),
+        ({"approved": "1", "type": "order_note"}, "skipped: order_note, which is not a comment"),
     ],
 )
-def test_only_what_was_approved_is_visible(fields: dict[str, str], label: str) -> None:
-    fate = rules.fate_of_comment(comment(**fields), PUBLISHED)
-    assert (fate.label, fate.status) == (label, label if not label.startswith("skipped") else None)
+def test_only_approved_comments_are_visible(fields: dict[str, str], label: str) -> None:
+    decision = rules.decide_comment(comment(**fields), PUBLISHED)
+    assert (decision.label, decision.status) == (label, label if not label.startswith("skipped") else None)
 
 
-def test_comments_go_with_their_item() -> None:
-    assert rules.fate_of_comment(comment(approved="1"), Fate("x", "draft")).status == "visible"
-    assert rules.fate_of_comment(comment(approved="1"), Fate("x")).label == "skipped: of an item that was skipped"
+def test_comments_of_a_skipped_item_are_skipped() -> None:
+    assert rules.decide_comment(comment(approved="1"), Decision("x", "draft")).status == "visible"
+    assert rules.decide_comment(comment(approved="1"), Decision("x")).label == "skipped: of an item that was skipped"
 
 
 @pytest.mark.parametrize(
     ("status", "discussion"), [("open", "open"), ("registered_only", "open"), ("closed", "closed"), ("", "closed")]
 )
-def test_a_discussion_is_open_only_if_it_was(status: str, discussion: str) -> None:
+def test_a_discussion_is_open_only_if_it_was_open(status: str, discussion: str) -> None:
     assert rules.discussion_of(item(comment_status=status)) == discussion
 
 
@@ -95,7 +95,7 @@ def test_a_discussion_is_open_only_if_it_was(status: str, discussion: str) -> No
         ("x", "99999999", "nonsense", None),
     ],
 )
-def test_the_best_date_there_is(gmt: str, local: str, feed: str, moment: str | None) -> None:
+def test_the_most_precise_date_is_used(gmt: str, local: str, feed: str, moment: str | None) -> None:
     record = item(post_date_gmt=gmt, post_date=local)
     record.fields["pubDate"] = feed
     found = rules.moment_of(record, "wp:post_date")
@@ -117,7 +117,7 @@ def test_titles_and_names_are_plain_text() -> None:
         ({}, ""),
     ],
 )
-def test_a_blog_is_known_by_its_own_address(fields: dict[str, str], site: str) -> None:
+def test_a_blog_is_identified_by_its_own_address(fields: dict[str, str], site: str) -> None:
     assert rules.site_of(Record("channel", fields)) == site
 
 
@@ -126,7 +126,7 @@ def named(login: str, name: str, author_id: str = "") -> Record:
     return Record("author", fields | {"wp:author_email": "a@example.org"})
 
 
-def test_who_wrote_an_item() -> None:
+def test_the_writer_of_an_item() -> None:
     authors = rules.authors_by_login([named("Ada", "Ada L."), named("bob", "", "7")])
     by = {
         login: rules.writer_of_item(Record("item", {"dc:creator": login}), authors) for login in ("ada", "bob", "Eve>")
@@ -137,7 +137,7 @@ def test_who_wrote_an_item() -> None:
     assert rules.writer_of_item(Record("item"), authors) == Writer(None, "", "")
 
 
-def test_a_commenter_is_a_user_else_an_address_with_a_name() -> None:
+def test_a_commenter_is_a_user_or_an_address_with_a_name() -> None:
     guest = comment(user_id="0", author="O&#039;Brien &amp; Co", author_email="x@example.org")
     assert rules.writer_of_comment(guest) == Writer(None, "O'Brien & Co", "x@example.org")
     assert rules.writer_of_comment(comment(user_id="7", author="Bob")).user_id == "user:7"
@@ -147,7 +147,7 @@ def tree(*pairs: tuple[str, str]) -> list[tuple[str, Record]]:
     return [(source_id, comment(id=source_id, parent=parent)) for source_id, parent in pairs]
 
 
-def test_parents_come_first_whatever_the_order_of_the_file() -> None:
+def test_parents_come_first_in_any_file_order() -> None:
     placed = rules.in_order(tree(("3", "2"), ("2", "1"), ("4", "1"), ("1", "0")))
     assert [(one.source_id, one.parent_id, one.moved) for one in placed] == [
         ("1", None, None),
@@ -157,19 +157,19 @@ def test_parents_come_first_whatever_the_order_of_the_file() -> None:
     ]
 
 
-def test_who_answers_what_is_not_there_moves_to_the_top() -> None:
+def test_a_reply_to_a_missing_comment_moves_to_the_top() -> None:
     orphan, child = rules.in_order(tree(("5", "99"), ("6", "5")))
     assert (orphan.parent_id, child.parent_id, child.moved) == (None, "5", None)
     assert "not in the file" in (orphan.moved or "")
 
 
-def test_a_circle_is_broken_at_one_place() -> None:
+def test_a_cycle_is_broken_at_one_comment() -> None:
     placed = rules.in_order(tree(("1", "2"), ("2", "3"), ("3", "1"), ("4", "4")))
     assert sorted(one.source_id for one in placed) == ["1", "2", "3", "4"]
     assert [one.source_id for one in placed if one.parent_id is None] == ["3", "4"]
 
 
-def test_below_depth_100_everything_stands_at_depth_100() -> None:
+def test_deeper_replies_are_placed_at_depth_100() -> None:
     chain = [(str(number), str(number - 1)) for number in range(1, 2001)]
     depth: dict[str | None, int] = {None: -1}
     moved = 0
@@ -181,7 +181,7 @@ def test_below_depth_100_everything_stands_at_depth_100() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 15), st.integers(0, 20)), unique_by=lambda pair: pair[0]))
-def test_every_comment_is_placed_once_below_one_placed_before(pairs: list[tuple[int, int]]) -> None:
+def test_every_comment_is_placed_once_after_its_parent(pairs: list[tuple[int, int]]) -> None:
     placed = rules.in_order(tree(*((str(own), str(parent)) for own, parent in pairs)))
     before: set[str | None] = {None}
     for one in placed:

@@ -1,4 +1,4 @@
-"""Rules of people: which texts are addresses, how roles add up, who an imported author is, when a token may be used."""
+"""Rules of people: addresses, roles, imported authors and refresh tokens."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,9 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ("ana@mail.local", "ana@mail.local", "ana@mail.local", "ana@mail.local"),
     ],
 )
-def test_an_address_keeps_its_spelling_and_is_found_by_any(text: str, typed: str, lookup: str, mailbox: str) -> None:
+def test_an_address_keeps_its_spelling_and_is_found_by_every_spelling(
+    text: str, typed: str, lookup: str, mailbox: str
+) -> None:
     address = parse_address(text)
     assert (address.typed, address.lookup, address.mailbox) == (typed, lookup, mailbox)
 
@@ -69,7 +71,7 @@ def test_an_address_keeps_its_spelling_and_is_found_by_any(text: str, typed: str
         "x" * 250 + "@example.com",
     ],
 )
-def test_what_is_no_single_plain_address_is_refused_without_being_repeated(text: str) -> None:
+def test_an_invalid_address_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be an e-mail address$"):
         parse_address(text)
 
@@ -79,7 +81,7 @@ DOMAIN = st.text(alphabet="aB1.-_é例@\u3002\r\n ", min_size=1, max_size=12)
 
 
 @given(st.text(max_size=300) | st.builds("{}@{}".format, LOCAL, DOMAIN))
-def test_any_text_is_an_address_that_stays_itself_or_is_refused(text: str) -> None:
+def test_any_text_is_refused_or_parsed_to_a_stable_address(text: str) -> None:
     try:
         address = parse_address(text)
     except ValueError:
@@ -96,14 +98,14 @@ def test_roles_are_a_set_in_a_fixed_order() -> None:
     assert with_role(("reader", "author"), "author") == ("reader", "author")
 
 
-def test_a_confirmed_person_is_a_reader_and_an_admin_only_by_the_list() -> None:
+def test_a_confirmed_person_is_a_reader_and_a_listed_one_an_admin() -> None:
     admins = {"root@example.com"}
     assert confirmed_roles((), "ana@example.com", admins) == ("reader",)
     assert confirmed_roles((), "root@example.com", admins) == ("reader", "admin")
     assert confirmed_roles(("reader", "author"), "root@example.com", admins) == ("reader", "author", "admin")
 
 
-def test_imported_authors_are_told_apart_by_user_id_else_by_address_and_name() -> None:
+def test_imported_authors_are_identified_by_user_id_or_by_address_and_name() -> None:
     by_user = import_identity("blog", "7", "a@example.com", "Ana")
     assert by_user == import_identity("blog", "7", "other@example.com", "Another")
     assert by_user != import_identity("other", "7", "a@example.com", "Ana")
@@ -121,7 +123,7 @@ def test_an_imported_name_can_always_be_shown() -> None:
     assert len(imported_name("x" * 5_000)) == 100
 
 
-def test_an_erased_person_has_no_name_of_their_own() -> None:
+def test_an_erased_person_is_shown_as_deleted() -> None:
     person = Person(new_id(), "Ana", (), 1, False, NOW)
     assert person.shown_name == "Ana"
     assert replace(person, name=None).shown_name == ERASED_NAME

@@ -1,4 +1,4 @@
-"""How a post may change, and who may change it."""
+"""Rules of posts: changes, and who may make them."""
 
 import contextlib
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_a_changed_text_is_a_new_revision_and_version() -> None:
     assert edited(DRAFT, title="New").revision == 2
 
 
-def test_only_what_was_published_is_marked_as_edited() -> None:
+def test_only_published_posts_are_marked_as_edited() -> None:
     assert edited(DRAFT, text=OTHER_TEXT, note="Clearer").edited_at is None
     assert edited(DRAFT, text=OTHER_TEXT, note="Clearer").edit_note is None
     for post in (PUBLISHED, WITHDRAWN):
@@ -63,11 +63,11 @@ def test_only_what_was_published_is_marked_as_edited() -> None:
         assert (after.edited_at, after.edit_note) == (NOW, "Clearer")
 
 
-def test_an_edit_without_a_note_takes_the_old_note_away() -> None:
+def test_an_edit_without_a_note_removes_the_old_note() -> None:
     assert edited(replace(PUBLISHED, edit_note="Old"), title="New").edit_note is None
 
 
-def test_the_same_text_again_changes_nothing() -> None:
+def test_the_same_text_changes_nothing() -> None:
     same = Text(PUBLISHED.body, "<p>rendered otherwise</p>", "otherwise")
     assert edited(PUBLISHED, title="A post", text=same) is PUBLISHED
     assert edited(PUBLISHED) is PUBLISHED
@@ -104,7 +104,7 @@ def test_a_draft_cannot_be_withdrawn() -> None:
 
 
 @pytest.mark.parametrize("post", [DRAFT, WITHDRAWN])
-def test_what_is_not_published_is_seen_by_its_author_and_admins_only(post: Post) -> None:
+def test_unpublished_posts_are_visible_to_author_and_admins_only(post: Post) -> None:
     assert rules.is_visible(post, caller())
     assert rules.is_visible(post, caller("admin", person_id=uuid4()))
     assert not rules.is_visible(post, caller("author", "moderator", person_id=uuid4()))
@@ -112,25 +112,25 @@ def test_what_is_not_published_is_seen_by_its_author_and_admins_only(post: Post)
     assert rules.is_visible(PUBLISHED, caller(person_id=None))
 
 
-def test_its_author_may_change_a_post_only_while_being_one() -> None:
-    assert rules.to_change(PUBLISHED, caller("author")) is PUBLISHED
-    assert rules.to_change(DRAFT, caller("admin", person_id=uuid4())) is DRAFT
+def test_the_author_may_change_a_post_only_with_the_author_role() -> None:
+    assert rules.require_changeable(PUBLISHED, caller("author")) is PUBLISHED
+    assert rules.require_changeable(DRAFT, caller("admin", person_id=uuid4())) is DRAFT
     for post, who in ((PUBLISHED, caller("reader")), (DRAFT, caller()), (PUBLISHED, caller("author", person_id=ID))):
         with pytest.raises(Problem, match="forbidden"):
-            rules.to_change(post, who)
+            rules.require_changeable(post, who)
 
 
-def test_a_hidden_post_is_answered_like_an_absent_one() -> None:
+def test_a_hidden_post_is_answered_like_a_missing_one() -> None:
     answers = []
     for post in (None, DRAFT, WITHDRAWN):
         with pytest.raises(Problem) as refusal:
-            rules.to_change(post, caller("author", person_id=ID))
+            rules.require_changeable(post, caller("author", person_id=ID))
         answers.append((refusal.value.kind, refusal.value.detail))
     assert answers == [answers[0]] * 3
     assert answers[0][0] == "not-found"
 
 
-def test_moments_are_kept_as_they_are_shown() -> None:
+def test_times_are_stored_with_the_shown_precision() -> None:
     moment = datetime(2026, 1, 1, 13, 0, 0, 123999, tzinfo=timezone(timedelta(hours=1)))
     assert rules.to_millisecond(moment) == datetime(2026, 1, 1, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -157,7 +157,7 @@ STEPS = st.sampled_from(["publish", "withdraw", "title", "body", "discussion", "
 
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 2)), max_size=30))
-def test_whatever_is_done_versions_count_changes_and_dates_stay(steps: list[tuple[str, int]]) -> None:
+def test_versions_count_changes_and_dates_stay(steps: list[tuple[str, int]]) -> None:
     post = DRAFT
     for number, (step, value) in enumerate(steps):
         before, at = post, NOW + timedelta(minutes=number)

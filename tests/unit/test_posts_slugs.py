@@ -1,4 +1,4 @@
-"""Slugs: what is accepted, and that whatever is made is acceptable."""
+"""Slugs: validation, and generated slugs that are always valid."""
 
 import unicodedata
 from itertools import islice
@@ -16,7 +16,7 @@ ID = UUID("01934a6e-0000-7000-8000-000000000000")
 
 @pytest.mark.parametrize("slug", ["a", "on-letters", "a_b", "επίπεδο-2", "日本語", "हिन्दी", "été", "-", "7", "ß" * 200])
 def test_lower_case_letters_and_digits_of_any_script_are_accepted(slug: str) -> None:
-    assert slugs.given(slug) == slug
+    assert slugs.validated(slug) == slug
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_lower_case_letters_and_digits_of_any_script_are_accepted(slug: str) -> 
         str(ID).upper(),
     ],
 )
-def test_anything_else_is_refused_and_the_field_is_named(slug: str) -> None:
+def test_other_slugs_are_refused_and_the_field_is_named(slug: str) -> None:
     with pytest.raises(Problem) as refusal:
-        slugs.given(slug)
+        slugs.validated(slug)
     assert (refusal.value.status, refusal.value.errors[0].field) == (422, "slug")
 
 
@@ -48,29 +48,29 @@ def test_anything_else_is_refused_and_the_field_is_named(slug: str) -> None:
         ("", ID.hex),
     ],
 )
-def test_a_slug_is_made_from_the_title_else_from_the_id(title: str, slug: str) -> None:
-    assert slugs.made(ID, title) == slug
-    assert slugs.given(slugs.made(ID, title)) == slug
+def test_a_slug_is_generated_from_the_title_or_the_id(title: str, slug: str) -> None:
+    assert slugs.generated(ID, title) == slug
+    assert slugs.validated(slugs.generated(ID, title)) == slug
 
 
 @for_all(st.text(max_size=300))
-def test_whatever_the_title_the_made_slug_is_valid(title: str) -> None:
-    assert slugs.as_slug(slugs.given(slugs.made(ID, title))) is not None
+def test_generated_slugs_are_always_valid(title: str) -> None:
+    assert slugs.as_slug(slugs.validated(slugs.generated(ID, title))) is not None
 
 
 @for_all(st.text(alphabet="abİß-2" + "\u0301", min_size=1, max_size=250))
 def test_numbered_alternatives_are_valid_and_different(title: str) -> None:
-    made = slugs.made(ID, title)
-    several = [slug for batch in islice(slugs.alternatives(made), 3) for slug in batch]
-    assert several[0] == made
+    generated = slugs.generated(ID, title)
+    several = [slug for batch in islice(slugs.alternatives(generated), 3) for slug in batch]
+    assert several[0] == generated
     assert several[1].endswith("-2")
     assert len(set(several)) == len(several)
     for slug in several:
-        assert slugs.given(slug) == slug
+        assert slugs.validated(slug) == slug
 
 
-def test_the_first_source_that_leaves_anything_makes_the_slug() -> None:
-    assert slugs.made(ID, None, "…", "third", "fourth") == "third"
+def test_the_slug_comes_from_the_first_usable_source() -> None:
+    assert slugs.generated(ID, None, "…", "third", "fourth") == "third"
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_the_first_source_that_leaves_anything_makes_the_slug() -> None:
     ],
 )
 def test_a_percent_encoded_slug_is_decoded_and_made_valid(stored: str, slug: str) -> None:
-    assert slugs.made(ID, slugs.decoded(stored)) == slug
+    assert slugs.generated(ID, slugs.decoded(stored)) == slug
 
 
-def test_a_lone_surrogate_in_a_stored_slug_does_no_harm() -> None:
-    assert slugs.made(ID, slugs.decoded("a\ud800b")) == "a-b"
+def test_a_lone_surrogate_in_a_stored_slug_is_accepted() -> None:
+    assert slugs.generated(ID, slugs.decoded("a\ud800b")) == "a-b"
 
 
-def test_only_a_uuid_s_form_is_an_id() -> None:
+def test_only_the_form_of_a_uuid_is_an_id() -> None:
     assert slugs.as_id(str(ID)) == ID
     assert slugs.as_id(str(ID).upper()) == ID
     assert slugs.as_id(ID.hex) is None

@@ -17,7 +17,7 @@ MAIL_BYTES = 32 * 1024 * 1024
 
 
 class Receiver:
-    """aiosmtpd calls it with every mail, and its answer goes to the client."""
+    """Handler that aiosmtpd calls with every mail; its return value is the SMTP reply."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Mails on disk: the bytes as they came in one file each, and who they were for beside it."""
+"""Mails on disk: the received bytes in one file each, and the envelope in a second file."""
 
 import json
 import re
@@ -19,9 +19,9 @@ class StoredMail:
     """One mail.
 
     Attributes:
-        name: when it came, in microseconds, and a random part; sorts by arrival.
-        sender: the envelope's, which may be empty.
-        recipients: the envelope's, whatever the headers say.
+        name: time of arrival in microseconds and a random part; sorts by arrival.
+        sender: the envelope sender, which may be empty.
+        recipients: the envelope recipients, whatever the headers say.
     """
 
     name: str
@@ -31,7 +31,7 @@ class StoredMail:
 
     @property
     def arrived_at(self) -> float:
-        """Unix time in seconds."""
+        """Return the time of arrival in Unix seconds."""
         return int(self.name[:16]) / 1e6
 
     @cached_property
@@ -39,14 +39,14 @@ class StoredMail:
         return message_from_bytes(self.content, policy=policy.default)
 
     def header(self, name: str) -> str:
-        """A header, decoded; empty when it is missing or cannot be read."""
+        """Return a decoded header, empty when it is missing or malformed."""
         try:
             return str(self.message[name] or "")
-        except (ValueError, IndexError, AttributeError):  # the parser's own failures on malformed headers
+        except (ValueError, IndexError, AttributeError):  # exceptions of the standard parser on malformed headers
             return ""
 
     def part(self, kind: str) -> str:
-        """The text of the first part of type `text/<kind>`; empty when there is none."""
+        """Return the text of the first part of type `text/<kind>`, empty when there is none."""
         try:
             part = self.message.get_body((kind,))
             return "" if part is None else str(part.get_content())
@@ -55,14 +55,14 @@ class StoredMail:
 
 
 class Store:
-    """All mails of a folder."""
+    """All mails of one folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
-        """Keep a mail and return its name. It is listed only when it is complete."""
+        """Store a mail and return its name. It is listed only when it is complete."""
         name = f"{time.time_ns() // 1000:016d}-{token_hex(4)}"
         envelope = json.dumps({"sender": sender, "recipients": list(recipients)})
         (self._folder / f"{name}.json").write_text(envelope)
@@ -72,11 +72,11 @@ class Store:
         return name
 
     def names(self) -> list[str]:
-        """Newest first."""
+        """Return the names of all mails, newest first."""
         return sorted((file.stem for file in self._folder.glob("*.eml")), reverse=True)
 
     def get(self, name: str) -> StoredMail | None:
-        """The mail of that name, if there is one."""
+        """Return the mail of that name, None when there is none."""
         if not NAME.match(name):
             return None
         try:
@@ -87,7 +87,7 @@ class Store:
         return StoredMail(name, envelope["sender"], tuple(envelope["recipients"]), content)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all mails."""
         for name in self.names():
             for ending in ("eml", "json"):
                 (self._folder / f"{name}.{ending}").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The mailbox in the browser. Mails are somebody else's text: all of it is escaped, HTML parts stay in a sandbox."""
+"""The web interface of the mailbox. Mails are untrusted: all text is escaped, HTML parts are sandboxed."""
 
 import html
 import re
@@ -27,7 +27,7 @@ STORE = web.AppKey("store", Store)
 
 
 def create_app(store: Store) -> web.Application:
-    """`/`, one page per mail, its HTML and source, `/messages.json`, and `/livez`."""
+    """Return the web application: `/`, one page per mail, its HTML and source, `/messages.json`, and `/livez`."""
     app = web.Application()
     app[STORE] = store
     app.add_routes(
@@ -52,7 +52,7 @@ async def show_list(request: web.Request) -> web.Response:
     store = request.app[STORE]
     names = store.names()
     rows = "".join(_row(mail) for name in names[:LISTED] if (mail := store.get(name)))
-    empty = "<p>No mail yet. This page looks again every five seconds.</p>"
+    empty = "<p>No mail yet. This page reloads every five seconds.</p>"
     body = f"<table><tr><th>Arrived<th>To<th>Subject</tr>{rows}</table>" if rows else empty
     more = f"<p>The newest {LISTED} of {len(names)}.</p>" if len(names) > LISTED else ""
     button = '<form method="post" action="/clear"><button>Delete all</button></form>' if rows else ""
@@ -103,7 +103,7 @@ async def show_source(request: web.Request) -> web.Response:
 
 
 async def list_as_json(request: web.Request) -> web.Response:
-    """Newest first; `?to=` filters by the envelope's recipient."""
+    """Return the mails as JSON, newest first; `?to=` filters by envelope recipient."""
     store, wanted = request.app[STORE], request.query.get("to", "").lower()
     mails = (mail for name in store.names() if (mail := store.get(name)))
     items = [_as_json(mail) for mail in mails if not wanted or wanted in (each.lower() for each in mail.recipients)]
@@ -124,7 +124,7 @@ def _as_json(mail: StoredMail) -> dict[str, Any]:
 
 
 async def clear(request: web.Request) -> web.Response:
-    """Delete all, unless another site asks for it."""
+    """Delete all mails, unless the request comes from another origin."""
     origin = request.headers.get("Origin")
     if origin is not None and origin.partition("://")[2] != request.host:
         raise web.HTTPForbidden

@@ -1,8 +1,8 @@
-"""The import itself: reads the file three times and holds one item at a time.
+"""The import itself: it reads the file three times and holds one item at a time.
 
-First the whole file is looked at, so that a broken one changes nothing. Then come posts and pages with their authors,
-then the comments, whose posts have by then become known to the comments service. Everything is asked for under the
-blog's own ids, so a second run adds nothing, and one after a kill adds what was missing.
+The first pass checks the whole file, so that a broken file changes nothing. The second imports posts and pages with
+their authors, the third the comments, because comments needs to know their posts first. Every request carries the
+blog's own ids, so a repetition adds nothing, and one after a kill adds what is missing.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from services.operator.wordpress import rules
 from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.reader import Record, records
 from services.operator.wordpress.report import Outcome, Report
-from services.operator.wordpress.rules import Fate, Placed, Writer
+from services.operator.wordpress.rules import Decision, Placed, Writer
 from services.operator.wordpress.survey import survey
 
-AT_ONCE = 8  # items whose comments are under way
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # before it no comment can be dated here
+AT_ONCE = 8  # items whose comments are imported at the same time
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # no comment is dated before it
 
 
 class Import:
-    """One run over one file."""
+    """One import of one file."""
 
     def __init__(self, path: Path, services: Services, progress: Progress, now: datetime) -> None:
         self._path = path
@@ -42,10 +42,10 @@ class Import:
         self._posts: dict[str, str] = {}
 
     async def run(self) -> Report:
-        """Do it.
+        """Run the import.
 
         Raises:
-            Failed: the file cannot be used, or a service stayed away. Running again goes on from there.
+            Failed: the file is unusable, or a service stayed unavailable. A repetition continues from there.
         """
         found = survey(self._path)
         self._site, self._written = found.site, found.written
@@ -61,21 +61,21 @@ class Import:
     async def _import_items(self, authors: dict[str, Record]) -> None:
         seen: set[str] = set()
         for item in self._items():
-            source_id, fate = _source_id(item), rules.fate_of_item(item, self._now)
-            if fate.status is None:
-                self.report.items.count(fate.label, "left out")
+            source_id, decision = _source_id(item), rules.decide_item(item, self._now)
+            if decision.status is None:
+                self.report.items.count(decision.label, "left out")
             elif not source_id or source_id in seen:
                 self.report.items.count("skipped: without an id, or one that came before", "left out")
             else:
                 seen.add(source_id)
                 author_id = await self._person(rules.writer_of_item(item, authors))
-                self.report.items.count(fate.label, await self._import_post(item, source_id, fate, author_id))
+                self.report.items.count(decision.label, await self._import_post(item, source_id, decision, author_id))
             self._progress.item()
 
-    async def _import_post(self, item: Record, source_id: str, fate: Fate, author_id: str) -> Outcome:
+    async def _import_post(self, item: Record, source_id: str, decision: Decision, author_id: str) -> Outcome:
         moment = rules.moment_of(item, "wp:post_date") or self._written
         if moment is None:
-            self.report.remarks["items have no date and got today's"] += 1
+            self.report.remarks["items have no date and got the date of today"] += 1
         body = {
             "site": self._site,
             "source_id": source_id,
@@ -85,7 +85,7 @@ class Import:
             "body": item.get("content:encoded"),
             "excerpt": item.get("excerpt:encoded") or None,
             "slug": item.get("wp:post_name") or None,
-            "status": fate.status,
+            "status": decision.status,
             "discussion": rules.discussion_of(item),
             "created_at": moment or self._now,
         }
@@ -102,10 +102,10 @@ class Import:
             for item in self._items():
                 if not item.comments:
                     continue
-                placed, fates = self._sort(item, seen)
+                placed, decisions = self._sort(item, seen)
                 if placed:
                     post_id = self._posts[_source_id(item)]
-                    under_way.add(asyncio.create_task(self._import_thread(item, post_id, placed, fates)))
+                    under_way.add(asyncio.create_task(self._import_thread(item, post_id, placed, decisions)))
                 if len(under_way) >= AT_ONCE:
                     finished, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.gather(*finished)
@@ -114,48 +114,50 @@ class Import:
             for task in under_way:
                 task.cancel()
 
-    def _sort(self, item: Record, seen: set[str]) -> tuple[list[Placed], dict[str, Fate]]:
-        """The comments of an item that are to be imported; the others are counted now."""
-        item_fate = rules.fate_of_item(item, self._now)
-        if item_fate.status is not None and _source_id(item) not in self._posts:
-            item_fate = Fate(item_fate.label)
+    def _sort(self, item: Record, seen: set[str]) -> tuple[list[Placed], dict[str, Decision]]:
+        """Return the comments of an item that will be imported; count the others."""
+        item_decision = rules.decide_item(item, self._now)
+        if item_decision.status is not None and _source_id(item) not in self._posts:
+            item_decision = Decision(item_decision.label)
         taken: list[tuple[str, Record]] = []
-        fates: dict[str, Fate] = {}
+        decisions: dict[str, Decision] = {}
         for number, comment in enumerate(item.comments):
             source_id = comment.get("wp:comment_id") or f"{_source_id(item)}#{number}"
-            fate = rules.fate_of_comment(comment, item_fate)
-            if fate.status is not None and source_id in seen:
-                fate = Fate("skipped: an id that came before")
-            if fate.status is None:
-                self.report.comments.count(fate.label, "left out")
+            decision = rules.decide_comment(comment, item_decision)
+            if decision.status is not None and source_id in seen:
+                decision = Decision("skipped: an id that came before")
+            if decision.status is None:
+                self.report.comments.count(decision.label, "left out")
                 self._progress.comment()
                 continue
             seen.add(source_id)
             taken.append((source_id, comment))
-            fates[source_id] = fate
-        return rules.in_order(taken), fates
+            decisions[source_id] = decision
+        return rules.in_order(taken), decisions
 
-    async def _import_thread(self, item: Record, post_id: str, placed: list[Placed], fates: dict[str, Fate]) -> None:
-        """The comments of one item, one after the other, because each needs the one it answers."""
+    async def _import_thread(
+        self, item: Record, post_id: str, placed: list[Placed], decisions: dict[str, Decision]
+    ) -> None:
+        """Import the comments of one item in sequence, because each needs its parent."""
         absent: set[str] = set()
         for place in placed:
             if place.moved:
                 self.report.remarks[f"comments are {place.moved}"] += 1
             if place.parent_id in absent:
                 absent.add(place.source_id)
-                self.report.comments.count("skipped: an answer to a comment that was refused", "left out")
+                self.report.comments.count("skipped: a reply to a comment that was refused", "left out")
             else:
-                outcome = await self._import_comment(item, post_id, place, fates[place.source_id])
-                self.report.comments.count(fates[place.source_id].label, outcome)
+                outcome = await self._import_comment(item, post_id, place, decisions[place.source_id])
+                self.report.comments.count(decisions[place.source_id].label, outcome)
                 if outcome == "refused":
                     absent.add(place.source_id)
             self._progress.comment()
 
-    async def _import_comment(self, item: Record, post_id: str, place: Placed, fate: Fate) -> Outcome:
+    async def _import_comment(self, item: Record, post_id: str, place: Placed, decision: Decision) -> Outcome:
         comment = place.comment
         moment = rules.moment_of(comment, "wp:comment_date") or rules.moment_of(item, "wp:post_date") or self._now
         if moment < EARLIEST:
-            self.report.remarks["comments were dated before 1970 and got its first day"] += 1
+            self.report.remarks["comments were dated before 1970 and got 1970-01-01"] += 1
         body = {
             "site": self._site,
             "source_id": place.source_id,
@@ -163,7 +165,7 @@ class Import:
             "author_id": await self._person(rules.writer_of_comment(comment)),
             "parent_source_id": place.parent_id,
             "body": comment.get("wp:comment_content"),
-            "state": fate.status,
+            "state": decision.status,
             "created_at": max(moment, EARLIEST),
         }
         name = f"comment {place.source_id}"
@@ -171,7 +173,7 @@ class Import:
         return outcome
 
     async def _person(self, writer: Writer) -> str:
-        """The id of whoever wrote, asked for once in a run."""
+        """Return the person id of a writer, imported once in a run."""
         key = (writer.user_id,) if writer.user_id else (writer.email, writer.name)
         if key not in self._people:
             self._people[key] = asyncio.ensure_future(self._import_person(writer))
@@ -187,7 +189,7 @@ class Import:
         name = f"person {writer.user_id or writer.name}"
         answer, outcome = await self._ask("people", "/import/people", ImportPerson, body, name)
         if answer is None:
-            raise Failed(f"people did not take the author {writer.name!r}: {self.report.refusals[-1]}")
+            raise Failed(f"people refused the author {writer.name!r}: {self.report.refusals[-1]}")
         self.report.people.count("authors and commenters", outcome)
         person_id: str = answer["id"]
         return person_id
@@ -195,7 +197,7 @@ class Import:
     async def _ask(
         self, service: str, path: str, model: type[ImportPost | ImportComment | ImportPerson], body: Any, name: str
     ) -> tuple[dict[str, Any] | None, Outcome]:
-        """The answer and what it means; a refusal is noted and the import goes on."""
+        """Return the answer and its outcome; note a refusal and continue."""
         try:
             answer = await self._services.post(service, path, model(**body).model_dump(mode="json"))
         except (Problem, ValidationError) as error:

@@ -1,4 +1,4 @@
-"""How far an import is, for whoever waits before a terminal."""
+"""Progress bars of an import on a terminal."""
 
 from types import TracebackType
 
@@ -7,7 +7,7 @@ from rich.console import Console
 
 
 class Progress:
-    """Two bars, while a terminal shows them; elsewhere nothing."""
+    """Two progress bars on a terminal; nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._bars = progress.Progress(

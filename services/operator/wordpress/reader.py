@@ -1,8 +1,8 @@
-"""Reads a WordPress export as a stream: channel, authors, items with their comments, one at a time.
+"""Read a WordPress export as a stream: channel, authors, items with their comments, one at a time.
 
-The parser knows no namespaces on purpose. Exports declare `http://` or `https://`, 1.0, 1.1 or 1.2, and some do not
-declare a prefix at all; an element's role is told by what its prefix was declared to be, else by the prefix itself.
-Nothing that a hostile file could use is let in: no document type, hence no entities; bounded nesting, tokens and items.
+The parser ignores namespaces on purpose. Exports declare `http://` or `https://`, 1.0, 1.1 or 1.2, and some do not
+declare a prefix at all; the role of an element follows from the declaration of its prefix, else from the prefix itself.
+Everything a hostile file could use is refused: document types, hence entities, and unbounded nesting, tokens and items.
 """
 
 import re
@@ -15,9 +15,9 @@ from services.operator.failures import Failed
 from services.operator.wordpress.source import characters
 
 MOST_NESTED = 50
-MOST_PENDING = 32 * 1024 * 1024  # bytes of one token that does not end
+MOST_PENDING = 32 * 1024 * 1024  # bytes of one unfinished token
 MOST_TEXT = 64 * 1024 * 1024  # characters of one item with its comments
-RECORD_SIZE = 200  # what an empty comment counts, so that there cannot be endlessly many
+RECORD_SIZE = 200  # the size of an empty comment, so that their number is bounded too
 
 ROLES = (
     (re.compile(r".*/export/\d[\d.]*/excerpt/?"), "excerpt"),
@@ -45,7 +45,7 @@ WANTED = {
 
 @dataclass
 class Record:
-    """One element and the text of its children by name, such as `wp:post_id`; of several alike the first counts."""
+    """One element and the text of its children by name, such as `wp:post_id`; the first of equal names counts."""
 
     kind: str
     fields: dict[str, str] = field(default_factory=dict)
@@ -56,31 +56,31 @@ class Record:
 
 
 def records(path: Path) -> Iterator[Record]:
-    """Each author and each item of the file in its order, and once the channel, complete before the first item.
+    """Yield each author and each item in file order, and once the channel, complete before the first item.
 
     Raises:
-        Failed: it cannot be read, is not XML, no WordPress export, or built to do harm.
+        Failed: the file is unreadable, not XML, not a WordPress export, or hostile.
     """
     parser = _Parser()
     try:
         for data in characters(path):
             parser.feed(data)
-            yield from parser.taken()
+            yield from parser.completed()
         parser.end()
     except expat.ExpatError as error:
         reason = expat.errors.messages.get(error.code, "broken XML")
         raise Failed(f"{path} is not a whole XML file: {reason}, line {error.lineno}.") from error
     except _Refused as error:
         raise Failed(f"{path} {error}.") from error
-    yield from parser.taken()
+    yield from parser.completed()
 
 
 class _Refused(Exception):
-    """What is wrong with the file, as the end of a sentence that begins with its name."""
+    """The error of a file, as the end of a sentence that begins with the file's name."""
 
 
 class _Parser:
-    """Expat with handlers that keep the wanted texts and nothing else."""
+    """Expat with handlers that keep the wanted texts only."""
 
     def __init__(self) -> None:
         self._expat = expat.ParserCreate("utf-8")
@@ -95,7 +95,7 @@ class _Parser:
         self._path: list[str] = []
         self._prefixes: list[tuple[int, dict[str, str]]] = []
         self._open: list[Record] = []  # channel, item or author, comment
-        self._text_depth = 0  # of the element whose text is being kept; 0 for none
+        self._text_depth = 0  # depth of the element whose text is kept; 0 for none
         self._texts: list[str] = []
         self._size = 0
         self._channel_shown = False
@@ -105,13 +105,13 @@ class _Parser:
         self._fed += len(data)
         self._expat.Parse(data, False)
         if self._fed - self._expat.CurrentByteIndex > MOST_PENDING:
-            raise _Refused("holds a tag or comment that does not end")
+            raise _Refused("contains a tag or comment that does not end")
 
     def end(self) -> None:
         self._expat.Parse(b"", True)
 
-    def taken(self) -> list[Record]:
-        """The records that became complete since the last time."""
+    def completed(self) -> list[Record]:
+        """Return the records that were completed since the last call."""
         ready, self._ready = self._ready, []
         return ready
 
@@ -153,7 +153,7 @@ class _Parser:
         if self._text_depth:
             self._size += len(text)
             if self._size > MOST_TEXT:
-                raise _Refused("holds an item that is too large to be true")
+                raise _Refused("contains an item that is too large")
             self._texts.append(text)
 
     def _end(self, _: str) -> None:
@@ -176,11 +176,11 @@ class _Parser:
 
 
 def _refuse_doctype(*_: object) -> int:
-    raise _Refused("declares a document type, which no WordPress export does, and is not read any further")
+    raise _Refused("declares a document type, which no WordPress export does; reading stopped there")
 
 
 def _declared(attributes: dict[str, str]) -> dict[str, str]:
-    """The prefixes that an element declares, with the role each plays; a role unknown is the prefix itself."""
+    """Return the prefixes that an element declares with their roles; an unknown URI's role is the prefix itself."""
     roles = {}
     for attribute, uri in attributes.items():
         prefix = attribute.removeprefix("xmlns:")

@@ -1,4 +1,4 @@
-"""What an import did, so that every item and every comment of the file is accounted for."""
+"""The result of an import: every item and every comment of the file is accounted for."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ MOST_REFUSALS = 20
 
 
 class Section:
-    """Counts of one kind of thing: by line of the report and by outcome."""
+    """Counts of one kind of thing, by line of the report and by outcome."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Counter[Outcome]] = {}
@@ -27,14 +27,14 @@ class Section:
         return sum(line[outcome] if outcome else line.total() for line in self._lines.values())
 
     def of(self, label: str) -> int:
-        """Everything counted on one line, whatever became of it."""
+        """Return the total of one line over all outcomes."""
         return self._lines.get(label, Counter()).total()
 
     def table(self, title: str) -> Table:
         table = Table(title, *OUTCOMES.values(), "all", box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
         for label, line in sorted(self._lines.items(), key=lambda item: (item[0].startswith("skipped"), item[0])):
             table.add_row(escape(label), *(_number(line[outcome]) for outcome in OUTCOMES), str(line.total()))
-        footers = ["together", *(_number(self.total(outcome)) for outcome in OUTCOMES), str(self.total())]
+        footers = ["total", *(_number(self.total(outcome)) for outcome in OUTCOMES), str(self.total())]
         for column, footer in zip(table.columns, footers, strict=True):
             column.footer = footer
             column.justify = "left" if column is table.columns[0] else "right"
@@ -48,10 +48,12 @@ def _number(count: int) -> str:
 
 @dataclass
 class Report:
-    """Attributes:
-    items_in_file: how many the file was seen to hold before anything was done.
-    remarks: what was changed on the way, and how often.
-    refusals: what a service did not take, and why.
+    """The report of one import.
+
+    Attributes:
+        items_in_file: number of items that the first pass found.
+        remarks: changes made during the import, with their counts.
+        refusals: what a service refused, and why.
     """
 
     site: str
@@ -65,7 +67,7 @@ class Report:
 
     @property
     def is_complete(self) -> bool:
-        """Every item and comment of the file stands on one line, and none was refused."""
+        """Return whether every item and comment of the file is on one line and none was refused."""
         counted = (self.items.total(), self.comments.total())
         return counted == (self.items_in_file, self.comments_in_file) and not self.refusals
 

@@ -1,7 +1,7 @@
-"""What becomes of each thing in a WordPress export. Pure.
+"""Mapping of WordPress items and comments to Rapport. Pure: no I/O.
 
-What was not public in WordPress never becomes public here: only what is published, has no password and no date ahead
-is published; only what is approved is visible.
+Nothing becomes public that was not public in WordPress: an item is published only if it was published, without a
+password and without a future date; a comment is visible only if it was approved.
 """
 
 import html
@@ -21,63 +21,63 @@ HIDDEN = {"draft": "draft", "pending": "pending", "future": "scheduled", "privat
 DISCUSSIONS: dict[str, Literal["open", "closed"]] = {"open": "open", "registered_only": "open"}
 ADDRESS = re.compile(r"https?://([^/?#\s@]{1,260})(/[^?#\s]{0,200})?", re.IGNORECASE)
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
-FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft's is in the year -0001
+FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft has one in the year -0001
 DEEPEST = 100
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What happens to an item or a comment.
+class Decision:
+    """The mapping of an item or a comment.
 
     Attributes:
         label: the line of the report that counts it.
-        status: `published` or `draft` for an item, `visible` or `held` for a comment; None for what is left out.
+        status: `published` or `draft` for an item, `visible` or `held` for a comment; None if it is not imported.
     """
 
     label: str
     status: Literal["published", "draft", "visible", "held"] | None = None
 
 
-def fate_of_item(item: Record, now: datetime) -> Fate:
+def decide_item(item: Record, now: datetime) -> Decision:
     kind, status = item.get("wp:post_type"), item.get("wp:status")
     if kind not in KINDS:
-        return Fate(f"skipped: {_word(kind) or 'without a type'}")
+        return Decision(f"skipped: {_word(kind) or 'without a type'}")
     if status == "trash":
-        return Fate(f"skipped: {kind} in the trash")
+        return Decision(f"skipped: {kind} in the trash")
     if status == "auto-draft":
-        return Fate(f"skipped: {kind} never saved")
+        return Decision(f"skipped: {kind} never saved")
     if status != "publish":
-        return Fate(f"{kind}, as a draft: {HIDDEN.get(status) or _word(status) or 'without a status'}", "draft")
+        return Decision(f"{kind}, as a draft: {HIDDEN.get(status) or _word(status) or 'without a status'}", "draft")
     if _has_password(item):
-        return Fate(f"{kind}, as a draft: password-protected", "draft")
+        return Decision(f"{kind}, as a draft: password-protected", "draft")
     if (moment := moment_of(item, "wp:post_date")) is not None and moment > now:
-        return Fate(f"{kind}, as a draft: scheduled", "draft")
-    return Fate(f"{kind}, published", "published")
+        return Decision(f"{kind}, as a draft: scheduled", "draft")
+    return Decision(f"{kind}, published", "published")
 
 
 def _has_password(item: Record) -> bool:
-    """Also one of blanks alone; but line ends come from whoever laid out the file."""
+    """Return whether the item has a password. Blanks alone are a password, but line ends come from formatting."""
     password = item.fields.get("wp:post_password", "")
     return bool(password) and (bool(password.strip()) or "\n" not in password)
 
 
-def fate_of_comment(comment: Record, item: Fate) -> Fate:
+def decide_comment(comment: Record, item: Decision) -> Decision:
     kind, approved = comment.get("wp:comment_type"), comment.get("wp:comment_approved")
     if kind in ("pingback", "trackback"):
-        return Fate(f"skipped: {kind}")
+        return Decision(f"skipped: {kind}")
     if kind not in ("", "comment"):
-        return Fate(f"skipped: {_word(kind)}, which is no comment")
+        return Decision(f"skipped: {_word(kind)}, which is not a comment")
     if approved == "spam":
-        return Fate("skipped: spam")
+        return Decision("skipped: spam")
     if approved in ("trash", "post-trashed"):
-        return Fate("skipped: trash")
+        return Decision("skipped: trash")
     if item.status is None:
-        return Fate("skipped: of an item that was skipped")
-    return Fate("visible", "visible") if approved == "1" else Fate("held", "held")
+        return Decision("skipped: of an item that was skipped")
+    return Decision("visible", "visible") if approved == "1" else Decision("held", "held")
 
 
 def _word(text: str) -> str:
-    """A type or status from the file, fit for a line of the report."""
+    """Return a type or status from the file, made safe for a line of the report."""
     return re.sub(r"[^\w.-]+", " ", text).strip()[:40]
 
 
@@ -86,13 +86,13 @@ def discussion_of(item: Record) -> Literal["open", "closed"]:
 
 
 def moment_of(record: Record, name: str) -> datetime | None:
-    """When it was written: in UTC if the file says so, else by the blog's own clock, else as its feed says."""
+    """Return the time of writing: in UTC if the file has it, else by the blog's clock, else by the feed."""
     for text in (record.get(name + "_gmt"), record.get(name)):
         if (match := STAMP.match(text)) is not None:
             try:
                 return datetime.strptime(match[0].replace("T", " ") + "+0000", "%Y-%m-%d %H:%M:%S%z")
             except ValueError:
-                continue  # 0000-00-00, which is what a draft has
+                continue  # 0000-00-00, the date of a draft
     if not FEED_DATE.match(record.get("pubDate")):
         return None
     try:
@@ -103,14 +103,14 @@ def moment_of(record: Record, name: str) -> datetime | None:
 
 
 def plain_text(text: str) -> str:
-    """A title or name, which WordPress keeps as HTML."""
+    """Return a title or name, which WordPress stores as HTML, as plain text."""
     return html.unescape(nh3.clean(text, tags=set()))
 
 
 def site_of(channel: Record) -> str:
-    """The blog by its address, without scheme and trailing slash: moving it to https does not make it another one.
+    """Return the blog's address without scheme and trailing slash, so that moving to https keeps the identity.
 
-    The address of the blog comes before that of the site, which all blogs of one network share.
+    The address of the blog precedes that of the site, which all blogs of one network share.
     """
     for name in ("wp:base_blog_url", "link", "wp:base_site_url"):
         match = ADDRESS.match(channel.get(name))
@@ -121,7 +121,7 @@ def site_of(channel: Record) -> str:
 
 @dataclass(frozen=True)
 class Writer:
-    """Somebody who wrote, by the blog's own id of them, else by address and name. Never by the address alone."""
+    """An author, identified by the blog's own user id, else by address and name; never by the address alone."""
 
     user_id: str | None
     name: str
@@ -146,7 +146,7 @@ def authors_by_login(authors: Iterable[Record]) -> dict[str, Record]:
 
 
 def _login(text: str) -> str:
-    """A login without what none can hold, but badly edited exports do."""
+    """Return a login without the characters that only badly edited exports contain."""
     return text.strip("<>\"'` \t\r\n")
 
 
@@ -158,9 +158,9 @@ def writer_of_comment(comment: Record) -> Writer:
 
 @dataclass(frozen=True)
 class Placed:
-    """A comment and the id of the one it answers, if that is imported too.
+    """A comment and the id of its parent, if the parent is imported too.
 
-    `moved` says why it does not stand where it did: its parent is missing, or deeper than a discussion goes here.
+    `moved` says why the comment got another place: its parent is missing, or deeper than the greatest depth.
     """
 
     comment: Record
@@ -170,13 +170,13 @@ class Placed:
 
 
 def in_order(comments: list[tuple[str, Record]]) -> list[Placed]:
-    """The comments of one item, given with their ids, each after the one it answers, whatever order the file has.
+    """Return the comments of one item, given with their ids, each after its parent, in any order of the file.
 
-    One whose parent is not among them, or is below itself, moves to the top; one deeper than 100 to depth 100.
+    A comment whose parent is missing or below itself moves to the top; one deeper than 100 moves to depth 100.
     """
     by_id = dict(comments)
     placed: list[Placed] = []
-    lineage: dict[str, tuple[str, ...]] = {}  # of those placed: the ids from the top down to the comment itself
+    lineage: dict[str, tuple[str, ...]] = {}  # ids from the top-level comment down to each placed comment
     for source_id in by_id:
         chain: dict[str, None] = {}
         current = source_id
@@ -196,7 +196,7 @@ def _place(source_id: str, comment: Record, lineage: dict[str, tuple[str, ...]])
     parent, moved = _parent(comment), None
     above = lineage.get(parent, ())
     if parent and not above:
-        moved = "shown at the top, because what they answer is not in the file or was skipped"
+        moved = "shown at the top level, because their parent is not in the file or was skipped"
     if len(above) > DEEPEST:
         above, moved = above[:DEEPEST], f"shown at depth {DEEPEST}, below which there are no replies"
     lineage[source_id] = (*above, source_id)

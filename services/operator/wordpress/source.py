@@ -1,7 +1,7 @@
-"""The characters of an XML file, whatever its encoding, without those that XML 1.0 forbids.
+"""Read the characters of an XML file in any encoding, without those that XML 1.0 forbids.
 
-Exports of old blogs hold control characters and broken UTF-8, which an XML parser must refuse. The forbidden go, what
-cannot be decoded becomes U+FFFD, and the rest is kept.
+Exports of old blogs contain control characters and broken UTF-8, which an XML parser must refuse. Forbidden characters
+are removed, undecodable bytes become U+FFFD, everything else is kept.
 """
 
 import codecs
@@ -25,10 +25,10 @@ CUT_REFERENCE = re.compile(r"&[#0-9a-zA-Z]{0,12}\Z")
 
 
 def encoding_of(start: bytes) -> str:
-    """The encoding by its mark or by the XML declaration, else UTF-8.
+    """Return the encoding: by its byte order mark or the XML declaration, else UTF-8.
 
     Raises:
-        Failed: it declares one that no export has.
+        Failed: it declares an unknown encoding.
     """
     for mark, name in MARKS:
         if start.startswith(mark):
@@ -36,12 +36,12 @@ def encoding_of(start: bytes) -> str:
     declared = DECLARED.match(start.lstrip())
     name = declared[1].decode().lower() if declared else "utf-8"
     if not KNOWN.fullmatch(name):
-        raise Failed(f"The file declares the encoding {name!r}, which is not known here.")
+        raise Failed(f"The file declares the encoding {name!r}, which is unknown.")
     return name if not name.startswith("utf") else "utf-8"
 
 
 def characters(path: Path) -> Iterator[bytes]:
-    """The file in pieces of clean UTF-8.
+    """Yield the file in pieces of clean UTF-8.
 
     Raises:
         Failed: the file cannot be read.
@@ -59,7 +59,7 @@ def _clean(file: BinaryIO) -> Iterator[bytes]:
     held, started = "", False
     while data:
         text = held + decoder.decode(data)
-        if not started:  # a plugin's stray line ends before the XML declaration are a common fault of exports
+        if not started:  # plugins often print blank lines before the XML declaration
             text = text.lstrip("\ufeff \t\r\n")
             started = bool(text)
         cut = CUT_REFERENCE.search(text)
@@ -74,6 +74,6 @@ def _allowed(text: str) -> bytes:
 
 
 def _reference(match: re.Match[str]) -> str:
-    """A character reference stays, unless no XML file may have the character it stands for."""
+    """Keep a character reference, unless XML forbids the character."""
     code = int(match[1], 16) if match[1] else int(match[2])
     return "" if code in FORBIDDEN or code > 0x10FFFF else match[0]

@@ -1,4 +1,4 @@
-"""What an export holds, seen before anything is done with it."""
+"""The first pass over an export: counts, authors and the blog's identity, before anything is imported."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ VERSION = re.compile(r"1\.[0-2](\.\d+)?")
 
 @dataclass
 class Survey:
-    """What the file holds."""
+    """The contents of an export."""
 
     site: str = ""
     version: str = ""
@@ -25,10 +25,10 @@ class Survey:
 
 
 def survey(path: Path) -> Survey:
-    """Read the whole file once.
+    """Read the whole file once and return its survey.
 
     Raises:
-        Failed: it is broken, hostile or no WordPress export of a known version.
+        Failed: the file is broken, hostile or not a WordPress export of a known version.
     """
     found, is_wordpress = Survey(), False
     for record in records(path):

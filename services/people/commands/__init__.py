@@ -7,7 +7,7 @@ from services.people.domain import Person
 
 
 def fact(kind: type[PersonFact], person: Person) -> PersonFact:
-    """Return the event of that kind about the person as they are now."""
+    """Return the event of that kind about the person in their present state."""
     return kind(
         person_id=person.id,
         roles=person.roles,

@@ -1,4 +1,4 @@
-"""What an operator does: give roles, bring people from elsewhere, have events sent again."""
+"""Commands of an operator: grant a role, import a person."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,16 +15,16 @@ from services.people.store import people
 
 
 async def grant_role(db: Database, address: Address, role: str) -> Person:
-    """Give a role to whoever has confirmed the address; giving it twice changes nothing.
+    """Grant a role to the person who has confirmed the address; granting it twice changes nothing.
 
     Raises:
-        Problem: `not-found` when nobody has confirmed it.
+        Problem: `not-found` when no person has confirmed the address.
     """
     async with db.transaction() as tx:
         owner = await people.owner_of(tx, address.lookup)
         person = await people.lock(tx, owner[0]) if owner else None
         if person is None:
-            raise Problem("not-found", "Nobody has confirmed this address.")
+            raise Problem("not-found", "No person has confirmed this address.")
         roles = with_role(person.roles, role)
         if roles == person.roles:
             return person
@@ -35,10 +35,13 @@ async def grant_role(db: Database, address: Address, role: str) -> Person:
 
 
 async def import_person(db: Database, command: ImportPerson) -> tuple[UUID, bool]:
-    """A person without sign-in who wrote elsewhere.
+    """Import an author of another system as a person without sign-in.
 
     Returns:
-        Their id, and whether they were made now. The second import of the same author finds the first.
+        The person's id, and whether the person was created now. A second import of the same author finds the first.
+
+    Raises:
+        Problem: `invalid` for a date that cannot be stored.
     """
     created_at = None if command.created_at is None else _utc(command.created_at)
     identity = import_identity(command.site, command.source_user_id, command.email, command.name)

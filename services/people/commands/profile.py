@@ -1,4 +1,4 @@
-"""What people do to themselves."""
+"""Commands of a person about their own profile."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -14,13 +14,13 @@ from services.people.store import people, sessions, sign_in
 
 
 async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
-    """Be called `name` from now on.
+    """Change the person's name.
 
     Returns:
-        The person as they are now, and whether this was a repetition that changed nothing.
+        The person in their present state, and whether this was a repetition that changed nothing.
 
     Raises:
-        Problem: `invalid-token` when the person is gone; what `idempotency.replay` raises.
+        Problem: `invalid-token` when the person does not exist or is erased; the kinds of `idempotency.replay`.
     """
     async with db.transaction() as tx:
         kept = await idempotency.replay(tx, key)
@@ -38,10 +38,10 @@ async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key 
 
 
 async def erase(db: Database, person_id: UUID) -> None:
-    """Forget the person: name, address, roles, links and sessions go; the id stays, because others' rows hold it.
+    """Erase the person: delete name, address, roles, links and sessions; keep the id, which other rows reference.
 
     Raises:
-        Problem: `invalid-token` when the person is unknown or erased already.
+        Problem: `invalid-token` when the person is unknown or already erased.
     """
     async with db.transaction() as tx:
         lookup = await people.lookup_of(tx, person_id)
@@ -50,7 +50,7 @@ async def erase(db: Database, person_id: UUID) -> None:
         person = await people.lock(tx, person_id)
         if person is None:
             raise Problem("invalid-token")
-        await people.blank(tx, person_id)
+        await people.erase(tx, person_id)
         await sessions.end_all(tx, person_id)
         if lookup is not None:
             await sign_in.forget_address(tx, lookup)

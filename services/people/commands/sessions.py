@@ -1,4 +1,4 @@
-"""Sessions: opened by a link, kept by rotating refresh tokens or by a cookie, ended by their owner or by theft."""
+"""Commands of sessions: open by a link, refresh by rotating tokens, end by the owner or after theft."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +12,7 @@ from services.people.store import people, sessions
 
 @dataclass(frozen=True)
 class Started:
-    """A session with the one secret its holder keeps: a refresh token, or the id in a cookie."""
+    """A new session with its one secret: a refresh token, or the session id of a cookie."""
 
     session_id: UUID
     person: Person
@@ -20,7 +20,7 @@ class Started:
 
 
 async def open_session(tx: Transaction, person: Person, *, cookie: bool) -> Started:
-    """A new session of a person whose row the caller has locked or made."""
+    """Open a session of a person whose row the caller has locked or inserted."""
     session_id, secret = new_id(), new_secret()
     await sessions.insert(tx, session_id, person.id, fingerprint(secret) if cookie else None)
     if not cookie:
@@ -32,10 +32,10 @@ async def refresh_session(db: Database, refresh_token: str, key: str | None) -> 
     """Exchange a refresh token for the next one.
 
     Args:
-        key: the request's idempotency key, by which a repetition after a lost answer is told from theft.
+        key: the request's idempotency key; it distinguishes a repetition after a lost answer from theft.
 
     Raises:
-        Problem: `invalid-refresh-token`. When the token was used before, the session has ended, and that is committed.
+        Problem: `invalid-refresh-token`. If the token was used before, the session is ended, and that is committed.
     """
     started = await _rotate(db, fingerprint(refresh_token), fingerprint(key) if key is not None else None)
     if started is None:
@@ -62,7 +62,7 @@ async def _rotate(db: Database, presented: bytes, key: bytes | None) -> Started 
 
 
 async def end_session(db: Database, person_id: UUID, session: str) -> None:
-    """End one of the person's own sessions, named by its id or its cookie; nothing happens when it is over already."""
+    """End one of the person's own sessions, named by its id or its cookie; do nothing when it has ended."""
     try:
         session_id = UUID(session)
     except ValueError:
@@ -72,5 +72,5 @@ async def end_session(db: Database, person_id: UUID, session: str) -> None:
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete sessions and refresh tokens whose time is over; returns how many rows."""
+    """Delete expired sessions and refresh tokens; return the number of rows."""
     return await sessions.prune(tx)

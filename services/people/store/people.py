@@ -1,4 +1,4 @@
-"""Rows of people and their confirmed addresses."""
+"""SQL of people and their confirmed addresses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ async def insert(
     imported: bool = False,
     created_at: datetime | None = None,
 ) -> Person:
-    """A new person; `created_at` is given for those who were somebody elsewhere before."""
+    """Insert a person; `created_at` is given for an imported author."""
     return _person(await tx.fetchrow(INSERT_PERSON, person_id, name, roles, imported, created_at))
 
 
@@ -50,7 +50,7 @@ for no key update of people
 
 
 async def lock(tx: Transaction, person_id: UUID) -> Person | None:
-    """The person, whom nobody else can change until this transaction ends. None when unknown or erased."""
+    """Lock a person's row until the transaction ends and return it; None when unknown or erased."""
     row = await tx.fetchrow(LOCK_PERSON, person_id)
     return None if row is None else _person(row)
 
@@ -69,29 +69,29 @@ async def set_roles(tx: Transaction, person_id: UUID, roles: tuple[str, ...]) ->
     await tx.execute(UPDATE_ROLES, person_id, roles)
 
 
-BLANK_PERSON = """
+ERASE_PERSON = """
 update people
 set name = null, roles = '{}', version = version + 1, erased_at = now(), roles_changed_at = now()
 where id = $1
 """
 DELETE_ADDRESS = "delete from addresses where person_id = $1"
-BLANK_IMPORTED = """
+ERASE_IMPORTED = """
 update imported_authors set typed_name = '', typed_address = null where person_id = $1
 """
 
 
-async def blank(tx: Transaction, person_id: UUID) -> None:
-    """Take away everything by which the person could be known; the row stays, because others' rows point at it."""
-    await tx.execute(BLANK_PERSON, person_id)
+async def erase(tx: Transaction, person_id: UUID) -> None:
+    """Erase all personal data of a person; the row stays, because other rows reference it."""
+    await tx.execute(ERASE_PERSON, person_id)
     await tx.execute(DELETE_ADDRESS, person_id)
-    await tx.execute(BLANK_IMPORTED, person_id)
+    await tx.execute(ERASE_IMPORTED, person_id)
 
 
 INSERT_ADDRESS = "insert into addresses (person_id, address, lookup) values ($1, $2, $3)"
 
 
 async def insert_address(tx: Transaction, person_id: UUID, address: Address) -> None:
-    """The address, confirmed now."""
+    """Insert the address, confirmed now."""
     await tx.execute(INSERT_ADDRESS, person_id, address.typed, address.lookup)
 
 
@@ -99,7 +99,7 @@ SELECT_BY_LOOKUP = "select person_id, address, lookup from addresses where looku
 
 
 async def owner_of(reader: Reader, lookup: str) -> tuple[UUID, Address] | None:
-    """Who has confirmed this address, and how they wrote it."""
+    """Return the person who has confirmed this address, and the address in their spelling."""
     row = await reader.fetchrow(SELECT_BY_LOOKUP, lookup)
     return None if row is None else (row["person_id"], Address(row["address"], row["lookup"]))
 
@@ -108,7 +108,7 @@ SELECT_LOOKUP = "select lookup from addresses where person_id = $1"
 
 
 async def lookup_of(reader: Reader, person_id: UUID) -> str | None:
-    """The person's address as it is looked up."""
+    """Return the lookup form of the person's address."""
     value: str | None = await reader.fetchval(SELECT_LOOKUP, person_id)
     return value
 
@@ -121,7 +121,7 @@ where people.id = $1
 
 
 async def find(reader: Reader, person_id: UUID) -> Person | None:
-    """The person, erased or not."""
+    """Return the person, erased or not."""
     row = await reader.fetchrow(SELECT_PERSON, person_id)
     return None if row is None else _person(row)
 
@@ -130,7 +130,7 @@ SELECT_NAMES = "select id, name from people where id = any($1::uuid[])"
 
 
 async def names(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None]]:
-    """Names by id, in no order; unknown ids are left out. None is an erased person's."""
+    """Return names by id, unordered; unknown ids are left out, an erased person has None."""
     return [(row["id"], row["name"]) for row in await reader.fetch(SELECT_NAMES, ids)]
 
 
@@ -142,7 +142,7 @@ where people.id = any($1::uuid[])
 
 
 async def contacts(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None, Address | None, int]]:
-    """(id, name, confirmed address, address version) by id, in no order; unknown ids are left out."""
+    """Return (id, name, confirmed address, address version) by id, unordered; unknown ids are left out."""
     return [
         (row["id"], row["name"], Address(row["address"], row["lookup"]), row["version"])
         if row["address"] is not None
@@ -155,7 +155,7 @@ SELECT_ROLES_CHANGED = "select id, roles from people where roles_changed_at >= $
 
 
 async def roles_changed(reader: Reader, since: datetime) -> list[tuple[UUID, list[str]]]:
-    """Who got or lost roles since then, with the roles as they are now."""
+    """Return the people whose roles changed since then, with their present roles."""
     return [(row["id"], row["roles"]) for row in await reader.fetch(SELECT_ROLES_CHANGED, since)]
 
 
@@ -177,10 +177,10 @@ async def claim_identity(
     typed_name: str,
     typed_address: str | None,
 ) -> UUID:
-    """The person behind an imported identity: `person_id` if it is new, else whom it belongs to already.
+    """Return the person of an imported identity: `person_id` if the identity is new, else its earlier person.
 
-    Two imports at once cannot both win: the second waits at the primary key until the first has committed. The
-    reference to people is checked at commit, so that the person is written only by the one who won.
+    Concurrent imports cannot both insert: the second waits at the primary key until the first has committed. The
+    reference to people is checked at commit, so that only the import that inserted it inserts the person.
     """
     written = await tx.execute(INSERT_IMPORTED, identity, person_id, site, source_user_id, typed_name, typed_address)
     if written:

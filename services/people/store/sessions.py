@@ -1,4 +1,4 @@
-"""Rows of sessions and refresh tokens. A session's row is locked before its tokens are judged or replaced."""
+"""SQL of sessions and refresh tokens. A session's row is locked before its tokens are judged or replaced."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ insert into sessions (id, person_id, cookie_sha256, expires_at) values ($1, $2, 
 
 
 async def insert(tx: Transaction, session_id: UUID, person_id: UUID, cookie_sha256: bytes | None) -> None:
-    """A new session: of a cookie, or of a family of refresh tokens when there is none."""
+    """Insert a session: of a cookie, or of refresh tokens when there is none."""
     await tx.execute(INSERT_SESSION, session_id, person_id, cookie_sha256, SESSION_LIFE)
 
 
@@ -41,7 +41,7 @@ where token.token_sha256 = $1
 
 @dataclass(frozen=True)
 class Family:
-    """The locked session behind a refresh token, and the token as it stands."""
+    """The locked session of a refresh token, and the token."""
 
     session_id: UUID
     person_id: UUID
@@ -50,7 +50,7 @@ class Family:
 
 
 async def lock_family(tx: Transaction, token_sha256: bytes) -> Family | None:
-    """The token and its session; whoever else presents a token of the family waits. None when it is unknown."""
+    """Lock the session of a token and return both; None when the token is unknown."""
     session_id = await tx.fetchval(SELECT_FAMILY, token_sha256)
     if session_id is None:
         return None
@@ -79,7 +79,7 @@ EXTEND_SESSION = "update sessions set expires_at = now() + $2::interval where id
 
 
 async def rotate(tx: Transaction, family: Family, used: bytes, used_with: bytes | None, successor: bytes) -> None:
-    """Replace `used` by `successor`; a second time too, which leaves the moment of the first use as it was."""
+    """Replace `used` by `successor`; a repetition keeps the time of the first use."""
     await tx.execute(USE_REFRESH, used, used_with, successor)
     await insert_token(tx, successor, family.session_id)
     await tx.execute(EXTEND_SESSION, family.session_id, SESSION_LIFE)
@@ -89,7 +89,7 @@ VOID_REFRESH = "update refresh_tokens set voided = true where token_sha256 = $1"
 
 
 async def void(tx: Transaction, token_sha256: bytes) -> None:
-    """Make a token useless whose answer was lost."""
+    """Void a token whose answer was lost."""
     await tx.execute(VOID_REFRESH, token_sha256)
 
 
@@ -124,7 +124,7 @@ select id, person_id from sessions where cookie_sha256 = $1 and ended_at is null
 
 
 async def find_by_cookie(reader: Reader, cookie_sha256: bytes) -> tuple[UUID, UUID] | None:
-    """(session id, person id) of a cookie that is good now."""
+    """Return (session id, person id) of a valid cookie."""
     row = await reader.fetchrow(SELECT_BY_COOKIE, cookie_sha256)
     return None if row is None else (row["id"], row["person_id"])
 
@@ -143,5 +143,5 @@ delete from sessions where expires_at < now() - interval '1 day' or ended_at < n
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete refresh tokens that have expired, and sessions a day after their end."""
+    """Delete expired refresh tokens, and sessions a day after their end."""
     return await tx.execute(PRUNE_TOKENS) + await tx.execute(PRUNE_SESSIONS)

@@ -1,1 +1,1 @@
-"""The rules of posts. Pure: no I/O."""
+"""Rules and values of posts. No I/O."""

@@ -1,4 +1,4 @@
-"""What a post is and how it may change."""
+"""A post and the rules of its changes."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ from services.contracts.posts import Discussion, PostFact
 
 @dataclass(frozen=True)
 class Post:
-    """One post as it is now. `revision` counts its texts, `version` every change of it.
+    """The present state of one post. `revision` counts its texts, `version` all its changes.
 
     Attributes:
-        published_at: when it was published for the first time; withdrawing does not take it back.
-        edited_at: when its text last changed after it had been published.
-        imported: it came from another system, and every event about it says so.
+        published_at: time of the first publication; withdrawing keeps it.
+        edited_at: time of the last change of its text after the first publication.
+        imported: whether it was imported; every event about it says so.
     """
 
     id: UUID
@@ -44,7 +44,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Text:
-    """A body together with what is made of it. `body_html` is sanitised and must not be touched again."""
+    """A body with its derived values. `body_html` is sanitised and must not be changed again."""
 
     body: str
     body_html: str
@@ -52,52 +52,56 @@ class Text:
 
 
 def to_millisecond(moment: datetime) -> datetime:
-    """The moment in UTC as it is shown, so that lists are ordered by what their readers see."""
+    """Return the moment in UTC in the precision that is shown, so that lists are ordered as their readers see them."""
     moment = moment.astimezone(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def now() -> datetime:
-    """This millisecond, UTC."""
+    """Return the present time in UTC, in milliseconds."""
     return to_millisecond(datetime.now(UTC))
 
 
 def require_author(caller: Caller) -> None:
-    """Raises `forbidden` unless the caller is an author or admin."""
+    """Check that the caller may write posts.
+
+    Raises:
+        Problem: `forbidden` unless the caller is an author or an admin.
+    """
     if not is_author(caller.roles):
         raise Problem("forbidden", "Only authors may write posts.")
 
 
 def is_visible(post: Post, caller: Caller) -> bool:
-    """Published ones are visible to anybody, others to their author and to admins."""
+    """Return whether the caller may read the post: unless published, only its author and admins may."""
     return post.status == "published" or is_admin(caller.roles) or post.author_id == caller.person_id
 
 
 def may_change(post: Post, caller: Caller) -> bool:
-    """Its author may change a post while being an author; an admin always may."""
+    """Return whether the caller may change the post: its author while having that role, and any admin."""
     return is_admin(caller.roles) or (is_author(caller.roles) and post.author_id == caller.person_id)
 
 
-def to_change(post: Post | None, caller: Caller) -> Post:
-    """The post, if the caller may change it.
+def require_changeable(post: Post | None, caller: Caller) -> Post:
+    """Return the post if the caller may change it.
 
     Raises:
-        Problem: `not-found` when it is absent or hidden from the caller, `forbidden` when it is only seen.
+        Problem: `not-found` when it does not exist or the caller may not read it, `forbidden` when they may only read.
     """
     if post is None or not is_visible(post, caller):
         raise not_found()
     if not may_change(post, caller):
-        raise Problem("forbidden", "Only its author, as long as being one, and admins may change a post.")
+        raise Problem("forbidden", "Only its author, while having the role of an author, and admins may change a post.")
     return post
 
 
 def edited(
     post: Post, *, title: str | None, text: Text | None, note: str | None, discussion: Discussion | None, at: datetime
 ) -> Post:
-    """The post with what is given changed; the same object when nothing does.
+    """Return the post with the given values; the same object when nothing changes.
 
     Raises:
-        Problem: `invalid` for a note about a text that stays the same.
+        Problem: `invalid` for a note without a changed text.
     """
     rewritten = (title is not None and title != post.title) or (text is not None and text.body != post.body)
     if note is not None and not rewritten:
@@ -113,17 +117,17 @@ def edited(
 
 
 def published(post: Post, at: datetime) -> Post:
-    """The post published; the same object when it is already."""
+    """Return the post as published; the same object when it is already."""
     if post.status == "published":
         return post
     return replace(post, status="published", published_at=post.published_at or at, version=post.version + 1)
 
 
 def withdrawn(post: Post) -> Post:
-    """The post withdrawn; the same object when it is already.
+    """Return the post as withdrawn; the same object when it is already.
 
     Raises:
-        Problem: `wrong-state` for a draft, which nobody has seen yet.
+        Problem: `wrong-state` for a draft.
     """
     if post.status == "draft":
         raise Problem("wrong-state", "A draft is not published, so it cannot be withdrawn.")
@@ -131,7 +135,7 @@ def withdrawn(post: Post) -> Post:
 
 
 def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
-    """The event of that kind about the post as it is now."""
+    """Return the event of that kind about the post in its present state."""
     return kind(
         post_id=post.id,
         author_id=post.author_id,
@@ -146,7 +150,7 @@ def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
 
 
 def representation(post: Post) -> dict[str, Any]:
-    """The post as this service tells it: the author by id, no names, no address of a page."""
+    """Return the post as JSON for other services, with its author's id; the gateway adds name and URL."""
     return {
         "id": str(post.id),
         "kind": post.kind,

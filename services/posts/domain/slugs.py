@@ -1,7 +1,7 @@
-"""Slugs: the readable end of a post's address, in any script.
+"""Slugs: the readable part of a post's URL, in any script.
 
-A slug is 1 to 200 lower-case letters, digits, `-` and `_` in NFC, never of a UUID's form, because `{id or slug}` takes
-that for an id. Where a script writes its letters with combining marks, the marks belong to the letters.
+A slug is 1 to 200 lower-case letters, digits, `-` and `_` in NFC, never in the form of a UUID, because `{id or slug}`
+means an id then. In scripts that write letters with combining marks, the marks count as part of the letters.
 """
 
 import re
@@ -21,18 +21,18 @@ HYPHENS = re.compile("-{2,}")
 
 
 def as_id(reference: str) -> UUID | None:
-    """The id, if the text has a UUID's form; what has not is a slug."""
+    """Return the id if the reference has the form of a UUID; otherwise it is a slug."""
     return UUID(reference) if UUID_FORM.fullmatch(reference) else None
 
 
 def as_slug(reference: str) -> str | None:
-    """The slug that a reference names, in NFC; None when no post can have it."""
+    """Return the reference as a slug in NFC, None when it is not a valid slug."""
     slug = unicodedata.normalize("NFC", reference)
     return slug if _is_valid(slug) else None
 
 
-def _made_valid(text: str) -> str:
-    """The text with everything that no slug may hold turned into hyphens; perhaps nothing is left."""
+def _clean(text: str) -> str:
+    """Replace all characters that a slug cannot contain by hyphens; the result may be empty."""
     kept: list[str] = []
     for character in unicodedata.normalize("NFC", text.lower()):
         category = unicodedata.category(character)
@@ -57,11 +57,11 @@ def _is_valid(slug: str) -> bool:
     return slug == slug.lower()
 
 
-def given(slug: str) -> str:
-    """A slug that somebody chose.
+def validated(slug: str) -> str:
+    """Return a slug that the author chose.
 
     Raises:
-        Problem: `invalid` when it is none.
+        Problem: `invalid` when it is not a valid slug.
     """
     if not _is_valid(slug):
         raise invalid("slug", "must be 1 to 200 lower-case letters or digits, '-' or '_', and not look like an id")
@@ -69,26 +69,26 @@ def given(slug: str) -> str:
 
 
 def taken() -> Problem:
-    """The refusal of a given slug that another post has."""
+    """Return the problem of a chosen slug that another post has."""
     return invalid("slug", "is taken by another post")
 
 
-def made(post_id: UUID, *sources: str | None) -> str:
-    """A slug made from the first source that leaves anything, else from the id."""
+def generated(post_id: UUID, *sources: str | None) -> str:
+    """Generate a slug from the first source with usable characters, else from the id."""
     for source in sources:
-        slug = _made_valid(source or "")[:LONGEST].strip("-")
+        slug = _clean(source or "")[:LONGEST].strip("-")
         if slug:
             return f"post-{slug}" if UUID_FORM.fullmatch(slug) else slug
     return post_id.hex
 
 
 def decoded(slug: str | None) -> str | None:
-    """A slug as blog software stores it: percent-encoded UTF-8, where it is not plain ASCII."""
+    """Decode a slug as blog software stores it: percent-encoded UTF-8 unless it is plain ASCII."""
     return None if slug is None else unquote(slug.encode(errors="replace").decode(), errors="replace")
 
 
 def alternatives(slug: str) -> Iterator[list[str]]:
-    """`slug`, `slug-2`, `slug-3` … without end, in growing batches."""
+    """Yield `slug`, `slug-2`, `slug-3` … without end, in growing batches."""
     first, size = 1, 16
     while True:
         numbers = range(first, first + size)
