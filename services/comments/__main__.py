@@ -42,7 +42,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "comments")
-        app = create_app(title="Comments", service="comments", verifier=verifier, ready=health.ready)
+        app = create_app("comments", verifier=verifier, ready=health.ready)
         app.include_router(routes(db, timedelta(seconds=settings.comment_edit_window_seconds)))
         roles.append(serve(app, settings.host, settings.comments_port, drain_seconds=settings.drain_seconds))
     try:

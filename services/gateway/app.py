@@ -27,7 +27,7 @@ ROUTERS = (
 
 def build(gateway: Gateway, ready: Ready) -> ASGIApp:
     """The app over these parts. The outer layers stand around FastAPI's own, which what is cached need not pass."""
-    app = create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
+    app = create_app("gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)

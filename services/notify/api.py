@@ -86,6 +86,6 @@ def build(database: Database, owners: Upstreams, tokens: Tokens, verifier: Verif
     async def republish(caller: Operator, body: Republish) -> Response:
         return json_response({"count": await outbox.republish(database, body.since)})
 
-    app = create_app(title="Notify", service="notify", verifier=verifier, ready=ready)
+    app = create_app("notify", verifier=verifier, ready=ready)
     app.include_router(router)
     return app

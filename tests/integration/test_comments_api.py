@@ -28,7 +28,7 @@ async def call(house: House, keys: Mapping[str, str], signer: Callable[[str], Si
         return {"database": True}
 
     verifier = Verifier(keys["VERIFICATION_KEYS"], "comments")
-    app = create_app(title="Comments", service="comments", verifier=verifier, ready=ready)
+    app = create_app("comments", verifier=verifier, ready=ready)
     app.include_router(routes(house.db, WINDOW))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://comments") as client:
 
