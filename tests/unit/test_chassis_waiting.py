@@ -279,3 +279,24 @@ async def test_periodic_work_is_cancellable(in_work: bool) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
     assert failures("cancelled") == 0
+
+
+@pytest.mark.parametrize("replacement", [None, ValueError("instead of the cancellation"), unavailable("away")])
+async def test_periodic_work_is_cancellable_when_the_work_suppresses_it(replacement: Exception | None) -> None:
+    started = asyncio.Event()
+
+    async def stubborn() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if replacement is not None:
+                raise replacement from None
+
+    task = asyncio.create_task(Periodic("stubborn", LONG, stubborn).run(asyncio.Event()))
+    await asyncio.wait_for(started.wait(), 5)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1)
+    task.cancel()
+    assert done, "the cancellation was lost, and the pause of the work has begun"
+    assert task.cancelled()

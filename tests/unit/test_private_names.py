@@ -136,7 +136,7 @@ def test_uvicorn() -> None:
             *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
             *("on_headers_complete", "on_message_complete"),
         ):
-            assert callable(getattr(HttpToolsProtocol, name))
+            assert name in vars(HttpToolsProtocol)
         assert parameters(HttpToolsProtocol.send_400_response) == ["self", "msg"]
         assert {"connections", "transport", "loop"} <= set(HttpToolsProtocol.__init__.__code__.co_names)
     with needed_by("chassis/http/server.py (_Server)", "uvicorn handles the signals of the process"):

@@ -25,6 +25,7 @@ import uvloop
 from services.chassis.runtime.heartbeat import beat
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import set_up_logging
+from services.chassis.runtime.waiting import cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -172,9 +173,8 @@ class _Shutdown:
             if not stop.is_set():
                 raise RuntimeError("the role ended before it was stopped")
         except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # else nothing has cancelled this task: a CancelledError that escaped from a library is a crash
+            if isinstance(error, asyncio.CancelledError) and cancelled():
+                raise
             self.crashed = True
             log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=True)
             self.begin(f"{role.name} crashed")

@@ -36,6 +36,12 @@ async def first_set(*events: asyncio.Event, within: float | None = None) -> bool
     return any(event.is_set() for event in events)
 
 
+def cancelled() -> bool:
+    """Return whether the running task was cancelled: false for a CancelledError that has escaped from a library."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def backoff_seconds(failures: int, first: float, longest: float) -> float:
     """Return the pause after consecutive failures: `first`, doubled with each failure, at most `longest`."""
     return float(min(longest, first * 2.0 ** min(failures - 1, 30)))
@@ -103,12 +109,11 @@ class Periodic:
         self._retry_seconds = seconds if retry_seconds is None else min(seconds, retry_seconds)
         self._work = work
         self._jitter = jitter
-        self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         PERIODIC_FAILURES.labels(name)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.run(self._stop))
+        self._task = asyncio.create_task(self.run(asyncio.Event()))
         return self
 
     async def __aexit__(
@@ -122,6 +127,8 @@ class Periodic:
         """Repeat the work until `stop` is set."""
         while not stop.is_set():
             pause = self._seconds if await self._succeeds() else self._retry_seconds
+            if cancelled():
+                raise asyncio.CancelledError  # the work has suppressed it
             await sleep_until(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
 
     async def _succeeds(self) -> bool:
@@ -131,8 +138,7 @@ class Periodic:
         except Problem as problem:
             log.warning("periodic work postponed", work=self._name, kind=problem.kind, reason=problem.detail)
         except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and cancelled():
                 raise
             log.exception("periodic work failed", work=self._name)
         PERIODIC_FAILURES.labels(self._name).inc()
