@@ -121,9 +121,9 @@ class Verifier:
     """Verifies tokens of one audience.
 
     Args:
-        keys_json: the public JSON Web Key Set of all issuers.
+        keys_json: the public JSON Web Key Set of every issuer.
         longest: the most seconds of lifetime a token may have left.
-        accepted: the issuers whose tokens are accepted; None for every issuer with a key.
+        accepted: the services whose tokens are accepted; None for every issuer with a key.
 
     Raises:
         ValueError: a key is not a public Ed25519 key with a `kid` of the form `<issuer>-<anything>`.

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """The settings shared by services. Each service adds its own in its `settings.py`.
 
-    `VERIFICATION_KEYS` is the JSON Web Key Set (RFC 7517, RFC 8037) with the public keys of all issuers of tokens. Each
+    `VERIFICATION_KEYS` is the JSON Web Key Set (RFC 7517, RFC 8037) with the public keys of every issuer. Each
     `kid` is `<issuer>-<anything>`.
 
     `RELAY_PACE_SECONDS` is the least time between two reads of the outbox; rows written meanwhile are published in one
