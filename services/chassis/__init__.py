@@ -1,1 +1,1 @@
-"""The microservice chassis: how a service is built. Not one word of the product."""
+"""The microservice chassis: what every service is built from. It knows nothing of the product."""

@@ -1,4 +1,4 @@
-"""Refusals as exceptions; the HTTP side turns them into problem details (RFC 9457)."""
+"""Exceptions that become problem details (RFC 9457) in an HTTP response."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from services.contracts.problems import KINDS
 
 @dataclass(frozen=True)
 class FieldError:
-    """One wrong field: dotted name, `""` for the whole body, the parameter's name for queries."""
+    """One invalid field: its dotted name, `""` for the whole body, the parameter's name in a query."""
 
     field: str
     message: str
 
 
 class Problem(Exception):
-    """A refusal that its receiver can act on.
+    """A refused or failed request, described for its client.
 
     Args:
         kind: one of `contracts.problems.KINDS`.
         detail: one sentence for a person.
-        errors: which fields are wrong, for kind `invalid`.
+        errors: the invalid fields, for kind `invalid`.
         headers: extra response headers, such as `Retry-After`.
     """
 
@@ -46,10 +46,10 @@ def invalid(field: str, message: str) -> Problem:
 
 
 def not_found() -> Problem:
-    """Return the one 404: alike whether a thing is absent or hidden from the caller."""
+    """Return the 404, the same for a resource that is absent and one that is hidden from the caller."""
     return Problem("not-found", "It does not exist, or you may not see it.")
 
 
 def unavailable(detail: str, retry_after: int = 1) -> Problem:
-    """Return the 503 that asks to come back in `retry_after` whole seconds."""
+    """Return the 503 with `Retry-After` in whole seconds."""
     return Problem("unavailable", detail, headers={"Retry-After": str(retry_after)})

@@ -1,7 +1,7 @@
-"""Identity: the short signed tokens of services, and the access tokens of people.
+"""Identity: short-lived signed tokens between services, and access tokens of people.
 
 A token is a JWT (RFC 7519) signed with EdDSA over Ed25519, named by its fully specified identifier `Ed25519`
-(RFC 9864). Nothing in the token chooses how it is checked: the algorithm is fixed, the key comes from a dictionary by
+(RFC 9864). The token does not choose how it is verified: the algorithm is fixed, the key comes from a dictionary by
 `kid`, and a `kid` belongs to one issuer (`<issuer>-<anything>`).
 """
 
@@ -22,18 +22,18 @@ from services.chassis.errors import Problem
 ALGORITHM = "Ed25519"
 ANONYMOUS = "anonymous"
 HEADER_NAMES = {"alg", "kid", "typ"}
-LONGEST_TOKEN = 4096
-REMEMBERED = 10_000
-SKEW = 10  # seconds by which the clocks of two machines may differ; a token is not re-used in its last ten
+MAX_TOKEN_LENGTH = 4096
+CACHE_SIZE = 10_000
+SKEW = 10  # seconds of clock difference between machines; a token is not reused in its last ten
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The caller of a request: the service that signed the token, and the person it speaks for.
+    """The caller of a request: the service that signed the token, and the person the call is made for.
 
     Attributes:
         issuer: the service that signed the token.
-        person_id: the person it speaks for; None for nobody.
+        person_id: the person the call is made for; None for an anonymous caller.
         session_id: the session an access token belongs to; None between services.
     """
 
@@ -43,10 +43,10 @@ class Caller:
     session_id: UUID | None = None
 
     def require_person(self) -> UUID:
-        """Return the person the call speaks for.
+        """Return the person the call is made for.
 
         Raises:
-            Problem: `sign-in-required` when it speaks for nobody.
+            Problem: `sign-in-required` for an anonymous caller.
         """
         if self.person_id is None:
             raise Problem("sign-in-required")
@@ -65,7 +65,7 @@ class Signer:
         key_json: the private Ed25519 JSON Web Key (RFC 8037) with its `kid`.
 
     Raises:
-        ValueError: the key is not such a key, or its `kid` belongs to another issuer.
+        ValueError: the key is of another kind, or its `kid` belongs to another issuer.
     """
 
     def __init__(self, key_json: str, issuer: str) -> None:
@@ -76,7 +76,7 @@ class Signer:
         if issuer_of(str(self._key.kid)) != issuer:
             raise ValueError(f"the key {self._key.kid} is not one of {issuer}")
         self._header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": "JWT"}
-        self._made: LRUCache[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = LRUCache(REMEMBERED)
+        self._issued: LRUCache[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = LRUCache(CACHE_SIZE)
 
     def token(
         self,
@@ -86,18 +86,18 @@ class Signer:
         ttl: int = 60,
         session_id: UUID | None = None,
     ) -> str:
-        """Return a token for one callee that lives up to `ttl` seconds.
+        """Return a token for one audience, valid for up to `ttl` seconds.
 
-        The same token is given again while it has at least ten seconds left, or half its life if that is less;
-        a token of a session is always fresh, because somebody was told how long it lives.
+        A token is reused while it has at least ten seconds left, or half its lifetime if that is less. A token of a
+        session is always new, because its lifetime is reported to the client.
         """
         now = time.time()
         granted = frozenset(roles)
         key = (audience, person_id, granted, ttl)
         if session_id is None:
-            made = self._made.get(key)
-            if made is not None and made[1] - now >= min(SKEW, ttl / 2):
-                return made[0]
+            issued = self._issued.get(key)
+            if issued is not None and issued[1] - now >= min(SKEW, ttl / 2):
+                return issued[0]
         expires = int(now) + ttl
         claims: dict[str, Any] = {
             "iss": self.issuer,
@@ -113,17 +113,17 @@ class Signer:
         payload = json.dumps(claims, separators=(",", ":"))
         token = jws.serialize_compact(dict(self._header), payload, self._key, algorithms=[ALGORITHM])
         if session_id is None:
-            self._made[key] = token, float(expires)
+            self._issued[key] = token, float(expires)
         return token
 
 
 class Verifier:
-    """Checks tokens that are meant for one audience.
+    """Verifies tokens of one audience.
 
     Args:
         keys_json: the public JSON Web Key Set of every issuer.
-        longest: seconds a token may have left; a longer one is refused whoever signed it.
-        accepted: whose tokens are accepted here; None for everybody who has a key.
+        longest: the most seconds of lifetime a token may have left.
+        accepted: the services whose tokens are accepted; None for every issuer with a key.
 
     Raises:
         ValueError: a key is not a public Ed25519 key with a `kid` of the form `<issuer>-<anything>`.
@@ -144,13 +144,13 @@ class Verifier:
             if not issuer_of(kid):
                 raise ValueError(f"the key id {kid!r} names no issuer")
             self._keys[kid] = key
-        self._verified: LRUCache[str, tuple[Caller, float]] = LRUCache(REMEMBERED)
+        self._verified: LRUCache[str, tuple[Caller, float]] = LRUCache(CACHE_SIZE)
 
     def verify(self, token: str) -> Caller:
-        """Return the caller that the token names.
+        """Return the caller named by the token.
 
         Raises:
-            Problem: `invalid-token`, without saying why.
+            Problem: `invalid-token`, without the reason.
         """
         now = time.time()
         verified = self._verified.get(token)
@@ -166,7 +166,7 @@ class Verifier:
         return caller
 
     def _check(self, token: str, now: float) -> tuple[Caller, float]:
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > MAX_TOKEN_LENGTH:
             raise ValueError("too long")
         signature = jws.extract_compact(token.encode("ascii"))
         header = signature.headers()
@@ -208,6 +208,6 @@ def _import(entry: dict[str, Any]) -> OKPKey:
 
 
 def generate_key(issuer: str) -> tuple[str, dict[str, Any]]:
-    """Return a fresh private key of the issuer as JSON, and its public part for the set of verification keys."""
+    """Return a new private key of the issuer as JSON, and its public part for the set of verification keys."""
     key = OKPKey.generate_key("Ed25519", {"kid": f"{issuer}-1"}, private=True)
     return json.dumps(key.as_dict(private=True), separators=(",", ":")), key.as_dict(private=False)

@@ -1,4 +1,4 @@
-"""UUIDv7 (RFC 9562, section 5.7): ids that sort by the millisecond they were made in."""
+"""UUIDv7 (RFC 9562, section 5.7): ids that sort by the millisecond of their creation."""
 
 import os
 from datetime import UTC, datetime
@@ -8,12 +8,12 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Return a fresh id for now."""
+    """Return a new id."""
     return uuid7()
 
 
 def id_at(moment: datetime) -> UUID:
-    """Return a fresh id whose time is `moment`, for things that were made elsewhere before.
+    """Return a new id whose time is `moment`, for imported data.
 
     Raises:
         ValueError: the moment is before 1970 or too far ahead for 48 bits of milliseconds.
@@ -29,5 +29,5 @@ def id_at(moment: datetime) -> UUID:
 
 
 def moment_of(uuid: UUID) -> datetime:
-    """Return the millisecond in which a UUIDv7 was made, UTC."""
+    """Return the millisecond in which a UUIDv7 was created, UTC."""
     return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)

@@ -27,7 +27,7 @@ ROUTERS = (
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     """Return the app over these parts; its outer layers stand around FastAPI's, which a cached answer does not pass."""
-    app = chassis.create_app(title="Rapport", service="gateway", verifier=None, ready=ready)
+    app = chassis.create_app("gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)

@@ -1,4 +1,4 @@
-"""Handlers that leave a trace in a table, and what goes into their topic."""
+"""Handlers that record events in a table, and helpers that publish to their topic."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -16,23 +16,23 @@ from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE
 from services.contracts.topics import dead_letter as dead_letter_topic
 from tests.conftest import OwnDatabase
-from tests.integration.chassis_harness import records, sealed
+from tests.integration.chassis_harness import envelope_of, records
 from tests.waiting import eventually
 
 GROUP = "comments"
 
 
 class Effects:
-    """Handlers that note what they are given in a table, and fail where a test says so."""
+    """Handlers that insert each event into a table, after a hook of the test."""
 
-    def __init__(self, database: OwnDatabase) -> None:
-        self.database = database
+    def __init__(self, db: OwnDatabase) -> None:
+        self.db = db
         self.handlers = Handlers()
-        self.handlers.on(PersonRenamed)(self.note)
+        self.handlers.on(PersonRenamed)(self.record)
         self.before: Callable[[PersonRenamed], Awaitable[None]] | None = None
         self.calls = 0
 
-    async def note(self, tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
+    async def record(self, tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
         self.calls += 1
         if self.before is not None:
             await self.before(event)
@@ -44,7 +44,7 @@ class Effects:
         )
 
     async def versions(self, person_id: UUID | None = None) -> list[int]:
-        async with self.database.reader() as reader:
+        async with self.db.reader() as reader:
             rows = await reader.fetch(
                 "select version from effects where $1::uuid is null or person_id = $1 order by id", person_id
             )
@@ -52,7 +52,7 @@ class Effects:
 
 
 def consumer_for(effects: Effects, settings: Settings) -> Consumer:
-    return Consumer(GROUP, [PEOPLE], effects.handlers, effects.database, settings)
+    return Consumer(GROUP, [PEOPLE], effects.handlers, effects.db, settings)
 
 
 async def send(
@@ -71,9 +71,9 @@ async def send(
 
 
 async def publish(settings: Settings, *events: PersonRenamed, partition: int = 0) -> list[Envelope]:
-    """Put events on one partition, in this order."""
+    """Publish events on one partition, in this order."""
     producer = Producer(settings)
-    envelopes = [sealed(event) for event in events]
+    envelopes = [envelope_of(event) for event in events]
     for envelope in envelopes:
         await send(
             settings,
@@ -109,5 +109,5 @@ async def effects_are(effects: Effects, versions: list[int], person: UUID | None
     assert await effects.versions(person) == versions
 
 
-async def put_aside(settings: Settings, count: int) -> bool:
+async def has_dead_letters(settings: Settings, count: int) -> bool:
     return len(await records(settings, dead_letter_topic(GROUP))) >= count

@@ -1,4 +1,4 @@
-"""What the tests of relay and consumer share: events about nobody, a look into topics, roles that run meanwhile."""
+"""Helpers of the tests of relay and consumer: events, the records of a topic, roles running in the background."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE, Topic
 
 
-def renamed(person_id: UUID | None = None, version: int = 1) -> PersonRenamed:
+def renamed_event(person_id: UUID | None = None, version: int = 1) -> PersonRenamed:
     return PersonRenamed(person_id=person_id or uuid4(), roles=(), version=version, occurred_at=datetime.now(UTC))
 
 
-def sealed(event: PersonRenamed, **changes: Any) -> Envelope:
+def envelope_of(event: PersonRenamed, **changes: Any) -> Envelope:
     values: dict[str, Any] = {
         "id": uuid4(),
         "source": "/services/people",
@@ -34,23 +34,23 @@ def sealed(event: PersonRenamed, **changes: Any) -> Envelope:
     return Envelope(**values | changes)
 
 
-async def write(database: Database, *events: PersonRenamed) -> list[UUID]:
-    """Commit events to the outbox in one transaction; returns their ids."""
-    async with database.transaction() as tx:
+async def write_events(db: Database, *events: PersonRenamed) -> list[UUID]:
+    """Commit events to the outbox in one transaction; return their ids."""
+    async with db.transaction() as tx:
         return [await outbox.add(tx, event) for event in events]
 
 
-async def unpublished(database: Database) -> int:
-    async with database.reader() as reader:
+async def unpublished(db: Database) -> int:
+    async with db.reader() as reader:
         return int(await reader.fetchval("select count(*) from outbox where published_at is null"))
 
 
-async def all_published(database: Database) -> bool:
-    return await unpublished(database) == 0
+async def all_published(db: Database) -> bool:
+    return await unpublished(db) == 0
 
 
 async def records(settings: Settings, topic: Topic = PEOPLE) -> list[Any]:
-    """Everything on a topic now, each partition in its order."""
+    """Return all records of a topic, each partition in its order."""
     partitions = [TopicPartition(settings.kafka_prefix + topic.name, number) for number in range(topic.partitions)]
     client = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest")
     await client.start()
@@ -76,14 +76,14 @@ def header(record: Any, name: str) -> str:
 async def running(
     *roles: Callable[[asyncio.Event], Awaitable[None]],
 ) -> AsyncIterator[asyncio.Event]:
-    """Roles that run while the block does, and are asked to stop after it. Their errors are raised here."""
+    """Run roles during the block and stop them after it; raise their errors."""
     stop = asyncio.Event()
 
     async def guarded(role: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         try:
             await role(stop)
         except Exception as error:
-            print(f"a role ended: {error!r}")  # shown when the test fails for want of it
+            print(f"a role failed: {error!r}")  # shown if the test fails
             raise
 
     tasks = [asyncio.ensure_future(guarded(role)) for role in roles]

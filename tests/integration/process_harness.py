@@ -1,4 +1,4 @@
-"""A service without a product, for tests that start, stop and break processes: `python -m … ROLE`, with `SCENARIO`."""
+"""A minimal service for tests of processes: `python -m tests.integration.process_harness ROLE`, with `SCENARIO`."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ SCENARIO = os.environ.get("SCENARIO", "")
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """`/slow` takes half a second; anything else answers at once."""
+    """Answer `/slow` after half a second, any other path at once."""
     if scope["type"] != "http":
         raise RuntimeError("no lifespan")
     if scope["path"] == "/slow":
@@ -36,7 +36,7 @@ async def wait(name: str, stop: asyncio.Event) -> None:
 
 
 async def crash(_: asyncio.Event) -> None:
-    secret = "do not show this"  # noqa: F841  # no log may hold the value of a local variable
+    secret = "do not show this"  # noqa: F841  # no log may contain the value of a local variable
     raise ValueError("broken\nin two lines")
 
 
@@ -44,7 +44,7 @@ async def be_cancelled(_: asyncio.Event) -> None:
     raise asyncio.CancelledError
 
 
-async def end_unasked(_: asyncio.Event) -> None:
+async def end_early(_: asyncio.Event) -> None:
     return
 
 
@@ -57,18 +57,18 @@ async def ignore(_: asyncio.Event) -> None:
 async def block(_: asyncio.Event) -> None:
     heartbeat.STUCK_SECONDS = 2
     await asyncio.sleep(0.1)
-    time.sleep(60)  # noqa: ASYNC251  # a loop that does not turn is what is tested
+    time.sleep(60)  # noqa: ASYNC251  # the test needs a stuck event loop
 
 
 @asynccontextmanager
 async def compose(settings: Settings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
-    async def well() -> bool:
-        return SCENARIO != "ill"
+    async def succeeds() -> bool:
+        return SCENARIO != "unhealthy"
 
     async def raises() -> bool:
         raise ConnectionError
 
-    health.add("database", raises if SCENARIO == "raises" else well)
+    health.add("database", raises if SCENARIO == "raises" else succeeds)
     roles = [
         monitoring(health.ready, "127.0.0.1", int(os.environ["METRICS_PORT"])),
         Role("relay", partial(wait, "relay"), last=True),
@@ -76,8 +76,8 @@ async def compose(settings: Settings, wanted: Collection[str], health: Health) -
     if "api" in wanted:
         roles.append(serve(app, "127.0.0.1", int(os.environ["HTTP_PORT"]), drain_seconds=settings.drain_seconds))
     if "consumer" in wanted:
-        odd = {"crash": crash, "cancel": be_cancelled, "end": end_unasked, "ignore": ignore, "block": block}
-        roles.append(Role("consumer", odd.get(SCENARIO, partial(wait, "consumer"))))
+        scenarios = {"crash": crash, "cancel": be_cancelled, "end": end_early, "ignore": ignore, "block": block}
+        roles.append(Role("consumer", scenarios.get(SCENARIO, partial(wait, "consumer"))))
     try:
         yield roles
     finally:
@@ -91,7 +91,7 @@ async def migrate() -> None:
 if __name__ == "__main__":
     settings = Settings()
     process.main(
-        "house",
+        "example",
         settings,
         roles=("api", "consumer"),
         compose=partial(compose, settings),

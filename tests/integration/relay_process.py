@@ -1,4 +1,4 @@
-"""A relay in a process of its own, for tests that pause or kill it: `python -m tests.integration.relay_process URL`."""
+"""A relay in its own process, for tests that pause it: `python -m tests.integration.relay_process URL`."""
 
 import asyncio
 import sys

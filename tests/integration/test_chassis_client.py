@@ -1,4 +1,4 @@
-"""Calls between two services over real sockets, and what comes of it when the other side misbehaves."""
+"""Calls between two services over real sockets, also to a misbehaving upstream."""
 
 import asyncio
 import time
@@ -65,9 +65,7 @@ async def ready() -> dict[str, bool]:
 
 @pytest.fixture(scope="module")
 async def url() -> AsyncIterator[str]:
-    app = create_app(
-        title="Echo", service="echo", verifier=Verifier(KEYS["VERIFICATION_KEYS"], "echo"), ready=ready, body_limit=1000
-    )
+    app = create_app("echo", verifier=Verifier(KEYS["VERIFICATION_KEYS"], "echo"), ready=ready, body_limit=1000)
     app.include_router(echoes)
     server = uvicorn.Server(uvicorn.Config(app, port=0, access_log=False, log_level="critical", lifespan="off"))
     server.config.load()
@@ -96,7 +94,7 @@ Script = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[N
 
 @asynccontextmanager
 async def scripted(script: Script) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that reads a request's head and then does with the n-th one what the script says."""
+    """Yield a server that reads the head of the n-th request and then runs the script, and the list of heads."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +103,7 @@ async def scripted(script: Script) -> AsyncIterator[tuple[str, list[bytes]]]:
                 heads.append(head)
                 await script(len(heads), reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone, or the script hung up
+            pass  # the client or the script has disconnected
         finally:
             writer.close()
 
@@ -121,12 +119,12 @@ def reply(status: str, body: bytes = b"{}", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def hang_up(_: int, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def disconnect(_: int, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
     raise ConnectionResetError
 
 
-async def test_the_person_the_ids_and_the_deadline_travel(url: str) -> None:
+async def test_person_and_context_are_passed_on(url: str) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     async with client(url) as service:
         with bound(Context(correlation_id="request-1", traceparent=trace)):
@@ -138,19 +136,19 @@ async def test_the_person_the_ids_and_the_deadline_travel(url: str) -> None:
                 headers={"If-Match": '"1-x"'},
                 deadline=within(5),
             )
-    told = answer.json()
+    received = answer.json()
     assert answer.status == 200
-    assert told["query"] == {"a": "1 &=ü", "b": "2"}
-    assert (told["person"], told["roles"]) == (str(PERSON.person_id), ["author"])
-    assert told["session"] is None, "an access token's session stays where it was checked"
-    assert told["request_id"] == "request-1"
-    assert told["traceparent"].split("-")[1] == trace.split("-")[1]
-    assert told["traceparent"] != trace
-    assert told["if_match"] == '"1-x"'
+    assert received["query"] == {"a": "1 &=ü", "b": "2"}
+    assert (received["person"], received["roles"]) == (str(PERSON.person_id), ["author"])
+    assert received["session"] is None, "the session of an access token is not passed on"
+    assert received["request_id"] == "request-1"
+    assert received["traceparent"].split("-")[1] == trace.split("-")[1]
+    assert received["traceparent"] != trace
+    assert received["if_match"] == '"1-x"'
 
 
 @pytest.mark.parametrize("text", ["a b", "ä", "a?b=c", "a#b", "100%", "%41", "a&b", "a+b", "...", "a:b@c", "a;b"])
-async def test_a_value_in_the_path_arrives_as_it_was(url: str, text: str) -> None:
+async def test_value_in_the_path_is_unchanged(url: str, text: str) -> None:
     async with client(url) as service:
         answer = await service.call("GET", f"/echo/{text}", deadline=within(5))
     assert answer.json()["text"] == text
@@ -158,13 +156,13 @@ async def test_a_value_in_the_path_arrives_as_it_was(url: str, text: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/echo/..", "/echo/../fail", "/./echo"])
-async def test_a_path_never_leads_elsewhere(url: str, path: str) -> None:
+async def test_path_with_dot_segments_is_not_found(url: str, path: str) -> None:
     async with client(url) as service:
         with pytest.raises(Problem, match="not-found"):
             await service.call("GET", path, deadline=within(5))
 
 
-async def test_a_refusal_comes_back_as_it_was_said(url: str) -> None:
+async def test_problem_of_the_upstream_is_returned(url: str) -> None:
     async with client(url) as service:
         answer = await service.call("POST", "/fail/invalid", body={}, deadline=within(5))
         problem = answer.problem()
@@ -177,7 +175,7 @@ async def test_a_refusal_comes_back_as_it_was_said(url: str) -> None:
         assert service.breaker.state == "closed"
 
 
-async def test_a_503_with_a_time_passes_through_and_is_no_failure(url: str) -> None:
+async def test_503_with_retry_after_is_passed_on_and_no_failure(url: str) -> None:
     async with client(url) as service:
         for _ in range(20):
             with pytest.raises(Problem) as raised:
@@ -187,7 +185,7 @@ async def test_a_503_with_a_time_passes_through_and_is_no_failure(url: str) -> N
         assert service.breaker.state == "closed"
 
 
-async def test_a_deadline_ends_the_call(url: str) -> None:
+async def test_deadline_ends_the_call(url: str) -> None:
     async with client(url) as service:
         began = time.monotonic()
         with pytest.raises(Problem, match="unavailable"):
@@ -197,8 +195,8 @@ async def test_a_deadline_ends_the_call(url: str) -> None:
             await service.call("GET", "/echo/x", deadline=within(-1))
 
 
-async def test_too_little_time_says_nothing_about_the_upstream(url: str) -> None:
-    """Else whoever may choose a deadline could close an upstream for everybody."""
+async def test_short_timeouts_do_not_open_the_breaker(url: str) -> None:
+    """Else a client that chooses its deadline could cut an upstream off for all others."""
     async with client(url) as service:
         for seconds in [-1.0] * 10 + [0.01] * 10:
             with pytest.raises(Problem, match="unavailable"):
@@ -207,11 +205,13 @@ async def test_too_little_time_says_nothing_about_the_upstream(url: str) -> None
 
 
 async def test_failures_open_the_breaker_and_a_success_closes_it() -> None:
+    """An open breaker makes no calls."""
+
     async def script(number: int, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply("500 No" if number <= 5 else "200 OK"))
 
     clock = [0.0]
-    breaker = CircuitBreaker("echo-opening", least=5, pause=2, clock=lambda: clock[0])
+    breaker = CircuitBreaker("echo-opening", min_calls=5, open_seconds=2, clock=lambda: clock[0])
     async with scripted(script) as (url, heads), client(url, breaker) as service:
         for _ in range(5):
             with pytest.raises(Problem) as raised:
@@ -220,13 +220,13 @@ async def test_failures_open_the_breaker_and_a_success_closes_it() -> None:
         with pytest.raises(Problem) as raised:
             await service.call("GET", "/x", deadline=within(5))
         assert raised.value.headers["Retry-After"] in ("2", "3")
-        assert len(heads) == 5, "an open breaker asks nobody"
+        assert len(heads) == 5, "an open breaker makes no calls"
         clock[0] += 2
         assert (await service.call("GET", "/x", deadline=within(5))).status == 200
         assert breaker.state == "closed"
 
 
-async def test_an_upstream_that_is_not_there_is_unavailable(free_port: Callable[[], int]) -> None:
+async def test_unreachable_upstream_is_unavailable(free_port: Callable[[], int]) -> None:
     async with client(f"http://127.0.0.1:{free_port()}") as service:
         for _ in range(5):
             with pytest.raises(Problem, match="unavailable"):
@@ -234,24 +234,24 @@ async def test_an_upstream_that_is_not_there_is_unavailable(free_port: Callable[
         assert service.breaker.state == "open"
 
 
-async def test_a_get_whose_connection_breaks_is_asked_once_more() -> None:
+async def test_get_is_retried_once_after_a_broken_connection() -> None:
     async def script(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if number == 1:
-            await hang_up(number, reader, writer)
+            await disconnect(number, reader, writer)
         writer.write(reply("200 OK"))
 
     async with scripted(script) as (url, heads), client(url) as service:
         assert (await service.call("GET", "/x", deadline=within(5))).status == 200
         assert len(heads) == 2
-    async with scripted(hang_up) as (url, heads), client(url) as service:
+    async with scripted(disconnect) as (url, heads), client(url) as service:
         with pytest.raises(Problem, match="unavailable"):
             await service.call("GET", "/x", deadline=within(5))
         assert len(heads) == 2
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-async def test_nothing_that_changes_things_is_asked_twice(method: str) -> None:
-    async with scripted(hang_up) as (url, heads), client(url) as service:
+async def test_writes_are_not_retried(method: str) -> None:
+    async with scripted(disconnect) as (url, heads), client(url) as service:
         with pytest.raises(Problem, match="unavailable"):
             await service.call(method, "/x", deadline=within(5))
         assert len(heads) == 1
@@ -265,7 +265,7 @@ async def test_nothing_that_changes_things_is_asked_twice(method: str) -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_a_broken_answer_is_unavailable(answer: bytes) -> None:
+async def test_broken_response_is_unavailable(answer: bytes) -> None:
     async def script(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
         await writer.drain()
@@ -279,7 +279,7 @@ async def test_a_broken_answer_is_unavailable(answer: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b'{"type": "/problems/never-heard-of", "detail": "x"}', b'{"type": 5}']
 )
-async def test_a_refusal_in_a_strange_form_is_still_a_problem(body: bytes) -> None:
+async def test_error_without_problem_details_is_an_internal_problem(body: bytes) -> None:
     async def script(_: int, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply("418 Teapot", body))
 
@@ -298,7 +298,7 @@ async def test_redirects_are_not_followed() -> None:
         assert len(heads) == 1
 
 
-async def test_a_cancelled_call_says_nothing_about_the_upstream(url: str) -> None:
+async def test_cancelled_calls_do_not_open_the_breaker(url: str) -> None:
     async with client(url) as service:
         for _ in range(10):
             call = asyncio.create_task(service.call("GET", "/slow", deadline=within(30)))
@@ -309,13 +309,13 @@ async def test_a_cancelled_call_says_nothing_about_the_upstream(url: str) -> Non
         assert service.breaker.state == "closed"
 
 
-async def test_a_process_shares_its_connections(url: str) -> None:
+async def test_clients_share_the_pool_of_the_process(url: str) -> None:
     async with ConnectionPool() as connections:
         both = [ServiceClient(url, "echo", GATEWAY, connections=connections) for _ in range(2)]
         for service in both:
             assert (await service.call("GET", "/echo/x", deadline=within(5))).status == 200
             await service.close()
-        assert not connections.closed, "who opened it closes it"
+        assert not connections.closed, "a shared pool is closed by its creator"
 
 
 async def exchange(url: str, request: bytes) -> bytes:
@@ -329,8 +329,8 @@ async def exchange(url: str, request: bytes) -> bytes:
         writer.close()
 
 
-async def test_a_chunked_body_is_refused_while_it_comes(url: str) -> None:
-    """The rest never comes: the answer does not wait for it."""
+async def test_too_large_body_is_refused_before_it_is_read(url: str) -> None:
+    """The rest of the body is never sent."""
     head = f"POST /echo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {GATEWAY.token('echo')}\r\n"
     wrong_method = await exchange(url, head.encode() + b"Content-Length: 99999\r\n\r\n")
     assert b" 405 " in wrong_method.split(b"\r\n")[0]
@@ -340,7 +340,7 @@ async def test_a_chunked_body_is_refused_while_it_comes(url: str) -> None:
     assert b"connection: close" in too_large.lower()
 
 
-async def test_the_server_answers_head_and_keeps_the_request_id(url: str) -> None:
+async def test_head_request_keeps_the_request_id(url: str) -> None:
     answer = await exchange(url, b"HEAD /livez HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\nConnection: close\r\n\r\n")
     assert b" 200 " in answer.split(b"\r\n")[0]
     assert b"x-request-id: mine" in answer.lower()

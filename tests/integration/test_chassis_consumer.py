@@ -1,4 +1,4 @@
-"""The consumer runner on real Kafka and PostgreSQL: each event's effect once, in order, whatever fails."""
+"""The consumer on real Kafka and PostgreSQL: each effect once and in order, through failures."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ from tests.integration.chassis_effects import (
     publish,
     send,
 )
-from tests.integration.chassis_harness import renamed, running, sealed, write
+from tests.integration.chassis_harness import envelope_of, renamed_event, running, write_events
 from tests.waiting import eventually
 
 
@@ -41,22 +41,21 @@ def settings(kafka: str, kafka_prefix: str) -> Settings:
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
-    database = await new_database("services.chassis")
-    async with database.transaction() as tx:
+async def db(new_database: NewDatabase) -> OwnDatabase:
+    db = await new_database("services.chassis")
+    async with db.transaction() as tx:
         await tx.execute(
             "create table effects (id bigint generated always as identity, event_id uuid, person_id uuid, version int)"
         )
-    return database
+    return db
 
 
 @pytest.fixture
-def effects(database: OwnDatabase) -> Effects:
-    return Effects(database)
+def effects(db: OwnDatabase) -> Effects:
+    return Effects(db)
 
 
-async def test_from_outbox_to_effect(effects: Effects, settings: Settings) -> None:
-    """The whole way, with what travels along."""
+async def test_event_and_context_pass_from_outbox_to_handler(effects: Effects, settings: Settings) -> None:
     seen: list[Context] = []
 
     async def remember(_: PersonRenamed) -> None:
@@ -64,11 +63,11 @@ async def test_from_outbox_to_effect(effects: Effects, settings: Settings) -> No
 
     effects.before = remember
     person = uuid4()
-    relay = Relay(effects.database, effects.database.url, Producer(settings), settings)
+    relay = Relay(effects.db, effects.db.url, Producer(settings), settings)
     async with running(relay.run, consumer_for(effects, settings).run):
         with bound(Context("request-1", None, "00-" + "a" * 32 + "-" + "b" * 16 + "-01")):
-            [event_id] = await write(effects.database, renamed(person, 1))
-        await write(effects.database, *(renamed(person, version) for version in range(2, 50)))
+            [event_id] = await write_events(effects.db, renamed_event(person, 1))
+        await write_events(effects.db, *(renamed_event(person, version) for version in range(2, 50)))
         await eventually(lambda: effects.calls >= 49, timeout=20)
         await effects_are(effects, list(range(1, 50)), person)
     assert seen[0].correlation_id == "request-1"
@@ -79,47 +78,47 @@ async def test_from_outbox_to_effect(effects: Effects, settings: Settings) -> No
     assert await committed(settings) == 49
 
 
-async def test_a_duplicate_has_no_second_effect(effects: Effects, settings: Settings) -> None:
-    envelope = sealed(renamed(version=1))
+async def test_duplicate_has_no_second_effect(effects: Effects, settings: Settings) -> None:
+    envelope = envelope_of(renamed_event(version=1))
     for _ in range(3):
         await send(settings, to_key(envelope), envelope.data, to_headers(envelope))
-    await publish(settings, renamed(version=2))
+    await publish(settings, renamed_event(version=2))
     async with running(consumer_for(effects, settings).run):
         await effects_are(effects, [1, 2])
         for _ in range(2):
             await send(settings, to_key(envelope), envelope.data, to_headers(envelope))
-        await publish(settings, renamed(version=3))
+        await publish(settings, renamed_event(version=3))
         await effects_are(effects, [1, 2, 3])
 
 
-async def test_effect_and_note_are_one_transaction(effects: Effects, settings: Settings) -> None:
-    """A handler that fails after its writing leaves neither; the repetition leaves both."""
+async def test_effect_and_inbox_row_are_one_transaction(effects: Effects, settings: Settings) -> None:
+    """A handler that fails after its write leaves neither; its retry leaves both."""
     failed = asyncio.Event()
 
     async def write_and_fail(tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
-        await effects.note(tx, event, envelope)
+        await effects.record(tx, event, envelope)
         if not failed.is_set():
             failed.set()
             raise ValueError("after the write")
 
     handlers = Handlers()
     handlers.on(PersonRenamed)(write_and_fail)
-    await publish(settings, renamed(version=1))
-    async with running(Consumer(GROUP, [PEOPLE], handlers, effects.database, settings).run):
+    await publish(settings, renamed_event(version=1))
+    async with running(Consumer(GROUP, [PEOPLE], handlers, effects.db, settings).run):
         await effects_are(effects, [1])
-    async with effects.database.reader() as reader:
+    async with effects.db.reader() as reader:
         assert await reader.fetchval("select count(*) from inbox") == 1
 
 
-async def test_offsets_are_committed_only_after_the_effect(effects: Effects, settings: Settings) -> None:
-    """A consumer that is gone while a handler runs leaves nothing behind; the next one starts with that record."""
+async def test_offset_is_committed_after_the_effect(effects: Effects, settings: Settings) -> None:
+    """A consumer that ends during a handler leaves no effect; the next one begins with the same record."""
     reached = asyncio.Event()
 
     async def hang(_: PersonRenamed) -> None:
         reached.set()
         await asyncio.Event().wait()
 
-    await publish(settings, renamed(version=1))
+    await publish(settings, renamed_event(version=1))
     effects.before = hang
     task = asyncio.create_task(consumer_for(effects, settings).run(asyncio.Event()))
     await asyncio.wait_for(reached.wait(), 20)
@@ -131,7 +130,7 @@ async def test_offsets_are_committed_only_after_the_effect(effects: Effects, set
         await effects_are(effects, [1])
 
 
-async def test_a_failed_commit_is_survived(
+async def test_consumer_survives_a_failed_commit(
     effects: Effects, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = AIOKafkaConsumer.commit
@@ -141,19 +140,19 @@ async def test_a_failed_commit_is_survived(
         nonlocal failures
         if failures < 2:
             failures += 1
-            raise CommitFailedError("somebody else has it")
+            raise CommitFailedError("the partition was reassigned")
         await real(self, offsets)
 
     monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
     async with running(consumer_for(effects, settings).run):
         for version in range(3):
-            await publish(settings, renamed(version=version))
+            await publish(settings, renamed_event(version=version))
             await effects_are(effects, list(range(version + 1)))
         await eventually(lambda: has_committed(settings, 3))
     assert failures == 2
 
 
-async def test_a_commit_that_hangs_costs_the_client_not_the_events(
+async def test_client_with_a_hanging_commit_is_replaced(
     effects: Effects, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = AIOKafkaConsumer.commit
@@ -169,29 +168,29 @@ async def test_a_commit_that_hangs_costs_the_client_not_the_events(
 
     async def stop(self: Any) -> None:
         await real_stop(self)
-        raise asyncio.CancelledError  # escapes from a real one whose broker is away
+        raise asyncio.CancelledError  # as a real client raises when its broker is unreachable
 
     monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
     monkeypatch.setattr(AIOKafkaConsumer, "stop", stop)
     hasty = settings.model_copy(update={"kafka_timeout_seconds": 1.0})
-    await publish(settings, renamed(version=1))
+    await publish(settings, renamed_event(version=1))
     async with running(consumer_for(effects, hasty).run):
         await asyncio.wait_for(hung.wait(), 20)
-        await publish(settings, renamed(version=2))
+        await publish(settings, renamed_event(version=2))
         await effects_are(effects, [1, 2], timeout=30)
         await eventually(lambda: has_committed(settings, 2), timeout=30)
     assert effects.calls == 2
 
 
-async def test_a_rebalance_waits_for_the_turn_and_order_holds(effects: Effects, settings: Settings) -> None:
-    """A second member comes and goes while handlers are slow: every effect once, each person's in order."""
+async def test_rebalance_waits_for_the_batch_and_keeps_the_order(effects: Effects, settings: Settings) -> None:
+    """A second member joins and leaves while handlers are slow: each effect once, those of a person in order."""
     people = [uuid4() for _ in range(8)]
 
     async def slow(_: PersonRenamed) -> None:
         await asyncio.sleep(0.005)
 
     effects.before = slow
-    events = [renamed(person, version) for version in range(40) for person in people]
+    events = [renamed_event(person, version) for version in range(40) for person in people]
     for number in range(len(people)):
         await publish(settings, *events[number :: len(people)], partition=number)
     second = settings.model_copy(update={"instance": "second"})
@@ -208,8 +207,8 @@ async def test_a_rebalance_waits_for_the_turn_and_order_holds(effects: Effects, 
         assert await effects.versions(person) == list(range(40))
 
 
-async def test_handlers_write_events_of_their_own(effects: Effects, settings: Settings) -> None:
-    """In the same transaction, with the handled event as their cause; the relay is woken, `applied` is called."""
+async def test_handler_writes_events(effects: Effects, settings: Settings) -> None:
+    """In its transaction, with the handled event as their cause; the relay is woken, `applied` is called."""
     handlers = Handlers()
 
     @handlers.on(PersonRenamed)
@@ -217,22 +216,24 @@ async def test_handlers_write_events_of_their_own(effects: Effects, settings: Se
         await outbox.add(tx, PersonConfirmed(**event.model_dump()))
 
     woken, applied = asyncio.Event(), asyncio.Event()
-    effects.database.on_outbox = woken.set
+    effects.db.on_outbox = woken.set
     handlers.applied = applied.set
-    [envelope] = await publish(settings, renamed())
-    async with running(Consumer(GROUP, [PEOPLE], handlers, effects.database, settings).run):
+    [envelope] = await publish(settings, renamed_event())
+    async with running(Consumer(GROUP, [PEOPLE], handlers, effects.db, settings).run):
         await asyncio.wait_for(woken.wait(), 20)
         await asyncio.wait_for(applied.wait(), 20)
-    async with effects.database.reader() as reader:
+    async with effects.db.reader() as reader:
         assert await reader.fetchval("select causation_id from outbox") == envelope.id
 
 
-async def test_thousands_keep_their_order_from_outbox_to_effect(effects: Effects, settings: Settings) -> None:
-    """Half of them about one person, the others each about somebody else."""
+async def test_thousands_of_events_stay_in_order(effects: Effects, settings: Settings) -> None:
+    """Half of them about one person, each of the others about another person."""
     count = 3000
     person = uuid4()
-    await write(effects.database, *(renamed(person if version % 2 else None, version) for version in range(count)))
-    relay = Relay(effects.database, effects.database.url, Producer(settings), settings)
+    await write_events(
+        effects.db, *(renamed_event(person if version % 2 else None, version) for version in range(count))
+    )
+    relay = Relay(effects.db, effects.db.url, Producer(settings), settings)
     async with running(relay.run, consumer_for(effects, settings).run):
         await eventually(lambda: effects.calls >= count, timeout=60)
         await effects_are(effects, list(range(1, count, 2)), person)

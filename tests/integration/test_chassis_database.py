@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +15,50 @@ from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import Problem
 from services.chassis.messaging import outbox
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_harness import renamed
+from tests.integration.chassis_harness import renamed_event
 from tests.waiting import eventually
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
+async def db(new_database: NewDatabase) -> OwnDatabase:
     return await new_database("services.chassis")
 
 
-async def count(database: Database) -> int:
-    async with database.reader() as reader:
+async def count(db: Database) -> int:
+    async with db.reader() as reader:
         return int(await reader.fetchval("select count(*) from inbox"))
 
 
 INSERT = "insert into inbox (source, event_id) values ('/test', gen_random_uuid())"
 
 
-async def test_a_transaction_commits_or_leaves_nothing(database: OwnDatabase) -> None:
-    async with database.transaction() as tx:
+async def test_transaction_commits_or_rolls_back(db: OwnDatabase) -> None:
+    async with db.transaction() as tx:
         assert await tx.execute(INSERT) == 1
     with pytest.raises(ValueError, match="no"):
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             await tx.execute(INSERT)
             raise ValueError("no")
-    assert await count(database) == 1
-    assert database.busy == 0
+    assert await count(db) == 1
+    assert db.busy == 0
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), TimeoutError("slow neighbour"), ConnectionResetError("peer")])
-async def test_an_error_of_the_code_inside_is_not_the_databases(database: OwnDatabase, error: OSError) -> None:
-    """What a block raises itself passes through as it is: only calls of the database become a 503."""
+async def test_exception_of_the_block_passes_through(db: OwnDatabase, error: OSError) -> None:
+    """Only failing calls of the database become a 503."""
     with pytest.raises(type(error), match=str(error)):
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             await tx.execute(INSERT)
             raise error
     with pytest.raises(type(error), match=str(error)):
-        async with database.reader():
+        async with db.reader():
             raise error
-    assert await count(database) == 0
-    assert database.busy == 0
+    assert await count(db) == 0
+    assert db.busy == 0
 
 
-async def test_many_rows_in_one_call_and_rows_by_name(database: OwnDatabase) -> None:
-    async with database.transaction() as tx:
+async def test_executemany_and_columns_by_name(db: OwnDatabase) -> None:
+    async with db.transaction() as tx:
         await tx.executemany("insert into inbox (source, event_id) values ($1, gen_random_uuid())", [("a",), ("b",)])
         rows = await tx.fetch("select source from inbox order by source")
         assert [row["source"] for row in rows] == ["a", "b"]
@@ -67,49 +67,49 @@ async def test_many_rows_in_one_call_and_rows_by_name(database: OwnDatabase) -> 
         assert row["source"] == "b"
 
 
-async def test_the_relay_is_woken_after_the_commit_and_only_then(database: OwnDatabase) -> None:
+async def test_relay_is_woken_only_after_the_commit(db: OwnDatabase) -> None:
     woken: list[int] = []
-    database.on_outbox = lambda: woken.append(1)
-    async with database.transaction() as tx:
-        await outbox.add(tx, renamed())
+    db.on_outbox = lambda: woken.append(1)
+    async with db.transaction() as tx:
+        await outbox.add(tx, renamed_event())
         assert woken == []
     assert woken == [1]
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await tx.execute(INSERT)
     with pytest.raises(ValueError, match="no"):
-        async with database.transaction() as tx:
-            await outbox.add(tx, renamed())
+        async with db.transaction() as tx:
+            await outbox.add(tx, renamed_event())
             raise ValueError("no")
     assert woken == [1]
 
 
-async def test_a_statement_is_a_transaction_and_the_only_one(database: OwnDatabase) -> None:
-    async with database.statement() as tx:
+async def test_statement_transaction_takes_one_statement(db: OwnDatabase) -> None:
+    async with db.statement() as tx:
         assert await tx.execute(INSERT) == 1
         with pytest.raises(RuntimeError, match="one statement"):
             await tx.execute(INSERT)
     with pytest.raises(asyncpg.UniqueViolationError):
-        async with database.statement() as tx:
+        async with db.statement() as tx:
             await tx.execute(
                 "insert into inbox (source, event_id) "
                 "select '/new', event_id from inbox union all select source, event_id from inbox"
             )
-    assert await count(database) == 1
-    assert database.busy == 0
+    assert await count(db) == 1
+    assert db.busy == 0
 
 
-async def test_a_statement_wakes_the_relay_when_it_is_committed(database: OwnDatabase) -> None:
+async def test_statement_transaction_wakes_the_relay_after_the_commit(db: OwnDatabase) -> None:
     woken: list[int] = []
-    database.on_outbox = lambda: woken.append(1)
-    async with database.statement() as tx:
-        await outbox.add(tx, renamed())
+    db.on_outbox = lambda: woken.append(1)
+    async with db.statement() as tx:
+        await outbox.add(tx, renamed_event())
         assert woken == []
-    async with database.statement() as tx:
+    async with db.statement() as tx:
         await tx.execute(INSERT)
     assert woken == [1]
 
 
-async def test_no_free_connection_is_a_503_in_time(new_database: NewDatabase) -> None:
+async def test_exhausted_pool_is_unavailable(new_database: NewDatabase) -> None:
     small = await new_database("services.chassis", size=1, acquire_timeout=0.2)
     async with small.reader():
         assert small.busy == small.size == 1
@@ -123,27 +123,27 @@ async def test_no_free_connection_is_a_503_in_time(new_database: NewDatabase) ->
     assert await small.answers()
 
 
-async def test_a_database_that_is_away_is_a_503(free_port: Callable[[], int]) -> None:
+async def test_unreachable_database_is_unavailable(free_port: Callable[[], int]) -> None:
     away = await Database.connect(f"postgresql://nobody@127.0.0.1:{free_port()}/none", name="test")
     with pytest.raises(Problem, match="does not answer"):
         await away.answers()
     await away.close()
 
 
-async def test_a_session_ended_by_the_server_is_a_503_and_the_pool_recovers(database: OwnDatabase) -> None:
+async def test_session_ended_by_the_server_is_unavailable_and_the_pool_recovers(db: OwnDatabase) -> None:
     with pytest.raises(Problem) as caught:
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             pid = await tx.fetchval("select pg_backend_pid()")
-            async with database.reader() as other:
+            async with db.reader() as other:
                 await other.fetchval("select pg_terminate_backend($1)", pid)
             await asyncio.gather(*(tx.execute(INSERT) for _ in range(1)))
     assert caught.value.kind == "unavailable"
-    assert database.busy == 0
-    assert await count(database) == 0
+    assert db.busy == 0
+    assert await count(db) == 0
 
 
-async def test_idle_connections_ended_by_the_server_are_503s_at_most(new_database: NewDatabase) -> None:
-    """Whatever moment between the server's goodbye and the end of the connection it is used in."""
+async def test_idle_connection_ended_by_the_server_is_at_most_unavailable(new_database: NewDatabase) -> None:
+    """Used at any moment between the server's last message and the end of the connection."""
     small = await new_database("services.chassis", size=1)
     admin = await asyncpg.connect(small.url)
     for turns in range(40):
@@ -160,56 +160,56 @@ async def test_idle_connections_ended_by_the_server_are_503s_at_most(new_databas
     await admin.close()
 
 
-async def answers(database: Database) -> bool:
+async def answers(db: Database) -> bool:
     try:
-        return await database.answers()
+        return await db.answers()
     except Problem:
         return False
 
 
-async def test_a_lock_that_is_not_had_in_time_is_a_503(database: OwnDatabase) -> None:
-    async with database.transaction() as tx:
+async def test_lock_timeout_is_unavailable(db: OwnDatabase) -> None:
+    async with db.transaction() as tx:
         await tx.execute("lock table inbox in exclusive mode")
         began = time.monotonic()
         with pytest.raises(Problem) as caught:
-            async with database.transaction() as second:
+            async with db.transaction() as second:
                 await second.execute(INSERT)
         assert time.monotonic() - began < 5
     assert caught.value.kind == "unavailable"
 
 
-async def test_a_wrong_argument_is_our_fault_and_no_503(database: OwnDatabase) -> None:
-    """asyncpg calls it an InterfaceError, as it calls a lost connection. It would be tried again for ever."""
+async def test_wrong_argument_is_not_transient(db: OwnDatabase) -> None:
+    """asyncpg raises InterfaceError for it as for a lost connection. It would be retried for ever."""
     for wrong in ("closed", object()):
         with pytest.raises(asyncpg.DataError):
-            async with database.reader() as reader:
+            async with db.reader() as reader:
                 await reader.fetchval("select $1::int", wrong)
     with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
-        async with database.reader() as reader:
+        async with db.reader() as reader:
             await reader.fetchval("select $1::int", 1, 2)
 
 
-async def test_a_cancelled_request_gives_its_connection_back(database: OwnDatabase) -> None:
+async def test_cancelled_transaction_releases_its_connection(db: OwnDatabase) -> None:
     async def slow() -> None:
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             await tx.execute(INSERT)
             await tx.fetchval("select pg_sleep(60)")
 
     tasks = [asyncio.create_task(slow()) for _ in range(5)]
-    await eventually(lambda: database.busy == 5)
+    await eventually(lambda: db.busy == 5)
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
-    await eventually(lambda: database.busy == 0)
-    assert await count(database) == 0
+    await eventually(lambda: db.busy == 0)
+    assert await count(db) == 0
 
 
-async def test_a_cancellation_on_a_lost_connection_stays_one(database: OwnDatabase) -> None:
+async def test_cancellation_on_a_lost_connection_is_passed_on(db: OwnDatabase) -> None:
     inside = asyncio.Event()
 
     async def hang() -> None:
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             tx._connection.terminate()
             inside.set()
             await asyncio.Event().wait()
@@ -221,15 +221,16 @@ async def test_a_cancellation_on_a_lost_connection_stays_one(database: OwnDataba
         await task
 
 
-async def test_a_timeout_inside_a_transaction_stays_no_cancellation(database: OwnDatabase) -> None:
-    with pytest.raises(Problem):
-        async with database.transaction():
+async def test_timeout_inside_a_transaction_is_passed_on(db: OwnDatabase) -> None:
+    """Neither a cancellation nor a failure of the database."""
+    with pytest.raises(TimeoutError):
+        async with db.transaction():
             async with asyncio.timeout(0.01):
                 await asyncio.Event().wait()
-    assert await count(database) == 0
+    assert await count(db) == 0
 
 
-def test_what_passes_by_itself() -> None:
+def test_transient_errors() -> None:
     assert is_transient(asyncpg.DeadlockDetectedError())
     assert is_transient(asyncpg.InterfaceError("connection is closed"))
     assert is_transient(TimeoutError())
@@ -239,20 +240,17 @@ def test_what_passes_by_itself() -> None:
     assert not is_transient(ValueError())
 
 
-async def test_only_the_database_makes_transactions(database: OwnDatabase) -> None:
-    """`outbox.add` takes a `Transaction`, and a reader is none."""
-    async with database.reader() as reader:
+async def test_reader_is_no_transaction(db: OwnDatabase) -> None:
+    """`outbox.add` takes a `Transaction`."""
+    async with db.reader() as reader:
         assert not isinstance(reader, Transaction)
         assert isinstance(reader, Reader)
         assert not hasattr(reader, "execute")
 
 
-Packages = Callable[[dict[str, str]], Awaitable[str]]
-
-
 @pytest.fixture
 async def blank(servers: Any, unique: str) -> Any:
-    """The URL of an empty database."""
+    """Create an empty database and yield its URL."""
     admin = await asyncpg.connect(servers.postgres_url("postgres"))
     await admin.execute(f'create database "blank_{unique}"')
     yield servers.postgres_url(f"blank_{unique}")
@@ -262,7 +260,7 @@ async def blank(servers: Any, unique: str) -> Any:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: str) -> tuple[str, Path]:
-    """A package with an empty `migrations` folder, by name and folder."""
+    """Return the name and the empty `migrations` folder of a new package."""
     folder = tmp_path / f"package_{unique}" / "migrations"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("")
@@ -284,7 +282,7 @@ async def test_migrations_run_once_in_order(blank: str, package: tuple[str, Path
     await connection.close()
 
 
-async def test_an_applied_migration_must_not_change(blank: str, package: tuple[str, Path]) -> None:
+async def test_changed_migration_is_refused(blank: str, package: tuple[str, Path]) -> None:
     name, folder = package
     (folder / "0001_first.sql").write_text("create table things (a int)")
     await migrate(blank, [name])
@@ -293,7 +291,7 @@ async def test_an_applied_migration_must_not_change(blank: str, package: tuple[s
         await migrate(blank, [name])
 
 
-async def test_a_migration_that_fails_leaves_nothing(blank: str, package: tuple[str, Path]) -> None:
+async def test_failed_migration_is_rolled_back(blank: str, package: tuple[str, Path]) -> None:
     name, folder = package
     (folder / "0001_first.sql").write_text("create table things (a int); select nonsense")
     with pytest.raises(asyncpg.UndefinedColumnError):
@@ -302,14 +300,14 @@ async def test_a_migration_that_fails_leaves_nothing(blank: str, package: tuple[
     assert await migrate(blank, [name]) == [f"{name}/0001_first.sql"]
 
 
-async def test_migrations_at_the_same_time_are_applied_once(blank: str, package: tuple[str, Path]) -> None:
+async def test_concurrent_runs_apply_a_migration_once(blank: str, package: tuple[str, Path]) -> None:
     name, folder = package
     (folder / "0001_first.sql").write_text("create table things (a int); select pg_sleep(0.2)")
     outcomes = await asyncio.gather(*(migrate(blank, [name]) for _ in range(4)))
     assert sorted(map(len, outcomes)) == [0, 0, 0, 1]
 
 
-def test_every_package_numbers_its_migrations() -> None:
+def test_migrations_are_numbered_without_gaps() -> None:
     for package in ("services.chassis", "services.posts", "services.comments", "services.people", "services.notify"):
         numbers = [name.partition("_")[0] for name, _ in migration_files(package)]
         assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

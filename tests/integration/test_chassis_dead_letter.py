@@ -1,4 +1,4 @@
-"""Records that cannot be handled: what is put aside, when, and how it comes back."""
+"""Dead letters: which records become dead letters, when, and how they are redriven."""
 
 from collections.abc import Callable
 
@@ -22,11 +22,11 @@ from tests.integration.chassis_effects import (
     consumer_for,
     effects_are,
     has_committed,
+    has_dead_letters,
     publish,
-    put_aside,
     send,
 )
-from tests.integration.chassis_harness import records, renamed, running, sealed
+from tests.integration.chassis_harness import envelope_of, records, renamed_event, running
 from tests.waiting import eventually
 
 
@@ -36,29 +36,29 @@ def settings(kafka: str, kafka_prefix: str) -> Settings:
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
-    database = await new_database("services.chassis")
-    async with database.transaction() as tx:
+async def db(new_database: NewDatabase) -> OwnDatabase:
+    db = await new_database("services.chassis")
+    async with db.transaction() as tx:
         await tx.execute(
             "create table effects (id bigint generated always as identity, event_id uuid, person_id uuid, version int)"
         )
-    return database
+    return db
 
 
 @pytest.fixture
-def effects(database: OwnDatabase) -> Effects:
-    return Effects(database)
+def effects(db: OwnDatabase) -> Effects:
+    return Effects(db)
 
 
-async def test_a_failing_record_fails_no_other(effects: Effects, settings: Settings) -> None:
-    """One of 60 fails for ever: a dead letter after five attempts; the others' effects are there, in order."""
+async def test_failing_record_does_not_fail_others(effects: Effects, settings: Settings) -> None:
+    """One of 60 fails for ever: a dead letter after five attempts; the others have their effects in order."""
 
     async def fail(event: PersonRenamed) -> None:
         if event.version == 13:
             raise ValueError("thirteen")
 
     effects.before = fail
-    await publish(settings, *(renamed(version=version) for version in range(60)))
+    await publish(settings, *(renamed_event(version=version) for version in range(60)))
     async with running(consumer_for(effects, settings).run):
         await effects_are(effects, [version for version in range(60) if version != 13], timeout=30)
     [letter] = await dead_letter.entries(settings, GROUP)
@@ -68,8 +68,8 @@ async def test_a_failing_record_fails_no_other(effects: Effects, settings: Setti
     assert await committed(settings) == 60
 
 
-async def test_what_passes_by_itself_is_waited_for(effects: Effects, settings: Settings) -> None:
-    """Far more than five times, and nothing is put aside."""
+async def test_transient_failures_are_retried_without_limit(effects: Effects, settings: Settings) -> None:
+    """More than five attempts and no dead letter."""
     tries = 0
 
     async def away(_: PersonRenamed) -> None:
@@ -81,7 +81,7 @@ async def test_what_passes_by_itself_is_waited_for(effects: Effects, settings: S
             raise TimeoutError
 
     effects.before = away
-    await publish(settings, renamed(version=1))
+    await publish(settings, renamed_event(version=1))
     async with running(consumer_for(effects, settings).run):
         await effects_are(effects, [1], timeout=30)
     assert tries == 6
@@ -92,22 +92,22 @@ POISON: dict[str, tuple[bytes | None, bytes | None, Callable[[Headers], Headers]
     "no headers": (None, b"{}", lambda _: []),
     "another specversion": (None, None, lambda h: [("ce_specversion", b"0.3"), *h[1:]]),
     "no id": (None, None, lambda h: [entry for entry in h if entry[0] != "ce_id"]),
-    "an id that is none": (None, None, lambda h: [(n, b"7" if n == "ce_id" else v) for n, v in h]),
-    "a time that is none": (None, None, lambda h: [(n, b"noon" if n == "ce_time" else v) for n, v in h]),
+    "an invalid id": (None, None, lambda h: [(n, b"7" if n == "ce_id" else v) for n, v in h]),
+    "an invalid time": (None, None, lambda h: [(n, b"noon" if n == "ce_time" else v) for n, v in h]),
     "not UTF-8": (None, None, lambda h: [(n, b"\xff" if n == "ce_source" else v) for n, v in h]),
-    "a key that is none": (b"key", None, lambda h: h),
+    "an invalid key": (b"key", None, lambda h: h),
     "not JSON": (None, b"{", lambda h: h),
     "another shape": (None, b'{"person_id": 7}', lambda h: h),
     "an avro body": (None, None, lambda h: [(n, b"avro/binary" if n == "content-type" else v) for n, v in h]),
 }
 
 
-async def test_what_cannot_be_understood_is_put_aside_at_once(effects: Effects, settings: Settings) -> None:
-    """Ten kinds of poison between good records: all good ones applied, ten dead letters with whole headers."""
+async def test_undecodable_record_is_a_dead_letter_at_once(effects: Effects, settings: Settings) -> None:
+    """Ten kinds of poison between good records: all good ones have effects, ten dead letters keep all headers."""
     producer = Producer(settings)
     sent = []
     for number, (key, value, change) in enumerate(POISON.values()):
-        good, bad = sealed(renamed(version=number)), sealed(renamed(version=1000 + number))
+        good, bad = envelope_of(renamed_event(version=number)), envelope_of(renamed_event(version=1000 + number))
         await send(settings, to_key(good), good.data, to_headers(good), producer=producer)
         headers = change(to_headers(bad))
         await send(settings, key or to_key(bad), value or bad.data, headers, producer=producer)
@@ -115,7 +115,7 @@ async def test_what_cannot_be_understood_is_put_aside_at_once(effects: Effects, 
     await producer.close()
     async with running(consumer_for(effects, settings).run):
         await effects_are(effects, list(range(len(POISON))), timeout=30)
-        await eventually(lambda: put_aside(settings, len(POISON)))
+        await eventually(lambda: has_dead_letters(settings, len(POISON)))
     letters = await dead_letter.entries(settings, GROUP)
     assert [(letter.key, letter.value, letter.headers) for letter in letters] == sent
     assert [letter.offset for letter in letters] == list(range(1, 2 * len(POISON), 2))
@@ -123,28 +123,28 @@ async def test_what_cannot_be_understood_is_put_aside_at_once(effects: Effects, 
     assert all(letter.error.startswith("Undecodable: ") for letter in letters)
 
 
-async def test_unknown_and_unhandled_types_are_passed_over(effects: Effects, settings: Settings) -> None:
+async def test_unknown_and_unhandled_types_are_skipped(effects: Effects, settings: Settings) -> None:
     for name in ("dev.rapport.people.promoted.v1", PersonConfirmed.type):
-        envelope = sealed(renamed(), type=name, data=b"whatever")
+        envelope = envelope_of(renamed_event(), type=name, data=b"whatever")
         await send(settings, to_key(envelope), envelope.data, to_headers(envelope))
-    await publish(settings, renamed(version=1))
+    await publish(settings, renamed_event(version=1))
     async with running(consumer_for(effects, settings).run):
         await effects_are(effects, [1])
         await eventually(lambda: has_committed(settings, 3))
     assert await dead_letter.entries(settings, GROUP) == []
 
 
-async def test_too_many_failures_in_a_row_stop_it(
+async def test_too_many_consecutive_failures_stop_the_consumer(
     effects: Effects, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing was put aside then, nothing was committed: once the cause is mended, all of it is applied."""
-    monkeypatch.setattr("services.chassis.messaging.record_processor.PAUSES", (0.0,) * 5)
+    """It sends no dead letter and commits no offset: once the cause is removed, all records have their effects."""
+    monkeypatch.setattr("services.chassis.messaging.record_processor.RETRY_SECONDS", (0.0,) * 5)
 
     async def fail(_: PersonRenamed) -> None:
         raise ValueError("everything")
 
     effects.before = fail
-    await publish(settings, *(renamed(version=version) for version in range(30)))
+    await publish(settings, *(renamed_event(version=version) for version in range(30)))
     consumer = consumer_for(effects, settings)
     assert await consumer.ready()
     with capture_logs(), pytest.raises(TooManyFailures, match="21 records in a row"):
@@ -161,8 +161,8 @@ async def is_not_ready(consumer: Consumer) -> bool:
     return not await consumer.ready()
 
 
-async def test_redrive(effects: Effects, settings: Settings) -> None:
-    """As the original was, to where it came from; applied once; what was applied elsewhere is dropped there."""
+async def test_redrive_publishes_the_original_record(effects: Effects, settings: Settings) -> None:
+    """On its original partition; it has one effect, and is dropped where it was handled before."""
     broken = True
 
     async def fail(event: PersonRenamed) -> None:
@@ -170,9 +170,11 @@ async def test_redrive(effects: Effects, settings: Settings) -> None:
             raise ValueError("not yet")
 
     effects.before = fail
-    sent = await publish(settings, renamed(version=0), renamed(version=1), renamed(version=2), partition=5)
+    sent = await publish(
+        settings, renamed_event(version=0), renamed_event(version=1), renamed_event(version=2), partition=5
+    )
     async with running(consumer_for(effects, settings).run):
-        await eventually(lambda: put_aside(settings, 2), timeout=30)
+        await eventually(lambda: has_dead_letters(settings, 2), timeout=30)
         letters = await dead_letter.entries(settings, GROUP)
         assert [letter.redriven for letter in letters] == [False, False]
         broken = False
@@ -182,7 +184,7 @@ async def test_redrive(effects: Effects, settings: Settings) -> None:
         await effects_are(effects, [0, 2, 1])
         assert await dead_letter.redrive(settings, GROUP) == []
         assert [letter.redriven for letter in await dead_letter.entries(settings, GROUP)] == [True, True]
-        await publish(settings, renamed(version=3), partition=5)
+        await publish(settings, renamed_event(version=3), partition=5)
         await effects_are(effects, [0, 2, 1, 3])
     again = [record for record in await records(settings) if record.partition == 5][3:6]
     assert [(r.key, list(r.headers)) for r in again] == [

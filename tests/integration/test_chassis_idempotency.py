@@ -14,7 +14,7 @@ from tests.conftest import NewDatabase, OwnDatabase
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
+async def db(new_database: NewDatabase) -> OwnDatabase:
     return await new_database("services.chassis")
 
 
@@ -26,70 +26,68 @@ def key() -> Key:
 KEPT = Kept(201, "/v1/posts/7", uuid4(), {"id": "7", "body": "text", "body_html": "<p>text</p>", "parent_id": None})
 
 
-async def replay(database: OwnDatabase, key: Key | None) -> Kept | None:
-    async with database.transaction() as tx:
+async def replay(db: OwnDatabase, key: Key | None) -> Kept | None:
+    async with db.transaction() as tx:
         return await idempotency.replay(tx, key)
 
 
-async def keep(database: OwnDatabase, key: Key | None, kept: Kept = KEPT) -> None:
-    async with database.transaction() as tx:
+async def keep(db: OwnDatabase, key: Key | None, kept: Kept = KEPT) -> None:
+    async with db.transaction() as tx:
         await idempotency.keep(tx, key, kept)
 
 
-async def test_the_first_answer_is_the_answer(database: OwnDatabase, key: Key) -> None:
-    assert await replay(database, key) is None
-    await keep(database, key)
-    assert await replay(database, key) == KEPT
+async def test_first_response_is_replayed(db: OwnDatabase, key: Key) -> None:
+    assert await replay(db, key) is None
+    await keep(db, key)
+    assert await replay(db, key) == KEPT
 
 
-async def test_without_a_key_nothing_is_kept(database: OwnDatabase) -> None:
-    await keep(database, None)
-    assert await replay(database, None) is None
+async def test_without_a_key_no_response_is_stored(db: OwnDatabase) -> None:
+    await keep(db, None)
+    assert await replay(db, None) is None
 
 
 @pytest.mark.parametrize("change", [{"method": "PATCH"}, {"path": "/posts/7"}, {"body_sha256": b"other"}])
-async def test_another_request_under_the_key_is_refused(
-    database: OwnDatabase, key: Key, change: dict[str, Any]
-) -> None:
-    await keep(database, key)
+async def test_key_reused_for_another_request_is_refused(db: OwnDatabase, key: Key, change: dict[str, Any]) -> None:
+    await keep(db, key)
     with pytest.raises(Problem) as caught:
-        await replay(database, replace(key, **change))
+        await replay(db, replace(key, **change))
     assert caught.value.kind == "idempotency-key-reused"
 
 
-async def test_a_key_belongs_to_one_person(database: OwnDatabase, key: Key) -> None:
-    await keep(database, key)
-    assert await replay(database, replace(key, person_id=uuid4())) is None
+async def test_key_belongs_to_one_person(db: OwnDatabase, key: Key) -> None:
+    await keep(db, key)
+    assert await replay(db, replace(key, person_id=uuid4())) is None
 
 
-async def test_a_command_that_fails_leaves_nothing(database: OwnDatabase, key: Key) -> None:
+async def test_failed_command_leaves_no_key(db: OwnDatabase, key: Key) -> None:
     with pytest.raises(ValueError, match="no"):
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             await idempotency.replay(tx, key)
             await idempotency.keep(tx, key, KEPT)
             raise ValueError("no")
-    assert await replay(database, key) is None
+    assert await replay(db, key) is None
 
 
-async def test_while_the_first_is_at_work_the_second_is_told_so(database: OwnDatabase, key: Key) -> None:
-    async with database.transaction() as tx:
+async def test_second_request_during_the_first_is_refused(db: OwnDatabase, key: Key) -> None:
+    async with db.transaction() as tx:
         assert await idempotency.replay(tx, key) is None
         with pytest.raises(Problem) as caught:
-            await asyncio.wait_for(replay(database, key), 2)
+            await asyncio.wait_for(replay(db, key), 2)
         assert caught.value.kind == "still-running"
         assert caught.value.headers == {"Retry-After": "1"}
-        assert await replay(database, replace(key, key="key-2")) is None
+        assert await replay(db, replace(key, key="key-2")) is None
         await idempotency.keep(tx, key, KEPT)
-    assert await replay(database, key) == KEPT
+    assert await replay(db, key) == KEPT
 
 
-async def test_one_of_many_at_once_does_the_work(database: OwnDatabase, key: Key) -> None:
+async def test_one_of_many_concurrent_requests_runs_the_command(db: OwnDatabase, key: Key) -> None:
     done = 0
 
     async def command() -> str:
         nonlocal done
         try:
-            async with database.transaction() as tx:
+            async with db.transaction() as tx:
                 if await idempotency.replay(tx, key):
                     return "replayed"
                 await tx.fetchval("select pg_sleep(0.05)")
@@ -104,32 +102,32 @@ async def test_one_of_many_at_once_does_the_work(database: OwnDatabase, key: Key
     assert set(outcomes) <= {"done", "still-running", "replayed"}
 
 
-async def test_after_a_day_the_key_is_free(database: OwnDatabase, key: Key) -> None:
-    await keep(database, key)
-    async with database.transaction() as tx:
+async def test_key_expires_after_a_day(db: OwnDatabase, key: Key) -> None:
+    await keep(db, key)
+    async with db.transaction() as tx:
         await tx.execute("update idempotency_keys set created_at = now() - interval '24 hours 1 second'")
-    assert await replay(database, replace(key, path="/elsewhere")) is None
+    assert await replay(db, replace(key, path="/elsewhere")) is None
     later = Kept(200, None, None, None)
-    await keep(database, replace(key, path="/elsewhere"), later)
-    assert await replay(database, replace(key, path="/elsewhere")) == later
+    await keep(db, replace(key, path="/elsewhere"), later)
+    assert await replay(db, replace(key, path="/elsewhere")) == later
 
 
-async def test_the_text_of_what_was_removed_goes(database: OwnDatabase, key: Key) -> None:
+async def test_text_of_a_removed_subject_is_blanked(db: OwnDatabase, key: Key) -> None:
     other = replace(key, key="key-2")
-    await keep(database, key)
-    await keep(database, other, replace(KEPT, subject=uuid4()))
+    await keep(db, key)
+    await keep(db, other, replace(KEPT, subject=uuid4()))
     assert KEPT.subject is not None
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await idempotency.blank(tx, KEPT.subject, ["body", "body_html", "title"])
-    blanked = await replay(database, key)
+    blanked = await replay(db, key)
     assert blanked is not None
     assert blanked.representation == {"id": "7", "body": None, "body_html": None, "parent_id": None}
-    untouched = await replay(database, other)
+    untouched = await replay(db, other)
     assert untouched is not None
     assert untouched.representation == KEPT.representation
 
 
-def test_equal_json_is_equal() -> None:
+def test_equal_json_has_equal_digests() -> None:
     assert idempotency.digest({"a": 1, "b": [1, 2]}) == idempotency.digest({"b": [1, 2], "a": 1})
     assert idempotency.digest({"a": [1, 2]}) != idempotency.digest({"a": [2, 1]})
     assert idempotency.digest({"a": "é"}) == idempotency.digest({"a": "\u00e9"})

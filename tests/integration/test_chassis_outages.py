@@ -1,4 +1,4 @@
-"""Relay and consumer while Kafka or PostgreSQL is away or mute: they come back by themselves and lose nothing."""
+"""Relay and consumer in outages of Kafka and PostgreSQL: they recover by themselves and lose no event."""
 
 import asyncio
 import contextlib
@@ -24,43 +24,42 @@ from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import PEOPLE
-from tests.integration.chassis_harness import header, records, renamed, running, unpublished, write
+from tests.integration.chassis_harness import header, records, renamed_event, running, unpublished, write_events
 from tests.servers import PrivateServers
 from tests.waiting import eventually
 
 
-class Bench:
-    """A database, a broker that may be killed, and one relay and one consumer between them."""
+class Harness:
+    """A database and a broker that may be killed, with one relay and one consumer."""
 
-    def __init__(self, database: Database, url: str, settings: Settings) -> None:
-        self.database, self.url, self.settings = database, url, settings
+    def __init__(self, db: Database, url: str, settings: Settings) -> None:
+        self.db, self.url, self.settings = db, url, settings
         self.handlers = Handlers()
-        self.handlers.on(PersonRenamed)(self.note)
+        self.handlers.on(PersonRenamed)(self.record)
         self.person = uuid4()
         self.written = 0
         self.hang = asyncio.Event()
 
-    async def note(self, tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
+    async def record(self, tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
         await tx.execute("insert into effects (event_id, version) values ($1, $2)", envelope.id, event.version)
 
     def relay(self) -> Relay:
-        return Relay(self.database, self.url, Producer(self.settings), self.settings)
+        return Relay(self.db, self.url, Producer(self.settings), self.settings)
 
     def consumer(self) -> Consumer:
-        return Consumer("comments", [PEOPLE], self.handlers, self.database, self.settings)
+        return Consumer("comments", [PEOPLE], self.handlers, self.db, self.settings)
 
-    def impatient(self) -> None:
-        """Let a stall be one after 3 s."""
+    def shorten_stall_limit(self) -> None:
         self.settings = self.settings.model_copy(update={"consumer_stall_seconds": 3.0})
 
     async def write(self, count: int = 1) -> None:
-        """Commit the next versions of one person, so that their order can be told."""
+        """Commit the next versions of one person, whose order can be checked."""
         for _ in range(count):
-            await write(self.database, renamed(self.person, self.written))
+            await write_events(self.db, renamed_event(self.person, self.written))
             self.written += 1
 
     async def effects(self) -> list[int]:
-        async with self.database.reader() as reader:
+        async with self.db.reader() as reader:
             return [row["version"] for row in await reader.fetch("select version from effects order by id")]
 
     async def all_applied(self) -> bool:
@@ -68,8 +67,8 @@ class Bench:
             return len(await self.effects()) >= self.written
         return False
 
-    async def verdict(self) -> None:
-        """Every event had its effect once and in order; on the topic, first occurrences are in order too."""
+    async def check(self) -> None:
+        """Assert that each event had its effect once and in order; on the topic, first occurrences are in order too."""
         await eventually(self.all_applied, timeout=40)
         assert await self.effects() == list(range(self.written))
         seen: dict[str, int] = {}
@@ -80,7 +79,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(private_servers: PrivateServers, kafka_prefix: str) -> AsyncIterator[Bench]:
+async def harness(private_servers: PrivateServers, kafka_prefix: str) -> AsyncIterator[Harness]:
     await asyncio.to_thread(lambda: (private_servers.postgres, private_servers.broker))
     name = f"outages_{uuid4().hex[:8]}"
     admin = await asyncpg.connect(private_servers.postgres_url("postgres"))
@@ -88,44 +87,48 @@ async def bench(private_servers: PrivateServers, kafka_prefix: str) -> AsyncIter
     await admin.close()
     url = private_servers.postgres_url(name)
     await migrate(url, ["services.chassis"])
-    database = await Database.connect(url, name="test")
-    async with database.transaction() as tx:
+    db = await Database.connect(url, name="test")
+    async with db.transaction() as tx:
         await tx.execute("create table effects (id bigint generated always as identity, event_id uuid, version int)")
     settings = Settings(
         kafka_bootstrap_servers=private_servers.kafka,
         kafka_prefix=kafka_prefix,
         kafka_timeout_seconds=2,
     )
-    yield Bench(database, url, settings)
-    await database.close()
+    yield Harness(db, url, settings)
+    await db.close()
 
 
-async def disturbed(bench: Bench, away: Callable[[], Awaitable[None]], back: Callable[[], Awaitable[None]]) -> float:
-    """Write before, during and after an outage; returns the seconds from its end to the first effect."""
-    async with running(bench.relay().run, bench.consumer().run):
-        await bench.write(5)
-        await eventually(bench.all_applied, timeout=40)
+async def run_through_outage(
+    harness: Harness, away: Callable[[], Awaitable[None]], back: Callable[[], Awaitable[None]]
+) -> float:
+    """Write before, during and after an outage; return the seconds from its end to the last pending effect."""
+    async with running(harness.relay().run, harness.consumer().run):
+        await harness.write(5)
+        await eventually(harness.all_applied, timeout=40)
         await away()
         with contextlib.suppress(Problem):
-            await bench.write(5)
-        await asyncio.sleep(6)  # longer than any timeout, so that every client is thrown away meanwhile
+            await harness.write(5)
+        await asyncio.sleep(6)  # longer than any timeout, so that every client is discarded meanwhile
         await back()
         began = time.monotonic()
-        await eventually(bench.all_applied, timeout=40)
+        await eventually(harness.all_applied, timeout=40)
         recovered = time.monotonic() - began
-        await bench.write(5)
-        await bench.verdict()
+        await harness.write(5)
+        await harness.check()
     return recovered
 
 
-async def test_kafka_is_killed(bench: Bench, private_servers: PrivateServers) -> None:
+async def test_killed_kafka_broker(harness: Harness, private_servers: PrivateServers) -> None:
     broker = private_servers.broker
-    recovered = await disturbed(bench, lambda: asyncio.to_thread(broker.kill), lambda: asyncio.to_thread(broker.start))
+    recovered = await run_through_outage(
+        harness, lambda: asyncio.to_thread(broker.kill), lambda: asyncio.to_thread(broker.start)
+    )
     assert recovered < 15
 
 
-async def test_kafka_is_mute(bench: Bench, private_servers: PrivateServers) -> None:
-    """It takes connections and bytes, and answers nothing."""
+async def test_unresponsive_kafka_broker(harness: Harness, private_servers: PrivateServers) -> None:
+    """It accepts connections and bytes, and sends no response."""
     assert private_servers.broker.process is not None
     pid = private_servers.broker.process.pid
 
@@ -133,62 +136,62 @@ async def test_kafka_is_mute(bench: Bench, private_servers: PrivateServers) -> N
         os.kill(pid, number)
 
     try:
-        recovered = await disturbed(bench, lambda: send(signal.SIGSTOP), lambda: send(signal.SIGCONT))
+        recovered = await run_through_outage(harness, lambda: send(signal.SIGSTOP), lambda: send(signal.SIGCONT))
     finally:
         os.kill(pid, signal.SIGCONT)
     assert recovered < 15
 
 
-async def test_postgres_is_killed(bench: Bench, private_servers: PrivateServers) -> None:
-    """An event that has come waits for the database; nothing is put aside, the process does not end."""
+async def test_killed_postgres(harness: Harness, private_servers: PrivateServers) -> None:
+    """A polled event waits for the database; there is no dead letter and the process does not end."""
     server = private_servers.postgres
-    recovered = await disturbed(bench, lambda: asyncio.to_thread(server.kill), lambda: asyncio.to_thread(server.start))
+    recovered = await run_through_outage(
+        harness, lambda: asyncio.to_thread(server.kill), lambda: asyncio.to_thread(server.start)
+    )
     assert recovered < 15
 
 
-async def test_a_database_that_is_away_for_the_handlers_is_no_stall(
-    bench: Bench, private_servers: PrivateServers
-) -> None:
-    """Events wait on the topic far longer than the stall limit; the consumer stays and applies them afterwards."""
-    bench.impatient()
-    async with running(bench.relay().run):
-        await bench.write(5)
-        await eventually(lambda: nothing_unpublished(bench), timeout=40)
+async def test_unavailable_database_of_handlers_is_no_stall(harness: Harness, private_servers: PrivateServers) -> None:
+    """Events wait on the topic for longer than the stall limit; the consumer keeps running and handles them."""
+    harness.shorten_stall_limit()
+    async with running(harness.relay().run):
+        await harness.write(5)
+        await eventually(lambda: nothing_unpublished(harness), timeout=40)
     await asyncio.to_thread(private_servers.postgres.kill)
-    async with running(bench.consumer().run) as stop:
+    async with running(harness.consumer().run) as stop:
         await asyncio.sleep(7)  # more than twice the limit
         assert not stop.is_set()
         await asyncio.to_thread(private_servers.postgres.start)
-        await bench.verdict()
+        await harness.check()
 
 
-async def nothing_unpublished(bench: Bench) -> bool:
-    return await unpublished(bench.database) == 0
+async def nothing_unpublished(harness: Harness) -> bool:
+    return await unpublished(harness.db) == 0
 
 
-async def test_a_handler_that_hangs_is_a_stall(bench: Bench) -> None:
-    bench.impatient()
+async def test_hanging_handler_is_a_stall(harness: Harness) -> None:
+    harness.shorten_stall_limit()
 
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
     handlers = Handlers()
     handlers.on(PersonRenamed)(hang)
-    async with running(bench.relay().run):
-        await bench.write(1)
-        await eventually(lambda: nothing_unpublished(bench), timeout=40)
-    consumer = Consumer("comments", [PEOPLE], handlers, bench.database, bench.settings)
+    async with running(harness.relay().run):
+        await harness.write(1)
+        await eventually(lambda: nothing_unpublished(harness), timeout=40)
+    consumer = Consumer("comments", [PEOPLE], handlers, harness.db, harness.settings)
     with pytest.raises(Stalled, match="nothing has moved"):
         await asyncio.wait_for(consumer.run(asyncio.Event()), 40)
     assert not await consumer.ready()
 
 
-async def test_an_idle_topic_is_no_stall(bench: Bench) -> None:
-    bench.impatient()
-    async with running(bench.relay().run, bench.consumer().run) as stop:
-        await bench.write(1)
-        await eventually(bench.all_applied, timeout=40)
-        await asyncio.sleep(5)  # the limit, and more than one look
+async def test_idle_topic_is_no_stall(harness: Harness) -> None:
+    harness.shorten_stall_limit()
+    async with running(harness.relay().run, harness.consumer().run) as stop:
+        await harness.write(1)
+        await eventually(harness.all_applied, timeout=40)
+        await asyncio.sleep(5)  # longer than the limit and than two checks
         assert not stop.is_set()
-        await bench.write(1)
-        await bench.verdict()
+        await harness.write(1)
+        await harness.check()

@@ -1,4 +1,4 @@
-"""The outbox, and the janitor that keeps the chassis' tables small."""
+"""The outbox, the inbox, and the retention of the chassis' tables."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,21 +14,21 @@ from services.chassis.runtime.settings import Settings
 from services.contracts.people import PersonRenamed
 from services.contracts.topics import DAY_MS, TOPICS
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_harness import renamed, running, sealed, write
+from tests.integration.chassis_harness import envelope_of, renamed_event, running, write_events
 from tests.waiting import eventually
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
+async def db(new_database: NewDatabase) -> OwnDatabase:
     return await new_database("services.chassis")
 
 
-async def test_an_event_is_kept_with_all_that_travels_along(database: OwnDatabase) -> None:
-    event, cause = renamed(version=3), uuid4()
+async def test_event_is_stored_with_its_context(db: OwnDatabase) -> None:
+    event, cause = renamed_event(version=3), uuid4()
     trace = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
     with bound(Context("request-9", cause, trace)):
-        [event_id] = await write(database, event)
-    async with database.reader() as reader:
+        [event_id] = await write_events(db, event)
+    async with db.reader() as reader:
         row = await reader.fetchrow(
             "select event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, "
             "payload, published_at from outbox"
@@ -44,22 +44,22 @@ async def test_an_event_is_kept_with_all_that_travels_along(database: OwnDatabas
     assert row["published_at"] is None
 
 
-async def test_a_change_and_its_event_are_one_statement(database: OwnDatabase) -> None:
-    """The event is the same as `add` would write, and there is none if nothing was changed."""
-    event, cause = renamed(version=3), uuid4()
+async def test_change_and_event_in_one_statement(db: OwnDatabase) -> None:
+    """The event equals that of `add`, and there is none if no row was changed."""
+    event, cause = renamed_event(version=3), uuid4()
     change = "update inbox set received_at = now() where source = $1 returning source"
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await tx.execute("insert into inbox (source, event_id) values ('/test', $1)", cause)
-    async with database.statement() as tx:
+    async with db.statement() as tx:
         assert not await outbox.add_with(tx, change, ["/other"], event)
         assert not tx.wakes_relay
     with bound(Context("request-9", cause)):
-        async with database.statement() as tx:
+        async with db.statement() as tx:
             assert await outbox.add_with(tx, change, ["/test"], event)
             assert tx.wakes_relay
-        async with database.statement() as tx:
+        async with db.statement() as tx:
             await outbox.add(tx, event)
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         rows = await reader.fetch(
             "select topic, type, source, subject, key, correlation_id, causation_id, traceparent, payload "
             "from outbox order by id"
@@ -68,22 +68,22 @@ async def test_a_change_and_its_event_are_one_statement(database: OwnDatabase) -
     assert dict(rows[0]) == dict(rows[1])
 
 
-async def test_ids_follow_the_order_of_commits_of_whoever_locks_the_aggregate(database: OwnDatabase) -> None:
-    """20 writers of one thing, each touching its row before it writes the event."""
+async def test_ids_follow_the_commits_of_a_locked_aggregate(db: OwnDatabase) -> None:
+    """20 concurrent writers of one aggregate, each updating its row before it writes the event."""
     person = uuid4()
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await tx.execute("create table things (id uuid primary key, version int not null)")
         await tx.execute("insert into things values ($1, 0)", person)
 
     async def change() -> None:
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             version = await tx.fetchval(
                 "update things set version = version + 1 where id = $1 returning version", person
             )
-            await outbox.add(tx, renamed(person, version))
+            await outbox.add(tx, renamed_event(person, version))
 
     await asyncio.gather(*(change() for _ in range(20)))
-    async with database.reader() as reader:
+    async with db.reader() as reader:
         rows = await reader.fetch("select payload from outbox order by id")
     assert [PersonRenamed.model_validate_json(row["payload"]).version for row in rows] == list(range(1, 21))
 
@@ -95,8 +95,8 @@ from unnest($1::interval[]) as age
 """
 
 
-async def counts(database: OwnDatabase) -> tuple[int, ...]:
-    async with database.reader() as reader:
+async def counts(db: OwnDatabase) -> tuple[int, ...]:
+    async with db.reader() as reader:
         return tuple(
             [
                 await reader.fetchval(f"select count(*) from {table}")
@@ -105,10 +105,10 @@ async def counts(database: OwnDatabase) -> tuple[int, ...]:
         )
 
 
-async def test_what_is_over_is_pruned_and_nothing_else(database: OwnDatabase) -> None:
+async def test_only_expired_rows_are_pruned(db: OwnDatabase) -> None:
     old, young = timedelta(days=8), timedelta(days=6)
-    await write(database, renamed())
-    async with database.transaction() as tx:
+    await write_events(db, renamed_event())
+    async with db.transaction() as tx:
         await tx.execute(AGE, [old, old, young])
         await tx.execute("update outbox set time = now() - interval '1 year' where published_at is null")
         await tx.execute(
@@ -121,35 +121,35 @@ async def test_what_is_over_is_pruned_and_nothing_else(database: OwnDatabase) ->
             "select gen_random_uuid(), 'k', 'POST', '/', '', 201, now() - age from unnest($1::interval[]) as age",
             [timedelta(hours=25), timedelta(hours=23)],
         )
-    async with running(Pruner("test", database, Settings()).run):
-        await eventually(lambda: has_counts(database, (2, 1, 1)))
-    async with database.reader() as reader:
+    async with running(Pruner("test", db, Settings()).run):
+        await eventually(lambda: has_counts(db, (2, 1, 1)))
+    async with db.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
 
 
-async def has_counts(database: OwnDatabase, expected: tuple[int, ...]) -> bool:
-    return await counts(database) == expected
+async def has_counts(db: OwnDatabase, expected: tuple[int, ...]) -> bool:
+    return await counts(db) == expected
 
 
-async def test_much_is_pruned_in_pieces(database: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.chassis.messaging.retention.MOST", 10)
-    async with database.transaction() as tx:
+async def test_rows_are_pruned_in_batches(db: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.chassis.messaging.retention.BATCH_SIZE", 10)
+    async with db.transaction() as tx:
         await tx.execute(AGE, [timedelta(days=8)] * 25)
         assert await outbox.prune(tx, timedelta(days=7), 3) == 3
-    await Pruner("test", database, Settings()).prune()
-    assert await counts(database) == (0, 0, 0)
+    await Pruner("test", db, Settings()).prune()
+    assert await counts(db) == (0, 0, 0)
 
 
-async def test_inbox_rows_outlive_everything_an_event_can_come_back_from() -> None:
+async def test_inbox_rows_outlive_all_redeliveries() -> None:
     settings = Settings()
     longest = max(topic.retention_ms for topic in TOPICS) / DAY_MS
     assert settings.inbox_retention_days > longest + settings.outbox_retention_days
 
 
-async def test_an_event_is_new_once(database: OwnDatabase) -> None:
-    first, second = sealed(renamed()), sealed(renamed())
-    foreign = sealed(renamed(), id=first.id, source="/services/elsewhere")
-    async with database.transaction() as tx:
+async def test_event_is_unseen_once(db: OwnDatabase) -> None:
+    first, second = envelope_of(renamed_event()), envelope_of(renamed_event())
+    foreign = envelope_of(renamed_event(), id=first.id, source="/services/elsewhere")
+    async with db.transaction() as tx:
         assert await inbox.unseen(tx, [first])
         assert not await inbox.unseen(tx, [first])
         assert await inbox.unseen(tx, [foreign])
@@ -158,19 +158,19 @@ async def test_an_event_is_new_once(database: OwnDatabase) -> None:
         assert await inbox.unseen(tx, []) == set()
 
 
-async def test_two_at_once_are_one(database: OwnDatabase) -> None:
-    """The second waits for the first transaction: a commit makes it a duplicate, a rollback makes it the first."""
-    envelope = sealed(renamed())
+async def test_concurrent_duplicates(db: OwnDatabase) -> None:
+    """The second waits for the first transaction: after its commit it is a duplicate, after its rollback the first."""
+    envelope = envelope_of(renamed_event())
 
     async def receive() -> bool:
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             return bool(await inbox.unseen(tx, [envelope]))
 
     with pytest.raises(ValueError, match="no"):
-        async with database.transaction() as tx:
+        async with db.transaction() as tx:
             assert await inbox.unseen(tx, [envelope])
             waiting = asyncio.create_task(receive())
-            await eventually(lambda: database.busy == 2)
+            await eventually(lambda: db.busy == 2)
             raise ValueError("no")
     assert await waiting
     assert not await receive()
@@ -190,19 +190,19 @@ def test_ids_are_uuid7() -> None:
         id_at(datetime(1969, 12, 31, tzinfo=UTC))
 
 
-async def test_a_janitor_that_fails_ends_nothing(database: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pruner_continues_after_a_failure(db: OwnDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.messaging.retention.EVERY_SECONDS", 0.01)
-    async with database.transaction() as tx:
+    async with db.transaction() as tx:
         await tx.execute("alter table inbox rename to elsewhere")
         await tx.execute(AGE, [timedelta(days=8)])
-    async with running(Pruner("test", database, Settings()).run):
-        await eventually(lambda: outbox_is_empty(database))
-        async with database.transaction() as tx:
+    async with running(Pruner("test", db, Settings()).run):
+        await eventually(lambda: outbox_is_empty(db))
+        async with db.transaction() as tx:
             await tx.execute("alter table elsewhere rename to inbox")
             await tx.execute(AGE, [timedelta(days=8)])
-        await eventually(lambda: outbox_is_empty(database))
+        await eventually(lambda: outbox_is_empty(db))
 
 
-async def outbox_is_empty(database: OwnDatabase) -> bool:
-    async with database.reader() as reader:
+async def outbox_is_empty(db: OwnDatabase) -> bool:
+    async with db.reader() as reader:
         return bool(await reader.fetchval("select count(*) = 0 from outbox"))

@@ -1,4 +1,4 @@
-"""Why a failed producer is thrown away: what aiokafka's would do otherwise, and that ours does not."""
+"""Why a failed Kafka client is discarded: the faults of aiokafka's producer, and ours without them."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ def row(number: int, key: str = "00000000-0000-7000-8000-000000000001", size: in
 
 
 def lose_leader(client: Any) -> None:
-    """The client sees no leader, as it does when it asks a broker that has just started."""
+    """Hide the leaders from the client, as a broker does that has just started."""
     client.client.cluster.leader_for_partition = lambda _: -1
 
 
@@ -56,8 +56,8 @@ async def raw(settings: Settings) -> AIOKafkaProducer:
     return client
 
 
-async def test_aiokafka_is_wedged_by_a_leader_that_was_away_too_long(settings: Settings) -> None:
-    """The fault itself, in the library; when this fails, the library was mended and `Producer` may become simpler."""
+async def test_aiokafka_is_wedged_by_a_missing_leader(settings: Settings) -> None:
+    """The fault of the library; when this test fails, it is fixed and `Producer` may become simpler."""
     await create_topics(settings.kafka_bootstrap_servers, settings.kafka_prefix)
     topic = settings.kafka_prefix + PEOPLE.name
     client = await raw(settings)
@@ -73,7 +73,7 @@ async def test_aiokafka_is_wedged_by_a_leader_that_was_away_too_long(settings: S
 
 
 async def test_aiokafka_lets_a_record_overtake_a_failed_one(settings: Settings) -> None:
-    """The worse half: a broker that knows nothing of the producer accepts what follows the failed batch."""
+    """A broker that does not know the producer yet accepts the batch after the failed one."""
     await create_topics(settings.kafka_bootstrap_servers, settings.kafka_prefix)
     topic = settings.kafka_prefix + PEOPLE.name
     client = await raw(settings)
@@ -88,7 +88,7 @@ async def test_aiokafka_lets_a_record_overtake_a_failed_one(settings: Settings) 
     assert [record.value for record in await records(settings)] == [b"second"]
 
 
-async def test_ours_goes_on_with_a_new_one(settings: Settings) -> None:
+async def test_producer_continues_with_a_new_client(settings: Settings) -> None:
     producer = Producer(settings)
     assert await producer.send([row(1)]) == [1]
     wedged = producer._client
@@ -99,8 +99,8 @@ async def test_ours_goes_on_with_a_new_one(settings: Settings) -> None:
     await producer.close()
 
 
-async def test_a_batch_is_acknowledged_whole_or_not_at_all(settings: Settings) -> None:
-    """Rows that do not fit into a partition's batch wait for the next call, so nothing overtakes them."""
+async def test_batch_is_acknowledged_as_a_whole(settings: Settings) -> None:
+    """Rows beyond a partition's batch are left for the next call, so no row overtakes them."""
     producer = Producer(settings)
     big = [row(number, size=200_000) for number in range(5)] + [row(5, key="00000000-0000-7000-8000-000000000002")]
     first = await producer.send(big)
@@ -112,7 +112,7 @@ async def test_a_batch_is_acknowledged_whole_or_not_at_all(settings: Settings) -
     assert [header(r, "ce_id") for r in own] == [str(r.envelope.id) for r in big[:5]]
 
 
-async def test_a_dead_sender_is_noticed(settings: Settings) -> None:
+async def test_client_with_an_ended_sender_task_is_replaced(settings: Settings) -> None:
     producer = Producer(settings)
     await producer.send([row(1)])
     client: Any = producer._client
@@ -124,11 +124,11 @@ async def test_a_dead_sender_is_noticed(settings: Settings) -> None:
     await producer.close()
 
 
-async def test_a_broker_that_is_away_costs_bounded_time_and_leaves_no_task_behind(
+async def test_unreachable_broker_takes_bounded_time_and_leaves_no_task(
     free_port: Callable[[], int],
 ) -> None:
     before = asyncio.all_tasks()
-    port = free_port()  # nobody listens there
+    port = free_port()
     producer = Producer(Settings(kafka_bootstrap_servers=f"127.0.0.1:{port}", kafka_timeout_seconds=1))
     began = time.monotonic()
     for _ in range(3):
@@ -140,22 +140,22 @@ async def test_a_broker_that_is_away_costs_bounded_time_and_leaves_no_task_behin
     assert asyncio.all_tasks() - before == set()
 
 
-async def test_a_broker_that_is_mute_costs_bounded_time(settings: Settings) -> None:
-    """The connection stands, nothing answers: the sender would wait, a flush too."""
+async def test_unresponsive_broker_takes_bounded_time(settings: Settings) -> None:
+    """The connection is open without responses: sender and flush would wait for ever."""
     producer = Producer(settings)
     await producer.send([row(1)])
     client: Any = producer._client
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def never(*_: object, **__: object) -> object:
-        asked.set()
+        requested.set()
         return await asyncio.Event().wait()
 
     client.client.send = never
     before = asyncio.all_tasks()
     began = time.monotonic()
     assert await producer.send([row(2)]) == []
-    assert asked.is_set()
+    assert requested.is_set()
     assert time.monotonic() - began < 7
     await asyncio.sleep(0)
     assert {t for t in asyncio.all_tasks() - before if not t.done()} == set()
@@ -163,7 +163,7 @@ async def test_a_broker_that_is_mute_costs_bounded_time(settings: Settings) -> N
     await producer.close()
 
 
-async def test_partitions_are_those_of_every_other_client(settings: Settings) -> None:
+async def test_partitions_are_those_of_other_clients(settings: Settings) -> None:
     producer = Producer(settings)
     rows = [row(number, key="own") for number in range(50)]
     await producer.send(rows)

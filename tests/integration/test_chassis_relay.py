@@ -1,4 +1,4 @@
-"""The relay on real PostgreSQL and Kafka: nothing lost, nothing out of order, through every way it can be disturbed."""
+"""The relay on real PostgreSQL and Kafka: no event lost or out of order, through failures."""
 
 import asyncio
 import os
@@ -21,7 +21,15 @@ from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.runtime.settings import Settings
 from tests.conftest import NewDatabase, OwnDatabase
-from tests.integration.chassis_harness import all_published, header, records, renamed, running, unpublished, write
+from tests.integration.chassis_harness import (
+    all_published,
+    header,
+    records,
+    renamed_event,
+    running,
+    unpublished,
+    write_events,
+)
 from tests.waiting import eventually
 
 OWNER = """
@@ -37,21 +45,21 @@ def settings(kafka: str, kafka_prefix: str) -> Settings:
 
 
 @pytest.fixture
-async def database(new_database: NewDatabase) -> OwnDatabase:
+async def db(new_database: NewDatabase) -> OwnDatabase:
     return await new_database("services.chassis")
 
 
-def relay_for(database: OwnDatabase, settings: Settings, producer: Any = None) -> Relay:
-    return Relay(database, database.url, producer or Producer(settings), settings)
+def relay_for(db: OwnDatabase, settings: Settings, producer: Any = None) -> Relay:
+    return Relay(db, db.url, producer or Producer(settings), settings)
 
 
-async def owner(database: OwnDatabase) -> int | None:
-    async with database.reader() as reader:
+async def owner(db: OwnDatabase) -> int | None:
+    async with db.reader() as reader:
         return await reader.fetchval(OWNER)  # type: ignore[no-any-return]  # a query's value is Any
 
 
 async def versions(settings: Settings, person: object) -> list[int]:
-    """Versions of one person's events as they came to the topic, first occurrences only."""
+    """Return the versions of one person's events on the topic, first occurrences only."""
     seen: dict[str, int] = {}
     for record in await records(settings):
         if record.key == str(person).encode():
@@ -59,8 +67,8 @@ async def versions(settings: Settings, person: object) -> list[int]:
     return list(seen.values())
 
 
-class Gate:
-    """A producer that does what a test says: holds a send, or acknowledges only some rows."""
+class FakeProducer:
+    """A producer that waits until it is opened and does not acknowledge refused rows."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
@@ -76,185 +84,185 @@ class Gate:
         pass
 
 
-async def test_what_is_committed_is_published_once_in_order(database: OwnDatabase, settings: Settings) -> None:
+async def test_committed_events_are_published_once_in_order(db: OwnDatabase, settings: Settings) -> None:
     person = uuid4()
-    async with running(relay_for(database, settings).run):
+    async with running(relay_for(db, settings).run):
         ids = []
         for version in range(1, 31):
-            ids += await write(database, renamed(person, version), renamed())
-        await eventually(lambda: all_published(database))
+            ids += await write_events(db, renamed_event(person, version), renamed_event())
+        await eventually(lambda: all_published(db))
     found = await records(settings)
     assert sorted(header(record, "ce_id") for record in found) == sorted(map(str, ids))
     assert await versions(settings, person) == list(range(1, 31))
 
 
-async def test_a_commit_wakes_it_at_once(database: OwnDatabase, settings: Settings) -> None:
+async def test_commit_wakes_the_relay(db: OwnDatabase, settings: Settings) -> None:
     slow = settings.model_copy(update={"relay_poll_seconds": 60.0})
-    async with running(relay_for(database, slow).run):
-        await write(database, renamed())
-        await eventually(lambda: all_published(database), timeout=20)
+    async with running(relay_for(db, slow).run):
+        await write_events(db, renamed_event())
+        await eventually(lambda: all_published(db), timeout=20)
         began = time.monotonic()
-        await write(database, renamed())
-        await eventually(lambda: all_published(database), timeout=20)
+        await write_events(db, renamed_event())
+        await eventually(lambda: all_published(db), timeout=20)
         assert time.monotonic() - began < 5
 
 
-async def test_rows_of_other_processes_are_found_by_polling(database: OwnDatabase, settings: Settings) -> None:
-    async with running(relay_for(database, settings).run):
-        database.on_outbox = lambda: None
-        await write(database, renamed())
-        await eventually(lambda: all_published(database), timeout=20)
+async def test_rows_of_other_processes_are_found_by_polling(db: OwnDatabase, settings: Settings) -> None:
+    async with running(relay_for(db, settings).run):
+        db.on_outbox = lambda: None
+        await write_events(db, renamed_event())
+        await eventually(lambda: all_published(db), timeout=20)
 
 
-async def test_a_row_that_commits_late_is_not_skipped(database: OwnDatabase, settings: Settings) -> None:
-    """Its id was drawn before those of 500 others that are published meanwhile."""
-    async with running(relay_for(database, settings).run):
-        async with database.transaction() as tx:
-            late = await outbox.add(tx, renamed())
-            await write(database, *(renamed() for _ in range(500)))
-            await eventually(lambda: all_published(database), timeout=20)
-        await eventually(lambda: all_published(database), timeout=20)
+async def test_late_commit_is_not_skipped(db: OwnDatabase, settings: Settings) -> None:
+    """Its id is lower than those of 500 rows that are published before its commit."""
+    async with running(relay_for(db, settings).run):
+        async with db.transaction() as tx:
+            late = await outbox.add(tx, renamed_event())
+            await write_events(db, *(renamed_event() for _ in range(500)))
+            await eventually(lambda: all_published(db), timeout=20)
+        await eventually(lambda: all_published(db), timeout=20)
     assert str(late) in {header(record, "ce_id") for record in await records(settings)}
 
 
-async def test_more_rows_than_a_batch(database: OwnDatabase, settings: Settings) -> None:
+async def test_more_rows_than_a_batch_stay_in_order(db: OwnDatabase, settings: Settings) -> None:
     person = uuid4()
     small = settings.model_copy(update={"relay_batch": 7})
-    await write(database, *(renamed(person, version) for version in range(100)))
-    async with running(relay_for(database, small).run):
-        await eventually(lambda: all_published(database), timeout=20)
+    await write_events(db, *(renamed_event(person, version) for version in range(100)))
+    async with running(relay_for(db, small).run):
+        await eventually(lambda: all_published(db), timeout=20)
     assert await versions(settings, person) == list(range(100))
 
 
-async def test_no_transaction_is_open_while_kafka_is_spoken_to(database: OwnDatabase, settings: Settings) -> None:
-    gate = Gate()
-    async with running(relay_for(database, settings, gate).run):
-        await write(database, renamed())
-        await eventually(lambda: gate.calls)
-        async with database.reader() as reader:
+async def test_no_transaction_is_open_during_a_send(db: OwnDatabase, settings: Settings) -> None:
+    fake = FakeProducer()
+    async with running(relay_for(db, settings, fake).run):
+        await write_events(db, renamed_event())
+        await eventually(lambda: fake.calls)
+        async with db.reader() as reader:
             rows = await reader.fetch(
                 "select state, xact_start, backend_xmin from pg_stat_activity "
                 "where application_name = 'relay' and datname = current_database()"
             )
         assert [tuple(row) for row in rows] == [("idle", None, None)]
-        gate.open.set()
-        await eventually(lambda: all_published(database))
+        fake.open.set()
+        await eventually(lambda: all_published(db))
 
 
-async def test_what_was_not_acknowledged_is_given_again(database: OwnDatabase, settings: Settings) -> None:
-    gate = Gate()
-    gate.open.set()
-    gate.refuse = {2, 4}
-    await write(database, *(renamed() for _ in range(5)))
-    async with running(relay_for(database, settings, gate).run):
-        await eventually(lambda: len(gate.calls) > 2)
-        assert gate.calls[0] == [1, 2, 3, 4, 5]
-        assert gate.calls[1] == [2, 4]
-        assert await unpublished(database) == 2
-        gate.refuse.clear()
-        await eventually(lambda: all_published(database))
+async def test_unacknowledged_rows_are_sent_again(db: OwnDatabase, settings: Settings) -> None:
+    fake = FakeProducer()
+    fake.open.set()
+    fake.refuse = {2, 4}
+    await write_events(db, *(renamed_event() for _ in range(5)))
+    async with running(relay_for(db, settings, fake).run):
+        await eventually(lambda: len(fake.calls) > 2)
+        assert fake.calls[0] == [1, 2, 3, 4, 5]
+        assert fake.calls[1] == [2, 4]
+        assert await unpublished(db) == 2
+        fake.refuse.clear()
+        await eventually(lambda: all_published(db))
 
 
-async def test_memory_is_bounded_while_kafka_is_away(database: OwnDatabase, settings: Settings) -> None:
-    gate = Gate()
-    async with running(relay_for(database, settings, gate).run):
+async def test_one_batch_is_read_while_kafka_is_unavailable(db: OwnDatabase, settings: Settings) -> None:
+    fake = FakeProducer()
+    async with running(relay_for(db, settings, fake).run):
         for _ in range(3):
-            await write(database, *(renamed() for _ in range(500)))
-        await eventually(lambda: gate.calls)
-        assert max(len(call) for call in gate.calls) <= settings.relay_batch
-        assert len(gate.calls) == 1
-        gate.open.set()
-        await eventually(lambda: all_published(database))
+            await write_events(db, *(renamed_event() for _ in range(500)))
+        await eventually(lambda: fake.calls)
+        assert max(len(call) for call in fake.calls) <= settings.relay_batch
+        assert len(fake.calls) == 1
+        fake.open.set()
+        await eventually(lambda: all_published(db))
 
 
-async def test_a_stop_carries_away_what_is_left(database: OwnDatabase, settings: Settings) -> None:
-    await write(database, *(renamed() for _ in range(1200)))
-    async with running(relay_for(database, settings).run):
-        await eventually(lambda: owner(database))
-    assert await all_published(database)
+async def test_stopped_relay_publishes_the_remaining_rows(db: OwnDatabase, settings: Settings) -> None:
+    await write_events(db, *(renamed_event() for _ in range(1200)))
+    async with running(relay_for(db, settings).run):
+        await eventually(lambda: owner(db))
+    assert await all_published(db)
 
 
-async def test_only_one_of_two_publishes_and_the_other_takes_over(database: OwnDatabase, settings: Settings) -> None:
-    first, second = Gate(), Gate()
+async def test_second_relay_takes_over(db: OwnDatabase, settings: Settings) -> None:
+    first, second = FakeProducer(), FakeProducer()
     first.open.set()
     second.open.set()
-    async with running(relay_for(database, settings, first).run):
-        await eventually(lambda: owner(database))
-        async with running(relay_for(database, settings, second).run):
+    async with running(relay_for(db, settings, first).run):
+        await eventually(lambda: owner(db))
+        async with running(relay_for(db, settings, second).run):
             for _ in range(5):
-                await write(database, renamed())
-            await eventually(lambda: all_published(database))
+                await write_events(db, renamed_event())
+            await eventually(lambda: all_published(db))
             assert first.calls
             assert not second.calls
-            first.open.clear()  # the owner is in the middle of a send ...
-            await write(database, renamed())
+            first.open.clear()  # the owner waits in a send ...
+            await write_events(db, renamed_event())
             await eventually(lambda: first.calls[-1] == [6])
-            async with database.reader() as reader:
-                await reader.fetchval("select pg_terminate_backend($1)", await owner(database))
+            async with db.reader() as reader:
+                await reader.fetchval("select pg_terminate_backend($1)", await owner(db))
             await eventually(lambda: second.calls == [[6]])
-            await eventually(lambda: all_published(database))
-            first.open.set()  # ... and comes back: it may have sent, but it marks nothing
-            await eventually(lambda: owner(database))
+            await eventually(lambda: all_published(db))
+            first.open.set()  # ... and returns from it: it may have sent the row, but it cannot mark it
+            await eventually(lambda: owner(db))
 
 
-async def test_a_database_that_restarts_is_survived(database: OwnDatabase, settings: Settings) -> None:
-    async with running(relay_for(database, settings).run):
-        await write(database, renamed())
-        await eventually(lambda: all_published(database))
-        async with database.reader() as reader:
+async def test_relay_survives_a_lost_session(db: OwnDatabase, settings: Settings) -> None:
+    async with running(relay_for(db, settings).run):
+        await write_events(db, renamed_event())
+        await eventually(lambda: all_published(db))
+        async with db.reader() as reader:
             await reader.fetchval(
                 "select count(pg_terminate_backend(pid)) from pg_stat_activity "
                 "where application_name = 'relay' and datname = current_database()"
             )
-        await write(database, renamed())
-        await eventually(lambda: all_published(database), timeout=15)
+        await write_events(db, renamed_event())
+        await eventually(lambda: all_published(db), timeout=15)
 
 
 @pytest.mark.parametrize("since", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)])
-async def test_what_is_published_again_has_bounds(database: OwnDatabase, since: datetime) -> None:
+async def test_republish_time_is_bounded(db: OwnDatabase, since: datetime) -> None:
     with pytest.raises(Problem, match="invalid"):
-        await outbox.republish(database, since)
+        await outbox.republish(db, since)
 
 
-async def test_a_published_row_can_be_published_again(database: OwnDatabase, settings: Settings) -> None:
-    ids = await write(database, renamed(), renamed())
-    async with running(relay_for(database, settings).run):
-        await eventually(lambda: all_published(database))
-        assert await outbox.republish(database, datetime.now(UTC)) == 0
-        assert await outbox.republish(database, datetime.now(UTC) - timedelta(minutes=1)) == 2
-        await eventually(lambda: all_published(database))
+async def test_published_rows_are_republished(db: OwnDatabase, settings: Settings) -> None:
+    ids = await write_events(db, renamed_event(), renamed_event())
+    async with running(relay_for(db, settings).run):
+        await eventually(lambda: all_published(db))
+        assert await outbox.republish(db, datetime.now(UTC)) == 0
+        assert await outbox.republish(db, datetime.now(UTC) - timedelta(minutes=1)) == 2
+        await eventually(lambda: all_published(db))
     found = [header(record, "ce_id") for record in await records(settings)]
     assert sorted(found) == sorted(2 * list(map(str, ids)))
 
 
-async def test_a_paused_relay_loses_the_lock_within_15_seconds(database: OwnDatabase, settings: Settings) -> None:
-    """SIGSTOP; a second one takes over; SIGCONT: the first marks nothing, nothing is lost, order holds."""
+async def test_paused_relay_loses_the_lock_within_15_seconds(db: OwnDatabase, settings: Settings) -> None:
+    """SIGSTOP; a second relay takes over; SIGCONT: the first marks no row, no event is lost or out of order."""
     person = uuid4()
     environment = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "KAFKA_PREFIX": settings.kafka_prefix,
     }
-    paused = subprocess.Popen(  # noqa: ASYNC220  # it returns at once
-        [sys.executable, "-m", "tests.integration.relay_process", database.url], env=environment
+    paused = subprocess.Popen(  # noqa: ASYNC220  # returns at once
+        [sys.executable, "-m", "tests.integration.relay_process", db.url], env=environment
     )
     try:
-        await eventually(lambda: owner(database), timeout=20)
-        await write(database, renamed(person, 1))
-        await eventually(lambda: all_published(database), timeout=20)
-        first = await owner(database)
+        await eventually(lambda: owner(db), timeout=20)
+        await write_events(db, renamed_event(person, 1))
+        await eventually(lambda: all_published(db), timeout=20)
+        first = await owner(db)
         paused.send_signal(signal.SIGSTOP)
-        await write(database, renamed(person, 2))
+        await write_events(db, renamed_event(person, 2))
         began = time.monotonic()
-        async with running(relay_for(database, settings).run):
-            await eventually(lambda: all_published(database), timeout=20)
+        async with running(relay_for(db, settings).run):
+            await eventually(lambda: all_published(db), timeout=20)
             assert time.monotonic() - began < 15
-            assert await owner(database) != first
+            assert await owner(db) != first
             paused.send_signal(signal.SIGCONT)
-            await write(database, renamed(person, 3))
-            await eventually(lambda: all_published(database))
-        await eventually(lambda: owner(database), timeout=20)  # the first is back in line
-        await write(database, renamed(person, 4))
-        await eventually(lambda: all_published(database))
+            await write_events(db, renamed_event(person, 3))
+            await eventually(lambda: all_published(db))
+        await eventually(lambda: owner(db), timeout=20)  # the first waits for the lock again
+        await write_events(db, renamed_event(person, 4))
+        await eventually(lambda: all_published(db))
     finally:
         paused.kill()
         paused.wait()
@@ -262,16 +270,14 @@ async def test_a_paused_relay_loses_the_lock_within_15_seconds(database: OwnData
 
 
 @pytest.fixture
-async def watcher(database: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database.url)
+async def watcher(db: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(db.url)
     yield connection
     await connection.close()
 
 
-async def test_reading_does_not_slow_down_with_published_rows(
-    database: OwnDatabase, watcher: asyncpg.Connection
-) -> None:
-    """The plan goes through the index of unpublished rows, however many published ones there are."""
+async def test_read_uses_the_index_of_unpublished_rows(db: OwnDatabase, watcher: asyncpg.Connection) -> None:
+    """Even with many published rows."""
     await watcher.execute(
         "insert into outbox (event_id, topic, type, source, subject, key, time, payload, published_at) "
         "select gen_random_uuid(), 't', 't', 's', gen_random_uuid(), gen_random_uuid(), now(), '', now() "

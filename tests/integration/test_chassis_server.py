@@ -1,4 +1,4 @@
-"""The HTTP server against clients that are slow on purpose."""
+"""The HTTP server with slow clients."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ Connect = Callable[[], Any]
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """`/big` answers 64 MiB; a body is read whole; else a short answer."""
+    """Answer `/big` with 64 MiB, any other path with the size of the body."""
     if scope["type"] == "lifespan":
         raise RuntimeError("not supported")
     size = 0
@@ -40,11 +40,11 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def connect(free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Connect]:
-    """Opens connections to a running server whose patience is short."""
+    """Yield a function that connects to a server with short limits."""
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.5)
     monkeypatch.setattr(server, "BODY_SECONDS", 0.5)
     monkeypatch.setattr(server, "WRITE_SECONDS", 0.5)
-    monkeypatch.setattr(server, "CONNECTIONS", 5)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
     port = free_port()
 
     @contextlib.asynccontextmanager
@@ -76,15 +76,15 @@ async def read_answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def ended(reader: asyncio.StreamReader, within: float = 5) -> float:
-    """Seconds until the server ended the connection without an answer."""
+    """Return the seconds until the server closes the connection without a response."""
     began = time.monotonic()
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), within) == b""
     return time.monotonic() - began
 
 
-async def test_a_connection_serves_many_requests(connect: Connect) -> None:
-    """Also with a pause between them that is longer than any deadline of a request."""
+async def test_connection_serves_many_requests(connect: Connect) -> None:
+    """Also with a pause between them that is longer than the deadlines of a request."""
     async with connect() as (reader, writer):
         for pause in (0, 0, 0.8):
             await asyncio.sleep(pause)
@@ -95,15 +95,15 @@ async def test_a_connection_serves_many_requests(connect: Connect) -> None:
         assert await read_answer(reader) == b"0"
 
 
-async def test_a_client_that_says_nothing_is_cut_off(connect: Connect) -> None:
+async def test_silent_client_is_disconnected(connect: Connect) -> None:
     async with connect() as (reader, _):
         assert 0.3 < await ended(reader) < 3
 
 
-async def test_slow_headers_are_cut_off_though_bytes_keep_coming(connect: Connect) -> None:
+async def test_client_with_slow_headers_is_disconnected(connect: Connect) -> None:
     async with connect() as (reader, writer):
         writer.write(GET)
-        await read_answer(reader)  # the second request on a connection is bounded too
+        await read_answer(reader)  # the second request on a connection is limited too
 
         async def drip() -> None:
             with contextlib.suppress(ConnectionError):
@@ -116,19 +116,19 @@ async def test_slow_headers_are_cut_off_though_bytes_keep_coming(connect: Connec
         dripping.cancel()
 
 
-async def test_a_slow_body_is_cut_off(connect: Connect) -> None:
+async def test_client_with_a_slow_body_is_disconnected(connect: Connect) -> None:
     async with connect() as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhel")
         assert await ended(reader) < 3
 
 
-async def test_headers_are_bounded(connect: Connect) -> None:
+async def test_too_large_headers_are_refused(connect: Connect) -> None:
     async with connect() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1000) for n in range(40)))
         assert (await reader.readline()).startswith(b"HTTP/1.1 400")
 
 
-async def test_a_client_that_does_not_read_is_cut_off(connect: Connect) -> None:
+async def test_client_that_does_not_read_is_disconnected(connect: Connect) -> None:
     async with connect() as (reader, writer):
         writer.write(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
         await reader.readexactly(1000)
@@ -140,7 +140,7 @@ async def test_a_client_that_does_not_read_is_cut_off(connect: Connect) -> None:
         assert received < 64 * 2**20
 
 
-async def test_more_connections_than_allowed_are_refused(connect: Connect) -> None:
+async def test_connections_are_bounded(connect: Connect) -> None:
     async with contextlib.AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(connect()) for _ in range(5)]
         for _, writer in opened:
@@ -152,7 +152,7 @@ async def test_more_connections_than_allowed_are_refused(connect: Connect) -> No
         assert await ended(reader) < 0.4
 
 
-def test_a_busy_address_is_named() -> None:
+def test_address_in_use_is_named() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         taken.listen()
@@ -160,7 +160,7 @@ def test_a_busy_address_is_named() -> None:
             listen("127.0.0.1", port)
 
 
-async def test_an_app_that_does_not_start_is_an_error(free_port: Callable[[], int]) -> None:
+async def test_app_that_does_not_start_is_an_error(free_port: Callable[[], int]) -> None:
     async def broken(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})

@@ -1,4 +1,4 @@
-"""Topics on a real broker."""
+"""Creation of topics on a real broker."""
 
 import asyncio
 import time
@@ -24,8 +24,8 @@ async def configured(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     return {entry[0]: entry[1] for entry in answer.resources[0][4]}
 
 
-async def test_topics_are_made_from_the_contracts_once(kafka: str, kafka_prefix: str) -> None:
-    """Also when every process of a system does it at the same time."""
+async def test_topics_are_created_once(kafka: str, kafka_prefix: str) -> None:
+    """Also by concurrent processes."""
     made = await asyncio.gather(*(create_topics(kafka, kafka_prefix) for _ in range(4)))
     assert {name for names in made for name in names} == {kafka_prefix + name for name in NAMES}
     assert await create_topics(kafka, kafka_prefix) == []
@@ -44,14 +44,14 @@ async def test_topics_are_made_from_the_contracts_once(kafka: str, kafka_prefix:
         await admin.close()
 
 
-async def test_a_broker_that_is_away_is_an_error_in_time(free_port: Callable[[], int]) -> None:
+async def test_unreachable_broker_is_an_error_in_time(free_port: Callable[[], int]) -> None:
     began = time.monotonic()
     with pytest.raises((KafkaError, OSError)):
         await create_topics(f"127.0.0.1:{free_port()}", seconds=1)
     assert time.monotonic() - began < 5
 
 
-async def test_a_group_without_a_place_for_dead_letters_is_refused() -> None:
-    database: Any = None
+async def test_unknown_group_is_refused() -> None:
+    db: Any = None
     with pytest.raises(ValueError, match="nobody is not one of the groups"):
-        Consumer("nobody", [COMMENTS], Handlers(), database, Settings())
+        Consumer("nobody", [COMMENTS], Handlers(), db, Settings())

@@ -42,7 +42,7 @@ async def put_aside(settings: Settings, *values: str) -> None:
         for offset, value in enumerate(values):
             headers = [("ce_type", f"[red]{value}[/red]".encode())]
             record = Seen(settings.kafka_prefix + POSTS.name, 3, offset, b"k", value.encode(), headers)
-            await dead_letter.put(producer, "notify", settings.kafka_prefix, record, ValueError(f"[b]{value}"), 5)
+            await dead_letter.publish(producer, "notify", settings.kafka_prefix, record, ValueError(f"[b]{value}"), 5)
     finally:
         await producer.close()
 

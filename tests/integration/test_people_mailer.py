@@ -339,7 +339,7 @@ async def test_the_mailers_logs_name_the_id_of_the_request(harness: Harness, smt
     smtp_sink.once("rcpt", "550 5.1.1 no such user ana@example.com")
     body = {"email": ANA, "name": "Ana"}
     await harness.call("POST", "/people", body, headers={"X-Request-ID": "asked-by-ana"})
-    with structlog.testing.capture_logs([context.name_request]) as logs:
+    with structlog.testing.capture_logs([context.add_request_id]) as logs:
         async with running_mailer(harness, smtp_sink):
             await eventually(lambda: outcome(harness))
     (entry,) = [entry for entry in logs if entry["event"] == "a sign-in mail was not sent"]

@@ -1,4 +1,4 @@
-"""The breaker against a model that remembers everything."""
+"""The circuit breaker compared with a model that keeps all outcomes."""
 
 import pytest
 from hypothesis import strategies as some
@@ -7,22 +7,24 @@ from prometheus_client import REGISTRY
 
 from services.chassis.client.circuit_breaker import CircuitBreaker
 
-WINDOW, LEAST, RATIO, PAUSE = 10.0, 4, 0.5, 2.0
+WINDOW, MIN_CALLS, RATIO, OPEN_SECONDS = 10.0, 4, 0.5, 2.0
 
 
-def made(clock: list[float], name: str = "model") -> CircuitBreaker:
-    return CircuitBreaker(name, window=WINDOW, least=LEAST, ratio=RATIO, pause=PAUSE, clock=lambda: clock[0])
+def new_breaker(clock: list[float], name: str = "model") -> CircuitBreaker:
+    return CircuitBreaker(
+        name, window=WINDOW, min_calls=MIN_CALLS, ratio=RATIO, open_seconds=OPEN_SECONDS, clock=lambda: clock[0]
+    )
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Calls begin, end well, badly or not at all, in any order, while time passes."""
+    """Calls begin, succeed, fail or are cancelled, in any order, while time passes."""
 
     calls = Bundle("calls")
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = [100.0]
-        self.breaker = made(self.clock)
+        self.breaker = new_breaker(self.clock)
         self.ended: list[tuple[float, bool]] = []
         self.opened_at: float | None = None
         self.probes = 0
@@ -35,17 +37,17 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(target=calls)
     def begin(self) -> bool | None:
         admitted = self.breaker.admit()
-        assert admitted is None, "a closed breaker lets everything pass"
+        assert admitted is None, "a closed breaker admits all calls"
         return admitted
 
-    @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at < PAUSE)
+    @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at < OPEN_SECONDS)
     @rule()
     def begin_while_open(self) -> None:
         assert self.breaker.admit() is False
         assert self.breaker.state == "open"
-        assert 1 <= self.breaker.retry_after <= PAUSE + 1
+        assert 1 <= self.breaker.retry_after <= OPEN_SECONDS + 1
 
-    @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at >= PAUSE)
+    @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at >= OPEN_SECONDS)
     @rule(target=calls)
     def begin_while_half_open(self) -> bool | None:
         admitted = self.breaker.admit()
@@ -56,7 +58,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(probe=consumes(calls), ok=some.sampled_from([True, False, None]))
     def end(self, probe: bool | None, ok: bool | None) -> None:
         if probe is False:
-            return  # it never went out, so it tells nothing
+            return  # the call was not admitted, so it has no outcome
         self.breaker.record(probe, ok)
         now = self.clock[0]
         if probe:
@@ -67,15 +69,15 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.opened_at = now
         elif ok is not None and self.opened_at is None:
             self.ended.append((now, ok))
-            recent = [well for at, well in self.ended if at > now - WINDOW]
-            if not ok and len(recent) >= LEAST and recent.count(False) >= RATIO * len(recent):
+            recent = [ok for at, ok in self.ended if at > now - WINDOW]
+            if not ok and len(recent) >= MIN_CALLS and recent.count(False) >= RATIO * len(recent):
                 self.opened_at = now
 
     @invariant()
     def agrees_with_the_model(self) -> None:
         if self.opened_at is None:
             assert self.breaker.state == "closed"
-        elif self.clock[0] - self.opened_at >= PAUSE or self.probes:
+        elif self.clock[0] - self.opened_at >= OPEN_SECONDS or self.probes:
             assert self.breaker.state == "half-open"
         else:
             assert self.breaker.state == "open"
@@ -89,14 +91,14 @@ def gauge(name: str) -> float | None:
     return REGISTRY.get_sample_value("rapport_breaker_state", {"upstream": name})
 
 
-def test_the_gauge_follows() -> None:
+def test_gauge_shows_the_state() -> None:
     clock = [0.0]
-    breaker = made(clock, "gauge")
+    breaker = new_breaker(clock, "gauge")
     assert gauge("gauge") == 0
-    for _ in range(LEAST):
+    for _ in range(MIN_CALLS):
         breaker.record(breaker.admit(), False)
     assert gauge("gauge") == 2
-    clock[0] += PAUSE
+    clock[0] += OPEN_SECONDS
     probe = breaker.admit()
     assert gauge("gauge") == 1
     breaker.record(probe, True)
@@ -104,28 +106,28 @@ def test_the_gauge_follows() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_a_few_failures_among_many_open_nothing(failures: int) -> None:
-    breaker = made([0.0])
+def test_breaker_stays_closed_below_the_ratio(failures: int) -> None:
+    breaker = new_breaker([0.0])
     for ok in [True] * 8 + [False] * failures:
         breaker.record(breaker.admit(), ok)
     assert breaker.state == "closed"
 
 
-def test_old_failures_are_forgotten() -> None:
+def test_failures_outside_the_window_do_not_count() -> None:
     clock = [0.0]
-    breaker = made(clock)
-    for _ in range(LEAST - 1):
+    breaker = new_breaker(clock)
+    for _ in range(MIN_CALLS - 1):
         breaker.record(breaker.admit(), False)
     clock[0] += WINDOW
     breaker.record(breaker.admit(), False)
     assert breaker.state == "closed"
 
 
-def test_a_cancelled_probe_frees_the_place() -> None:
+def test_cancelled_probe_admits_another_one() -> None:
     clock = [0.0]
-    breaker = made(clock)
-    for _ in range(LEAST):
+    breaker = new_breaker(clock)
+    for _ in range(MIN_CALLS):
         breaker.record(breaker.admit(), False)
-    clock[0] += PAUSE
+    clock[0] += OPEN_SECONDS
     breaker.record(breaker.admit(), None)
     assert breaker.admit() is True

@@ -1,4 +1,4 @@
-"""Cursors come back as they went, and nowhere else."""
+"""Cursors decode to the encoded values, and only for their own list."""
 
 import base64
 import json
@@ -23,22 +23,22 @@ WHEN = datetime(2026, 11, 23, 4, 35, 0, 123456, tzinfo=UTC)
     some.integers(-(2**31), 2**31 - 1),
     some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=100),
 )
-def test_values_come_back_with_their_types(moment: datetime, uuid: UUID, number: int, text: str) -> None:
+def test_values_keep_their_types(moment: datetime, uuid: UUID, number: int, text: str) -> None:
     cursor = cursors.encode("list", moment, uuid, number, text)
     assert cursors.decode(cursor, "list", datetime, UUID, int, str) == (moment, uuid, number, text)
 
 
-def test_other_zones_mean_the_same_moment() -> None:
-    there = WHEN.astimezone(tz=None) + timedelta(0)
-    assert cursors.encode("list", there) == cursors.encode("list", WHEN)
+def test_time_zone_does_not_matter() -> None:
+    local = WHEN.astimezone(tz=None) + timedelta(0)
+    assert cursors.encode("list", local) == cursors.encode("list", WHEN)
 
 
-def test_no_cursor_is_the_beginning() -> None:
+def test_no_cursor_decodes_to_none() -> None:
     assert cursors.decode(None, "list", UUID) is None
 
 
 @pytest.mark.parametrize("types", [(UUID,), (datetime, UUID, int), (UUID, datetime), (datetime, str), (str, UUID)])
-def test_a_cursor_of_other_types_is_malformed(types: tuple[type, ...]) -> None:
+def test_cursor_of_other_types_is_malformed(types: tuple[type, ...]) -> None:
     cursor = cursors.encode("list", WHEN, ID)
     try:
         values = cursors.decode(cursor, "list", *types)
@@ -49,7 +49,7 @@ def test_a_cursor_of_other_types_is_malformed(types: tuple[type, ...]) -> None:
     assert [type(value) for value in values] == list(types), "a UUID is a string too, but never the other way round"
 
 
-def test_a_cursor_belongs_to_one_list() -> None:
+def test_cursor_of_another_list_is_malformed() -> None:
     cursor = cursors.encode("comments/oldest", WHEN, ID)
     with pytest.raises(Problem, match="malformed-cursor"):
         cursors.decode(cursor, "comments/newest", datetime, UUID)
@@ -81,7 +81,7 @@ def forged(*values: object) -> str:
     ],
 )
 @pytest.mark.parametrize("kind", [datetime, UUID, int])
-def test_forged_values_are_malformed_or_of_the_type(value: object, kind: type) -> None:
+def test_forged_values_are_malformed_or_have_the_type(value: object, kind: type) -> None:
     try:
         decoded = cursors.decode(forged(value), "list", kind)
     except Problem as problem:
@@ -91,17 +91,17 @@ def test_forged_values_are_malformed_or_of_the_type(value: object, kind: type) -
         assert type(decoded[0]) is kind
 
 
-def test_nul_never_comes_out_of_a_cursor() -> None:
+def test_nul_in_a_cursor_is_malformed() -> None:
     with pytest.raises(Problem, match="malformed-cursor"):
         cursors.decode(forged("a\0b"), "list", str)
 
 
 @given(some.one_of(some.text(max_size=80), some.binary(max_size=60).map(lambda raw: base64.b64encode(raw).decode())))
-def test_garbage_is_malformed(text: str) -> None:
+def test_arbitrary_text_is_malformed(text: str) -> None:
     with pytest.raises(Problem, match="malformed-cursor"):
         cursors.decode(text, "list", datetime, UUID)
 
 
-def test_a_long_one_is_not_even_read() -> None:
+def test_overlong_cursor_is_malformed() -> None:
     with pytest.raises(Problem, match="malformed-cursor"):
         cursors.decode("A" * 100_000, "list", UUID)

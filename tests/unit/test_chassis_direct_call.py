@@ -1,4 +1,4 @@
-"""Endpoints that are called directly answer as they do through FastAPI."""
+"""Endpoints called directly return the same responses as through FastAPI."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -23,8 +23,8 @@ from services.contracts import text
 THING = UUID("01a20750-d252-70bc-80aa-c6a200675e56")
 
 
-class Named(Guard[str]):
-    """Whoever says a name."""
+class NameGuard(Guard[str]):
+    """Admits requests with an `X-Name`."""
 
     async def admit(self, request: Request) -> str:
         name = request.headers.get("x-name")
@@ -33,7 +33,7 @@ class Named(Guard[str]):
         return name
 
 
-Name = Annotated[str, Depends(Named())]
+Name = Annotated[str, Depends(NameGuard())]
 
 
 class Thing(text.Body):
@@ -97,8 +97,8 @@ async def ready() -> dict[str, bool]:
     return {}
 
 
-def built() -> FastAPI:
-    app = create_app(title="Things", service="things", verifier=None, ready=ready)
+def build_app() -> FastAPI:
+    app = create_app("things", verifier=None, ready=ready)
     again = APIRouter(prefix="/things", route_class=StrictRoute)
     for route in router.routes:
         assert isinstance(route, StrictRoute)
@@ -109,17 +109,17 @@ def built() -> FastAPI:
 
 @pytest.fixture
 def both(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TestClient, TestClient]]:
-    """The same app with endpoints that are called directly, and with none."""
-    straight = TestClient(built(), raise_server_exceptions=False)
-    straight.get("/livez")
+    """Return clients of the same app, with endpoints called directly and with none."""
+    direct = TestClient(build_app(), raise_server_exceptions=False)
+    direct.get("/livez")
     for module in (fast_path, routes):
         monkeypatch.setattr(module, "is_callable_directly", lambda _: False)
-    through = TestClient(built(), raise_server_exceptions=False)
-    through.get("/livez")
-    yield straight, through
+    fastapi = TestClient(build_app(), raise_server_exceptions=False)
+    fastapi.get("/livez")
+    yield direct, fastapi
 
 
-def test_which_endpoints_are_called_directly() -> None:
+def test_endpoints_without_special_parameters_are_called_directly() -> None:
     found = {route.path for route in router.routes if isinstance(route, StrictRoute) and is_callable_directly(route)}
     assert found == DIRECT
 
@@ -164,37 +164,36 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "options"), REQUESTS)
-def test_the_answer_is_the_same(
+def test_direct_and_fastapi_responses_are_equal(
     both: tuple[TestClient, TestClient], method: str, path: str, options: dict[str, Any]
 ) -> None:
-    straight, through = both
-    here, there = straight.request(method, path, **options), through.request(method, path, **options)
-    assert here.status_code == there.status_code
-    unlike = {"x-request-id", "content-length"}
-    assert {k: v for k, v in here.headers.items() if k not in unlike} == {
-        k: v for k, v in there.headers.items() if k not in unlike
+    direct, fastapi = (client.request(method, path, **options) for client in both)
+    assert direct.status_code == fastapi.status_code
+    different = {"x-request-id", "content-length"}
+    assert {k: v for k, v in direct.headers.items() if k not in different} == {
+        k: v for k, v in fastapi.headers.items() if k not in different
     }
-    if method != "HEAD" and "problem" in here.headers["content-type"]:
-        for answer in (here, there):
-            assert answer.json()["instance"] == answer.headers["x-request-id"]
-        fields = [[error["field"] for error in answer.json().get("errors", ())] for answer in (here, there)]
-        assert (here.json()["type"], fields[0]) == (there.json()["type"], fields[1])
+    if method != "HEAD" and "problem" in direct.headers["content-type"]:
+        for response in (direct, fastapi):
+            assert response.json()["instance"] == response.headers["x-request-id"]
+        fields = [[error["field"] for error in response.json().get("errors", ())] for response in (direct, fastapi)]
+        assert (direct.json()["type"], fields[0]) == (fastapi.json()["type"], fields[1])
     else:
-        assert here.content == there.content
+        assert direct.content == fastapi.content
 
 
-def test_direct_calls_pass_none_of_the_other_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = built()
+def test_direct_calls_bypass_the_middleware_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = build_app()
     client = TestClient(app)
     assert client.post("/things/optional").json() == {"given": False}
-    asked: list[str] = []
+    paths: list[str] = []
 
-    async def others(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["path"])
+    async def stack(scope: Scope, receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
         await Response(status_code=418)(scope, receive, send)
 
     assert isinstance(app.middleware_stack, FastPath)
-    monkeypatch.setattr(app.middleware_stack, "_app", others)
+    monkeypatch.setattr(app.middleware_stack, "_app", stack)
     assert client.get("/things/first").json() == {"which": "first"}
     assert client.post("/things/optional").status_code == 418
-    assert asked == ["/things/optional"]
+    assert paths == ["/things/optional"]

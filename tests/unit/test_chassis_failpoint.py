@@ -1,4 +1,4 @@
-"""A named place kills or pauses the process at the pass that was asked for, and costs nothing otherwise."""
+"""Failpoints kill or pause the process at the given pass, and do nothing otherwise."""
 
 import os
 import signal
@@ -20,13 +20,13 @@ def run(failpoints: str) -> subprocess.Popen[str]:
     )
 
 
-def test_kills_at_the_nth_pass() -> None:
+def test_failpoint_kills_at_the_nth_pass() -> None:
     with run("elsewhere,here:3") as process:
         assert process.communicate(timeout=30)[0].split() == ["0", "1"]
         assert process.returncode == -signal.SIGKILL
 
 
-def test_pauses_once_and_goes_on_when_continued() -> None:
+def test_failpoint_pauses_once() -> None:
     with run("here:2:stop") as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
@@ -35,19 +35,19 @@ def test_pauses_once_and_goes_on_when_continued() -> None:
         assert process.returncode == 0
 
 
-def test_nothing_happens_when_nothing_is_armed() -> None:
+def test_unarmed_failpoint_does_nothing() -> None:
     with run("") as process:
         assert len(process.communicate(timeout=30)[0].split()) == 5
         assert process.returncode == 0
 
 
-ASKING = """
+REQUEST = """
 import asyncio, sys
 from services.chassis.runtime import failpoint
 
 async def main():
     reader, writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[1]))
-    failpoint.reach_soon("asked")
+    failpoint.reach_soon("requested")
     writer.write(b"commit")
     await reader.read()
 
@@ -55,10 +55,10 @@ asyncio.run(main())
 """
 
 
-def test_kills_between_a_request_and_its_answer() -> None:
+def test_failpoint_kills_between_a_request_and_its_response() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        command = [sys.executable, "-c", ASKING, str(server.getsockname()[1])]
-        with subprocess.Popen(command, env=os.environ | {"FAILPOINTS": "asked"}) as process:
+        command = [sys.executable, "-c", REQUEST, str(server.getsockname()[1])]
+        with subprocess.Popen(command, env=os.environ | {"FAILPOINTS": "requested"}) as process:
             connection, _ = server.accept()
             with connection:
                 assert process.wait(30) == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What every app refuses, in which order, and how it says so."""
+"""The checks of every app, their order, and the responses."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
 from prometheus_client import REGISTRY
 from pydantic import StrictInt
 from starlette.responses import Response
@@ -92,14 +92,7 @@ async def ready() -> dict[str, bool]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    app = create_app(
-        title="Things",
-        service="things",
-        verifier=Verifier(KEYS["VERIFICATION_KEYS"], "things"),
-        ready=ready,
-        body_limit=500,
-        public=True,
-    )
+    app = create_app("things", verifier=Verifier(KEYS["VERIFICATION_KEYS"], "things"), ready=ready, body_limit=500)
     app.include_router(things)
     with TestClient(app) as client:
         yield client
@@ -130,14 +123,14 @@ def fields(response: Any) -> list[str]:
     return [error["field"] for error in problem(response, 422, "invalid")["errors"]]
 
 
-def test_a_good_request_is_answered(client: TestClient) -> None:
+def test_valid_request_succeeds(client: TestClient) -> None:
     response = post(client, b'{"body": " Hi "}')
     assert (response.status_code, response.json()) == (201, {"body": "Hi", "person": str(PERSON), "key": None})
     assert response.headers["content-type"] == "application/json"
 
 
-def test_checks_come_in_their_order(client: TestClient) -> None:
-    """Every request is wrong in all later ways too."""
+def test_checks_run_in_order(client: TestClient) -> None:
+    """Each request fails all later checks too."""
     huge_text, huge_nonsense = b'{"' + b"x" * 900, iter([b'{"' + b"x" * 300, b"x" * 300])
     text = {"Content-Type": "text/plain"}
     assert client.post("/things", content=huge_text, headers=text).status_code == 401
@@ -159,21 +152,21 @@ def test_checks_come_in_their_order(client: TestClient) -> None:
         (lambda: bearer(NOTIFY), 403, "forbidden"),
     ],
 )
-def test_a_route_names_who_may_call_it(
+def test_route_admits_only_named_services(
     client: TestClient, headers: Callable[[], dict[str, str]], status: int, kind: str
 ) -> None:
-    """The headers are made now: a token made when tests are collected has expired when a long run comes here."""
+    """The headers are made here: a token made at collection has expired by the time a long run gets here."""
     response = client.post("/things", content=b"{}", headers=JSON | headers())
     problem(response, status, kind)
     assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
-def test_a_second_service_may_call_where_it_is_named(client: TestClient) -> None:
+def test_route_admits_a_second_named_service(client: TestClient) -> None:
     thing_id = uuid4()
     assert client.get(f"/things/{thing_id}", headers=bearer(NOTIFY)).json()["issuer"] == "notify"
 
 
-def test_a_route_that_names_nobody_serves_nobody(client: TestClient) -> None:
+def test_route_without_a_guard_fails(client: TestClient) -> None:
     with capture_logs():
         problem(client.get("/things/unguarded/forgotten", headers=bearer()), 500, "internal")
 
@@ -189,11 +182,11 @@ def test_a_route_that_names_nobody_serves_nobody(client: TestClient) -> None:
         "application/json; charset=utf-16",
     ],
 )
-def test_only_json_is_taken(client: TestClient, content_type: str) -> None:
+def test_other_media_types_are_refused(client: TestClient, content_type: str) -> None:
     problem(post(client, b'{"body": "x"}', **{"Content-Type": content_type}), 415, "unsupported-media-type")
 
 
-def test_an_unnamed_or_coded_body_is_not_taken(client: TestClient) -> None:
+def test_body_without_media_type_or_with_coding_is_refused(client: TestClient) -> None:
     problem(client.post("/things", content=b'{"body": "x"}', headers=bearer()), 415, "unsupported-media-type")
     problem(post(client, b'{"body": "x"}', **{"Content-Encoding": "gzip"}), 415, "unsupported-media-type")
 
@@ -202,7 +195,7 @@ def test_an_unnamed_or_coded_body_is_not_taken(client: TestClient) -> None:
     "content_type",
     ["Application/JSON", "application/json;charset=UTF-8", 'application/json; charset="utf-8"', "application/ld+json"],
 )
-def test_json_has_several_names(client: TestClient, content_type: str) -> None:
+def test_json_media_types_are_accepted(client: TestClient, content_type: str) -> None:
     assert post(client, b'{"body": "x"}', **{"Content-Type": content_type}).status_code == 201
 
 
@@ -231,7 +224,7 @@ def test_json_has_several_names(client: TestClient, content_type: str) -> None:
         b'{"body":' * 40 + b"1" + b"}" * 40,
     ],
 )
-def test_what_is_no_acceptable_json_is_malformed(client: TestClient, content: bytes) -> None:
+def test_invalid_json_is_malformed(client: TestClient, content: bytes) -> None:
     problem(post(client, content), 400, "malformed-json")
 
 
@@ -241,10 +234,10 @@ def test_depth_counts_brackets_outside_strings(client: TestClient) -> None:
     problem(post(client, b'{"body":' + b"[" * 32 + b"]" * 32 + b"}"), 400, "malformed-json")
 
 
-def test_an_unclosed_string_costs_no_time(client: TestClient) -> None:
-    """Quadratic matching would take minutes for this one."""
+def test_unterminated_string_takes_linear_time(client: TestClient) -> None:
+    """Quadratic matching would take minutes."""
     content = b"[" * 33 + b'"' + b'\\"' * 400_000
-    app = create_app(title="Open", service="open", verifier=None, ready=ready, body_limit=1_000_000)
+    app = create_app("open", verifier=None, ready=ready, body_limit=1_000_000)
 
     @app.post("/open")
     async def take(body: Thing) -> None: ...
@@ -278,11 +271,11 @@ def test_an_unclosed_string_costs_no_time(client: TestClient) -> None:
         (b'{"body": ' + b"1" * 480 + b"}", ["body"]),
     ],
 )
-def test_a_wrong_field_is_named(client: TestClient, content: bytes, named: list[str]) -> None:
+def test_invalid_field_is_named(client: TestClient, content: bytes, named: list[str]) -> None:
     assert sorted(fields(post(client, content))) == sorted(named)
 
 
-def test_numbers_of_any_size_do_no_harm(client: TestClient) -> None:
+def test_huge_numbers_are_no_error(client: TestClient) -> None:
     response = post(client, b'{"body": "x", "size": ' + b"9" * 400 + b"}", "/things/large", **{"Idempotency-Key": "k"})
     assert response.status_code == 200
     big = post(
@@ -291,11 +284,11 @@ def test_numbers_of_any_size_do_no_harm(client: TestClient) -> None:
     assert big.status_code in (201, 422)
 
 
-def test_the_last_of_equal_names_counts(client: TestClient) -> None:
+def test_last_of_duplicate_members_counts(client: TestClient) -> None:
     assert post(client, b'{"body": "first", "body": "last"}').json()["body"] == "last"
 
 
-def test_a_body_may_be_as_long_as_its_route_allows(client: TestClient) -> None:
+def test_body_limit_of_app_and_route(client: TestClient) -> None:
     exact = b'{"body": "%s"}' % (b"x" * (500 - 12))
     assert len(exact) == 500
     assert post(client, exact).status_code == 201
@@ -307,25 +300,25 @@ def test_a_body_may_be_as_long_as_its_route_allows(client: TestClient) -> None:
     problem(post(client, exact * 2 + b" ", "/things/large"), 413, "too-large")
 
 
-def test_a_body_that_nobody_wants_is_bounded_too(client: TestClient) -> None:
+def test_unread_body_is_bounded(client: TestClient) -> None:
     path = f"/things/{uuid4()}/touch"
     assert client.post(path, headers=bearer(), content=b"whatever").status_code == 200
     problem(client.post(path, headers=bearer(), content=b"x" * 501), 413, "too-large")
     problem(client.post(path, headers=bearer() | {"Content-Length": "9" * 30}), 413, "too-large")
 
 
-def test_a_body_may_be_left_out_where_it_may(client: TestClient) -> None:
+def test_optional_body_may_be_missing(client: TestClient) -> None:
     assert client.post("/things/optional", headers=bearer()).json() is None
     assert post(client, b'{"body": "x"}', "/things/optional").json() == "x"
     problem(post(client, b"{", "/things/optional"), 400, "malformed-json")
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "1.5", "", "9" * 5000])
-def test_a_query_value_is_named(client: TestClient, limit: str) -> None:
+def test_invalid_query_parameter_is_named(client: TestClient, limit: str) -> None:
     assert fields(client.get(f"/things/{uuid4()}", params={"limit": limit}, headers=bearer())) == ["limit"]
 
 
-def test_what_comes_back_of_a_request_is_bounded(client: TestClient) -> None:
+def test_quoted_input_is_bounded(client: TestClient) -> None:
     body = problem(post(client, b'{"%s": 1}' % (b"x" * 450)), 422, "invalid")
     assert max(len(error["field"]) for error in body["errors"]) == 300
     many = b"{" + b",".join(b'"%d":1' % at for at in range(70)) + b"}"
@@ -339,22 +332,22 @@ def test_unknown_query_parameters_are_ignored(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/things/5", "/things/%00", f"/things/{UUID(int=7)}%00", "/nothing", "/", "/things/", "/%ff"]
 )
-def test_what_cannot_exist_is_not_found(client: TestClient, path: str) -> None:
+def test_invalid_path_is_not_found(client: TestClient, path: str) -> None:
     problem(client.get(path, headers=bearer()), 404, "not-found")
 
 
-def test_a_wrong_id_is_not_found_even_with_a_wrong_query(client: TestClient) -> None:
+def test_invalid_id_is_not_found_even_with_an_invalid_query(client: TestClient) -> None:
     problem(client.get("/things/5?limit=0", headers=bearer()), 404, "not-found")
 
 
-def test_a_wrong_method_is_told_all_right_ones(client: TestClient) -> None:
+def test_wrong_method_lists_the_allowed_ones(client: TestClient) -> None:
     response = client.put(f"/things/{uuid4()}", headers=bearer())
     problem(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "DELETE, GET, HEAD"
     assert client.put("/livez").headers["allow"] == "GET, HEAD"
 
 
-def test_head_is_get_without_its_body(client: TestClient) -> None:
+def test_head_is_get_without_body(client: TestClient) -> None:
     path = f"/things/{uuid4()}"
     head, whole = client.head(path, headers=bearer()), client.get(path, headers=bearer())
     assert (head.status_code, head.content) == (200, b"")
@@ -362,7 +355,7 @@ def test_head_is_get_without_its_body(client: TestClient) -> None:
     assert client.head("/nothing").status_code == 404
 
 
-def test_what_nobody_expected_is_logged_and_tells_nothing(client: TestClient) -> None:
+def test_unexpected_exception_is_logged_and_not_shown(client: TestClient) -> None:
     with capture_logs() as logs:
         response = client.delete(f"/things/{uuid4()}", headers=bearer())
     problem(response, 500, "internal")
@@ -370,7 +363,7 @@ def test_what_nobody_expected_is_logged_and_tells_nothing(client: TestClient) ->
     assert [(log["event"], repr(log["exc_info"])) for log in logs] == [("request failed", "KeyError('secret detail')")]
 
 
-def test_a_time_out_is_unavailable(client: TestClient) -> None:
+def test_timeout_is_unavailable(client: TestClient) -> None:
     headers = {"Authorization": "Bearer " + GATEWAY.token("things")}
     with capture_logs():
         response = client.delete(f"/things/{uuid4()}", headers=headers)
@@ -383,7 +376,7 @@ async def away(thing_id: UUID, caller: Gateway) -> Response:
     raise unavailable("The database does not answer.", 4) from ConnectionRefusedError("nobody there")
 
 
-def test_why_something_was_unavailable_stands_in_the_log_alone(client: TestClient) -> None:
+def test_cause_of_unavailable_is_logged_and_not_shown(client: TestClient) -> None:
     with capture_logs() as logs:
         response = client.get(f"/things/{uuid4()}/away", headers=bearer())
     problem(response, 503, "unavailable")
@@ -393,13 +386,13 @@ def test_why_something_was_unavailable_stands_in_the_log_alone(client: TestClien
 
 
 @pytest.mark.parametrize("good", ["a", "A-z_0.9", "x" * 64])
-def test_a_request_id_is_kept(client: TestClient, good: str) -> None:
+def test_valid_request_id_is_kept(client: TestClient, good: str) -> None:
     assert client.get("/livez", headers={"X-Request-ID": good}).headers["x-request-id"] == good
     assert client.get("/nothing", headers={"X-Request-ID": good}).json()["instance"] == good
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 65, "a b", "a/b", "é", "a\tb", "a,b"])
-def test_another_request_id_is_replaced(client: TestClient, bad: str) -> None:
+def test_invalid_request_id_is_replaced(client: TestClient, bad: str) -> None:
     given = client.get("/livez", headers={b"X-Request-ID": bad.encode()}).headers["x-request-id"]
     assert given != bad
     assert 1 <= len(given) <= 64
@@ -416,7 +409,7 @@ def test_health_needs_no_token(client: TestClient) -> None:
     assert (response.status_code, response.json()["parts"]) == (503, {"database": False})
 
 
-def test_requests_are_counted_by_route_never_by_path(client: TestClient) -> None:
+def test_metrics_have_the_route_not_the_path(client: TestClient) -> None:
     def count(route: str, status: str) -> float:
         labels = {"method": "GET", "route": route, "status": status}
         return REGISTRY.get_sample_value("rapport_http_requests_total", labels) or 0
@@ -429,23 +422,23 @@ def test_requests_are_counted_by_route_never_by_path(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\x7fb", "a\tb"])
-def test_a_malformed_idempotency_key_is_refused(client: TestClient, key: str) -> None:
+def test_malformed_idempotency_key_is_refused(client: TestClient, key: str) -> None:
     headers = {b"Authorization": bearer()["Authorization"].encode(), b"Idempotency-Key": key.encode()}
     problem(client.post(f"/things/{uuid4()}/touch", headers=headers), 400, "malformed-idempotency-key")
 
 
-def test_two_idempotency_keys_are_one_too_many(client: TestClient) -> None:
+def test_two_idempotency_keys_are_refused(client: TestClient) -> None:
     headers = [*bearer().items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     problem(client.post(f"/things/{uuid4()}/touch", headers=headers), 400, "malformed-idempotency-key")
 
 
 @pytest.mark.parametrize("key", ["x", "a b", "~" * 255, '"quoted"'])
-def test_an_idempotency_key_is_the_bytes_as_sent(client: TestClient, key: str) -> None:
-    answer = client.post(f"/things/{uuid4()}/touch", headers=bearer() | {"Idempotency-Key": key}).json()
-    assert answer["key"] == key
+def test_idempotency_key_is_unchanged(client: TestClient, key: str) -> None:
+    response = client.post(f"/things/{uuid4()}/touch", headers=bearer() | {"Idempotency-Key": key})
+    assert response.json()["key"] == key
 
 
-def test_bodies_equal_as_json_have_one_digest(client: TestClient) -> None:
+def test_equal_json_has_equal_digests(client: TestClient) -> None:
     def digest(content: bytes) -> str:
         return str(post(client, content, **{"Idempotency-Key": "k"}).json()["key"])
 
@@ -463,13 +456,15 @@ def test_if_match_compares_the_version(header: str | None) -> None:
     "header",
     ["", '"6-abc"', 'W/"7-abc"', "7-abc", '"7"', '"7-"', '"-7-a"', '"77-a"', '"7-abc', "x", '"٧-abc"', '"7-é"'],
 )
-def test_if_match_of_anything_else_is_stale(header: str) -> None:
+def test_if_match_without_the_version_is_stale(header: str) -> None:
     with pytest.raises(Problem, match="stale"):
         check_if_match(header, 7)
 
 
-def test_the_document_names_every_problem(client: TestClient) -> None:
-    document = client.get("/openapi.json").json()
+def test_openapi_document_names_every_problem(client: TestClient) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    document = app.openapi()
     paths = document["paths"]
     assert set(paths["/things"]["post"]["responses"]) == {"201", "400", "401", "403", "413", "415", "422", "503"}
     assert set(paths["/things/{thing_id}"]["get"]["responses"]) == {"200", "400", "401", "403", "404", "422", "503"}
@@ -486,24 +481,24 @@ def test_the_document_names_every_problem(client: TestClient) -> None:
 ORDER: list[str] = []
 
 
-class Door(Guard[str]):
+class PersonGuard(Guard[str]):
     async def admit(self, request: Request) -> str:
-        ORDER.append("door")
+        ORDER.append("guard")
         if "x-person" not in request.headers:
             raise Problem("sign-in-required")
         return request.headers["x-person"]
 
 
-def test_an_app_brings_its_own_guard() -> None:
-    app = create_app(title="Own", service="own", verifier=None, ready=ready)
-    door = Door()
+def test_app_with_its_own_guard() -> None:
+    app = create_app("own", verifier=None, ready=ready)
+    guard = PersonGuard()
 
     @app.post("/echo")
-    async def echo(body: Thing, person: Annotated[str, Depends(door)]) -> Response:
+    async def echo(body: Thing, person: Annotated[str, Depends(guard)]) -> Response:
         return json_response({"person": person, "body": body.body})
 
     @app.post("/form")
-    async def form(person: Annotated[str, Depends(door)], field: Annotated[str, Form()]) -> Response:
+    async def form(person: Annotated[str, Depends(guard)], field: Annotated[str, Form()]) -> Response:
         return json_response({"field": field})
 
     @app.post("/raw")
@@ -513,12 +508,12 @@ def test_an_app_brings_its_own_guard() -> None:
     with TestClient(app) as client:
         problem(client.post("/echo", content=b"{", headers=JSON), 401, "sign-in-required")
         ORDER.clear()
-        answer = client.post("/echo", json={"body": "x"}, headers={"X-Person": "ann"})
-        assert answer.json() == {"person": "ann", "body": "x"}
-        assert ORDER == ["door"], "asked once although it is a dependency too"
+        response = client.post("/echo", json={"body": "x"}, headers={"X-Person": "ann"})
+        assert response.json() == {"person": "ann", "body": "x"}
+        assert ORDER == ["guard"], "run once although it is a dependency too"
         assert client.post("/form", data={"field": "y"}, headers={"X-Person": "ann"}).json() == {"field": "y"}
         problem(client.post("/form", data={"field": "y" * 70_000}, headers={"X-Person": "ann"}), 413, "too-large")
         problem(client.post("/form", data={"field": "y"}), 401, "sign-in-required")
         assert client.post("/raw", content=b"0123456789").json() == 10
         problem(client.post("/raw", content=b"0123456789x"), 413, "too-large")
-        assert client.get("/openapi.json").status_code == 404, "only a public app shows its document"
+        assert client.get("/openapi.json").status_code == 404, "no app serves its document"

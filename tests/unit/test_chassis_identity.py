@@ -1,4 +1,4 @@
-"""Tokens: what counts, and above all what does not."""
+"""Tokens: which are accepted, and above all which are not."""
 
 import base64
 import json
@@ -44,26 +44,26 @@ def encode(part: Any) -> str:
 
 
 def resigned(header: dict[str, Any], payload: Any) -> str:
-    """Signed with the right key whatever the header says, as the library would not."""
+    """Return a token signed with the right key whatever its header says, which the library would refuse to make."""
     content = f"{encode(header)}.{encode(payload)}"
     assert isinstance(PRIVATE.private_key, Ed25519PrivateKey)
     return f"{content}.{encode(PRIVATE.private_key.sign(content.encode()))}"
 
 
-def test_a_token_says_who_calls() -> None:
+def test_token_names_the_caller() -> None:
     person, session = uuid4(), uuid4()
     token = GATEWAY.token("posts", person, ["reader", "author"], session_id=session)
     assert verifier().verify(token) == Caller("gateway", person, frozenset({"reader", "author"}), session)
     assert verifier().verify(GATEWAY.token("posts")) == Caller("gateway")
 
 
-def test_roles_include_what_an_admin_may() -> None:
+def test_admin_has_the_rights_of_all_roles() -> None:
     assert [is_author({role}) for role in ROLES] == [False, True, False, True]
     assert [is_moderator({role}) for role in ROLES] == [False, False, True, True]
     assert [is_admin({role}) for role in ROLES] == [False, False, False, True]
 
 
-def test_a_call_for_nobody_asks_for_a_sign_in() -> None:
+def test_anonymous_call_requires_a_sign_in() -> None:
     person = uuid4()
     assert Caller("gateway", person).require_person() == person
     with pytest.raises(Problem, match="sign-in-required"):
@@ -96,7 +96,7 @@ def test_a_call_for_nobody_asks_for_a_sign_in() -> None:
         {"sid": 5},
     ],
 )
-def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
+def test_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
     assert verifier().verify(sign(claims())).issuer == "gateway"
     with pytest.raises(Problem, match="invalid-token"):
         verifier().verify(sign(claims(**changes)))
@@ -125,13 +125,13 @@ def test_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
         {"alg": "Ed25519", "typ": "JWT"},
     ],
 )
-def test_the_header_chooses_nothing(header: dict[str, Any]) -> None:
+def test_header_does_not_choose_the_verification(header: dict[str, Any]) -> None:
     assert verifier().verify(resigned(HEADER, claims())).issuer == "gateway"
     with pytest.raises(Problem, match="invalid-token"):
         verifier().verify(resigned(header, claims()))
 
 
-def test_a_public_key_is_no_hmac_secret() -> None:
+def test_public_key_is_no_hmac_secret() -> None:
     public = json.loads(KEYS["VERIFICATION_KEYS"])["keys"][0]
     forged = sign(claims(), HEADER | {"alg": "HS256"}, OctKey.import_key(public["x"]))
     with pytest.raises(Problem, match="invalid-token"):
@@ -157,13 +157,13 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("at", range(len(GARBAGE)))  # by number: what is signed differs from run to run
+@pytest.mark.parametrize("at", range(len(GARBAGE)))  # by number: signatures differ from run to run
 def test_garbage_is_refused(at: int) -> None:
     with pytest.raises(Problem, match="invalid-token"):
         verifier().verify(GARBAGE[at])
 
 
-def test_one_changed_character_is_one_too_many() -> None:
+def test_token_with_a_changed_character_is_refused() -> None:
     token = GATEWAY.token("posts", uuid4())
     for at in range(0, len(token) - 1, 7):
         other = "A" if token[at] != "A" else "B"
@@ -171,7 +171,7 @@ def test_one_changed_character_is_one_too_many() -> None:
             verifier().verify(token[:at] + other + token[at + 1 :])
 
 
-def test_a_key_signs_for_its_own_issuer_only() -> None:
+def test_key_signs_for_its_own_issuer_only() -> None:
     with pytest.raises(ValueError, match="not one of people"):
         Signer(KEYS["GATEWAY_SIGNING_KEY"], "people")
     with pytest.raises(Problem, match="invalid-token"):
@@ -180,7 +180,7 @@ def test_a_key_signs_for_its_own_issuer_only() -> None:
     assert verifier(accepted=["people"]).verify(people.token("posts")).issuer == "people"
 
 
-def test_keys_of_the_wrong_kind_are_refused_at_the_start() -> None:
+def test_keys_of_the_wrong_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="private part"):
         Verifier(json.dumps({"keys": [json.loads(KEYS["GATEWAY_SIGNING_KEY"])]}), "posts")
     public = json.loads(KEYS["VERIFICATION_KEYS"])["keys"][0]
@@ -194,7 +194,7 @@ def test_keys_of_the_wrong_kind_are_refused_at_the_start() -> None:
 
 
 class Clock:
-    """Stands where `time` stands in the module."""
+    """A fake of the module `time`."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -210,7 +210,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_token_is_used_again_until_its_last_ten_seconds(clock: Clock) -> None:
+def test_token_is_reused_until_its_last_ten_seconds(clock: Clock) -> None:
     signer, person = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), uuid4()
     first = signer.token("posts", person, ["author", "reader"])
     clock.now += 50
@@ -221,7 +221,7 @@ def test_a_token_is_used_again_until_its_last_ten_seconds(clock: Clock) -> None:
     assert verifier().verify(second).person_id == person
 
 
-def test_a_token_is_never_used_for_anything_else() -> None:
+def test_token_is_reused_only_for_equal_claims() -> None:
     signer, person = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), uuid4()
     tokens = [
         signer.token("posts", person),
@@ -234,7 +234,7 @@ def test_a_token_is_never_used_for_anything_else() -> None:
     assert len(set(tokens)) == len(tokens)
 
 
-def test_a_sessions_token_is_always_fresh(clock: Clock) -> None:
+def test_token_of_a_session_is_always_new(clock: Clock) -> None:
     people, person, session = Signer(KEYS["PEOPLE_SIGNING_KEY"], "people"), uuid4(), uuid4()
     first = people.token("posts", person, ttl=900, session_id=session)
     clock.now += 5
@@ -245,7 +245,7 @@ def test_a_sessions_token_is_always_fresh(clock: Clock) -> None:
         verifier().verify(second)
 
 
-def test_a_verified_token_is_remembered_but_not_beyond_its_life(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verified_token_is_cached_until_it_expires(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = verifier()
     token = fresh_signer().token("posts")
     checks.verify(token)
@@ -259,19 +259,19 @@ def test_a_verified_token_is_remembered_but_not_beyond_its_life(clock: Clock, mo
 
 
 def fresh_signer() -> Signer:
-    """A signer whose cache knows nothing of other clocks."""
+    """Return a signer whose cache has no tokens of another clock."""
     return Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway")
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "REMEMBERED", 3)
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "CACHE_SIZE", 3)
     signer, checks = Signer(KEYS["GATEWAY_SIGNING_KEY"], "gateway"), verifier()
     for _ in range(10):
         checks.verify(signer.token("posts", uuid4()))
-    assert len(signer._made) == 3 == len(checks._verified)
+    assert len(signer._issued) == 3 == len(checks._verified)
 
 
-def test_generated_keys_are_five_pairs_apart() -> None:
+def test_generated_keys_differ_in_every_run() -> None:
     other = generate_keys()
     assert set(other) == {
         *("GATEWAY_SIGNING_KEY", "NOTIFY_SIGNING_KEY", "OPERATOR_SIGNING_KEY", "PEOPLE_SIGNING_KEY"),

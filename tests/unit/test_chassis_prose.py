@@ -1,4 +1,4 @@
-"""Plain prose gets the very HTML that the parser and the sanitiser would give it, only sooner."""
+"""Plain prose gets the same HTML as from the parser and the sanitiser."""
 
 import time
 
@@ -46,7 +46,7 @@ TEXTS = st.lists(st.tuples(WORDS, JOINTS), min_size=1, max_size=12).map(lambda p
 @example("Word - and -- dashes --- too")
 @example("1. no list\n2. no list")
 @example("a:\n- b")
-def test_prose_is_what_the_parser_makes_of_it(text: str) -> None:
+def test_prose_of_words_equals_the_parsers_html(text: str) -> None:
     if is_prose(text):
         assert prose_html(text) == to_html(text, "markdown")
 
@@ -56,7 +56,7 @@ ALPHABET = st.sampled_from([*"aé1 .:,-('\")!?\n\n", "…", "–", "“", "\u00a
 
 @settings(max_examples=3000, deadline=None)
 @given(st.lists(ALPHABET, max_size=14).map("".join))
-def test_so_it_is_of_any_few_characters(text: str) -> None:
+def test_prose_of_characters_equals_the_parsers_html(text: str) -> None:
     if is_prose(text):
         assert prose_html(text) == to_html(text, "markdown")
 
@@ -101,14 +101,14 @@ def test_ordinary_comments_are_prose(text: str) -> None:
         *("www.a.org", "mailto:a", ":-", "a\n:-"),
     ],
 )
-def test_what_might_mean_something_is_not_prose(text: str) -> None:
+def test_text_with_possible_markup_is_not_prose(text: str) -> None:
     assert not is_prose(text)
 
 
 @pytest.mark.parametrize(
     "text", ["a" * 60_000, "a." * 30_000, "a. " * 20_000 + "*", "a\n" * 30_000 + "*", '"' * 60_000]
 )
-def test_asking_costs_no_more_than_the_length(text: str) -> None:
+def test_is_prose_takes_linear_time(text: str) -> None:
     started = time.process_time()
     is_prose(text)
     assert time.process_time() - started < 1.0, "a quadratic match would take minutes"

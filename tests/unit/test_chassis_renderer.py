@@ -1,4 +1,4 @@
-"""What becomes of texts: safe HTML, whatever was written, and never at any price."""
+"""Rendering: safe HTML of any text, within limits of time and memory."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ ATTRIBUTES = {
 
 
 class Inspector(HTMLParser):
-    """Fails at every tag, attribute and scheme that must not reach a reader."""
+    """Fails at every tag, attribute and scheme that is not allowed."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ALLOWED
@@ -74,7 +74,7 @@ def inspect(html: str) -> None:
 
 @pytest.mark.parametrize("format", ["markdown", "html"])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_nothing_dangerous_remains(attack: str, format: str) -> None:
+def test_attacks_are_removed(attack: str, format: str) -> None:
     inspect(to_html(attack, format))
     inspect(to_html(f"> - *{attack}*\n\n{attack}\n", format))
 
@@ -92,7 +92,7 @@ PIECES = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(pieces=PIECES, format=st.sampled_from(["markdown", "html"]))
-def test_nothing_dangerous_remains_of_any_mixture(pieces: list[str], format: str) -> None:
+def test_mixtures_of_attacks_are_removed(pieces: list[str], format: str) -> None:
     html = to_html("".join(pieces).replace("\0", ""), format)
     inspect(html)
     plain(html)
@@ -103,7 +103,7 @@ def test_raw_html_in_markdown_is_text() -> None:
     assert to_html("a <b>bold</b> <script>", "markdown") == "<p>a &lt;b&gt;bold&lt;/b&gt; &lt;script&gt;</p>\n"
 
 
-def test_markdown_as_people_write_it() -> None:
+def test_common_markdown_is_rendered() -> None:
     html = to_html(
         "# Hi\n\n*a* **b** ~~c~~ `d`\n\n1. x\n2. y\n\n> q\n\n| h |\n|---|\n| c |\n\n```py\n<x>\n```", "markdown"
     )
@@ -123,16 +123,16 @@ def test_markdown_as_people_write_it() -> None:
         ("[x](https://example.org)", "https://example.org"),
     ],
 )
-def test_links(text: str, href: str) -> None:
+def test_links_are_made(text: str, href: str) -> None:
     assert f'<a href="{href}" rel="nofollow ugc noopener">' in to_html(text, "markdown")
 
 
 @pytest.mark.parametrize("text", ["main.py", "notes.md", "e.g.this", "`https://example.org`"])
-def test_no_links(text: str) -> None:
+def test_no_links_are_made(text: str) -> None:
     assert "<a" not in to_html(text, "markdown")
 
 
-def test_a_picture_is_loaded_late_and_without_telling_where_from() -> None:
+def test_image_is_lazy_and_sends_no_referrer() -> None:
     html = to_html("![alt](https://a.b/c.png)", "markdown")
     assert '<img src="https://a.b/c.png" alt="alt" ' in html
     assert ' loading="lazy"' in html
@@ -157,30 +157,30 @@ def test_a_picture_is_loaded_late_and_without_telling_where_from() -> None:
         ("<prefix>a", "<p>a</p>\n"),
     ],
 )
-def test_paragraphs_of_stored_html(stored: str, shown: str) -> None:
+def test_stored_html_gets_paragraphs(stored: str, shown: str) -> None:
     assert to_html(stored, "html") == shown
 
 
 @pytest.mark.parametrize("text", [">" * 200 + "x", "".join(" " * (2 * depth) + "- a\n" for depth in range(60))])
-def test_too_deep_is_refused_rather_than_cut(text: str) -> None:
+def test_deep_nesting_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="nested"):
         to_html(text, "markdown")
 
 
 @pytest.mark.parametrize("depth", [1, 10, 25])
-def test_what_is_deep_but_not_too_deep_is_whole(depth: int) -> None:
+def test_allowed_nesting_loses_no_text(depth: int) -> None:
     assert "word" in to_html(">" * depth + " word", "markdown")
     assert "word" in to_html("".join(" " * (2 * level) + "- a\n" for level in range(depth)) + "\nword", "markdown")
 
 
 @pytest.mark.parametrize("text", ["<!--" * 20_000, "<pre>" * 20_000, "<" * 60_000, "\n \n" * 20_000, "<p " * 20_000])
-def test_stored_html_costs_no_more_than_its_length(text: str) -> None:
+def test_stored_html_takes_linear_time(text: str) -> None:
     started = time.process_time()
     to_html(text, "html")
     assert time.process_time() - started < 2.0, "a quadratic step would take minutes"
 
 
-async def test_rendering_happens_elsewhere_and_leaves_the_loop_alone() -> None:
+async def test_texts_are_rendered_concurrently() -> None:
     texts = [f"*{number}*" for number in range(50)]
     assert await asyncio.gather(*(render(text, "markdown") for text in texts)) == [
         f"<p><em>{number}</em></p>\n" for number in range(50)
@@ -188,7 +188,7 @@ async def test_rendering_happens_elsewhere_and_leaves_the_loop_alone() -> None:
     assert await render("a<!--x-->", "html") == "<p>a</p>\n"
 
 
-async def test_a_text_that_costs_too_much_is_refused_and_the_next_one_is_not() -> None:
+async def test_text_beyond_the_processor_time_is_refused() -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -203,11 +203,11 @@ async def test_a_text_that_costs_too_much_is_refused_and_the_next_one_is_not() -
     ticking.cancel()
     assert refusal.value.kind == "invalid"
     assert [(error.field, error.message) for error in refusal.value.errors] == [("body", renderer_pool.TOO_COSTLY)]
-    assert ticks > 10, "the event loop went on meanwhile"
+    assert ticks > 10, "the event loop was not blocked"
     assert await render("*ok*", "markdown") == "<p><em>ok</em></p>\n"
 
 
-async def test_a_child_that_was_killed_is_replaced() -> None:
+async def test_killed_child_is_replaced() -> None:
     renderer = Renderer()
     try:
         assert await renderer.render("a", "markdown")
@@ -218,7 +218,7 @@ async def test_a_child_that_was_killed_is_replaced() -> None:
         renderer.close()
 
 
-async def test_a_child_that_does_not_answer_is_ended_and_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unresponsive_child_is_replaced_and_the_text_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renderer_pool, "CHILDREN", 1)
     renderer = Renderer()
     try:
@@ -235,7 +235,7 @@ async def test_a_child_that_does_not_answer_is_ended_and_blames_nobody(monkeypat
         renderer.close()
 
 
-async def test_a_child_that_does_not_start_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_child_that_does_not_start_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     renderer = Renderer()
     try:
@@ -246,13 +246,13 @@ async def test_a_child_that_does_not_start_blames_nobody(monkeypatch: pytest.Mon
     assert refusal.value.kind == "unavailable"
 
 
-async def test_deep_markdown_names_the_body() -> None:
+async def test_deep_markdown_is_an_invalid_body() -> None:
     with pytest.raises(Problem) as refusal:
         await render(">" * 200 + "x", "markdown")
     assert [error.field for error in refusal.value.errors] == ["body"]
 
 
-async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renderer_pool, "MOST_WAITING", 3)
     renderer = Renderer()
     try:
@@ -264,7 +264,7 @@ async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcomes.count("<p>x</p>\n") == 3
 
 
-def test_plain_text_for_mails() -> None:
+def test_plain_text_of_html() -> None:
     html = to_html(
         "# Hi\n\na *b*\nc  \nd\n\n- x\n- y\n\n> q\n>\n> r\n\n```\n1\n\n  2\n```\n\n[t](https://a.b) & <", "markdown"
     )
@@ -287,11 +287,11 @@ def test_plain_text_for_mails() -> None:
         ("", 200, ""),
     ],
 )
-def test_excerpts(html: str, length: int, text: str) -> None:
+def test_excerpt_is_cut_between_words(html: str, length: int, text: str) -> None:
     assert excerpt(html, length) == text
 
 
-def test_the_child_answers_until_its_pipe_ends() -> None:
+def test_child_serves_until_its_pipe_is_closed() -> None:
     requests, answers = BytesIO(), BytesIO()
     for kind, text in ((b"m", "*a*"), (b"h", "b"), (b"m", ">" * 200 + "x"), (b"m", "ü")):
         requests.write(HEADER.pack(kind, len(text.encode())) + text.encode())

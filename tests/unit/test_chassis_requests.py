@@ -1,4 +1,4 @@
-"""The strict JSON parser against the standard library's, on whatever Hypothesis comes up with."""
+"""The strict JSON parser compared with the standard library's, on values from Hypothesis."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from services.chassis.errors import Problem
-from services.chassis.http.requests import DEEPEST, parse_json
+from services.chassis.http.requests import MAX_DEPTH, parse_json
 
 TEXT = some.text(some.characters(), max_size=20)  # lone surrogates and NUL too
 VALUES = some.recursive(
@@ -38,7 +38,7 @@ def unsound(text: str) -> bool:
 
 
 def close(one: Any, other: Any) -> bool:
-    """Equal, but integers beyond 64 bits may have become floats."""
+    """Return whether two values are equal, except that integers beyond 64 bits may be floats."""
     if isinstance(one, dict):
         return (
             isinstance(other, dict) and one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
@@ -51,15 +51,15 @@ def close(one: Any, other: Any) -> bool:
 @given(VALUES, some.booleans(), some.sampled_from([None, 1]))
 @example(["[" * 100, "}{" * 50, '\\"[' * 20], True, None)
 @example({"a": "\ud800", "b": 2**70}, True, None)
-def test_json_means_what_it_means(value: Any, ascii_only: bool, indent: int | None) -> None:
+def test_json_is_parsed_as_by_the_standard_library(value: Any, ascii_only: bool, indent: int | None) -> None:
     if not ascii_only and any(map(unsound, strings(value))):
-        ascii_only = True  # a surrogate has no bytes of its own
+        ascii_only = True  # UTF-8 cannot encode a lone surrogate
     data = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     if any(map(unsound, strings(value))):
         with pytest.raises(Problem, match="invalid"):
             parse_json(data)
     else:
-        assert depth(value) <= DEEPEST
+        assert depth(value) <= MAX_DEPTH
         assert close(parse_json(data), value)
 
 
@@ -73,7 +73,7 @@ def test_json_means_what_it_means(value: Any, ascii_only: bool, indent: int | No
 @example(b"1" * 5000 + b".5")
 @example(b"0." + b"1" * 5000)
 @example(b'"\\ud83d\\ude00"')
-def test_any_bytes_are_json_or_a_problem(data: bytes) -> None:
+def test_arbitrary_bytes_are_json_or_a_problem(data: bytes) -> None:
     try:
         value = parse_json(data)
     except Problem as problem:
@@ -86,7 +86,7 @@ def test_any_bytes_are_json_or_a_problem(data: bytes) -> None:
 def test_depth_is_counted_exactly(levels: int, brackets: bytes) -> None:
     opening = brackets[:1] if brackets == b"[]" else b'{"a":'
     data = opening * levels + (b"" if brackets == b"[]" else b"0") + brackets[1:] * levels
-    if levels > DEEPEST:
+    if levels > MAX_DEPTH:
         with pytest.raises(Problem, match="malformed-json"):
             parse_json(data)
     else:
@@ -94,7 +94,7 @@ def test_depth_is_counted_exactly(levels: int, brackets: bytes) -> None:
 
 
 @pytest.mark.parametrize("pattern", [b"[", b'{"a":', b'"\\"', b"\\", b'["', b"]", b'"' * 2 + b"["])
-def test_size_costs_time_in_proportion(pattern: bytes) -> None:
-    """A quadratic step would take hours for four megabytes; the run's time limit is what fails."""
+def test_parsing_takes_linear_time(pattern: bytes) -> None:
+    """A quadratic step would take hours for four megabytes and exceed the time limit of the test."""
     with pytest.raises(Problem):
         parse_json(pattern * (4_000_000 // len(pattern)))

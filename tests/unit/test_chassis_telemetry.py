@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, and metrics with few labels."""
+"""Logs with one JSON object per line, and metrics with few labels."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ import structlog
 from services.chassis.runtime.context import Context, bound
 from services.chassis.runtime.telemetry import set_up_logging
 
-set_up_logging("house", "INFO")
+set_up_logging("example", "INFO")
 log = structlog.get_logger("here")
 with bound(Context("request-7")):
     log.info("one\\ntwo", count=1, odd=object, wild="\\u2028 {json: }")
@@ -34,14 +34,14 @@ except ValueError:
 """
 
 
-def test_logs_are_lines_of_json() -> None:
+def test_log_lines_are_json_objects() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.rstrip("\n").split("\n")]
     first, standard, once, warning, failure = lines
     assert (once["message"], once["level"]) == ("attempt 0", "error")
     assert first["message"] == "one\ntwo"
     assert first["request_id"] == standard["request_id"] == "request-7"
-    assert first["service"] == standard["service"] == "house"
+    assert first["service"] == standard["service"] == "example"
     assert (first["logger"], first["level"], first["count"]) == ("here", "info", 1)
     assert first["wild"] == "\u2028 {json: }"
     assert first["time"].endswith("Z")
@@ -53,8 +53,8 @@ def test_logs_are_lines_of_json() -> None:
     assert done.stderr == ""
 
 
-def test_every_metric_is_ours_and_has_few_labels() -> None:
-    """No id, no path, no text of a client can become a label."""
+def test_metrics_have_the_prefix_and_few_labels() -> None:
+    """No id, path or text of a client can become a label."""
     allowed = {
         "method",
         "route",

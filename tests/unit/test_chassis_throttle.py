@@ -1,4 +1,4 @@
-"""Who comes after a rest begins at once; who comes too soon waits."""
+"""The throttle delays a round that would begin too early, and no other."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from services.chassis.runtime.throttle import Throttle
 
 
 class Clock:
-    """A clock that moves only while somebody sleeps."""
+    """A fake clock that advances only in `sleep`."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -21,15 +21,15 @@ class Clock:
         self.now += seconds
 
 
-async def test_rounds_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rounds_begin_at_most_every_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(throttle, "time", clock)
     monkeypatch.setattr(asyncio, "sleep", clock.sleep)
-    paced, begun = Throttle(0.5), []
+    throttled, begun = Throttle(0.5), []
     for busy in (0.0, 0.1, 0.0, 0.7, 3.0):
-        await paced.wait()
+        await throttled.wait()
         begun.append(clock.now)
         clock.now += busy
-    await paced.wait()
+    await throttled.wait()
     begun.append(clock.now)
     assert begun == pytest.approx([100.0, 100.5, 101.0, 101.5, 102.2, 105.2])

@@ -1,4 +1,4 @@
-"""Waiting with an end."""
+"""Timeouts that hold even if the work suppresses its cancellation."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import pytest
 from services.chassis.runtime.timeouts import wait_at_most
 
 
-async def test_a_result_or_an_error_comes_through() -> None:
+async def test_result_or_error_is_passed_on() -> None:
     async def seven() -> int:
         await asyncio.sleep(0)
         return 7
@@ -21,8 +21,8 @@ async def test_a_result_or_an_error_comes_through() -> None:
         await wait_at_most(1, fails())
 
 
-async def test_a_cancellation_that_escapes_from_within_is_an_error() -> None:
-    """It would end the caller as if somebody had asked for it."""
+async def test_escaped_cancellation_is_an_error() -> None:
+    """Else it would end the caller as if the caller were cancelled."""
 
     async def careless() -> None:
         inner = asyncio.ensure_future(asyncio.sleep(60))
@@ -33,8 +33,8 @@ async def test_a_cancellation_that_escapes_from_within_is_an_error() -> None:
         await wait_at_most(1, careless())
 
 
-async def test_it_ends_also_when_the_cancellation_is_swallowed() -> None:
-    """As `asyncio.timeout` would not."""
+async def test_timeout_holds_when_the_cancellation_is_suppressed() -> None:
+    """`asyncio.timeout` would wait for ever."""
     release = asyncio.Event()
     cancelled = 0
 
@@ -45,7 +45,7 @@ async def test_it_ends_also_when_the_cancellation_is_swallowed() -> None:
                 await release.wait()
             except asyncio.CancelledError:
                 cancelled += 1
-        raise ValueError("nobody looks at this")
+        raise ValueError("never retrieved")
 
     before = asyncio.all_tasks()
     began = time.monotonic()

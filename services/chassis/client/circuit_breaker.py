@@ -1,8 +1,8 @@
-"""Circuit breaker: stop asking an upstream that fails, and try it again with one call at a time.
+"""Circuit breaker: stop calling an upstream that fails, and probe it with one call at a time.
 
-Closed: all calls pass and their outcomes are counted over a rolling window. When at least `least` calls ended in the
-window and the failures among them reach `ratio`, it opens. Open: nothing passes for `pause` seconds. Then half-open:
-one call passes as a probe; its success closes the breaker and forgets the past, its failure opens it again.
+Closed: all calls pass and their outcomes are counted over a rolling window. When at least `min_calls` calls ended in
+the window and the failures among them reach `ratio`, it opens. Open: no call passes for `open_seconds`. Then half-open:
+one call passes as a probe; its success closes the breaker and clears the window, its failure opens it again.
 """
 
 import time
@@ -23,7 +23,7 @@ class CircuitBreaker:
 
     Args:
         window: seconds for which an outcome counts.
-        pause: seconds between opening and the first probe.
+        open_seconds: seconds between opening and the first probe.
     """
 
     def __init__(
@@ -31,48 +31,49 @@ class CircuitBreaker:
         upstream: str,
         *,
         window: float = 10.0,
-        least: int = 5,
+        min_calls: int = 5,
         ratio: float = 0.5,
-        pause: float = 2.0,
+        open_seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._upstream, self._window, self._least, self._ratio, self._pause = upstream, window, least, ratio, pause
+        self._upstream, self._window, self._min_calls, self._ratio = upstream, window, min_calls, ratio
+        self._open_seconds = open_seconds
         self._clock = clock
         self._outcomes: deque[tuple[float, bool]] = deque()
         self._failures = 0
         self._opened_at: float | None = None
         self._probing = False
-        self._show()
+        self._update_gauge()
 
     @property
     def state(self) -> State:
-        """As it is now."""
+        """Return the present state."""
         if self._opened_at is None:
             return "closed"
-        return "half-open" if self._probing or self._clock() - self._opened_at >= self._pause else "open"
+        return "half-open" if self._probing or self._clock() - self._opened_at >= self._open_seconds else "open"
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds until a call has a chance, at least one."""
+        """Return the whole seconds until the next probe, at least one."""
         if self._opened_at is None:
             return 1
-        return max(1, round(self._opened_at + self._pause - self._clock() + 0.5))
+        return max(1, round(self._opened_at + self._open_seconds - self._clock() + 0.5))
 
     def admit(self) -> bool | None:
-        """May a call go out now? False: no. True: yes, as a probe. None: yes, as usual.
+        """Return whether a call may be made now: False for no, True as the probe, None as a normal call.
 
-        Whoever got a yes must tell how it went, exactly once: `record(admitted, ...)`.
+        The outcome of each admitted call must be recorded exactly once: `record(admitted, ...)`.
         """
         if self._opened_at is None:
             return None
-        if self._probing or self._clock() - self._opened_at < self._pause:
+        if self._probing or self._clock() - self._opened_at < self._open_seconds:
             return False
         self._probing = True
-        self._show()
+        self._update_gauge()
         return True
 
     def record(self, probe: bool | None, ok: bool | None) -> None:
-        """How an admitted call ended; `ok` is None when it says nothing about the upstream (it was cancelled)."""
+        """Record how an admitted call ended; `ok` is None if that says nothing about the upstream (a cancellation)."""
         if probe:
             self._probing = False
             if ok:
@@ -83,7 +84,7 @@ class CircuitBreaker:
                 self._opened_at = self._clock()
         elif ok is not None and self._opened_at is None:
             self._count(ok)
-        self._show()
+        self._update_gauge()
 
     def _count(self, ok: bool) -> None:
         now = self._clock()
@@ -92,8 +93,8 @@ class CircuitBreaker:
         while self._outcomes and self._outcomes[0][0] <= now - self._window:
             self._failures -= not self._outcomes.popleft()[1]
         total = len(self._outcomes)
-        if not ok and total >= self._least and self._failures >= self._ratio * total:
+        if not ok and total >= self._min_calls and self._failures >= self._ratio * total:
             self._opened_at = now
 
-    def _show(self) -> None:
+    def _update_gauge(self) -> None:
         STATE.labels(self._upstream).set(LEVEL[self.state])

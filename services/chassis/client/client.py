@@ -1,10 +1,10 @@
-"""Calls from one service to another: one deadline, one token, one breaker, and problems that pass through.
+"""Calls between services, with a deadline, a token, a circuit breaker, and the problems of the upstream.
 
     orders = ServiceClient("http://orders:8101", "orders", signer)
-    answer = await orders.call("GET", f"/orders/{reference}", caller=caller, deadline=within(2.0))
-    if answer.status == 200: answer.json()
+    response = await orders.call("GET", f"/orders/{reference}", caller=caller, deadline=within(2.0))
+    if response.status == 200: response.json()
 
-The path is plain text and is percent-encoded here, so a value from a client may stand in it as it came.
+The path is plain text and is percent-encoded here, so it may contain values from a client unchanged.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from services.contracts.problems import KINDS
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
-FAIR_SECONDS = 0.1  # who had less time than this has shown nothing by not answering
+MIN_COUNTED_SECONDS = 0.1  # a timeout shorter than this says nothing about the upstream
 
 
 def within(seconds: float) -> float:
-    """A deadline `seconds` from now, as a moment of `time.monotonic()`."""
+    """Return the deadline `seconds` from now, as a moment of `time.monotonic()`."""
     return time.monotonic() + seconds
 
 
 @dataclass(frozen=True)
 class ServiceResponse:
-    """What a service answered, whatever the status below 500."""
+    """The response of a service, with any status below 500."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,7 +48,7 @@ class ServiceResponse:
         return orjson.loads(self.data)
 
     def problem(self) -> Problem | None:
-        """The problem that a status of 400 or more tells of, to raise or to look at; None for a success."""
+        """Return the problem of a response with status 400 or more; None for a success."""
         if self.status < 400:
             return None
         try:
@@ -65,12 +65,12 @@ class ServiceResponse:
 
 
 class ServiceClient:
-    """The way to one service.
+    """The client of one service.
 
     Args:
-        base_url: where it is, such as `http://orders:8101`.
+        base_url: its address, such as `http://orders:8101`.
         audience: its name in tokens, metrics and messages.
-        connections: the process's own; None to have some for this service alone, closed by `close`.
+        connections: the pool of the process; None for a pool of this client alone, closed by `close`.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class ServiceClient:
         params: Mapping[str, str | int | None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse:
-        """Ask once; a GET whose connection broke is asked a second time.
+        """Send one request and return the response; a GET is sent once more if its connection broke.
 
         Args:
-            deadline: moment of `time.monotonic()` (see `within`) after which the answer is of no use.
-            caller: on whose behalf; only the person and the roles are passed on.
-            body: becomes JSON; bytes are sent as the JSON they are.
-            params: query values; those that are None are left out.
+            deadline: moment of `time.monotonic()` (see `within`) at which the call is cancelled.
+            caller: the caller it is made for; only person and roles are passed on.
+            body: encoded as JSON; bytes are sent unchanged.
+            params: query values; None leaves a parameter out.
 
         Raises:
             Problem: `unavailable` when the breaker is open, the deadline passed, the service could not be reached or
-                answered with a 5xx; a `Retry-After` of its own is kept.
+                answered with a 5xx; its `Retry-After` is kept.
         """
         target = self._target(path, params)
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
@@ -126,14 +126,13 @@ class ServiceClient:
             CALLS.labels(self._audience, "refused").observe(0)
             raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
         began, ok, outcome = time.monotonic(), None, "cancelled"
-        fair = deadline - began >= FAIR_SECONDS
         try:
-            answer = await self._ask(method, target, deadline, self._headers(caller, data, headers), data)
-            # A 503 that says when to come back is the word of a service that lives.
-            ok = answer.status < 500 or (answer.status == 503 and "Retry-After" in answer.headers)
-            outcome = f"{answer.status // 100}xx"
+            response = await self._request(method, target, deadline, self._headers(caller, data, headers), data)
+            # A 503 with Retry-After is the deliberate answer of a working service.
+            ok = response.status < 500 or (response.status == 503 and "Retry-After" in response.headers)
+            outcome = f"{response.status // 100}xx"
         except TimeoutError:
-            ok, outcome = (False if fair else None), "timeout"
+            ok, outcome = (False if deadline - began >= MIN_COUNTED_SECONDS else None), "timeout"
             raise unavailable(f"{self._audience} did not answer in time.") from None
         except OSError as error:
             ok, outcome = False, "unreachable"
@@ -142,11 +141,11 @@ class ServiceClient:
         finally:
             self.breaker.record(admitted, ok)
             CALLS.labels(self._audience, outcome).observe(time.monotonic() - began)
-        if answer.status >= 500:
-            raise _upstream_failure(self._audience, answer)
-        return answer
+        if response.status >= 500:
+            raise _upstream_failure(self._audience, response)
+        return response
 
-    async def _ask(
+    async def _request(
         self, method: str, target: str, deadline: float, headers: dict[str, str], data: bytes | None
     ) -> ServiceResponse:
         for attempt in (1, 2):
@@ -155,8 +154,8 @@ class ServiceClient:
                 raise TimeoutError
             try:
                 async with asyncio.timeout(left):
-                    found = await self._connections.ask(self._origin, method, target, headers, data)
-                return ServiceResponse(found.status, found.headers, found.data)
+                    raw = await self._connections.request(self._origin, method, target, headers, data)
+                return ServiceResponse(raw.status, raw.headers, raw.data)
             except ConnectionError:
                 if attempt == 2 or method != "GET":
                     raise
@@ -181,10 +180,10 @@ class ServiceClient:
         return headers
 
 
-def _upstream_failure(audience: str, answer: ServiceResponse) -> Problem:
-    retry_after = answer.headers.get("Retry-After", "")
+def _upstream_failure(audience: str, response: ServiceResponse) -> Problem:
+    retry_after = response.headers.get("Retry-After", "")
     seconds = int(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else 1
-    log.warning("upstream failed", upstream=audience, status=answer.status)
-    problem = answer.problem() if answer.status == 503 else None
+    log.warning("upstream failed", upstream=audience, status=response.status)
+    problem = response.problem() if response.status == 503 else None
     detail = problem.detail if problem and problem.kind == "unavailable" else f"{audience} failed to answer."
     return unavailable(detail, seconds)

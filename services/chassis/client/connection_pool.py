@@ -1,8 +1,7 @@
-"""HTTP/1.1 to services, over connections that are kept: as little as one service needs to ask another.
+"""A minimal HTTP/1.1 client over persistent connections, for calls between services.
 
-A client library that can do more costs more than everything else the caller does for a small request. What is left out
-on purpose: redirects, cookies, content codings, HEAD, requests one after another without waiting, and answers that end
-only where the connection does.
+A full client library costs more than all other work of the caller for a small request. Left out on purpose: redirects,
+cookies, content codings, HEAD, pipelining, and responses delimited by the end of the connection.
 """
 
 import asyncio
@@ -17,18 +16,18 @@ from typing import Self
 import httptools
 from starlette.datastructures import Headers
 
-IDLE_SECONDS = 30.0  # less than the servers keep one, else a request meets a connection that is being closed
-MOST = 256  # connections to one origin
+IDLE_SECONDS = 30.0  # shorter than the servers' keep-alive, else a request may meet a connection that is being closed
+MAX_CONNECTIONS = 256  # to one origin
 BODILESS = frozenset({"GET", "DELETE", "OPTIONS"})
 
 
-class Malformed(OSError):
-    """What came back is not an HTTP answer."""
+class MalformedResponse(OSError):
+    """The received bytes are not an HTTP response."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a service listens."""
+    """The address of a service."""
 
     host: str
     port: int
@@ -36,13 +35,13 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """For the `Host` header."""
+        """Return the value of the `Host` header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
-class Received:
-    """One answer, whole."""
+class RawResponse:
+    """One complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,11 +49,11 @@ class Received:
 
 
 class ConnectionPool:
-    """The connections of one process; whoever makes them closes them. For one event loop."""
+    """The outgoing connections of one process, for one event loop. The creator of the pool closes it."""
 
     def __init__(self) -> None:
         self._idle: dict[Origin, list[_Connection]] = defaultdict(list)
-        self._room: dict[Origin, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST))
+        self._slots: dict[Origin, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_CONNECTIONS))
         self._all: set[_Connection] = set()
         self.closed = False
 
@@ -67,53 +66,53 @@ class ConnectionPool:
         await self.close()
 
     async def close(self) -> None:
-        """End them all, also those that somebody waits on."""
+        """Abort all connections, also those with a request in progress."""
         self.closed = True
         for connection in list(self._all):
-            connection.end()
+            connection.abort()
 
-    async def ask(
+    async def request(
         self, origin: Origin, method: str, target: str, headers: Mapping[str, str], data: bytes | None
-    ) -> Received:
-        """One request and its answer. Cancelling ends the connection it is on.
+    ) -> RawResponse:
+        """Send one request and return its response. Cancelling aborts the connection.
 
         Args:
             target: path and query, percent-encoded.
 
         Raises:
-            ConnectionError: the connection could not be made, or broke before the answer was whole.
-            OSError: another failure of the network; `Malformed`.
-            ValueError: a header, or the target, would end its line.
+            ConnectionError: the connection could not be made, or broke before the response was complete.
+            OSError: another failure of the network, or `MalformedResponse`.
+            ValueError: the target or a header contains a line break.
         """
-        request = written(origin, method, target, headers, data)
-        async with self._room[origin]:
-            connection = self._take(origin) or await self._connect(origin)
+        encoded = encode_request(origin, method, target, headers, data)
+        async with self._slots[origin]:
+            connection = self._take_idle(origin) or await self._connect(origin)
             try:
-                received = await connection.ask(request)
+                response = await connection.request(encoded)
             except BaseException:
-                connection.end()
+                connection.abort()
                 raise
             if connection.usable:
                 self._idle[origin].append(connection)
             else:
-                connection.end()
-            return received
+                connection.abort()
+            return response
 
-    def _take(self, origin: Origin) -> "_Connection | None":
-        """The connection that was used last, if it is young enough."""
+    def _take_idle(self, origin: Origin) -> "_Connection | None":
+        """Return the most recently used connection that is still usable."""
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
             if connection.usable and connection.idle_for < IDLE_SECONDS:
                 return connection
-            connection.end()
+            connection.abort()
         return None
 
     async def _connect(self, origin: Origin) -> "_Connection":
         if self.closed:
-            raise ConnectionError("no more connections are made")
+            raise ConnectionError("the connection pool is closed")
         loop = asyncio.get_running_loop()
-        context = _tls() if origin.tls else None
+        context = _tls_context() if origin.tls else None
         _, connection = await loop.create_connection(
             lambda: _Connection(loop, self._all), origin.host, origin.port, ssl=context
         )
@@ -121,15 +120,15 @@ class ConnectionPool:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def written(origin: Origin, method: str, target: str, headers: Mapping[str, str], data: bytes | None) -> bytes:
-    """A request as bytes.
+def encode_request(origin: Origin, method: str, target: str, headers: Mapping[str, str], data: bytes | None) -> bytes:
+    """Return a request as bytes.
 
     Raises:
-        ValueError: something in it would end its line.
+        ValueError: a line of it contains a line break.
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {origin.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -137,67 +136,64 @@ def written(origin: Origin, method: str, target: str, headers: Mapping[str, str]
         lines.append(f"Content-Length: {len(data or b'')}")
     head = "\r\n".join(lines)
     if not len(lines) - 1 == head.count("\r") == head.count("\n") or "\0" in head or " " in target:
-        raise ValueError("a line of the request has an end within it")
+        raise ValueError("a line of the request contains a line break")
     return head.encode() + b"\r\n\r\n" + (data or b"")
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, and at most one request under way on it."""
+    """One connection with at most one request in progress."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, register: "set[_Connection]") -> None:
         self._loop = loop
         self._register = register
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Received] | None = None
-        self._since = 0.0
-        self._keeps = True
-        self._begin()
-
-    def _begin(self) -> None:
+        self._waiter: asyncio.Future[RawResponse] | None = None
+        self._last_used = 0.0
+        self._keep_alive = True
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
 
     @property
     def usable(self) -> bool:
-        """Whether another request may be sent."""
-        return self._keeps and self._waiter is None and self._transport is not None
+        """Return whether another request may be sent."""
+        return self._keep_alive and self._waiter is None and self._transport is not None
 
     @property
     def idle_for(self) -> float:
-        """Seconds since its last answer."""
-        return self._loop.time() - self._since
+        """Return the seconds since the last response."""
+        return self._loop.time() - self._last_used
 
-    async def ask(self, request: bytes) -> Received:
+    async def request(self, encoded: bytes) -> RawResponse:
         if self._transport is None:
             raise ConnectionResetError("the connection was closed")
         self._waiter = self._loop.create_future()
-        self._transport.write(request)
+        self._transport.write(encoded)
         return await self._waiter
 
-    def end(self) -> None:
+    def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what it is made with
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a Transport
         self._transport = transport
         self._register.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._register.discard(self)
-        self._fail(ConnectionResetError("the connection was closed before the answer was whole"))
+        self._fail(ConnectionResetError("the connection was closed before the response was complete"))
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:  # nothing was asked
-            self._keeps = False
-            self.end()
+        if self._waiter is None:  # no request is in progress
+            self._keep_alive = False
+            self.abort()
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._keeps = False
-            self._fail(Malformed(str(error)))
+            self._keep_alive = False
+            self._fail(MalformedResponse(str(error)))
 
     def _fail(self, error: Exception) -> None:
         waiter, self._waiter = self._waiter, None
@@ -205,8 +201,8 @@ class _Connection(asyncio.Protocol):
             waiter.set_exception(error)
 
     def on_message_begin(self) -> None:
-        if self._waiter is None:  # another answer behind the one that was asked for
-            self._keeps = False
+        if self._waiter is None:  # a second response to one request
+            self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
@@ -216,13 +212,13 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:  # the answer is still to come
+        if status < 200:  # an informational response; the final one follows
             self._headers, self._chunks = [], []
             return
         waiter, self._waiter = self._waiter, None
-        self._keeps = self._keeps and self._parser.should_keep_alive()
-        self._since = self._loop.time()
-        received = Received(status, Headers(raw=self._headers), b"".join(self._chunks))
+        self._keep_alive = self._keep_alive and self._parser.should_keep_alive()
+        self._last_used = self._loop.time()
+        response = RawResponse(status, Headers(raw=self._headers), b"".join(self._chunks))
         self._headers, self._chunks = [], []
         if waiter is not None and not waiter.done():
-            waiter.set_result(received)
+            waiter.set_result(response)

@@ -1,7 +1,7 @@
-"""Idempotency keys: what a request did the first time is what its repetition answers, for 24 hours.
+"""Idempotency keys: a repeated request gets the response of the first one, for 24 hours.
 
-The key is kept in the transaction of the command, so a refused or crashed request leaves nothing behind. Follows
-draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that comes back with something else.
+The key is stored in the transaction of the command, so a refused or crashed request leaves no key. Follows
+draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that is reused for another request.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from services.chassis.errors import Problem
 
 @dataclass(frozen=True)
 class Key:
-    """One request under a key of the person who sent it.
+    """The idempotency key of one request; keys are unique per person.
 
     Attributes:
-        body_sha256: digest of the body as JSON, so that white space and the order of members do not matter.
+        body_sha256: digest of the body as canonical JSON, independent of white space and the order of members.
     """
 
     person_id: UUID
@@ -33,11 +33,11 @@ class Key:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command answers: the thing as it is after it, or as it was after the first request with this key.
+    """The result of a command: the resource after it, or after the first request with the same key.
 
     Attributes:
-        representation: the owner's, without names; empty where there is nothing to show.
-        replayed: the answer is the one that was kept under the key.
+        representation: the resource as its service shows it, without names of people; empty without a resource.
+        replayed: the result of an earlier request with the same key.
     """
 
     status: int
@@ -48,7 +48,7 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was answered the first time. `representation` is the owner's, without names."""
+    """The stored response of the first request. `representation` is that of `CommandResult`."""
 
     status: int
     location: str | None
@@ -57,7 +57,7 @@ class Kept:
 
 
 def digest(body: object) -> bytes:
-    """SHA-256 of the canonical form of a JSON value."""
+    """Return the SHA-256 of the canonical form of a JSON value."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -71,11 +71,11 @@ where person_id = $1 and key = $2 and created_at > now() - interval '24 hours'
 
 
 async def replay(tx: Transaction, key: Key | None) -> Kept | None:
-    """First step of a command: what this key answered before, or None if it is new (or there is no key).
+    """Lock the key and return the stored response, or None if the key is new or None: the first step of a command.
 
     Raises:
-        Problem: `still-running` while the first request is at work; `idempotency-key-reused` when method, path or
-            body differ from the first time.
+        Problem: `still-running` while the first request is in progress; `idempotency-key-reused` when method, path or
+            body differ from the first request.
     """
     if key is None:
         return None
@@ -102,9 +102,9 @@ where kept.created_at > now() - interval '24 hours'
 
 
 async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
-    """Which of these different keys are at work nowhere else and answered nothing so far, in their order.
+    """Lock these distinct keys and return, in their order, which are neither in progress elsewhere nor stored.
 
-    For commands that share a transaction; what is not fresh goes through `replay` in a transaction of its own.
+    For commands that share a transaction; a key that is not fresh goes through `replay` in a transaction of its own.
     """
     names = [key.person_id for key in keys], [key.key for key in keys]
     locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *names)]
@@ -128,15 +128,15 @@ def _row(key: Key, kept: Kept) -> tuple[object, ...]:
 
 
 async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
-    """Last step of a command that succeeded. An expired row under the same key is replaced."""
+    """Store the response under the key, or replace an expired one: the last step of a successful command."""
     if key is not None:
         await tx.execute(UPSERT_KEPT, *_row(key, kept))
 
 
-async def keep_all(tx: Transaction, answers: Sequence[tuple[Key, Kept]]) -> None:
-    """The same for several commands that share a transaction."""
-    if answers:
-        await tx.executemany(UPSERT_KEPT, [_row(key, kept) for key, kept in answers])
+async def keep_all(tx: Transaction, responses: Sequence[tuple[Key, Kept]]) -> None:
+    """Store the responses of several commands that share a transaction."""
+    if responses:
+        await tx.executemany(UPSERT_KEPT, [_row(key, kept) for key, kept in responses])
 
 
 BLANK = """
@@ -150,7 +150,7 @@ where subject = $1 and representation is not null
 
 
 async def blank(tx: Transaction, subject: UUID, fields: list[str]) -> None:
-    """Take the text out of every kept answer about `subject`, which was removed or erased in this transaction."""
+    """Set these fields to null in the stored responses about `subject`, removed or erased in this transaction."""
     await tx.execute(BLANK, subject, fields)
 
 
@@ -166,5 +166,5 @@ where (person_id, key) in (
 
 
 async def prune(tx: Transaction, most: int = 5000) -> int:
-    """Delete up to `most` keys whose time is over; returns how many, fewer than `most` when none are left."""
+    """Delete up to `most` expired keys; return how many, fewer than `most` if none are left."""
     return await tx.execute(PRUNE, most)

@@ -1,4 +1,4 @@
-"""The migration runner: plain forward SQL, each file once. Only the role `migrate` applies it, never a start."""
+"""The migration runner: plain forward SQL, each file applied once. Only the role `migrate` runs it, never a start."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-MIGRATION_LOCK = 0x5261_7070_6F72_7401  # any constant that nothing else in the database uses
+MIGRATION_LOCK = 0x5261_7070_6F72_7401  # arbitrary, unique among the advisory locks of the database
 
 CREATE_LEDGER = """
 create table if not exists schema_migrations (
@@ -26,10 +26,10 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
     """Apply each package's `migrations/NNNN_name.sql` in order, one transaction each, under an advisory lock.
 
     Returns:
-        The names of what was applied now.
+        The names of the migrations applied now.
 
     Raises:
-        RuntimeError: a file that was applied before has changed since.
+        RuntimeError: an applied file has changed since.
     """
     applied = []
     connection = await asyncpg.connect(url, timeout=10)
@@ -64,6 +64,6 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
 
 
 def migration_files(package: str) -> list[tuple[str, str]]:
-    """Name and text of a package's migrations, in the order of their numbers."""
+    """Return name and text of a package's migrations, in the order of their numbers."""
     folder = files(package) / "migrations"
     return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))

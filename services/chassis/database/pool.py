@@ -1,7 +1,7 @@
-"""PostgreSQL: one pool per process, explicit transactions.
+"""PostgreSQL: one connection pool per process, explicit transactions.
 
-Pooled connections carry no session state (no `set`, `listen` or session advisory lock), so the reset round trip
-that asyncpg makes by default is left out.
+Pooled connections have no session state (no `set`, `listen` or session advisory lock), so asyncpg's reset query is
+left out: it costs a round trip.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class Connection(asyncpg.Connection):
-    """A pooled connection without the reset round trip; see the module's text."""
+    """A pooled connection without the reset query; see the module."""
 
     def get_reset_query(self) -> str:
         return ""
@@ -29,22 +29,22 @@ class Connection(asyncpg.Connection):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a failure of the database that passes by itself into a 503.
+    """Turn a transient failure of the database into a 503.
 
-    It stands around calls of the driver alone: an `OSError` of the code between them is not the database's.
+    Wrap calls of the driver only: an `OSError` of the code between them does not come from the database.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, asyncio.CancelledError):
-            raise error.__context__ from error  # a rollback on a lost connection must not hide a cancellation
+            raise error.__context__ from error  # a failed rollback on a lost connection must not hide a cancellation
         if is_transient(error):
             raise unavailable("The database could not finish this; whether it happened is unknown.") from error
         raise
 
 
 class Reader:
-    """A borrowed connection for queries. Rows come back as `asyncpg.Record`; name the columns, never `*`."""
+    """A connection for queries. Rows are returned as `asyncpg.Record`; name the columns, never `*`."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -64,14 +64,14 @@ class Reader:
 
 
 class Transaction(Reader):
-    """An open transaction. Only `Database.transaction` makes one, so holding it proves that there is one."""
+    """An open transaction. Only `Database` creates one, so a function that takes it runs in a transaction."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self.wakes_relay = False
 
     async def execute(self, sql: str, *args: object) -> int:
-        """Run one statement and return how many rows it touched."""
+        """Run one statement and return how many rows it affected."""
         with translated():
             status: str = await self._connection.execute(sql, *args)
         count = status.rpartition(" ")[2]
@@ -82,8 +82,8 @@ class Transaction(Reader):
             await self._connection.executemany(sql, rows)
 
 
-class _Once:
-    """A connection that can be used one time."""
+class _SingleUse:
+    """A connection that can be used once."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -91,26 +91,28 @@ class _Once:
     def __getattr__(self, name: str) -> Any:
         connection, self._connection = self._connection, None
         if connection is None:
-            raise RuntimeError("this transaction is one statement, and has had it")
+            raise RuntimeError("this transaction is one statement, and it was run")
         return getattr(connection, name)
 
 
 class Database:
-    """The pool of one service's database.
+    """The connection pool of one service's database.
 
     Args:
-        on_outbox: called after a transaction that wrote to the outbox has committed; wakes the relay.
         acquire_timeout: seconds to wait for a free connection before the caller gets a 503.
+
+    Attributes:
+        on_outbox: called after the commit of a transaction that wrote to the outbox; wakes the relay.
     """
 
-    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0, on_outbox: Callable[[], None] | None = None) -> None:
+    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0) -> None:
         self._pool = pool
         self._acquire_timeout = acquire_timeout
-        self.on_outbox = on_outbox or (lambda: None)
+        self.on_outbox: Callable[[], None] = lambda: None
 
     @classmethod
     async def connect(cls, url: str, *, name: str, size: int = 10, acquire_timeout: float = 2.0) -> "Database":
-        """Open the pool; connections are made when first needed, so a database that is away does not stop a start."""
+        """Create the pool. Connections are opened when first needed, so a process starts without its database."""
 
         async def prepare(connection: Any) -> None:
             await connection.set_type_codec(
@@ -144,21 +146,21 @@ class Database:
 
     @property
     def size(self) -> int:
-        """Connections that are open now."""
+        """Return how many connections are open."""
         return int(self._pool.get_size())
 
     @property
     def busy(self) -> int:
-        """Connections that are borrowed now."""
+        """Return how many connections are in use."""
         return int(self._pool.get_size() - self._pool.get_idle_size())
 
     async def answers(self) -> bool:
-        """Whether a query can be made now, for readiness."""
+        """Return true if the database answers a query, for readiness."""
         async with self.reader() as reader:
             return bool(await reader.fetchval("select true"))
 
     @asynccontextmanager
-    async def _borrow(self) -> AsyncIterator[Any]:
+    async def _acquire(self) -> AsyncIterator[Any]:
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout)
         except TimeoutError:
@@ -172,27 +174,27 @@ class Database:
         finally:
             try:
                 await self._pool.release(connection, timeout=self._acquire_timeout)
-            except Exception as error:  # the pool has ended this connection; what was done with it stands
-                log.warning("a connection was lost on its way back to the pool", error=repr(error))
+            except Exception as error:  # the pool has closed the connection; what it committed stands
+                log.warning("connection lost while it was released", error=repr(error))
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:
-        """A connection for queries that need no transaction.
+        """Yield a connection for queries that need no transaction.
 
         Raises:
-            Problem: `unavailable` when none is free in time or the database is away.
+            Problem: `unavailable` when no connection is free in time or the database is unreachable.
         """
-        async with self._borrow() as connection:
+        async with self._acquire() as connection:
             yield Reader(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """One transaction: commits when the block ends, rolls back when it raises.
+        """Yield a transaction that commits when the block ends and rolls back when it raises.
 
         Raises:
-            Problem: `unavailable` when none is free in time or the database is away.
+            Problem: `unavailable` when no connection is free in time or the database is unreachable.
         """
-        async with self._borrow() as connection:
+        async with self._acquire() as connection:
             tx, transaction = Transaction(connection), connection.transaction()
             with translated():
                 await transaction.start()
@@ -214,14 +216,14 @@ class Database:
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Transaction]:
-        """A transaction of exactly one statement, which PostgreSQL commits by itself: one round trip, not three.
+        """Yield a transaction of exactly one statement, committed by PostgreSQL itself: one round trip, not three.
 
         Raises:
-            Problem: `unavailable` when none is free in time or the database is away.
-            RuntimeError: a second statement was tried; the first one stands.
+            Problem: `unavailable` when no connection is free in time or the database is unreachable.
+            RuntimeError: a second statement was run; the first one is committed.
         """
-        async with self._borrow() as connection:
-            tx = Transaction(_Once(connection))
+        async with self._acquire() as connection:
+            tx = Transaction(_SingleUse(connection))
             yield tx
         if tx.wakes_relay:
             failpoint.reach("command.after_commit")

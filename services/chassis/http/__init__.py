@@ -1,1 +1,1 @@
-"""The HTTP side of a service: routes, request checks, problem details, the server."""
+"""HTTP: routes, request validation, problem details, the server."""

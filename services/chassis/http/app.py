@@ -1,4 +1,4 @@
-"""The FastAPI app of a service, with health, request ids, metrics and problem details.
+"""The FastAPI application of a service, with health checks, request ids, metrics and problem details.
 
     router = APIRouter(route_class=StrictRoute)
 
@@ -11,11 +11,10 @@
 
     app = create_internal_api("orders", router, verifier=verifier, ready=health.ready, republish=...)
 
-An app without a verifier (one that faces the public) brings its own guards: see `guards.Guard`.
+An app without a verifier (the public one) has guards of its own: see `guards.Guard`.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from services.chassis.errors import Problem
-from services.chassis.http.fast_path import FastPath, RouteTable, call
+from services.chassis.http.fast_path import FastPath, RouteTable, call_handler
 from services.chassis.http.monitoring import Ready, liveness, readiness
 from services.chassis.http.problems import SCHEMA, handle
 from services.chassis.http.request_middleware import RequestMiddleware
@@ -40,40 +39,27 @@ Republisher = Callable[[datetime], Awaitable[int]]
 
 
 class App(FastAPI):
-    """FastAPI, which is passed by where a route needs none of it."""
+    """FastAPI with a fast path around it for routes that need none of its features."""
 
     def build_middleware_stack(self) -> ASGIApp:
         routes: RouteTable = self.state.routes
-        return FastPath(super().build_middleware_stack(), RequestMiddleware(call, routes=routes), routes=routes)
+        fast = RequestMiddleware(call_handler, routes=routes)
+        return FastPath(super().build_middleware_stack(), fast, routes=routes)
 
 
-def create_app(
-    *,
-    title: str,
-    service: str,
-    verifier: Verifier | None,
-    ready: Ready,
-    body_limit: int = 64 * 1024,
-    public: bool = False,
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]] | None = None,
-) -> FastAPI:
-    """An app that answers `/livez` and `/readyz` and refuses everything else properly; include routers into it.
+def create_app(service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = 64 * 1024) -> FastAPI:
+    """Return an app with `/livez`, `/readyz` and problem details for all errors; include routers into it.
 
     Args:
-        verifier: checks internal tokens; None for an app that does not take them.
-        ready: the parts this process needs and whether each works now.
-        body_limit: bytes of a request body; `routes.body_limit` sets another for one route.
-        public: serve `/openapi.json` and `/docs`.
+        verifier: verifies internal tokens; None for an app that takes none.
+        ready: the dependencies of the process and whether each works now.
+        body_limit: the most bytes of a request body; `routes.body_limit` sets another limit for one route.
     """
     app = App(
-        title=title,
-        description=f"The HTTP API of {service}.",
+        title=service,
         version="1",
-        openapi_url="/openapi.json" if public else None,
-        docs_url="/docs" if public else None,
-        redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
         exception_handlers={Problem: handle, RequestValidationError: handle, HTTPException: handle},
     )
     app.router.route_class = StrictRoute
@@ -94,7 +80,7 @@ def create_app(
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = document(app)
+            app.openapi_schema = openapi_document(app)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
@@ -104,13 +90,12 @@ def create_app(
 def create_internal_api(
     service: str, router: APIRouter, *, verifier: Verifier, ready: Ready, republish: Republisher
 ) -> FastAPI:
-    """Return the app of a service's internal API: its own routes, and those that every service has.
+    """Return the app of a service's internal API: its own routes, and those common to all services.
 
     Args:
-        service: its name, which is also the audience of the tokens it takes.
-        republish: sends every event published since a moment once more; returns how many.
+        republish: republishes all events published since a moment; returns how many.
     """
-    app = create_app(title=service.capitalize(), service=service, verifier=verifier, ready=ready)
+    app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
 
     @app.post("/republish")
@@ -120,15 +105,15 @@ def create_internal_api(
     return app
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document with our problem details in the place of FastAPI's own errors."""
-    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+def openapi_document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with problem details instead of FastAPI's validation errors."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     schemas["Problem"] = SCHEMA
-    for operation in (operation for path in made["paths"].values() for operation in path.values()):
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
         responses = operation["responses"]
         if "HTTPValidationError" in str(responses.get("422")):
             del responses["422"]
-    return made
+    return document

@@ -1,8 +1,8 @@
-"""The routes of an app by method and path, and the straight way to them.
+"""The route table of an app, and a fast path that calls handlers without FastAPI's middleware stack.
 
-FastAPI finds a route through its own layers, and its layers are for what our routes do not use: their problems become
-answers at the edge, and they close nothing behind themselves. Together they cost more than all the rest of a small
-request, so a request for a route that can be called directly goes there from the edge.
+That stack serves features our routes do not use: `RequestMiddleware` turns exceptions into responses, and no endpoint
+has dependencies to close. It costs more than all other work of a small request, so a request for a route that can be
+called directly goes from `RequestMiddleware` to its handler.
 """
 
 import re
@@ -28,10 +28,10 @@ HANDLE = "rapport.handle"
 
 @dataclass(frozen=True)
 class RouteEntry:
-    """One route where it stands.
+    """One route of the table.
 
     Attributes:
-        handle: None if it has to be called by FastAPI.
+        handle: its direct handler; None if FastAPI must call it.
     """
 
     template: str
@@ -43,15 +43,15 @@ class RouteEntry:
 
 
 class RouteTable:
-    """The routes of an app as it was built, included routers too; looked up when the first request comes."""
+    """The routes of an app, with those of included routers; collected at the first request."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._paths: list[RouteEntry] = []
+        self._collected: list[RouteEntry] = []
         self._templates: dict[int, str] = {}
 
-    def _known(self) -> list[RouteEntry]:
-        if not self._paths:
+    def _entries(self) -> list[RouteEntry]:
+        if not self._collected:
             for context in iter_route_contexts(self._app.routes):
                 if context.path is None:
                     continue
@@ -61,61 +61,61 @@ class RouteTable:
                     handle = route.get_route_handler()
                 pattern, _, convertors = compile_path(context.path)
                 methods = frozenset(getattr(context, "methods", None) or ())
-                self._paths.append(RouteEntry(context.path, pattern, convertors, methods, route, handle))
-            self._templates = {id(path.route): path.template for path in self._paths}
-        return self._paths
+                self._collected.append(RouteEntry(context.path, pattern, convertors, methods, route, handle))
+            self._templates = {id(entry.route): entry.template for entry in self._collected}
+        return self._collected
 
     def template(self, route: BaseRoute | None) -> str:
-        """The path of a route with its parameters' names, for metrics; `unmatched` when there is none."""
-        self._known()
+        """Return the path template of a route, for metrics; `unmatched` without a route."""
+        self._entries()
         return self._templates.get(id(route), "unmatched")
 
     def find(self, scope: Scope) -> tuple[RouteEntry, dict[str, Any]] | None:
-        """The first route for a request, and what its path holds; None if FastAPI is to look itself."""
+        """Return the first matching route and its path parameters; None if FastAPI must handle the request."""
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        for path in self._known():
-            if method in path.methods and (match := path.pattern.match(scope["path"])):
-                if path.handle is None:
+        for entry in self._entries():
+            if method in entry.methods and (match := entry.pattern.match(scope["path"])):
+                if entry.handle is None:
                     return None
-                return path, {name: path.convertors[name].convert(text) for name, text in match.groupdict().items()}
+                return entry, {name: entry.convertors[name].convert(text) for name, text in match.groupdict().items()}
         return None
 
     async def refuse_method(self, request: Request, _: Exception) -> Response:
-        """405 with every method that the path has in `Allow` (Starlette names only the first route's)."""
+        """Return the 405 with all methods of the path in `Allow` (Starlette names only those of the first route)."""
         allowed: set[str] = set()
-        for path in self._known():
-            if path.pattern.match(request.scope["path"]):
-                allowed |= path.methods
+        for entry in self._entries():
+            if entry.pattern.match(request.scope["path"]):
+                allowed |= entry.methods
         if "GET" in allowed:
             allowed.add("HEAD")
         return render(Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(allowed))}))
 
 
 class FastPath:
-    """Outermost: parts the requests for routes that are called directly from the others.
+    """Outermost middleware: sends requests for directly callable routes past FastAPI.
 
     Args:
-        app: FastAPI with all its layers, and the edge among them.
-        edge: the edge around `call`.
+        app: FastAPI with its whole middleware stack.
+        fast: `RequestMiddleware` around `call_handler`.
     """
 
-    def __init__(self, app: ASGIApp, edge: ASGIApp, *, routes: RouteTable) -> None:
+    def __init__(self, app: ASGIApp, fast: ASGIApp, *, routes: RouteTable) -> None:
         self._app = app
-        self._edge = edge
+        self._fast = fast
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope.get("root_path"):
             found = self._routes.find(scope)
             if found is not None:
-                path, scope["path_params"] = found
-                scope["route"], scope[HANDLE] = path.route, path.handle
-                await self._edge(scope, receive, send)
+                entry, scope["path_params"] = found
+                scope["route"], scope[HANDLE] = entry.route, entry.handle
+                await self._fast(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-async def call(scope: Scope, receive: Receive, send: Send) -> None:
-    """The handler that `Straight` found, as an ASGI app."""
+async def call_handler(scope: Scope, receive: Receive, send: Send) -> None:
+    """Call the handler found by `FastPath`, as an ASGI app."""
     response: Response = await scope[HANDLE](Request(scope, receive, send))
     await response(scope, receive, send)

@@ -8,16 +8,16 @@ T = TypeVar("T")
 
 
 class Guard(Generic[T]):
-    """A dependency that is asked before the body is read, so that strangers are refused first.
+    """A dependency that runs before the body is read, so that callers without access are refused first.
 
-    Subclass it, write `admit`, and use an instance as dependency; what `admit` returns is the parameter's value:
+    Subclass it, write `admit`, and use an instance as dependency; the result of `admit` is the parameter's value:
 
         class SignedIn(Guard[Viewer]):
             async def admit(self, request: Request) -> Viewer: ...
 
         Person = Annotated[Viewer, Depends(SignedIn())]
 
-    `StrictRoute` asks the guards of a route in the order of its parameters, once per request.
+    `StrictRoute` runs the guards of a route in the order of its parameters, once per request.
     """
 
     kinds: tuple[str, ...] = ("invalid-token", "sign-in-required", "forbidden")  # for the OpenAPI document

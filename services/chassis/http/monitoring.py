@@ -1,4 +1,4 @@
-"""Health and metrics: `/livez`, `/readyz` and `/metrics`, on a port that is never public and needs no token."""
+"""Health checks and metrics: `/livez`, `/readyz` and `/metrics`, on a port that is never public and needs no token."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -14,15 +14,15 @@ Ready = Callable[[], Awaitable[Mapping[str, bool]]]
 
 
 async def liveness() -> Response:
-    """Answer that the process runs its event loop."""
+    """Return 200: the event loop runs."""
     return json_response({"status": "ok"})
 
 
 async def readiness(ready: Ready) -> Response:
-    """Answer which parts of the process work: 200 when all do, else 503."""
+    """Return which dependencies of the process work: 200 if all do, else 503."""
     parts = dict(await ready())
-    well = all(parts.values())
-    return json_response({"status": "ok" if well else "not ready", "parts": parts}, 200 if well else 503)
+    ok = all(parts.values())
+    return json_response({"status": "ok" if ok else "not ready", "parts": parts}, 200 if ok else 503)
 
 
 def monitoring_app(ready: Ready) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): how every refusal looks on the wire and in the OpenAPI document."""
+"""Problem details (RFC 9457): the form of errors in responses and in the OpenAPI document."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from services.contracts.problems import KINDS
 
 log = structlog.get_logger(__name__)
 
-LONGEST_TEXT = 300
+MAX_TEXT_LENGTH = 300
 MEDIA_TYPE = "application/problem+json"
 KIND_OF_STATUS = {
     400: "malformed-json",
@@ -54,31 +54,31 @@ SCHEMA: dict[str, Any] = {
 
 
 def render(problem: Problem) -> Response:
-    """The answer that tells of a problem. Its `instance` is the id of the running request."""
+    """Return the response of a problem. Its `instance` is the id of the current request."""
     body: dict[str, Any] = {
         "type": f"/problems/{problem.kind}",
         "title": problem.title,
         "status": problem.status,
-        "detail": _sound(problem.detail),
+        "detail": _encodable(problem.detail),
         "instance": current().correlation_id or "",
     }
     if problem.kind == "invalid":
         body["errors"] = [
-            {"field": _sound(error.field), "message": _sound(error.message)} for error in problem.errors
-        ] or [{"field": "", "message": _sound(problem.detail)}]
+            {"field": _encodable(error.field), "message": _encodable(error.message)} for error in problem.errors
+        ] or [{"field": "", "message": _encodable(problem.detail)}]
     headers = {"Cache-Control": "no-store"} | problem.headers
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
 
 
-def _sound(text: str) -> str:
-    """What a client sent may come back in a message; it is cut, and lone surrogates have no form in UTF-8."""
-    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+def _encodable(text: str) -> str:
+    """Return a text that may quote the client's input, cut and without lone surrogates, which UTF-8 cannot encode."""
+    return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()
 
 
 def of_exception(error: Exception) -> Problem:
-    """The problem that an exception is at the edge. What nobody expected is logged and becomes `internal`."""
+    """Return the problem of an exception. An unexpected exception is logged and becomes `internal`."""
     if isinstance(error, Problem):
         if error.status >= 500:
             log.warning("request not served", kind=error.kind, detail=error.detail, cause=repr(error.__cause__))
@@ -101,11 +101,11 @@ def of_exception(error: Exception) -> Problem:
 
 
 def of_validation(error: RequestValidationError) -> Problem:
-    """422 with dotted names, or 404 when it is the path that does not fit: such a thing cannot exist."""
+    """Return the 422 with dotted field names, or the 404 if the path is invalid: no such resource can exist."""
     errors = []
     for item in error.errors():
-        place, *path = item["loc"]
-        if place == "path":
+        source, *path = item["loc"]
+        if source == "path":
             return not_found()
         message = str(item["msg"]).removeprefix("Value error, ")
         errors.append(FieldError(".".join(str(part) for part in path), message))
@@ -114,28 +114,28 @@ def of_validation(error: RequestValidationError) -> Problem:
 
 
 async def handle(_: Request, error: Exception) -> Response:
-    """Exception handler for Starlette."""
+    """Return the response of an exception, as Starlette's exception handler."""
     return render(of_exception(error))
 
 
 def problems(*kinds: str) -> Responses:
-    """The `responses` of an operation that may answer with these kinds; give it to the route's decorator."""
+    """Return the `responses` argument of a route's decorator for these kinds of problems."""
     by_status: dict[int | str, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(KINDS[kind].status, []).append(kind)
     return {
         status: {
-            "description": ", ".join(f"`{kind}`: {KINDS[kind].title}" for kind in named),
+            "description": ", ".join(f"`{kind}`: {KINDS[kind].title}" for kind in grouped),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status, named in sorted(by_status.items(), key=lambda item: int(item[0]))
+        for status, grouped in sorted(by_status.items(), key=lambda item: int(item[0]))
     }
 
 
-def merged(first: Responses, second: Responses) -> Responses:
-    """Both; where they have a problem of the same status, with both descriptions."""
-    both = first | second
+def merge_responses(first: Responses, second: Responses) -> Responses:
+    """Return the union; responses with the same status get both descriptions."""
+    merged = first | second
     for status in first.keys() & second.keys():
         texts = [responses[status].get("description", "") for responses in (first, second)]
-        both[status] = second[status] | {"description": ", ".join(dict.fromkeys(filter(None, texts)))}
-    return both
+        merged[status] = second[status] | {"description": ", ".join(dict.fromkeys(filter(None, texts)))}
+    return merged

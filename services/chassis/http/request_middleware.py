@@ -1,4 +1,4 @@
-"""Outermost layer of every app, pure ASGI: request id, context, HEAD, metrics, and an answer whatever happens."""
+"""ASGI request middleware: request id, context, HEAD, metrics, and a response to every exception."""
 
 import re
 import time
@@ -17,7 +17,7 @@ KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestMiddleware:
-    """Middleware around everything; see the module's text."""
+    """The middleware around all handlers of an app; see the module."""
 
     def __init__(self, app: ASGIApp, *, routes: RouteTable) -> None:
         self._app = app
@@ -29,17 +29,17 @@ class RequestMiddleware:
             return
         began = time.perf_counter()
         request_id, traceparent = _ids(scope)
-        method, bodiless = scope["method"], scope["method"] == "HEAD"
-        if bodiless:
+        method, is_head = scope["method"], scope["method"] == "HEAD"
+        if is_head:
             scope = dict(scope, method="GET")
         status = 0
 
-        async def answer(message: Message) -> None:
+        async def send_response(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            elif bodiless and message["type"] == "http.response.body":
+            elif is_head and message["type"] == "http.response.body":
                 message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
             await send(message)
 
@@ -47,17 +47,17 @@ class RequestMiddleware:
             try:
                 if "\0" in scope["path"]:
                     raise not_found()
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, send_response)
             except Exception as error:
                 problem = of_exception(error)
                 if status:
                     raise
-                await render(problem)(scope, receive, answer)
+                await render(problem)(scope, receive, send_response)
             finally:
                 route = self._routes.template(scope.get("route"))
-                known = method if method in KNOWN_METHODS else "other"
-                HTTP_REQUESTS.labels(known, route, status).inc()
-                HTTP_SECONDS.labels(known, route).observe(time.perf_counter() - began)
+                label = method if method in KNOWN_METHODS else "other"
+                HTTP_REQUESTS.labels(label, route, status).inc()
+                HTTP_SECONDS.labels(label, route).observe(time.perf_counter() - began)
 
 
 def _ids(scope: Scope) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""What a request brings: a bounded body of strict JSON, and the headers that make writing safe."""
+"""Parse requests: a bounded body of strict JSON, `Idempotency-Key` and `If-Match`."""
 
 import json
 import math
@@ -12,50 +12,50 @@ from services.chassis.database import idempotency
 from services.chassis.errors import FieldError, Problem, invalid
 from services.chassis.identity import Caller
 
-DEEPEST = 32
+MAX_DEPTH = 32
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
-# A string (or the rest of the text when it never ends), an opening or a closing bracket. Possessive, so linear.
+# A string (up to the end of the text if unterminated), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, counted while it is read, and kept where Starlette's own readers (`form`, `json`) find it.
+    """Read and return the body, and store it for Starlette's own `form` and `json`.
 
     Raises:
-        Problem: `too-large` as soon as more than `limit` bytes are announced or came.
+        Problem: `too-large` as soon as more than `limit` bytes are announced or received.
     """
-    check_announced(request, limit)
+    check_content_length(request, limit)
     if hasattr(request, "_body"):
         return await request.body()
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise too_large(limit)
+            raise _too_large(limit)
         chunks.append(chunk)
     body = b"".join(chunks)
     request._body = body
     return body
 
 
-def check_announced(request: Request, limit: int) -> None:
-    """Refuse by Content-Length alone, before anything is read.
+def check_content_length(request: Request, limit: int) -> None:
+    """Check `Content-Length`, before the body is read.
 
     Raises:
         Problem: `too-large`.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
-        raise too_large(limit)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 18 or int(length) > limit):
+        raise _too_large(limit)
 
 
-def too_large(limit: int) -> Problem:
+def _too_large(limit: int) -> Problem:
     return Problem("too-large", f"The body may have at most {limit:,} bytes.", headers={"Connection": "close"})
 
 
 def check_media_type(request: Request) -> None:
-    """Only JSON in UTF-8, as it is (no content coding).
+    """Accept only JSON in UTF-8 without a content coding.
 
     Raises:
         Problem: `unsupported-media-type`.
@@ -73,7 +73,7 @@ def check_media_type(request: Request) -> None:
 
 
 def parse_json(data: bytes) -> Any:
-    """The JSON value (RFC 8259) in UTF-8: finite numbers, nested at most 32 deep, strings without NUL or surrogates.
+    """Return the JSON value (RFC 8259): finite numbers, at most 32 levels, strings without NUL or lone surrogates.
 
     Raises:
         Problem: `malformed-json`; `invalid` with the field's dotted name for NUL and lone surrogates.
@@ -82,17 +82,17 @@ def parse_json(data: bytes) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _slowly(data)
+        return _parse_with_stdlib(data)
     if b"\\u0000" in data:
         _check_strings(value)
     return value
 
 
-def _slowly(data: bytes) -> Any:
-    """orjson also refuses lone surrogates and integers beyond a double, which are JSON; the field is to be named."""
+def _parse_with_stdlib(data: bytes) -> Any:
+    """Parse what orjson refuses although it is JSON (lone surrogates, huge integers), so that errors name the field."""
     try:
         value = json.loads(
-            data.decode(), parse_constant=_not_json, parse_float=_finite, parse_int=lambda text: int(text[:400])
+            data.decode(), parse_constant=_refuse, parse_float=_finite, parse_int=lambda text: int(text[:400])
         )
     except ValueError as error:
         raise Problem("malformed-json", f"The body is not JSON: {_reason(error)}.") from None
@@ -106,7 +106,7 @@ def _reason(error: ValueError) -> str:
     return f"{error.msg.lower()} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _not_json(name: str) -> NoReturn:
+def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
@@ -118,40 +118,39 @@ def _finite(text: str) -> float:
 
 
 def _check_depth(data: bytes) -> None:
-    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
     for match in TOKEN.finditer(data):
         first = data[match.start()]
         if first in b"[{":
             depth += 1
-            if depth > DEEPEST:
-                raise Problem("malformed-json", f"The body is nested deeper than {DEEPEST}.")
+            if depth > MAX_DEPTH:
+                raise Problem("malformed-json", f"The body is nested deeper than {MAX_DEPTH}.")
         elif first in b"]}":
             depth -= 1
 
 
 def _check_strings(value: Any) -> None:
-    """Depth is bounded already, so walking with a list of what is left suffices."""
     errors: list[FieldError] = []
-    left: list[tuple[str, Any]] = [("", value)]
-    while left:
-        name, item = left.pop()
+    pending: list[tuple[str, Any]] = [("", value)]
+    while pending:
+        name, item = pending.pop()
         if isinstance(item, dict):
             for key, inner in item.items():
-                if _unsound(key):
+                if _string_error(key):
                     errors.append(FieldError(name, "has a member whose name holds NUL or a lone surrogate"))
                 else:
-                    left.append((f"{name}.{key}" if name else key, inner))
+                    pending.append((f"{name}.{key}" if name else key, inner))
         elif isinstance(item, list):
-            left.extend((f"{name}.{index}" if name else str(index), inner) for index, inner in enumerate(item))
-        elif isinstance(item, str) and (reason := _unsound(item)):
+            pending.extend((f"{name}.{index}" if name else str(index), inner) for index, inner in enumerate(item))
+        elif isinstance(item, str) and (reason := _string_error(item)):
             errors.append(FieldError(name, reason))
     if errors:
         raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors[::-1][:50])
 
 
-def _unsound(text: str) -> str | None:
+def _string_error(text: str) -> str | None:
     if "\0" in text:
         return "must not contain NUL"
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
@@ -160,13 +159,13 @@ def _unsound(text: str) -> str | None:
 
 
 def idempotency_key(request: Request, caller: Caller, body: object = None) -> idempotency.Key | None:
-    """The key of this request, or None when it has none (or speaks for nobody).
+    """Return the idempotency key of a request; None without the header or without a person.
 
     Args:
-        body: the JSON value of the body where the route did not parse it as JSON itself.
+        body: the JSON value of the body, if the route has not parsed it itself.
 
     Raises:
-        Problem: `malformed-idempotency-key` unless it is 1 to 255 printable ASCII characters, once.
+        Problem: `malformed-idempotency-key` unless the header stands once, with 1 to 255 printable ASCII characters.
     """
     values = request.headers.getlist("idempotency-key")
     if not values:
@@ -178,16 +177,16 @@ def idempotency_key(request: Request, caller: Caller, body: object = None) -> id
     value = getattr(request, "_json", body)
     try:
         digest = idempotency.digest(value)
-    except TypeError:  # an integer beyond 64 bits, which no field takes
+    except TypeError:  # an integer beyond 64 bits, which no field accepts
         raise invalid("", "A number is too large.") from None
     return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
 
 
 def check_if_match(header: str | None, version: int) -> None:
-    """Compare If-Match (RFC 9110, 13.1.1) with the thing's version; the digest behind it does not matter.
+    """Compare `If-Match` (RFC 9110, 13.1.1) with the resource's version; the digest after it is ignored.
 
     Raises:
-        Problem: `stale` unless the header is absent, `*`, or names `"<version>-<digest>"` strongly.
+        Problem: `stale` unless the header is absent, `*`, or contains the strong tag `"<version>-<digest>"`.
     """
     if header is None or header.strip() == "*":
         return

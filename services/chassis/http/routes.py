@@ -1,4 +1,4 @@
-"""Routes that check in a fixed order: who calls, the media type, the size, the JSON, and only then the fields."""
+"""Routes that check in a fixed order: caller, media type, size, JSON, fields."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from services.chassis.database.idempotency import CommandResult
 from services.chassis.errors import Problem
-from services.chassis.http.direct_call import Handler, direct, is_callable_directly
+from services.chassis.http.direct_call import Handler, direct_handler, is_callable_directly
 from services.chassis.http.guards import Guard
-from services.chassis.http.problems import merged, problems
-from services.chassis.http.requests import check_announced, check_media_type, parse_json, read_body
+from services.chassis.http.problems import merge_responses, problems
+from services.chassis.http.requests import check_content_length, check_media_type, parse_json, read_body
 from services.chassis.identity import Caller
 from services.chassis.runtime import failpoint
 
@@ -23,7 +23,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class InternalCaller(Guard[Caller]):
-    """A service whose token is meant for this one, and which is named as an issuer for this route."""
+    """The guard of internal routes: a token for this service, signed by one of the accepted services."""
 
     kinds = ("invalid-token", "forbidden")
 
@@ -41,16 +41,16 @@ class InternalCaller(Guard[Caller]):
 
 
 def allow(*services: str) -> Any:
-    """The dependency that gives the `Caller`, if one of these services called: `Annotated[Caller, allow("gateway")]`.
+    """Return the dependency for the `Caller` of one of these services: `Annotated[Caller, allow("gateway")]`.
 
     Raises (while serving):
-        Problem: `invalid-token` without a token that holds here; `forbidden` for another service.
+        Problem: `invalid-token` without a valid token; `forbidden` for another service.
     """
     return Depends(InternalCaller(services))
 
 
 def body_limit(size: int) -> Callable[[Endpoint], Endpoint]:
-    """Decorator of an endpoint, below the route's: its body may have `size` bytes instead of the app's limit."""
+    """Set another limit for the body of one endpoint; a decorator below that of the route."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.__dict__["body_limit"] = size
@@ -60,17 +60,17 @@ def body_limit(size: int) -> Callable[[Endpoint], Endpoint]:
 
 
 def json_response(data: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON as bytes. Times must be strings already (`contracts.event.rfc3339`); UUIDs may stay as they are.
+    """Return a JSON response. Times must be strings (`contracts.event.rfc3339`); UUIDs are encoded.
 
     Raises:
-        TypeError: something in it has no JSON form here.
+        TypeError: a value cannot be encoded.
     """
     content = orjson.dumps(data, option=orjson.OPT_PASSTHROUGH_DATETIME)
     return Response(content, status, headers, "application/json")
 
 
 def command_response(result: CommandResult) -> Response:
-    """Return what a command answered as a response."""
+    """Return the response of a command."""
     headers = {"Location": result.location} if result.location else {}
     if result.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -80,7 +80,7 @@ def command_response(result: CommandResult) -> Response:
 
 
 def guards_of(dependant: Dependant) -> Iterator[Guard[Any]]:
-    """The guards among a route's dependencies, in order."""
+    """Yield the guards among a route's dependencies, in order."""
     for inner in dependant.dependencies:
         yield from guards_of(inner)
         if isinstance(inner.call, Guard):
@@ -88,11 +88,11 @@ def guards_of(dependant: Dependant) -> Iterator[Guard[Any]]:
 
 
 class StrictRoute(APIRoute):
-    """A route whose checks come in this order: guards → 415 → 413 → 400 `malformed-json` → FastAPI's validation.
+    """A route that checks in this order: guards → 415 → 413 → 400 `malformed-json` → FastAPI's validation.
 
-    Give it to the router: `APIRouter(route_class=StrictRoute)`. A form is only bounded here; its endpoint, or
-    FastAPI, reads it. A body that no parameter takes is not read. In an app with a verifier every route names who
-    may call (`allow`), else it fails at its first request.
+    Use it as `APIRouter(route_class=StrictRoute)`. The size of a form is checked here; its endpoint, or FastAPI, parses
+    it. A body that no parameter takes is not read. In an app with a verifier a route without a guard (`allow`) fails at
+    each request.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -108,10 +108,10 @@ class StrictRoute(APIRoute):
             kinds.append("too-large")
         if self.dependant.path_params:
             kinds.append("not-found")
-        self.responses = merged(problems(*dict.fromkeys(kinds)), self.responses)
+        self.responses = merge_responses(problems(*dict.fromkeys(kinds)), self.responses)
 
     def get_route_handler(self) -> Handler:
-        handle = direct(self) if is_callable_directly(self) else super().get_route_handler()
+        handle = direct_handler(self) if is_callable_directly(self) else super().get_route_handler()
         guards = tuple(guards_of(self.dependant))
         field = self.body_field
         takes_form = field is not None and isinstance(field.field_info, params.Form)
@@ -122,7 +122,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             state = request.app.state
             if state.verifier is not None and not guards:
-                raise RuntimeError(f"{self.path} does not say which services may call it")
+                raise RuntimeError(f"{self.path} has no guard: name the services that may call it")
             for guard in guards:
                 await guard(request)
             limit: int = own_limit or state.body_limit
@@ -131,7 +131,7 @@ class StrictRoute(APIRoute):
             elif takes_form:
                 await read_body(request, limit)
             else:
-                check_announced(request, limit)
+                check_content_length(request, limit)
             response = await handle(request)
             failpoint.reach("answer.ready")
             return response
@@ -140,7 +140,7 @@ class StrictRoute(APIRoute):
 
 
 async def read_json(request: Request, limit: int, optional: bool) -> None:
-    """Put the parsed body where FastAPI finds it.
+    """Parse the body and store it where FastAPI reads it.
 
     Raises:
         Problem: `unsupported-media-type`, `too-large`, `malformed-json` or `invalid`, in this order.

@@ -1,7 +1,7 @@
-"""The HTTP server: uvicorn inside the process' event loop, which slow clients cannot hold up.
+"""The HTTP server: uvicorn in the event loop of the process, with limits for slow clients.
 
-uvicorn bounds neither the time a client may take to send its headers or body, nor the size of its headers, nor how long
-it may take to read an answer. `Guarded` does.
+uvicorn limits neither the time in which a client sends headers and body, nor the size of the headers, nor the time in
+which it reads the response. `LimitedHttpProtocol` does.
 """
 
 import asyncio
@@ -18,18 +18,16 @@ from services.chassis.runtime.process import Role
 
 log = structlog.get_logger(__name__)
 
-KEEP_ALIVE_SECONDS = (
-    75  # longer than any client of ours keeps an idle connection, so that none is closed under a request
-)
+KEEP_ALIVE_SECONDS = 75  # longer than our clients keep an idle connection, so that none is closed under a request
 HEADER_SECONDS = 10.0
 BODY_SECONDS = 30.0
 WRITE_SECONDS = 30.0
 HEADER_BYTES = 32 * 1024
-CONNECTIONS = 4096
+MAX_CONNECTIONS = 4096
 
 
-class Guarded(HttpToolsProtocol):
-    """Closes connections whose client is slower, or whose headers are larger, than anything honest."""
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """Aborts connections of slow clients and refuses headers that are too large."""
 
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
@@ -38,13 +36,13 @@ class Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
-        self._arm(HEADER_SECONDS)
+        self._start_deadline(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._cancel_deadline()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
         super().connection_lost(exc)
@@ -52,7 +50,7 @@ class Guarded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers:
             if self._deadline is None:  # the first byte of another request on this connection
-                self._arm(HEADER_SECONDS)
+                self._start_deadline(HEADER_SECONDS)
             self._header_bytes += len(data)
         super().data_received(data)
         if self._in_headers and self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
@@ -61,12 +59,12 @@ class Guarded(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._header_bytes = 0
-        self._arm(BODY_SECONDS)
+        self._start_deadline(BODY_SECONDS)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_headers = True
-        self._disarm()
+        self._cancel_deadline()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -79,11 +77,11 @@ class Guarded(HttpToolsProtocol):
             self._write_deadline.cancel()
             self._write_deadline = None
 
-    def _arm(self, seconds: float) -> None:
-        self._disarm()
+    def _start_deadline(self, seconds: float) -> None:
+        self._cancel_deadline()
         self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
-    def _disarm(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -92,21 +90,21 @@ class Guarded(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # the process has its own
+        yield  # `process.run` handles signals
 
 
 def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "api", last: bool = False) -> Role:
-    """Return a role that serves an ASGI app until it is asked to stop; requests under way are finished first.
+    """Return a role that serves an ASGI app until it is stopped; requests in progress are finished first.
 
     Raises (when run):
-        OSError: the port is busy.
+        OSError: the port is in use.
     """
 
     async def run(stop: asyncio.Event) -> None:
         listening = listen(host, port)
         config = uvicorn.Config(
             app,
-            http=Guarded,
+            http=LimitedHttpProtocol,
             ws="none",
             loop="none",
             lifespan="auto",
@@ -140,10 +138,10 @@ async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes any free one.
+    """Return a bound socket; port 0 takes any free port.
 
     Raises:
-        OSError: the address is busy; the message names it.
+        OSError: the address is in use; the message names it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)

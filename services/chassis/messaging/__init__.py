@@ -1,1 +1,1 @@
-"""Events: from the outbox to Kafka, and from Kafka to handlers."""
+"""Events: the transactional outbox, its relay to Kafka, and consumers with an inbox."""

@@ -15,11 +15,11 @@ Headers = list[tuple[str, bytes]]
 
 
 class Undecodable(Exception):
-    """A record that is not one of our CloudEvents; trying again will not help."""
+    """A record that is not one of our CloudEvents. A retry does not help."""
 
 
 def to_headers(envelope: Envelope) -> Headers:
-    """The context of an event as record headers."""
+    """Return the context of an event as record headers."""
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", str(envelope.id).encode()),
@@ -39,15 +39,15 @@ def to_headers(envelope: Envelope) -> Headers:
 
 
 def to_key(envelope: Envelope) -> bytes:
-    """What decides the partition."""
+    """Return the record's key, which determines its partition."""
     return str(envelope.key).encode()
 
 
 def type_of(record: Any) -> str:
-    """The event type of a record, from its headers alone.
+    """Return the event type of a record, from its headers alone.
 
     Raises:
-        Undecodable: there is none.
+        Undecodable: the header is missing.
     """
     value = dict(record.headers).get("ce_type")
     if not value:
@@ -56,7 +56,7 @@ def type_of(record: Any) -> str:
 
 
 def from_record(record: Any) -> Envelope:
-    """The envelope of a consumed record. Its data are not looked into.
+    """Return the envelope of a consumed record. Its data are not decoded.
 
     Raises:
         Undecodable: a required attribute is missing or malformed, or the record has no value.

@@ -1,8 +1,8 @@
-"""The consumer runner: events from Kafka to handlers, each handled once, in the order of its partition.
+"""The consumer: passes events from Kafka to handlers, each effect once, in the order of the partition.
 
-The note that an event was handled (inbox) and its effect are written in one transaction; only then is the offset
-committed. So whatever dies, in whatever order, an event is delivered until it was handled, and dropped after that.
-Consecutive records of a partition share a transaction; if one of them fails, all are rolled back and tried alone.
+The inbox row of an event and its effect are written in one transaction; the offset is committed after it. So after any
+crash an event is redelivered until it was handled, and dropped as a duplicate after that. Consecutive records of a
+partition share a transaction; if it fails, it is rolled back and each record gets a transaction of its own.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 
 SESSION_MS = 10_000
 REBALANCE_MS = 60_000
-HAND_OVER_SECONDS = 20
-LAST_SECONDS = 8
+REVOKE_SECONDS = 20
+SHUTDOWN_SECONDS = 8
 POLL_MS = 250
-MOST_RECORDS = 500
-FETCH_BYTES = 512 * 1024  # of a partition at a time, kept in memory
+MAX_POLL_RECORDS = 500
+FETCH_BYTES = 512 * 1024  # of one partition, kept in memory
 
 
 class Consumer:
@@ -41,16 +41,16 @@ class Consumer:
 
     Args:
         group: the group's name, without prefix; its dead letters go to `<group>.dead-letter`.
-        topics: what it reads. It creates missing ones.
-        handlers: what it does. Types without a handler are passed over.
-        database: where inbox and effects are written.
+        topics: the topics it reads; missing ones are created.
+        handlers: event types without a handler are skipped.
+        db: the database of inbox and effects.
 
     Raises:
-        ValueError: the contracts know no such group, so there is no topic for its dead letters.
+        ValueError: the group is not one of the contracts, so it has no dead-letter topic.
     """
 
     def __init__(
-        self, group: str, topics: Sequence[Topic], handlers: Handlers, database: Database, settings: Settings
+        self, group: str, topics: Sequence[Topic], handlers: Handlers, db: Database, settings: Settings
     ) -> None:
         if group not in CONSUMER_GROUPS:
             raise ValueError(f"{group} is not one of the groups in contracts.topics")
@@ -58,12 +58,12 @@ class Consumer:
         self._topics = topics
         self._settings = settings
         self._producer = Producer(settings)
-        self._processor = RecordProcessor(group, handlers, database, self._producer, settings)
-        self._watch = ConsumerWatchdog(group, topics, settings)
+        self._processor = RecordProcessor(group, handlers, db, self._producer, settings)
+        self._watchdog = ConsumerWatchdog(group, topics, settings)
         self._healthy = True
 
     async def ready(self) -> bool:
-        """False once too many records in a row have failed."""
+        """Return false once the consumer has failed."""
         return self._healthy
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -71,45 +71,43 @@ class Consumer:
 
         Raises:
             TooManyFailures: more than 20 records in a row could not be handled.
-            Stalled: there are records to handle and nothing moves.
+            Stalled: the group has unhandled records and makes no progress.
         """
-        over = asyncio.Event()
-        watch = asyncio.create_task(self._watch.run(over, busy=lambda: self._processor.waiting_for_dependency))
-        work = asyncio.create_task(self._work(stop))
+        ended = asyncio.Event()
+        watch = asyncio.create_task(self._watchdog.run(ended, is_waiting=self._processor.is_waiting))
+        consume = asyncio.create_task(self._consume(stop))
         try:
-            for task in (await asyncio.wait([work, watch], return_when=asyncio.FIRST_COMPLETED))[0]:
-                task.result()  # of the watch: Stalled
+            for task in (await asyncio.wait([consume, watch], return_when=asyncio.FIRST_COMPLETED))[0]:
+                task.result()  # the watchdog raises Stalled
         except Exception:
             self._healthy = False
             raise
         finally:
-            over.set()
-            work.cancel()
-            await asyncio.wait([work, watch], timeout=LAST_SECONDS)  # what is stuck may not even be cancelled
+            ended.set()
+            consume.cancel()
+            await asyncio.wait([consume, watch], timeout=SHUTDOWN_SECONDS)  # a stuck task may ignore its cancellation
             watch.cancel()
             await self._producer.close()
 
-    async def _work(self, stop: asyncio.Event) -> None:
+    async def _consume(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._session(stop)
+                await self._run_client(stop)
             except (KafkaError, OSError) as error:
-                # an unknown error is also how aiokafka says that another process has taken this instance
-                log.warning(
-                    "consumer starts anew", group=self.group, instance=self._settings.instance, error=repr(error)
-                )
+                # aiokafka raises UnknownError also when another process has taken over this instance id
+                log.warning("consumer restarts", group=self.group, instance=self._settings.instance, error=repr(error))
                 CONSUMERS_DISCARDED.labels(self.group).inc()
                 await sleep_until(stop, 1.0)
 
-    async def _session(self, stop: asyncio.Event) -> None:
-        """The life of one Kafka client, until `stop`, or until it fails and must not be used again."""
+    async def _run_client(self, stop: asyncio.Event) -> None:
+        """Consume with one Kafka client until `stop` is set or it fails; a failed client must not be reused."""
         settings = self._settings
         timeout = settings.kafka_timeout_seconds
         await create_topics(
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
-            seconds=settings.kafka_timeout_seconds,
+            seconds=timeout,
         )
         client = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -120,29 +118,29 @@ class Consumer:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=3_000,
             rebalance_timeout_ms=REBALANCE_MS,
-            max_poll_interval_ms=24 * 60 * 60 * 1000,  # the stall watch does this; a long outage is no reason to leave
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # stalls are the watchdog's; the member stays in long outages
             request_timeout_ms=int(timeout * 1000),
             metadata_max_age_ms=60_000,
-            max_poll_records=MOST_RECORDS,
+            max_poll_records=MAX_POLL_RECORDS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        turn = _Turn(self._processor)
-        client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=turn)
+        listener = _RebalanceListener(self._processor)
+        client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=listener)
         try:
             await wait_at_most(REBALANCE_MS / 1000 + timeout, client.start())
             while not stop.is_set():
                 polled = await wait_at_most(timeout, client.getmany(timeout_ms=POLL_MS))
                 if polled:
-                    async with turn:
+                    async with listener:
                         await self._commit(client, await self._processor.process(polled, stop))
         finally:
             await _close(client)
 
     async def _commit(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> None:
-        """Commit where each partition goes on. If the group has moved on meanwhile, others repeat and drop by inbox.
+        """Commit the offsets. If a rebalance prevents it, the next owner reads the records again and drops them.
 
         Raises:
-            TimeoutError: the client cannot commit; it must not be used again.
+            TimeoutError: the client cannot commit; it must not be reused.
         """
         assigned = client.assignment()
         offsets = {partition: offset for partition, offset in done.items() if partition in assigned}
@@ -155,38 +153,38 @@ class Consumer:
             log.warning("offsets were not committed", group=self.group, error=repr(error))
 
 
-class _Turn(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """The time between a poll and its commit. A rebalance waits for its end, but not for ever, and asks it to hurry.
+class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Delays a rebalance, for a bounded time, until the current batch is processed and committed: `async with` it.
 
-    It is never held during a poll: a listener that waits for a poll waits for itself.
+    Never enter it around a poll: the poll runs the listener, which would wait for itself.
     """
 
     def __init__(self, processor: RecordProcessor) -> None:
         self._processor = processor
-        self._over = asyncio.Event()
-        self._over.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __aenter__(self) -> None:
-        self._processor.leave.clear()
-        self._over.clear()
+        self._processor.rebalancing.clear()
+        self._idle.clear()
 
     async def __aexit__(self, *_: object) -> None:
-        self._over.set()
+        self._idle.set()
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._processor.leave.set()
+        self._processor.rebalancing.set()
         try:
-            async with asyncio.timeout(HAND_OVER_SECONDS):
-                await self._over.wait()
+            async with asyncio.timeout(REVOKE_SECONDS):
+                await self._idle.wait()
         except TimeoutError:
-            log.warning("a handler was too slow for a rebalance; its records will be delivered again")
+            log.warning("handler too slow for a rebalance; its records will be redelivered")
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         log.info("partitions assigned", count=len(assigned))
 
 
 async def _close(client: AIOKafkaConsumer) -> None:
-    """Stop a client within 5 s, or leave it. A static member says no goodbye: its place is kept for a restart."""
+    """Stop a client within 5 s or abandon it. A static member sends no LeaveGroup: it keeps its partitions."""
     try:
         await wait_at_most(5, client.stop())
     except Exception as error:

@@ -1,8 +1,8 @@
-"""Dead letters: records a group could not handle, kept on `<group>.dead-letter` until a person has looked.
+"""Dead letters: records that a group could not handle, kept on `<group>.dead-letter` for an operator.
 
-A dead letter is the original record, key, value and headers untouched, and five headers more: `dlq_topic`,
-`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`. To redrive one is to publish the original again where it
-came from: whoever has handled it drops it by its id.
+A dead letter is the original record with unchanged key, value and headers, and five more headers: `dlq_topic`,
+`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`. A redrive publishes the original record again on its topic
+and partition; groups that have handled it drop it by its id.
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
 from services.contracts.topics import dead_letter as dead_letter_topic
 
-MARK = "dlq_"
-ERROR_LENGTH = 1000
+HEADER_PREFIX = "dlq_"
+MAX_ERROR_LENGTH = 1000
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One record that was put aside.
+    """One dead letter.
 
     Attributes:
-        position: its offset on the dead-letter topic, by which it is chosen for a redrive.
-        topic: where it came from, with partition and offset there.
-        redriven: it lies before the point up to which all were redriven.
+        position: its offset on the dead-letter topic, which identifies it for a redrive.
+        topic: the original topic, with partition and offset there.
+        redriven: a redrive of all has included it.
     """
 
     position: int
@@ -46,17 +46,17 @@ class DeadLetter:
 
     @property
     def type(self) -> str:
-        """The event type, as far as it can be told."""
+        """Return the event type, or `?` without one."""
         return dict(self.headers).get("ce_type", b"?").decode("utf-8", "replace")
 
 
-async def put(producer: Producer, group: str, prefix: str, record: Any, error: Exception, attempts: int) -> None:
+async def publish(producer: Producer, group: str, prefix: str, record: Any, error: Exception, attempts: int) -> None:
     """Publish a record as a dead letter of the group.
 
     Raises:
-        Unsent: Kafka did not acknowledge it; it must not be passed over.
+        Unsent: Kafka did not acknowledge it; the record must not be skipped.
     """
-    reason = f"{type(error).__name__}: {error}"[:ERROR_LENGTH]
+    reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
     headers: Headers = [
         *record.headers,
         ("dlq_topic", record.topic.removeprefix(prefix).encode()),
@@ -69,10 +69,10 @@ async def put(producer: Producer, group: str, prefix: str, record: Any, error: E
 
 
 async def entries(settings: Settings, group: str) -> list[DeadLetter]:
-    """All dead letters of a group that Kafka still has, oldest first."""
-    client, place = await _open(settings, group)
+    """Return all retained dead letters of a group, oldest first."""
+    client, partition = await _open(settings, group)
     try:
-        return await wait_at_most(60, _read(client, place))
+        return await wait_at_most(60, _read(client, partition))
     finally:
         await wait_at_most(10, client.stop())
 
@@ -80,26 +80,26 @@ async def entries(settings: Settings, group: str) -> list[DeadLetter]:
 async def redrive(
     settings: Settings, group: str, chosen: Callable[[DeadLetter], bool] | None = None
 ) -> list[DeadLetter]:
-    """Publish dead letters again on the topic and partition they came from, and return them.
+    """Publish dead letters again on their original topic and partition, and return them.
 
     Args:
-        chosen: which ones, whether redriven before or not. Without it, all that were not, and they count as redriven.
+        chosen: selects dead letters, redriven or not. None selects all that were not redriven, and marks them redriven.
 
     Raises:
         Unsent: Kafka did not acknowledge one; those before it are published. Calling again is safe.
     """
-    client, place = await _open(settings, group)
+    client, partition = await _open(settings, group)
     producer = Producer(settings)
     try:
-        letters = await wait_at_most(60, _read(client, place))
-        picked = [letter for letter in letters if (chosen(letter) if chosen else not letter.redriven)]
-        for letter in picked:
+        letters = await wait_at_most(60, _read(client, partition))
+        selected = [letter for letter in letters if (chosen(letter) if chosen else not letter.redriven)]
+        for letter in selected:
             await producer.send_record(
                 settings.kafka_prefix + letter.topic, letter.partition, letter.key, letter.value, letter.headers
             )
-        if picked and chosen is None:
-            await wait_at_most(settings.kafka_timeout_seconds, client.commit({place: picked[-1].position + 1}))
-        return picked
+        if selected and chosen is None:
+            await wait_at_most(settings.kafka_timeout_seconds, client.commit({partition: selected[-1].position + 1}))
+        return selected
     finally:
         await producer.close()
         await wait_at_most(10, client.stop())
@@ -113,39 +113,39 @@ async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, Topic
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
-    place = TopicPartition(name, 0)
-    client.assign([place])
+    partition = TopicPartition(name, 0)
+    client.assign([partition])
     try:
         await wait_at_most(30, client.start())
     except BaseException:
         await wait_at_most(10, client.stop())
         raise
-    return client, place
+    return client, partition
 
 
-async def _read(client: AIOKafkaConsumer, place: TopicPartition) -> list[DeadLetter]:
-    redriven_up_to = await client.committed(place) or 0
-    end = (await client.end_offsets([place]))[place]
-    await client.seek_to_beginning(place)
+async def _read(client: AIOKafkaConsumer, partition: TopicPartition) -> list[DeadLetter]:
+    redriven_up_to = await client.committed(partition) or 0
+    end = (await client.end_offsets([partition]))[partition]
+    await client.seek_to_beginning(partition)
     letters = []
-    while await client.position(place) < end:
-        for records in (await client.getmany(place, timeout_ms=500)).values():
-            letters += [_letter(record, redriven_up_to) for record in records if record.offset < end]
+    while await client.position(partition) < end:
+        for records in (await client.getmany(partition, timeout_ms=500)).values():
+            letters += [_decode(record, redriven_up_to) for record in records if record.offset < end]
     return letters
 
 
-def _letter(record: Any, redriven_up_to: int) -> DeadLetter:
-    said = {name: value.decode("utf-8", "replace") for name, value in record.headers if name.startswith(MARK)}
+def _decode(record: Any, redriven_up_to: int) -> DeadLetter:
+    own = {name: value.decode("utf-8", "replace") for name, value in record.headers if name.startswith(HEADER_PREFIX)}
     return DeadLetter(
         position=record.offset,
-        topic=said["dlq_topic"],
-        partition=int(said["dlq_partition"]),
-        offset=int(said["dlq_offset"]),
-        error=said["dlq_error"],
-        attempts=int(said["dlq_attempts"]),
+        topic=own["dlq_topic"],
+        partition=int(own["dlq_partition"]),
+        offset=int(own["dlq_offset"]),
+        error=own["dlq_error"],
+        attempts=int(own["dlq_attempts"]),
         put_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
         key=record.key,
         value=record.value,
-        headers=[(name, value) for name, value in record.headers if not name.startswith(MARK)],
+        headers=[(name, value) for name, value in record.headers if not name.startswith(HEADER_PREFIX)],
         redriven=record.offset < redriven_up_to,
     )

@@ -1,4 +1,4 @@
-"""Which function handles which event: a service's registry, filled by decorators in its `handlers.py`."""
+"""The registry of event handlers, filled by decorators in a service's `handlers.py`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -13,12 +13,12 @@ Handler = Callable[[Transaction, Any, Envelope], Awaitable[None]]
 class Handlers:
     """The handlers of one consumer group.
 
-    A handler gets `(tx, event, envelope)`. It writes through `tx` only, together with the note that the event was
-    handled; it may run again after a rollback, so it does nothing that a rollback does not undo. An exception it
-    raises is an attempt that failed. It may write to the outbox: the new event names this one as its cause.
+    A handler gets `(tx, event, envelope)`. It writes through `tx` only, in the transaction of the inbox row. It may run
+    again after a rollback, so it has no effect that a rollback does not undo. An exception is a failed attempt. It may
+    write to the outbox: the new event gets this event as its cause.
 
     Attributes:
-        applied: called after effects were committed, at most once for each transaction; wakes a mailer, for instance.
+        applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Handlers:
     ) -> Callable[
         [Callable[[Transaction, E, Envelope], Awaitable[None]]], Callable[[Transaction, E, Envelope], Awaitable[None]]
     ]:
-        """Decorator: the function handles events of these types.
+        """Register the decorated function for events of these types.
 
         Raises:
-            ValueError: another function does already.
+            ValueError: a type has a handler already.
         """
 
         def register(
@@ -49,5 +49,5 @@ class Handlers:
 
     @property
     def by_type(self) -> Mapping[str, Handler]:
-        """Handler by CloudEvents type."""
+        """Return the handlers by CloudEvents type."""
         return self._by_type

@@ -1,4 +1,4 @@
-"""Inbox: an event is handled once, because its id is written in the transaction of its effect."""
+"""Inbox: an event takes effect once, because its id is written in the transaction of the effect."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,7 +16,7 @@ returning source, event_id
 
 
 async def unseen(tx: Transaction, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
-    """Note these events and return (source, id) of those seen for the first time. The id decides, nothing else does."""
+    """Insert the ids of these events and return (source, id) of those that are new."""
     rows = await tx.fetch(
         INSERT_RECEIVED, [envelope.source for envelope in envelopes], [envelope.id for envelope in envelopes]
     )
@@ -32,9 +32,9 @@ where (source, event_id) in (
 
 
 async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
-    """Forget up to `most` ids received longer ago than `age`, which must exceed every age at which an event can return.
+    """Delete up to `most` ids older than `age`, which must exceed every age at which an event can be redelivered.
 
     Returns:
-        How many were deleted; fewer than `most` when none are left.
+        How many were deleted; fewer than `most` if none are left.
     """
     return await tx.execute(PRUNE, age, most)

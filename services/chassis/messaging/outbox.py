@@ -1,4 +1,4 @@
-"""Transactional outbox: an event is written in the transaction that makes it true, and published afterwards."""
+"""Transactional outbox: an event is written in the transaction of the change it reports, and published afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from services.contracts.event import Envelope, Event
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """An event that waits for the relay. `id` gives the order; `topic` is the name in `contracts.topics`."""
+    """An unpublished event. `id` determines the order; `topic` is the name in `contracts.topics`."""
 
     id: int
     topic: str
@@ -32,7 +32,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
 
 def row(event: Event) -> tuple[object, ...]:
-    """The event as the outbox keeps it, in the order of `INSERT_EVENT`'s parameters."""
+    """Return the event as the parameters of `INSERT_EVENT`, with the current context."""
     context = current()
     return (
         new_id(),
@@ -50,10 +50,10 @@ def row(event: Event) -> tuple[object, ...]:
 
 
 async def add(tx: Transaction, event: Event) -> UUID:
-    """Write the event into the open transaction and return its id.
+    """Write the event in the open transaction and return its id.
 
-    Lock the aggregate's row first (touch it in this transaction): only then do the rows of one aggregate take their
-    outbox ids in the order of their commits, and the relay publishes by id.
+    Lock the aggregate's row first (update it in this transaction): only then do the outbox ids of one aggregate follow
+    the order of its commits, and the relay publishes in the order of ids.
     """
     values = row(event)
     await tx.execute(INSERT_EVENT, *values)
@@ -81,9 +81,9 @@ def _with_event(change: str, taken: int) -> str:
 
 
 async def add_with(tx: Transaction, change: str, args: Sequence[object], event: Event) -> bool:
-    """The change of one row and its event in one statement; no event, and False, if the change finds no row.
+    """Change one row and write its event in one statement; return False, without an event, if no row was changed.
 
-    `change` ends in `returning`. It takes the row's lock before the event takes its outbox id, as `add` asks for.
+    `change` ends in `returning`. It locks the row before the event gets its outbox id, as `add` requires.
     """
     if not await tx.execute(_with_event(change, len(args)), *args, *row(event)):
         return False
@@ -92,7 +92,7 @@ async def add_with(tx: Transaction, change: str, args: Sequence[object], event: 
 
 
 async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
-    """Write several events, each made by `row` in the context it belongs to, in this order."""
+    """Write several events in this order, each made by `row` in its own context."""
     if rows:
         await tx.executemany(INSERT_EVENT, rows)
         tx.wakes_relay = True
@@ -105,12 +105,12 @@ update outbox set published_at = null where published_at >= $1
 
 
 async def republish(db: Database, since: datetime) -> int:
-    """Have the relay publish every event again that was published since then; return how many.
+    """Make the relay publish all events again that were published since then; return how many.
 
-    Readers know the events by their ids, so what they have handled stays handled.
+    Consumers drop the events they have handled by their ids.
 
     Raises:
-        Problem: `invalid` for a time that does not lie within the last ten years.
+        Problem: `invalid` for a time outside the last ten years.
     """
     if not timedelta(0) <= datetime.now(UTC) - since <= timedelta(days=3650):
         raise invalid("since", "must lie within the last ten years")
@@ -130,6 +130,6 @@ async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
     """Delete up to `most` rows published longer ago than `age`.
 
     Returns:
-        How many were deleted; fewer than `most` when none are left.
+        How many were deleted; fewer than `most` if none are left.
     """
     return await tx.execute(PRUNE, age, most)

@@ -1,14 +1,14 @@
-"""A Kafka producer that cannot get stuck: idempotent, every wait bounded, thrown away at the first failure.
+"""An idempotent Kafka producer with bounded waits, whose client is discarded at the first failure.
 
-Why it is built this way, from aiokafka 0.14's source:
+The reasons are in the source of aiokafka 0.14 (see ADR 13):
 
-- A batch that meets a partition without a leader for longer than `request_timeout_ms` takes its sequence numbers and is
-  then failed without having been sent. The next batch of that partition is refused as out of order for ever, or, if
-  the broker knows nothing of this producer yet, accepted *without the failed one*. So a partition never has more than
-  one batch under way here: a batch is acknowledged whole or not at all, and nothing can overtake it.
-- With idempotence on, a send has no deadline, and `stop()` flushes without one. So both are bounded here.
-- There is no way back from an out-of-order or fenced producer. So after any failure a new one is made, and whoever
-  sends reads again what is unsent. What the old one still delivers is a repetition, which readers drop by its id.
+- A batch for a partition without a leader for longer than `request_timeout_ms` takes its sequence numbers and then
+  fails without being sent. The next batch of the partition is refused as out of order for ever, or, if the broker does
+  not know the producer yet, accepted *without the failed one*. So a partition never has more than one batch in flight
+  here: a batch is acknowledged as a whole or not at all, and no other batch can overtake it.
+- With idempotence on, neither a send nor the flush of `stop()` has a deadline. So both are bounded here.
+- An out-of-order or fenced producer cannot recover. So after any failure a new one is made, and the caller sends again
+  what was not acknowledged. What the old one still delivers is a duplicate, which consumers drop by its id.
 """
 
 import asyncio
@@ -33,41 +33,37 @@ from services.chassis.runtime.waiting import Backoff
 log = structlog.get_logger(__name__)
 
 BATCH_BYTES = 512 * 1024
-LONGEST_BACKOFF = 2.0
+MAX_BACKOFF_SECONDS = 2.0
 partitioner = DefaultPartitioner()
 
 
 class Unsent(Exception):
-    """Kafka did not acknowledge in time; whether the record is there is unknown."""
+    """Kafka did not acknowledge the record in time; whether it was written is unknown."""
 
 
 class Producer:
-    """Sends outbox rows and single records. One task at a time may use it.
-
-    Args:
-        settings: where Kafka is, the prefix of its topics, and how long a send may take.
-    """
+    """Sends outbox rows and single records, for one task at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: AIOKafkaProducer | None = None
-        self._backoff = Backoff(0.1, LONGEST_BACKOFF)
+        self._backoff = Backoff(0.1, MAX_BACKOFF_SECONDS)
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[int]:
-        """Publish rows, given in the order of their ids, and return the ids that Kafka has acknowledged.
+        """Publish rows, in the order of their ids, and return the acknowledged ids.
 
-        Rows of one key stay in order: of a partition either all rows taken are acknowledged or none. What does not fit
-        into one batch of a partition is left out, to be given again.
+        Rows of one key stay in order: of a partition either all sent rows are acknowledged or none. Rows beyond one
+        batch of a partition are left out, and must be sent again.
         """
         sent: dict[asyncio.Future[object], list[int]] = {}
         failure: BaseException | None = None
-        await self._back_off()
+        await self._wait_for_backoff()
         try:
             await wait_at_most(self._settings.kafka_timeout_seconds, self._send(rows, sent))
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             failure = error
         except BaseException:
-            await self._throw_away("interrupted")
+            await self._discard_client("interrupted")
             raise
         acknowledged = []
         for future, ids in sent.items():
@@ -78,7 +74,7 @@ class Producer:
             else:
                 failure = future.exception()
         if failure is not None:
-            await self._throw_away(type(failure).__name__, str(failure))
+            await self._discard_client(type(failure).__name__, str(failure))
         else:
             self._backoff.succeed()
         return sorted(acknowledged)
@@ -86,15 +82,15 @@ class Producer:
     async def send_record(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers
     ) -> None:
-        """Publish one record as it is to a partition of a topic, whose name is given with its prefix.
+        """Publish one record on a partition of a topic, whose name includes the prefix.
 
         Raises:
             Unsent: it was not acknowledged in time.
         """
-        await self._back_off()
+        await self._wait_for_backoff()
 
         async def send() -> None:
-            client = await self._ready()
+            client = await self._started_client()
             batch = client.create_batch()
             batch.append(key=key, value=value, timestamp=None, headers=headers)
             await (await client.send_batch(batch, topic, partition=partition))
@@ -102,24 +98,24 @@ class Producer:
         try:
             await wait_at_most(self._settings.kafka_timeout_seconds, send())
         except (KafkaError, OSError) as error:
-            await self._throw_away(type(error).__name__, str(error))
+            await self._discard_client(type(error).__name__, str(error))
             raise Unsent(f"{topic}: {error!r}") from error
         except BaseException:
-            await self._throw_away("interrupted")
+            await self._discard_client("interrupted")
             raise
 
     async def close(self) -> None:
-        """Let go of the connection. Nothing is under way here, because every send was waited for."""
+        """Close the client. No send is in progress, because each one was awaited."""
         client, self._client = self._client, None
         if client is not None:
-            await _discard(client)
+            await _close(client)
 
-    async def _back_off(self) -> None:
-        """Wait before a new producer is made after a failure; this is no part of the time a send may take."""
+    async def _wait_for_backoff(self) -> None:
+        """Wait before a new client is made after a failure, outside the time limit of a send."""
         if self._client is None:
             await asyncio.sleep(self._backoff.left)
 
-    async def _ready(self) -> AIOKafkaProducer:
+    async def _started_client(self) -> AIOKafkaProducer:
         if self._client is None:
             settings = self._settings
             await create_topics(
@@ -142,7 +138,7 @@ class Producer:
         return self._client
 
     async def _send(self, rows: Sequence[OutboxRow], sent: dict[asyncio.Future[object], list[int]]) -> None:
-        client = await self._ready()
+        client = await self._started_client()
         for (topic, partition), (batch, ids) in (await self._pack(client, rows)).items():
             sent[await client.send_batch(batch, topic, partition=partition)] = ids
         failpoint.reach_soon("relay.sent")
@@ -151,7 +147,7 @@ class Producer:
     async def _pack(
         self, client: AIOKafkaProducer, rows: Sequence[OutboxRow]
     ) -> dict[tuple[str, int], tuple[BatchBuilder, list[int]]]:
-        """One batch for each partition, filled in the order of the rows until it is full."""
+        """Return one batch for each partition, filled in the order of the rows until it is full."""
         packed: dict[tuple[str, int], tuple[BatchBuilder, list[int]]] = {}
         full = set()
         partitions: dict[str, list[int]] = {}
@@ -160,35 +156,35 @@ class Producer:
             key = to_key(row.envelope)
             if topic not in partitions:
                 partitions[topic] = sorted(await client.partitions_for(topic))
-            place = (topic, partitioner(key, partitions[topic], partitions[topic]))
-            if place in full:
+            partition = (topic, partitioner(key, partitions[topic], partitions[topic]))
+            if partition in full:
                 continue
-            batch, ids = packed.setdefault(place, (client.create_batch(), []))
+            batch, ids = packed.setdefault(partition, (client.create_batch(), []))
             added = batch.append(key=key, value=row.envelope.data, timestamp=None, headers=to_headers(row.envelope))
             if added is None:
-                full.add(place)
+                full.add(partition)
             else:
                 ids.append(row.id)
         return packed
 
-    async def _throw_away(self, reason: str, detail: str = "") -> None:
+    async def _discard_client(self, reason: str, detail: str = "") -> None:
         client, self._client = self._client, None
         PRODUCERS_DISCARDED.labels(reason).inc()
         self._backoff.fail()
-        log.warning("kafka producer thrown away", reason=reason, detail=detail, again_in_seconds=self._backoff.left)
+        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.left)
         if client is not None:
-            await _discard(client)
+            await _close(client)
 
 
-async def _discard(client: AIOKafkaProducer) -> None:
-    """End a producer within 3 s, whatever state it is in.
+async def _close(client: AIOKafkaProducer) -> None:
+    """Close a client within 3 s, in whatever state it is.
 
-    `stop()` first waits for everything to be delivered, which may be never; so all that waits is failed before.
+    `stop()` waits without a limit for pending batches, so these are failed before.
     """
     client._message_accumulator.fail_all(ProducerClosed())
     try:
         await wait_at_most(2, client.stop())
-    except Exception:  # its sender was dead, or waits for an answer that does not come
+    except Exception:  # its sender task has ended, or waits for a response that does not come
         with contextlib.suppress(Exception):
             await wait_at_most(1, client.client.close())
         sender = client._sender.sender_task

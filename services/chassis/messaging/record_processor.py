@@ -1,4 +1,4 @@
-"""From polled records to committed effects: what one member of a group does between a poll and its offset commit."""
+"""The record processor: runs handlers on polled records, retries failures and sends dead letters."""
 
 import asyncio
 import time
@@ -27,30 +27,30 @@ from services.contracts.event import Envelope, Event, registry
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 5
-MOST_FAILURES = 20
-PARALLEL = 4  # partitions at a time; each needs a connection of the pool
-PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+MAX_CONSECUTIVE_FAILURES = 20
+PARALLEL_PARTITIONS = 4  # each takes a connection of the pool
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 def is_transient(error: Exception) -> bool:
-    """Return whether a handler failed because something it needs is away, so that trying again will help.
+    """Return whether a handler failed because a dependency is unavailable, so that a retry helps.
 
-    The database and other services say so by a 503. Any other exception is the handler's own.
+    The database and other services raise a 503 then. Any other exception is a failure of the handler.
     """
     return isinstance(error, Problem) and error.kind == "unavailable"
 
 
 class TooManyFailures(Exception):
-    """So many records in a row failed that the fault is not theirs."""
+    """Too many records in a row failed: the cause is not in the records."""
 
 
-class _HandOver(Exception):
-    """The process stops, or the partition goes to somebody else: put everything down."""
+class _Interrupted(Exception):
+    """The process stops, or a rebalance revokes the partition, while a record waits for a retry."""
 
 
 @dataclass(frozen=True)
 class DecodedRecord:
-    """A record and what is known of it: an event with its handler, or why it cannot be understood."""
+    """A record with its event and handler, or with the error of its decoding."""
 
     record: Any
     envelope: Envelope | None = None
@@ -60,74 +60,71 @@ class DecodedRecord:
 
 
 class RecordProcessor:
-    """Applies polled records through the handlers of a group.
+    """Processes polled records with the handlers of a group.
 
     Attributes:
-        leave: set by a rebalance; what is not begun is left to the next owner.
-        waiting_for_dependency: at least one partition is trying again because of a transient failure.
+        rebalancing: set by a rebalance; records not yet begun are left to the next owner.
     """
 
-    def __init__(
-        self, group: str, handlers: Handlers, database: Database, producer: Producer, settings: Settings
-    ) -> None:
+    def __init__(self, group: str, handlers: Handlers, db: Database, producer: Producer, settings: Settings) -> None:
         self._group = group
         self._handlers = handlers
-        self._database = database
+        self._db = db
         self._producer = producer
         self._prefix = settings.kafka_prefix
         self._batch = settings.consumer_batch
-        self._places = asyncio.Semaphore(PARALLEL)
-        self._given_up: list[tuple[DecodedRecord, Exception, int]] = []
-        self._failed_in_a_row = 0
+        self._slots = asyncio.Semaphore(PARALLEL_PARTITIONS)
+        self._dead_letters: list[tuple[DecodedRecord, Exception, int]] = []
+        self._consecutive_failures = 0
         self._waiting = 0
-        self.leave = asyncio.Event()
+        self.rebalancing = asyncio.Event()
 
-    @property
-    def waiting_for_dependency(self) -> bool:
+    def is_waiting(self) -> bool:
+        """Return whether a partition waits for an unavailable dependency."""
         return self._waiting > 0
 
     async def process(
         self, polled: Mapping[TopicPartition, Sequence[Any]], stop: asyncio.Event
     ) -> dict[TopicPartition, int]:
-        """Apply all, partitions side by side, and return the offset at which each partition goes on.
+        """Process all records, partitions concurrently, and return the offset to commit for each partition.
 
         Raises:
-            TooManyFailures: more than `MOST_FAILURES` records failed with none passing in between.
+            TooManyFailures: more than `MAX_CONSECUTIVE_FAILURES` records failed with no success in between.
         """
         done: dict[TopicPartition, int] = {}
-        self._given_up.clear()
+        self._dead_letters.clear()
         outcomes = await asyncio.gather(
-            *(self._partition(partition, records, done, stop) for partition, records in polled.items()),
+            *(self._process_partition(partition, records, done, stop) for partition, records in polled.items()),
             return_exceptions=True,
         )
         for outcome in outcomes:
-            if outcome is not None and not isinstance(outcome, _HandOver):
+            if outcome is not None and not isinstance(outcome, _Interrupted):
                 raise outcome
         try:
             await self._send_dead_letters(stop)
-        except _HandOver:
+        except _Interrupted:
             return {}
         return done
 
-    async def _partition(
+    async def _process_partition(
         self, partition: TopicPartition, records: Sequence[Any], done: dict[TopicPartition, int], stop: asyncio.Event
     ) -> None:
-        async with self._places:
+        async with self._slots:
             for start in range(0, len(records), self._batch):
-                if stop.is_set() or self.leave.is_set():
+                if stop.is_set() or self.rebalancing.is_set():
                     return
                 chunk = records[start : start + self._batch]
-                for failed, run in groupby(self._decode(chunk), key=lambda received: received.error is not None):
-                    if failed:
-                        for received in run:
-                            assert received.error is not None
-                            self._give_up(received, received.error, 0)
+                for undecodable, items in groupby(self._decode(chunk), key=lambda item: item.error is not None):
+                    if undecodable:
+                        for item in items:
+                            assert item.error is not None
+                            self._give_up(item, item.error, 0)
                     else:
-                        await self._process_batch(list(run), stop)
+                        await self._process_batch(list(items), stop)
                 done[partition] = chunk[-1].offset + 1
 
     def _decode(self, records: Sequence[Any]) -> Iterator[DecodedRecord]:
-        """Decode what this group handles; pass over the rest."""
+        """Yield the records that the group handles, decoded; skip the others."""
         types = registry()
         for record in records:
             try:
@@ -147,13 +144,18 @@ class RecordProcessor:
                 yield DecodedRecord(record, envelope, event, handler)
 
     async def _process_batch(self, items: Sequence[DecodedRecord], stop: asyncio.Event) -> None:
-        """All in one transaction; if that fails, each alone, so that one cannot fail the others."""
+        """Process records in one transaction; if it fails, each in its own, so that one does not fail the others."""
         if len(items) > 1:
             try:
                 await self._transaction(items)
                 return
             except Exception as error:
-                log.info("records are tried alone", group=self._group, count=len(items), error=repr(error))
+                log.info(
+                    "batch failed; processing its records one by one",
+                    group=self._group,
+                    count=len(items),
+                    error=repr(error),
+                )
         for item in items:
             await self._process_alone(item, stop)
 
@@ -168,17 +170,17 @@ class RecordProcessor:
                     await self._wait_for_dependency(error, stop)
                     continue
                 failures += 1
-                where = _where(item.record)
-                log.warning("handler failed", group=self._group, **where, failures=failures, exc_info=failures == 1)
+                position = _position(item.record)
+                log.warning("handler failed", group=self._group, **position, failures=failures, exc_info=failures == 1)
                 if failures == ATTEMPTS:
                     self._give_up(item, error, failures)
                     return
                 CONSUMER_RETRIES.labels(self._group, "handler").inc()
-                await self._pause(PAUSES[failures - 1], stop)
+                await self._pause(RETRY_SECONDS[failures - 1], stop)
 
     async def _transaction(self, items: Sequence[DecodedRecord]) -> None:
         envelopes = [item.envelope for item in items if item.envelope is not None]
-        async with self._database.transaction() as tx:
+        async with self._db.transaction() as tx:
             new = await inbox.unseen(tx, envelopes)
             outcomes = []
             for item in items:
@@ -190,7 +192,7 @@ class RecordProcessor:
                     await self._handle(tx, item.handler, item.event, item.envelope)
             failpoint.reach("consumer.before_commit")
         failpoint.reach("consumer.handled")
-        self._failed_in_a_row = 0
+        self._consecutive_failures = 0
         for item, outcome in zip(items, outcomes, strict=True):
             self._consumed(item.record, outcome)
         if "handled" in outcomes:
@@ -204,31 +206,31 @@ class RecordProcessor:
         HANDLER_SECONDS.labels(self._group, envelope.type).observe(time.perf_counter() - began)
 
     def _give_up(self, item: DecodedRecord, error: Exception, attempts: int) -> None:
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row > MOST_FAILURES:
+        self._consecutive_failures += 1
+        if self._consecutive_failures > MAX_CONSECUTIVE_FAILURES:
             raise TooManyFailures(
-                f"{self._failed_in_a_row} records in a row could not be handled by {self._group}; the last one, "
-                f"{_where(item.record)}, because of {error!r}. Look at the cause before more are put aside"
+                f"{self._consecutive_failures} records in a row could not be handled by {self._group}; the last one, "
+                f"{_position(item.record)}, because of {error!r}. Find the cause before more become dead letters"
             ) from error
-        self._given_up.append((item, error, attempts))
+        self._dead_letters.append((item, error, attempts))
 
     async def _send_dead_letters(self, stop: asyncio.Event) -> None:
-        """Write the dead letters of this poll. Not before: if all fails, nothing is put aside and it comes again."""
-        for item, error, attempts in self._given_up:
+        """Publish the dead letters of a poll, at its end: after `TooManyFailures` there must be none of its records."""
+        for item, error, attempts in self._dead_letters:
             while True:
                 try:
-                    await dead_letter.put(self._producer, self._group, self._prefix, item.record, error, attempts)
+                    await dead_letter.publish(self._producer, self._group, self._prefix, item.record, error, attempts)
                     break
                 except Unsent as unsent:
                     await self._wait_for_dependency(unsent, stop)
             cause = "undecodable" if item.error is not None else "handler"
             DEAD_LETTERS.labels(self._group, cause).inc()
             self._consumed(item.record, "dead-letter")
-            log.error("record put aside", group=self._group, **_where(item.record), cause=cause, error=repr(error))
+            log.error("dead letter sent", group=self._group, **_position(item.record), cause=cause, error=repr(error))
 
     async def _wait_for_dependency(self, error: Exception, stop: asyncio.Event) -> None:
-        """Wait before another attempt after a transient failure; these are not counted."""
-        log.warning("waiting for what a handler needs", group=self._group, error=repr(error))
+        """Wait before the next attempt after a transient failure; such attempts are not counted."""
+        log.warning("waiting for a dependency", group=self._group, error=repr(error))
         CONSUMER_RETRIES.labels(self._group, "transient").inc()
         self._waiting += 1
         try:
@@ -237,12 +239,12 @@ class RecordProcessor:
             self._waiting -= 1
 
     async def _pause(self, seconds: float, stop: asyncio.Event) -> None:
-        if await first_set(stop, self.leave, within=seconds):
-            raise _HandOver
+        if await first_set(stop, self.rebalancing, within=seconds):
+            raise _Interrupted
 
     def _consumed(self, record: Any, outcome: str) -> None:
         CONSUMED.labels(self._group, record.topic.removeprefix(self._prefix), outcome).inc()
 
 
-def _where(record: Any) -> dict[str, object]:
+def _position(record: Any) -> dict[str, object]:
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}

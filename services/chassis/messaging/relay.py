@@ -1,9 +1,9 @@
-"""The relay: publishes what the outbox holds, in order, and marks it.
+"""The relay: publishes outbox rows to Kafka in order and marks them as published.
 
-One owner per database, by a session advisory lock on a connection of its own. The rows are read and marked on that very
-connection, so that whoever has lost the lock can neither read nor mark: PostgreSQL ends the session of a relay that was
-paused for 10 s (`idle_session_timeout`), and another takes over. No transaction is open while Kafka is spoken to; each
-read and each mark is one statement.
+One relay per database owns the outbox, by a session advisory lock on a connection of its own. It reads and marks rows
+on the same connection, so a relay that has lost the lock can do neither: PostgreSQL ends the session of a relay that
+was paused for 10 s (`idle_session_timeout`), and another takes over. No transaction is open during a call of Kafka;
+each read and each mark is one statement.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from services.contracts.event import Envelope
 
 log = structlog.get_logger(__name__)
 
-RELAY_LOCK = 0x5261_7070_6F72_7402  # any constant that nothing else in the database uses
+RELAY_LOCK = 0x5261_7070_6F72_7402  # arbitrary, unique among the advisory locks of the database
 IDLE_SECONDS = 10
-BEAT_SECONDS = 2
+HEARTBEAT_SECONDS = 2
 STANDBY_SECONDS = 1
 
 SELECT_UNPUBLISHED = """
@@ -54,22 +54,22 @@ class Relay:
     """Publishes the outbox of one database.
 
     Args:
-        database: whose commits wake the relay; rows written by other processes are found by polling.
-        database_url: where the relay opens its own connection.
+        db: its commits wake the relay; rows of other processes are found by polling.
+        db_url: the address for the relay's own connection.
     """
 
-    def __init__(self, database: Database, database_url: str, producer: Producer, settings: Settings) -> None:
-        self._url = database_url
+    def __init__(self, db: Database, db_url: str, producer: Producer, settings: Settings) -> None:
+        self._url = db_url
         self._producer = producer
         self._batch = settings.relay_batch
         self._poll = settings.relay_poll_seconds
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()
-        database.on_outbox = self.wake
+        self._connection_lock = asyncio.Lock()
+        db.on_outbox = self.wake
 
     def wake(self) -> None:
-        """Say that the outbox has something new. Never blocks, and may be called too often."""
+        """Notify the relay of new rows. Never blocks, and may be called without any."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,7 +90,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def _owned_connection(self, stop: asyncio.Event) -> AsyncIterator[Any | None]:
-        """A connection that holds the lock, or None when it is time to stop."""
+        """Yield a connection that holds the lock, or None if `stop` is set first."""
         connection = await asyncpg.connect(
             self._url,
             timeout=5,
@@ -110,20 +110,20 @@ class Relay:
                     return
             log.info("relay owns the outbox")
             RELAY_OWNER.set(1)
-            async with Periodic("relay heartbeat", BEAT_SECONDS, partial(self._beat, connection)):
+            async with Periodic("relay heartbeat", HEARTBEAT_SECONDS, partial(self._heartbeat, connection)):
                 yield connection
         finally:
             RELAY_OWNER.set(0)
             try:
                 await connection.close(timeout=2)
             except Exception:
-                connection.terminate()  # its session was ended from the other side
+                connection.terminate()  # the server has ended the session
 
-    async def _beat(self, connection: Any) -> None:
-        """Keep the session from being idle while Kafka is slow, and measure the backlog meanwhile."""
+    async def _heartbeat(self, connection: Any) -> None:
+        """Measure the backlog, and so keep the session from its idle timeout while Kafka is slow."""
         if connection.is_closed():
             return
-        async with self._one_at_a_time:
+        async with self._connection_lock:
             row = await connection.fetchrow(SELECT_BACKLOG)
         RELAY_BACKLOG.set(row["backlog"])
         RELAY_AGE.set((datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0)
@@ -132,13 +132,13 @@ class Relay:
         while True:
             await self._throttle.wait()
             self._woken.clear()
-            async with self._one_at_a_time:  # fails when the lock is gone, because its session is
+            async with self._connection_lock:  # fails after the lock is lost, because the session has ended
                 rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, self._batch)]
             failpoint.reach("relay.read")
             published = await self._producer.send(rows) if rows else []
             if published:
                 failpoint.reach("relay.produced")
-                async with self._one_at_a_time:
+                async with self._connection_lock:
                     failpoint.reach_soon("relay.marking")
                     await connection.execute(MARK_PUBLISHED, published)
                 failpoint.reach("relay.marked")

@@ -1,4 +1,4 @@
-"""Retention: deletes outbox rows, inbox rows and idempotency keys whose time is over, a few thousand at a time."""
+"""Retention: delete expired outbox rows, inbox rows and idempotency keys, a few thousand at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,41 +12,39 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE, PRUNED
 from services.chassis.runtime.waiting import Periodic
 
 EVERY_SECONDS = 600
-MOST = 5000
+BATCH_SIZE = 5000
 
 Prune = Callable[[Transaction], Awaitable[int]]
 
 
 class Pruner:
-    """Keeps the chassis' tables small and says how full the pool is.
+    """Prunes the chassis' tables and registers the metrics of the connection pool.
 
     Args:
         name: the service, as the label of the pool's metrics.
-        more: the service's own tables; each function deletes what is over and returns how many rows.
+        more: the service's own tables; each function deletes expired rows and returns how many.
     """
 
-    def __init__(
-        self, name: str, database: Database, settings: Settings, *, more: Mapping[str, Prune] | None = None
-    ) -> None:
-        self._database = database
+    def __init__(self, name: str, db: Database, settings: Settings, *, more: Mapping[str, Prune] | None = None) -> None:
+        self._db = db
         self._tables: dict[str, Prune] = {
-            "outbox": lambda tx: outbox.prune(tx, timedelta(days=settings.outbox_retention_days), MOST),
-            "inbox": lambda tx: inbox.prune(tx, timedelta(days=settings.inbox_retention_days), MOST),
-            "idempotency_keys": lambda tx: idempotency.prune(tx, MOST),
+            "outbox": lambda tx: outbox.prune(tx, timedelta(days=settings.outbox_retention_days), BATCH_SIZE),
+            "inbox": lambda tx: inbox.prune(tx, timedelta(days=settings.inbox_retention_days), BATCH_SIZE),
+            "idempotency_keys": lambda tx: idempotency.prune(tx, BATCH_SIZE),
             **(more or {}),
         }
-        POOL_SIZE.labels(name).set_function(lambda: database.size)
-        POOL_BUSY.labels(name).set_function(lambda: database.busy)
+        POOL_SIZE.labels(name).set_function(lambda: db.size)
+        POOL_BUSY.labels(name).set_function(lambda: db.busy)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Prune now and then until `stop` is set. A database that is away is waited for."""
+        """Prune periodically until `stop` is set, through outages of the database."""
         await Periodic("retention", EVERY_SECONDS, self.prune, jitter=0.2).run(stop)
 
     async def prune(self) -> None:
-        """Delete all that is over, in transactions of at most `MOST` rows, so that no lock is held for long."""
+        """Delete all expired rows, in transactions of at most `BATCH_SIZE` rows, so that no lock is held for long."""
         for table, prune in self._tables.items():
-            count = MOST
-            while count == MOST:
-                async with self._database.transaction() as tx:
+            count = BATCH_SIZE
+            while count == BATCH_SIZE:
+                async with self._db.transaction() as tx:
                     count = await prune(tx)
                 PRUNED.labels(table).inc(count)

@@ -1,4 +1,4 @@
-"""Kafka topics: created from the contracts' list, never by the broker itself."""
+"""Kafka topics: created from the list in the contracts, never automatically by the broker."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from services.contracts.topics import TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 
-DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record, which may have 1 MiB, and what is said about it
+DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record of up to 1 MiB, and the headers about it
 
 
 async def create_topics(
@@ -22,15 +22,15 @@ async def create_topics(
     topics: Iterable[Topic] = TOPICS,
     seconds: float = 30.0,
 ) -> list[str]:
-    """Make the topics that do not exist yet and wait until the broker shows all of them; returns the new ones.
+    """Create missing topics, wait until their partitions have leaders, and return their names.
 
     Raises:
         KafkaError: the broker does not answer or refuses.
-        TimeoutError: they did not show up within `seconds`.
+        TimeoutError: it took longer than `seconds`.
     """
     wanted = {prefix + topic.name: topic for topic in topics}
     async with asyncio.timeout(seconds):
-        # each request has less time than all together: aiokafka loses a connection whose making is cancelled
+        # one request gets less time than the whole: aiokafka leaks a connection if its creation is cancelled
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
         try:
             await admin.start()
@@ -42,7 +42,7 @@ async def create_topics(
                 for name, code, *_ in answer.topic_errors:
                     if for_code(code) not in (for_code(0), TopicAlreadyExistsError):
                         raise for_code(code)(name)
-                while not await _have_leaders(admin, missing):  # noqa: ASYNC110  # the broker tells nobody
+                while not await _have_leaders(admin, missing):  # noqa: ASYNC110  # the broker sends no notification
                     await asyncio.sleep(0.05)
                 log.info("topics created", topics=sorted(missing))
             return sorted(missing)
@@ -51,12 +51,12 @@ async def create_topics(
 
 
 async def _have_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> bool:
-    """Whether every partition has a leader. A topic is listed a moment before that."""
-    found = await admin.describe_topics(sorted(names))
+    """Return whether every partition has a leader. A topic is listed a moment before that."""
+    described = await admin.describe_topics(sorted(names))
     return all(
         topic["error_code"] == 0
         and all(part["error_code"] == 0 and part["leader"] >= 0 for part in topic["partitions"])
-        for topic in found
+        for topic in described
     )
 
 

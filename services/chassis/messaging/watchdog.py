@@ -1,6 +1,6 @@
-"""The consumer watchdog: ends a consumer whose group has records to handle and does not move.
+"""The consumer watchdog: ends a consumer whose group has unhandled records and makes no progress.
 
-An idle topic is not a stall, and neither is a broker or a database that is away: a restart would not help.
+An idle topic is no stall, and neither is an unavailable broker or database: a restart would not help.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 15.0
+CHECK_SECONDS = 15.0
 
 
 class Stalled(Exception):
-    """Records wait and nothing moves; only a new process may help."""
+    """There are unhandled records and no progress; only a new process may help."""
 
 
 class ConsumerWatchdog:
-    """Looks at the group from outside, with a client of its own, which shares no fault with the consumer's."""
+    """Reads the offsets of the group with a client of its own, which shares no fault with the consumer's client."""
 
     def __init__(self, group: str, topics: Sequence[Topic], settings: Settings) -> None:
         self._settings = settings
@@ -36,47 +36,45 @@ class ConsumerWatchdog:
         self._topics = topics
         self._limit = settings.consumer_stall_seconds
 
-    async def run(self, over: asyncio.Event, busy: Callable[[], bool]) -> None:
-        """Watch until `over` is set, and keep the metric of the group's lag.
+    async def run(self, stop: asyncio.Event, is_waiting: Callable[[], bool]) -> None:
+        """Watch until `stop` is set, and update the metric of the group's lag.
 
         Args:
-            busy: whether the member waits for something that is away, which is no stall.
+            is_waiting: returns whether the consumer waits for an unavailable dependency, which is no stall.
 
         Raises:
-            Stalled: for the time of the limit some partition had records to handle and its offset did not move.
+            Stalled: a partition had unhandled records for the time of the limit and its offset did not move.
         """
         behind: dict[TopicPartition, tuple[int, float]] = {}
-        while not over.is_set():
-            if await sleep_until(over, min(LOOK_SECONDS, self._limit / 4)):
-                return
+        while not await sleep_until(stop, min(CHECK_SECONDS, self._limit / 4)):
             try:
-                offsets = await wait_at_most(30, self._look())
+                offsets = await wait_at_most(30, self._read_offsets())
             except (KafkaError, OSError) as error:
-                log.info("the group cannot be looked at", group=self._group, error=repr(error))
+                log.info("offsets of the group could not be read", group=self._group, error=repr(error))
                 behind.clear()
                 continue
-            self._measure(offsets)
+            self._measure_lag(offsets)
             now = time.monotonic()
-            waiting = {} if busy() else {place: done for place, (done, end) in offsets.items() if done < end}
+            lagging = {} if is_waiting() else {part: done for part, (done, end) in offsets.items() if done < end}
             behind = {
-                place: behind[place] if place in behind and behind[place][0] == done else (done, now)
-                for place, done in waiting.items()
+                part: behind[part] if part in behind and behind[part][0] == done else (done, now)
+                for part, done in lagging.items()
             }
-            for place, (done, since) in behind.items():
+            for part, (done, since) in behind.items():
                 if now - since >= self._limit:
                     raise Stalled(
-                        f"{self._group}: {place.topic} {place.partition} has records from {done} on and nothing has "
+                        f"{self._group}: {part.topic} {part.partition} has records from {done} on and nothing has "
                         f"moved for {now - since:.0f} s"
                     )
 
-    def _measure(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
+    def _measure_lag(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
         for topic in self._topics:
             name = self._settings.kafka_prefix + topic.name
-            lag = sum(max(0, end - done) for place, (done, end) in offsets.items() if place.topic == name)
+            lag = sum(max(0, end - done) for part, (done, end) in offsets.items() if part.topic == name)
             CONSUMER_LAG.labels(self._group, topic.name).set(lag)
 
-    async def _look(self) -> dict[TopicPartition, tuple[int, int]]:
-        """For each partition the offset at which the group goes on, and the end."""
+    async def _read_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Return for each partition the next offset of the group, and the end."""
         client = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             group_id=self._settings.kafka_prefix + self._group,
@@ -85,14 +83,14 @@ class ConsumerWatchdog:
         )
         try:
             await client.start()
-            places = [
+            parts = [
                 TopicPartition(self._settings.kafka_prefix + topic.name, number)
                 for topic in self._topics
                 for number in range(topic.partitions)
             ]
-            begins, ends = await client.beginning_offsets(places), await client.end_offsets(places)
-            done = {place: await client.committed(place) for place in places}
-            return {place: (max(done[place] or 0, begins[place]), ends[place]) for place in places}
+            begins, ends = await client.beginning_offsets(parts), await client.end_offsets(parts)
+            done = {part: await client.committed(part) for part in parts}
+            return {part: (max(done[part] or 0, begins[part]), ends[part]) for part in parts}
         finally:
             with contextlib.suppress(Exception):
                 await wait_at_most(5, client.stop())

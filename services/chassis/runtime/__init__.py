@@ -1,1 +1,1 @@
-"""What every process needs: roles, settings, logs, metrics, waiting."""
+"""The runtime of a process: roles, settings, logs, metrics, waiting."""

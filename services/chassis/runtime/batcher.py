@@ -1,7 +1,7 @@
-"""Group work into batches: while one batch is under way, the items that come meanwhile gather for the next one.
+"""Group commit: while one batch is in progress, arriving items are collected for the next one.
 
-An item that comes while nothing is under way is a batch of its own at once. So batches are as large as the load makes
-them, and no item waits for others to come.
+An item that arrives when no batch is in progress is a batch of its own at once. So the size of batches follows the
+load, and no item waits for others to arrive.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ class Batcher(Generic[Item, Outcome]):
     """Run one batch at a time, in the order of arrival.
 
     Args:
-        work: does a batch; returns an outcome for each item, in order. An exception it raises goes to every item.
-        most: items of one batch.
+        work: processes a batch and returns an outcome for each item, in order. An exception of it goes to every item.
+        most: the maximal size of a batch.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Batcher(Generic[Item, Outcome]):
         self._running: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Outcome:
-        """Return the outcome of one item. The work goes on even if its caller is cancelled."""
+        """Process one item and return its outcome. The work continues even if the caller is cancelled."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, outcome))
         if self._running is None:

@@ -1,4 +1,4 @@
-"""What travels with one piece of work through HTTP, outbox, Kafka and logs."""
+"""The context of a request or event, propagated through HTTP, outbox, Kafka and logs."""
 
 import contextlib
 import random
@@ -16,11 +16,11 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 
 @dataclass(frozen=True)
 class Context:
-    """Ids of the work at hand.
+    """The ids of the current work.
 
     Attributes:
-        correlation_id: the request id of the first HTTP call, the same through every service.
-        causation_id: the id of the event that is being handled, if one is.
+        correlation_id: the request id of the first HTTP call, the same in all services.
+        causation_id: the id of the event that is handled, if any.
         traceparent: the W3C Trace Context header of this hop.
     """
 
@@ -33,13 +33,13 @@ _current: ContextVar[Context] = ContextVar("context", default=Context())  # noqa
 
 
 def current() -> Context:
-    """The context of the running task."""
+    """Return the context of the running task."""
     return _current.get()
 
 
 @contextlib.contextmanager
 def bound(context: Context) -> Iterator[None]:
-    """Everything inside, its logs too, belongs to `context`."""
+    """Set the context inside the block, for its logs too."""
     token = _current.set(context)
     try:
         yield
@@ -47,8 +47,8 @@ def bound(context: Context) -> Iterator[None]:
         _current.reset(token)
 
 
-def name_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Processor of logs: under which request something was said."""
+def add_request_id(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the request id of the context to a log entry, as a structlog processor."""
     request_id = _current.get().correlation_id
     if request_id is not None:
         event["request_id"] = request_id
@@ -56,8 +56,8 @@ def name_request(_: Any, __: str, event: structlog.typing.EventDict) -> structlo
 
 
 def next_hop(traceparent: str | None) -> str:
-    """The `traceparent` of the next hop: the same trace with a new span, or a new trace if there is none to follow."""
-    span = f"{random.getrandbits(64) or 1:016x}"  # a name, no secret; the kernel's random bytes cost ten times more
+    """Return the `traceparent` of the next hop: a new span of the same trace, or a new trace without a valid header."""
+    span = f"{random.getrandbits(64) or 1:016x}"  # an id, no secret; the kernel's random bytes cost ten times more
     if traceparent and TRACEPARENT.match(traceparent):
         version, trace, _, flags = traceparent.split("-")
         return f"{version}-{trace}-{span}-{flags}"

@@ -1,8 +1,8 @@
-"""Named places at which a test kills or pauses the process, to prove that nothing is lost there.
+"""Failpoints: named places at which a test kills or pauses the process, to prove that nothing is lost there.
 
 `FAILPOINTS=relay.produced:3` sends SIGKILL to the process when it passes `relay.produced` for the third time;
-`relay.read:1:stop` sends SIGSTOP instead, once. Several are separated by commas. Without the variable a place costs one
-dictionary look-up.
+`relay.read:1:stop` sends SIGSTOP instead, once. Several are separated by commas. Without the variable a failpoint costs
+one dictionary look-up.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _armed = _parse(os.environ.get("FAILPOINTS", ""))
 
 
 def reach(name: str) -> None:
-    """Pass the place called `name`; the process dies or stands still here if a test asked for it."""
+    """Pass the failpoint `name`; kill or pause the process if it is armed."""
     if name not in _armed:
         return
     point = _armed[name]
@@ -40,9 +40,9 @@ def reach(name: str) -> None:
 
 
 def reach_soon(name: str) -> None:
-    """Pass the place right after what the running task does next has been written to its socket.
+    """Pass the failpoint right after the running task's next write to a socket.
 
-    For places between a request and its answer: call it just before the request is made.
+    For failpoints between a request and its response: call it just before the request is sent.
     """
     if name in _armed:
         asyncio.get_running_loop().call_soon(reach, name)

@@ -1,10 +1,10 @@
-"""A process: the roles it plays, its signals, its end.
+"""A process: its roles, its signals, its shutdown.
 
-A service's `__main__.py` is its composition root: `compose` builds the wanted roles, `main` runs them. See any of them.
+A service's `__main__.py` is its composition root: `compose` builds the wanted roles, `main` runs them.
 
-SIGTERM or SIGINT turns readiness red and asks the roles to stop: first those that take work in, then the `last` ones
-(the relay), which carry away what the first left. After `drain_seconds` the process ends in any case. A role that
-crashes, or ends unasked, ends the process with status 1.
+SIGTERM or SIGINT makes the process unready and stops its roles: first those that accept work, then the `last` ones
+(the relay, the monitoring port). After `drain_seconds` the process ends in any case. A role that crashes, or ends
+before it is stopped, ends the process with status 1.
 """
 
 import asyncio
@@ -25,16 +25,17 @@ import uvloop
 from services.chassis.runtime.heartbeat import beat
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import set_up_logging
+from services.chassis.runtime.waiting import cancelled
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Role:
-    """A long piece of work. `run` works until the event it is given is set, and then comes to an orderly end.
+    """A long-running part of a process. `run` works until the event it is given is set, and then ends in order.
 
     Attributes:
-        last: it is asked to stop only after all others have ended.
+        last: it is stopped only after all other roles have ended.
     """
 
     name: str
@@ -43,18 +44,18 @@ class Role:
 
 
 class Health:
-    """Whether this process should be given work."""
+    """The readiness of a process."""
 
     def __init__(self) -> None:
         self.draining = False
         self._checks: dict[str, Callable[[], Awaitable[bool]]] = {}
 
     def add(self, name: str, check: Callable[[], Awaitable[bool]]) -> None:
-        """Name one thing that must be well. A check that raises or takes more than 2 s has failed."""
+        """Add a check of a dependency. A check that raises or takes more than 2 s has failed."""
         self._checks[name] = check
 
     async def ready(self) -> Mapping[str, bool]:
-        """The outcome of every check, and `running`: false once the process drains."""
+        """Return the outcome of every check, and `running`: false once the process drains."""
         outcomes = await asyncio.gather(*(_checked(check) for check in self._checks.values()))
         return {"running": not self.draining, **dict(zip(self._checks, outcomes, strict=True))}
 
@@ -81,8 +82,8 @@ def main(
     """Run the role named on the command line and exit: 0 after an orderly stop, 1 after a crash, 2 for a wrong name.
 
     Args:
-        compose: builds the wanted roles, in a context that closes what they share.
-        migrate: what the role `migrate` does.
+        compose: builds the wanted roles, in a context that closes their shared resources.
+        migrate: the work of the role `migrate`.
     """
     known = (*roles, "all", *(("migrate",) if migrate else ()))
     name = sys.argv[1] if len(sys.argv) == 2 else ""
@@ -90,8 +91,8 @@ def main(
         sys.stderr.write(f"usage: python -m services.{service} {'|'.join(known)}\n")
         sys.exit(2)
     faulthandler.enable()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection is a file; the usual 1,024 are few
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file; the usual 1,024 are too few
     set_up_logging(service, settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if name == "migrate" and migrate:
@@ -107,46 +108,45 @@ async def _once(work: Callable[[], Awaitable[object]]) -> None:
 
 
 async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> int:
-    """Play the wanted roles until a signal comes or one of them crashes; returns the exit status."""
-    ending = _Ending(settings.drain_seconds)
+    """Run the wanted roles until a signal comes or one of them crashes; return the exit status."""
+    shutdown = _Shutdown(settings.drain_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.begin, number.name)
-    health = ending.health
-    heart = asyncio.create_task(beat())
+        loop.add_signal_handler(number, shutdown.begin, number.name)
+    heartbeat = asyncio.create_task(beat())
     try:
-        async with compose(wanted, health) as roles:
-            gc.freeze()  # what a start leaves behind lives as long as the process
+        async with compose(wanted, shutdown.health) as roles:
+            gc.freeze()  # objects of the start live as long as the process; no collection needs to visit them
             log.info("started", roles=[role.name for role in roles])
             async with asyncio.TaskGroup() as group:
-                first = [group.create_task(ending.guard(role)) for role in roles if not role.last]
+                first = [group.create_task(shutdown.run_role(role)) for role in roles if not role.last]
                 for role in roles:
                     if role.last:
-                        group.create_task(ending.guard(role))
-                await ending.stop.wait()
+                        group.create_task(shutdown.run_role(role))
+                await shutdown.stop.wait()
                 await asyncio.wait(first) if first else None
-                ending.stop_last.set()
+                shutdown.stop_last.set()
     except Exception:
-        log.critical("the process could not be put together or taken apart", exc_info=True)
-        ending.crashed = True
+        log.critical("the process could not be composed or closed", exc_info=True)
+        shutdown.crashed = True
     finally:
-        heart.cancel()
+        heartbeat.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    log.info("ended", crashed=ending.crashed)
-    ending.over()
-    return 1 if ending.crashed else 0
+    log.info("ended", crashed=shutdown.crashed)
+    shutdown.finish()
+    return 1 if shutdown.crashed else 0
 
 
-class _Ending:
-    """The end of a process: asked for by a signal or by a crash, and bounded by a thread that nothing can hold up."""
+class _Shutdown:
+    """The shutdown of a process, begun by a signal or a crash, with a deadline kept by a thread."""
 
     def __init__(self, drain_seconds: float) -> None:
         self.health = Health()
         self.stop = asyncio.Event()
         self.stop_last = asyncio.Event()
         self.crashed = False
-        self._deadline = threading.Timer(drain_seconds, self._too_late)
+        self._deadline = threading.Timer(drain_seconds, self._abort)
         self._deadline.daemon = True
         self._seconds = drain_seconds
 
@@ -157,25 +157,24 @@ class _Ending:
             self._deadline.start()
             self.stop.set()
 
-    def over(self) -> None:
+    def finish(self) -> None:
         self._deadline.cancel()
 
-    def _too_late(self) -> None:
+    def _abort(self) -> None:
         log.critical("the drain took too long; ending now", seconds=self._seconds)
         faulthandler.dump_traceback(all_threads=True)
         os._exit(1)
 
-    async def guard(self, role: Role) -> None:
-        """Run a role. If it crashes or ends unasked, the others are asked to stop, and so the process ends."""
+    async def run_role(self, role: Role) -> None:
+        """Run a role. If it crashes or ends before it is stopped, shut down the process."""
         stop = self.stop_last if role.last else self.stop
         try:
             await role.run(stop)
             if not stop.is_set():
-                raise RuntimeError("it ended although nobody had asked it to")
+                raise RuntimeError("the role ended before it was stopped")
         except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # otherwise nobody asked for it: a cancellation that escaped from somewhere is a crash too
+            if isinstance(error, asyncio.CancelledError) and cancelled():
+                raise
             self.crashed = True
             log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=True)
             self.begin(f"{role.name} crashed")

@@ -1,4 +1,4 @@
-"""What every service reads from the environment. Names are the variables' names in lower case."""
+"""Settings of every service, read from the environment. Names are the variables' names in lower case."""
 
 import socket
 from typing import Literal
@@ -8,17 +8,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Settings that more than one service has. A service's own stand in its `settings.py`.
+    """The settings shared by services. Each service adds its own in its `settings.py`.
 
-    Keys are JSON Web Keys (RFC 7517, RFC 8037): `SIGNING_KEY` is the caller's own private Ed25519 key,
-    `VERIFICATION_KEYS` the public set of everybody whose tokens are accepted. Each `kid` is
-    `<issuer>-<anything>`.
+    `VERIFICATION_KEYS` is the JSON Web Key Set (RFC 7517, RFC 8037) with the public keys of every issuer. Each
+    `kid` is `<issuer>-<anything>`.
 
-    `RELAY_PACE_SECONDS` is the least time between two looks of a relay into its outbox: what is written meanwhile is
-    published together.
+    `RELAY_PACE_SECONDS` is the least time between two reads of the outbox; rows written meanwhile are published in one
+    batch.
 
-    `INSTANCE` is the name under which a process keeps its place in a consumer group over a restart: two processes of
-    one group on one host need different ones. `KAFKA_PREFIX` stands before the name of every topic and group.
+    `INSTANCE` is the static member name that lets a process keep its partitions over a restart: two processes of one
+    group on one host need different names. `KAFKA_PREFIX` is prepended to the name of every topic and group.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")

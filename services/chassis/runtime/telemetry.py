@@ -1,7 +1,7 @@
-"""What a process tells about itself: metrics by Prometheus, logs as one JSON object per line.
+"""Telemetry: Prometheus metrics, and logs with one JSON object per line.
 
-Every metric of the chassis stands here; a service's own stand in the service. Labels have few values: never an id, a
-path with ids in it, or anything a client can choose.
+The metrics of the chassis are defined here, those of a service in the service. Labels have few values: never an id, a
+path with ids, or a value that a client can choose.
 """
 
 import logging
@@ -13,51 +13,53 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.chassis.runtime.context import name_request
+from services.chassis.runtime.context import add_request_id
 
-SELDOM_SECONDS = 10.0
+REPEAT_SECONDS = 10.0
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 HTTP_REQUESTS = Counter("rapport_http_requests", "Requests answered", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("rapport_http_seconds", "Time to answer", ["method", "route"], buckets=QUICK)
 
 POOL_SIZE = Gauge("rapport_database_connections", "Connections of the pool that are open", ["database"])
-POOL_BUSY = Gauge("rapport_database_connections_busy", "Connections of the pool that are borrowed", ["database"])
+POOL_BUSY = Gauge("rapport_database_connections_busy", "Connections of the pool in use", ["database"])
 
-RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process publishes the outbox, 0 while it stands by")
+RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process owns the outbox, 0 on standby")
 RELAY_BACKLOG = Gauge("rapport_relay_backlog", "Unpublished outbox rows, counted up to 10,000")
 RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished outbox row")
 RELAY_PUBLISHED = Counter("rapport_relay_published", "Outbox rows published", ["topic"])
-RELAY_SECONDS = Histogram("rapport_relay_seconds", "From the event's time to its acknowledgement", buckets=QUICK)
-PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers thrown away after a failure", ["reason"])
+RELAY_SECONDS = Histogram(
+    "rapport_relay_seconds", "From the event's time to its acknowledgement by Kafka", buckets=QUICK
+)
+PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers discarded after a failure", ["reason"])
 
-CONSUMED = Counter("rapport_consumer_records", "Records by what became of them", ["group", "topic", "outcome"])
+CONSUMED = Counter("rapport_consumer_records", "Records by outcome", ["group", "topic", "outcome"])
 HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
-CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Attempts that will be made again", ["group", "cause"])
-CONSUMERS_DISCARDED = Counter("rapport_consumers_discarded", "Kafka consumers thrown away after a failure", ["group"])
-COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Offset commits that did not go through", ["group"])
-DEAD_LETTERS = Counter("rapport_dead_letters", "Records put aside", ["group", "cause"])
+CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Failed attempts that are retried", ["group", "cause"])
+CONSUMERS_DISCARDED = Counter("rapport_consumers_discarded", "Kafka consumers discarded after a failure", ["group"])
+COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Failed offset commits", ["group"])
+DEAD_LETTERS = Counter("rapport_dead_letters", "Records sent to the dead-letter topic", ["group", "cause"])
 
-PRUNED = Counter("rapport_pruned_rows", "Rows deleted because their time was over", ["table"])
-PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Turns of periodic work that failed", ["work"])
-LOOP_LAG = Gauge("rapport_loop_lag_seconds", "How late the event loop came to a timer, last second")
+PRUNED = Counter("rapport_pruned_rows", "Expired rows deleted", ["table"])
+PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Failed runs of periodic work", ["work"])
+LOOP_LAG = Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
 
 
 def set_up_logging(service: str, level: str) -> None:
     """Send structlog and the standard library's logging to stdout, one JSON object a line; line breaks are escaped."""
 
-    def name_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def add_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["service"] = service
         return event
 
     shared: list[structlog.typing.Processor] = [
-        name_request,
+        add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        name_service,
-        # never the values of local variables: they hold texts, tokens and addresses
+        add_service,
+        # never the values of local variables: they contain texts, tokens and addresses
         structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
     ]
     structlog.configure(
@@ -71,7 +73,7 @@ def set_up_logging(service: str, level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(_Seldom())
+    handler.addFilter(_RateLimit())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
@@ -88,21 +90,20 @@ def set_up_logging(service: str, level: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 
-class _Seldom(logging.Filter):
-    """Lets each line of aiokafka's source speak once in ten seconds; while a broker is away some say the same at once
-    for every attempt."""
+class _RateLimit(logging.Filter):
+    """Passes one message in ten seconds from each line of aiokafka's source, which logs every attempt in an outage."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._silent_until: dict[tuple[str, int], float] = {}
+        self._muted_until: dict[tuple[str, int], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        place, now = (record.name, record.lineno), time.monotonic()
+        line, now = (record.name, record.lineno), time.monotonic()
         if not record.name.startswith("aiokafka"):
             return True
-        if now < self._silent_until.get(place, 0.0):
+        if now < self._muted_until.get(line, 0.0):
             return False
-        self._silent_until[place] = now + SELDOM_SECONDS
+        self._muted_until[line] = now + REPEAT_SECONDS
         return True
 
 

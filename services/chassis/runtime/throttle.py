@@ -1,4 +1,4 @@
-"""Limit how often a round of work begins, so that under load each round finds more to do at once."""
+"""Limit how often a round of work begins, so that under load each round has a larger batch."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from services.chassis.runtime.waiting import sleep_until
 
 
 class Throttle:
-    """Let at most one round begin every `seconds`. After a longer rest the next one begins at once.
+    """Lets at most one round begin every `seconds`. After a longer pause the next one begins at once.
 
-    A round that costs the same for one piece of work as for twenty must not run for each of them.
+    For rounds that cost the same for one item as for twenty.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 async def sleep_until(event: asyncio.Event, seconds: float) -> bool:
-    """Sleep for `seconds`, but no longer than until the event is set; return whether it is set."""
+    """Sleep for `seconds` or until the event is set; return whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -25,7 +25,7 @@ async def sleep_until(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def first_set(*events: asyncio.Event, within: float | None = None) -> bool:
-    """Wait until one of the events is set, or for `within` seconds; return whether one is set."""
+    """Wait until one of the events is set, at most `within` seconds; return whether one is set."""
     if not any(event.is_set() for event in events):
         waits = [asyncio.ensure_future(event.wait()) for event in events]
         try:
@@ -36,17 +36,23 @@ async def first_set(*events: asyncio.Event, within: float | None = None) -> bool
     return any(event.is_set() for event in events)
 
 
+def cancelled() -> bool:
+    """Return whether the running task was cancelled: false for a CancelledError that has escaped from a library."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def backoff_seconds(failures: int, first: float, longest: float) -> float:
-    """Return the pause after so many failures in a row: `first`, then twice as long each time, up to `longest`."""
+    """Return the pause after consecutive failures: `first`, doubled with each failure, at most `longest`."""
     return float(min(longest, first * 2.0 ** min(failures - 1, 30)))
 
 
 class Backoff:
-    """Seconds to leave something alone after it failed, doubled with each failure until it succeeds.
+    """The pause after a failure, doubled with each failure until a success.
 
     Args:
-        first: the pause after the first failure, in seconds.
-        longest: the longest pause.
+        first: seconds of the pause after the first failure.
+        longest: seconds of the longest pause.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -57,16 +63,16 @@ class Backoff:
 
     @property
     def failing(self) -> bool:
-        """Whether it failed and has not succeeded since."""
+        """Return whether there was a failure and no success since."""
         return self._failures > 0
 
     @property
     def left(self) -> float:
-        """Seconds of the pause that are left, 0 when there is none."""
+        """Return the remaining seconds of the pause, 0 without one."""
         return max(0.0, self._until - time.monotonic())
 
     def fail(self) -> bool:
-        """Begin a pause, unless one lasts already; return whether it began."""
+        """Begin a pause unless one is running; return whether it began."""
         if self.left > 0:
             return False
         self._failures += 1
@@ -74,24 +80,24 @@ class Backoff:
         return True
 
     def succeed(self) -> None:
-        """End the pause; the next failure begins with the first one again."""
+        """End the pause and reset its length."""
         self._failures, self._until = 0, 0.0
 
 
 class Periodic:
-    """Work that is repeated until it is stopped, whatever goes wrong in one turn.
+    """Supervised periodic work: repeated until it is stopped, through failures.
 
         async with Periodic("renew leases", 10.0, renew): ...
         Role("retention", Periodic("retention", 600.0, prune).run)
 
-    A failed turn is logged and counted, and the work is tried again at the next turn. A cancellation that nobody asked
-    for, such as one that escapes from a library, counts as a failure too.
+    A failed run is logged and counted, and the work runs again after the pause. A CancelledError that escapes from the
+    work, without a cancellation of the task, counts as a failure too.
 
     Args:
-        name: what the work is called in logs and metrics.
-        seconds: the pause after each turn.
-        retry_seconds: the pause after a failed turn, when it is to be another one.
-        jitter: the share by which a pause varies at random, so that many processes do not keep step.
+        name: the name of the work in logs and metrics.
+        seconds: the pause after each run.
+        retry_seconds: the pause after a failed run, if shorter.
+        jitter: the share by which a pause varies at random, so that processes do not run in step.
     """
 
     def __init__(
@@ -108,12 +114,11 @@ class Periodic:
         self._retry_seconds = seconds if retry_seconds is None else min(seconds, retry_seconds)
         self._work = work
         self._jitter = jitter
-        self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         PERIODIC_FAILURES.labels(name)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.run(self._stop))
+        self._task = asyncio.create_task(self.run(asyncio.Event()))
         return self
 
     async def __aexit__(
@@ -127,6 +132,8 @@ class Periodic:
         """Repeat the work until `stop` is set."""
         while not stop.is_set():
             pause = self._seconds if await self._succeeds() else self._retry_seconds
+            if cancelled():
+                raise asyncio.CancelledError  # the work has suppressed it
             await sleep_until(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
 
     async def _succeeds(self) -> bool:
@@ -134,10 +141,9 @@ class Periodic:
             await self._work()
             return True
         except Problem as problem:
-            log.warning("periodic work was put off", work=self._name, kind=problem.kind, reason=problem.detail)
+            log.warning("periodic work postponed", work=self._name, kind=problem.kind, reason=problem.detail)
         except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and cancelled():
                 raise
             log.exception("periodic work failed", work=self._name)
         PERIODIC_FAILURES.labels(self._name).inc()

@@ -1,4 +1,4 @@
-"""The plain text of sanitised HTML, for mails and excerpts."""
+"""Plain text of sanitised HTML, for mails and excerpts."""
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,7 +13,7 @@ BLOCKS = frozenset(
 
 
 class _Plain(HTMLParser):
-    """Collects the text of sanitised HTML: blocks become lines, list items get a dash, quotations an angle."""
+    """Collects the text of sanitised HTML by blocks: a list item gets `- `, a quotation `> `."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -77,7 +77,7 @@ def _blocks(html: str) -> Iterator[tuple[str, str]]:
 
 
 def plain(html: str) -> str:
-    """The text of sanitised HTML for a mail: paragraphs apart, list items with a dash, quotations with `>`."""
+    """Return the text of sanitised HTML; blank lines separate paragraphs, `-` marks list items, `>` quotations."""
     text = ""
     previous = ""
     for mark, block in _blocks(html):
@@ -87,7 +87,7 @@ def plain(html: str) -> str:
 
 
 def excerpt(html: str, length: int = 200) -> str:
-    """The beginning of the text in one line of at most `length` code points, cut between words and then with `…`."""
+    """Return the beginning of the text as one line of at most `length` code points, cut between words with `…`."""
     text = " ".join(" ".join(text for _, text in _blocks(html)).split())
     if len(text) <= length:
         return text

@@ -1,7 +1,7 @@
-"""Plain prose: texts in which nothing means anything to Markdown, so that their HTML is known without a parser.
+"""Plain prose: texts without any Markdown, whose HTML is known without a parser.
 
-Most short texts are like that, and a parser takes a hundred times longer over them. Whatever might be markup, a link or
-an entity, by its characters alone, is not prose; so nothing here needs the sanitiser either.
+Most short texts are plain prose, and a parser takes a hundred times longer. A text with a character that could belong
+to markup, a link or an entity is not plain prose; so the HTML needs no sanitiser either.
 """
 
 import re
@@ -13,10 +13,10 @@ PARAGRAPHS = re.compile(r"\n\n+")
 
 
 def is_prose(source: str) -> bool:
-    """Whether every line begins with a letter or a quotation and holds words and punctuation only."""
+    """Return whether every line begins with a letter or a quotation mark and contains only words and punctuation."""
     return " \n" not in source and not source.endswith(" ") and PROSE.fullmatch(source) is not None
 
 
 def prose_html(source: str) -> str:
-    """The HTML of plain prose: its paragraphs."""
+    """Return the HTML of plain prose: its paragraphs."""
     return "".join(f"<p>{paragraph}</p>\n" for paragraph in PARAGRAPHS.split(source))

@@ -1,6 +1,6 @@
-"""Text somebody wrote becomes HTML that is safe to insert. Pure; its process is started by `richtext`.
+"""Render Markdown or stored HTML to safe HTML, in a child process started by `renderer_pool`.
 
-Nothing touches the HTML after the sanitiser. What changes links or marks them does so on the token stream before.
+The HTML is not changed after the sanitiser; links are changed on the token stream before it.
 """
 
 import re
@@ -20,7 +20,7 @@ MAX_NESTING = 60
 CPU_SECONDS = 1.0
 MEMORY_BYTES = 1 << 30
 
-# Names that end like a file (main.py, notes.md) are no links; addresses with a scheme always are.
+# Other domains, such as main.py or notes.md, become links only with a scheme.
 TOP_LEVEL_DOMAINS = ["biz", "com", "edu", "gov", "info", "net", "org"]
 
 INLINES = frozenset(
@@ -59,7 +59,7 @@ class Refused(ValueError):
 
 
 def _refuse_depth(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """First block rule: beyond its nesting limit the parser would drop text without a word."""
+    """Refuse deep nesting, as the first block rule: beyond its limit the parser drops text silently."""
     if state.level >= MAX_NESTING - 3:
         raise Refused("is nested too deeply")
     return False
@@ -81,7 +81,7 @@ BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 
 
 def to_html(source: str, format: str) -> str:
-    """Safe HTML of a text in Markdown, or of HTML as blog software stores it.
+    """Return safe HTML of a text in Markdown, or of HTML as blog software stores it.
 
     Raises:
         Refused: the text is nested too deeply.
@@ -90,10 +90,10 @@ def to_html(source: str, format: str) -> str:
 
 
 def paragraphs(source: str) -> str:
-    """HTML in which blank lines outside `<pre>` have become paragraphs and single line ends `<br>`.
+    """Return HTML in which blank lines outside `<pre>` are paragraphs and single line breaks are `<br>`.
 
-    Blog software stores posts so and makes the paragraphs when it shows them. Comments, which mark its editor's
-    blocks, go; where blocks are marked, all paragraphs are there already.
+    Blog software stores posts without paragraphs and adds them when it shows them. HTML comments, which mark the blocks
+    of its editor, are removed; a text with marked blocks has its paragraphs already.
     """
     marked = "<!-- wp:" in source
     source = without_comments(source.replace("\r\n", "\n").replace("\r", "\n"))
@@ -113,7 +113,7 @@ def paragraphs(source: str) -> str:
 
 
 def without_comments(source: str) -> str:
-    """The source without `<!-- … -->`; linear also when none of them ends."""
+    """Return the source without `<!-- … -->`, in linear time even if no comment ends."""
     kept: list[str] = []
     position = 0
     while (start := source.find("<!--", position)) >= 0 and (end := source.find("-->", start + 4)) >= 0:
@@ -123,7 +123,7 @@ def without_comments(source: str) -> str:
 
 
 def _paragraphs(source: str) -> str:
-    """Wrap what stands between block tags, split at blank lines; the block tags themselves stay as they are."""
+    """Wrap text between block tags, split at blank lines, in paragraphs."""
     parts: list[str] = []
     position, inside = 0, False
     for tag in BLOCK_TAG.finditer(source):
@@ -135,7 +135,7 @@ def _paragraphs(source: str) -> str:
 
 
 def _wrapped(text: str, *, inside: bool) -> list[str]:
-    """Paragraphs of a text without block tags. A single one right inside a block, as in a list item, needs no `<p>`."""
+    """Return the paragraphs of a text without block tags. A single one in a block, as in a list item, has no `<p>`."""
     pieces = [piece.replace("\n", "<br>\n") for piece in BLANK_LINE.split(text.strip()) if piece]
     if inside and len(pieces) == 1:
         return pieces
@@ -143,9 +143,9 @@ def _wrapped(text: str, *, inside: bool) -> list[str]:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer one request after another until the other side goes away.
+    """Render one request after another until the pipe is closed.
 
-    Each gets `CPU_SECONDS` of processor time; the kernel ends the process when they are over, whatever it is doing.
+    Each has `CPU_SECONDS` of processor time, after which the kernel ends the process.
     """
     while len(header := requests.read(HEADER.size)) == HEADER.size:
         kind, length = HEADER.unpack(header)
@@ -162,7 +162,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent drains first; the end of its pipe ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent drains first; closing its pipe ends this process
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

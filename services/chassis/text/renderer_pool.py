@@ -1,11 +1,11 @@
-"""Rich text: Markdown or imported HTML in, safe HTML out, away from the event loop and within a limit.
+"""Render Markdown or imported HTML to safe HTML outside the event loop, within limits of time and memory.
 
-The work is done by child processes, because only a process can be stopped in the middle of a regular expression
-or a native call. A child starts when it is first needed; a second one when two texts come at once.
+Child processes render, because only a process can be stopped in the middle of a regular expression or a native call. A
+child starts when it is first needed, a second one when two texts are rendered at once.
 
-markdown-it-py takes 1.2 ms for 460 characters, so plain prose does not go through it. pyromark takes a hundredth of
-that but makes no links of bare addresses; comrak takes as little and makes them, but gives no tokens to work on.
-Everybody calls `render`, so another renderer changes this place and `RENDERER_VERSION` alone.
+markdown-it-py takes 1.2 ms for 460 characters, so plain prose bypasses it. pyromark takes a hundredth of that but does
+not link bare addresses; comrak is as fast and links them, but exposes no tokens. All callers use `render`, so another
+renderer changes only this module and `RENDERER_VERSION`.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ TOO_COSTLY = "is too costly to render; make it simpler"
 
 
 class _Gone(Exception):
-    """The child ended in the middle of a text."""
+    """The child process has ended before its response."""
 
 
 class _Late(Exception):
-    """The machine is too busy: no answer within `WALL_SECONDS`."""
+    """The machine is overloaded: no response within `WALL_SECONDS`."""
 
 
 class Child:
-    """One rendering process and the pipe to it. Used by one thread at a time."""
+    """One rendering process and its pipe, for one thread at a time."""
 
     def __init__(self) -> None:
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ.get("PATH", "")}
@@ -69,7 +69,7 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def ask(self, kind: bytes, source: bytes) -> tuple[bytes, str]:
+    def request(self, kind: bytes, source: bytes) -> tuple[bytes, str]:
         try:
             self.input.write(HEADER.pack(kind, len(source)) + source)
             self.input.flush()
@@ -95,7 +95,7 @@ class Child:
         return bytes(data)
 
     def end(self) -> None:
-        self.process.kill()  # without effect on one that has ended: its own end is what `returncode` tells
+        self.process.kill()  # without effect on an ended process, whose `returncode` is kept
         self.process.wait()
         for pipe in (self.input, self.output):
             with contextlib.suppress(OSError):
@@ -103,7 +103,7 @@ class Child:
 
 
 class Renderer:
-    """A few children, each behind a thread of its own."""
+    """A pool of child processes, each with a thread of its own."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(CHILDREN, thread_name_prefix="render")
@@ -123,11 +123,11 @@ class Renderer:
             self._waiting -= 1
 
     def _render(self, kind: bytes, source: bytes) -> str:
-        """In a thread. A text is tried twice: its child may have been killed for no fault of the text."""
+        """Render in a thread. A text is tried twice: its child may have been killed for another reason."""
         for _ in range(2):
             child: Child = getattr(self._own, "child", None) or self._start()
             try:
-                status, text = child.ask(kind, source)
+                status, text = child.request(kind, source)
             except _Gone:
                 self._end(child)
                 if child.process.returncode == -CPU_SIGNAL:
@@ -166,7 +166,7 @@ _renderer: Renderer | None = None
 
 
 async def render(source: str, format: Literal["markdown", "html"]) -> str:
-    """Safe HTML of the text.
+    """Return safe HTML of the text.
 
     Raises:
         Problem: `invalid` naming `body` when the text is nested too deeply or costs too much processor time;

@@ -1,0 +1,54 @@
+"""The run-time dependencies of pyproject.toml are those that services/ imports."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+NOT_IMPORTED = {
+    "python-multipart": "Starlette's form parser imports it",
+}
+
+
+def normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def declared_dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {normalised(re.split(r"[\[<>=!~; ]", requirement)[0]) for requirement in project["dependencies"]}
+
+
+def imported_modules() -> dict[str, Path]:
+    """Return the third-party top-level modules imported in services/, each with one file that imports it."""
+    found: dict[str, Path] = {}
+    for path in sorted((ROOT / "services").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+                names = [node.module]
+            for name in names:
+                found.setdefault(name.partition(".")[0], path.relative_to(ROOT))
+    return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "services"}}
+
+
+def test_every_dependency_is_imported() -> None:
+    distributions = packages_distributions()
+    imported = {normalised(name) for module in imported_modules() for name in distributions[module]}
+    assert declared_dependencies() - imported == set(NOT_IMPORTED)
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    distributions, declared = packages_distributions(), declared_dependencies()
+    undeclared = {
+        module: str(path)
+        for module, path in imported_modules().items()
+        if not declared & {normalised(name) for name in distributions[module]}
+    }
+    assert undeclared == {}
