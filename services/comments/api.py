@@ -15,7 +15,8 @@ from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
-from services.comments import commands, queries
+from services.comments import queries
+from services.comments.commands import editing, importing, moderating, posting
 from services.comments.domain.comment import Step
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
 from services.contracts.services import LookUp
@@ -31,12 +32,12 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, ready: Ready) -> FastAPI:
     """Return the internal API of comments over one database."""
     router = APIRouter(route_class=StrictRoute)
-    queue = commands.PostingQueue(db)
+    queue = posting.PostingQueue(db)
 
     @router.post("/posts/{post_id}/comments")
     async def post_comment(request: Request, post_id: UUID, body: CreateComment, caller: Gateway) -> Response:
         key = idempotency_key(request, caller)
-        return command_response(await commands.post_comment(queue, caller, post_id, body, key))
+        return command_response(await posting.post_comment(queue, caller, post_id, body, key))
 
     @router.get("/posts/{post_id}/comments")
     async def comments(
@@ -63,19 +64,19 @@ def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, read
     @router.patch("/comments/{comment_id}")
     async def edit_comment(request: Request, comment_id: UUID, body: EditComment, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
-        result = await commands.edit_comment(db, caller, comment_id, body, key, if_match, window=edit_window)
+        result = await editing.edit_comment(db, caller, comment_id, body, key, if_match, window=edit_window)
         return command_response(result)
 
     @router.delete("/comments/{comment_id}")
     async def remove_comment(request: Request, comment_id: UUID, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
-        return command_response(await commands.remove_comment(db, caller, comment_id, key, if_match))
+        return command_response(await moderating.remove_comment(db, caller, comment_id, key, if_match))
 
     def add_moderation(step: Step) -> None:
         @router.post(f"/comments/{{comment_id}}/{step}", name=step)
         async def moderate_comment(request: Request, comment_id: UUID, caller: Gateway) -> Response:
             key = idempotency_key(request, caller)
-            return command_response(await commands.moderate_comment(db, caller, comment_id, step, key))
+            return command_response(await moderating.moderate_comment(db, caller, comment_id, step, key))
 
     for step in get_args(Step):
         add_moderation(step)
@@ -91,7 +92,7 @@ def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, read
     @router.post("/import/comments")
     @body_limit(IMPORT_BYTES)
     async def import_comment(body: ImportComment, caller: Operator) -> Response:
-        comment_id, created = await commands.import_comment(db, body)
+        comment_id, created = await importing.import_comment(db, body)
         return json_response({"id": str(comment_id), "created": created}, 201 if created else 200)
 
     return create_internal_api(

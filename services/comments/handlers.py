@@ -2,7 +2,7 @@
 
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging.handlers import Handlers
-from services.comments import store
+from services.comments.store import discussion_rows
 from services.contracts.event import Envelope
 from services.contracts.posts import (
     PostDrafted,
@@ -20,4 +20,4 @@ handlers = Handlers()
 @handlers.on(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
 async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
     """Store what the post says of its discussion. An older fact that comes late changes nothing."""
-    await store.upsert_discussion(tx, fact)
+    await discussion_rows.upsert_discussion(tx, fact)

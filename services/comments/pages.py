@@ -15,7 +15,7 @@ from services.chassis.database.pool import Reader
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment
 from services.comments.domain.tree import NOTHING_OWN, Own, assembled, replies_seen
-from services.comments.store import COLUMNS
+from services.comments.store.comment_rows import COLUMNS
 from services.contracts.people import is_moderator
 
 Order = Literal["asc", "desc"]

@@ -8,8 +8,9 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
-from services.comments import pages, store
+from services.comments import pages
 from services.comments.domain.tree import FIRST, LAST, replies_list
+from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, own_of
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
@@ -40,7 +41,7 @@ async def comments(
     list_name = f"comments/{post_id}/{sort}"
     after = _place(cursor, list_name, FIRST if sort == "oldest" else LAST)
     async with db.reader() as reader:
-        discussion = await store.find_discussion(reader, post_id)
+        discussion = await discussion_rows.find_discussion(reader, post_id)
         if discussion is None or discussion.status != "published":
             raise Problem("post-unknown")
         own = await own_of(reader, caller, post_id)
@@ -91,22 +92,22 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:
     """Count the visible comments of each post; 0 for one that is unknown or not published."""
     async with db.reader() as reader:
-        found = await store.visible_by_post(reader, post_ids)
+        found = await discussion_rows.visible_by_post(reader, post_ids)
     return {str(post_id): found.get(post_id, 0) for post_id in post_ids}
 
 
 async def counts_of_people(db: Database, person_ids: Sequence[UUID]) -> dict[str, int]:
     """Count the visible comments of each person on published posts; 0 for one who is unknown."""
     async with db.reader() as reader:
-        found = await store.visible_by_person(reader, person_ids)
+        found = await comment_rows.visible_by_person(reader, person_ids)
     return {str(person_id): found.get(person_id, 0) for person_id in person_ids}
 
 
 async def look_up(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
     """Return these comments for other services, whatever their state and that of their posts, without unknown ids."""
     async with db.reader() as reader:
-        found = await store.find_many(reader, ids)
-        discussions = await store.find_discussions(reader, list({comment.post_id for comment in found}))
+        found = await comment_rows.find_many(reader, ids)
+        discussions = await discussion_rows.find_discussions(reader, list({comment.post_id for comment in found}))
     return [
         {
             "id": str(comment.id),

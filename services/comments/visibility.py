@@ -6,9 +6,9 @@ from uuid import UUID
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.errors import not_found
 from services.chassis.identity import Caller
-from services.comments import store
 from services.comments.domain.comment import Comment, Discussion
 from services.comments.domain.tree import NOTHING_OWN, Own
+from services.comments.store import comment_rows, discussion_rows
 from services.contracts.people import is_moderator
 
 
@@ -16,7 +16,7 @@ async def own_of(reader: Reader, caller: Caller, post_id: UUID) -> Own:
     """Return the hidden comments below a post that this person sees; none for moderators, who see all of them."""
     if caller.person_id is None or is_moderator(caller.roles):
         return NOTHING_OWN
-    hidden = await store.own_hidden(reader, caller.person_id, post_id)
+    hidden = await comment_rows.own_hidden(reader, caller.person_id, post_id)
     return Own(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
 
 
@@ -33,10 +33,10 @@ async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tupl
     Raises:
         Problem: `not-found` when this caller does not see it.
     """
-    comment = await store.find(reader, comment_id)
+    comment = await comment_rows.find(reader, comment_id)
     if comment is None:
         raise not_found()
-    discussion = await store.find_discussion(reader, comment.post_id)
+    discussion = await discussion_rows.find_discussion(reader, comment.post_id)
     if discussion is None or discussion.status != "published":
         raise not_found()
     own = await own_of(reader, caller, comment.post_id)
@@ -51,7 +51,7 @@ async def lock_visible(tx: Transaction, comment_id: UUID, caller: Caller) -> tup
     Raises:
         Problem: `not-found` when this caller does not see it.
     """
-    locked = await store.lock(tx, comment_id)
+    locked = await comment_rows.lock(tx, comment_id)
     if locked is None or locked[0].status != "published" or not await can_see(tx, locked[1], caller):
         raise not_found()
     return locked

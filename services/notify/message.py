@@ -1,6 +1,5 @@
 """The mail about one comment to one person: its headers and its two bodies."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
@@ -28,7 +27,6 @@ SHOWN_TAGS = {
 }
 without_links = partial(nh3.clean, tags=SHOWN_TAGS, attributes={}, link_rel=None)
 
-PLAIN_PHRASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}\Z")
 MOST_ANCESTORS = 10
 UNTITLED = "a post without a title"
 NAMELESS = "Somebody"
@@ -70,8 +68,6 @@ class MessageBuilder:
         self.sender = envelope_address(address)
         self._site = name or "Rapport"
         self._domain = domain_of(mail_from)
-        phrase = f'"{name}" ' if PLAIN_PHRASE.match(name) else ""
-        self._list_id = f"{phrase}<notifications.{self._domain}>"
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
         folder = files("services.notify") / "templates"

@@ -13,8 +13,10 @@ from services.chassis.database.idempotency import Key, digest
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.comments import commands, queries, store
+from services.comments import queries
+from services.comments.commands import editing, moderating, posting
 from services.comments.domain.comment import Step
+from services.comments.store import discussion_rows
 from services.contracts.comments import CreateComment, EditComment
 from services.contracts.posts import PostPublished
 
@@ -63,7 +65,7 @@ class Harness:
         self.db = db
         self.post_id = UUID(int=0)
         self._versions: dict[UUID, int] = {}
-        self.queues: Iterator[commands.PostingQueue] = repeat(commands.PostingQueue(db))  # each comment takes the next
+        self.queues: Iterator[posting.PostingQueue] = repeat(posting.PostingQueue(db))  # each comment takes the next
 
     async def publish_post(self, **fields: Any) -> UUID:
         """Publish another post; later calls comment on it."""
@@ -75,24 +77,24 @@ class Harness:
         """Store a newer version of the post, as its next event would."""
         version = self._versions[self.post_id] = self._versions.get(self.post_id, 0) + 1
         async with self.db.transaction() as tx:
-            await store.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
+            await discussion_rows.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
 
     async def post_comment(
         self, who: Caller = ANN, parent: str | None = None, body: str = "Some *words*.", key: Key | None = None
     ) -> dict[str, Any]:
         command = CreateComment(body=body, parent_id=UUID(parent) if parent else None)
-        return (await commands.post_comment(next(self.queues), who, self.post_id, command, key)).representation
+        return (await posting.post_comment(next(self.queues), who, self.post_id, command, key)).representation
 
     async def edit(self, comment_id: str, body: str, who: Caller = ANN, **options: Any) -> dict[str, Any]:
         options.setdefault("window", WINDOW)
         command = EditComment(body=body)
-        return (await commands.edit_comment(self.db, who, UUID(comment_id), command, **options)).representation
+        return (await editing.edit_comment(self.db, who, UUID(comment_id), command, **options)).representation
 
     async def remove(self, comment_id: str, who: Caller = ANN, **options: Any) -> None:
-        assert (await commands.remove_comment(self.db, who, UUID(comment_id), **options)).status == 204
+        assert (await moderating.remove_comment(self.db, who, UUID(comment_id), **options)).status == 204
 
     async def moderate(self, comment_id: str, step: Step, who: Caller = MODERATOR, **options: Any) -> dict[str, Any]:
-        return (await commands.moderate_comment(self.db, who, UUID(comment_id), step, **options)).representation
+        return (await moderating.moderate_comment(self.db, who, UUID(comment_id), step, **options)).representation
 
     async def read(self, comment_id: str, who: Caller = NOBODY) -> dict[str, Any]:
         return await queries.comment(self.db, who, UUID(comment_id))

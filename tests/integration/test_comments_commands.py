@@ -8,7 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.chassis.ids import moment_of
-from services.comments import commands, queries
+from services.comments import queries
+from services.comments.commands import posting
 from services.contracts.comments import CreateComment
 from tests.integration.comments_harness import (
     ADMIN,
@@ -133,7 +134,7 @@ async def test_comments_of_an_unpublished_post_are_not_found(harness: Harness, s
 
 async def test_an_unknown_post_is_refused(harness: Harness) -> None:
     command = CreateComment(body="x")
-    assert (await refused(commands.post_comment(next(harness.queues), ANN, uuid4(), command))).kind == "post-unknown"
+    assert (await refused(posting.post_comment(next(harness.queues), ANN, uuid4(), command))).kind == "post-unknown"
     assert (await refused(queries.comments(harness.db, ANN, uuid4(), "oldest", None, 50))).kind == "post-unknown"
     assert await queries.counts(harness.db, [unknown := uuid4()]) == {str(unknown): 0}
 
@@ -227,7 +228,7 @@ async def test_removal_by_the_author_deletes_the_text(harness: Harness) -> None:
     assert len(kept) == 2
     assert not any("secret" in answer["text"] for answer in kept)
     queue = next(harness.queues)
-    again = await commands.post_comment(queue, ANN, harness.post_id, CreateComment(body="secret"), key)
+    again = await posting.post_comment(queue, ANN, harness.post_id, CreateComment(body="secret"), key)
     assert (again.status, again.replayed, again.representation["id"]) == (201, True, comment["id"])
     assert (again.representation["body"], again.representation["body_html"]) == (None, None)
     assert (await refused(harness.moderate(comment["id"], "restore"))).kind == "wrong-state"

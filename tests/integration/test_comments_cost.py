@@ -14,8 +14,9 @@ import pytest
 
 from services.chassis.database.pool import Database, Reader
 from services.chassis.ids import id_at
-from services.comments import pages, store
+from services.comments import pages
 from services.comments.domain.tree import FIRST, LAST, Own
+from services.comments.store import comment_rows
 from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
@@ -119,7 +120,7 @@ async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
     reply = await harness.post_comment(parent=top["id"])
     for comment_id, statements in ((top["id"], 1), (reply["id"], 0)):
         async with db.reader() as reader:
-            comment = await store.find(reader, UUID(comment_id))
+            comment = await comment_rows.find(reader, UUID(comment_id))
             assert comment is not None
             recorder = Recorder(reader)
             seen = await pages.with_replies(recorder, comment, NOBODY, Own())
@@ -137,13 +138,13 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
     async with db.reader() as reader:
         await reader.fetch("vacuum analyze comments")
         (row,) = await reader.fetch("select id, path from comments where depth = 3 and shown limit 1")
-        assert len(await store.own_hidden(reader, person(ANN), post_id)) >= 3
+        assert len(await comment_rows.own_hidden(reader, person(ANN), post_id)) >= 3
     for sql, args in (
-        (store.SELECT_OWN_HIDDEN, [person(ANN), post_id]),
-        (store.SELECT_COMMENTS, [[row["id"]]]),
+        (comment_rows.SELECT_OWN_HIDDEN, [person(ANN), post_id]),
+        (comment_rows.SELECT_COMMENTS, [[row["id"]]]),
         (pages.BELOW_SHOWN, [[row["path"]], 1]),
         (pages.HELD, [FIRST, 6]),
-        (store.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
+        (comment_rows.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
         for generic in (False, True):
             touched, _ = await explained(db, sql, *args, generic=generic)

@@ -15,9 +15,10 @@ from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
-from services.comments import queries, store
+from services.comments import queries
 from services.comments.domain.comment import Discussion
 from services.comments.handlers import handlers
+from services.comments.store import discussion_rows
 from services.contracts.event import Envelope
 from services.contracts.posts import (
     PostDrafted,
@@ -53,7 +54,7 @@ async def handle(db: Database, fact: PostFact) -> None:
 
 async def known(db: Database, post_id: UUID) -> Discussion | None:
     async with db.reader() as reader:
-        return await store.find_discussion(reader, post_id)
+        return await discussion_rows.find_discussion(reader, post_id)
 
 
 @pytest.mark.parametrize("kind", TYPES)

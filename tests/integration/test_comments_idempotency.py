@@ -9,7 +9,7 @@ import pytest
 
 from services.chassis.database.idempotency import CommandResult
 from services.chassis.errors import Problem
-from services.comments import commands
+from services.comments.commands import moderating, posting
 from services.contracts.comments import CreateComment
 from tests.integration.comments_harness import ANN, BOB, Harness, refused, request_key
 
@@ -24,7 +24,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]]) -> Harness:
 def request(harness: Harness, body: str = "x", text: str = "k") -> Awaitable[CommandResult]:
     """Post a comment under a key."""
     key = request_key(ANN, text, body={"body": body})
-    return commands.post_comment(next(harness.queues), ANN, harness.post_id, CreateComment(body=body), key)
+    return posting.post_comment(next(harness.queues), ANN, harness.post_id, CreateComment(body=body), key)
 
 
 async def test_a_repeated_request_returns_the_first_answer(harness: Harness) -> None:
@@ -62,12 +62,12 @@ async def test_concurrent_requests_with_one_key_store_one_comment(harness: Harne
 async def test_a_repeated_removal_is_replayed(harness: Harness) -> None:
     comment = await harness.post_comment()
     key = request_key(ANN, method="DELETE", path=f"/comments/{comment['id']}")
-    first = await commands.remove_comment(harness.db, ANN, UUID(comment["id"]), key)
-    again = await commands.remove_comment(harness.db, ANN, UUID(comment["id"]), key)
+    first = await moderating.remove_comment(harness.db, ANN, UUID(comment["id"]), key)
+    again = await moderating.remove_comment(harness.db, ANN, UUID(comment["id"]), key)
     assert (first.status, first.replayed) == (204, False)
     assert (again.status, again.replayed) == (204, True)
     other = request_key(ANN, method="DELETE", path=f"/comments/{uuid4()}")
-    assert (await refused(commands.remove_comment(harness.db, ANN, uuid4(), other))).kind == "idempotency-key-reused"
+    assert (await refused(moderating.remove_comment(harness.db, ANN, uuid4(), other))).kind == "idempotency-key-reused"
 
 
 async def test_a_replay_does_not_show_the_text_of_a_removed_comment(harness: Harness) -> None:

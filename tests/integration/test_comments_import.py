@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.chassis.messaging import outbox
-from services.comments import commands, queries
+from services.comments import queries
+from services.comments.commands import importing
 from services.contracts.comments import ImportComment
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, refused
 
@@ -30,15 +31,15 @@ def old_comment(harness: Harness, source_id: str, **fields: Any) -> ImportCommen
 
 async def test_a_thread_is_imported_with_dates_states_and_replies(harness: Harness) -> None:
     await harness.change_post(discussion="closed")
-    top, created = await commands.import_comment(
+    top, created = await importing.import_comment(
         harness.db, old_comment(harness, "1", body="One\n\nTwo<script>x</script>")
     )
     assert created
     answer = old_comment(
         harness, "2", parent_source_id="1", author_id=person(BOB), created_at=LONG_AGO + timedelta(days=1)
     )
-    await commands.import_comment(harness.db, answer)
-    await commands.import_comment(harness.db, old_comment(harness, "3", parent_source_id="2", state="held", body=""))
+    await importing.import_comment(harness.db, answer)
+    await importing.import_comment(harness.db, old_comment(harness, "3", parent_source_id="2", state="held", body=""))
     seen = await harness.walk(MODERATOR)
     assert [comment["depth"] for comment in seen] == [0, 1, 2]
     assert [comment["state"] for comment in seen] == ["visible", "visible", "held"]
@@ -55,7 +56,7 @@ async def test_a_thread_is_imported_with_dates_states_and_replies(harness: Harne
 
 
 async def test_every_later_event_of_an_imported_comment_is_marked_imported(harness: Harness) -> None:
-    comment_id, _ = await commands.import_comment(harness.db, old_comment(harness, "1", state="held"))
+    comment_id, _ = await importing.import_comment(harness.db, old_comment(harness, "1", state="held"))
     await harness.moderate(str(comment_id), "approve")
     await harness.moderate(str(comment_id), "reject")
     await harness.moderate(str(comment_id), "restore")
@@ -76,7 +77,7 @@ async def test_every_later_event_of_an_imported_comment_is_marked_imported(harne
 async def test_imported_comments_are_listed_by_date(harness: Harness) -> None:
     moments = [LONG_AGO + timedelta(milliseconds=step) for step in (30, 10, 20, 0)]
     for number, moment in enumerate(moments):
-        await commands.import_comment(harness.db, old_comment(harness, str(number), created_at=moment))
+        await importing.import_comment(harness.db, old_comment(harness, str(number), created_at=moment))
     await harness.post_comment()
     dates = [comment["created_at"] for comment in await harness.page()]
     assert dates == sorted(dates)
@@ -86,16 +87,16 @@ async def test_imported_comments_are_listed_by_date(harness: Harness) -> None:
 
 
 async def test_a_source_is_imported_once(harness: Harness) -> None:
-    first = await commands.import_comment(harness.db, old_comment(harness, "1"))
-    assert await commands.import_comment(harness.db, old_comment(harness, "1", body="Invalidation")) == (
+    first = await importing.import_comment(harness.db, old_comment(harness, "1"))
+    assert await importing.import_comment(harness.db, old_comment(harness, "1", body="Invalidation")) == (
         first[0],
         False,
     )
     other = Harness(harness.db)
     await other.publish_post()
-    assert await commands.import_comment(other.db, old_comment(other, "1")) == (first[0], False)
+    assert await importing.import_comment(other.db, old_comment(other, "1")) == (first[0], False)
     both = [old_comment(harness, "2"), old_comment(other, "2")] * 4
-    outcomes = await asyncio.gather(*(commands.import_comment(harness.db, one) for one in both))
+    outcomes = await asyncio.gather(*(importing.import_comment(harness.db, one) for one in both))
     assert len({comment_id for comment_id, _ in outcomes}) == 1
     assert sum(created for _, created in outcomes) == 1
     assert await harness.count() + await other.count() == 2
@@ -105,9 +106,9 @@ async def test_a_source_is_imported_once(harness: Harness) -> None:
 async def test_refused_imports(harness: Harness) -> None:
     elsewhere = Harness(harness.db)
     await elsewhere.publish_post()
-    await commands.import_comment(harness.db, old_comment(elsewhere, "there"))
+    await importing.import_comment(harness.db, old_comment(elsewhere, "there"))
     unknown = await refused(
-        commands.import_comment(harness.db, old_comment(harness, "x").model_copy(update={"post_id": uuid4()}))
+        importing.import_comment(harness.db, old_comment(harness, "x").model_copy(update={"post_id": uuid4()}))
     )
     assert (unknown.kind, unknown.headers) == ("unavailable", {"Retry-After": "1"})
     for fields, field in (
@@ -118,25 +119,25 @@ async def test_refused_imports(harness: Harness) -> None:
         ({"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, "created_at"),
         ({"created_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))}, "created_at"),
     ):
-        problem = await refused(commands.import_comment(harness.db, old_comment(harness, "x", **fields)))
+        problem = await refused(importing.import_comment(harness.db, old_comment(harness, "x", **fields)))
         assert [error.field for error in problem.errors] == [field]
     long = old_comment(harness, "x" * 512).model_copy(update={"site": "😀" * 512})
-    assert (await refused(commands.import_comment(harness.db, long))).kind == "invalid"
+    assert (await refused(importing.import_comment(harness.db, long))).kind == "invalid"
     assert [event["type"] for event in await harness.events()] == ["imported"]
 
 
 async def test_an_import_below_depth_100_is_refused(harness: Harness) -> None:
-    await commands.import_comment(harness.db, old_comment(harness, "0"))
+    await importing.import_comment(harness.db, old_comment(harness, "0"))
     for depth in range(1, 101):
-        await commands.import_comment(harness.db, old_comment(harness, str(depth), parent_source_id=str(depth - 1)))
-    problem = await refused(commands.import_comment(harness.db, old_comment(harness, "101", parent_source_id="100")))
+        await importing.import_comment(harness.db, old_comment(harness, str(depth), parent_source_id=str(depth - 1)))
+    problem = await refused(importing.import_comment(harness.db, old_comment(harness, "101", parent_source_id="100")))
     assert [error.field for error in problem.errors] == ["parent_source_id"]
     assert await harness.count() == 101
 
 
 async def test_comments_of_a_draft_are_imported_and_hidden(harness: Harness) -> None:
     await harness.change_post(status="draft")
-    comment_id, created = await commands.import_comment(harness.db, old_comment(harness, "1"))
+    comment_id, created = await importing.import_comment(harness.db, old_comment(harness, "1"))
     assert created
     assert (await refused(harness.read(str(comment_id), ANN))).kind == "not-found"
     assert await queries.counts_of_people(harness.db, [person(ANN)]) == {str(person(ANN)): 0}

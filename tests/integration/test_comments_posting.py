@@ -16,9 +16,8 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.context import Context
-from services.comments import store
-from services.comments.commands import PostingQueue
-from services.comments.commands.posting import Deferred, Lock, Outcome, Prepared, store_batch
+from services.comments.commands.posting import Deferred, Lock, Outcome, PostingQueue, Prepared, store_batch
+from services.comments.store import discussion_rows
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, request_key
 
 
@@ -205,7 +204,7 @@ async def test_a_locked_discussion_does_not_delay_other_discussions(harness: Har
     await busy.publish_post()
     queue = PostingQueue(harness.db)
     async with harness.db.transaction() as tx:
-        await store.lock_discussion(tx, busy.post_id)
+        await discussion_rows.lock_discussion(tx, busy.post_id)
         first = asyncio.create_task(queue.store(prepared(busy)))
         assert (await asyncio.wait_for(queue.store(prepared(harness)), 10)).status == 201
         rest = [asyncio.create_task(queue.store(prepared(busy))) for _ in range(5)]

@@ -15,7 +15,8 @@ import pytest
 
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.comments import commands, queries
+from services.comments import queries
+from services.comments.commands import importing, posting
 from services.comments.domain.tree import INLINE_LEVELS
 from services.comments.pages import ROOM
 from services.contracts.comments import ImportComment
@@ -127,7 +128,7 @@ async def import_random(harness: Harness, rng: random.Random, who: Caller) -> st
         state=rng.choice(("visible", "visible", "held")),
         created_at=datetime(2010, 1, 1, tzinfo=UTC) + timedelta(days=rng.randrange(3000)),
     )
-    return str((await commands.import_comment(harness.db, command))[0])
+    return str((await importing.import_comment(harness.db, command))[0])
 
 
 async def act(harness: Harness, rng: random.Random, ids: list[str]) -> None:
@@ -165,7 +166,7 @@ async def test_random_actions_in_sequence(harness: Harness, seed: int) -> None:
 @pytest.mark.parametrize("processes", [1, 8])
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_actions_at_the_same_time(harness: Harness, seed: int, processes: int) -> None:
-    harness.queues = cycle([commands.PostingQueue(harness.db) for _ in range(processes)])
+    harness.queues = cycle([posting.PostingQueue(harness.db) for _ in range(processes)])
     rng = random.Random(100 + seed)
     ids = [(await harness.post_comment(body="x"))["id"]]
     for discussion in ("open", "held"):

@@ -10,9 +10,9 @@ from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
-from services.comments import store
 from services.comments.commands.results import changed, replayed
 from services.comments.domain import comment as rules
+from services.comments.store import comment_rows
 from services.comments.visibility import lock_visible
 from services.contracts.comments import CommentEdited, EditComment
 
@@ -48,6 +48,6 @@ async def edit_comment(
             raise Problem("edit-window-over")
         check_if_match(if_match, comment.version)
         if (command.body, "markdown") != (comment.body, comment.format):
-            await store.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
+            await comment_rows.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
             return await changed(tx, discussion, comment.id, CommentEdited, caller, key)
         return await changed(tx, discussion, comment.id, None, caller, key)

@@ -7,10 +7,10 @@ from services.chassis.errors import invalid, unavailable
 from services.chassis.ids import id_at, moment_of
 from services.chassis.messaging import outbox
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
-from services.comments import store
 from services.comments.commands.reply_counts import count_replies
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, placed
+from services.comments.store import comment_rows, discussion_rows
 from services.contracts.comments import CommentImported, ImportComment
 
 LONGEST_SOURCE = 2000  # bytes that an index entry of PostgreSQL always holds
@@ -35,9 +35,9 @@ async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bo
         raise invalid("created_at", "must be between the years 1970 and 9999") from None
     html = await render(command.body, command.format)
     async with db.transaction() as tx:
-        if (known := await store.find_by_source(tx, *source)) is not None:
+        if (known := await comment_rows.find_by_source(tx, *source)) is not None:
             return known, False
-        discussion = await store.lock_discussion(tx, command.post_id)
+        discussion = await discussion_rows.lock_discussion(tx, command.post_id)
         if discussion is None:
             raise unavailable("The post has not arrived here yet.")
         parent = await _imported_parent(tx, command)
@@ -53,8 +53,8 @@ async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bo
             created_at=created_at,
             imported=True,
         )
-        if not await store.insert_imported(tx, comment, RENDERER_VERSION, source):
-            known = await store.find_by_source(tx, *source)
+        if not await comment_rows.insert_imported(tx, comment, RENDERER_VERSION, source):
+            known = await comment_rows.find_by_source(tx, *source)
             assert known is not None
             return known, False
         await count_replies(tx, [comment], {parent.id: parent} if parent else {})
@@ -70,8 +70,8 @@ async def _imported_parent(tx: Transaction, command: ImportComment) -> Comment |
     """
     if command.parent_source_id is None:
         return None
-    parent_id = await store.find_by_source(tx, command.site, command.parent_source_id)
-    parent = None if parent_id is None else await store.find(tx, parent_id)
+    parent_id = await comment_rows.find_by_source(tx, command.site, command.parent_source_id)
+    parent = None if parent_id is None else await comment_rows.find(tx, parent_id)
     if parent is None or parent.post_id != command.post_id:
         raise invalid("parent_source_id", "was not imported to this post before")
     rules.check_depth(parent, "parent_source_id")

@@ -9,11 +9,11 @@ from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
-from services.comments import store
 from services.comments.commands.reply_counts import set_state
 from services.comments.commands.results import TEXT_FIELDS, changed, replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Step
+from services.comments.store import comment_rows
 from services.comments.visibility import can_see, lock_visible
 from services.contracts.comments import CommentRemoved
 from services.contracts.people import is_moderator
@@ -31,7 +31,7 @@ async def remove_comment(
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return CommandResult(kept.status, replayed=True)
-        locked = await store.lock(tx, comment_id)
+        locked = await comment_rows.lock(tx, comment_id)
         if locked is None:
             raise not_found()
         discussion, comment = locked
@@ -44,14 +44,14 @@ async def remove_comment(
             check_if_match(if_match, comment.version)
             await set_state(tx, comment, "removed")
             if own:
-                await store.blank(tx, comment.id, new_version=False)
+                await comment_rows.blank(tx, comment.id, new_version=False)
         elif own and not comment.removed_by_author:
-            await store.blank(tx, comment.id, new_version=True)
+            await comment_rows.blank(tx, comment.id, new_version=True)
         else:
             return await _removed(tx, comment.id, key)
         if own:
             await idempotency.blank(tx, comment.id, [*TEXT_FIELDS])
-        now = await store.find(tx, comment.id)
+        now = await comment_rows.find(tx, comment.id)
         assert now is not None
         await outbox.add(tx, rules.fact(CommentRemoved, now, discussion))
         return await _removed(tx, comment.id, key)

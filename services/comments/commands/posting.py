@@ -26,11 +26,11 @@ from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer_pool import RENDERER_VERSION, render
-from services.comments import store
 from services.comments.commands.reply_counts import count_replies
 from services.comments.commands.results import replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, placed
+from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import can_see
 from services.contracts.comments import CommentPosted, CreateComment
 from services.contracts.people import is_moderator
@@ -161,7 +161,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
     if is_single and (kept := await idempotency.replay(tx, prepared[0].key)) is not None:
         return [await replayed(tx, kept, prepared[0].caller)]
     fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
-    lock_discussions = store.lock_discussions if lock == "wait" else store.lock_free_discussions
+    lock_discussions = discussion_rows.lock_discussions if lock == "wait" else discussion_rows.lock_free_discussions
     discussions = await lock_discussions(tx, {item.post_id for item in fresh})
     parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
     outcomes: dict[UUID, Outcome] = {}
@@ -197,7 +197,7 @@ async def _with_fresh_keys(tx: Transaction, prepared: Sequence[Prepared]) -> lis
 
 async def _find_parents(tx: Transaction, items: Sequence[Prepared]) -> list[Comment]:
     ids = {item.parent_id for item in items if item.parent_id}
-    return await store.find_many(tx, list(ids)) if ids else []
+    return await comment_rows.find_many(tx, list(ids)) if ids else []
 
 
 def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> Comment:
@@ -228,7 +228,7 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
 
 async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> None:
     comments = [one.comment for one in accepted]
-    await store.insert_all(tx, comments, RENDERER_VERSION)
+    await comment_rows.insert_all(tx, comments, RENDERER_VERSION)
     await count_replies(tx, comments, parents)
     rows = []
     for one in accepted:

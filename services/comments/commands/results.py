@@ -8,9 +8,10 @@ from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Transaction
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
-from services.comments import pages, store
+from services.comments import pages
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion
+from services.comments.store import comment_rows
 from services.comments.visibility import own_of
 from services.contracts.comments import CommentFact
 
@@ -27,7 +28,7 @@ async def changed(
     key: Key | None,
 ) -> CommandResult:
     """Publish what happened, if anything did, and return the comment as this caller sees it now."""
-    comment = await store.find(tx, comment_id)
+    comment = await comment_rows.find(tx, comment_id)
     assert comment is not None
     if kind is not None:
         await outbox.add(tx, rules.fact(kind, comment, discussion))
@@ -52,7 +53,7 @@ async def replayed(tx: Transaction, kept: Kept, caller: Caller) -> CommandResult
     """Return the first answer again with the version of now, without its text once the comment was removed."""
     assert kept.representation is not None
     assert kept.subject is not None
-    comment = await store.find(tx, kept.subject)
+    comment = await comment_rows.find(tx, kept.subject)
     assert comment is not None
     then = kept.representation | {"version": comment.version}
     if comment.state == "removed":

@@ -5,22 +5,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import not_found
-from services.contracts.problems import KINDS
+from services.contracts.problems import KINDS, MEANINGS
 from services.gateway.guards import Unauthenticated
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-PUBLIC = {name: kind for name, kind in KINDS.items() if kind.meaning is not None}
+HEADERS = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/problems")
 async def kinds(request: Request, _: Unauthenticated) -> Response:
-    return page("problem_kinds.html", kinds=list(PUBLIC.items()), headers={"Cache-Control": "public, max-age=3600"})
+    return _explained(*MEANINGS)
 
 
 @router.get("/problems/{kind}")
 async def kind(request: Request, _: Unauthenticated, kind: str) -> Response:
-    if kind not in PUBLIC:
+    if kind not in MEANINGS:
         raise not_found()
-    return page("problem_kinds.html", kinds=[(kind, PUBLIC[kind])], headers={"Cache-Control": "public, max-age=3600"})
+    return _explained(kind)
+
+
+def _explained(*kinds: str) -> Response:
+    listed = [(kind, KINDS[kind], MEANINGS[kind]) for kind in kinds]
+    return page("problem_kinds.html", kinds=listed, headers=HEADERS)

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.chassis.database.pool import Reader, Transaction
 from services.comments.domain.comment import Comment, Discussion, State
 from services.comments.domain.tree import Change
-from services.comments.store.discussions import lock_discussion
+from services.comments.store.discussion_rows import lock_discussion
 
 COLUMNS = """
     id, post_id, parent_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
