@@ -199,20 +199,9 @@ async def reschedule(
     Args:
         counts: it was an attempt at this mail, not an outage around it.
     """
-    async with db.statement() as tx:
-        await _reschedule(tx, claimed, delay, counts, keep_frozen, smtp_answer)
-
-
-async def _reschedule(
-    tx: Transaction,
-    claimed: Claimed,
-    delay: timedelta | None,
-    counts: bool,
-    keep_frozen: bool,
-    smtp_answer: str | None,
-) -> None:
     key = claimed.person_id, claimed.comment_id, claimed.token
-    await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
+    async with db.statement() as tx:
+        await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
 
 
 @dataclass(frozen=True)
@@ -254,7 +243,8 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
         Problem: `unavailable`; whether they ended is unknown.
     """
     if len(ends) == 1:
-        return [await _finish_alone(db, ends[0])]
+        async with db.statement() if ends[0].bad_address_version is None else db.transaction() as tx:
+            return [await _finish(tx, ends[0])]
     ended = [False] * len(ends)
     # in the order of their keys, as `RENEW` and `FREEZE` take them
     order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
@@ -262,24 +252,18 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
         async with db.transaction() as tx:
             for at in order:
                 ended[at] = await _finish(tx, ends[at])
+        return ended
     except Problem:
         raise
     except Exception:
         log.exception("ends of mails could not share a transaction", count=len(ends))
-        return [await _finish_or_fail(db, end) for end in ends]
-    return ended
-
-
-async def _finish_or_fail(db: Database, end: End) -> bool | Exception:
-    try:
-        return await _finish_alone(db, end)
-    except Exception as error:
-        return error
-
-
-async def _finish_alone(db: Database, end: End) -> bool:
-    async with db.statement() if end.bad_address_version is None else db.transaction() as tx:
-        return await _finish(tx, end)
+    outcomes: list[bool | Exception] = []
+    for end in ends:
+        try:
+            outcomes += await finish(db, [end])
+        except Exception as error:
+            outcomes.append(error)
+    return outcomes
 
 
 async def _finish(tx: Transaction, end: End) -> bool:
@@ -304,6 +288,7 @@ async def skip_unseen(db: Database, claimed: Claimed, why: str, seen_version: in
     """
     async with db.transaction() as tx:
         if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > seen_version:
-            await _reschedule(tx, claimed, None, False, claimed.frozen is not None, None)
+            key = claimed.person_id, claimed.comment_id, claimed.token
+            await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
             return False
         return await _finish(tx, End(claimed, "skipped", why))
