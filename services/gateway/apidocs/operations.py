@@ -10,20 +10,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.chassis.http.problems import SCHEMA, problems
-from services.contracts.comments import CreateComment, EditComment
-from services.contracts.notify import EditMail
-from services.contracts.people import EditMe, RefreshSession, Register, SignIn
-from services.contracts.posts import CreatePost, EditPost
 from services.gateway.apidocs import schemas
 
-BODIES: tuple[type[BaseModel], ...] = (
-    CreatePost, EditPost, CreateComment, EditComment, Register, SignIn, schemas.UseLink, RefreshSession, EditMe,
-    EditMail,
-)  # fmt: skip
-ANSWERS: tuple[type[BaseModel], ...] = (
-    schemas.Post, schemas.Posts, schemas.Revisions, schemas.Page, schemas.Comment, schemas.Comments, schemas.Profile,
-    schemas.Me, schemas.Session, schemas.CheckYourMail, schemas.Mail, schemas.Notifications, schemas.Explanation,
-)  # fmt: skip
+MODELS: dict[str, type[BaseModel]] = {"UseLink": schemas.UseLink}  # and every one that an operation names
 
 QUERY: dict[str, dict[str, Any]] = {
     "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before."},
@@ -94,6 +83,7 @@ def operation(
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:
+    MODELS[model.__name__] = model
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
@@ -107,7 +97,7 @@ def describe(app: FastAPI, public_url: str) -> dict[str, Any]:
         servers=[{"url": public_url}],
     )
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*BODIES, *ANSWERS)], ref_template="#/components/schemas/{model}"
+        [(MODELS[name], "validation") for name in sorted(MODELS)], ref_template="#/components/schemas/{model}"
     )
     components = document.setdefault("components", {})
     components["schemas"] = {**definitions["$defs"], "Problem": SCHEMA}
