@@ -5,7 +5,7 @@ A required part that fails fails the answer. An optional one is left out and nam
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -106,8 +106,6 @@ class RequestContext:
 
     def apart(self) -> "RequestContext":
         """Return a context for parts that may turn out not to be needed: what they miss is not missing here yet."""
-        context = RequestContext(
-            self.upstreams, self.authors, self.slugs, self.public_url, self.page_patience, self.viewer, self.deadline
-        )
+        context = replace(self, missing=[], tags=set(), since=time.monotonic())
         context.missing.clear()
         return context
