@@ -1,8 +1,8 @@
 """The run-time dependencies of pyproject.toml are those that services/ imports."""
 
-import ast
 import re
 import sys
+import tokenize
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -24,18 +24,22 @@ def declared_dependencies() -> set[str]:
 
 
 def imported_modules() -> dict[str, Path]:
-    """Return the third-party top-level modules imported in services/, each with one file that imports it."""
+    """Return the third-party top-level modules imported in services/, each with one file that imports it.
+
+    Tokens suffice, and `ast.parse` may raise SystemError on Python 3.11 (cpython issue 106905).
+    """
     found: dict[str, Path] = {}
     for path in sorted((ROOT / "services").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-                names = [node.module]
-            for name in names:
-                found.setdefault(name.partition(".")[0], path.relative_to(ROOT))
-    return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "services"}}
+        statement: list[str] = []
+        with path.open() as file:
+            for token in tokenize.generate_tokens(file.readline):
+                if token.type == tokenize.NEWLINE:
+                    statement = []
+                elif token.type in (tokenize.NAME, tokenize.OP, tokenize.STRING):
+                    statement.append(token.string)
+                if len(statement) == 2 and statement[0] in ("import", "from"):
+                    found.setdefault(statement[1], path.relative_to(ROOT))
+    return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "services", "."}}
 
 
 def test_every_dependency_is_imported() -> None:
