@@ -17,7 +17,8 @@ OTHERS = {"KAFKA_JARS", "RAPPORT_HOME", "OPERATOR_SIGNING_KEY", *PORTS}
 
 
 def settings_classes() -> list[type[BaseSettings]]:
-    modules = [importlib.import_module(f"services.{service}.settings") for service in SERVICES]
+    names = [*(f"services.{service}.settings" for service in SERVICES), "services.chassis.mail.smtp"]
+    modules = [importlib.import_module(name) for name in names]
     classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     found = (kind for kind in classes if issubclass(kind, BaseSettings) and kind is not BaseSettings)
     return sorted(found, key=lambda kind: kind.__name__)

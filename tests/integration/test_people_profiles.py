@@ -290,7 +290,7 @@ async def test_events_of_one_person_have_increasing_versions(harness: Harness) -
 
 async def test_republish_marks_the_events_sent_since(harness: Harness) -> None:
     await ana(harness)
-    await harness.change("update outbox set published_at = now()")
+    await harness.change("update outbox set published_at = now() - interval '1 minute'")
     answer = await harness.call("POST", "/republish", {"since": rfc3339(datetime.now(UTC))}, issuer="operator")
     assert (answer.status_code, answer.json()) == (200, {"count": 0})
     answer = await harness.call("POST", "/republish", {"since": "2020-01-01T00:00:00Z"}, issuer="operator")
