@@ -43,7 +43,8 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "comments")
         window = timedelta(seconds=settings.comment_edit_window_seconds)
-        app = create_api(db, window, verifier=verifier, ready=health.ready)
+        hosts = settings.picture_hosts
+        app = create_api(db, window, verifier=verifier, ready=health.ready, picture_hosts=hosts)
         roles.append(serve(app, settings.host, settings.comments_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles

@@ -1,5 +1,6 @@
 """HTTP to command or query."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Literal, get_args
@@ -29,10 +30,12 @@ Reader = Annotated[Caller, allow("gateway", "notify")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, ready: Ready) -> FastAPI:
+def create_api(
+    db: Database, edit_window: timedelta, *, verifier: Verifier, ready: Ready, picture_hosts: Collection[str] = ()
+) -> FastAPI:
     """Return the internal API of comments over one database."""
     router = APIRouter(route_class=StrictRoute)
-    queue = posting.PostingQueue(db)
+    queue = posting.PostingQueue(db, picture_hosts)
 
     @router.post("/posts/{post_id}/comments")
     async def post_comment(request: Request, post_id: UUID, body: CreateComment, caller: Gateway) -> Response:
@@ -64,7 +67,9 @@ def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, read
     @router.patch("/comments/{comment_id}")
     async def edit_comment(request: Request, comment_id: UUID, body: EditComment, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
-        result = await editing.edit_comment(db, caller, comment_id, body, key, if_match, window=edit_window)
+        result = await editing.edit_comment(
+            db, caller, comment_id, body, key, if_match, window=edit_window, picture_hosts=picture_hosts
+        )
         return command_response(result)
 
     @router.delete("/comments/{comment_id}")
@@ -92,7 +97,7 @@ def create_api(db: Database, edit_window: timedelta, *, verifier: Verifier, read
     @router.post("/import/comments")
     @body_limit(IMPORT_BYTES)
     async def import_comment(body: ImportComment, caller: Operator) -> Response:
-        comment_id, created = await importing.import_comment(db, body)
+        comment_id, created = await importing.import_comment(db, body, picture_hosts=picture_hosts)
         return json_response({"id": str(comment_id), "created": created}, 201 if created else 200)
 
     return create_internal_api(

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -38,6 +39,19 @@ def _text(value: object) -> object:
     return clean(value).strip() if isinstance(value, str) else value
 
 
+def _body(value: object) -> object:
+    """Return a text as it was typed but for blank lines around it and white space at its end.
+
+    The indentation of its first line means something in Markdown: it stays, unless it alone makes the text too long.
+    """
+    if not isinstance(value, str):
+        return value
+    text = clean(value).rstrip()
+    bare = text.lstrip()
+    indentation = LINE_END.split(text[: len(text) - len(bare)])[-1]
+    return indentation + bare
+
+
 def _line(value: object) -> object:
     """Return one line for a name or a title: control characters become a space, bidi controls are removed."""
     if not isinstance(value, str):
@@ -45,13 +59,24 @@ def _line(value: object) -> object:
     return clean(LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value)))).strip()
 
 
+def _check_length(value: str, most: int) -> str:
+    if not value:
+        raise ValueError("must not be empty")
+    if len(value) > most:
+        raise ValueError(f"must have at most {most:,} characters")
+    return value
+
+
 def _most(most: int) -> AfterValidator:
+    return AfterValidator(lambda value: _check_length(value, most))
+
+
+def _most_of_body(most: int) -> AfterValidator:
+    """Check the length without outer white space; where only the indentation exceeds it, the indentation goes."""
+
     def check(value: str) -> str:
-        if not value:
-            raise ValueError("must not be empty")
-        if len(value) > most:
-            raise ValueError(f"must have at most {most:,} characters")
-        return value
+        bare = _check_length(value.lstrip(), most)
+        return value if len(value) <= most else bare
 
     return AfterValidator(check)
 
@@ -63,8 +88,8 @@ def _schema(most: int) -> WithJsonSchema:
 Name = Annotated[str, BeforeValidator(_line), _most(100), _schema(100)]
 Title = Annotated[str, BeforeValidator(_line), _most(300), _schema(300)]
 EditNote = Annotated[str, BeforeValidator(_line), _most(500), _schema(500)]
-CommentText = Annotated[str, BeforeValidator(_text), _most(10_000), _schema(10_000)]
-PostText = Annotated[str, BeforeValidator(_text), _most(60_000), _schema(60_000)]
+CommentText = Annotated[str, BeforeValidator(_body), _most_of_body(10_000), _schema(10_000)]
+PostText = Annotated[str, BeforeValidator(_body), _most_of_body(60_000), _schema(60_000)]
 EmailText = Annotated[str, BeforeValidator(_text), _most(254), _schema(254)]
 Opaque = Annotated[str, BeforeValidator(_text), _most(512), _schema(512)]
 ImportedTitle = Annotated[str, BeforeValidator(_line)]

@@ -13,7 +13,7 @@ from services.chassis.identity import Caller
 from services.chassis.ids import id_at, new_id
 from services.chassis.messaging import outbox
 from services.chassis.text.html_to_text import excerpt
-from services.chassis.text.renderer_pool import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.contracts.people import is_author
 from services.contracts.posts import (
     CreatePost,
@@ -42,10 +42,11 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of `idempotency.replay`.
     """
     person_id = caller.require_person()
-    html = await render(command.body, "markdown") if is_author(caller.roles) else ""
+    post_id = new_id()
+    html = await render(command.body, "markdown", "post", anchor=str(post_id)) if is_author(caller.roles) else ""
     at = rules.now()
     post = Post(
-        id=new_id(),
+        id=post_id,
         kind="post",
         slug="",
         title=command.title,
@@ -129,7 +130,7 @@ async def _render_body(db: Database, caller: Caller, post_id: UUID, body: str | 
         post = await store.find(reader, post_id)
     if post is None or not rules.may_change(post, caller):
         return Text(body, "", "")  # the transaction refuses or replays, so this is never stored
-    html = await render(body, post.format)
+    html = await render(body, post.format, "post", anchor=str(post_id))
     return Text(body, html, excerpt(html, EXCERPT))
 
 
@@ -188,10 +189,11 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
     async with db.reader() as reader:
         if (known := await store.find_by_source(reader, source)) is not None:
             return known, False
-    html = await render(command.body, command.format)
-    summary = await render(command.excerpt, "html") if command.excerpt else html
+    post_id = id_at(created_at) if created_at.year >= 1970 else new_id()
+    html = await render(command.body, command.format, "post", anchor=str(post_id), may_be_empty=True)
+    summary = await render(command.excerpt, "html", "post", may_be_empty=True) if command.excerpt else html
     post = Post(
-        id=id_at(created_at) if created_at.year >= 1970 else new_id(),
+        id=post_id,
         kind=command.kind,
         slug="",
         title=command.title,

@@ -1,176 +1,109 @@
-"""Render Markdown or stored HTML to safe HTML, in a child process started by `renderer_pool`.
+"""Render Markdown or stored HTML to safe HTML: parse, rewrite in one pass, sanitise. All of it takes linear time.
 
-The HTML is not changed after the sanitiser; links are changed on the token stream before it.
+Short texts are rendered where they come in; long ones take more than a few milliseconds, so a thread renders them.
 """
 
-import re
-import resource
-import signal
-import sys
-from typing import BinaryIO
+import asyncio
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
-import nh3
-from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
+from services.chassis.errors import invalid, unavailable
+from services.chassis.text.imported_html import paragraphs
+from services.chassis.text.markdown import parse
+from services.chassis.text.markdown_rewriter import MarkdownRewriter
+from services.chassis.text.refused import Refused
+from services.chassis.text.rewriter import Kind, Rewriter
+from services.chassis.text.sanitiser import sanitised
 
-from services.chassis.text.html_to_text import BLOCKS
-from services.chassis.text.renderer_wire import DONE, FORMATS, HEADER, REFUSED
+__all__ = ["RENDERER_VERSION", "Format", "Kind", "render", "to_html"]
 
-MAX_NESTING = 60
-CPU_SECONDS = 1.0
-MEMORY_BYTES = 1 << 30
+RENDERER_VERSION = 2
+THREADS = 2
+SHORT = 2_000  # characters; the costliest text of this length takes about 5 ms
+MOST_WAITING = 100
+SPARE_SIZE = 100_000  # characters of HTML that any text may become
+SIZE_FACTOR = 8  # and as many more for each of its own
 
-# Other domains, such as main.py or notes.md, become links only with a scheme.
-TOP_LEVEL_DOMAINS = ["biz", "com", "edu", "gov", "info", "net", "org"]
-
-INLINES = frozenset(
-    (
-        *("a", "abbr", "b", "br", "cite", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "q", "s", "samp"),
-        *("small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var"),
-    )
-)
-GONE_WITH_CONTENT = frozenset(
-    (
-        *("script", "style", "svg", "math", "iframe", "frame", "frameset", "object", "embed", "applet", "template"),
-        *("noscript", "noembed", "noframes", "form", "button", "select", "textarea", "input", "audio", "video"),
-        *("canvas", "head", "title", "xmp", "plaintext"),
-    )
-)
-
-CLEANER = nh3.Cleaner(
-    tags={*BLOCKS, *INLINES, "caption", "col", "colgroup"},
-    clean_content_tags=set(GONE_WITH_CONTENT),
-    attributes={
-        "a": {"href", "title"},
-        "abbr": {"title"},
-        "img": {"src", "alt", "title", "width", "height"},
-        "ol": {"start"},
-        "td": {"colspan", "rowspan"},
-        "th": {"colspan", "rowspan"},
-    },
-    set_tag_attribute_values={"img": {"loading": "lazy", "referrerpolicy": "no-referrer"}},
-    url_schemes={"http", "https", "mailto"},
-    link_rel="nofollow ugc noopener",
-)
+Format = Literal["markdown", "html"]
 
 
-class Refused(ValueError):
-    """The text cannot be rendered as it is; the message says why."""
-
-
-def _refuse_depth(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Refuse deep nesting, as the first block rule: beyond its limit the parser drops text silently."""
-    if state.level >= MAX_NESTING - 3:
-        raise Refused("is nested too deeply")
-    return False
-
-
-def _markdown() -> MarkdownIt:
-    markdown = MarkdownIt("gfm-like", {"html": False, "linkify": True, "maxNesting": MAX_NESTING})
-    markdown.block.ruler.before("table", "depth", _refuse_depth)
-    assert markdown.linkify is not None
-    markdown.linkify.tlds(TOP_LEVEL_DOMAINS)
-    return markdown
-
-
-MARKDOWN = _markdown()
-
-BLOCK_TAG = re.compile(rf"</?(?:{'|'.join(sorted(BLOCKS))})(?=[\s/>])[^<>]*>", re.IGNORECASE)
-PREFORMATTED = re.compile(r"(<pre(?=[\s>]))|(</pre\s*>)", re.IGNORECASE)
-BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
-
-
-def to_html(source: str, format: str) -> str:
-    """Return safe HTML of a text in Markdown, or of HTML as blog software stores it.
+def to_html(
+    source: str,
+    format: Format,
+    kind: Kind = "post",
+    *,
+    anchor: str = "text",
+    picture_hosts: Collection[str] = (),
+    may_be_empty: bool = True,
+) -> str:
+    """Return safe HTML of a text in Markdown, or of HTML as blog software stores it. See `render`.
 
     Raises:
-        Refused: the text is nested too deeply.
+        Refused: the text cannot be rendered as it is.
     """
-    return CLEANER.clean(MARKDOWN.render(source) if format == "markdown" else paragraphs(source))
+    most = SPARE_SIZE + SIZE_FACTOR * len(source)
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    rewriter: Rewriter
+    if format == "markdown":
+        html, source = parse(source, is_comment=kind == "comment")
+        rewriter = MarkdownRewriter(kind, picture_hosts, most, source, anchor)
+    else:
+        html = paragraphs(source)
+        rewriter = Rewriter(kind, picture_hosts, most)
+    html = sanitised(rewriter.rewrite(html))
+    if len(html) > most:
+        raise Refused("becomes too large when it is shown")
+    if not may_be_empty and not rewriter.is_visible:
+        raise Refused("shows nothing")
+    return html
 
 
-def paragraphs(source: str) -> str:
-    """Return HTML in which blank lines outside `<pre>` are paragraphs and single line breaks are `<br>`.
+@dataclass
+class _Queue:
+    """Texts that threads render or that wait for a thread."""
 
-    Blog software stores posts without paragraphs and adds them when it shows them. HTML comments, which mark the blocks
-    of its editor, are removed; a text with marked blocks has its paragraphs already.
+    length: int = 0
+
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="render")  # a thread starts when it is first needed
+_queue = _Queue()
+
+
+async def render(
+    source: str,
+    format: Format,
+    kind: Kind,
+    *,
+    anchor: str = "text",
+    picture_hosts: Collection[str] = (),
+    may_be_empty: bool = False,
+) -> str:
+    """Return safe HTML of the text.
+
+    Args:
+        kind: what the text is. In a comment a line end is a line end, quotations end with their marks, headings stand
+            lower, and pictures are links.
+        anchor: what makes the ids of footnotes unique on a page: the id of the comment or the post.
+        picture_hosts: whose pictures a comment may show.
+        may_be_empty: whether a text that shows nothing is rendered, as what is imported.
+
+    Raises:
+        Problem: `invalid` naming `body` for a text that shows nothing, is nested too deeply or becomes too large;
+            `unavailable` when too many texts wait.
     """
-    marked = "<!-- wp:" in source
-    source = without_comments(source.replace("\r\n", "\n").replace("\r", "\n"))
-    if marked:
-        return source
-    parts: list[str] = []
-    opened = position = 0
-    for tag in PREFORMATTED.finditer(source):
-        if tag[1] and not opened:
-            parts.append(_paragraphs(source[position : tag.start()]))
-            opened, position = 1, tag.start()
-        elif tag[2] and opened:
-            parts.append(source[position : tag.end()])
-            opened, position = 0, tag.end()
-    parts.append(source[position:] if opened else _paragraphs(source[position:]))
-    return "\n".join(filter(None, parts))
-
-
-def without_comments(source: str) -> str:
-    """Return the source without `<!-- … -->`, in linear time even if no comment ends."""
-    kept: list[str] = []
-    position = 0
-    while (start := source.find("<!--", position)) >= 0 and (end := source.find("-->", start + 4)) >= 0:
-        kept.append(source[position:start])
-        position = end + 3
-    return "".join(kept) + source[position:]
-
-
-def _paragraphs(source: str) -> str:
-    """Wrap text between block tags, split at blank lines, in paragraphs."""
-    parts: list[str] = []
-    position, inside = 0, False
-    for tag in BLOCK_TAG.finditer(source):
-        parts += _wrapped(source[position : tag.start()], inside=inside)
-        parts.append(tag[0])
-        position = tag.end()
-        inside = not tag[0].startswith(("</", "<hr"))
-    return "".join(parts + _wrapped(source[position:], inside=False))
-
-
-def _wrapped(text: str, *, inside: bool) -> list[str]:
-    """Return the paragraphs of a text without block tags. A single one in a block, as in a list item, has no `<p>`."""
-    pieces = [piece.replace("\n", "<br>\n") for piece in BLANK_LINE.split(text.strip()) if piece]
-    if inside and len(pieces) == 1:
-        return pieces
-    return [f"<p>{piece}</p>\n" for piece in pieces]
-
-
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Render one request after another until the pipe is closed.
-
-    Each has `CPU_SECONDS` of processor time, after which the kernel ends the process.
-    """
-    while len(header := requests.read(HEADER.size)) == HEADER.size:
-        kind, length = HEADER.unpack(header)
-        source = requests.read(length).decode()
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    work = partial(to_html, source, format, kind, anchor=anchor, picture_hosts=picture_hosts, may_be_empty=may_be_empty)
+    try:
+        if len(source) <= SHORT:
+            return work()
+        if _queue.length >= MOST_WAITING:
+            raise unavailable("Too many texts wait to be rendered.")
+        _queue.length += 1
         try:
-            status, text = DONE, to_html(source, FORMATS[kind])
-        except Refused as error:
-            status, text = REFUSED, str(error)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        data = text.encode()
-        answers.write(HEADER.pack(status, len(data)) + data)
-        answers.flush()
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent drains first; closing its pipe ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    to_html("*warm* https://example.org", "markdown")
-    sys.stdout.buffer.write(HEADER.pack(DONE, 0))
-    sys.stdout.buffer.flush()
-    serve(sys.stdin.buffer, sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    main()
+            return await asyncio.get_running_loop().run_in_executor(_threads, work)
+        finally:
+            _queue.length -= 1
+    except Refused as refusal:
+        raise invalid("body", str(refusal)) from None

@@ -1,5 +1,6 @@
 """Editing by the author."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
-from services.chassis.text.renderer_pool import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.results import changed, replayed
 from services.comments.domain import comment as rules
 from services.comments.store import comment_rows
@@ -26,6 +27,7 @@ async def edit_comment(
     if_match: str | None = None,
     *,
     window: timedelta,
+    picture_hosts: Collection[str] = (),
 ) -> CommandResult:
     """Edit a comment, within `window` after it was posted. A held comment stays held.
 
@@ -34,7 +36,7 @@ async def edit_comment(
             `invalid` for the body, and those of the idempotency key.
     """
     caller.require_person()
-    html = await render(command.body, "markdown")
+    html = await render(command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts)
     async with db.transaction() as tx:
         if (kept := await idempotency.replay(tx, key)) is not None:
             return await replayed(tx, kept, caller)

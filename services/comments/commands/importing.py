@@ -1,12 +1,13 @@
 """Import of comments from elsewhere."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import invalid, unavailable
 from services.chassis.ids import id_at, moment_of
 from services.chassis.messaging import outbox
-from services.chassis.text.renderer_pool import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.reply_counts import count_replies
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, placed
@@ -16,7 +17,9 @@ from services.contracts.comments import CommentImported, ImportComment
 LONGEST_SOURCE = 2000  # bytes that an index entry of PostgreSQL always holds
 
 
-async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bool]:
+async def import_comment(
+    db: Database, command: ImportComment, *, picture_hosts: Collection[str] = ()
+) -> tuple[UUID, bool]:
     """Import a comment from elsewhere with its date and state. Return its id and whether it is new here.
 
     A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
@@ -33,7 +36,14 @@ async def import_comment(db: Database, command: ImportComment) -> tuple[UUID, bo
         created_at = moment_of(comment_id)
     except (ValueError, OverflowError):
         raise invalid("created_at", "must be between the years 1970 and 9999") from None
-    html = await render(command.body, command.format)
+    html = await render(
+        command.body,
+        command.format,
+        "comment",
+        anchor=str(comment_id),
+        picture_hosts=picture_hosts,
+        may_be_empty=True,
+    )
     async with db.transaction() as tx:
         if (known := await comment_rows.find_by_source(tx, *source)) is not None:
             return known, False

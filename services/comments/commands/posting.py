@@ -5,7 +5,7 @@ A refusal is an outcome of its own item and fails no other; a batch that fails a
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -25,7 +25,7 @@ from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
-from services.chassis.text.renderer_pool import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.reply_counts import count_replies
 from services.comments.commands.results import replayed
 from services.comments.domain import comment as rules
@@ -80,8 +80,10 @@ async def post_comment(
             those of the idempotency key.
     """
     author_id = caller.require_person()
-    body_html = await render(command.body, "markdown")
     comment_id = new_id()
+    body_html = await render(
+        command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=queue.picture_hosts
+    )
     prepared = Prepared(
         id=comment_id,
         post_id=post_id,
@@ -102,9 +104,13 @@ class PostingQueue:
 
     The first line skips discussions that another transaction has locked, so that they hold up no others; their comments
     wait for the lock in the second line.
+
+    Args:
+        picture_hosts: whose pictures a comment may show.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, picture_hosts: Collection[str] = ()) -> None:
+        self.picture_hosts = picture_hosts
         self._db = db
         self._first: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="skip locked"))
         self._second: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="wait"))

@@ -1,0 +1,80 @@
+"""Rules for addresses: which may be linked, which pictures may be fetched, where a bare one ends."""
+
+import re
+from urllib.parse import quote, unquote
+
+SCHEMES = frozenset(("http", "https", "mailto", "ftp"))
+SCHEME = re.compile(r"([^/?#]*?):")
+PICTURE = re.compile(r"(?:https?:)?//([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\\]*)?", re.IGNORECASE)
+
+BARE = re.compile(r"(?:(?:https?|ftp)://|www\.|mailto:)?\w", re.IGNORECASE)
+STOPS = re.compile("[。，、．｡､]")
+TRAILING = "?!.,:;*_~'\"？！：；…"
+BRACKETS = {")": "(", "）": "（", "」": "「", "』": "『", "】": "【", "》": "《", "〉": "〈", "］": "［", "｝": "｛"}
+OPENING = frozenset(BRACKETS.values())
+URL_SAFE = "-_.+!*'(),%#@?=;:/$&~[]"
+
+
+def safe_url(url: str) -> str | None:
+    """Return the address without outer white space if it may stand in a link, else None.
+
+    A colon before the first `/`, `?` or `#` ends a scheme, and what stands before it must be exactly a scheme that is
+    allowed: `&#160;javascript:` is none, and it does not matter which characters a browser would pass over.
+    """
+    url = url.strip(" \t\n\r\f")
+    scheme = SCHEME.match(url)
+    if not url or (scheme and scheme[1].lower() not in SCHEMES):
+        return None
+    return url
+
+
+def picture_host(url: str) -> str | None:
+    """Return the host that a picture is fetched from, in lower case; None if browsers may not agree about it."""
+    match = PICTURE.fullmatch(url)
+    return match[1].lower() if match else None
+
+
+def file_name(url: str) -> str:
+    """Return the last part of the path, by which a picture without a description is called."""
+    path = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
+    return unquote(path.rpartition("/")[2]) or url
+
+
+def bare_end(text: str) -> int:
+    """Return how much of a bare address is linked.
+
+    A full-width stop or comma ends it, a closing bracket only if it has no partner inside: a name such as
+    `…/X（消歧义）` stays whole. Punctuation at its end belongs to the sentence.
+    """
+    stop = STOPS.search(text)
+    end = stop.start() if stop else len(text)
+    opened: dict[str, int] = {}
+    for position, character in enumerate(text[:end]):
+        if character in OPENING:
+            opened[character] = opened.get(character, 0) + 1
+        elif character != ")" and (partner := BRACKETS.get(character)):
+            if not opened.get(partner):
+                end = position
+                break
+            opened[partner] -= 1
+    # The parser has judged the end that it saw; if ours is another, the same is done there.
+    return _trimmed(text, end) if end < len(text) else len(text.rstrip("？！：；…"))
+
+
+def _trimmed(text: str, end: int) -> int:
+    """Return the end without punctuation and without closing brackets that have no partner."""
+    surplus = text.count(")", 0, end) - text.count("(", 0, end)
+    while end:
+        if text[end - 1] in TRAILING:
+            end -= 1
+        elif text[end - 1] == ")" and surplus > 0:
+            end -= 1
+            surplus -= 1
+        else:
+            break
+    return end
+
+
+def percent_encoded(text: str) -> str:
+    """Return the address as the parser writes it into `href`."""
+    return quote(text, safe=URL_SAFE)
