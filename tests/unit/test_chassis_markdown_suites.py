@@ -14,7 +14,7 @@ LOWER = {"h1": "h2", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
 
 
 class Reader(HTMLParser):
-    """Reads HTML as a list of tags and texts, without what does not show: white space between blocks, our attributes."""
+    """Reads HTML as a list of tags and texts, without what does not show."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

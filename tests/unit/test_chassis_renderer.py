@@ -11,6 +11,7 @@ from services.chassis.text import renderer
 from services.chassis.text.html_to_text import excerpt, plain
 from services.chassis.text.refused import Refused
 from services.chassis.text.renderer import render, to_html
+from services.chassis.text.sanitiser import sanitised
 
 
 def comment(source: str, **options: object) -> str:
@@ -398,11 +399,10 @@ def test_expansion_of_references_is_bounded() -> None:
 
 async def test_long_texts_are_rendered_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    genuine = renderer.sanitised
 
     def recorded(html: str) -> str:
         names.append(threading.current_thread().name)
-        return genuine(html)
+        return sanitised(html)
 
     monkeypatch.setattr(renderer, "sanitised", recorded)
     await render("short", "markdown", "comment")

@@ -14,6 +14,8 @@ MOST_COLUMNS = 100
 # It also counts the brackets of an address anew for each closing one at its end.
 WORD = re.compile(r"[^\s<]++")
 MOST_CLOSING = 1000
+# Ending one quotation can end code that hid the end of the next one.
+MOST_REPAIRS = 5
 
 
 def _options(*, autolink: bool) -> comrak.ExtensionOptions:
@@ -56,8 +58,12 @@ def parse(source: str, *, is_comment: bool) -> tuple[str, str]:
         return comrak.render_markdown(source + "\n", extensions, PARSE[is_comment], RENDER[is_comment])
 
     html = to_html(source)
-    if is_comment and may_quote(source) and (closed := close_quotations(source, html)) != source:
-        return to_html(closed), closed
+    if is_comment and may_quote(source):
+        for _ in range(MOST_REPAIRS):
+            closed = close_quotations(source, html)
+            if closed == source:
+                break
+            html, source = to_html(closed), closed
     return html, source
 
 

@@ -36,14 +36,14 @@ def close_quotations(source: str, html: str) -> str:
             columns.pop()
         if not tag[4]:
             depth = len(columns)
-        elif depth and (number := int(tag[5])) < len(lines):
+        elif columns and (number := int(tag[5])) < len(lines):
             line = lines[number]
             marks = MARKS.match(line)
             assert marks is not None
             count = marks[0].count(">")
             if count < depth:
-                depth = count
                 lines[number] = f"{marks[0]}\n{_moved_left(line, marks.end(), columns[count])}"
+            depth = min(count, len(columns))  # once one is ended, a line with `>` begins the next
     return "\n".join(lines)
 
 
