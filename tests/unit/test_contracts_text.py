@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.contracts.comments import CreateComment
+from services.contracts.comments import CreateComment, EditComment
 from services.contracts.people import EditMe
-from services.contracts.posts import CreatePost
+from services.contracts.posts import CreatePost, EditPost
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,32 @@ def test_removed_characters_leave_normal_form() -> None:
 
 def test_a_body_keeps_its_lines() -> None:
     assert CreateComment(body="one\n\ntwo\n").body == "one\n\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("    if x:\n        y()", "    if x:\n        y()"),
+        ("\n \t\n    if x:\n        y()\n\n  \n", "    if x:\n        y()"),
+        ("\r\n\r\n\tx\r\ny", "\tx\r\ny"),
+        ("  x  ", "  x"),
+        ("\u2003\n\u00a0x", "\u00a0x"),
+    ],
+)
+def test_a_body_keeps_its_indentation(typed: str, kept: str) -> None:
+    assert CreateComment(body=typed).body == kept
+    assert EditComment(body=typed).body == kept
+    assert CreatePost(title="t", body=typed).body == kept
+    assert EditPost(body=typed).body == kept
+
+
+def test_the_length_of_a_body_counts_no_outer_white_space() -> None:
+    assert CreateComment(body="  " + "x" * 10_000 + " \n").body == "x" * 10_000, "too long with its indentation"
+    assert CreateComment(body="  " + "x" * 9_998).body == "  " + "x" * 9_998
+    with pytest.raises(ValidationError, match="at most 10,000"):
+        CreateComment(body="x" * 10_001)
+    with pytest.raises(ValidationError, match="must not be empty"):
+        CreateComment(body=" \n\t ")
 
 
 def test_unknown_fields_are_refused_by_name() -> None:
