@@ -40,16 +40,13 @@ def _text(value: object) -> object:
 
 
 def _body(value: object) -> object:
-    """Return a text as it was typed but for blank lines around it and white space at its end.
-
-    The indentation of its first line means something in Markdown: it stays, unless it alone makes the text too long.
-    """
+    """Return a text as it was typed but for blank lines around it: indentation means something in Markdown."""
     if not isinstance(value, str):
         return value
-    text = clean(value).rstrip()
-    bare = text.lstrip()
-    indentation = LINE_END.split(text[: len(text) - len(bare)])[-1]
-    return indentation + bare
+    text = clean(value)
+    bare = text.strip()
+    before, _, after = text.partition(bare) if bare else ("", "", "")
+    return LINE_END.split(before)[-1] + bare + LINE_END.split(after)[0]
 
 
 def _line(value: object) -> object:
@@ -72,10 +69,10 @@ def _most(most: int) -> AfterValidator:
 
 
 def _most_of_body(most: int) -> AfterValidator:
-    """Check the length without outer white space; where only the indentation exceeds it, the indentation goes."""
+    """Check the length without outer white space; white space that alone makes the text too long is removed."""
 
     def check(value: str) -> str:
-        bare = _check_length(value.lstrip(), most)
+        bare = _check_length(value.strip(), most)
         return value if len(value) <= most else bare
 
     return AfterValidator(check)

@@ -42,7 +42,7 @@ async def test_a_comment_has_its_fields(client: Client, post: dict[str, Any], an
     check_times(made)
     assert (made["post_id"], made["parent_id"], made["depth"]) == (post["id"], None, 0)
     assert made["author"] == {"id": anna.id, "name": "Anna", "avatar_url": None}
-    assert (made["body"], made["format"], made["state"]) == ("A *word*.", "markdown", "visible")
+    assert (made["body"], made["format"], made["state"]) == (" A *word*. ", "markdown", "visible")
     assert made["body_html"].strip() == "<p>A <em>word</em>.</p>"
     assert (made["edited_at"], made["reply_count"]) == (None, 0)
     assert made["replies"] == {"items": [], "next": None}

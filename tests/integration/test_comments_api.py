@@ -46,7 +46,7 @@ async def test_a_comment_is_posted_read_edited_and_removed_over_http(harness: Ha
     comment = made.json()
     assert made.status_code == 201
     assert made.headers["location"] == f"/v1/comments/{comment['id']}"
-    assert comment["body"] == "Hi *there*"
+    assert comment["body"] == "  Hi *there* ", "as typed, but for blank lines around"
     again = await call("POST", path, ANN, json={"body": "  Hi *there* \n"}, headers={"Idempotency-Key": "one"})
     assert (again.status_code, again.headers["idempotency-replayed"], again.json()) == (201, "true", comment)
     assert again.headers["location"] == made.headers["location"]

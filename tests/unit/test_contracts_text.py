@@ -54,7 +54,8 @@ def test_a_body_keeps_its_lines() -> None:
         ("    if x:\n        y()", "    if x:\n        y()"),
         ("\n \t\n    if x:\n        y()\n\n  \n", "    if x:\n        y()"),
         ("\r\n\r\n\tx\r\ny", "\tx\r\ny"),
-        ("  x  ", "  x"),
+        ("  x  ", "  x  "),
+        (" \n  x \r\n \r\n", "  x "),
         ("\u2003\n\u00a0x", "\u00a0x"),
     ],
 )
