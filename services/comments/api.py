@@ -17,10 +17,10 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.comments import queries
-from services.comments.commands import editing, importing, moderating, posting
+from services.comments.commands import editing, importing, moderating, posting, rerendering
 from services.comments.domain.comment import Step
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
-from services.contracts.services import LookUp
+from services.contracts.services import LookUp, Rerender
 
 IMPORT_BYTES = 8 * 1024 * 1024
 
@@ -99,6 +99,10 @@ def create_api(
     async def import_comment(body: ImportComment, caller: Operator) -> Response:
         comment_id, created = await importing.import_comment(db, body, picture_hosts=picture_hosts)
         return json_response({"id": str(comment_id), "created": created}, 201 if created else 200)
+
+    @router.post("/rerender")
+    async def rerender_comments(body: Rerender, _: Operator) -> Response:
+        return json_response(await rerendering.rerender_comments(db, body.after, picture_hosts))
 
     return create_internal_api(
         "comments", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)

@@ -31,3 +31,9 @@ class Republish(Body):
     """Command of an operator: publish again every event that was published since then."""
 
     since: AwareDatetime
+
+
+class Rerender(Body):
+    """Command of an operator: render anew the next texts after this id that an older renderer has rendered."""
+
+    after: UUID | None = None

@@ -79,6 +79,31 @@ def republish(
     run_async(work())
 
 
+@app.command()
+def rerender(
+    service: Annotated[str, typer.Argument(help="posts or comments.")],
+    after: Annotated[str | None, typer.Option(help="Go on after this id, as it was printed last.")] = None,
+) -> None:
+    """Render anew every text that an older renderer has rendered. After an interruption, repeat it."""
+    if service not in ("posts", "comments"):
+        raise Failed(f"{service!r} renders no texts; posts and comments do.")
+
+    async def work() -> None:
+        rendered = refused = 0
+        last = after
+        async with connected(load()) as services:
+            while True:
+                answer = await services.post(service, "/rerender", {"after": last})
+                rendered, refused, last = rendered + answer["rendered"], refused + answer["refused"], answer["next"]
+                if last is None:
+                    break
+                typer.echo(f"{rendered:,} texts rendered, up to {last}", err=True)
+        kept = f"; {refused:,} cannot be rendered any more and keep their HTML" if refused else ""
+        typer.echo(f"{rendered:,} texts of {service} are rendered anew{kept}.")
+
+    run_async(work())
+
+
 @importing.command()
 def wordpress(file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export).")]) -> None:
     """Import posts, pages and comments of a WordPress export. Repeating it adds nothing; after a kill, repeat it."""

@@ -15,8 +15,8 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.posts import CreatePost, EditPost, ImportPost
-from services.contracts.services import LookUp
-from services.posts import commands, queries
+from services.contracts.services import LookUp, Rerender
+from services.posts import commands, queries, rerendering
 
 POST_BYTES = 256 * 1024
 IMPORT_BYTES = 8 * 1024 * 1024
@@ -71,5 +71,9 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def import_post(body: ImportPost, caller: Operator) -> Response:
         post_id, created = await commands.import_post(db, body)
         return json_response({"id": str(post_id), "created": created}, 201 if created else 200)
+
+    @router.post("/rerender")
+    async def rerender_posts(body: Rerender, _: Operator) -> Response:
+        return json_response(await rerendering.rerender_posts(db, body.after))
 
     return create_internal_api("posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db))

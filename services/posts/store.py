@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
+from services.chassis.text.rerendering import Stored
 from services.posts.domain.post import Post
 
 INSERT_POST = """
@@ -82,6 +83,30 @@ async def update(tx: Transaction, post: Post, renderer_version: int | None = Non
         post.revision,
         post.version,
     )
+
+
+SELECT_OUTDATED = """
+select id, body, format from posts
+where renderer_version < $1 and ($2::uuid is null or id > $2)
+order by id
+limit $3
+"""
+
+
+async def find_outdated(reader: Reader, renderer_version: int, after: UUID | None, limit: int) -> list[Stored]:
+    """Return the next texts that an older renderer has rendered, by id."""
+    return [Stored(**row) for row in await reader.fetch(SELECT_OUTDATED, renderer_version, after, limit)]
+
+
+UPDATE_HTML = """
+update posts set body_html = $4, renderer_version = $5
+where id = $1 and body = $2 and format = $3 and renderer_version < $5
+"""
+
+
+async def update_html(tx: Transaction, text: Stored, html: str, renderer_version: int) -> bool:
+    """Replace the HTML of a text; return False when the text has changed or was rendered meanwhile."""
+    return await tx.execute(UPDATE_HTML, text.id, text.body, text.format, html, renderer_version) == 1
 
 
 INSERT_REVISION = """

@@ -168,6 +168,7 @@ async def test_malformed_and_unknown_ids_are_not_found(harness: Harness, call: C
         ("POST", "/comments/lookup", {"gateway", "notify"}),
         ("POST", "/import/comments", {"operator"}),
         ("POST", "/republish", {"operator"}),
+        ("POST", "/rerender", {"operator"}),
     ],
 )
 async def test_each_route_accepts_only_its_issuers(

@@ -16,6 +16,9 @@ from services.operator import __main__ as command
 from tests.unit.operator_exports import comment, export, item, written
 
 
+FIRST_BATCH = "0199a000-0000-7000-8000-000000000001"  # the last id of a batch
+
+
 class Scripted:
     """All services at one address: accepts imports once and records every body by its path."""
 
@@ -35,6 +38,8 @@ class Scripted:
             return web.json_response({"id": str(uuid4()), "roles": ["author", "reader"]})
         if request.path == "/republish":
             return web.json_response({"count": 12345})
+        if request.path == "/rerender":
+            return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
         created = key not in self._known
         return web.json_response({"id": self._known.setdefault(key, str(uuid4())), "created": created})
@@ -109,6 +114,16 @@ async def test_republishing(scripted: Scripted, rapport: Run) -> None:
     assert scripted.bodies == [("/republish", {"since": "2026-01-02T03:04:05.000Z"})]
     assert (await rapport("republish", "gateway", "--since", "1h"))[0] == 1
     assert (await rapport("republish", "people"))[0] == 2
+
+
+async def test_rerendering_goes_on_until_there_are_no_more(scripted: Scripted, rapport: Run) -> None:
+    status, out, err = await rapport("rerender", "posts")
+    assert (status, err) == (0, f"99 texts rendered, up to {FIRST_BATCH}\n")
+    assert out == "198 texts of posts are rendered anew; 2 cannot be rendered any more and keep their HTML.\n"
+    assert scripted.bodies == [("/rerender", {"after": None}), ("/rerender", {"after": FIRST_BATCH})]
+    assert (await rapport("rerender", "comments", "--after", FIRST_BATCH))[0] == 0
+    assert scripted.bodies[2:] == [("/rerender", {"after": FIRST_BATCH})]
+    assert (await rapport("rerender", "people"))[0] == 1
 
 
 async def test_an_import_ends_with_a_report(scripted: Scripted, rapport: Run, tmp_path: Path) -> None:

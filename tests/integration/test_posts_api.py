@@ -79,6 +79,7 @@ async def test_each_route_has_its_allowed_callers(call: Call) -> None:
         ("notify", "GET", "/posts/on-letters", None),
         ("gateway", "POST", "/import/posts", imported),
         ("gateway", "POST", "/republish", {"since": "2020-01-01T00:00:00Z"}),
+        ("gateway", "POST", "/rerender", {}),
         ("people", "GET", "/posts", None),
     ):
         answer = await call(method, path, body, by=by)
