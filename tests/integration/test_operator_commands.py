@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestServer
 from services.operator import __main__ as command
 from tests.unit.operator_exports import comment, export, item, written
 
-
 FIRST_BATCH = "0199a000-0000-7000-8000-000000000001"  # the last id of a batch
 
 

@@ -211,6 +211,13 @@ def test_footnotes_of_two_comments_do_not_clash() -> None:
     assert all(re.fullmatch("fn(ref)?-c1-[0-9]+", one) for one in ids)
 
 
+def test_ways_back_from_a_footnote_are_few() -> None:
+    html = comment("[^1] " * 30 + "\n\n[^1]: x", anchor="c")
+    assert html.count("footnote-backref") == 10
+    assert html.count(' id="fnref-') == 30
+    assert re.search("</a> *</p></li></ol></section>$", html)
+
+
 def test_ids_of_others_do_not_stay() -> None:
     assert to_html('<a id="fn-1" name=x href="/">x</a><li id=y>', "html") == (
         '<p><a href="/" rel="nofollow ugc noopener">x</a></p>\n<li></li>'

@@ -12,6 +12,7 @@ from services.chassis.text.rewriter import LEVELS_ABOVE, VOID, Kind, Rewriter, a
 from services.chassis.text.tokens import Tag
 
 WITH_ATTRIBUTES = frozenset(("a", "img", "input", "li", "ol", "section", "sup", "td", "th", "ul"))
+MAX_WAYS_BACK = 10  # from one footnote
 BOX = {"type": "checkbox", "disabled": ""}
 BARE_BEGINNINGS = ("http", "www.", "ftp", "HTTP", "Http", "WWW.", "Www.")
 
@@ -79,6 +80,9 @@ class MarkdownRewriter(Rewriter):
 
     def _link(self, attributes: dict[str, str]) -> None:
         href = attributes.get("href", "")
+        if int(attributes.get("data-footnote-backref-idx", "").partition("-")[2] or 1) > MAX_WAYS_BACK:
+            self._gone = "a"
+            return
         if "data-footnote-ref" in attributes or "data-footnote-backref" in attributes:
             kept = {key: attributes.get(key) for key in ("class", "aria-label")}
             own = {"href": f"#{self._id(href[1:])}", "id": self._id(attributes.get("id"))}

@@ -22,7 +22,7 @@ __all__ = ["RENDERER_VERSION", "Format", "Kind", "render", "to_html"]
 
 RENDERER_VERSION = 2
 THREADS = 2
-SHORT = 2_000  # characters; the costliest text of this length takes about 5 ms
+SHORT = 1_000  # characters; the costliest text of this length takes about 5 ms
 MOST_WAITING = 100
 SPARE_SIZE = 100_000  # characters of HTML that any text may become
 SIZE_FACTOR = 8  # and as many more for each of its own
