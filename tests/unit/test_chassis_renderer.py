@@ -334,6 +334,7 @@ def test_stored_html_gets_paragraphs(stored: str, shown: str) -> None:
         ("<a href='x>y</a> it's", "it's"),
         ("</div></p>a</b>", "a"),
         ("<td>a</td><caption>b", "a b"),
+        ("<svg/>a<embed src=x>b<object data=y />c", "abc"),
         ("<a href=/x>a<a href=/y>b</a>", "ab"),
     ],
 )

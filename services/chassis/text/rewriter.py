@@ -18,6 +18,7 @@ Kind = Literal["comment", "post"]
 
 MAX_PICTURES = 50
 LEVELS_ABOVE = {"comment": 2, "post": 1}  # the headings of the page that a text stands under
+EMPTY = frozenset(("embed", "frame"))  # of what is left out with its content, those without any
 VOID = frozenset(("br", "hr", "img"))
 LAZY = {"loading": "lazy", "referrerpolicy": "no-referrer"}
 ALIGNMENTS = frozenset(("left", "center", "right"))
@@ -59,7 +60,7 @@ class Rewriter:
             elif token.closes:
                 self._end(self._shown_name(token.name))
             elif token.name in GONE_WITH_CONTENT:
-                self._gone = token.name if token.name not in ("embed", "frame") else None
+                self._gone = None if token.name in EMPTY or token.source.endswith("/") else token.name
             elif token.name in ALLOWED:
                 self._start(self._shown_name(token.name), token)
         return self._builder.finished()
