@@ -35,7 +35,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         Role("retention", Pruner("comments", db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "consumer" in wanted:
         consumer = Consumer("comments", [POSTS], handlers, db, settings)
         health.add("consumer", consumer.ready)

@@ -55,7 +55,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner("notify", db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "mailer" in wanted:
         smtp = Smtp(SmtpSettings())
         mailer = _mailer(db, upstreams, tokens, smtp, settings)

@@ -86,7 +86,7 @@ class Mailer:
         return room if room >= self._most // 2 else 0  # else the upstreams would be asked about single rows
 
     def _is_pausing(self) -> bool:
-        return self._relay_backoff.left > 0 or self._upstreams_backoff.left > 0
+        return self._relay_backoff.remaining > 0 or self._upstreams_backoff.remaining > 0
 
     async def _claim(self, room: int) -> list[Row]:
         """Claim rows and ask the upstreams once about all of them; when these cannot be asked, give the rows back."""
@@ -146,7 +146,9 @@ class Mailer:
     def _relay_failed(self, failure: RelayUnusable) -> None:
         UNUSABLE.set(1)
         if self._relay_backoff.fail():
-            log.error("the mail relay takes no mail", answer=str(failure), again_in_seconds=self._relay_backoff.left)
+            log.error(
+                "the mail relay takes no mail", answer=str(failure), again_in_seconds=self._relay_backoff.remaining
+            )
 
     def _relay_works(self) -> None:
         if self._relay_backoff.failing:

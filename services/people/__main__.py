@@ -36,7 +36,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner("people", db, settings, more=own_tables).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "mailer" in wanted:
         smtp = Smtp(SmtpSettings())
         mailer = Mailer(

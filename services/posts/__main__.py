@@ -31,7 +31,7 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
         Role("retention", Pruner("posts", db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "api" in wanted:
         app = create_api(db, verifier=Verifier(settings.verification_keys, "posts"), ready=health.ready)
         roles.append(serve(app, settings.host, settings.posts_port, drain_seconds=settings.drain_seconds))

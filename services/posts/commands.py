@@ -39,7 +39,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     """Create a post, published at once if the command says so.
 
     Raises:
-        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of `idempotency.replay`.
+        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of the idempotency key.
     """
     person_id = caller.require_person()
     html = await render(command.body, "markdown") if is_author(caller.roles) else ""
@@ -60,7 +60,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         published_at=at if command.publish else None,
     )
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         rules.require_author(caller)
         if command.slug is not None:
@@ -70,7 +70,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         else:
             post = await _insert_under_free_slug(tx, post, slugs.generated(post.id, post.title))
         await store.insert_revision(tx, post, None, at)
-        return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
+        return await finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
 
 async def _insert_under_free_slug(
@@ -101,13 +101,13 @@ async def edit_post(
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body or for a note without a
-            changed text, and those of `idempotency.replay`.
+            changed text, and those of the idempotency key.
     """
     caller.require_person()
     text = await _render_body(db, caller, post_id, command.body)
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         check_if_match(if_match, before.version)
@@ -118,7 +118,7 @@ async def edit_post(
             await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
         if post.revision != before.revision:
             await store.insert_revision(tx, post, command.edit_note, at)
-        return await _finish(tx, post, None if post is before else PostEdited, at, key)
+        return await finish(tx, post, None if post is before else PostEdited, at, key)
 
 
 async def _render_body(db: Database, caller: Caller, post_id: UUID, body: str | None) -> Text | None:
@@ -137,37 +137,37 @@ async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | N
     """Publish a draft or a withdrawn post; a published post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of `idempotency.replay`.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of the idempotency key.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.published(before, at)
         if post is not before:
             await store.update(tx, post)
-        return await _finish(tx, post, None if post is before else PostPublished, at, key)
+        return await finish(tx, post, None if post is before else PostPublished, at, key)
 
 
 async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
     """Withdraw a published post, so that only its author and admins see it; a withdrawn post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of
-            `idempotency.replay`.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of the
+            idempotency key.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.withdrawn(before)
         if post is not before:
             await store.update(tx, post)
-        return await _finish(tx, post, None if post is before else PostWithdrawn, at, key)
+        return await finish(tx, post, None if post is before else PostWithdrawn, at, key)
 
 
 async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
@@ -227,7 +227,7 @@ def _storable_time(field: str, moment: datetime) -> datetime:
     return rules.to_millisecond(moment)
 
 
-async def _finish(
+async def finish(
     tx: Transaction, post: Post, kind: type[PostFact] | None, at: datetime, key: Key | None, *, status: int = 200
 ) -> CommandResult:
     """Publish the event, if there is one, store the result under the idempotency key, and return it."""

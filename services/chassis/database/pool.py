@@ -64,7 +64,10 @@ class Reader:
 
 
 class Transaction(Reader):
-    """An open transaction. Only `Database` creates one, so a function that takes it runs in a transaction."""
+    """An open transaction. Only `Database` creates one, so a function that takes it runs in a transaction.
+
+    That of `Database.statement` is its single statement, which PostgreSQL commits by itself; another one is refused.
+    """
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)

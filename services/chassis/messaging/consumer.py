@@ -22,7 +22,7 @@ from services.chassis.messaging.watchdog import ConsumerWatchdog
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
 from services.chassis.runtime.timeouts import wait_at_most
-from services.chassis.runtime.waiting import sleep_until
+from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import CONSUMER_GROUPS, Topic
 
 log = structlog.get_logger(__name__)
@@ -97,7 +97,7 @@ class Consumer:
                 # aiokafka raises UnknownError also when another process has taken over this instance id
                 log.warning("consumer restarts", group=self.group, instance=self._settings.instance, error=repr(error))
                 CONSUMERS_DISCARDED.labels(self.group).inc()
-                await sleep_until(stop, 1.0)
+                await sleep_unless_set(stop, 1.0)
 
     async def _run_client(self, stop: asyncio.Event) -> None:
         """Consume with one Kafka client until `stop` is set or it fails; a failed client must not be reused."""

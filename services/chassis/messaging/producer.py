@@ -113,7 +113,7 @@ class Producer:
     async def _wait_for_backoff(self) -> None:
         """Wait before a new client is made after a failure, outside the time limit of a send."""
         if self._client is None:
-            await asyncio.sleep(self._backoff.left)
+            await asyncio.sleep(self._backoff.remaining)
 
     async def _started_client(self) -> AIOKafkaProducer:
         if self._client is None:
@@ -171,7 +171,7 @@ class Producer:
         client, self._client = self._client, None
         PRODUCERS_DISCARDED.labels(reason).inc()
         self._backoff.fail()
-        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.left)
+        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)
         if client is not None:
             await _close(client)
 

@@ -24,7 +24,7 @@ from services.chassis.runtime import failpoint
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import RELAY_AGE, RELAY_BACKLOG, RELAY_OWNER, RELAY_PUBLISHED, RELAY_SECONDS
 from services.chassis.runtime.throttle import Throttle
-from services.chassis.runtime.waiting import Periodic, first_set, sleep_until
+from services.chassis.runtime.waiting import Periodic, first_set, sleep_unless_set
 from services.contracts.event import Envelope
 
 log = structlog.get_logger(__name__)
@@ -84,7 +84,7 @@ class Relay:
                     if not is_transient(error):
                         raise
                     log.warning("relay lost its database connection", error=repr(error))
-                    await sleep_until(stop, STANDBY_SECONDS)
+                    await sleep_unless_set(stop, STANDBY_SECONDS)
         finally:
             await self._producer.close()
 
@@ -104,7 +104,7 @@ class Relay:
         )
         try:
             while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
-                await sleep_until(stop, STANDBY_SECONDS)
+                await sleep_unless_set(stop, STANDBY_SECONDS)
                 if stop.is_set():
                     yield None
                     return

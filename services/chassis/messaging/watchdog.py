@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
-from services.chassis.runtime.waiting import sleep_until
+from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class ConsumerWatchdog:
             Stalled: a partition had unhandled records for the time of the limit and its offset did not move.
         """
         behind: dict[TopicPartition, tuple[int, float]] = {}
-        while not await sleep_until(stop, min(CHECK_SECONDS, self._limit / 4)):
+        while not await sleep_unless_set(stop, min(CHECK_SECONDS, self._limit / 4)):
             try:
                 offsets = await wait_at_most(30, self._read_offsets())
             except (KafkaError, OSError) as error:

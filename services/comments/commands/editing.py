@@ -36,7 +36,7 @@ async def edit_comment(
     caller.require_person()
     html = await render(command.body, "markdown")
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await lock_visible(tx, comment_id, caller)
         if comment.state == "removed":

@@ -29,7 +29,7 @@ async def remove_comment(
     """
     caller.require_person()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return CommandResult(kept.status, replayed=True)
         locked = await comment_rows.lock(tx, comment_id)
         if locked is None:
@@ -72,7 +72,7 @@ async def moderate_comment(
     """
     caller.require_person()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await lock_visible(tx, comment_id, caller)
         if not is_moderator(caller.roles):

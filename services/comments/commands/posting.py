@@ -158,7 +158,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
         Problem: `unavailable`; in a batch of one also those of the idempotency key.
     """
     is_single = len(prepared) == 1
-    if is_single and (kept := await idempotency.replay(tx, prepared[0].key)) is not None:
+    if is_single and (kept := await idempotency.lock_and_find(tx, prepared[0].key)) is not None:
         return [await replayed(tx, kept, prepared[0].caller)]
     fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
     lock_discussions = discussion_rows.lock_discussions if lock == "wait" else discussion_rows.lock_free_discussions
