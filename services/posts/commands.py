@@ -70,7 +70,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         else:
             post = await _insert_under_free_slug(tx, post, slugs.generated(post.id, post.title))
         await store.insert_revision(tx, post, None, at)
-        return await finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
+        return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
 
 async def _insert_under_free_slug(
@@ -118,7 +118,7 @@ async def edit_post(
             await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
         if post.revision != before.revision:
             await store.insert_revision(tx, post, command.edit_note, at)
-        return await finish(tx, post, None if post is before else PostEdited, at, key)
+        return await _finish(tx, post, None if post is before else PostEdited, at, key)
 
 
 async def _render_body(db: Database, caller: Caller, post_id: UUID, body: str | None) -> Text | None:
@@ -148,7 +148,7 @@ async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | N
         post = rules.published(before, at)
         if post is not before:
             await store.update(tx, post)
-        return await finish(tx, post, None if post is before else PostPublished, at, key)
+        return await _finish(tx, post, None if post is before else PostPublished, at, key)
 
 
 async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:
@@ -167,7 +167,7 @@ async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | 
         post = rules.withdrawn(before)
         if post is not before:
             await store.update(tx, post)
-        return await finish(tx, post, None if post is before else PostWithdrawn, at, key)
+        return await _finish(tx, post, None if post is before else PostWithdrawn, at, key)
 
 
 async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
@@ -227,7 +227,7 @@ def _storable_time(field: str, moment: datetime) -> datetime:
     return rules.to_millisecond(moment)
 
 
-async def finish(
+async def _finish(
     tx: Transaction, post: Post, kind: type[PostFact] | None, at: datetime, key: Key | None, *, status: int = 200
 ) -> CommandResult:
     """Publish the event, if there is one, store the result under the idempotency key, and return it."""

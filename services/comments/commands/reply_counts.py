@@ -1,10 +1,10 @@
-"""Reply counts and visibility of the comments above one that changes."""
+"""Reply counts and visibility of the comments above new ones."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from services.chassis.database.pool import Transaction
-from services.comments.domain.comment import Comment, State
+from services.comments.domain.comment import Comment
 from services.comments.domain.tree import Change, changes_above
 from services.comments.store import comment_rows
 
@@ -26,14 +26,3 @@ async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: M
             above += await comment_rows.find_path(tx, parent.ancestors)
         changes += changes_above(above, added=len(below), visible=shown, shown=shown)
     await comment_rows.update_reply_counts(tx, changes)
-
-
-async def set_state(tx: Transaction, comment: Comment, state: State) -> None:
-    """Write a comment's state, and what it changes in the count of its post and in the comments above it."""
-    visible = int(state == "visible") - int(comment.state == "visible")
-    shown = state == "visible" or comment.shown_replies > 0
-    await comment_rows.update_state(tx, comment.id, state, shown=shown, counted=visible)
-    if comment.parent_id is not None:
-        above = await comment_rows.find_path(tx, comment.ancestors)
-        changes = changes_above(above, visible=visible, shown=int(shown) - int(comment.shown))
-        await comment_rows.update_reply_counts(tx, changes)
