@@ -44,7 +44,7 @@ class Invalidation:
         self._authors = authors
 
     def post(self, post_id: str) -> None:
-        """Evict what shows a post; comments hears of the change by itself, a moment later."""
+        """Evict what shows a post; comments reads the event too, a moment later."""
         self._cache.evict_and_shorten(("posts", f"post:{post_id}"))
 
     def comment(self, post_id: str, author_id: str | None) -> None:
