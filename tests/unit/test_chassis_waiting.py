@@ -22,20 +22,20 @@ def logs() -> Iterator[list[EventDict]]:
         yield entries
 
 
-async def test_sleep_until_ends_at_the_event() -> None:
+async def test_sleep_unless_set_ends_at_the_event() -> None:
     event = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, event.set)
     assert await asyncio.wait_for(sleep_unless_set(event, LONG), 5) is True
     assert await asyncio.wait_for(sleep_unless_set(event, LONG), 5) is True, "also if it was set before"
 
 
-async def test_sleep_until_ends_after_its_time() -> None:
+async def test_sleep_unless_set_ends_after_its_time() -> None:
     began = time.monotonic()
     assert await sleep_unless_set(asyncio.Event(), 0.05) is False
     assert time.monotonic() - began >= 0.045
 
 
-async def test_sleep_until_passes_a_cancellation_on() -> None:
+async def test_sleep_unless_set_passes_a_cancellation_on() -> None:
     task = asyncio.create_task(sleep_unless_set(asyncio.Event(), LONG))
     await asyncio.sleep(0)
     task.cancel()
