@@ -33,9 +33,9 @@ EVENT_TOPICS = (POSTS, COMMENTS, PEOPLE, NOTIFY)
 CONSUMER_GROUPS = ("comments", "notify")
 
 
-def dead_letter(group: str) -> Topic:
+def dead_letter_topic(group: str) -> Topic:
     """Return the dead-letter topic of a consumer group. Kept longer than events: a person must look at it."""
     return Topic(f"{group}.dead-letter", key="as the original record", partitions=1, retention_ms=90 * DAY_MS)
 
 
-TOPICS = (*EVENT_TOPICS, *(dead_letter(group) for group in CONSUMER_GROUPS))
+TOPICS = (*EVENT_TOPICS, *(dead_letter_topic(group) for group in CONSUMER_GROUPS))

@@ -150,12 +150,12 @@ async def test_event_is_unseen_once(db: OwnDatabase) -> None:
     first, second = envelope_of(renamed_event()), envelope_of(renamed_event())
     foreign = envelope_of(renamed_event(), id=first.id, source="/services/elsewhere")
     async with db.transaction() as tx:
-        assert await inbox.unseen(tx, [first])
-        assert not await inbox.unseen(tx, [first])
-        assert await inbox.unseen(tx, [foreign])
-        new = await inbox.unseen(tx, [second, first, second])
+        assert await inbox.insert_new(tx, [first])
+        assert not await inbox.insert_new(tx, [first])
+        assert await inbox.insert_new(tx, [foreign])
+        new = await inbox.insert_new(tx, [second, first, second])
         assert new == {(second.source, second.id)}
-        assert await inbox.unseen(tx, []) == set()
+        assert await inbox.insert_new(tx, []) == set()
 
 
 async def test_concurrent_duplicates(db: OwnDatabase) -> None:
@@ -164,11 +164,11 @@ async def test_concurrent_duplicates(db: OwnDatabase) -> None:
 
     async def receive() -> bool:
         async with db.transaction() as tx:
-            return bool(await inbox.unseen(tx, [envelope]))
+            return bool(await inbox.insert_new(tx, [envelope]))
 
     with pytest.raises(ValueError, match="no"):
         async with db.transaction() as tx:
-            assert await inbox.unseen(tx, [envelope])
+            assert await inbox.insert_new(tx, [envelope])
             waiting = asyncio.create_task(receive())
             await eventually(lambda: db.busy == 2)
             raise ValueError("no")

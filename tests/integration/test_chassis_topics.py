@@ -14,7 +14,7 @@ from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
-from services.contracts.topics import COMMENTS, TOPICS, dead_letter
+from services.contracts.topics import COMMENTS, TOPICS, dead_letter_topic
 
 NAMES = sorted(topic.name for topic in TOPICS)
 
@@ -36,7 +36,7 @@ async def test_topics_are_created_once(kafka: str, kafka_prefix: str) -> None:
         partitions = {topic["topic"].removeprefix(kafka_prefix): len(topic["partitions"]) for topic in found}
         assert partitions == {topic.name: topic.partitions for topic in TOPICS}
         assert all(part["leader"] >= 0 for topic in found for part in topic["partitions"])
-        for topic in (COMMENTS, dead_letter("notify")):
+        for topic in (COMMENTS, dead_letter_topic("notify")):
             configs = await configured(admin, kafka_prefix + topic.name)
             assert configs["retention.ms"] == str(topic.retention_ms)
             assert configs["cleanup.policy"] == "delete"

@@ -16,7 +16,7 @@ from services.chassis.messaging.cloudevents import Headers
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
-from services.contracts.topics import dead_letter as dead_letter_topic
+from services.contracts.topics import dead_letter_topic
 
 HEADER_PREFIX = "dlq_"
 MAX_ERROR_LENGTH = 1000

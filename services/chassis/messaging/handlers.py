@@ -18,12 +18,12 @@ class Handlers:
     write to the outbox: the new event gets this event as its cause.
 
     Attributes:
-        applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
+        on_applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
     """
 
     def __init__(self) -> None:
         self._by_type: dict[str, Handler] = {}
-        self.applied: Callable[[], None] = lambda: None
+        self.on_applied: Callable[[], None] = lambda: None
 
     def on(
         self, *types: type[E]

@@ -15,7 +15,7 @@ returning source, event_id
 """
 
 
-async def unseen(tx: Transaction, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
+async def insert_new(tx: Transaction, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
     """Insert the ids of these events and return (source, id) of those that are new."""
     rows = await tx.fetch(
         INSERT_RECEIVED, [envelope.source for envelope in envelopes], [envelope.id for envelope in envelopes]

@@ -31,7 +31,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 
-def row(event: Event) -> tuple[object, ...]:
+def new_row(event: Event) -> tuple[object, ...]:
     """Return the event as the parameters of `INSERT_EVENT`, with the current context."""
     context = current()
     return (
@@ -55,7 +55,7 @@ async def add(tx: Transaction, event: Event) -> UUID:
     Lock the aggregate's row first (update it in this transaction): only then do the outbox ids of one aggregate follow
     the order of its commits, and the relay publishes in the order of ids.
     """
-    values = row(event)
+    values = new_row(event)
     await tx.execute(INSERT_EVENT, *values)
     tx.wakes_relay = True
     failpoint.reach("command.event_added")
@@ -85,14 +85,14 @@ async def add_with(tx: Transaction, change: str, args: Sequence[object], event: 
 
     `change` ends in `returning`. It locks the row before the event gets its outbox id, as `add` requires.
     """
-    if not await tx.execute(_with_event(change, len(args)), *args, *row(event)):
+    if not await tx.execute(_with_event(change, len(args)), *args, *new_row(event)):
         return False
     tx.wakes_relay = True
     return True
 
 
 async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
-    """Write several events in this order, each made by `row` in its own context."""
+    """Write several events in this order, each made by `new_row` in its own context."""
     if rows:
         await tx.executemany(INSERT_EVENT, rows)
         tx.wakes_relay = True

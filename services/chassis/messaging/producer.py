@@ -37,7 +37,7 @@ MAX_BACKOFF_SECONDS = 2.0
 partitioner = DefaultPartitioner()
 
 
-class Unsent(Exception):
+class Unacknowledged(Exception):
     """Kafka did not acknowledge the record in time; whether it was written is unknown."""
 
 
@@ -99,7 +99,7 @@ class Producer:
             await wait_at_most(self._settings.kafka_timeout_seconds, send())
         except (KafkaError, OSError) as error:
             await self._discard_client(type(error).__name__, str(error))
-            raise Unsent(f"{topic}: {error!r}") from error
+            raise Unacknowledged(f"{topic}: {error!r}") from error
         except BaseException:
             await self._discard_client("interrupted")
             raise

@@ -16,7 +16,7 @@ from services.chassis.errors import Problem
 from services.chassis.messaging import dead_letter, inbox
 from services.chassis.messaging.cloudevents import Undecodable, from_record, type_of
 from services.chassis.messaging.handlers import Handler, Handlers
-from services.chassis.messaging.producer import Producer, Unsent
+from services.chassis.messaging.producer import Producer, Unacknowledged
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.context import Context, bound, next_hop
 from services.chassis.runtime.settings import Settings
@@ -32,7 +32,7 @@ PARALLEL_PARTITIONS = 4  # each takes a connection of the pool
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-def is_transient(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether a handler failed because a dependency is unavailable, so that a retry helps.
 
     The database and other services raise a 503 then. Any other exception is a failure of the handler.
@@ -166,7 +166,7 @@ class RecordProcessor:
                 await self._transaction([item])
                 return
             except Exception as error:
-                if is_transient(error):
+                if is_unavailable(error):
                     await self._wait_for_dependency(error, stop)
                     continue
                 failures += 1
@@ -181,7 +181,7 @@ class RecordProcessor:
     async def _transaction(self, items: Sequence[DecodedRecord]) -> None:
         envelopes = [item.envelope for item in items if item.envelope is not None]
         async with self._db.transaction() as tx:
-            new = await inbox.unseen(tx, envelopes)
+            new = await inbox.insert_new(tx, envelopes)
             outcomes = []
             for item in items:
                 assert item.envelope is not None and item.handler is not None
@@ -196,7 +196,7 @@ class RecordProcessor:
         for item, outcome in zip(items, outcomes, strict=True):
             self._consumed(item.record, outcome)
         if "handled" in outcomes:
-            self._handlers.applied()
+            self._handlers.on_applied()
 
     async def _handle(self, tx: Any, handler: Handler, event: Any, envelope: Envelope) -> None:
         context = Context(envelope.correlation_id, envelope.id, next_hop(envelope.traceparent))
@@ -221,7 +221,7 @@ class RecordProcessor:
                 try:
                     await dead_letter.publish(self._producer, self._group, self._prefix, item.record, error, attempts)
                     break
-                except Unsent as unsent:
+                except Unacknowledged as unsent:
                     await self._wait_for_dependency(unsent, stop)
             cause = "undecodable" if item.error is not None else "handler"
             DEAD_LETTERS.labels(self._group, cause).inc()
