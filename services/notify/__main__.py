@@ -52,7 +52,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     smtp: Smtp | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
-        Role("retention", Pruner("notify", db, settings).run),
+        Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))

@@ -121,7 +121,7 @@ async def test_only_expired_rows_are_pruned(db: OwnDatabase) -> None:
             "select gen_random_uuid(), 'k', 'POST', '/', '', 201, now() - age from unnest($1::interval[]) as age",
             [timedelta(hours=25), timedelta(hours=23)],
         )
-    async with running(Pruner("test", db, Settings()).run):
+    async with running(Pruner(db, Settings()).run):
         await eventually(lambda: has_counts(db, (2, 1, 1)))
     async with db.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
@@ -136,7 +136,7 @@ async def test_rows_are_pruned_in_batches(db: OwnDatabase, monkeypatch: pytest.M
     async with db.transaction() as tx:
         await tx.execute(AGE, [timedelta(days=8)] * 25)
         assert await outbox.prune(tx, timedelta(days=7), 3) == 3
-    await Pruner("test", db, Settings()).prune()
+    await Pruner(db, Settings()).prune()
     assert await counts(db) == (0, 0, 0)
 
 
@@ -195,7 +195,7 @@ async def test_pruner_continues_after_a_failure(db: OwnDatabase, monkeypatch: py
     async with db.transaction() as tx:
         await tx.execute("alter table inbox rename to elsewhere")
         await tx.execute(AGE, [timedelta(days=8)])
-    async with running(Pruner("test", db, Settings()).run):
+    async with running(Pruner(db, Settings()).run):
         await eventually(lambda: outbox_is_empty(db))
         async with db.transaction() as tx:
             await tx.execute("alter table elsewhere rename to inbox")

@@ -1,4 +1,4 @@
-"""Inbox: an event takes effect once, because its id is written in the transaction of the effect."""
+"""Inbox: an event takes effect once, because its id is inserted in the transaction of the effect."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -31,7 +31,7 @@ where (source, event_id) in (
 """
 
 
-async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
+async def prune(tx: Transaction, age: timedelta, most: int) -> int:
     """Delete up to `most` ids older than `age`, which must exceed every age at which an event can be redelivered.
 
     Returns:

@@ -85,7 +85,7 @@ class Producer:
         """Publish one record on a partition of a topic, whose name includes the prefix.
 
         Raises:
-            Unsent: it was not acknowledged in time.
+            Unacknowledged: it was not acknowledged in time.
         """
         await self._wait_for_backoff()
 
@@ -131,7 +131,7 @@ class Producer:
                 linger_ms=0,
                 max_batch_size=BATCH_BYTES,
                 max_request_size=DEAD_LETTER_BYTES,
-                request_timeout_ms=int(settings.kafka_timeout_seconds * 500),
+                request_timeout_ms=int(settings.kafka_timeout_seconds * 500),  # half of the timeout, in ms
                 metadata_max_age_ms=60_000,
             )
             await self._client.start()
