@@ -1,7 +1,7 @@
 """Deliver one mail: check the upstreams' answers, freeze the message, send it, and record the result in its row."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
@@ -19,7 +19,7 @@ from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
 from services.notify import delivery_queue
 from services.notify.delivery_queue import Claimed, Draft, End, OwnRefusal
-from services.notify.domain import WHY_NOT_VISIBLE, Answers, EndState, objection, retry_delay
+from services.notify.domain import Answers, EndState, NotVisible, NotWanted, addressee, retry_delay
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
 
@@ -37,7 +37,6 @@ OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppres
 CANNOT_ASK_DELAY = timedelta(seconds=1)
 WRITE_AGAIN_SECONDS = 0.5
 MAIL_SERVER_ANSWERED = ("accepted", "refused", "refused_for_now", "bad_address")
-NOT_VISIBLE = tuple(WHY_NOT_VISIBLE.values())
 
 
 class MailServerUnusable(Exception):
@@ -46,30 +45,6 @@ class MailServerUnusable(Exception):
 
 class CannotAsk(Exception):
     """The upstreams or notify's own database cannot be asked whether a mail may go; its row was given back."""
-
-
-class NotWanted(Exception):
-    """A mail must not go.
-
-    Attributes:
-        why: `lease_lost`, `address_changed`, or why the notification is skipped.
-    """
-
-    __match_args__: tuple[str, ...] = ("why",)
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-        super().__init__(why)
-
-
-class NotVisible(NotWanted):
-    """A mail must not go, because its comment is not visible at `checked_version`."""
-
-    __match_args__ = ("why", "checked_version")
-
-    def __init__(self, why: str, checked_version: int) -> None:
-        self.checked_version = checked_version
-        super().__init__(why)
 
 
 class Delivery:
@@ -94,8 +69,8 @@ class Delivery:
         self._upstreams = upstreams
         self._messages = messages
         self._smtp = smtp
-        self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(self._freeze)
-        self._finishing: Batcher[End, bool] = Batcher(self._finish)
+        self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
+        self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
         self._first_retry = first_retry
         self._give_up = give_up
 
@@ -108,7 +83,7 @@ class Delivery:
         try:
             if not _is_fresh(answers):
                 answers = await self._ask(claimed)
-            address, address_version = _addressee(answers)
+            address, address_version = addressee(answers)
             frozen = claimed.frozen if claimed.frozen_for == address_version else None
             content = self._messages.build(claimed, answers, address) if frozen is None else frozen
             frozen_at = time.monotonic()
@@ -180,7 +155,7 @@ class Delivery:
         refusal = await delivery_queue.own_refusal(self._db, mail.claimed, mail.address_version)
         if refusal is not None:
             raise NotWanted(refusal)
-        _, address_version = _addressee(answers)
+        _, address_version = addressee(answers)
         if address_version != mail.address_version:
             raise NotWanted("address_changed")
         return replace(mail, answers=answers)
@@ -244,30 +219,10 @@ class Delivery:
     async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
         await retry_until_written(delivery_queue.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
 
-    async def _freeze(self, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
-        return await delivery_queue.freeze(self._db, drafts)
-
-    async def _finish(self, ends: Sequence[End]) -> Sequence[bool | Exception]:
-        return await delivery_queue.finish(self._db, ends)
-
 
 def _is_fresh(answers: Answers) -> bool:
     """Return whether the answers are recent enough to decide about a mail."""
     return time.monotonic() - answers.asked_at <= FRESH_SECONDS
-
-
-def _addressee(answers: Answers) -> tuple[str, int]:
-    """Return the address that the mail goes to, and its version.
-
-    Raises:
-        NotWanted: the upstreams' answers forbid the mail.
-    """
-    why, contact, comment = objection(answers), answers.contact, answers.comment
-    if why is None and contact is not None and contact.email is not None:
-        return contact.email, contact.address_version
-    if comment is not None and why in NOT_VISIBLE:
-        raise NotVisible(why, comment.version)
-    raise NotWanted(why or "address_not_confirmed")
 
 
 def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:

@@ -136,6 +136,44 @@ def objection(answers: Answers) -> str | None:
     return None
 
 
+class NotWanted(Exception):
+    """A mail must not go.
+
+    Attributes:
+        why: `lease_lost`, `address_changed`, or why the notification is skipped.
+    """
+
+    __match_args__: tuple[str, ...] = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+class NotVisible(NotWanted):
+    """A mail must not go, because its comment is not visible at `checked_version`."""
+
+    __match_args__ = ("why", "checked_version")
+
+    def __init__(self, why: str, checked_version: int) -> None:
+        self.checked_version = checked_version
+        super().__init__(why)
+
+
+def addressee(answers: Answers) -> tuple[str, int]:
+    """Return the address that the mail goes to, and its version.
+
+    Raises:
+        NotWanted: these answers forbid the mail.
+    """
+    why, contact, comment = objection(answers), answers.contact, answers.comment
+    if why is None and contact is not None and contact.email is not None:
+        return contact.email, contact.address_version
+    if comment is not None and why is not None and why in WHY_NOT_VISIBLE.values():
+        raise NotVisible(why, comment.version)
+    raise NotWanted(why or "address_not_confirmed")
+
+
 def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
     """Return how long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
 
