@@ -153,12 +153,7 @@ class RecordProcessor:
                 await self._transaction(items)
                 return
             except Exception as error:
-                log.info(
-                    "batch failed; processing its records one by one",
-                    group=self._group,
-                    count=len(items),
-                    error=repr(error),
-                )
+                log.info("batch failed; trying each record", group=self._group, count=len(items), error=repr(error))
         for item in items:
             await self._process_alone(item, stop)
 
