@@ -36,10 +36,10 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         person_id = caller.require_person()
         explanation = await queries.explanation(db, person_id, comment)
         if explanation is None:
-            ahead = await upstreams.comment(comment)
-            if ahead is None:
+            found = await upstreams.comment(comment)
+            if found is None:
                 raise not_found()
-            explanation = queries.explanation_ahead(ahead, person_id)
+            explanation = queries.explanation_before_event(found, person_id)
         return json_response(explanation)
 
     @router.get("/me/mail")

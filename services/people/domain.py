@@ -22,7 +22,7 @@ ERASED_NAME = "deleted"
 NAMELESS = "Anonymous"
 NAME_LENGTH = 100
 
-# The library refuses top-level names of private networks. A private mail relay may know these, so it decides.
+# The library refuses top-level names of private networks. A private mail server may know these, so it decides.
 for _name in ("local", "localhost", "test"):
     if _name in email_validator.SPECIAL_USE_DOMAIN_NAMES:
         email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)

@@ -28,7 +28,7 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
     health.add("database", db.answers)
     roles = [
         monitoring(health.ready, settings.host, settings.posts_metrics_port),
-        Role("retention", Pruner("posts", db, settings).run),
+        Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
         roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))

@@ -18,7 +18,7 @@ from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_PE
 from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
 from tests.chaos.writers import Writers
-from tests.client import Client, Person, ServiceResponse
+from tests.client import Client, HttpResponse, Person
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import free_port
 from tests.stack import Part
@@ -43,7 +43,7 @@ class Limited:
     valkey: FaultProxy
     comments: FaultProxy
 
-    async def spend(self, policy: Policy, who: str, count: int) -> list[ServiceResponse]:
+    async def spend(self, policy: Policy, who: str, count: int) -> list[HttpResponse]:
         """Send concurrent requests of one kind as one user."""
         if policy is POSTING:  # counted before it is refused with sign-in-required
             path, body = f"/v1/posts/{self.writers.posts[0]}/comments", {"body": "Who am I?"}
@@ -106,7 +106,7 @@ class Reads:
     def p99(self) -> float:
         return statistics.quantiles(self.seconds, n=100)[98]
 
-    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[ServiceResponse], bool]) -> None:
+    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[HttpResponse], bool]) -> None:
         """Read once and check that the answer belongs to its reader."""
         begun = time.monotonic()
         try:
@@ -371,7 +371,7 @@ async def begin(limited: Limited, who: Person, path: str, staying: float) -> Non
         writer.transport.abort()
 
 
-def left_of(answer: ServiceResponse) -> int:
+def left_of(answer: HttpResponse) -> int:
     return int(answer.headers["RateLimit"].partition("r=")[2].partition(";")[0])
 
 

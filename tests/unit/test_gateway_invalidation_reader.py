@@ -78,9 +78,8 @@ class Client:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
 
-    async def create_topics(*_: object, **__: object) -> list[str]:
+    async def create_topics(*_: object, **__: object) -> None:
         await kafka.reach("create_topics")
-        return []
 
     monkeypatch.setattr(invalidation, "AIOKafkaConsumer", kafka.client)
     monkeypatch.setattr(invalidation, "create_topics", create_topics)

@@ -165,6 +165,6 @@ where (person_id, key) in (
 """
 
 
-async def prune(tx: Transaction, most: int = 5000) -> int:
+async def prune(tx: Transaction, most: int) -> int:
     """Delete up to `most` expired keys; return how many, fewer than `most` if none are left."""
     return await tx.execute(PRUNE, most)

@@ -55,16 +55,16 @@ class ConsumerWatchdog:
                 continue
             self._measure_lag(offsets)
             now = time.monotonic()
-            lagging = {} if is_waiting() else {part: done for part, (done, end) in offsets.items() if done < end}
-            behind = {
-                part: behind[part] if part in behind and behind[part][0] == done else (done, now)
-                for part, done in lagging.items()
-            }
-            for part, (done, since) in behind.items():
-                if now - since >= self._limit:
+            waiting = is_waiting()
+            for part, (done, end) in offsets.items():
+                if waiting or done >= end:
+                    behind.pop(part, None)
+                elif part not in behind or behind[part][0] != done:
+                    behind[part] = (done, now)
+                elif now - behind[part][1] >= self._limit:
                     raise Stalled(
                         f"{self._group}: {part.topic} {part.partition} has records from {done} on and nothing has "
-                        f"moved for {now - since:.0f} s"
+                        f"moved for {now - behind[part][1]:.0f} s"
                     )
 
     def _measure_lag(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:

@@ -237,7 +237,7 @@ async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[U
     rows = []
     for one in accepted:
         with context.bound(one.item.context):
-            rows.append(outbox.row(rules.fact(CommentPosted, one.comment, one.discussion)))
+            rows.append(outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion)))
     await outbox.add_all(tx, rows)
     answers = [
         (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))
