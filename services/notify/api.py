@@ -14,7 +14,7 @@ from services.chassis.http.monitoring import Ready
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
-from services.contracts.notify import EditMail
+from services.contracts.notify import EditMailSettings
 from services.notify import commands, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -47,8 +47,8 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         return json_response(await queries.mail_choice(db, caller.require_person()))
 
     @router.patch("/me/mail")
-    async def choose_mail(caller: Gateway, body: EditMail) -> Response:
-        await commands.choose_mail(db, caller.require_person(), body.notifications)
+    async def edit_mail_settings(caller: Gateway, body: EditMailSettings) -> Response:
+        await commands.set_wants_mail(db, caller.require_person(), body.notifications)
         return json_response({"notifications": body.notifications})
 
     @router.get("/unsubscribe/{token}")
@@ -57,7 +57,7 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
 
     @router.post("/unsubscribe/{token}")
     async def unsubscribe(caller: Gateway, token: str) -> Response:
-        await commands.choose_mail(db, _person_of(token), False)
+        await commands.set_wants_mail(db, _person_of(token), False)
         return json_response({"notifications": False})
 
     def _person_of(token: str) -> UUID:

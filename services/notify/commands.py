@@ -33,7 +33,7 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
     comment = await store.upsert_comment(tx, reported, event.created_at)
     if comment.imported:
         return
-    if isinstance(event, CommentPosted | CommentApproved) and await _announce(tx, comment, settle):
+    if isinstance(event, CommentPosted | CommentApproved) and await _insert_notifications(tx, comment, settle):
         return
     why = WHY_NOT_VISIBLE.get(comment.state)
     if why is not None:
@@ -44,7 +44,7 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
         await store.revive(tx, comment.comment_id, settle, here.correlation_id, here.causation_id)
 
 
-async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> bool:
+async def _insert_notifications(tx: Transaction, comment: Comment, settle: timedelta) -> bool:
     """Insert a notification for each recipient, skipped for now if the comment is not visible.
 
     Returns:
@@ -72,7 +72,10 @@ async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> boo
     return len(made) == len(recipients)
 
 
-async def choose_mail(db: Database, person_id: UUID, notifications: bool) -> None:
-    """Choose whether to get mail about answers. The mailer reads it last, so it holds for claimed rows too."""
+async def set_wants_mail(db: Database, person_id: UUID, wants_mail: bool) -> None:
+    """Subscribe a person to mail about answers, or unsubscribe them.
+
+    The mailer reads this choice last, so it holds for claimed rows too.
+    """
     async with db.transaction() as tx:
-        await store.choose_mail(tx, person_id, notifications)
+        await store.upsert_wants_mail(tx, person_id, wants_mail)

@@ -1,4 +1,8 @@
-"""Deliver one mail: check the upstreams' answers, freeze the message, send it, and record the result in its row."""
+"""Deliver one mail: check the upstreams' answers, freeze the message, send it, and record the result in its row.
+
+When PostgreSQL is away before the dot, the dot is not sent and the row is given back; after the dot, the outcome is
+written again until PostgreSQL confirms it. If the lease expires meanwhile, the next attempt sends the same bytes.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -30,8 +34,8 @@ T = TypeVar("T")
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
 
-# No DATA begins more than 5 s after the commit that removed its subject: the upstreams' answers, dated before their
-# question, are at most 2 s old when checked; then notify's own part waits up to 2 s for a connection and is one query.
+# The upstreams' answers are dated before the question and at most this old when checked. The check of notify's own
+# part follows: up to 2 s of waiting for a connection, and one query by key. So a mail is about what stood 5 s ago.
 FRESH_SECONDS = 2.0
 OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppressions
 CANNOT_ASK_DELAY = timedelta(seconds=1)

@@ -207,7 +207,7 @@ WHY_TEXTS: Mapping[str, str] = {
     "post_withdrawn": "the post was not public when the mail was due",
     "imported": "it was imported from another site, and nothing imported is ever mailed",
     "refused_by_server": "the mail server refused it for good",
-    "gave_up": "the mail server put it off for days",
+    "gave_up": "every attempt failed for days",
 }
 
 

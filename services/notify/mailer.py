@@ -53,7 +53,7 @@ class Mailer:
         self._most = connections * BATCH_FACTOR
         self._free_connections = asyncio.Semaphore(connections)
         self._mail_server_backoff = Backoff(1.0, 15.0)
-        self._asking_backoff = Backoff(0.25, 5.0)
+        self._dependency_backoff = Backoff(0.25, 5.0)
         self._stop = asyncio.Event()
         self._queue = WorkQueue[Row](
             "notifications",
@@ -67,7 +67,7 @@ class Mailer:
         )
 
     def wake(self) -> None:
-        """Notify the mailer of due rows. Never blocks, and may be called without any."""
+        """Look for due rows now instead of at the next poll; harmless when there are none."""
         self._queue.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,20 +80,20 @@ class Mailer:
         """Return how many rows may be claimed now: after a failure one, until it succeeds."""
         if self._is_pausing():
             return 0
-        if self._mail_server_backoff.failing or self._asking_backoff.failing:
+        if self._mail_server_backoff.failing or self._dependency_backoff.failing:
             return min(1, self._connections - under_way)
         room = self._most - under_way
         return room if room >= self._most // 2 else 0  # else the upstreams would be asked about single rows
 
     def _is_pausing(self) -> bool:
-        return self._mail_server_backoff.remaining > 0 or self._asking_backoff.remaining > 0
+        return self._mail_server_backoff.remaining > 0 or self._dependency_backoff.remaining > 0
 
     async def _claim(self, room: int) -> list[Row]:
         """Claim rows and ask the upstreams once about all of them; if they cannot be asked, give the rows back."""
         try:
             batch = await delivery_queue.claim(self._db, room)
         except (Problem, asyncpg.PostgresError):
-            self._asking_backoff.fail()
+            self._dependency_backoff.fail()
             raise
         if not batch:
             return []
@@ -101,13 +101,13 @@ class Mailer:
         try:
             answers = await self._upstreams.ask(batch)
         except Problem as problem:
-            if self._asking_backoff.fail():
+            if self._dependency_backoff.fail():
                 log.warning("the upstreams cannot be asked; mails wait", error=str(problem))
             for claimed in batch:
                 # scattered, so that a row that cannot be asked about does not delay the same others every time
                 await self._release(claimed, timedelta(seconds=random.uniform(0.2, 1.0)))  # noqa: S311  # no secret
             return []
-        self._asking_backoff.succeed()
+        self._dependency_backoff.succeed()
         failpoint.reach("mailer.asked")
         return [(claimed, answers[claimed.person_id, claimed.comment_id]) for claimed in batch]
 
@@ -124,10 +124,10 @@ class Mailer:
             except MailServerUnusable as failure:
                 self._mail_server_failed(failure)
             except CannotAsk:
-                self._asking_backoff.fail()
+                self._dependency_backoff.fail()
             except (Problem, asyncpg.PostgresError) as error:
                 log.warning("attempt postponed: a dependency is unavailable", error=repr(error))
-                self._asking_backoff.fail()
+                self._dependency_backoff.fail()
                 await self._release(claimed)
             except Exception:
                 log.exception("delivery attempt failed unexpectedly", comment_id=str(claimed.comment_id))

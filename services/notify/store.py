@@ -129,9 +129,12 @@ returning id, version, person_id, comment_id, post_id, reasons
 
 
 async def skip_waiting(tx: Transaction, comment_id: UUID, why: str) -> list[Notification]:
-    """Skip the waiting notifications about a comment that is no longer visible; return them.
+    """Skip the waiting notifications about a comment that is no longer visible, and correct why others were skipped.
 
     A leased row is left to its mailer, which asks the upstreams before it sends and may just have sent it.
+
+    Returns:
+        The changed notifications.
     """
     rows = await tx.fetch(SKIP_WAITING, comment_id, why)
     return [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
@@ -179,9 +182,9 @@ where chosen.notifications <> excluded.notifications
 """
 
 
-async def choose_mail(tx: Transaction, person_id: UUID, notifications: bool) -> None:
-    """Upsert a person's choice."""
-    await tx.execute(UPSERT_CHOICE, person_id, notifications)
+async def upsert_wants_mail(tx: Transaction, person_id: UUID, wants_mail: bool) -> None:
+    """Upsert whether the person gets mail about answers; false after unsubscribing."""
+    await tx.execute(UPSERT_CHOICE, person_id, wants_mail)
 
 
 SELECT_BACKLOG = """

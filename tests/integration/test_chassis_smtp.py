@@ -270,6 +270,17 @@ async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> N
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
 
 
+async def test_a_dot_that_never_leaves_is_unknown(smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    smtp_sink.answers["dot"] = STALL
+    async with asyncio.timeout(5), smtp_to(smtp_sink, smtp_dot_timeout_seconds=0.2) as smtp:
+        with pytest.raises(DialogueEnded) as end:
+            async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+                await dialogue.data()
+                monkeypatch.setattr(dialogue.client.transport, "get_write_buffer_size", lambda: 3)  # the peer is full
+                await dialogue.dot()
+    assert (end.value.outcome.kind, end.value.outcome.phase) == ("unknown", "dot")
+
+
 async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink: SmtpSink) -> None:
     async with smtp_to(smtp_sink) as smtp:
         for _ in range(3):

@@ -147,7 +147,7 @@ async def test_unsubscribing_holds_for_a_mail_that_is_claimed_already(harness: D
     comment = await harness.add_comment()
     claimed = await harness.claim()
     assert comment.parent_author_id is not None
-    await commands.choose_mail(harness.service.db, comment.parent_author_id, False)
+    await commands.set_wants_mail(harness.service.db, comment.parent_author_id, False)
     await harness.attempt(claimed)
     assert await harness.ending(comment) == ("skipped", "unsubscribed")
     assert harness.sink.seen == []
@@ -252,7 +252,7 @@ async def test_mails_frozen_together_are_decided_one_by_one(harness: DeliveryHar
     batch = await delivery_queue.claim(harness.service.db, 3)
     answers = await harness.upstreams.ask(batch)
     assert unwanted.parent_author_id is not None
-    await commands.choose_mail(harness.service.db, unwanted.parent_author_id, False)
+    await commands.set_wants_mail(harness.service.db, unwanted.parent_author_id, False)
     steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1 returning 1"
     await harness.service.value(steal, lost.comment_id)
     mails = await asyncio.gather(

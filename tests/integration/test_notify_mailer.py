@@ -131,7 +131,7 @@ async def test_upstreams_are_asked_about_many_mails_at_once_in_a_backlog(harness
     assert len(harness.fake.calls) <= 4 * (120 // 16 + 1)
 
 
-@pytest.mark.parametrize("which", ["_mail_server_backoff", "_asking_backoff"])
+@pytest.mark.parametrize("which", ["_mail_server_backoff", "_dependency_backoff"])
 async def test_after_a_failure_one_mail_goes_ahead(harness: MailerHarness, which: str) -> None:
     idle = Mailer(harness.service.db, harness.upstreams, harness.delivery, connections=4, poll_seconds=1)
     assert idle._room(0) == 32

@@ -57,7 +57,7 @@ class WorkQueue(Generic[Row]):
         self._under_way: dict[asyncio.Task[None], Row] = {}
 
     def wake(self) -> None:
-        """Notify the queue of due rows. Never blocks, and may be called without any."""
+        """Look for due rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:

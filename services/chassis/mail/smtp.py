@@ -51,7 +51,10 @@ class SmtpSettings(BaseSettings):
 
 
 class Smtp:
-    """Delivers single messages. Several dialogues may run at once; connections that ended well are used again."""
+    """Delivers single messages over connections that are used again when a dialogue ended well.
+
+    It bounds no number of dialogues at once: each mailer keeps to its own `*_mail_connections`.
+    """
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
@@ -128,7 +131,7 @@ class Smtp:
                     await dialogue.mail(client)
                     return client
                 except DialogueEnded:
-                    log.info("an idle connection to the mail server was lost")
+                    log.info("a kept connection to the mail server could not be used again")
                 except BaseException:
                     client.close()
                     raise
@@ -165,7 +168,7 @@ class Smtp:
                 await client.login(settings.smtp_username, settings.smtp_password)
         except BROKEN as error:
             client.close()
-            raise dialogue.end_after_error("server_unusable", phase, error) from None
+            raise dialogue.ended_by("server_unusable", phase, error) from None
         except BaseException:
             client.close()
             raise

@@ -94,15 +94,15 @@ class Dialogue:
             raise RuntimeError("MAIL comes first")
         return self._client
 
-    def end_with(self, kind: Kind, phase: Phase, code: int | None = None, answer: str = "") -> DialogueEnded:
+    def ended(self, kind: Kind, phase: Phase, code: int | None = None, answer: str = "") -> DialogueEnded:
         """Return the exception that ends this dialogue; addresses are removed from the answer."""
         return DialogueEnded(Outcome(kind, phase, code, without_addresses(answer, self._sender, self._recipient)))
 
-    def end_after_error(self, kind: Kind, phase: Phase, error: Exception) -> DialogueEnded:
+    def ended_by(self, kind: Kind, phase: Phase, error: Exception) -> DialogueEnded:
         """Return the exception that ends this dialogue after an error of the connection."""
         if isinstance(error, SMTPResponseException):
-            return self.end_with(kind, phase, error.code if error.code > 0 else None, str(error.message))
-        return self.end_with(kind, phase, None, f"{type(error).__name__}: {error}")
+            return self.ended(kind, phase, error.code if error.code > 0 else None, str(error.message))
+        return self.ended(kind, phase, None, f"{type(error).__name__}: {error}")
 
     def prepare_addresses(self) -> None:
         """Derive the envelope addresses of sender and recipient."""
@@ -110,7 +110,7 @@ class Dialogue:
             self._sender_address = envelope_address(self._sender)
             self._recipient_address = envelope_address(self._recipient)
         except ValueError as error:
-            raise self.end_with("refused", "address", None, str(error)) from None
+            raise self.ended("refused", "address", None, str(error)) from None
 
     async def mail(self, client: aiosmtplib.SMTP) -> None:
         """Send MAIL FROM on this connection, after EHLO if that was not sent yet."""
@@ -121,25 +121,25 @@ class Dialogue:
             options = []
             if not (self._sender_address + self._recipient_address).isascii() or not self._content.isascii():
                 if not (client.supports_extension("smtputf8") and client.supports_extension("8bitmime")):
-                    raise self.end_with("refused", "address", None, "the server does not take non-ASCII addresses")
+                    raise self.ended("refused", "address", None, "the server does not take non-ASCII addresses")
                 options = [b"SMTPUTF8", b"BODY=8BITMIME"]
             argument = f"FROM:<{self._sender_address}>".encode()
             code, answer = await client.execute_command(b"MAIL", argument, *options)
         except BROKEN as error:
-            raise self.end_after_error("server_unusable", "mail", error) from None
+            raise self.ended_by("server_unusable", "mail", error) from None
         if code // 100 != 2:
-            raise self.end_with("server_unusable", "mail", code, answer)
+            raise self.ended("server_unusable", "mail", code, answer)
 
     async def rcpt(self) -> None:
         """Send RCPT TO."""
         try:
             code, answer = await self.client.execute_command(b"RCPT", f"TO:<{self._recipient_address}>".encode())
         except BROKEN as error:
-            raise self.end_after_error("withheld", "rcpt", error) from None
+            raise self.ended_by("withheld", "rcpt", error) from None
         if code // 100 == 5 and BAD_ADDRESS.match(answer):
-            raise self.end_with("bad_address", "rcpt", code, answer)
+            raise self.ended("bad_address", "rcpt", code, answer)
         if code // 100 != 2:
-            raise self.end_with(_refusal(code, "withheld"), "rcpt", code, answer)
+            raise self.ended(_refusal(code, "withheld"), "rcpt", code, answer)
 
     async def data(self) -> None:
         """Send DATA and the message; return when everything before the dot has left this process."""
@@ -147,9 +147,9 @@ class Dialogue:
         try:
             code, answer = await client.execute_command(b"DATA")
         except BROKEN as error:
-            raise self.end_after_error("withheld", "data", error) from None
+            raise self.ended_by("withheld", "data", error) from None
         if code != 354:
-            raise self.end_with(_refusal(code, "withheld"), "data", code, answer)
+            raise self.ended(_refusal(code, "withheld"), "data", code, answer)
         content = LEADING_DOT.sub(b"..", self._content)
         try:
             if client.protocol is None:
@@ -158,7 +158,7 @@ class Dialogue:
             async with asyncio.timeout(self._step_seconds):
                 await _written(client)
         except BROKEN as error:
-            raise self.end_after_error("withheld", "message", error) from None
+            raise self.ended_by("withheld", "message", error) from None
         self._dot_may_follow = True
 
     async def dot(self) -> Outcome:
@@ -171,20 +171,21 @@ class Dialogue:
         self._dot_may_follow = False
         client = self.client
         if client.protocol is None or not client.is_connected:
-            raise self.end_with("withheld", "message", None, "the connection was lost")
+            raise self.ended("withheld", "message", None, "the connection was lost")
         self.outcome = Outcome("unknown", "dot")
         answering = asyncio.create_task(client.protocol.execute_command(b".", timeout=self._dot_seconds))
         try:
             await asyncio.sleep(0)  # the task writes now
-            await _written(client)
+            async with asyncio.timeout(self._dot_seconds):
+                await _written(client)
             failpoint.reach("mailer.dot")
             code, answer = await answering
         except BROKEN as error:
-            raise self.end_after_error("unknown", "dot", error) from None
+            raise self.ended_by("unknown", "dot", error) from None
         finally:
             answering.cancel()
         if code // 100 != 2:
-            raise self.end_with(_refusal(code, "unknown"), "dot", code, answer)
+            raise self.ended(_refusal(code, "unknown"), "dot", code, answer)
         self.outcome = Outcome("accepted", "dot", code, without_addresses(answer, self._sender, self._recipient))
         return self.outcome
 

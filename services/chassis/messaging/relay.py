@@ -69,7 +69,7 @@ class Relay:
         db.on_outbox = self.wake
 
     def wake(self) -> None:
-        """Notify the relay of new rows. Never blocks, and may be called without any."""
+        """Publish new rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -44,6 +44,7 @@ class Policy:
 
 READING = Policy("reading", 6_000, 60, strict=False)
 POSTING = Policy("posting", 120, 60)
+# of requests; of mails, people sends `domain.LIVE_LINKS_PER_ADDRESS` to an address
 SIGN_IN = Policy("sign-in", 120, 600)
 SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)
 
