@@ -1,7 +1,8 @@
 """Deliver one mail: check the upstreams' answers, freeze the message, send it, and record the result in its row.
 
-When PostgreSQL is away before the dot, the dot is not sent and the row is given back; after the dot, the outcome is
-written again until PostgreSQL confirms it. If the lease expires meanwhile, the next attempt sends the same bytes.
+When PostgreSQL is away before the dot, the dot is not sent, and the row is given back when PostgreSQL is there again;
+after the dot, the outcome is written again until PostgreSQL confirms it. If the lease expires meanwhile, the next
+attempt sends the same bytes.
 """
 
 import time

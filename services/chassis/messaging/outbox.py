@@ -5,7 +5,8 @@ The events of one aggregate reach Kafka in the order of their commits, because
 1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with` (each service's commands), so the
    outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
 2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
-3. of each partition one batch is in flight, acknowledged as a whole or not at all (`producer.py`).
+3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
+   all (`producer.py`).
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: M
     """Add new comments to the counts of their parents: to `reply_count` the visible ones, to `all_replies` all.
 
     A parent that was hidden so far is shown now, and so on upwards. Later changes of a state are counted by
-    `moderating.set_state`.
+    `moderating._set_state`.
 
     With a hidden parent only one comment may be given: others could change the same comments above it.
     """
@@ -23,6 +23,7 @@ async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: M
             replies.setdefault(comment.parent_id, []).append(comment)
     changes: list[Change] = []
     for parent_id, below in replies.items():
+        # a new comment has no replies, so it is shown exactly if it is visible
         parent, shown = parents[parent_id], sum(reply.shown for reply in below)
         above = [parent]
         if shown and not parent.shown:
