@@ -16,8 +16,8 @@ LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
 
 
 @dataclass(frozen=True)
-class ServiceResponse:
-    """One complete HTTP answer."""
+class HttpResponse:
+    """One complete HTTP response."""
 
     status: int
     headers: Any
@@ -77,7 +77,7 @@ class Client:
         who: Person | None = None,
         headers: dict[str, str] | None = None,
         **options: Any,
-    ) -> ServiceResponse:
+    ) -> HttpResponse:
         """Send one request; `body` is sent as JSON."""
         token = who.access_token if who else ""
         answer = await self._once(method, path, body, who, headers, **options)
@@ -86,7 +86,7 @@ class Client:
             return refusal or await self._once(method, path, body, who, headers, **options)
         return answer
 
-    async def _refresh(self, who: Person, expired: str) -> ServiceResponse | None:
+    async def _refresh(self, who: Person, expired: str) -> HttpResponse | None:
         """Replace the tokens of a user whose access token is `expired`; return the refusal if there is one."""
         async with who.refreshing:  # the old refresh token must not be used twice
             if who.access_token == expired:
@@ -108,7 +108,7 @@ class Client:
         who: Person | None,
         headers: dict[str, str] | None,
         **options: Any,
-    ) -> ServiceResponse:
+    ) -> HttpResponse:
         assert self._session is not None
         sent = dict(headers or {})
         if who is not None:
@@ -121,7 +121,7 @@ class Client:
             content = await answer.read()
             kind = answer.headers.get("Content-Type", "")
             parsed = await answer.json(content_type=None) if "json" in kind and content else None
-            return ServiceResponse(answer.status, answer.headers.copy(), content, parsed)
+            return HttpResponse(answer.status, answer.headers.copy(), content, parsed)
 
     async def sign_in(self, name: str, email: str) -> Person:
         """Register (or sign in), take the link from the mail, use it."""
@@ -167,7 +167,7 @@ class Client:
         """Create a comment, repeated under one idempotency key while the answer is 503."""
         key = {"Idempotency-Key": str(uuid4())}
         payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
-        answers: list[ServiceResponse] = []
+        answers: list[HttpResponse] = []
 
         async def done() -> bool:
             answers.append(await self.call("POST", f"/v1/posts/{post_id}/comments", payload, who=who, headers=key))

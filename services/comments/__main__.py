@@ -32,10 +32,10 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
     health.add("database", db.answers)
     roles = [
         monitoring(health.ready, settings.host, settings.comments_metrics_port),
-        Role("retention", Pruner("comments", db, settings).run),
+        Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "consumer" in wanted:
         consumer = Consumer("comments", [POSTS], handlers, db, settings)
         health.add("consumer", consumer.ready)

@@ -19,14 +19,13 @@ from services.chassis.messaging import outbox
 from services.comments import queries
 from services.comments.commands import editing, importing, moderating, posting, rerendering
 from services.comments.domain.comment import Step
+from services.contracts.body_sizes import IMPORT_BYTES
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
 from services.contracts.services import LookUp, Rerender
 
-IMPORT_BYTES = 8 * 1024 * 1024
-
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
-Reader = Annotated[Caller, allow("gateway", "notify")]
+GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -53,7 +52,7 @@ def create_api(
         return json_response(await queries.held(db, caller, cursor, limit))
 
     @router.post("/comments/lookup")
-    async def look_up(body: LookUp, caller: Reader) -> Response:
+    async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:
         return json_response({"items": await queries.look_up(db, body.ids)})
 
     @router.get("/comments/{comment_id}")
@@ -87,11 +86,11 @@ def create_api(
         add_moderation(step)
 
     @router.post("/counts")
-    async def counts(body: CountByPost, caller: Reader) -> Response:
+    async def counts(body: CountByPost, caller: Gateway) -> Response:
         return json_response({"counts": await queries.counts(db, body.post_ids)})
 
     @router.post("/counts/people")
-    async def counts_of_people(body: CountByPerson, caller: Reader) -> Response:
+    async def counts_of_people(body: CountByPerson, caller: Gateway) -> Response:
         return json_response({"counts": await queries.counts_of_people(db, body.person_ids)})
 
     @router.post("/import/comments")

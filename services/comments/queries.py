@@ -8,10 +8,10 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
-from services.comments import pages
+from services.comments import listing
 from services.comments.domain.tree import FIRST, LAST, replies_list
 from services.comments.store import comment_rows, discussion_rows
-from services.comments.visibility import find_visible, own_of
+from services.comments.visibility import find_visible, seen_hidden_by
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 
@@ -26,7 +26,7 @@ def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
     return after
 
 
-def _answer(page: pages.Page, list_name: str) -> dict[str, Any]:
+def _answer(page: listing.Page, list_name: str) -> dict[str, Any]:
     return {"items": page.items, "next": cursors.encode(list_name, page.last) if page.last else None}
 
 
@@ -44,9 +44,9 @@ async def comments(
         discussion = await discussion_rows.find_discussion(reader, post_id)
         if discussion is None or discussion.status != "published":
             raise Problem("post-unknown")
-        own = await own_of(reader, caller, post_id)
-        order: pages.Order = "asc" if sort == "oldest" else "desc"
-        page = await pages.list_page(reader, post_id, caller, own, after=after, limit=limit, order=order)
+        hidden = await seen_hidden_by(reader, caller, post_id)
+        order: listing.Order = "asc" if sort == "oldest" else "desc"
+        page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=order)
     return _answer(page, list_name)
 
 
@@ -57,8 +57,8 @@ async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, A
         Problem: `not-found`.
     """
     async with db.reader() as reader:
-        found, own = await find_visible(reader, comment_id, caller)
-        return await pages.with_replies(reader, found, caller, own)
+        found, hidden = await find_visible(reader, comment_id, caller)
+        return await listing.with_replies(reader, found, caller, hidden)
 
 
 async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -69,8 +69,8 @@ async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | 
     """
     after = _place(cursor, replies_list(comment_id), FIRST)
     async with db.reader() as reader:
-        _, own = await find_visible(reader, comment_id, caller)
-        page = await pages.list_page(reader, comment_id, caller, own, after=after, limit=limit)
+        _, hidden = await find_visible(reader, comment_id, caller)
+        page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=limit)
     return _answer(page, replies_list(comment_id))
 
 
@@ -85,7 +85,7 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
         raise Problem("forbidden", "Only a moderator may see the queue.")
     after = _place(cursor, HELD_LIST, FIRST)
     async with db.reader() as reader:
-        page = await pages.held_page(reader, caller, after=after, limit=limit)
+        page = await listing.held_page(reader, caller, after=after, limit=limit)
     return _answer(page, HELD_LIST)
 
 

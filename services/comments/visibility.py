@@ -7,27 +7,30 @@ from services.chassis.database.pool import Reader, Transaction
 from services.chassis.errors import not_found
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, Discussion
-from services.comments.domain.tree import NOTHING_OWN, Own
+from services.comments.domain.tree import NO_HIDDEN, SeenHidden
 from services.comments.store import comment_rows, discussion_rows
 from services.contracts.people import is_moderator
 
 
-async def own_of(reader: Reader, caller: Caller, post_id: UUID) -> Own:
+async def seen_hidden_by(reader: Reader, caller: Caller, post_id: UUID) -> SeenHidden:
     """Return the hidden comments below a post that this person sees; none for moderators, who see all of them."""
     if caller.person_id is None or is_moderator(caller.roles):
-        return NOTHING_OWN
-    hidden = await comment_rows.own_hidden(reader, caller.person_id, post_id)
-    return Own(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
+        return NO_HIDDEN
+    hidden = await comment_rows.hidden_seen_by(reader, caller.person_id, post_id)
+    return SeenHidden(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
+
+
+def _sees(caller: Caller, comment: Comment, hidden: SeenHidden) -> bool:
+    return comment.shown or is_moderator(caller.roles) or comment.id in hidden.ids
 
 
 async def can_see(reader: Reader, comment: Comment, caller: Caller) -> bool:
     """Return whether this caller sees the comment below a published post, be it as a tombstone."""
-    if comment.shown or is_moderator(caller.roles):
-        return True
-    return comment.id in (await own_of(reader, caller, comment.post_id)).ids
+    hidden = NO_HIDDEN if comment.shown else await seen_hidden_by(reader, caller, comment.post_id)
+    return _sees(caller, comment, hidden)
 
 
-async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Comment, Own]:
+async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Comment, SeenHidden]:
     """Return a comment below a published post, and the hidden comments there that this caller sees.
 
     Raises:
@@ -39,10 +42,10 @@ async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tupl
     discussion = await discussion_rows.find_discussion(reader, comment.post_id)
     if discussion is None or discussion.status != "published":
         raise not_found()
-    own = await own_of(reader, caller, comment.post_id)
-    if not (comment.shown or is_moderator(caller.roles) or comment.id in own.ids):
+    hidden = await seen_hidden_by(reader, caller, comment.post_id)
+    if not _sees(caller, comment, hidden):
         raise not_found()
-    return comment, own
+    return comment, hidden
 
 
 async def lock_visible(tx: Transaction, comment_id: UUID, caller: Caller) -> tuple[Discussion, Comment]:

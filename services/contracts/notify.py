@@ -54,7 +54,7 @@ class NotificationFailed(NotificationFact):
     type: ClassVar[str] = "dev.rapport.notify.failed.v1"
 
 
-class EditMail(Body):
+class EditMailSettings(Body):
     """Command: turn notification mails on or off."""
 
     notifications: StrictBool

@@ -1,4 +1,4 @@
-"""The only list of topics; the broker's topics are created from it."""
+"""All Kafka topics. The broker's topics are created from this list."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Topic:
     Attributes:
         name: `<owner>.events` or `<group>.dead-letter`.
         key: description of the record key.
-        partitions: never change it: another number would send the same key elsewhere.
+        partitions: never change it: another number would map the same key to another partition.
         retention_ms: retention time of a record. PostgreSQL is the source of truth, not the topic.
     """
 
@@ -33,9 +33,9 @@ EVENT_TOPICS = (POSTS, COMMENTS, PEOPLE, NOTIFY)
 CONSUMER_GROUPS = ("comments", "notify")
 
 
-def dead_letter(group: str) -> Topic:
-    """Return the dead-letter topic of a consumer group. Kept longer than events: a person must look at it."""
+def dead_letter_topic(group: str) -> Topic:
+    """Return the dead-letter topic of a consumer group. Its retention is longer: an operator must look at it."""
     return Topic(f"{group}.dead-letter", key="as the original record", partitions=1, retention_ms=90 * DAY_MS)
 
 
-TOPICS = (*EVENT_TOPICS, *(dead_letter(group) for group in CONSUMER_GROUPS))
+TOPICS = (*EVENT_TOPICS, *(dead_letter_topic(group) for group in CONSUMER_GROUPS))

@@ -26,7 +26,7 @@ ROUTERS = (
 
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
-    """Return the app over these parts; its outer layers stand around FastAPI's, which a cached answer does not pass."""
+    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:

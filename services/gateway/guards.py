@@ -17,7 +17,7 @@ from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.client_ip import network_of
-from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_ADDRESS, Policy
+from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_PER_ADDRESS, Policy
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
@@ -64,7 +64,7 @@ async def count_sign_in(request: Request, address: str) -> None:
     Raises:
         Problem: `too-many-requests`.
     """
-    await gateway_of(request).rate_limits.spend(rate_limit_headers(request), (SIGN_IN_ADDRESS, address))
+    await gateway_of(request).rate_limits.spend(rate_limit_headers(request), (SIGN_IN_PER_ADDRESS, address))
 
 
 def forget_session(request: Request) -> None:

@@ -24,7 +24,7 @@ ALWAYS = [(b"x-content-type-options", b"nosniff")]
 
 
 class ResponseHeaders:
-    """Middleware around the whole app."""
+    """Middleware around FastAPI's app, inside `CacheMiddleware`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

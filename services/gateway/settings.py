@@ -23,6 +23,7 @@ class GatewaySettings(Settings, ServiceAddresses):
     gateway_port: int = 8000
     gateway_metrics_port: int = 9100
     gateway_signing_key: str = Field(repr=False)
+    redis_url: str = "redis://127.0.0.1:6379/0"
     rate_limits: Literal["on", "off"] = "on"
     read_deadline_seconds: float = 2.0
     write_deadline_seconds: float = 5.0

@@ -1,1 +1,1 @@
-"""Who must hear of a comment, and the one mail that tells them."""
+"""Who gets mail about a comment, and the delivery of that mail."""

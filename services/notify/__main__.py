@@ -41,25 +41,25 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     db = await Database.connect(url, name="notify", size=settings.database_pool_size)
     health.add("database", db.answers)
     signer = Signer(settings.notify_signing_key, "notify")
-    connections = ConnectionPool()
+    pool = ConnectionPool()
     upstreams = Upstreams(
-        people=ServiceClient(settings.people_url, "people", signer, connections=connections),
-        comments=ServiceClient(settings.comments_url, "comments", signer, connections=connections),
-        posts=ServiceClient(settings.posts_url, "posts", signer, connections=connections),
+        people=ServiceClient(settings.people_url, "people", signer, connections=pool),
+        comments=ServiceClient(settings.comments_url, "comments", signer, connections=pool),
+        posts=ServiceClient(settings.posts_url, "posts", signer, connections=pool),
     )
     tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
     event_handlers = handlers.build(settings.notify_settle_seconds)
     smtp: Smtp | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
-        Role("retention", Pruner("notify", db, settings).run),
+        Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "mailer" in wanted:
         smtp = Smtp(SmtpSettings())
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
-        event_handlers.applied = mailer.wake
+        event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
     if "consumer" in wanted:
         consumer = Consumer("notify", [COMMENTS], event_handlers, db, settings)
@@ -74,12 +74,12 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     finally:
         if smtp is not None:
             await smtp.close()
-        await connections.close()
+        await pool.close()
         await db.close()
 
 
 def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:
-    stamina.instrumentation.set_on_retry_hooks([])  # its counter has a label for the number of each attempt
+    stamina.instrumentation.set_on_retry_hooks([])  # its counter has a label value for each attempt
     delivery = Delivery(
         db,
         upstreams,

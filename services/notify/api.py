@@ -14,7 +14,7 @@ from services.chassis.http.monitoring import Ready
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
-from services.contracts.notify import EditMail
+from services.contracts.notify import EditMailSettings
 from services.notify import commands, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -36,10 +36,10 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         person_id = caller.require_person()
         explanation = await queries.explanation(db, person_id, comment)
         if explanation is None:
-            ahead = await upstreams.comment(comment)
-            if ahead is None:
+            found = await upstreams.comment(comment)
+            if found is None:
                 raise not_found()
-            explanation = queries.explanation_ahead(ahead, person_id)
+            explanation = queries.explanation_before_event(found, person_id)
         return json_response(explanation)
 
     @router.get("/me/mail")
@@ -47,8 +47,8 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         return json_response(await queries.mail_choice(db, caller.require_person()))
 
     @router.patch("/me/mail")
-    async def choose_mail(caller: Gateway, body: EditMail) -> Response:
-        await commands.choose_mail(db, caller.require_person(), body.notifications)
+    async def edit_mail_settings(caller: Gateway, body: EditMailSettings) -> Response:
+        await commands.set_wants_mail(db, caller.require_person(), body.notifications)
         return json_response({"notifications": body.notifications})
 
     @router.get("/unsubscribe/{token}")
@@ -57,7 +57,7 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
 
     @router.post("/unsubscribe/{token}")
     async def unsubscribe(caller: Gateway, token: str) -> Response:
-        await commands.choose_mail(db, _person_of(token), False)
+        await commands.set_wants_mail(db, _person_of(token), False)
         return json_response({"notifications": False})
 
     def _person_of(token: str) -> UUID:

@@ -1,4 +1,4 @@
-"""Commands of notify: one function, one transaction; each end of a row puts its event into the outbox."""
+"""Commands of notify: one function, one transaction; each end of a row adds its event to the outbox."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -13,13 +13,13 @@ from services.notify.domain import WHY_NOT_VISIBLE, Comment, Notification, conce
 
 
 async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None:
-    """Record one fact about a comment, in the consumer's transaction.
+    """Record one event about a comment, in the consumer's transaction.
 
-    Facts may come in any order: the newest version decides what the comment is now, a posting or an approval makes the
-    notifications, and they follow what the comment is now. A fact that only states a row, or one about an imported
+    Events may come in any order: the newest version determines the comment's state now, a posting or an approval makes
+    the notifications, and these follow the state now. An event that only states a row, or one about an imported
     comment, makes no mail.
     """
-    told = Comment(
+    reported = Comment(
         event.comment_id,
         event.post_id,
         event.post_author_id,
@@ -30,35 +30,35 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
         event.imported,
         event.version,
     )
-    comment = await store.upsert_comment(tx, told, event.created_at)
+    comment = await store.upsert_comment(tx, reported, event.created_at)
     if comment.imported:
         return
-    if isinstance(event, CommentPosted | CommentApproved) and await _announce(tx, comment, settle):
+    if isinstance(event, CommentPosted | CommentApproved) and await _insert_notifications(tx, comment, settle):
         return
     why = WHY_NOT_VISIBLE.get(comment.state)
     if why is not None:
-        for notification in await store.withhold(tx, comment.comment_id, why):
+        for notification in await store.skip_waiting(tx, comment.comment_id, why):
             await outbox.add(tx, fact(NotificationSkipped, notification, why))
     elif not isinstance(event, CommentStated):
         here = context.current()
         await store.revive(tx, comment.comment_id, settle, here.correlation_id, here.causation_id)
 
 
-async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> bool:
-    """Make a notification for each person who must hear; about a comment that is not visible it is skipped for now.
+async def _insert_notifications(tx: Transaction, comment: Comment, settle: timedelta) -> bool:
+    """Insert a notification for each recipient, skipped for now if the comment is not visible.
 
     Returns:
-        True when every row is new, and so as the comment is now.
+        True when every row is new, and so follows the comment's state now.
     """
     why = WHY_NOT_VISIBLE.get(comment.state)
     here = context.current()
-    told = concerned(comment)
-    if not told:
+    recipients = concerned(comment)
+    if not recipients:
         return True
     made = await store.insert_notifications(
         tx,
         comment,
-        told,
+        recipients,
         why=why,
         settle=settle,
         correlation_id=here.correlation_id,
@@ -66,13 +66,16 @@ async def _announce(tx: Transaction, comment: Comment, settle: timedelta) -> boo
     )
     if why is not None:
         for person_id, notification_id in made.items():
-            reasons = told[person_id]
+            reasons = recipients[person_id]
             skipped = Notification(notification_id, 1, person_id, comment.comment_id, comment.post_id, reasons)
             await outbox.add(tx, fact(NotificationSkipped, skipped, why))
-    return len(made) == len(told)
+    return len(made) == len(recipients)
 
 
-async def choose_mail(db: Database, person_id: UUID, notifications: bool) -> None:
-    """Choose whether to hear of answers by mail. The mailer reads it last, so it holds for what is claimed already."""
+async def set_wants_mail(db: Database, person_id: UUID, wants_mail: bool) -> None:
+    """Subscribe a person to mail about answers, or unsubscribe them.
+
+    The mailer reads this choice last, so it holds for claimed rows too.
+    """
     async with db.transaction() as tx:
-        await store.choose_mail(tx, person_id, notifications)
+        await store.upsert_wants_mail(tx, person_id, wants_mail)

@@ -1,7 +1,12 @@
-"""One attempt at one mail: from what the upstreams answered to the end that is written into its row."""
+"""Deliver one mail: check the upstreams' answers, freeze the message, send it, and record the result in its row.
+
+When PostgreSQL is away before the dot, the dot is not sent, and the row is given back when PostgreSQL is there again;
+after the dot, the outcome is written again until PostgreSQL confirms it. If the lease expires meanwhile, the next
+attempt sends the same bytes.
+"""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
@@ -19,7 +24,7 @@ from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
 from services.notify import delivery_queue
 from services.notify.delivery_queue import Claimed, Draft, End, OwnRefusal
-from services.notify.domain import WHY_NOT_VISIBLE, EndState, Facts, objection, retry_delay
+from services.notify.domain import Answers, EndState, NotVisible, NotWanted, addressee, retry_delay
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
 
@@ -30,39 +35,25 @@ T = TypeVar("T")
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
 
-FRESH_SECONDS = 2.0  # the upstreams' answers; so no message begins more than 5 s after its subject was removed
+# The upstreams' answers are dated before the question and at most this old when checked. The check of notify's own
+# part follows: up to 2 s of waiting for a connection, and one query by key. So a mail is about what stood 5 s ago.
+FRESH_SECONDS = 2.0
 OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppressions
-AWAY_DELAY = timedelta(seconds=1)
+CANNOT_ASK_DELAY = timedelta(seconds=1)
 WRITE_AGAIN_SECONDS = 0.5
-RELAY_WORKS = ("accepted", "refused", "refused_for_now", "bad_address")
-UNSEEN = tuple(WHY_NOT_VISIBLE.values())
+MAIL_SERVER_ANSWERED = ("accepted", "refused", "refused_for_now", "bad_address")
 
 
-class RelayUnusable(Exception):
-    """The mail relay took no mail at all; nothing is wrong with the one at hand."""
+class MailServerUnusable(Exception):
+    """The mail server takes no mail at all; the row was given back."""
 
 
-class UpstreamsAway(Exception):
-    """What must be asked before the dot does not answer: the upstreams, or notify's own database."""
-
-
-class NotWanted(Exception):
-    """A mail must not go.
-
-    Attributes:
-        why: `lost` for a lost lease, `moved` for a new address, else why the notification is skipped.
-        seen_version: the version at which the comment is not visible, if that is why.
-    """
-
-    __match_args__ = ("why", "seen_version")
-
-    def __init__(self, why: str, seen_version: int | None = None) -> None:
-        self.why, self.seen_version = why, seen_version
-        super().__init__(why)
+class CannotAsk(Exception):
+    """The upstreams or notify's own database cannot be asked whether a mail may go; its row was given back."""
 
 
 class Delivery:
-    """Delivers mails: `prepare` each as soon as its facts are there, then `send` it over a connection.
+    """Delivers mails: `prepare` each as soon as the upstreams have answered, then `send` it over a connection.
 
     Args:
         first_retry: how long to wait after the first attempt at a mail.
@@ -83,103 +74,107 @@ class Delivery:
         self._upstreams = upstreams
         self._messages = messages
         self._smtp = smtp
-        self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(self._freeze)
-        self._finishing: Batcher[End, bool] = Batcher(self._finish)
+        self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
+        self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
         self._first_retry = first_retry
         self._give_up = give_up
 
-    async def prepare(self, claimed: Claimed, facts: Facts) -> PreparedMail | None:
+    async def prepare(self, claimed: Claimed, answers: Answers) -> PreparedMail | None:
         """Build and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.
 
         Raises:
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
         try:
-            if not _is_fresh(facts):
-                facts = await self._ask(claimed)
-            address, version = _addressee(facts)
-            frozen = claimed.frozen if claimed.frozen_for == version else None
-            content = self._messages.build(claimed, facts, address) if frozen is None else frozen
+            if not _is_fresh(answers):
+                answers = await self._ask(claimed)
+            address, address_version = addressee(answers)
+            frozen = claimed.frozen if claimed.frozen_for == address_version else None
+            content = self._messages.build(claimed, answers, address) if frozen is None else frozen
             frozen_at = time.monotonic()
-            draft = Draft(claimed, content, version, self._messages.message_id(claimed))
+            draft = Draft(claimed, content, address_version, self._messages.message_id(claimed))
             refusal = await self._freezing.submit(draft)
             if refusal is not None:
                 raise NotWanted(refusal)
-        except NotWanted as end:
-            await self._conclude(claimed, end)
+        except NotWanted as result:
+            await self._conclude(claimed, result)
             return None
         failpoint.reach("mailer.frozen")
-        return PreparedMail(claimed, facts, address, version, content, frozen is not None, frozen_at)
+        return PreparedMail(claimed, answers, address, address_version, content, frozen is not None, frozen_at)
 
     async def send(self, prepared: PreparedMail) -> bool:
         """Send the mail, skip it, or reschedule it; the row says which.
 
         Returns:
-            Whether the relay was seen to work.
+            Whether the mail server accepted or refused this mail, and so takes mail.
 
         Raises:
-            RelayUnusable, UpstreamsAway: the row was given back; try no other for a while.
+            MailServerUnusable, CannotAsk: the row was given back; try no other for a while.
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
         mail: PreparedMail | None = prepared
-        if not _is_fresh(prepared.facts):  # it waited for a free connection
-            mail = await self.prepare(prepared.claimed, prepared.facts)
+        if not _is_fresh(prepared.answers):  # it waited for a free connection
+            mail = await self.prepare(prepared.claimed, prepared.answers)
         if mail is None:
             return False
-        end: Outcome | NotWanted
+        result: Outcome | NotWanted
         try:
             async with self._smtp.dialogue(self._messages.sender, mail.recipient, mail.content) as dialogue:
                 failpoint.reach("mailer.rcpt")
-                if not (_is_fresh(mail.facts) and time.monotonic() - mail.frozen_at < OWN_FRESH_SECONDS):
+                if not (_is_fresh(mail.answers) and time.monotonic() - mail.frozen_at < OWN_FRESH_SECONDS):
                     mail = await self._still_wanted(mail)
                 await dialogue.data()
                 mail = await self._still_wanted(mail)
                 failpoint.reach("mailer.data")
-                end = await dialogue.dot()
+                result = await dialogue.dot()
         except DialogueEnded as ended:
-            end = ended.outcome
+            result = ended.outcome
         except NotWanted as refusal:
-            end = refusal
+            result = refusal
         except (Problem, asyncpg.PostgresError) as error:  # of `_still_wanted`
-            await self._give_back(mail.claimed, AWAY_DELAY, keep_frozen=mail.reused)
-            raise UpstreamsAway from error
-        await self._conclude(mail.claimed, end, reused=mail.reused, address_version=mail.address_version)
-        return isinstance(end, Outcome) and end.kind in RELAY_WORKS
+            await self._give_back(mail.claimed, CANNOT_ASK_DELAY, keep_frozen=mail.reused)
+            raise CannotAsk from error
+        await self._conclude(mail.claimed, result, reused=mail.reused, address_version=mail.address_version)
+        if isinstance(result, NotWanted):
+            return False
+        if result.kind == "server_unusable":
+            raise MailServerUnusable(result.reply)
+        return result.kind in MAIL_SERVER_ANSWERED
 
     async def retry_unforeseen(self, claimed: Claimed) -> None:
-        """Reschedule a mail whose attempt broke in a way nobody foresaw; its outcome counts as unknown."""
+        """Reschedule a mail whose attempt raised an unexpected exception; its outcome counts as unknown."""
         await self._try_later(claimed, None, keep_frozen=True)
 
-    async def _ask(self, claimed: Claimed) -> Facts:
-        answers = await self._upstreams.facts([claimed])
+    async def _ask(self, claimed: Claimed) -> Answers:
+        answers = await self._upstreams.ask([claimed])
         return answers[claimed.person_id, claimed.comment_id]
 
     async def _still_wanted(self, mail: PreparedMail) -> PreparedMail:
-        """Return the mail with what is known of it now: facts that are not too old, and notify's own part in any case.
+        """Check that the mail may still go, by fresh answers and by notify's own part; return it with these answers.
 
         Raises:
             NotWanted: it must not go.
             Problem: the upstreams or the database cannot be asked.
         """
-        facts = mail.facts if _is_fresh(mail.facts) else await self._ask(mail.claimed)
+        answers = mail.answers if _is_fresh(mail.answers) else await self._ask(mail.claimed)
         refusal = await delivery_queue.own_refusal(self._db, mail.claimed, mail.address_version)
         if refusal is not None:
             raise NotWanted(refusal)
-        _, version = _addressee(facts)
-        if version != mail.address_version:
-            raise NotWanted("moved")
-        return replace(mail, facts=facts)
+        _, address_version = addressee(answers)
+        if address_version != mail.address_version:
+            raise NotWanted("address_changed")
+        return replace(mail, answers=answers)
 
     async def _conclude(
-        self, claimed: Claimed, end: Outcome | NotWanted, *, reused: bool = False, address_version: int | None = None
+        self, claimed: Claimed, result: Outcome | NotWanted, *, reused: bool = False, address_version: int | None = None
     ) -> None:
-        """Write down what the end of an attempt means for its row.
+        """Record the result of an attempt in its row.
 
         The bytes stay in the row while the outcome of this attempt, or of an earlier one with the same bytes
         (`reused`), is unknown.
         """
-        answer = f"{end.code or ''} {end.answer}".strip() if isinstance(end, Outcome) else None
-        match end:
+        answer = result.reply if isinstance(result, Outcome) else None
+        match result:
             case Outcome("accepted"):
                 failpoint.reach("mailer.sent")
                 if not await self._end(End(claimed, "sent", None, answer)):
@@ -193,15 +188,14 @@ class Delivery:
                 await self._try_later(claimed, answer, keep_frozen=reused)
             case Outcome("unknown"):
                 await self._try_later(claimed, answer, keep_frozen=True)
-            case Outcome("relay_unusable"):
+            case Outcome("server_unusable"):
                 await self._give_back(claimed, keep_frozen=reused)
-                raise RelayUnusable(answer)
-            case NotWanted("lost"):
+            case NotWanted("lease_lost"):
                 log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
-            case NotWanted("moved"):
+            case NotWanted("address_changed"):
                 await self._give_back(claimed, keep_frozen=False)
-            case NotWanted(why, int(seen_version)):
-                if await retry_until_written(delivery_queue.skip_unseen, self._db, claimed, why, seen_version):
+            case NotVisible(why, checked_version):
+                if await retry_until_written(delivery_queue.skip_not_visible, self._db, claimed, why, checked_version):
                     _count_end("skipped", why, claimed)
             case NotWanted(why):
                 await self._end(End(claimed, "skipped", why))
@@ -230,28 +224,10 @@ class Delivery:
     async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
         await retry_until_written(delivery_queue.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
 
-    async def _freeze(self, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
-        return await delivery_queue.freeze(self._db, drafts)
 
-    async def _finish(self, ends: Sequence[End]) -> Sequence[bool | Exception]:
-        return await delivery_queue.finish(self._db, ends)
-
-
-def _is_fresh(facts: Facts) -> bool:
-    """Return whether what the upstreams answered may still decide about a mail."""
-    return time.monotonic() - facts.asked_at <= FRESH_SECONDS
-
-
-def _addressee(facts: Facts) -> tuple[str, int]:
-    """Return the address that the mail goes to, and its version.
-
-    Raises:
-        NotWanted: it must not go, as far as the upstreams decide it.
-    """
-    why, contact, comment = objection(facts), facts.contact, facts.comment
-    if why is None and contact is not None and contact.email is not None:
-        return contact.email, contact.address_version
-    raise NotWanted(why or "address_not_confirmed", comment.version if comment and why in UNSEEN else None)
+def _is_fresh(answers: Answers) -> bool:
+    """Return whether the answers are recent enough to decide about a mail."""
+    return time.monotonic() - answers.asked_at <= FRESH_SECONDS
 
 
 def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:
@@ -260,10 +236,10 @@ def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:
 
 
 async def retry_until_written(write: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
-    """Write down what has happened, again and again until the database takes it.
+    """Repeat a write of what has happened until the database confirms it.
 
-    Each write filters on the lease, so one that did go through although its answer was lost changes nothing the second
-    time.
+    Each write filters on the lease, so one that was committed although its confirmation was lost changes nothing the
+    second time.
     """
     writing = stamina.AsyncRetryingCaller(
         attempts=None, timeout=None, wait_initial=WRITE_AGAIN_SECONDS, wait_max=WRITE_AGAIN_SECONDS, wait_jitter=0

@@ -1,7 +1,8 @@
-"""The delivery queue: due notifications under a lease, the message frozen into each, and how each ends.
+"""The delivery queue: lease due notifications, freeze a message into each, and record how each ends.
 
-Every write filters on the token of the lease, so a mailer that was paused past its lease changes nothing. A function
-here is one transaction, and one statement where that is enough.
+Every write filters on the token of the lease, so a mailer that was paused past its lease changes nothing. Each function
+is one transaction, and one statement where that is enough. A statement that locks several rows locks them in key order
+(person_id, comment_id), so that two of them cannot deadlock.
 """
 
 import hashlib
@@ -31,13 +32,11 @@ class Claimed(Notification):
 
     Attributes:
         frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
-        attempts: how many were made before and count.
-        tried_for: how long ago the first of them was; None before the first.
+        tried_for: how long ago the first counted attempt was; None before it.
     """
 
     author_id: UUID
-    token: UUID
-    attempts: int
+    lease_token: UUID
     tried_for: timedelta | None
     frozen: bytes | None
     frozen_for: int | None
@@ -58,61 +57,61 @@ update notifications as n
 set lease_token = $2, lease_until = now() + $3::interval
 from due, comments as c
 where n.person_id = due.person_id and n.comment_id = due.comment_id and c.comment_id = n.comment_id
-returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons, n.attempts,
+returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
           now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id
 """
 
 
 async def claim(db: Database, limit: int) -> list[Claimed]:
-    """Claim up to `limit` due rows that nobody holds, under one fresh lease."""
-    token = new_id()
+    """Claim up to `limit` due rows that are not leased, under one new lease."""
+    lease_token = new_id()
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, limit, token, LEASE)
-    return [Claimed(**{**row, "reasons": tuple(row["reasons"])}, token=token) for row in rows]
+        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE)
+    return [Claimed(**{**row, "reasons": tuple(row["reasons"])}, lease_token=lease_token) for row in rows]
 
 
 RENEW = """
-with held as materialized (
+with leased as materialized (
     select n.person_id, n.comment_id
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as h (person_id, comment_id, token)
-    join notifications n on n.person_id = h.person_id and n.comment_id = h.comment_id and n.lease_token = h.token
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as l (person_id, comment_id, token)
+    join notifications n on n.person_id = l.person_id and n.comment_id = l.comment_id and n.lease_token = l.token
     where n.lease_until > now()
     order by n.person_id, n.comment_id
     for update of n
 )
 update notifications as n
 set lease_until = now() + $4::interval
-from held
-where n.person_id = held.person_id and n.comment_id = held.comment_id
+from leased
+where n.person_id = leased.person_id and n.comment_id = leased.comment_id
 """
 
 
-async def renew(db: Database, held: Sequence[Claimed]) -> int:
-    """Prolong the leases that still hold; return how many. One that has run out is not taken back."""
-    keys = [one.person_id for one in held], [one.comment_id for one in held], [one.token for one in held]
+async def renew(db: Database, rows: Sequence[Claimed]) -> None:
+    """Prolong the leases of these rows, except those that have expired."""
+    keys = [row.person_id for row in rows], [row.comment_id for row in rows], [row.lease_token for row in rows]
     async with db.statement() as tx:
-        return await tx.execute(RENEW, *keys, LEASE)
+        await tx.execute(RENEW, *keys, LEASE)
 
 
 SELECT_OWN_PART = """
-select n.lease_token = $3 and n.lease_until > now() as held,
+select n.lease_token = $3 and n.lease_until > now() as leased,
        coalesce(m.notifications, true) as wanted,
        exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
 from notifications n left join mail_choices m on m.person_id = n.person_id
 where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
 """
 
-OwnRefusal = Literal["lost", "unsubscribed", "address_suppressed"]
+OwnRefusal = Literal["lease_lost", "unsubscribed", "address_suppressed"]
 
 
 async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
-    """Return why notify itself refuses the mail now: its lease is lost, nobody wants it, or its address is bad."""
+    """Return why notify itself refuses the mail now, by its lease, the person's choice and the suppressions."""
     async with db.reader() as reader:
         row = await reader.fetchrow(
-            SELECT_OWN_PART, claimed.person_id, claimed.comment_id, claimed.token, address_version
+            SELECT_OWN_PART, claimed.person_id, claimed.comment_id, claimed.lease_token, address_version
         )
-    if row is None or not row["held"]:
-        return "lost"
+    if row is None or not row["leased"]:
+        return "lease_lost"
     if not row["wanted"]:
         return "unsubscribed"
     return "address_suppressed" if row["suppressed"] else None
@@ -128,9 +127,9 @@ class Draft:
     message_id: str
 
 
-# In the order of their keys, as `RENEW` takes them: two statements that lock many rows never wait for each other.
+# locks in key order, as RENEW does
 FREEZE = """
-with held as materialized (
+with leased as materialized (
     select n.person_id, n.comment_id, d.content, d.address_version, d.message_id, d.sha256
     from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::text[], $7::bytea[])
              as d (person_id, comment_id, token, content, address_version, message_id, sha256)
@@ -144,22 +143,22 @@ with held as materialized (
     for update of n
 )
 update notifications as n
-set frozen = held.content, frozen_for = held.address_version, message_id = held.message_id,
-    message_sha256 = held.sha256
-from held
-where n.person_id = held.person_id and n.comment_id = held.comment_id
+set frozen = leased.content, frozen_for = leased.address_version, message_id = leased.message_id,
+    message_sha256 = leased.sha256
+from leased
+where n.person_id = leased.person_id and n.comment_id = leased.comment_id
 returning n.person_id, n.comment_id
 """
 
 
 async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
-    """Freeze the bytes of all that notify itself does not refuse; return for each its refusal, None if it is frozen."""
+    """Freeze the bytes of each draft that notify itself does not refuse; return each refusal, None for a frozen one."""
     async with db.statement() as tx:
         rows = await tx.fetch(
             FREEZE,
             [draft.claimed.person_id for draft in drafts],
             [draft.claimed.comment_id for draft in drafts],
-            [draft.claimed.token for draft in drafts],
+            [draft.claimed.lease_token for draft in drafts],
             [draft.content for draft in drafts],
             [draft.address_version for draft in drafts],
             [draft.message_id for draft in drafts],
@@ -170,8 +169,8 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
     for draft in drafts:
         if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
             refusals.append(None)
-        else:  # a refusal may be over by now; what is not frozen is not sent, and is claimed again
-            refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lost")
+        else:  # the reason may be gone by now; then the row is left as after a lost lease, and is claimed again
+            refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lease_lost")
     return refusals
 
 
@@ -194,12 +193,12 @@ async def reschedule(
     keep_frozen: bool,
     smtp_answer: str | None = None,
 ) -> None:
-    """Give the row back, due after `delay` (None: as before).
+    """End the lease, and make the row due after `delay` (None: as before).
 
     Args:
-        counts: it was an attempt at this mail, not an outage around it.
+        counts: whether this was an attempt at this mail, and not an outage of something else.
     """
-    key = claimed.person_id, claimed.comment_id, claimed.token
+    key = claimed.person_id, claimed.comment_id, claimed.lease_token
     async with db.statement() as tx:
         await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
 
@@ -209,7 +208,7 @@ class End:
     """How a claimed row ends.
 
     Attributes:
-        bad_address_version: the version of the person's address that gets nothing more.
+        bad_address_version: the version of the person's address to suppress.
     """
 
     claimed: Claimed
@@ -234,10 +233,10 @@ insert into suppressions (person_id, address_version, smtp_answer) values ($1, $
 
 
 async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception]:
-    """End rows, tell of each, and forget their bytes; several share one transaction.
+    """End rows, delete their frozen bytes, and add an event for each; several rows share one transaction.
 
     Returns:
-        For each whether it ended. False when its lease is lost and nothing was changed.
+        For each row whether it ended: false, and unchanged, when its lease is lost. The exception if it failed alone.
 
     Raises:
         Problem: `unavailable`; whether they ended is unknown.
@@ -246,7 +245,6 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
         async with db.statement() if ends[0].bad_address_version is None else db.transaction() as tx:
             return [await _finish(tx, ends[0])]
     ended = [False] * len(ends)
-    # in the order of their keys, as `RENEW` and `FREEZE` take them
     order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
     try:
         async with db.transaction() as tx:
@@ -270,8 +268,8 @@ async def _finish(tx: Transaction, end: End) -> bool:
     claimed = end.claimed
     with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
         event = fact(ENDS[end.state], replace(claimed, version=claimed.version + 1), end.why)
-        row = (claimed.person_id, claimed.comment_id, claimed.token, end.state, end.why, end.smtp_answer, event.version)
-        ended = await outbox.add_with(tx, FINISH, row, event)
+        key = claimed.person_id, claimed.comment_id, claimed.lease_token
+        ended = await outbox.add_with(tx, FINISH, (*key, end.state, end.why, end.smtp_answer, event.version), event)
     if ended and end.bad_address_version is not None:
         await tx.execute(INSERT_SUPPRESSION, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
     return ended
@@ -280,15 +278,15 @@ async def _finish(tx: Transaction, end: End) -> bool:
 LOCK_COMMENT = "select version from comments where comment_id = $1 for share"
 
 
-async def skip_unseen(db: Database, claimed: Claimed, why: str, seen_version: int) -> bool:
-    """End a row because its comment is not visible at `seen_version`, unless notify has heard of a later version.
+async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_version: int) -> bool:
+    """Skip a row whose comment is not visible at `checked_version`; give it back if notify knows a later version.
 
-    Without that check an approval that was handled while the owner was being asked would be lost: its handler found
-    the row waiting and had nothing to do.
+    Otherwise an approval that was handled while the upstreams were asked would be lost: its handler found the row
+    waiting and changed nothing.
     """
     async with db.transaction() as tx:
-        if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > seen_version:
-            key = claimed.person_id, claimed.comment_id, claimed.token
+        if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > checked_version:
+            key = claimed.person_id, claimed.comment_id, claimed.lease_token
             await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
             return False
         return await _finish(tx, End(claimed, "skipped", why))

@@ -1,4 +1,4 @@
-"""Rules of notify: who must hear of a comment, when a mail must not go, how long to wait for the next attempt."""
+"""Rules of notify: who gets mail about a comment, when a mail must not go, how long to wait for the next attempt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ LONGEST_RETRY = timedelta(hours=3)
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment as comments.events told it: structure and flags. `version` counts its own changes."""
+    """A comment as an event reported it: structure and flags. `version` counts its own changes."""
 
     comment_id: UUID
     post_id: UUID
@@ -42,7 +42,7 @@ class Comment:
 
 
 def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
-    """Return who must hear of the comment, each with every reason; never its own author."""
+    """Return the recipients of mail about the comment, each with every reason; never its own author."""
     reasons: dict[UUID, tuple[str, ...]] = {}
     for person, reason in ((comment.parent_author_id, REPLY_TO_YOU), (comment.post_author_id, ON_YOUR_POST)):
         if person is not None and person != comment.author_id:
@@ -52,7 +52,7 @@ def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Notification:
-    """What one person is to be told about one comment. `version` counts the row's own changes."""
+    """The notification of one person about one comment. `version` counts the row's own changes."""
 
     id: UUID
     version: int
@@ -78,7 +78,7 @@ def fact(kind: type[NotificationFact], notification: Notification, why: str | No
 
 @dataclass(frozen=True)
 class Contact:
-    """Where mail to a person goes, as people says now. `address_version` changes with the address."""
+    """A person's address now, from people. `address_version` changes with the address."""
 
     email: str | None
     confirmed: bool
@@ -87,19 +87,18 @@ class Contact:
 
 @dataclass(frozen=True)
 class CommentNow:
-    """A comment as its owner says it is now."""
+    """A comment as it is now, from comments."""
 
     state: str
     body_html: str
     imported: bool
     version: int
-    parent_id: UUID | None
     ancestors: tuple[UUID, ...]
 
 
 @dataclass(frozen=True)
 class PostNow:
-    """A post as its owner says it is now."""
+    """A post as it is now, from posts."""
 
     status: str
     title: str
@@ -107,23 +106,23 @@ class PostNow:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the upstreams answered about one notification; None is what they do not know.
+class Answers:
+    """The upstreams' answers about one notification; None for what they do not know.
 
-    `asked_at` is the moment before the first question, in seconds of the monotonic clock: whatever was committed
-    before it is in the answers.
+    `asked_at` is the time before the first question, on the monotonic clock: the answers contain every change that was
+    committed before it.
     """
 
     asked_at: float
     contact: Contact | None
-    commenter: str | None
+    commenter_name: str | None
     comment: CommentNow | None
     post: PostNow | None
 
 
-def objection(facts: Facts) -> str | None:
-    """Return why no mail may go, as far as the upstreams decide it; None when it may."""
-    comment, post, contact = facts.comment, facts.post, facts.contact
+def objection(answers: Answers) -> str | None:
+    """Return why these answers forbid the mail; None if they do not."""
+    comment, post, contact = answers.comment, answers.post, answers.contact
     if comment is None:
         return "comment_removed"
     if comment.imported:
@@ -137,10 +136,48 @@ def objection(facts: Facts) -> str | None:
     return None
 
 
+class NotWanted(Exception):
+    """A mail must not go.
+
+    Attributes:
+        why: `lease_lost`, `address_changed`, or why the notification is skipped.
+    """
+
+    __match_args__: tuple[str, ...] = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+class NotVisible(NotWanted):
+    """A mail must not go, because its comment is not visible at `checked_version`."""
+
+    __match_args__ = ("why", "checked_version")
+
+    def __init__(self, why: str, checked_version: int) -> None:
+        self.checked_version = checked_version
+        super().__init__(why)
+
+
+def addressee(answers: Answers) -> tuple[str, int]:
+    """Return the address that the mail goes to, and its version.
+
+    Raises:
+        NotWanted: these answers forbid the mail.
+    """
+    why, contact, comment = objection(answers), answers.contact, answers.comment
+    if why is None and contact is not None and contact.email is not None:
+        return contact.email, contact.address_version
+    if comment is not None and why is not None and why in WHY_NOT_VISIBLE.values():
+        raise NotVisible(why, comment.version)
+    raise NotWanted(why or "address_not_confirmed")
+
+
 def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
     """Return how long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
 
-    So a mail that was rescheduled during an outage goes soon after it, however long that lasted.
+    So a mail that was rescheduled during an outage goes soon after it, however long it lasted.
     """
     return first if tried_for is None else min(max(first, tried_for / 4), LONGEST_RETRY)
 
@@ -170,7 +207,7 @@ WHY_TEXTS: Mapping[str, str] = {
     "post_withdrawn": "the post was not public when the mail was due",
     "imported": "it was imported from another site, and nothing imported is ever mailed",
     "refused_by_server": "the mail server refused it for good",
-    "gave_up": "the mail server put it off for days",
+    "gave_up": "every attempt failed for days",
 }
 
 

@@ -33,7 +33,7 @@ FACTS: tuple[type[CommentFact], ...] = (
 
 
 def build(settle_seconds: float) -> Handlers:
-    """Return the handlers of the group `notify`; a notification is due `settle_seconds` after what causes it."""
+    """Return the handlers of the group `notify`; a notification is due `settle_seconds` after its event was handled."""
     handlers = Handlers()
     settle = timedelta(seconds=settle_seconds)
 

@@ -1,4 +1,4 @@
-"""The mailer of notify: claims what is due, asks the upstreams about all of it at once, and has each mail delivered."""
+"""The mailer of notify: claims due rows, asks the upstreams about all of them at once, and delivers each mail."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from services.chassis.errors import Problem
 from services.chassis.runtime import context, failpoint
 from services.chassis.runtime.waiting import Backoff, Periodic
 from services.notify import delivery_queue, store
-from services.notify.delivery import Delivery, RelayUnusable, UpstreamsAway
+from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
 from services.notify.delivery_queue import Claimed
-from services.notify.domain import Facts
+from services.notify.domain import Answers
 from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)
@@ -26,18 +26,18 @@ log = structlog.get_logger(__name__)
 WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not, counted up to 10,000")
 DUE = Gauge("rapport_mail_due", "Notifications that are due and not sent")
 DUE_SECONDS = Gauge("rapport_mail_due_oldest_seconds", "How long the oldest of these has been due")
-UNUSABLE = Gauge("rapport_mail_relay_unusable", "1 while the mail relay takes no mail at all")
+UNUSABLE = Gauge("rapport_mail_server_unusable", "1 while the mail server takes no mail at all")
 
 RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
-PACE_SECONDS = 0.04  # between two claims; each asks all upstreams, however few mails it is about
-BATCH_FACTOR = 8  # rows claimed for each connection: while some are sent, the next are there
+PACE_SECONDS = 0.04  # between two claims; each asks all upstreams, however few its rows are
+BATCH_FACTOR = 8  # rows claimed for each connection, so that the next are prepared while some are sent
 
-Row = tuple[Claimed, Facts]
+Row = tuple[Claimed, Answers]
 
 
 class Mailer:
-    """Sends what is due, `connections` mails at a time.
+    """Sends due mails, `connections` at a time.
 
     Args:
         poll_seconds: how often to look when nothing wakes it.
@@ -52,8 +52,8 @@ class Mailer:
         self._connections = connections
         self._most = connections * BATCH_FACTOR
         self._free_connections = asyncio.Semaphore(connections)
-        self._relay_backoff = Backoff(1.0, 15.0)
-        self._upstreams_backoff = Backoff(0.25, 5.0)
+        self._mail_server_backoff = Backoff(1.0, 15.0)
+        self._dependency_backoff = Backoff(0.25, 5.0)
         self._stop = asyncio.Event()
         self._queue = WorkQueue[Row](
             "notifications",
@@ -67,91 +67,92 @@ class Mailer:
         )
 
     def wake(self) -> None:
-        """Say that there may be due rows. Never blocks, and may be called too often."""
+        """Look for due rows now instead of at the next poll; harmless when there are none."""
         self._queue.wake()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until `stop` is set, through every outage; then end what has begun."""
+        """Send until `stop` is set, through every outage; then finish the rows under way."""
         self._stop = stop
         async with Periodic("measure the mail backlog", MEASURE_SECONDS, self._measure):
             await self._queue.run(stop)
 
     def _room(self, under_way: int) -> int:
-        """Return how many rows may be claimed now: after a failure one, until it went well."""
+        """Return how many rows may be claimed now: after a failure one, until it succeeds."""
         if self._is_pausing():
             return 0
-        if self._relay_backoff.failing or self._upstreams_backoff.failing:
+        if self._mail_server_backoff.failing or self._dependency_backoff.failing:
             return min(1, self._connections - under_way)
         room = self._most - under_way
         return room if room >= self._most // 2 else 0  # else the upstreams would be asked about single rows
 
     def _is_pausing(self) -> bool:
-        return self._relay_backoff.left > 0 or self._upstreams_backoff.left > 0
+        return self._mail_server_backoff.remaining > 0 or self._dependency_backoff.remaining > 0
 
     async def _claim(self, room: int) -> list[Row]:
-        """Claim rows and ask the upstreams once about all of them; when these cannot be asked, give the rows back."""
+        """Claim rows and ask the upstreams once about all of them; if they cannot be asked, give the rows back."""
         try:
             batch = await delivery_queue.claim(self._db, room)
         except (Problem, asyncpg.PostgresError):
-            self._upstreams_backoff.fail()
+            self._dependency_backoff.fail()
             raise
         if not batch:
             return []
         failpoint.reach("mailer.claimed")
         try:
-            facts = await self._upstreams.facts(batch)
+            answers = await self._upstreams.ask(batch)
         except Problem as problem:
-            if self._upstreams_backoff.fail():
+            if self._dependency_backoff.fail():
                 log.warning("the upstreams cannot be asked; mails wait", error=str(problem))
             for claimed in batch:
-                # scattered, so that one about which nothing can be said does not keep back the same others every time
+                # scattered, so that a row that cannot be asked about does not delay the same others every time
                 await self._release(claimed, timedelta(seconds=random.uniform(0.2, 1.0)))  # noqa: S311  # no secret
             return []
-        self._upstreams_backoff.succeed()
+        self._dependency_backoff.succeed()
         failpoint.reach("mailer.asked")
-        return [(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch]
+        return [(claimed, answers[claimed.person_id, claimed.comment_id]) for claimed in batch]
 
     async def _release(self, claimed: Claimed, delay: timedelta | None = None) -> None:
-        """Give back a row that nothing was tried with. If the database is away, its lease simply ends."""
+        """Give back a row that was not attempted. If the database is unavailable, its lease expires."""
         with contextlib.suppress(Problem, asyncpg.PostgresError):
             await delivery_queue.reschedule(self._db, claimed, delay, keep_frozen=claimed.frozen is not None)
 
     async def _attend(self, row: Row) -> None:
-        claimed, facts = row
+        claimed, answers = row
         with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
             try:
-                await self._attempt(claimed, facts)
-            except RelayUnusable as failure:
-                self._relay_failed(failure)
-            except UpstreamsAway:
-                self._upstreams_backoff.fail()
+                await self._attempt(claimed, answers)
+            except MailServerUnusable as failure:
+                self._mail_server_failed(failure)
+            except CannotAsk:
+                self._dependency_backoff.fail()
             except (Problem, asyncpg.PostgresError) as error:
-                log.warning("a mail waits for the database", error=repr(error))
-                self._upstreams_backoff.fail()
+                log.warning("attempt postponed: a dependency is unavailable", error=repr(error))
+                self._dependency_backoff.fail()
                 await self._release(claimed)
             except Exception:
-                log.exception("an attempt at a mail broke", comment_id=str(claimed.comment_id))
+                log.exception("delivery attempt failed unexpectedly", comment_id=str(claimed.comment_id))
                 await self._delivery.retry_unforeseen(claimed)
 
-    async def _attempt(self, claimed: Claimed, facts: Facts) -> None:
-        mail = await self._delivery.prepare(claimed, facts)
+    async def _attempt(self, claimed: Claimed, answers: Answers) -> None:
+        mail = await self._delivery.prepare(claimed, answers)
         if mail is None:
             return
         async with self._free_connections:
             if self._stop.is_set() or self._is_pausing():
                 await self._release(claimed)
             elif await self._delivery.send(mail):
-                self._relay_works()
+                self._mail_server_answered()
 
-    def _relay_failed(self, failure: RelayUnusable) -> None:
+    def _mail_server_failed(self, failure: MailServerUnusable) -> None:
         UNUSABLE.set(1)
-        if self._relay_backoff.fail():
-            log.error("the mail relay takes no mail", answer=str(failure), again_in_seconds=self._relay_backoff.left)
+        if self._mail_server_backoff.fail():
+            remaining = self._mail_server_backoff.remaining
+            log.error("the mail server takes no mail", answer=str(failure), again_in_seconds=remaining)
 
-    def _relay_works(self) -> None:
-        if self._relay_backoff.failing:
-            log.info("the mail relay takes mail again")
-        self._relay_backoff.succeed()
+    def _mail_server_answered(self) -> None:
+        if self._mail_server_backoff.failing:
+            log.info("the mail server takes mail again")
+        self._mail_server_backoff.succeed()
         UNUSABLE.set(0)
 
     async def _renew(self, rows: Sequence[Row]) -> None:

@@ -16,11 +16,10 @@ from services.chassis.mail import message
 from services.chassis.mail.addresses import envelope_address
 from services.chassis.text.html_to_text import plain
 from services.notify.delivery_queue import Claimed
-from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, CommentNow, Facts
+from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, Answers, CommentNow
 from services.notify.tokens import Tokens
 
-# What a comment may contain in a mail: no links and no images, only their text. A mail from this site must not have a
-# link or an image of a user.
+# What a comment may contain in a mail: formatted text, and no link or image of a user.
 SHOWN_TAGS = {
     *("b", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
     *("i", "li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
@@ -40,11 +39,11 @@ class PreparedMail:
 
     Attributes:
         reused: the bytes are those of an earlier attempt, whose outcome is unknown.
-        frozen_at: the moment before they were frozen, of the monotonic clock; notify's own part was read after it.
+        frozen_at: the time before they were frozen, on the monotonic clock; notify's own part was read after it.
     """
 
     claimed: Claimed
-    facts: Facts
+    answers: Answers
     recipient: str
     address_version: int
     content: bytes
@@ -53,7 +52,7 @@ class PreparedMail:
 
 
 class MessageBuilder:
-    """Builds the messages.
+    """Builds notification messages.
 
     Args:
         mail_from: name of the site and the address that all notifications come from.
@@ -81,19 +80,19 @@ class MessageBuilder:
         """Return the Message-ID of the mail: the same for every attempt."""
         return self._tokens.message_id("comment", claimed.comment_id, claimed.person_id)
 
-    def build(self, claimed: Claimed, facts: Facts, recipient: str) -> bytes:
+    def build(self, claimed: Claimed, answers: Answers, recipient: str) -> bytes:
         """Build the whole message as of now, all its headers and bodies.
 
         Raises:
-            Unsafe: it would not contain what was meant.
+            Unsafe: the message would not contain what was meant.
         """
-        comment, post = facts.comment, facts.post
+        comment, post = answers.comment, answers.post
         assert comment is not None and post is not None
-        commenter = facts.commenter or NAMELESS
+        commenter_name = answers.commenter_name or NAMELESS
         title = post.title or UNTITLED
         unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
         words = {
-            "commenter": message.header_text(commenter),
+            "commenter": message.header_text(commenter_name),
             "title": message.header_text(title),
             "deed": DEEDS[claimed.reasons[0]],
             "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
@@ -101,7 +100,7 @@ class MessageBuilder:
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(
-            sender=message.Mailbox(self.sender, f"{commenter} (via {self._site})"),
+            sender=message.Mailbox(self.sender, f"{commenter_name} (via {self._site})"),
             recipient=message.Mailbox(recipient),
             subject=f"Re: {title}",
             message_id=self.message_id(claimed),
@@ -121,7 +120,7 @@ class MessageBuilder:
     def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
         """Return In-Reply-To and References: the root of the post's thread, then the comments above, oldest first.
 
-        They are the ids that mails about those comments have, or would have had, for this recipient.
+        They are the ids of this recipient's mails about those comments, sent or not.
         """
         root = self._tokens.message_id("post", claimed.post_id, claimed.person_id)
         line = comment.ancestors[-MOST_ANCESTORS:]

@@ -41,10 +41,10 @@ async def notifications(db: Database, person_id: UUID, cursor: str | None, limit
 
 
 async def explanation(db: Database, person_id: UUID, comment_id: UUID) -> dict[str, Any] | None:
-    """Explain why a person got, or did not get, a mail about a comment; None if notify never heard of the comment.
+    """Explain why a person got, or did not get, a mail about a comment; None if notify has no event of the comment.
 
-    `heard` tells whether the person once had a right to know of the comment; without it the caller must check that
-    they may see it now.
+    The field `heard` says whether the person may know of the comment, whatever its state is now; if not, the caller
+    must check that they may see it now.
     """
     async with db.reader() as reader:
         row = await store.find_notification(reader, person_id, comment_id)
@@ -56,27 +56,31 @@ async def explanation(db: Database, person_id: UUID, comment_id: UUID) -> dict[s
         comment = await store.find_comment(reader, comment_id)
     if comment is None:
         return None
-    return _without_row(comment, person_id, "unrecorded")
+    return _without_row(comment, person_id, why_no_row="unrecorded")
 
 
-def explanation_ahead(comment: Comment, person_id: UUID) -> dict[str, Any]:
-    """Explain the same about a comment that its owner knows, but whose event has not arrived here yet."""
-    return _without_row(comment, person_id, WHY_NOT_VISIBLE.get(comment.state))
+def explanation_before_event(comment: Comment, person_id: UUID) -> dict[str, Any]:
+    """Explain the same about a comment whose event has not arrived here yet."""
+    return _without_row(comment, person_id, why_no_row=WHY_NOT_VISIBLE.get(comment.state))
 
 
-def _without_row(comment: Comment, person_id: UUID, otherwise: str | None) -> dict[str, Any]:
-    """Explain without a row; `otherwise` is why there is none for a person who should have one."""
+def _without_row(comment: Comment, person_id: UUID, *, why_no_row: str | None) -> dict[str, Any]:
+    """Explain without a row.
+
+    Args:
+        why_no_row: why a recipient of the comment has no row; None if it will be inserted soon.
+    """
     reasons = concerned(comment).get(person_id, ())
-    state, why = "none", otherwise
+    state, why = "none", why_no_row
     if comment.author_id == person_id:
         why = "own_comment"
     elif not reasons:
         why = "not_concerned"
     elif comment.imported:
         state, why = "skipped", "imported"
-    elif otherwise is None:
+    elif why_no_row is None:
         state = "waiting"
-    elif otherwise != "unrecorded":
+    elif why_no_row != "unrecorded":
         state = "skipped"
     return {
         "comment_id": str(comment.comment_id),
@@ -92,6 +96,6 @@ def _without_row(comment: Comment, person_id: UUID, otherwise: str | None) -> di
 
 
 async def mail_choice(db: Database, person_id: UUID) -> dict[str, Any]:
-    """Return whether a person hears of answers by mail."""
+    """Return whether a person gets mail about answers."""
     async with db.reader() as reader:
         return {"notifications": await store.wants_mail(reader, person_id)}

@@ -1,4 +1,4 @@
-"""What notify reads from the environment beyond the chassis. Its mailer reads `SmtpSettings` too."""
+"""Settings of notify, beyond those of every service. Its mailer reads `SmtpSettings` too."""
 
 from typing import Self
 
@@ -12,8 +12,8 @@ class NotifySettings(Settings, ServiceAddresses):
     """Settings of notify.
 
     Attributes:
-        notify_secret: keys unsubscribe tokens and message ids; another one makes all earlier links void.
-        notify_settle_seconds: how long a notification waits, so that edits, removals and approvals overtake it.
+        notify_secret: the key of unsubscribe tokens and message ids; a new one makes all earlier links invalid.
+        notify_settle_seconds: how long a notification waits before its mail, for edits and removals in that time.
         mail_from: the address all notifications come from, with the name of the site; message ids end in its domain.
         notify_mail_connections: how many SMTP dialogues run at once in one mailer.
         notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
@@ -31,8 +31,10 @@ class NotifySettings(Settings, ServiceAddresses):
     notify_poll_seconds: float = 0.25
     notify_retry_seconds: float = 30.0
     notify_give_up_days: float = 4.0
-    relay_pace_seconds: float = 0.1  # nobody is in a hurry to hear what became of a mail
     mail_from: str = "Rapport <notifications@localhost>"
+
+    # of the outbox relay: the events of notify are not urgent, so one batch may hold more of them
+    relay_pace_seconds: float = 0.1
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:

@@ -1,4 +1,4 @@
-"""What notify keeps: comments it heard of, the notifications about them, and who wants no mail."""
+"""Rows of comments from events, of the notifications about them, and of persons' choices about mail."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ returning comment_id, post_id, post_author_id, parent_id, parent_author_id, auth
 
 
 async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> Comment:
-    """Keep the comment unless a newer version is known; return what is known now. Its row stays locked."""
+    """Upsert the comment unless a newer version is known; return the newest one. Its row stays locked."""
     row = await tx.fetchrow(
         UPSERT_COMMENT,
         comment.comment_id,
@@ -51,7 +51,7 @@ where comment_id = $1
 
 
 async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
-    """Return what is known of a comment."""
+    """Return a comment as its newest event reported it."""
     row = await reader.fetchrow(SELECT_COMMENT, comment_id)
     return Comment(**row) if row else None
 
@@ -60,9 +60,9 @@ INSERT_NOTIFICATIONS = """
 insert into notifications (
     person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id
 )
-select told.person_id, $4, told.id, $5, string_to_array(told.reasons, ' '), $6::text, $7, $6 = 'waiting',
-       case when $6 = 'waiting' then now() + $8::interval end, $9, $10
-from unnest($1::uuid[], $2::uuid[], $3::text[]) as told (person_id, id, reasons)
+select recipient.person_id, $4, recipient.id, $5, string_to_array(recipient.reasons, ' '), $6::text, $7,
+       $6 = 'waiting', case when $6 = 'waiting' then now() + $8::interval end, $9, $10
+from unnest($1::uuid[], $2::uuid[], $3::text[]) as recipient (person_id, id, reasons)
 on conflict (person_id, comment_id) do nothing
 returning id
 """
@@ -71,25 +71,25 @@ returning id
 async def insert_notifications(
     tx: Transaction,
     comment: Comment,
-    told: Mapping[UUID, Sequence[str]],
+    recipients: Mapping[UUID, Sequence[str]],
     *,
     why: str | None,
     settle: timedelta,
     correlation_id: str | None,
     causation_id: UUID | None,
 ) -> dict[UUID, UUID]:
-    """Insert one row for each person and the comment, with reasons: waiting, or skipped if there is a `why`.
+    """Insert one row for each recipient, with reasons: waiting, or skipped if there is a `why`.
 
     Returns:
         Person and id of each row that is new.
     """
     state: State = "skipped" if why else "waiting"
-    ids = {person_id: new_id() for person_id in told}
+    ids = {person_id: new_id() for person_id in recipients}
     rows = await tx.fetch(
         INSERT_NOTIFICATIONS,
         list(ids),
         list(ids.values()),
-        [" ".join(reasons) for reasons in told.values()],
+        [" ".join(reasons) for reasons in recipients.values()],
         comment.comment_id,
         comment.post_id,
         state,
@@ -112,12 +112,12 @@ where comment_id = $1 and state = 'skipped' and why in ('comment_held', 'comment
 
 async def revive(
     tx: Transaction, comment_id: UUID, settle: timedelta, correlation_id: str | None, causation_id: UUID | None
-) -> int:
-    """Make rows wait again that were skipped only because the comment was not visible; return how many."""
-    return await tx.execute(REVIVE, comment_id, settle, correlation_id, causation_id)
+) -> None:
+    """Make rows wait again that were skipped only because the comment was not visible."""
+    await tx.execute(REVIVE, comment_id, settle, correlation_id, causation_id)
 
 
-WITHHOLD = """
+SKIP_WAITING = """
 update notifications set
     state = 'skipped', why = $2, due_at = null, lease_token = null, lease_until = null, frozen = null,
     frozen_for = null, version = version + 1
@@ -128,13 +128,15 @@ returning id, version, person_id, comment_id, post_id, reasons
 """
 
 
-async def withhold(tx: Transaction, comment_id: UUID, why: str) -> list[Notification]:
-    """Skip the waiting notifications about a comment that is no longer visible; return them.
+async def skip_waiting(tx: Transaction, comment_id: UUID, why: str) -> list[Notification]:
+    """Skip the waiting notifications about a comment that is no longer visible, and correct why others were skipped.
 
-    A row under a lease is left to its mailer, which asks the upstreams before it sends and may just have sent: only
-    it knows how the row ends.
+    A leased row is left to its mailer, which asks the upstreams before it sends and may just have sent it.
+
+    Returns:
+        The changed notifications.
     """
-    rows = await tx.fetch(WITHHOLD, comment_id, why)
+    rows = await tx.fetch(SKIP_WAITING, comment_id, why)
     return [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
 
 
@@ -168,7 +170,7 @@ SELECT_CHOICE = "select notifications from mail_choices where person_id = $1"
 
 
 async def wants_mail(reader: Reader, person_id: UUID) -> bool:
-    """Return whether the person hears of answers by mail, as everybody does who never chose."""
+    """Return whether the person gets mail about answers: true for everybody who never chose."""
     chosen = await reader.fetchval(SELECT_CHOICE, person_id)
     return chosen is None or bool(chosen)
 
@@ -180,9 +182,9 @@ where chosen.notifications <> excluded.notifications
 """
 
 
-async def choose_mail(tx: Transaction, person_id: UUID, notifications: bool) -> None:
-    """Keep a person's choice."""
-    await tx.execute(UPSERT_CHOICE, person_id, notifications)
+async def upsert_wants_mail(tx: Transaction, person_id: UUID, wants_mail: bool) -> None:
+    """Upsert whether the person gets mail about answers; false after unsubscribing."""
+    await tx.execute(UPSERT_CHOICE, person_id, wants_mail)
 
 
 SELECT_BACKLOG = """
@@ -194,5 +196,5 @@ from (select due_at from notifications where state = 'waiting' order by due_at l
 
 
 async def backlog(reader: Reader) -> Any:
-    """Return how many wait and how many are due, both counted up to 10,000, and the seconds that the oldest is due."""
+    """Return how many wait, how many are due (both counted up to 10,000), and for how many seconds the oldest is."""
     return await reader.fetchrow(SELECT_BACKLOG)

@@ -13,11 +13,11 @@ class Tokens:
     """Makes and reads tokens and ids.
 
     Args:
-        secret: `NOTIFY_SECRET`. Another one makes all earlier unsubscribe links void and cuts mail threads.
+        secret: `NOTIFY_SECRET`. A new one makes all earlier unsubscribe links invalid, and starts new mail threads.
         domain: the part of a message id behind the `@`.
 
     Raises:
-        ValueError: the secret is too short to be one.
+        ValueError: the secret is shorter than 32 characters.
     """
 
     def __init__(self, secret: str, domain: str) -> None:
@@ -30,11 +30,11 @@ class Tokens:
         self._domain = domain
 
     def unsubscribe(self, person_id: UUID) -> str:
-        """Return the token that stops notification mail to one person, and does nothing else. It never expires."""
+        """Return the token that turns off notification mail to one person. It never expires."""
         return self._unsubscribe.sign(base64.urlsafe_b64encode(person_id.bytes).rstrip(b"=")).decode()
 
     def person(self, token: str) -> UUID | None:
-        """Return whose token it is, or None if it was not made here."""
+        """Return the person of an unsubscribe token, or None for a token that was not made here."""
         try:
             signed = self._unsubscribe.unsign(token.encode())
             return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
@@ -42,9 +42,9 @@ class Tokens:
             return None
 
     def message_id(self, kind: str, subject: UUID, person_id: UUID) -> str:
-        """Return the `Message-ID` of the mail about a subject to one person: always the same, and not to be guessed.
+        """Return the `Message-ID` of the mail about a subject to one person: always the same, and unguessable.
 
-        `kind` is `comment`, or `post` for the root of a thread, which no mail has but all of them refer to.
+        `kind` is `comment`; or `post` for the root of a thread, which all its mails refer to although no mail has it.
         """
         text = f"{kind} {subject} {person_id}".encode()
         mac = hmac.digest(self._message_key, text, "sha256")[:12].hex()

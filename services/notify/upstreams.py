@@ -1,4 +1,4 @@
-"""Calls to people, comments and posts, which own what a mail depends on. No answer is older than its question."""
+"""Ask people, comments and posts what a mail depends on, as it is now: their answers are not cached."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from uuid import UUID
 from services.chassis.client.client import ServiceClient, within
 from services.chassis.errors import unavailable
 from services.notify.delivery_queue import Claimed
-from services.notify.domain import Comment, CommentNow, Contact, Facts, PostNow
+from services.notify.domain import Answers, Comment, CommentNow, Contact, PostNow
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 2.0
 
 
 class Upstreams:
-    """Asks people, comments and posts.
+    """The services that notify asks.
 
     Every method raises `Problem` of kind `unavailable` when a service cannot be asked or does not answer in time.
     """
@@ -27,8 +27,8 @@ class Upstreams:
         self._comments = comments
         self._posts = posts
 
-    async def facts(self, batch: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Facts]:
-        """Return the facts about each claimed row, by person and comment; one call of each look-up for all of them."""
+    async def ask(self, batch: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Answers]:
+        """Return the answers about each claimed row, by person and comment; each look-up is called once for all."""
         asked_at = time.monotonic()
         contacts, names, comments, posts = await asyncio.gather(
             _lookup(self._people, "/contacts/lookup", (row.person_id for row in batch), _contact),
@@ -37,10 +37,10 @@ class Upstreams:
             _lookup(self._posts, "/posts/lookup", (row.post_id for row in batch), _post_now),
         )
         return {
-            (row.person_id, row.comment_id): Facts(
+            (row.person_id, row.comment_id): Answers(
                 asked_at=asked_at,
                 contact=contacts.get(row.person_id),
-                commenter=names.get(row.author_id),
+                commenter_name=names.get(row.author_id),
                 comment=comments.get(row.comment_id),
                 post=posts.get(row.post_id),
             )
@@ -63,7 +63,7 @@ async def _lookup(
     try:
         return {UUID(item["id"]): read(item) for item in answer.json()["items"]}
     except (ValueError, TypeError, KeyError) as error:
-        raise unavailable(f"{path} answered something else than was agreed.") from error
+        raise unavailable(f"{path} gave a malformed answer.") from error
 
 
 def _contact(item: dict[str, Any]) -> Contact:
@@ -80,7 +80,6 @@ def _comment_now(item: dict[str, Any]) -> CommentNow:
         body_html=item["body_html"] or "",
         imported=item["imported"] is True,
         version=int(item["version"]),
-        parent_id=UUID(item["parent_id"]) if item["parent_id"] else None,
         ancestors=tuple(UUID(one) for one in item["ancestors"]),
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from services.chassis.messaging.handlers import Handlers
 from services.contracts.event import Event, registry
-from services.contracts.topics import CONSUMER_GROUPS, EVENT_TOPICS, Topic, dead_letter
+from services.contracts.topics import CONSUMER_GROUPS, EVENT_TOPICS, Topic, dead_letter_topic
 
 FOLDER = Path("docs/asyncapi")
 JSON = dict[str, Any]
@@ -62,7 +62,7 @@ def _document(service: str) -> JSON:
             operations[f"receive.{topic.name}"] = _operation("receive", topic, receives)
     channels = {topic.name: _channel(topic, [e for e in (*sent, *received) if e.topic == topic]) for topic in topics}
     if received:
-        aside = dead_letter(service)
+        aside = dead_letter_topic(service)
         channels[aside.name] = _channel(aside, [])
         channels[aside.name]["description"] = (
             "Records this service could not handle: the original key, value and headers, and `dlq_topic`, "

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from services.chassis.messaging.dead_letter import DeadLetter, entries, redrive
-from services.chassis.messaging.producer import Unsent
+from services.chassis.messaging.producer import Unacknowledged
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
@@ -66,7 +66,7 @@ async def send_again(settings: Settings, group: str, positions: Collection[int],
                 raise Failed(f"{group} has no dead letter at position {', '.join(map(str, sorted(missing)))}.")
         chosen = (lambda letter: letter.position in wanted) if wanted else None
         sent = await redrive(settings, _known(group), chosen)
-    except (KafkaError, Unsent, TimeoutError, OSError) as error:
+    except (KafkaError, Unacknowledged, TimeoutError, OSError) as error:
         raise _unavailable(settings, error) from error
     console.print(f"{len(sent)} dead letter{'' if len(sent) == 1 else 's'} of {group} sent again.")
 

@@ -33,10 +33,10 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     smtp: Smtp | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.people_metrics_port),
-        Role("retention", Pruner("people", db, settings, more=own_tables).run),
+        Role("retention", Pruner(db, settings, more=own_tables).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "mailer" in wanted:
         smtp = Smtp(SmtpSettings())
         mailer = Mailer(

@@ -37,7 +37,7 @@ from services.people.domain import ACCESS_LIFE, Address, parse_address
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]
-Reader = Annotated[Caller, allow("gateway", "notify")]
+GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Operator = Annotated[Caller, allow("operator")]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,7 +116,7 @@ def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifie
         return json_response(await queries.profile(db, person_id))
 
     @router.post("/people/lookup")
-    async def look_up_authors(body: LookUp, caller: Reader) -> Response:
+    async def look_up_authors(body: LookUp, caller: GatewayOrNotify) -> Response:
         return json_response({"items": await queries.authors(db, body.ids)})
 
     @router.post("/contacts/lookup")

@@ -14,7 +14,7 @@ import email_validator
 from services.contracts.people import ROLES
 
 LINK_LIFE = timedelta(minutes=10)
-LIVE_LINKS_PER_ADDRESS = 5
+LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
 SESSION_LIFE = timedelta(days=30)
 ACCESS_LIFE = timedelta(minutes=15)
 LOST_ANSWER_WINDOW = timedelta(seconds=60)
@@ -22,7 +22,7 @@ ERASED_NAME = "deleted"
 NAMELESS = "Anonymous"
 NAME_LENGTH = 100
 
-# The library refuses top-level names of private networks. A private mail relay may know these, so it decides.
+# The library refuses top-level names of private networks. A private mail server may know these, so it decides.
 for _name in ("local", "localhost", "test"):
     if _name in email_validator.SPECIAL_USE_DOMAIN_NAMES:
         email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)

@@ -1,7 +1,7 @@
-"""The mailer of people: draws a link for each request that deserves one, and sends it.
+"""The mailer of people: draws a link for each request whose address may get one, and sends it.
 
-A link stands in clear only in the mail. What is retried is the request, each time with another link, so after a crash
-somebody may get two mails with one good link each, and nothing that was lost can be found anywhere.
+The database has only the hash of a link; the link itself is in the mail alone. So a retry draws a new link, and after a
+crash a person may get two mails, each with a valid link.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ LONGEST_DELAY_SECONDS = 30.0
 
 
 def delay_after(attempts: int) -> timedelta:
-    """Return how long a request waits after its n-th attempt failed."""
+    """Return how long a request waits after that many failed attempts."""
     return timedelta(seconds=backoff_seconds(attempts, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS))
 
 
@@ -52,8 +52,8 @@ class Mailer:
     Args:
         limited: whether an address has at most `LIVE_LINKS_PER_ADDRESS` unused links.
         poll_seconds: how often to look for requests; nothing wakes it (see `people_poll_seconds`).
-        attempt_seconds: how long one dialogue may take: somebody waits in front of a page.
-        lease: how long a request stays with a mailer that has died.
+        attempt_seconds: how long one dialogue may take: a person waits for the mail.
+        lease: how long a request stays leased to a mailer that has died.
         renew_seconds: how often the lease of a request under way is renewed.
         drain_seconds: how long dialogues under way may take when the process ends.
     """
@@ -92,7 +92,7 @@ class Mailer:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send until `stop` is set, through every outage; then give the dialogues under way a little time."""
+        """Send until `stop` is set, through every outage; then give dialogues under way `drain_seconds`."""
         async with Periodic("measure the sign-in backlog", self._renew_seconds, self._measure):
             await self._queue.run(stop)
 
@@ -111,7 +111,7 @@ class Mailer:
         OLDEST.set(oldest)
 
     async def _attend(self, request: Claimed) -> None:
-        """Make one attempt. Whatever breaks it, the lease ends and the request is tried again while it is young."""
+        """Make one attempt. If it fails, the lease expires, and the request is tried again within a link's life."""
         with context.bound(context.Context(request.correlation_id)):
             try:
                 drawn = await sign_in.draw_link(self._db, request, limited=self._limited)
@@ -120,16 +120,16 @@ class Mailer:
                     return
                 await self._conclude(request, drawn, await self._send(request, drawn))
             except (Problem, asyncpg.PostgresError) as error:
-                log.warning("a sign-in mail waits for the database", error=repr(error))
+                log.warning("sign-in attempt postponed: a dependency is unavailable", error=repr(error))
             except Exception:
-                log.exception("an attempt at a sign-in mail broke", request=str(request.id))
+                log.exception("sign-in attempt failed unexpectedly", request=str(request.id))
 
     async def _send(self, request: Claimed, drawn: Drawn) -> Outcome:
-        """Hand the mail to the relay, unless nobody needs it any more when only the dot is missing."""
+        """Send the mail, unless its request is no longer wanted just before the dot."""
         try:
             content = self._messages.build(drawn.mailbox, drawn.token)
         except Unsafe as error:
-            log.error("a sign-in mail would not be what it should", error=str(error))
+            log.error("sign-in mail failed its safety check", error=str(error))
             return Outcome("refused", "address")
         try:
             async with self._smtp.dialogue(
@@ -145,7 +145,7 @@ class Mailer:
             return end.outcome
 
     async def _conclude(self, request: Claimed, drawn: Drawn, outcome: Outcome) -> None:
-        """Finish the request or postpone it. A link whose mail surely did not arrive is forgotten."""
+        """Finish the request or postpone it. A link whose mail was certainly not delivered is deleted."""
         ATTEMPTS.labels(outcome.kind).inc()
         if outcome.kind == "accepted":
             failpoint.reach("mailer.sent")

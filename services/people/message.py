@@ -34,7 +34,7 @@ mail: without the link nothing happens.</p>
 
 
 class SignInMessageBuilder:
-    """Builds the messages.
+    """Builds sign-in messages.
 
     Args:
         mail_from: name of the site and the address the mails come from.
@@ -55,10 +55,10 @@ class SignInMessageBuilder:
         self._public_url = public_url.rstrip("/")
 
     def build(self, mailbox: str, token: str) -> bytes:
-        """Build the whole message. Its id is new each time, because the link is.
+        """Build the whole message, with a new Message-ID, because each link is new.
 
         Raises:
-            Unsafe: it would not contain what was meant.
+            Unsafe: the message would not contain what was meant.
         """
         link = f"{self._public_url}/sign-in/{token}"
         return message.compose(

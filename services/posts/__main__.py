@@ -28,10 +28,10 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
     health.add("database", db.answers)
     roles = [
         monitoring(health.ready, settings.host, settings.posts_metrics_port),
-        Role("retention", Pruner("posts", db, settings).run),
+        Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, last=True))
+        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
     if "api" in wanted:
         app = create_api(db, verifier=Verifier(settings.verification_keys, "posts"), ready=health.ready)
         roles.append(serve(app, settings.host, settings.posts_port, drain_seconds=settings.drain_seconds))

@@ -14,16 +14,14 @@ from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
+from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
 from services.contracts.posts import CreatePost, EditPost, ImportPost
 from services.contracts.services import LookUp, Rerender
 from services.posts import commands, queries, rerendering
 
-POST_BYTES = 256 * 1024
-IMPORT_BYTES = 8 * 1024 * 1024
-
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
-Reader = Annotated[Caller, allow("gateway", "notify")]
+GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -41,7 +39,7 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         return json_response(await queries.published_posts(db, cursor, limit))
 
     @router.post("/posts/lookup")
-    async def look_up(body: LookUp, caller: Reader) -> Response:
+    async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:
         return json_response({"items": await queries.look_up(db, body.ids)})
 
     @router.get("/posts/{reference}")

@@ -39,7 +39,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     """Create a post, published at once if the command says so.
 
     Raises:
-        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of `idempotency.replay`.
+        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of the idempotency key.
     """
     person_id = caller.require_person()
     post_id = new_id()
@@ -61,7 +61,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         published_at=at if command.publish else None,
     )
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         rules.require_author(caller)
         if command.slug is not None:
@@ -102,13 +102,13 @@ async def edit_post(
 
     Raises:
         Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body or for a note without a
-            changed text, and those of `idempotency.replay`.
+            changed text, and those of the idempotency key.
     """
     caller.require_person()
     text = await _render_body(db, caller, post_id, command.body)
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         check_if_match(if_match, before.version)
@@ -138,12 +138,12 @@ async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | N
     """Publish a draft or a withdrawn post; a published post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of `idempotency.replay`.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, and those of the idempotency key.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.published(before, at)
@@ -156,13 +156,13 @@ async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | 
     """Withdraw a published post, so that only its author and admins see it; a withdrawn post stays as it is.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of
-            `idempotency.replay`.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for a draft, and those of the
+            idempotency key.
     """
     caller.require_person()
     at = rules.now()
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = rules.withdrawn(before)

@@ -41,7 +41,7 @@ PARTS: dict[str, Part] = {
     "pages": reading.pages,
     "invalidation": reading.after_invalidation,
     "mail": mailing.delays,
-    "relay": mailing.slow_relay,
+    "relay": mailing.slow_server,
     "writing": writing.comments,
     "long": reading.long_thread,
 }

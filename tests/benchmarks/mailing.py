@@ -1,4 +1,4 @@
-"""Mail about replies: how long after the reply, at what price, and how fast to a relay that takes its time."""
+"""Mail about replies: how long after the reply, at what price, and how fast to a slow mail server."""
 
 import asyncio
 import itertools
@@ -97,8 +97,8 @@ async def _delay(system: System, parents: list[Parent], rate: int) -> list[Measu
     return found
 
 
-async def slow_relay(system: System) -> Measure:
-    """Mails a second to an SMTP relay that takes 100 ms to accept each; they are all waiting when the first leaves."""
+async def slow_server(system: System) -> Measure:
+    """Mails a second to a mail server that takes 100 ms to accept each; they are all waiting when the first leaves."""
     parents = await _parents(system)
 
     def replies() -> Iterator[bytes]:
@@ -119,7 +119,7 @@ async def slow_relay(system: System) -> Measure:
             del sink.delays["dot"]
         moments = sorted(mail.received_at for mail in sink.messages[before : before + count])
         rate, bound = (count - 1) / (moments[-1] - moments[0]), CONNECTIONS / SLOW_DOT
-        work = f"mails to a relay that takes {1000 * SLOW_DOT:.0f} ms"
+        work = f"mails to a server that takes {1000 * SLOW_DOT:.0f} ms"
         said = f"{CONNECTIONS} connections, nothing else: {bound:.0f}/s"
         return [Measurement(work, rate, Unit.RATE, bound=said, to_bound=rate / bound)]
 

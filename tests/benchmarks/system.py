@@ -14,6 +14,7 @@ from uuid import uuid4
 import asyncpg
 
 from services.chassis.client.client import ServiceClient, within
+from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.identity import Signer
 from services.contracts.event import rfc3339
 from tests.benchmarks import cores
@@ -151,10 +152,9 @@ class System:
     async def _import(self, service: str, path: str, bodies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send each body to an import route as the operator does; the answers in the same order."""
         address = f"http://127.0.0.1:{self.stack.ports[service]}"
-        client = ServiceClient(address, service, self._signer("operator"))
         room = asyncio.Semaphore(AT_ONCE)
 
-        async def one(body: dict[str, Any]) -> dict[str, Any]:
+        async def one(client: ServiceClient, body: dict[str, Any]) -> dict[str, Any]:
             async with room:
                 answer = await client.call("POST", path, body=body, deadline=within(60))
             if answer.status != 201:
@@ -162,10 +162,9 @@ class System:
             made: dict[str, Any] = answer.json()
             return made
 
-        try:
-            return await asyncio.gather(*map(one, bodies))
-        finally:
-            await client.close()
+        async with ConnectionPool() as connections:
+            client = ServiceClient(address, service, self._signer("operator"), connections=connections)
+            return await asyncio.gather(*(one(client, body) for body in bodies))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Mail: the mailer killed at named points, and a relay that refuses, stalls, breaks off or is gone."""
+"""Mail: the mailer killed at named points, and a mail server that refuses, stalls, breaks off or is gone."""
 
 import asyncio
 import signal
@@ -101,8 +101,8 @@ async def test_the_mailer_killed_often_at_a_point(system: System, point: str) ->
 
 @pytest.mark.chaos
 @pytest.mark.timeout(HOUR)
-async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(system: System) -> None:
-    """The relay takes so long for each dot that all connections wait for theirs; still nothing is lost or altered."""
+async def test_a_kill_behind_a_slow_server_repeats_one_mail_for_each_connection(system: System) -> None:
+    """The server takes so long for each dot that all connections wait for theirs; still nothing is lost or altered."""
     system.sink.delays["dot"] = 1.0
     try:
         await check_kills(system, ["mailer.sent"], 10)
@@ -128,8 +128,8 @@ async def test_a_kill_behind_a_slow_relay_repeats_one_mail_for_each_connection(s
     ],
     ids=lambda value: str(value).replace(" ", "-")[:12],
 )
-async def test_a_failing_relay_loses_and_suppresses_nothing(system: System, phase: str, answer: str) -> None:
-    """While the relay fails nothing arrives; afterwards every mail arrives once, and no address was suppressed."""
+async def test_a_failing_server_loses_and_suppresses_nothing(system: System, phase: str, answer: str) -> None:
+    """While the server fails nothing arrives; afterwards every mail arrives once, and no address was suppressed."""
     mails = Mails(system)
     failed, attempts = (await mails.ended())["failed"], await mails.value(ATTEMPTS)
     unanswered = len(system.sink.unanswered)
@@ -149,7 +149,7 @@ async def test_a_failing_relay_loses_and_suppresses_nothing(system: System, phas
     assert (await mails.ended())["failed"] == failed
     assert await mails.value(SUPPRESSED) == 0
     if phase in ("connect", "auth", "mail"):
-        assert await mails.value(ATTEMPTS) == attempts, "the relay's outage counts against no mail"
+        assert await mails.value(ATTEMPTS) == attempts, "the server's outage counts against no mail"
     contents = {content for copies in mails.arrived.values() for content in copies}
     for mail in system.sink.unanswered[unanswered:]:
         assert mail.content in contents, "repeated, but altered"
@@ -234,7 +234,7 @@ async def test_a_bad_address_gets_no_more_mail(system: System) -> None:
 
 
 @pytest.mark.timeout(PATIENT)
-async def test_a_relay_whose_starttls_fails_is_an_outage(system: System, tmp_path: Path) -> None:
+async def test_a_server_whose_starttls_fails_is_an_outage(system: System, tmp_path: Path) -> None:
     """No mail is sent in the clear or to another host; when TLS works again the same mailer sends all of them."""
     sink, mails = system.sink, Mails(system)
     good, trusted = certificate(tmp_path, "localhost")

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from services.chassis.client.client import ServiceClient, within
+from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.identity import Caller, Signer
 from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT
@@ -36,9 +37,8 @@ async def late_comment(system: System, post: str, patience: float) -> AsyncItera
     late = await system.stack.start(
         "comments", "api", name="late", failpoints="command.before_commit:1:stop", COMMENTS_PORT=str(port)
     )
-    client = ServiceClient(
-        f"http://127.0.0.1:{port}", "comments", Signer(system.stack.keys["GATEWAY_SIGNING_KEY"], "gateway")
-    )
+    signer, connections = Signer(system.stack.keys["GATEWAY_SIGNING_KEY"], "gateway"), ConnectionPool()
+    client = ServiceClient(f"http://127.0.0.1:{port}", "comments", signer, connections=connections)
     operation = system.ledger.intend(f"late {uuid4()}")
 
     async def post_it() -> int:
@@ -60,7 +60,7 @@ async def late_comment(system: System, post: str, patience: float) -> AsyncItera
     finally:
         late.signal(signal.SIGCONT)
         await posting
-        await client.close()
+        await connections.close()
         late.kill()
 
 

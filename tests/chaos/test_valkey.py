@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_ADDRESS, Policy
+from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_PER_ADDRESS, Policy
 from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
 from tests.chaos.writers import Writers
-from tests.client import Client, Person, ServiceResponse
+from tests.client import Client, HttpResponse, Person
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.servers import free_port
 from tests.stack import Part
@@ -43,7 +43,7 @@ class Limited:
     valkey: FaultProxy
     comments: FaultProxy
 
-    async def spend(self, policy: Policy, who: str, count: int) -> list[ServiceResponse]:
+    async def spend(self, policy: Policy, who: str, count: int) -> list[HttpResponse]:
         """Send concurrent requests of one kind as one user."""
         if policy is POSTING:  # counted before it is refused with sign-in-required
             path, body = f"/v1/posts/{self.writers.posts[0]}/comments", {"body": "Who am I?"}
@@ -106,7 +106,7 @@ class Reads:
     def p99(self) -> float:
         return statistics.quantiles(self.seconds, n=100)[98]
 
-    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[ServiceResponse], bool]) -> None:
+    async def read(self, client: Client, who: Person, path: str, is_right: Callable[[HttpResponse], bool]) -> None:
         """Read once and check that the answer belongs to its reader."""
         begun = time.monotonic()
         try:
@@ -245,33 +245,33 @@ async def test_valkey_in_trouble(system: System, limited: Limited, fault: Fault,
     full = away > 2
     async with using(limited) as calm:
         await asyncio.sleep(min(away, 20))
-    await limited.window(SIGN_IN_ADDRESS, away + 30)
+    await limited.window(SIGN_IN_PER_ADDRESS, away + 30)
     await limited.window(POSTING, 15)
     poster, sleeper = f"{uuid4()}", f"{uuid4().hex[:12]}@example.com"
     posted = await limited.spend(POSTING, poster, POSTING.quota // 2)
-    asked = await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota // 2)
+    asked = await limited.spend(SIGN_IN_PER_ADDRESS, sleeper, SIGN_IN_PER_ADDRESS.quota // 2)
     before = len(system.ledger.operations)
     async with using(limited) as troubled:
         async with fault(limited):
             begun, questions = time.monotonic(), limited.valkey.asks
             posted += await limited.spend(POSTING, poster, POSTING.quota)
-            asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
+            asked += await limited.spend(SIGN_IN_PER_ADDRESS, sleeper, SIGN_IN_PER_ADDRESS.quota)
             await asyncio.sleep(max(0.0, begun + away - time.monotonic()))  # the fault must last that long
             questions = limited.valkey.asks - questions
-        asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
+        asked += await limited.spend(SIGN_IN_PER_ADDRESS, sleeper, SIGN_IN_PER_ADDRESS.quota)
         await eventually(limited.counted, timeout=30)
-        asked += await limited.spend(SIGN_IN_ADDRESS, sleeper, SIGN_IN_ADDRESS.quota)
+        asked += await limited.spend(SIGN_IN_PER_ADDRESS, sleeper, SIGN_IN_PER_ADDRESS.quota)
     allowed = [sum(1 for answer in answers if answer.status != 429) for answers in (posted, asked)]
     print(
         f"{fault.__name__} for {away} s: {len(troubled.seconds)} reads, {troubled.available:.4%} available; p99 "
         f"{calm.p99 * 1000:.0f} ms, in trouble {troubled.p99 * 1000:.0f} ms, longest {max(troubled.seconds):.2f} s; "
         f"{questions} questions to Valkey; {allowed[0]} of {POSTING.quota} posts and {allowed[1]} of "
-        f"{SIGN_IN_ADDRESS.quota} sign-ins allowed"
+        f"{SIGN_IN_PER_ADDRESS.quota} sign-ins allowed"
     )
     assert {answer.status for answer in posted} == {401, 429}
     assert {answer.status for answer in asked} == {202, 429}
     assert POSTING.quota <= allowed[0] <= EXCESS * POSTING.quota
-    assert SIGN_IN_ADDRESS.quota <= allowed[1] <= EXCESS * SIGN_IN_ADDRESS.quota
+    assert SIGN_IN_PER_ADDRESS.quota <= allowed[1] <= EXCESS * SIGN_IN_PER_ADDRESS.quota
     assert not calm.failed
     assert troubled.available >= 0.999, troubled.failed[:5]
     assert not calm.mixed + troubled.mixed
@@ -371,7 +371,7 @@ async def begin(limited: Limited, who: Person, path: str, staying: float) -> Non
         writer.transport.abort()
 
 
-def left_of(answer: ServiceResponse) -> int:
+def left_of(answer: HttpResponse) -> int:
     return int(answer.headers["RateLimit"].partition("r=")[2].partition(";")[0])
 
 

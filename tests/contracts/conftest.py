@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from services.chassis.client.client import ServiceClient, within
+from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.identity import Signer
 from tests.client import Client, Person
 from tests.servers import Servers
@@ -38,9 +39,8 @@ async def client(stack: Stack, session_sink: SmtpSink) -> AsyncIterator[Client]:
 @pytest.fixture(scope="session")
 async def new_person(stack: Stack, client: Client) -> AsyncIterator[NewPerson]:
     """`await new_person("Anna", "author")`: a new signed-in user with that role."""
-    operator = ServiceClient(
-        f"http://127.0.0.1:{stack.ports['people']}", "people", Signer(stack.keys["OPERATOR_SIGNING_KEY"], "operator")
-    )
+    signer, connections = Signer(stack.keys["OPERATOR_SIGNING_KEY"], "operator"), ConnectionPool()
+    operator = ServiceClient(f"http://127.0.0.1:{stack.ports['people']}", "people", signer, connections=connections)
     count = 0
 
     async def make(name: str = "Somebody", role: str = "reader") -> Person:
@@ -55,7 +55,7 @@ async def new_person(stack: Stack, client: Client) -> AsyncIterator[NewPerson]:
         return await client.sign_in(name, email)
 
     yield make
-    await operator.close()
+    await connections.close()
 
 
 @pytest.fixture(scope="session")

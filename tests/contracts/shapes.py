@@ -4,7 +4,7 @@ import re
 from typing import Any
 from uuid import UUID
 
-from tests.client import ServiceResponse
+from tests.client import HttpResponse
 
 AUTHOR = {"id", "name", "avatar_url"}
 POST_IN_LIST = {
@@ -44,13 +44,13 @@ def check_times(thing: dict[str, Any]) -> None:
             assert TIME.fullmatch(value), (name, value)
 
 
-def check_cors(answer: ServiceResponse) -> None:
+def check_cors(answer: HttpResponse) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert {name.strip() for name in answer.headers["Access-Control-Expose-Headers"].split(",")} == EXPOSED
 
 
-def check_read(answer: ServiceResponse, *, private: bool = False) -> None:
+def check_read(answer: HttpResponse, *, private: bool = False) -> None:
     """Check the headers of a 200 of a GET under /v1."""
     assert answer.status == 200, answer.body
     assert TAG.fullmatch(answer.headers["ETag"])
@@ -63,7 +63,7 @@ def check_read(answer: ServiceResponse, *, private: bool = False) -> None:
     check_cors(answer)
 
 
-def check_problem(answer: ServiceResponse, status: int, kind: str) -> None:
+def check_problem(answer: HttpResponse, status: int, kind: str) -> None:
     """Check a 4xx or 5xx under /v1."""
     assert (answer.status, answer.json and answer.json["type"]) == (status, f"/problems/{kind}"), answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -78,7 +78,7 @@ def check_problem(answer: ServiceResponse, status: int, kind: str) -> None:
     check_cors(answer)
 
 
-def check_invalid(answer: ServiceResponse, *fields: str) -> None:
+def check_invalid(answer: HttpResponse, *fields: str) -> None:
     check_problem(answer, 422, "invalid")
     assert {error["field"] for error in answer.json["errors"]} == set(fields), answer.body
     assert all(error["message"] for error in answer.json["errors"])

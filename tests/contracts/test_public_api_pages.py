@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.client import LINK, Client, Person, ServiceResponse
+from tests.client import LINK, Client, HttpResponse, Person
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
@@ -19,7 +19,7 @@ VOID = {"meta", "link", "input", "img", "br", "hr", "col"}
 class Page(HTMLParser):
     """The elements of a page; fails on tags that do not close in order."""
 
-    def __init__(self, answer: ServiceResponse) -> None:
+    def __init__(self, answer: HttpResponse) -> None:
         super().__init__()
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
@@ -45,7 +45,7 @@ class Page(HTMLParser):
         return next(one for one in self.all("form") if one["action"] == action)
 
 
-def check_page(answer: ServiceResponse, status: int = 200) -> Page:
+def check_page(answer: HttpResponse, status: int = 200) -> Page:
     assert answer.status == status, answer.body
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -69,10 +69,10 @@ class Browser:
         self.client, self.sink = client, sink
         self.cookie = ""
 
-    async def get(self, path: str) -> ServiceResponse:
+    async def get(self, path: str) -> HttpResponse:
         return await self.client.call("GET", path, headers={"Cookie": self.cookie} if self.cookie else {})
 
-    async def post(self, path: str, fields: dict[str, str], origin: str | None = "own") -> ServiceResponse:
+    async def post(self, path: str, fields: dict[str, str], origin: str | None = "own") -> HttpResponse:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         if self.cookie:
             headers["Cookie"] = self.cookie

@@ -38,7 +38,7 @@ async def running(stack: Stack) -> AsyncIterator[None]:
                 health = Health()
                 healths.append(health)
                 roles = await entered.enter_async_context(root.compose(settings, ROLES, health))
-                tasks += [asyncio.create_task(role.run(stop_last if role.last else stop)) for role in roles]
+                tasks += [asyncio.create_task(role.run(stop_last if role.stops_last else stop)) for role in roles]
 
             async def ready() -> bool:
                 for task in tasks:

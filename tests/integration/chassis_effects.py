@@ -13,8 +13,7 @@ from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
 from services.contracts.people import PersonRenamed
-from services.contracts.topics import PEOPLE
-from services.contracts.topics import dead_letter as dead_letter_topic
+from services.contracts.topics import PEOPLE, dead_letter_topic
 from tests.conftest import OwnDatabase
 from tests.integration.chassis_harness import envelope_of, records
 from tests.waiting import eventually

@@ -71,7 +71,7 @@ async def compose(settings: Settings, wanted: Collection[str], health: Health) -
     health.add("database", raises if SCENARIO == "raises" else succeeds)
     roles = [
         monitoring(health.ready, "127.0.0.1", int(os.environ["METRICS_PORT"])),
-        Role("relay", partial(wait, "relay"), last=True),
+        Role("relay", partial(wait, "relay"), stops_last=True),
     ]
     if "api" in wanted:
         roles.append(serve(app, "127.0.0.1", int(os.environ["HTTP_PORT"]), drain_seconds=settings.drain_seconds))

@@ -82,11 +82,10 @@ async def url() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def client(url: str, breaker: CircuitBreaker | None = None) -> AsyncIterator[ServiceClient]:
-    service = ServiceClient(url, "echo", GATEWAY, breaker=breaker)
-    try:
+    async with ConnectionPool() as connections:
+        service = ServiceClient(url, "echo", GATEWAY, connections=connections)
+        service.breaker = breaker or service.breaker
         yield service
-    finally:
-        await service.close()
 
 
 Script = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -314,8 +313,7 @@ async def test_clients_share_the_pool_of_the_process(url: str) -> None:
         both = [ServiceClient(url, "echo", GATEWAY, connections=connections) for _ in range(2)]
         for service in both:
             assert (await service.call("GET", "/echo/x", deadline=within(5))).status == 200
-            await service.close()
-        assert not connections.closed, "a shared pool is closed by its creator"
+        assert len(connections._open) == 1, "the second client uses the connection of the first"
 
 
 async def exchange(url: str, request: bytes) -> bytes:

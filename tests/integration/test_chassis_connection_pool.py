@@ -146,7 +146,7 @@ async def test_unsolicited_response_closes_the_connection() -> None:
     async with server(script) as (origin, connections), ConnectionPool() as pool:
         assert (await get(pool, origin)).data == b"1"
         later.set()
-        await eventually(lambda: not pool._all)
+        await eventually(lambda: not pool._open)
         assert (await get(pool, origin)).data == b"2"
     assert connections == [1, 2]
 
@@ -173,7 +173,7 @@ async def test_old_idle_connection_is_not_reused(monkeypatch: pytest.MonkeyPatch
     async with server(number) as (origin, connections), ConnectionPool() as pool:
         for _ in range(2):
             await get(pool, origin)
-        await eventually(lambda: len(pool._all) == 1)
+        await eventually(lambda: len(pool._open) == 1)
     assert connections == [1, 2]
 
 
@@ -208,7 +208,7 @@ async def test_invalid_http_is_a_malformed_response(sent: bytes) -> None:
     async with server(script) as (origin, _), ConnectionPool() as pool:
         with pytest.raises(MalformedResponse):
             await get(pool, origin)
-        await eventually(lambda: not pool._all)
+        await eventually(lambda: not pool._open)
 
 
 def test_request_has_host_and_content_length() -> None:

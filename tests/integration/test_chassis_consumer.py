@@ -208,7 +208,7 @@ async def test_rebalance_waits_for_the_batch_and_keeps_the_order(effects: Effect
 
 
 async def test_handler_writes_events(effects: Effects, settings: Settings) -> None:
-    """In its transaction, with the handled event as their cause; the relay is woken, `applied` is called."""
+    """In its transaction, with the handled event as their cause; the relay is woken, `on_applied` is called."""
     handlers = Handlers()
 
     @handlers.on(PersonRenamed)
@@ -217,7 +217,7 @@ async def test_handler_writes_events(effects: Effects, settings: Settings) -> No
 
     woken, applied = asyncio.Event(), asyncio.Event()
     effects.db.on_outbox = woken.set
-    handlers.applied = applied.set
+    handlers.on_applied = applied.set
     [envelope] = await publish(settings, renamed_event())
     async with running(Consumer(GROUP, [PEOPLE], handlers, effects.db, settings).run):
         await asyncio.wait_for(woken.wait(), 20)

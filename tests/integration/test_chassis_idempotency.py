@@ -28,7 +28,7 @@ KEPT = Kept(201, "/v1/posts/7", uuid4(), {"id": "7", "body": "text", "body_html"
 
 async def replay(db: OwnDatabase, key: Key | None) -> Kept | None:
     async with db.transaction() as tx:
-        return await idempotency.replay(tx, key)
+        return await idempotency.lock_and_find(tx, key)
 
 
 async def keep(db: OwnDatabase, key: Key | None, kept: Kept = KEPT) -> None:
@@ -63,7 +63,7 @@ async def test_key_belongs_to_one_person(db: OwnDatabase, key: Key) -> None:
 async def test_failed_command_leaves_no_key(db: OwnDatabase, key: Key) -> None:
     with pytest.raises(ValueError, match="no"):
         async with db.transaction() as tx:
-            await idempotency.replay(tx, key)
+            await idempotency.lock_and_find(tx, key)
             await idempotency.keep(tx, key, KEPT)
             raise ValueError("no")
     assert await replay(db, key) is None
@@ -71,7 +71,7 @@ async def test_failed_command_leaves_no_key(db: OwnDatabase, key: Key) -> None:
 
 async def test_second_request_during_the_first_is_refused(db: OwnDatabase, key: Key) -> None:
     async with db.transaction() as tx:
-        assert await idempotency.replay(tx, key) is None
+        assert await idempotency.lock_and_find(tx, key) is None
         with pytest.raises(Problem) as caught:
             await asyncio.wait_for(replay(db, key), 2)
         assert caught.value.kind == "still-running"
@@ -88,7 +88,7 @@ async def test_one_of_many_concurrent_requests_runs_the_command(db: OwnDatabase,
         nonlocal done
         try:
             async with db.transaction() as tx:
-                if await idempotency.replay(tx, key):
+                if await idempotency.lock_and_find(tx, key):
                     return "replayed"
                 await tx.fetchval("select pg_sleep(0.05)")
                 await idempotency.keep(tx, key, KEPT)

@@ -121,7 +121,7 @@ async def test_only_expired_rows_are_pruned(db: OwnDatabase) -> None:
             "select gen_random_uuid(), 'k', 'POST', '/', '', 201, now() - age from unnest($1::interval[]) as age",
             [timedelta(hours=25), timedelta(hours=23)],
         )
-    async with running(Pruner("test", db, Settings()).run):
+    async with running(Pruner(db, Settings()).run):
         await eventually(lambda: has_counts(db, (2, 1, 1)))
     async with db.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
@@ -136,7 +136,7 @@ async def test_rows_are_pruned_in_batches(db: OwnDatabase, monkeypatch: pytest.M
     async with db.transaction() as tx:
         await tx.execute(AGE, [timedelta(days=8)] * 25)
         assert await outbox.prune(tx, timedelta(days=7), 3) == 3
-    await Pruner("test", db, Settings()).prune()
+    await Pruner(db, Settings()).prune()
     assert await counts(db) == (0, 0, 0)
 
 
@@ -150,12 +150,12 @@ async def test_event_is_unseen_once(db: OwnDatabase) -> None:
     first, second = envelope_of(renamed_event()), envelope_of(renamed_event())
     foreign = envelope_of(renamed_event(), id=first.id, source="/services/elsewhere")
     async with db.transaction() as tx:
-        assert await inbox.unseen(tx, [first])
-        assert not await inbox.unseen(tx, [first])
-        assert await inbox.unseen(tx, [foreign])
-        new = await inbox.unseen(tx, [second, first, second])
+        assert await inbox.insert_new(tx, [first])
+        assert not await inbox.insert_new(tx, [first])
+        assert await inbox.insert_new(tx, [foreign])
+        new = await inbox.insert_new(tx, [second, first, second])
         assert new == {(second.source, second.id)}
-        assert await inbox.unseen(tx, []) == set()
+        assert await inbox.insert_new(tx, []) == set()
 
 
 async def test_concurrent_duplicates(db: OwnDatabase) -> None:
@@ -164,11 +164,11 @@ async def test_concurrent_duplicates(db: OwnDatabase) -> None:
 
     async def receive() -> bool:
         async with db.transaction() as tx:
-            return bool(await inbox.unseen(tx, [envelope]))
+            return bool(await inbox.insert_new(tx, [envelope]))
 
     with pytest.raises(ValueError, match="no"):
         async with db.transaction() as tx:
-            assert await inbox.unseen(tx, [envelope])
+            assert await inbox.insert_new(tx, [envelope])
             waiting = asyncio.create_task(receive())
             await eventually(lambda: db.busy == 2)
             raise ValueError("no")
@@ -195,7 +195,7 @@ async def test_pruner_continues_after_a_failure(db: OwnDatabase, monkeypatch: py
     async with db.transaction() as tx:
         await tx.execute("alter table inbox rename to elsewhere")
         await tx.execute(AGE, [timedelta(days=8)])
-    async with running(Pruner("test", db, Settings()).run):
+    async with running(Pruner(db, Settings()).run):
         await eventually(lambda: outbox_is_empty(db))
         async with db.transaction() as tx:
             await tx.execute("alter table elsewhere rename to inbox")

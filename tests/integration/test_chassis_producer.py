@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import LeaderNotAvailableError, OutOfOrderSequenceNumber
 
 from services.chassis.messaging.outbox import OutboxRow
-from services.chassis.messaging.producer import Producer, Unsent
+from services.chassis.messaging.producer import Producer, Unacknowledged
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import Envelope
@@ -133,7 +133,7 @@ async def test_unreachable_broker_takes_bounded_time_and_leaves_no_task(
     began = time.monotonic()
     for _ in range(3):
         assert await producer.send([row(1)]) == []
-    with pytest.raises(Unsent):
+    with pytest.raises(Unacknowledged):
         await producer.send_record("topic", 0, None, b"x", [])
     assert time.monotonic() - began < 12
     await producer.close()

@@ -27,7 +27,7 @@ SENDER, RECIPIENT = "notifications@rapport.example", "bob@example.org"
 
 
 @asynccontextmanager
-async def relay(sink: SmtpSink, **settings: object) -> AsyncIterator[Smtp]:
+async def smtp_to(sink: SmtpSink, **settings: object) -> AsyncIterator[Smtp]:
     values = {"smtp_port": sink.port, "smtp_timeout_seconds": 5.0, "smtp_dot_timeout_seconds": 5.0} | settings
     smtp = Smtp(SmtpSettings.model_validate(values))
     try:
@@ -60,7 +60,7 @@ async def send(
 
 
 async def deliver(sink: SmtpSink, **settings: object) -> Outcome:
-    async with relay(sink, **settings) as smtp:
+    async with smtp_to(sink, **settings) as smtp:
         return await send(smtp)
 
 
@@ -75,12 +75,12 @@ async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) ->
 @pytest.mark.parametrize(
     ("phase", "answer", "kind", "code"),
     [
-        ("connect", "421 4.3.2 later", "relay_unusable", 421),
-        ("connect", "554 5.7.1 go away", "relay_unusable", 554),
-        ("ehlo", "550 5.7.1 no", "relay_unusable", 550),
-        ("mail", "451 4.3.0 later", "relay_unusable", 451),
-        ("mail", "550 5.1.8 bad sender", "relay_unusable", 550),
-        ("mail", "552 5.2.2 full", "relay_unusable", 552),
+        ("connect", "421 4.3.2 later", "server_unusable", 421),
+        ("connect", "554 5.7.1 go away", "server_unusable", 554),
+        ("ehlo", "550 5.7.1 no", "server_unusable", 550),
+        ("mail", "451 4.3.0 later", "server_unusable", 451),
+        ("mail", "550 5.1.8 bad sender", "server_unusable", 550),
+        ("mail", "552 5.2.2 full", "server_unusable", 552),
         ("rcpt", "450 4.2.1 later", "refused_for_now", 450),
         ("rcpt", "421 4.3.2 shutting down", "refused_for_now", 421),
         ("rcpt", "452 4.5.3 too many", "refused_for_now", 452),
@@ -118,9 +118,9 @@ async def test_the_meaning_of_a_refusal_depends_on_its_step(
 @pytest.mark.parametrize(
     ("phase", "kind"),
     [
-        ("connect", "relay_unusable"),
-        ("ehlo", "relay_unusable"),
-        ("mail", "relay_unusable"),
+        ("connect", "server_unusable"),
+        ("ehlo", "server_unusable"),
+        ("mail", "server_unusable"),
         ("rcpt", "withheld"),
         ("data", "withheld"),
         ("dot", "unknown"),
@@ -135,20 +135,20 @@ async def test_a_lost_connection_is_unknown_only_after_the_dot(
     assert smtp_sink.messages == []
 
 
-async def test_a_relay_that_does_not_listen_is_unusable(free_port: object, smtp_sink: SmtpSink) -> None:
+async def test_a_server_that_does_not_listen_is_unusable(free_port: object, smtp_sink: SmtpSink) -> None:
     assert callable(free_port)
     outcome = await deliver(smtp_sink, smtp_port=free_port())
-    assert (outcome.kind, outcome.phase, outcome.code) == ("relay_unusable", "connect", None)
+    assert (outcome.kind, outcome.phase, outcome.code) == ("server_unusable", "connect", None)
 
 
 async def test_a_connection_lost_just_before_the_dot_is_withheld(smtp_sink: SmtpSink) -> None:
-    """The relay goes away when only the dot is missing: nothing was delivered, and that is known."""
+    """The connection is lost before the dot: certainly nothing was delivered."""
 
     async def hang_up() -> None:
         await smtp_sink.hang_up()
         await asyncio.sleep(0.05)  # the loop must see the end of the connection
 
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, before_dot=hang_up)
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
     assert smtp_sink.unanswered == []
@@ -163,7 +163,7 @@ async def test_leaving_before_the_dot_sends_nothing_and_closes_the_connection(
     smtp_sink: SmtpSink, with_data: bool
 ) -> None:
     before = counted("withheld", "check")
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
             if with_data:
                 await dialogue.data()
@@ -180,7 +180,7 @@ async def test_an_error_before_the_dot_is_the_callers_and_nothing_is_sent(smtp_s
     async def fail() -> None:
         raise LookupError("lease")
 
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         with pytest.raises(LookupError):
             await send(smtp, before_dot=fail)
         assert (await send(smtp)).kind == "accepted"
@@ -188,7 +188,7 @@ async def test_an_error_before_the_dot_is_the_callers_and_nothing_is_sent(smtp_s
 
 
 async def test_the_dot_follows_data_and_only_once(smtp_sink: SmtpSink) -> None:
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         with pytest.raises(RuntimeError, match="follows DATA"):
             async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
                 await dialogue.dot()
@@ -214,7 +214,7 @@ async def test_the_meaning_of_a_bound_that_ends_the_dialogue_depends_on_the_step
 ) -> None:
     smtp_sink.answers[phase] = STALL
     before = counted(kind, ended_in)
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, seconds=0.3)
         assert (outcome.kind, outcome.phase) == (kind, ended_in)
         assert counted(kind, ended_in) == before + 1
@@ -223,7 +223,7 @@ async def test_the_meaning_of_a_bound_that_ends_the_dialogue_depends_on_the_step
 
 
 async def test_the_bound_of_a_whole_dialogue_includes_what_the_caller_does_before_the_dot(smtp_sink: SmtpSink) -> None:
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, before_dot=asyncio.Event().wait, seconds=0.2)
         assert (outcome.kind, outcome.phase) == ("withheld", "message")
     await smtp_sink.hang_up()
@@ -234,14 +234,14 @@ async def test_a_timeout_of_the_caller_is_the_callers(smtp_sink: SmtpSink) -> No
     async def time_out() -> None:
         raise TimeoutError("the caller's own")
 
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         with pytest.raises(TimeoutError, match="the caller's own"):
             await send(smtp, before_dot=time_out, seconds=5)
 
 
 async def test_a_cancellation_after_the_dot_is_unknown_and_leaves_nothing_behind(smtp_sink: SmtpSink) -> None:
     smtp_sink.answers["dot"] = STALL
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         before = counted("unknown", "dot")
         task = asyncio.create_task(send(smtp))
         await eventually(lambda: smtp_sink.unanswered)
@@ -256,7 +256,7 @@ async def test_a_cancellation_after_the_dot_is_unknown_and_leaves_nothing_behind
 async def test_a_large_message_arrives_whole(smtp_sink: SmtpSink) -> None:
     large = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 60 + b"\r\n"
     large += (b"x" * 900 + b"\r\n") * 5000
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, content=large)
     assert outcome.kind == "accepted"
     assert smtp_sink.messages[0].content == large
@@ -265,13 +265,24 @@ async def test_a_large_message_arrives_whole(smtp_sink: SmtpSink) -> None:
 async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> None:
     smtp_sink.answers["body"] = STALL
     large = b"Subject: x\r\n\r\n" + (b"x" * 900 + b"\r\n") * 20_000
-    async with relay(smtp_sink, smtp_timeout_seconds=0.5) as smtp:
+    async with smtp_to(smtp_sink, smtp_timeout_seconds=0.5) as smtp:
         outcome = await send(smtp, content=large)
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
 
 
+async def test_a_dot_that_never_leaves_is_unknown(smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    smtp_sink.answers["dot"] = STALL
+    async with asyncio.timeout(5), smtp_to(smtp_sink, smtp_dot_timeout_seconds=0.2) as smtp:
+        with pytest.raises(DialogueEnded) as end:
+            async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+                await dialogue.data()
+                monkeypatch.setattr(dialogue.client.transport, "get_write_buffer_size", lambda: 3)  # the peer is full
+                await dialogue.dot()
+    assert (end.value.outcome.kind, end.value.outcome.phase) == ("unknown", "dot")
+
+
 async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink: SmtpSink) -> None:
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         for _ in range(3):
             assert (await send(smtp)).kind == "accepted"
         assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 1
@@ -286,24 +297,24 @@ async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink
 
 async def test_a_connection_is_not_used_again_after_a_refusal(smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", "550 5.1.1 unknown")
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         assert (await send(smtp)).kind == "bad_address"
         assert (await send(smtp)).kind == "accepted"
     assert smtp_sink.messages[0].recipients == [RECIPIENT]
 
 
-async def test_a_password_is_used_and_a_wrong_one_makes_the_relay_unusable(smtp_sink: SmtpSink) -> None:
+async def test_a_password_is_used_and_a_wrong_one_makes_the_server_unusable(smtp_sink: SmtpSink) -> None:
     smtp_sink.offers.append("AUTH PLAIN")
     assert (await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")).kind == "accepted"
     smtp_sink.answers["auth"] = "535 5.7.8 wrong"
     outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="wrong")
-    assert (outcome.kind, outcome.phase, outcome.code) == ("relay_unusable", "auth", 535)
+    assert (outcome.kind, outcome.phase, outcome.code) == ("server_unusable", "auth", 535)
     assert len(smtp_sink.messages) == 1
 
 
-async def test_a_relay_without_auth_is_unusable_with_a_password(smtp_sink: SmtpSink) -> None:
+async def test_a_server_without_auth_is_unusable_with_a_password(smtp_sink: SmtpSink) -> None:
     outcome = await deliver(smtp_sink, smtp_username="rapport", smtp_password="secret")
-    assert (outcome.kind, outcome.phase) == ("relay_unusable", "auth")
+    assert (outcome.kind, outcome.phase) == ("server_unusable", "auth")
 
 
 async def test_starttls_is_required_and_verified(tmp_path: Path, smtp_sink: SmtpSink) -> None:
@@ -313,13 +324,13 @@ async def test_starttls_is_required_and_verified(tmp_path: Path, smtp_sink: Smtp
         assert (await deliver(sink, **wanted, smtp_ca_file=str(trusted))).kind == "accepted"
         assert "STARTTLS" in sink.seen
         stranger = await deliver(sink, **wanted)
-        assert (stranger.kind, stranger.phase) == ("relay_unusable", "starttls")
+        assert (stranger.kind, stranger.phase) == ("server_unusable", "starttls")
         other_name = await deliver(sink, **wanted | {"smtp_host": "127.0.0.1"}, smtp_ca_file=str(trusted))
-        assert (other_name.kind, other_name.phase) == ("relay_unusable", "starttls")
+        assert (other_name.kind, other_name.phase) == ("server_unusable", "starttls")
         assert len(sink.messages) == 1
     plain = await deliver(smtp_sink, smtp_host="localhost", smtp_security="starttls")
-    assert (plain.kind, plain.phase) == ("relay_unusable", "starttls")
-    assert smtp_sink.messages == [], "a relay that does not offer STARTTLS gets nothing in the clear"
+    assert (plain.kind, plain.phase) == ("server_unusable", "starttls")
+    assert smtp_sink.messages == [], "a server that does not offer STARTTLS gets nothing in the clear"
 
 
 @pytest.mark.parametrize(
@@ -340,22 +351,22 @@ async def test_starttls_is_required_and_verified(tmp_path: Path, smtp_sink: Smtp
         "bob@" + "x" * 254,
     ],
 )
-async def test_an_invalid_address_never_reaches_the_relay(smtp_sink: SmtpSink, address: str) -> None:
-    async with relay(smtp_sink) as smtp:
+async def test_an_invalid_address_never_reaches_the_server(smtp_sink: SmtpSink, address: str) -> None:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, address)
     assert (outcome.kind, outcome.phase) == ("refused", "address")
     assert smtp_sink.seen == []
 
 
 async def test_a_domain_is_sent_in_ascii_and_a_local_part_only_with_smtputf8(smtp_sink: SmtpSink) -> None:
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         await send(smtp, "bob@exämple.org")
         assert smtp_sink.messages[0].recipients == ["bob@xn--exmple-cua.org"]
         await send(smtp, "böb@example.org")
         assert smtp_sink.messages[1].recipients == ["böb@example.org"]
         assert any(line.endswith("SMTPUTF8 BODY=8BITMIME") for line in smtp_sink.seen)
     smtp_sink.offers.remove("SMTPUTF8")
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         outcome = await send(smtp, "böb@example.org")
     assert (outcome.kind, outcome.phase) == ("refused", "address")
     assert len(smtp_sink.messages) == 2
@@ -364,7 +375,7 @@ async def test_a_domain_is_sent_in_ascii_and_a_local_part_only_with_smtputf8(smt
 @pytest.mark.parametrize("message", [b"Subject: x\n\nhi\n", b"Subject: x\r\n\r\n.\n.\r\n", b"a\rb\r\n"])
 async def test_bare_line_breaks_are_refused(smtp_sink: SmtpSink, message: bytes) -> None:
     """Some servers take LF.LF for the end of a message: SMTP smuggling."""
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         with pytest.raises(ValueError, match="CRLF"):
             await send(smtp, content=message)
 
@@ -452,7 +463,7 @@ async def test_many_dialogues_at_once_deliver_to_another_implementation() -> Non
 async def test_hostile_addresses_add_no_command_and_no_recipient(smtp_sink: SmtpSink) -> None:
     expected: list[tuple[str, str]] = []
     usual = re.compile(r"(EHLO \S+|MAIL FROM:<[^<>\s]+>( SMTPUTF8 BODY=8BITMIME)?|RCPT TO:<[^<>\s]+>|DATA|QUIT)\Z")
-    async with relay(smtp_sink) as smtp:
+    async with smtp_to(smtp_sink) as smtp:
         for hostile in hostile_strings(1500, seed=6):
             for sender, recipient in (
                 (SENDER, hostile),

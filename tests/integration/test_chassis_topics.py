@@ -9,12 +9,13 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
+from structlog.testing import capture_logs
 
 from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
-from services.contracts.topics import COMMENTS, TOPICS, dead_letter
+from services.contracts.topics import COMMENTS, TOPICS, dead_letter_topic
 
 NAMES = sorted(topic.name for topic in TOPICS)
 
@@ -26,9 +27,13 @@ async def configured(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
 
 async def test_topics_are_created_once(kafka: str, kafka_prefix: str) -> None:
     """Also by concurrent processes."""
-    made = await asyncio.gather(*(create_topics(kafka, kafka_prefix) for _ in range(4)))
-    assert {name for names in made for name in names} == {kafka_prefix + name for name in NAMES}
-    assert await create_topics(kafka, kafka_prefix) == []
+    with capture_logs() as logs:
+        await asyncio.gather(*(create_topics(kafka, kafka_prefix) for _ in range(4)))
+    created = [name for entry in logs if entry["event"] == "topics created" for name in entry["topics"]]
+    assert set(created) == {kafka_prefix + name for name in NAMES}
+    with capture_logs() as logs:
+        await create_topics(kafka, kafka_prefix)
+    assert logs == []
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
@@ -36,7 +41,7 @@ async def test_topics_are_created_once(kafka: str, kafka_prefix: str) -> None:
         partitions = {topic["topic"].removeprefix(kafka_prefix): len(topic["partitions"]) for topic in found}
         assert partitions == {topic.name: topic.partitions for topic in TOPICS}
         assert all(part["leader"] >= 0 for topic in found for part in topic["partitions"])
-        for topic in (COMMENTS, dead_letter("notify")):
+        for topic in (COMMENTS, dead_letter_topic("notify")):
             configs = await configured(admin, kafka_prefix + topic.name)
             assert configs["retention.ms"] == str(topic.retention_ms)
             assert configs["cleanup.policy"] == "delete"

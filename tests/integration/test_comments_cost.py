@@ -14,14 +14,14 @@ import pytest
 
 from services.chassis.database.pool import Database, Reader
 from services.chassis.ids import id_at
-from services.comments import pages
-from services.comments.domain.tree import FIRST, LAST, Own
+from services.comments import listing
+from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.store import comment_rows
 from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60
-ORDERS: tuple[pages.Order, ...] = ("asc", "desc")
+ORDERS: tuple[listing.Order, ...] = ("asc", "desc")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -97,12 +97,12 @@ async def test_the_cost_of_a_page_depends_only_on_what_it_shows(db: Database) ->
     flooded = await thread(db, 100, held=5_000)
     async with db.reader() as reader:
         await reader.fetch("vacuum analyze comments")
-    callers = ((NOBODY, Own()), (ANN, Own(frozenset({uuid4(), uuid4()}))), (MODERATOR, Own()))
-    for post_id, (caller, own), order, limit in itertools.product((large, flooded), callers, ORDERS, (1, 50, 200)):
+    callers = ((NOBODY, SeenHidden()), (ANN, SeenHidden(frozenset({uuid4(), uuid4()}))), (MODERATOR, SeenHidden()))
+    for post_id, (caller, hidden), order, limit in itertools.product((large, flooded), callers, ORDERS, (1, 50, 200)):
         async with db.reader() as reader:
             recorder = Recorder(reader)
             after = FIRST if order == "asc" else LAST
-            await pages.list_page(recorder, post_id, caller, own, after=after, limit=limit, order=order)
+            await listing.list_page(recorder, post_id, caller, hidden, after=after, limit=limit, order=order)
         assert len(recorder.statements) <= 2
         for generic in (False, True):
             touched = given = 0
@@ -123,7 +123,7 @@ async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
             comment = await comment_rows.find(reader, UUID(comment_id))
             assert comment is not None
             recorder = Recorder(reader)
-            seen = await pages.with_replies(recorder, comment, NOBODY, Own())
+            seen = await listing.with_replies(recorder, comment, NOBODY, SeenHidden())
         assert len(recorder.statements) == statements
         assert seen == await harness.read(comment_id)
 
@@ -138,12 +138,12 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
     async with db.reader() as reader:
         await reader.fetch("vacuum analyze comments")
         (row,) = await reader.fetch("select id, path from comments where depth = 3 and shown limit 1")
-        assert len(await comment_rows.own_hidden(reader, person(ANN), post_id)) >= 3
+        assert len(await comment_rows.hidden_seen_by(reader, person(ANN), post_id)) >= 3
     for sql, args in (
-        (comment_rows.SELECT_OWN_HIDDEN, [person(ANN), post_id]),
+        (comment_rows.SELECT_HIDDEN_SEEN_BY, [person(ANN), post_id]),
         (comment_rows.SELECT_COMMENTS, [[row["id"]]]),
-        (pages.BELOW_SHOWN, [[row["path"]], 1]),
-        (pages.HELD, [FIRST, 6]),
+        (listing.BELOW_SHOWN, [[row["path"]], 1]),
+        (listing.HELD, [FIRST, 6]),
         (comment_rows.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
         for generic in (False, True):

@@ -79,7 +79,7 @@ async def test_a_late_event_does_not_replace_a_newer_state(db: Database) -> None
         await handle(db, fact)
         seen = await known(db, post_id)
         assert seen is not None
-        states.append(seen.discussion)
+        states.append(seen.mode)
     assert states == ["closed", "closed", "closed", "held", "held"]
 
 

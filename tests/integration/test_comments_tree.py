@@ -18,7 +18,7 @@ from services.chassis.identity import Caller
 from services.comments import queries
 from services.comments.commands import importing, posting
 from services.comments.domain.tree import INLINE_LEVELS
-from services.comments.pages import ROOM
+from services.comments.listing import ROOM
 from services.contracts.comments import ImportComment
 from services.contracts.people import is_moderator
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, person

@@ -76,7 +76,7 @@ async def test_too_many_reads_are_refused_with_rate_limit_headers(
 
 async def test_sign_in_mails_to_one_address_are_limited(new_harness: NewHarness) -> None:
     harness = await new_harness(rate_limits="on")
-    for number in range(rate_limits.SIGN_IN_ADDRESS.quota):
+    for number in range(rate_limits.SIGN_IN_PER_ADDRESS.quota):
         spelled = {"email": " Anna@Example.com " if number % 2 else "anna@example.com"}
         assert (await harness.http.post("/v1/sign-in", json=spelled)).status_code == 202
     answer = await harness.http.post("/v1/people", json={"name": "x", "email": "anna@example.com"})

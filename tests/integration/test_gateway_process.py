@@ -17,6 +17,7 @@ async def test_without_any_service_the_gateway_is_live_and_not_ready(
     nowhere = f"http://127.0.0.1:{free_port()}"
     settings = GatewaySettings(
         gateway_port=free_port(),
+        gateway_metrics_port=free_port(),
         gateway_signing_key=keys["GATEWAY_SIGNING_KEY"],
         verification_keys=keys["VERIFICATION_KEYS"],
         posts_url=nowhere,

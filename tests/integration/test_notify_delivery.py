@@ -16,7 +16,7 @@ from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.notify import commands, delivery, delivery_queue
-from services.notify.delivery import Delivery, RelayUnusable, UpstreamsAway
+from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
 from services.notify.delivery_queue import Claimed, End
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
@@ -54,10 +54,10 @@ class DeliveryHarness:
         return claimed
 
     async def attempt(self, claimed: Claimed | None = None) -> bool:
-        """Claim the due row, ask the upstreams, make an attempt; return whether the relay was seen to work."""
+        """Claim the due row, ask the upstreams, make an attempt; return whether the mail server takes mail."""
         claimed = claimed or await self.claim()
-        facts = await self.upstreams.facts([claimed])
-        mail = await self.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id])
+        answers = await self.upstreams.ask([claimed])
+        mail = await self.delivery.prepare(claimed, answers[claimed.person_id, claimed.comment_id])
         return mail is not None and await self.delivery.send(mail)
 
     async def make_due(self) -> None:
@@ -147,7 +147,7 @@ async def test_unsubscribing_holds_for_a_mail_that_is_claimed_already(harness: D
     comment = await harness.add_comment()
     claimed = await harness.claim()
     assert comment.parent_author_id is not None
-    await commands.choose_mail(harness.service.db, comment.parent_author_id, False)
+    await commands.set_wants_mail(harness.service.db, comment.parent_author_id, False)
     await harness.attempt(claimed)
     assert await harness.ending(comment) == ("skipped", "unsubscribed")
     assert harness.sink.seen == []
@@ -211,9 +211,9 @@ async def test_a_lease_lost_after_the_dot_leaves_the_row_unchanged(harness: Deli
 async def test_old_facts_are_asked_for_again_before_the_mail_is_prepared(harness: DeliveryHarness) -> None:
     comment = await harness.add_comment()
     claimed = await harness.claim()
-    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
+    answers = (await harness.upstreams.ask([claimed]))[claimed.person_id, claimed.comment_id]
     harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
-    assert await harness.delivery.prepare(claimed, replace(facts, asked_at=facts.asked_at - 3)) is None
+    assert await harness.delivery.prepare(claimed, replace(answers, asked_at=answers.asked_at - 3)) is None
     assert await harness.ending(comment) == ("skipped", "comment_removed")
     assert harness.sink.seen == []
 
@@ -221,11 +221,11 @@ async def test_old_facts_are_asked_for_again_before_the_mail_is_prepared(harness
 async def test_a_mail_that_waited_for_a_connection_is_built_again(harness: DeliveryHarness) -> None:
     comment = await harness.add_comment()
     claimed = await harness.claim()
-    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
-    prepared = await harness.delivery.prepare(claimed, facts)
+    answers = (await harness.upstreams.ask([claimed]))[claimed.person_id, claimed.comment_id]
+    prepared = await harness.delivery.prepare(claimed, answers)
     assert prepared is not None
     harness.fake.comments[str(comment.comment_id)].update(body_html="<p>Edited meanwhile.</p>", version=2)
-    assert await harness.delivery.send(replace(prepared, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    assert await harness.delivery.send(replace(prepared, answers=replace(answers, asked_at=answers.asked_at - 3)))
     (mail,) = harness.sink.messages
     assert b"Edited meanwhile." in mail.content
     assert (await harness.row(comment))["message_sha256"] == hashlib.sha256(mail.content).digest()
@@ -236,11 +236,11 @@ async def test_a_mail_that_waited_for_a_connection_is_skipped_if_its_comment_is_
 ) -> None:
     comment = await harness.add_comment()
     claimed = await harness.claim()
-    facts = (await harness.upstreams.facts([claimed]))[claimed.person_id, claimed.comment_id]
-    prepared = await harness.delivery.prepare(claimed, facts)
+    answers = (await harness.upstreams.ask([claimed]))[claimed.person_id, claimed.comment_id]
+    prepared = await harness.delivery.prepare(claimed, answers)
     assert prepared is not None
     harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
-    assert not await harness.delivery.send(replace(prepared, facts=replace(facts, asked_at=facts.asked_at - 3)))
+    assert not await harness.delivery.send(replace(prepared, answers=replace(answers, asked_at=answers.asked_at - 3)))
     assert await harness.ending(comment) == ("skipped", "comment_removed")
     assert (await harness.row(comment))["frozen"] is None
     assert harness.sink.seen == []
@@ -250,13 +250,13 @@ async def test_mails_frozen_together_are_decided_one_by_one(harness: DeliveryHar
     """One statement freezes them all; one that is unsubscribed, or whose lease is lost, keeps back no other."""
     wanted, unwanted, lost = [await harness.add_comment() for _ in range(3)]
     batch = await delivery_queue.claim(harness.service.db, 3)
-    facts = await harness.upstreams.facts(batch)
+    answers = await harness.upstreams.ask(batch)
     assert unwanted.parent_author_id is not None
-    await commands.choose_mail(harness.service.db, unwanted.parent_author_id, False)
+    await commands.set_wants_mail(harness.service.db, unwanted.parent_author_id, False)
     steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1 returning 1"
     await harness.service.value(steal, lost.comment_id)
     mails = await asyncio.gather(
-        *(harness.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) for claimed in batch)
+        *(harness.delivery.prepare(claimed, answers[claimed.person_id, claimed.comment_id]) for claimed in batch)
     )
     assert [mail.claimed.comment_id for mail in mails if mail] == [wanted.comment_id]
     assert (await harness.row(wanted))["frozen"] is not None
@@ -341,7 +341,7 @@ async def test_upstreams_that_go_away_during_a_slow_dialogue_count_no_attempt(
 ) -> None:
     comment = await harness.add_comment()
     _age_answers(harness, monkeypatch, "rcpt", lambda: harness.fake.away.add("/posts/lookup"))
-    with pytest.raises(UpstreamsAway):
+    with pytest.raises(CannotAsk):
         await harness.attempt()
     row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["lease_token"], row["frozen"]) == ("waiting", 0, None, None)
@@ -480,12 +480,12 @@ async def test_any_other_final_refusal_fails_this_mail_only(harness: DeliveryHar
         ("mail", "451 4.3.0 later"),
     ],
 )
-async def test_an_unusable_relay_fails_no_mail_and_counts_no_attempt(
+async def test_an_unusable_server_fails_no_mail_and_counts_no_attempt(
     harness: DeliveryHarness, phase: str, answer: str
 ) -> None:
     comment = await harness.add_comment()
     harness.sink.answers[phase] = answer
-    with pytest.raises(RelayUnusable):
+    with pytest.raises(MailServerUnusable):
         await harness.attempt()
     row = await harness.row(comment)
     assert (row["state"], row["attempts"], row["frozen"], row["lease_token"]) == ("waiting", 0, None, None)
@@ -493,7 +493,7 @@ async def test_an_unusable_relay_fails_no_mail_and_counts_no_attempt(
     assert await harness.service.value("select count(*) from suppressions") == 0
 
 
-async def test_a_relay_that_breaks_off_before_the_dot_is_tried_later(harness: DeliveryHarness) -> None:
+async def test_a_server_that_breaks_off_before_the_dot_is_tried_later(harness: DeliveryHarness) -> None:
     comment = await harness.add_comment()
     harness.sink.once("body", RESET)
     await harness.attempt()
@@ -520,12 +520,12 @@ async def test_an_approval_handled_while_the_upstreams_were_asked_is_not_lost(ha
     claimed = await harness.claim()
     known_comment = harness.fake.comments[str(comment.comment_id)]
     known_comment.update(state="held", version=2)
-    facts = await harness.upstreams.facts([claimed])
+    answers = await harness.upstreams.ask([claimed])
     known_comment.update(state="visible", version=3)
     await harness.service.handle(
         comment.changed_to("held").held, comment.changed_to("held").changed_to("visible").approved
     )
-    assert await harness.delivery.prepare(claimed, facts[claimed.person_id, claimed.comment_id]) is None
+    assert await harness.delivery.prepare(claimed, answers[claimed.person_id, claimed.comment_id]) is None
     assert await harness.ending(comment) == WAITING
     await harness.attempt()
     assert await harness.ending(comment) == SENT

@@ -131,7 +131,7 @@ async def test_upstreams_are_asked_about_many_mails_at_once_in_a_backlog(harness
     assert len(harness.fake.calls) <= 4 * (120 // 16 + 1)
 
 
-@pytest.mark.parametrize("which", ["_relay_backoff", "_upstreams_backoff"])
+@pytest.mark.parametrize("which", ["_mail_server_backoff", "_dependency_backoff"])
 async def test_after_a_failure_one_mail_goes_ahead(harness: MailerHarness, which: str) -> None:
     idle = Mailer(harness.service.db, harness.upstreams, harness.delivery, connections=4, poll_seconds=1)
     assert idle._room(0) == 32
@@ -180,7 +180,7 @@ async def test_dialogues_at_once_are_bounded(harness: MailerHarness) -> None:
 
 
 async def test_no_dialogue_waits_for_the_dot_of_another(harness: MailerHarness) -> None:
-    """All connections have their dots open at the same time, so a relay that is slow at the dot is used fully."""
+    """All connections have their dots open at the same time, so a mail server that is slow at the dot is used fully."""
     harness.sink.answers["dot"] = STALL
     await harness.add_comments(6)
     async with harness.running_mailer(connections=4):
@@ -193,7 +193,7 @@ async def test_no_dialogue_waits_for_the_dot_of_another(harness: MailerHarness) 
     assert len(harness.sink.messages) == 6
 
 
-async def test_dots_overlap_behind_a_relay_that_takes_its_time_for_each(harness: MailerHarness) -> None:
+async def test_dots_overlap_at_a_server_that_is_slow_at_each(harness: MailerHarness) -> None:
     """With 100 ms for each dot and four connections up to four dots are open at once, one mail after the other."""
     harness.sink.delays["dot"] = 0.1
     most_open, say = 0, harness.sink._say
@@ -221,13 +221,13 @@ async def test_one_slow_dot_does_not_keep_back_other_mails(harness: MailerHarnes
         await harness.all_are("sent")
 
 
-async def test_an_unusable_relay_stops_all_and_is_tried_with_one_mail(
+async def test_an_unusable_server_stops_all_and_is_tried_with_one_mail(
     harness: MailerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.sink.answers["mail"] = "550 5.7.0 sender refused"
     await harness.add_comments(10)
     async with harness.running_mailer() as running:
-        running._relay_backoff = Backoff(0.05, 0.1)
+        running._mail_server_backoff = Backoff(0.05, 0.1)
         await eventually(lambda: mailer.UNUSABLE._value.get() == 1)
         await eventually(lambda: harness.sink.seen.count("QUIT") + len(harness.sink.seen) > 20)
         assert await harness.service.value("select max(attempts) from notifications") == 0
@@ -290,10 +290,10 @@ async def test_renewal_goes_on_after_an_unexpected_error(
     monkeypatch.setattr(mailer, "RENEW_SECONDS", 0.02)
     renew, errors = delivery_queue.renew, [KeyError("no database error")]
 
-    async def failing(*args: Any) -> int:
+    async def failing(*args: Any) -> None:
         if errors:
             raise errors.pop()
-        return await renew(*args)
+        await renew(*args)
 
     monkeypatch.setattr(delivery_queue, "renew", failing)
     harness.sink.once("dot", STALL)
@@ -319,7 +319,8 @@ async def test_a_lease_that_ran_out_is_not_renewed(harness: MailerHarness) -> No
     await harness.add_comments()
     (claimed,) = await delivery_queue.claim(harness.service.db, 10)
     await harness.service.change("update notifications set lease_until = now() - interval '1 s'")
-    assert await delivery_queue.renew(harness.service.db, [claimed]) == 0
+    await delivery_queue.renew(harness.service.db, [claimed])
+    assert await harness.service.value("select lease_until < now() from notifications")
 
 
 async def test_a_row_whose_mailer_died_is_taken_over_when_its_lease_ends(harness: MailerHarness) -> None:
@@ -343,12 +344,13 @@ async def test_a_mail_whose_attempt_breaks_does_not_stop_the_others(
     harness: MailerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, *_ = await harness.add_comments(4)
-    prepare = harness.delivery.prepare
+    prepare, failures = harness.delivery.prepare, [0]
 
-    async def breaking(claimed: Claimed, facts: Any) -> PreparedMail | None:
-        if claimed.comment_id == bad.comment_id and claimed.attempts < 2:
+    async def breaking(claimed: Claimed, answers: Any) -> PreparedMail | None:
+        if claimed.comment_id == bad.comment_id and failures[0] < 2:
+            failures[0] += 1
             raise RuntimeError("unforeseen")
-        return await prepare(claimed, facts)
+        return await prepare(claimed, answers)
 
     monkeypatch.setattr(harness.delivery, "prepare", breaking)
     async with harness.running_mailer():

@@ -124,7 +124,7 @@ async def test_no_mail_begins_after_an_unsubscribe_was_answered(
         await service.handle(FakeComment(**{**vars(comment), "post_author_id": comment.author_id}).posted)
     async with running(*(mailer.run for mailer in mailers)):
         await smtp_sink.wait_for(3)
-        await commands.choose_mail(service.db, me, False)
+        await commands.set_wants_mail(service.db, me, False)
         # Mails whose last look was made before may still end: no more than there are dialogues at once.
         arrived = len(smtp_sink.messages)
         await settled(service)

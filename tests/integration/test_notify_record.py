@@ -68,7 +68,7 @@ async def test_a_stated_comment_never_notifies(harness: NotifyHarness) -> None:
     assert await harness.ending(comment.parent_author_id, comment.comment_id) == WAITING
 
 
-async def test_a_stated_comment_withholds_but_does_not_revive(harness: NotifyHarness) -> None:
+async def test_a_stated_comment_skips_waiting_rows_but_does_not_revive(harness: NotifyHarness) -> None:
     held, gone = FakeComment(state="held"), FakeComment()
     await harness.handle(held.posted, held.changed_to("visible").fact(CommentStated))
     assert await harness.ending(held.parent_author_id, held.comment_id) == HELD

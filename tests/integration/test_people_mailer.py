@@ -174,7 +174,7 @@ async def test_a_link_stays_valid_when_the_dot_is_not_answered(harness: Harness,
     assert (await harness.call("POST", "/sessions", {"token": links[0]})).status_code == 201
 
 
-async def test_a_stalling_relay_before_the_dot_leaves_no_link(harness: Harness, smtp_sink: SmtpSink) -> None:
+async def test_a_stalling_server_before_the_dot_leaves_no_link(harness: Harness, smtp_sink: SmtpSink) -> None:
     smtp_sink.once("rcpt", STALL)
     await ask(harness)
     async with running_mailer(harness, smtp_sink, attempt_seconds=0.5):

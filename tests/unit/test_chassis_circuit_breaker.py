@@ -5,7 +5,7 @@ from hypothesis import strategies as some
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from prometheus_client import REGISTRY
 
-from services.chassis.client.circuit_breaker import CircuitBreaker
+from services.chassis.client.circuit_breaker import Admission, CircuitBreaker
 
 WINDOW, MIN_CALLS, RATIO, OPEN_SECONDS = 10.0, 4, 0.5, 2.0
 
@@ -35,33 +35,34 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.breaker.state == "closed")
     @rule(target=calls)
-    def begin(self) -> bool | None:
-        admitted = self.breaker.admit()
-        assert admitted is None, "a closed breaker admits all calls"
-        return admitted
+    def begin(self) -> Admission:
+        admission = self.breaker.admit()
+        assert admission is Admission.NORMAL, "a closed breaker admits all calls"
+        return admission
 
     @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at < OPEN_SECONDS)
     @rule()
     def begin_while_open(self) -> None:
-        assert self.breaker.admit() is False
+        assert self.breaker.admit() is Admission.REFUSED
         assert self.breaker.state == "open"
         assert 1 <= self.breaker.retry_after <= OPEN_SECONDS + 1
 
     @precondition(lambda self: self.opened_at is not None and self.clock[0] - self.opened_at >= OPEN_SECONDS)
     @rule(target=calls)
-    def begin_while_half_open(self) -> bool | None:
-        admitted = self.breaker.admit()
-        assert admitted is (self.probes == 0), "exactly one probe at a time"
-        self.probes += admitted is True
-        return admitted
+    def begin_while_half_open(self) -> Admission:
+        admission = self.breaker.admit()
+        expected = Admission.REFUSED if self.probes else Admission.PROBE
+        assert admission is expected, "exactly one probe at a time"
+        self.probes += admission is Admission.PROBE
+        return admission
 
-    @rule(probe=consumes(calls), ok=some.sampled_from([True, False, None]))
-    def end(self, probe: bool | None, ok: bool | None) -> None:
-        if probe is False:
+    @rule(admission=consumes(calls), ok=some.sampled_from([True, False, None]))
+    def end(self, admission: Admission, ok: bool | None) -> None:
+        if admission is Admission.REFUSED:
             return  # the call was not admitted, so it has no outcome
-        self.breaker.record(probe, ok)
+        self.breaker.record(admission, ok)
         now = self.clock[0]
-        if probe:
+        if admission is Admission.PROBE:
             self.probes -= 1
             if ok:
                 self.opened_at, self.ended = None, []
@@ -130,4 +131,4 @@ def test_cancelled_probe_admits_another_one() -> None:
         breaker.record(breaker.admit(), False)
     clock[0] += OPEN_SECONDS
     breaker.record(breaker.admit(), None)
-    assert breaker.admit() is True
+    assert breaker.admit() is Admission.PROBE

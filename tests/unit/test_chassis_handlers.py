@@ -7,7 +7,7 @@ import pytest
 from services.chassis.database.pool import Transaction
 from services.chassis.errors import Problem, unavailable
 from services.chassis.messaging.handlers import Handlers
-from services.chassis.messaging.record_processor import is_transient
+from services.chassis.messaging.record_processor import is_unavailable
 from services.chassis.runtime.context import TRACEPARENT, Context, add_request_id, bound, current, next_hop
 from services.contracts.event import Envelope
 from services.contracts.posts import PostEdited, PostFact, PostPublished
@@ -66,6 +66,6 @@ def test_next_hop_keeps_the_trace_with_a_new_span() -> None:
 
 
 def test_only_unavailable_is_a_transient_failure() -> None:
-    assert is_transient(unavailable("away"))
+    assert is_unavailable(unavailable("away"))
     for error in (Problem("invalid"), ValueError(), OSError(), TimeoutError(), AssertionError(), Problem("internal")):
-        assert not is_transient(error)
+        assert not is_unavailable(error)

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from services.chassis.errors import unavailable
 from services.chassis.runtime import waiting
-from services.chassis.runtime.waiting import Backoff, Periodic, backoff_seconds, first_set, sleep_until
+from services.chassis.runtime.waiting import Backoff, Periodic, backoff_seconds, first_set, sleep_unless_set
 
 LONG = 60.0  # a pause that no test waits for
 
@@ -22,21 +22,21 @@ def logs() -> Iterator[list[EventDict]]:
         yield entries
 
 
-async def test_sleep_until_ends_at_the_event() -> None:
+async def test_sleep_unless_set_ends_at_the_event() -> None:
     event = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, event.set)
-    assert await asyncio.wait_for(sleep_until(event, LONG), 5) is True
-    assert await asyncio.wait_for(sleep_until(event, LONG), 5) is True, "also if it was set before"
+    assert await asyncio.wait_for(sleep_unless_set(event, LONG), 5) is True
+    assert await asyncio.wait_for(sleep_unless_set(event, LONG), 5) is True, "also if it was set before"
 
 
-async def test_sleep_until_ends_after_its_time() -> None:
+async def test_sleep_unless_set_ends_after_its_time() -> None:
     began = time.monotonic()
-    assert await sleep_until(asyncio.Event(), 0.05) is False
+    assert await sleep_unless_set(asyncio.Event(), 0.05) is False
     assert time.monotonic() - began >= 0.045
 
 
-async def test_sleep_until_passes_a_cancellation_on() -> None:
-    task = asyncio.create_task(sleep_until(asyncio.Event(), LONG))
+async def test_sleep_unless_set_passes_a_cancellation_on() -> None:
+    task = asyncio.create_task(sleep_unless_set(asyncio.Event(), LONG))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -96,17 +96,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_backoff_doubles_until_a_success(clock: Clock) -> None:
     backoff, pauses = Backoff(1, 5), []
-    assert backoff.left == 0
+    assert backoff.remaining == 0
     for _ in range(4):
         assert backoff.fail()
-        pauses.append(backoff.left)
-        clock.now += backoff.left
-        assert backoff.left == 0
+        pauses.append(backoff.remaining)
+        clock.now += backoff.remaining
+        assert backoff.remaining == 0
     assert pauses == [1, 2, 4, 5]
     backoff.succeed()
-    assert backoff.left == 0
+    assert backoff.remaining == 0
     assert backoff.fail()
-    assert backoff.left == 1
+    assert backoff.remaining == 1
 
 
 def test_backoff_counts_no_failure_during_a_pause(clock: Clock) -> None:
@@ -114,17 +114,17 @@ def test_backoff_counts_no_failure_during_a_pause(clock: Clock) -> None:
     assert backoff.fail()
     clock.now += 0.25
     assert not backoff.fail()
-    assert backoff.left == 0.75
+    assert backoff.remaining == 0.75
     clock.now += 0.75
     assert backoff.fail()
-    assert backoff.left == 2
+    assert backoff.remaining == 2
 
 
 def test_success_ends_the_pause(clock: Clock) -> None:
     backoff = Backoff(1, 5)
     backoff.fail()
     backoff.succeed()
-    assert backoff.left == 0
+    assert backoff.remaining == 0
 
 
 class Runs:
@@ -204,7 +204,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         recorded.append(seconds)
         return event.is_set()
 
-    monkeypatch.setattr(waiting, "sleep_until", record)
+    monkeypatch.setattr(waiting, "sleep_unless_set", record)
     return recorded
 
 

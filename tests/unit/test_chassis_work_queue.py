@@ -144,7 +144,7 @@ async def test_work_that_breaks_is_logged_and_frees_its_place() -> None:
     with structlog.testing.capture_logs() as logs:
         async with running(table, work=work):
             await eventually(lambda: table.done == [4])
-    assert [entry["event"] for entry in logs].count("work on a row broke") == 4
+    assert [entry["event"] for entry in logs].count("work on a row failed unexpectedly") == 4
 
 
 async def test_a_stop_waits_for_the_rows_under_way_and_their_leases_are_renewed() -> None:

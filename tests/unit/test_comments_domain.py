@@ -10,8 +10,8 @@ import pytest
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.chassis.ids import new_id
-from services.comments.domain.comment import Comment, Discussion, first_state, ids_of, placed, representation
-from services.comments.domain.tree import Change, Own, assembled, changes_above
+from services.comments.domain.comment import Comment, Discussion, first_state, ids_of, new_comment, representation
+from services.comments.domain.tree import Change, SeenHidden, changes_above, nest
 
 ANN = Caller("gateway", uuid4())
 BOB = Caller("gateway", uuid4())
@@ -23,7 +23,7 @@ POST = uuid4()
 def comment(parent: Comment | None = None, **fields: Any) -> Comment:
     author_id = ANN.person_id
     assert author_id is not None
-    made = placed(
+    made = new_comment(
         parent,
         id=new_id(),
         post_id=POST,
@@ -104,7 +104,7 @@ def test_a_closed_discussion_refuses_comments() -> None:
     author = uuid4()
     discussion = Discussion(POST, author, "published", "closed")
     with pytest.raises(Problem) as refusal:
-        first_state(discussion, author, is_moderator=True)
+        first_state(discussion, author, by_moderator=True)
     assert refusal.value.kind == "discussion-closed"
 
 
@@ -116,17 +116,17 @@ def test_next_is_set_exactly_when_there_are_more_replies() -> None:
         ([first], True, True),
         ([first, second], False, True),
     ):
-        (seen,) = assembled([top], below, NOBODY, Own())
+        (seen,) = nest([top], below, NOBODY, SeenHidden())
         assert bool(seen["replies"]["next"]) is tops_next
         assert [bool(reply["replies"]["next"]) for reply in seen["replies"]["items"][:1]] == [firsts_next] * bool(below)
-    assert assembled([top], [first, second], MODERATOR, Own())[0]["replies"]["next"], "moderators see a third"
-    own = Own(frozenset({UUID(int=1)}), {top.id: 1})
-    assert assembled([top], [first, second], ANN, own)[0]["replies"]["next"], "and so does the author of a held one"
+    assert nest([top], [first, second], MODERATOR, SeenHidden())[0]["replies"]["next"], "moderators see a third"
+    own = SeenHidden(frozenset({UUID(int=1)}), {top.id: 1})
+    assert nest([top], [first, second], ANN, own)[0]["replies"]["next"], "and so does the author of a held one"
 
 
 def test_a_comment_whose_parent_is_missing_is_left_out() -> None:
     top = comment(shown_replies=1, all_replies=2)
     between = comment(top, state="removed", shown=False)
     own, other = comment(between, state="held"), comment(top)
-    (seen,) = assembled([top], [own, other], ANN, Own(frozenset({own.id}), {between.id: 1}))
+    (seen,) = nest([top], [own, other], ANN, SeenHidden(frozenset({own.id}), {between.id: 1}))
     assert [reply["id"] for reply in seen["replies"]["items"]] == [str(other.id)]

@@ -48,7 +48,7 @@ class Harness:
     def __init__(self) -> None:
         self.app = App()
         self.cache = ResponseCache()
-        self.cache.hears(True)
+        self.cache.set_following(True)
         self.layer = CacheMiddleware(self.app, self.cache, "rapport")
 
     async def get(self, path: str = "/v1/posts", query: str = "", method: str = "GET", **headers: str) -> Answer:

@@ -78,9 +78,8 @@ class Client:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     kafka = Kafka()
 
-    async def create_topics(*_: object, **__: object) -> list[str]:
+    async def create_topics(*_: object, **__: object) -> None:
         await kafka.reach("create_topics")
-        return []
 
     monkeypatch.setattr(invalidation, "AIOKafkaConsumer", kafka.client)
     monkeypatch.setattr(invalidation, "create_topics", create_topics)
@@ -142,13 +141,13 @@ async def test_a_broker_that_stops_answering_is_noticed(
     reader: InvalidationReader,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop, noted, hears = asyncio.Event(), list[bool](), cache.hears
+    stop, noted, set_following = asyncio.Event(), list[bool](), cache.set_following
 
-    def note(well: bool) -> None:
-        noted.append(well)
-        hears(well)
+    def note(following: bool) -> None:
+        noted.append(following)
+        set_following(following)
 
-    monkeypatch.setattr(cache, "hears", note)
+    monkeypatch.setattr(cache, "set_following", note)
     running = asyncio.ensure_future(reader.run(stop))
     try:
         await eventually(lambda: noted == [True])

@@ -20,7 +20,7 @@ def clock() -> Clock:
 @pytest.fixture
 def cache(clock: Clock) -> ResponseCache:
     cache = ResponseCache(clock=clock)
-    cache.hears(True)
+    cache.set_following(True)
     return cache
 
 
@@ -72,9 +72,9 @@ def test_forgotten_evictions_count_as_a_clear(cache: ResponseCache, clock: Clock
     assert cache.store(b"/a", entry(clock, "post:never"), cache.sequence)
 
 
-def test_an_unsettled_entry_is_kept_for_one_second(cache: ResponseCache, clock: Clock) -> None:
+def test_a_shortened_entry_is_kept_for_one_second(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
-    cache.unsettle(["post:1"])
+    cache.evict_and_shorten(["post:1"])
     assert cache.get(b"/a") is None
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     clock.now += 0.9
@@ -87,9 +87,9 @@ def test_an_unsettled_entry_is_kept_for_one_second(cache: ResponseCache, clock: 
     assert cache.get(b"/a") is not None
 
 
-def test_the_second_of_an_unsettled_entry_is_counted_from_storing_it(cache: ResponseCache, clock: Clock) -> None:
+def test_the_second_of_a_shortened_entry_is_counted_from_storing_it(cache: ResponseCache, clock: Clock) -> None:
     """Otherwise nothing would be cached right after a post was published, when many read it."""
-    cache.unsettle(["post:1"])
+    cache.evict_and_shorten(["post:1"])
     cache.store(b"/a", entry(clock, "post:1", since=clock.now - 20), cache.sequence)
     clock.now += 0.9
     assert cache.get(b"/a") is not None
@@ -102,7 +102,7 @@ def test_the_second_of_an_unsettled_entry_is_counted_from_storing_it(cache: Resp
 
 def test_while_no_events_are_read_entries_live_two_seconds(cache: ResponseCache, clock: Clock) -> None:
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
-    cache.hears(False)
+    cache.set_following(False)
     assert cache.get(b"/a") is None
     cache.store(b"/a", entry(clock, "post:1"), cache.sequence)
     clock.now += 2

@@ -10,10 +10,10 @@ from services.notify.domain import (
     LONGEST_RETRY,
     STATE_TEXTS,
     WHY_TEXTS,
+    Answers,
     Comment,
     CommentNow,
     Contact,
-    Facts,
     PostNow,
     concerned,
     in_words,
@@ -33,9 +33,11 @@ COMMENT = Comment(
     imported=False,
     version=1,
 )
-NOW = CommentNow("visible", "<p>Hi</p>", False, 1, None, ())
+NOW = CommentNow("visible", "<p>Hi</p>", False, 1, ())
 POST = PostNow("published", "A post", "a-post")
-FACTS = Facts(asked_at=0, contact=Contact("anna@example.com", True, 1), commenter="Ben", comment=NOW, post=POST)
+ANSWERS = Answers(
+    asked_at=0, contact=Contact("anna@example.com", True, 1), commenter_name="Ben", comment=NOW, post=POST
+)
 
 
 def test_everybody_concerned_has_each_reason_once() -> None:
@@ -46,26 +48,26 @@ def test_everybody_concerned_has_each_reason_once() -> None:
 
 
 def test_valid_facts_give_no_objection() -> None:
-    assert objection(FACTS) is None
+    assert objection(ANSWERS) is None
 
 
 @pytest.mark.parametrize(
-    ("facts", "why"),
+    ("answers", "why"),
     [
-        (replace(FACTS, comment=None), "comment_removed"),
-        (replace(FACTS, comment=replace(NOW, state="removed")), "comment_removed"),
-        (replace(FACTS, comment=replace(NOW, state="held")), "comment_held"),
-        (replace(FACTS, comment=replace(NOW, state="unheard of")), "comment_removed"),
-        (replace(FACTS, comment=replace(NOW, imported=True)), "imported"),
-        (replace(FACTS, post=None), "post_withdrawn"),
-        (replace(FACTS, post=replace(POST, status="withdrawn")), "post_withdrawn"),
-        (replace(FACTS, contact=None), "address_not_confirmed"),
-        (replace(FACTS, contact=Contact("anna@example.com", False, 1)), "address_not_confirmed"),
-        (replace(FACTS, contact=Contact(None, True, 1)), "address_not_confirmed"),
+        (replace(ANSWERS, comment=None), "comment_removed"),
+        (replace(ANSWERS, comment=replace(NOW, state="removed")), "comment_removed"),
+        (replace(ANSWERS, comment=replace(NOW, state="held")), "comment_held"),
+        (replace(ANSWERS, comment=replace(NOW, state="unheard of")), "comment_removed"),
+        (replace(ANSWERS, comment=replace(NOW, imported=True)), "imported"),
+        (replace(ANSWERS, post=None), "post_withdrawn"),
+        (replace(ANSWERS, post=replace(POST, status="withdrawn")), "post_withdrawn"),
+        (replace(ANSWERS, contact=None), "address_not_confirmed"),
+        (replace(ANSWERS, contact=Contact("anna@example.com", False, 1)), "address_not_confirmed"),
+        (replace(ANSWERS, contact=Contact(None, True, 1)), "address_not_confirmed"),
     ],
 )
-def test_every_objection_has_a_name(facts: Facts, why: str) -> None:
-    assert objection(facts) == why
+def test_every_objection_has_a_name(answers: Answers, why: str) -> None:
+    assert objection(answers) == why
 
 
 def test_retry_delays_grow_up_to_a_bound() -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from services.notify.delivery_queue import Claimed
-from services.notify.domain import CommentNow, Contact, Facts, PostNow
+from services.notify.domain import Answers, CommentNow, Contact, PostNow
 from services.notify.message import MessageBuilder, domain_of
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
@@ -28,8 +28,7 @@ CLAIMED = Claimed(
     post_id=uuid4(),
     author_id=uuid4(),
     reasons=("reply_to_you",),
-    token=uuid4(),
-    attempts=0,
+    lease_token=uuid4(),
     tried_for=None,
     frozen=None,
     frozen_for=None,
@@ -37,22 +36,22 @@ CLAIMED = Claimed(
     causation_id=None,
 )
 GRANDPARENT, PARENT = uuid4(), uuid4()
-COMMENT = CommentNow("visible", "<p>I <em>do</em>.</p>", False, 1, PARENT, (GRANDPARENT, PARENT))
+COMMENT = CommentNow("visible", "<p>I <em>do</em>.</p>", False, 1, (GRANDPARENT, PARENT))
 POST = PostNow("published", "On messages", "on-messages")
-FACTS = Facts(0, Contact("anna@example.com", True, 1), "Ben", COMMENT, POST)
+ANSWERS = Answers(0, Contact("anna@example.com", True, 1), "Ben", COMMENT, POST)
 HEADERS = [
     *("From", "To", "Subject", "Message-ID", "Date", "In-Reply-To", "References", "List-Id", "List-Unsubscribe"),
     *("List-Unsubscribe-Post", "Auto-Submitted", "X-Auto-Response-Suppress", "Content-Type", "MIME-Version"),
 ]
 
 
-def written(facts: Facts = FACTS, claimed: Claimed = CLAIMED) -> EmailMessage:
-    content = MESSAGES.build(claimed, facts, "anna@example.com")
+def written(answers: Answers = ANSWERS, claimed: Claimed = CLAIMED) -> EmailMessage:
+    content = MESSAGES.build(claimed, answers, "anna@example.com")
     return message_from_bytes(content, policy=policy.default)
 
 
-def said(body_html: str) -> Facts:
-    return replace(FACTS, comment=replace(COMMENT, body_html=body_html))
+def said(body_html: str) -> Answers:
+    return replace(ANSWERS, comment=replace(COMMENT, body_html=body_html))
 
 
 def part(message: EmailMessage, kind: str) -> str:
@@ -99,14 +98,14 @@ def test_a_mail_threads_below_the_comment_that_is_answered() -> None:
 
 
 def test_a_top_level_comment_threads_below_the_root_of_the_post() -> None:
-    mail = written(replace(FACTS, comment=replace(COMMENT, parent_id=None, ancestors=())))
+    mail = written(replace(ANSWERS, comment=replace(COMMENT, ancestors=())))
     root = TOKENS.message_id("post", CLAIMED.post_id, CLAIMED.person_id)
     assert mail["In-Reply-To"] == mail["References"] == root
 
 
 def test_references_stay_short_in_a_deep_thread() -> None:
     deep = tuple(uuid4() for _ in range(100))
-    references = written(replace(FACTS, comment=replace(COMMENT, ancestors=deep)))["References"].split()
+    references = written(replace(ANSWERS, comment=replace(COMMENT, ancestors=deep)))["References"].split()
     assert len(references) == 11
     assert references[-1] == TOKENS.message_id("comment", deep[-1], CLAIMED.person_id)
 
@@ -174,8 +173,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_names_and_titles_are_only_text(hostile: str) -> None:
-    facts = replace(FACTS, commenter=hostile, post=replace(POST, title=hostile))
-    content = MESSAGES.build(CLAIMED, facts, "anna@example.com")
+    answers = replace(ANSWERS, commenter_name=hostile, post=replace(POST, title=hostile))
+    content = MESSAGES.build(CLAIMED, answers, "anna@example.com")
     mail = message_from_bytes(content, policy=policy.default)
     assert sorted(mail.keys()) == sorted(HEADERS)
     assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
@@ -198,13 +197,13 @@ def test_no_mixture_of_dangerous_strings_becomes_a_header_or_a_tag() -> None:
     chance = random.Random(20261123)
     for _ in range(1500):
         name, title, text = ("".join(chance.choices(FRAGMENTS, k=chance.randint(1, 8))) for _ in range(3))
-        facts = replace(
-            FACTS,
-            commenter=name,
+        answers = replace(
+            ANSWERS,
+            commenter_name=name,
             post=replace(POST, title=title),
             comment=replace(COMMENT, body_html=f"<p>{html.escape(text)}</p>".replace("\ud800", "")),
         )
-        content = MESSAGES.build(CLAIMED, facts, "anna@example.com")
+        content = MESSAGES.build(CLAIMED, answers, "anna@example.com")
         mail = message_from_bytes(content, policy=policy.default)
         assert sorted(mail.keys()) == sorted(HEADERS), (name, title)
         assert [box.addr_spec for box in mail["From"].addresses] == ["notifications@rapport.test"]
@@ -220,12 +219,12 @@ def test_template_syntax_in_a_comment_is_only_text() -> None:
 
 
 def test_a_slug_of_any_script_makes_a_valid_address() -> None:
-    mail = written(replace(FACTS, post=replace(POST, slug="über-日本")))
+    mail = written(replace(ANSWERS, post=replace(POST, slug="über-日本")))
     assert f"/posts/%C3%BCber-%E6%97%A5%E6%9C%AC#c-{CLAIMED.comment_id}" in part(mail, "plain")
 
 
 def test_missing_names_and_titles_have_a_substitute() -> None:
-    mail = written(replace(FACTS, commenter=None, post=replace(POST, title="")))
+    mail = written(replace(ANSWERS, commenter_name=None, post=replace(POST, title="")))
     assert mail["From"].startswith('"Somebody (via Rapport)"') or "Somebody" in str(mail["From"])
     assert mail["Subject"] == "Re: a post without a title"
 
@@ -242,7 +241,7 @@ def test_the_domain_of_the_sender_is_ascii_and_there_must_be_one() -> None:
 def test_any_name_of_a_site_gives_valid_headers(name: str) -> None:
     mail_from = f'"{name}" <n@rapport.test>'.replace('"the "best" site"', '"the \\"best\\" site"')
     messages = MessageBuilder(mail_from=mail_from, public_url="https://rapport.test", tokens=TOKENS)
-    mail = message_from_bytes(messages.build(CLAIMED, FACTS, "anna@example.com"), policy=policy.default)
+    mail = message_from_bytes(messages.build(CLAIMED, ANSWERS, "anna@example.com"), policy=policy.default)
     assert mail["List-Id"].endswith("<notifications.rapport.test>")
     assert [box.addr_spec for box in mail["From"].addresses] == ["n@rapport.test"]
 

@@ -1,13 +1,15 @@
 """Circuit breaker: stop calling an upstream that fails, and probe it with one call at a time.
 
 Closed: all calls pass and their outcomes are counted over a rolling window. When at least `min_calls` calls ended in
-the window and the failures among them reach `ratio`, it opens. Open: no call passes for `open_seconds`. Then half-open:
-one call passes as a probe; its success closes the breaker and clears the window, its failure opens it again.
+the window and the failures among them reach `ratio`, it opens, but only at a call that fails. Open: no call passes for
+`open_seconds`. Then half-open: one call passes as a probe; its success closes the breaker and clears the window, its
+failure opens it again. What counts as a failure is decided in `client.py`.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Literal
 
 from prometheus_client import Gauge
@@ -16,6 +18,14 @@ State = Literal["closed", "half-open", "open"]
 
 STATE = Gauge("rapport_breaker_state", "0 closed, 1 half-open, 2 open.", ["upstream"])
 LEVEL: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
+
+
+class Admission(Enum):
+    """Whether a call may be made, and as what."""
+
+    REFUSED = "refused"
+    NORMAL = "normal"
+    PROBE = "probe"
 
 
 class CircuitBreaker:
@@ -59,22 +69,22 @@ class CircuitBreaker:
             return 1
         return max(1, round(self._opened_at + self._open_seconds - self._clock() + 0.5))
 
-    def admit(self) -> bool | None:
-        """Return whether a call may be made now: False for no, True as the probe, None as a normal call.
+    def admit(self) -> Admission:
+        """Return whether a call may be made now.
 
-        The outcome of each admitted call must be recorded exactly once: `record(admitted, ...)`.
+        The outcome of each call that is not refused must be recorded exactly once: `record(admission, ...)`.
         """
         if self._opened_at is None:
-            return None
+            return Admission.NORMAL
         if self._probing or self._clock() - self._opened_at < self._open_seconds:
-            return False
+            return Admission.REFUSED
         self._probing = True
         self._update_gauge()
-        return True
+        return Admission.PROBE
 
-    def record(self, probe: bool | None, ok: bool | None) -> None:
+    def record(self, admission: Admission, ok: bool | None) -> None:
         """Record how an admitted call ended; `ok` is None if that says nothing about the upstream (a cancellation)."""
-        if probe:
+        if admission is Admission.PROBE:
             self._probing = False
             if ok:
                 self._opened_at = None

@@ -1,6 +1,6 @@
 """Calls between services, with a deadline, a token, a circuit breaker, and the problems of the upstream.
 
-    orders = ServiceClient("http://orders:8101", "orders", signer)
+    orders = ServiceClient("http://orders:8101", "orders", signer, connections=connections)
     response = await orders.call("GET", f"/orders/{reference}", caller=caller, deadline=within(2.0))
     if response.status == 200: response.json()
 
@@ -18,7 +18,7 @@ import orjson
 import structlog
 from prometheus_client import Histogram
 
-from services.chassis.client.circuit_breaker import CircuitBreaker
+from services.chassis.client.circuit_breaker import Admission, CircuitBreaker
 from services.chassis.client.connection_pool import ConnectionPool, Origin
 from services.chassis.errors import FieldError, Problem, not_found, unavailable
 from services.chassis.identity import Caller, Signer
@@ -70,31 +70,18 @@ class ServiceClient:
     Args:
         base_url: its address, such as `http://orders:8101`.
         audience: its name in tokens, metrics and messages.
-        connections: the pool of the process; None for a pool of this client alone, closed by `close`.
+        connections: the pool of the process, closed by its creator.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        audience: str,
-        signer: Signer,
-        *,
-        connections: ConnectionPool | None = None,
-        breaker: CircuitBreaker | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool) -> None:
         base = urlsplit(base_url)
         tls = base.scheme == "https"
         self._origin = Origin(base.hostname or "", base.port or (443 if tls else 80), tls)
         self._prefix = base.path.rstrip("/")
         self._audience = audience
         self._signer = signer
-        self._connections = connections or ConnectionPool()
-        self._owns = connections is None
-        self.breaker = breaker or CircuitBreaker(audience)
-
-    async def close(self) -> None:
-        if self._owns:
-            await self._connections.close()
+        self._connections = connections
+        self.breaker = CircuitBreaker(audience)
 
     async def call(
         self,
@@ -121,8 +108,8 @@ class ServiceClient:
         """
         target = self._target(path, params)
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-        admitted = self.breaker.admit()
-        if admitted is False:
+        admission = self.breaker.admit()
+        if admission is Admission.REFUSED:
             CALLS.labels(self._audience, "refused").observe(0)
             raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
         began, ok, outcome = time.monotonic(), None, "cancelled"
@@ -139,7 +126,7 @@ class ServiceClient:
             log.warning("upstream unreachable", upstream=self._audience, error=repr(error))
             raise unavailable(f"{self._audience} could not be reached.") from None
         finally:
-            self.breaker.record(admitted, ok)
+            self.breaker.record(admission, ok)
             CALLS.labels(self._audience, outcome).observe(time.monotonic() - began)
         if response.status >= 500:
             raise _upstream_failure(self._audience, response)

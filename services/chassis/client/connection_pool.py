@@ -54,7 +54,7 @@ class ConnectionPool:
     def __init__(self) -> None:
         self._idle: dict[Origin, list[_Connection]] = defaultdict(list)
         self._slots: dict[Origin, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_CONNECTIONS))
-        self._all: set[_Connection] = set()
+        self._open: set[_Connection] = set()
         self.closed = False
 
     async def __aenter__(self) -> Self:
@@ -68,7 +68,7 @@ class ConnectionPool:
     async def close(self) -> None:
         """Abort all connections, also those with a request in progress."""
         self.closed = True
-        for connection in list(self._all):
+        for connection in list(self._open):
             connection.abort()
 
     async def request(
@@ -82,7 +82,7 @@ class ConnectionPool:
         Raises:
             ConnectionError: the connection could not be made, or broke before the response was complete.
             OSError: another failure of the network, or `MalformedResponse`.
-            ValueError: the target or a header contains a line break.
+            ValueError: see `encode_request`.
         """
         encoded = encode_request(origin, method, target, headers, data)
         async with self._slots[origin]:
@@ -114,7 +114,7 @@ class ConnectionPool:
         loop = asyncio.get_running_loop()
         context = _tls_context() if origin.tls else None
         _, connection = await loop.create_connection(
-            lambda: _Connection(loop, self._all), origin.host, origin.port, ssl=context
+            lambda: _Connection(loop, self._open), origin.host, origin.port, ssl=context
         )
         return connection
 
@@ -128,7 +128,7 @@ def encode_request(origin: Origin, method: str, target: str, headers: Mapping[st
     """Return a request as bytes.
 
     Raises:
-        ValueError: a line of it contains a line break.
+        ValueError: a line break or NUL stands in it, or a space in the target.
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {origin.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -136,16 +136,16 @@ def encode_request(origin: Origin, method: str, target: str, headers: Mapping[st
         lines.append(f"Content-Length: {len(data or b'')}")
     head = "\r\n".join(lines)
     if not len(lines) - 1 == head.count("\r") == head.count("\n") or "\0" in head or " " in target:
-        raise ValueError("a line of the request contains a line break")
+        raise ValueError("the request has a line break or NUL in a line, or a space in its target")
     return head.encode() + b"\r\n\r\n" + (data or b"")
 
 
 class _Connection(asyncio.Protocol):
     """One connection with at most one request in progress."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, register: "set[_Connection]") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, open_connections: "set[_Connection]") -> None:
         self._loop = loop
-        self._register = register
+        self._open = open_connections
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[RawResponse] | None = None
         self._last_used = 0.0
@@ -177,11 +177,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a Transport
         self._transport = transport
-        self._register.add(self)
+        self._open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._register.discard(self)
+        self._open.discard(self)
         self._fail(ConnectionResetError("the connection was closed before the response was complete"))
 
     def data_received(self, data: bytes) -> None:

@@ -70,7 +70,7 @@ where person_id = $1 and key = $2 and created_at > now() - interval '24 hours'
 """
 
 
-async def replay(tx: Transaction, key: Key | None) -> Kept | None:
+async def lock_and_find(tx: Transaction, key: Key | None) -> Kept | None:
     """Lock the key and return the stored response, or None if the key is new or None: the first step of a command.
 
     Raises:
@@ -104,11 +104,11 @@ where kept.created_at > now() - interval '24 hours'
 async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
     """Lock these distinct keys and return, in their order, which are neither in progress elsewhere nor stored.
 
-    For commands that share a transaction; a key that is not fresh goes through `replay` in a transaction of its own.
+    For commands that share a transaction; a key that is not fresh needs `lock_and_find` in a transaction of its own.
     """
-    names = [key.person_id for key in keys], [key.key for key in keys]
-    locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *names)]
-    known = {(row["person_id"], row["key"]) for row in await tx.fetch(SELECT_KNOWN, *names)}
+    columns = [key.person_id for key in keys], [key.key for key in keys]
+    locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *columns)]
+    known = {(row["person_id"], row["key"]) for row in await tx.fetch(SELECT_KNOWN, *columns)}
     return [mine and (key.person_id, key.key) not in known for mine, key in zip(locked, keys, strict=True)]
 
 
@@ -165,6 +165,6 @@ where (person_id, key) in (
 """
 
 
-async def prune(tx: Transaction, most: int = 5000) -> int:
+async def prune(tx: Transaction, most: int) -> int:
     """Delete up to `most` expired keys; return how many, fewer than `most` if none are left."""
     return await tx.execute(PRUNE, most)

@@ -16,6 +16,7 @@ import structlog
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import unavailable
 from services.chassis.runtime import failpoint
+from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,10 @@ class Reader:
 
 
 class Transaction(Reader):
-    """An open transaction. Only `Database` creates one, so a function that takes it runs in a transaction."""
+    """An open transaction. Only `Database` creates one, so a function that takes it runs in a transaction.
+
+    That of `Database.statement` is its single statement, which PostgreSQL commits by itself; another one is refused.
+    """
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
@@ -112,7 +116,10 @@ class Database:
 
     @classmethod
     async def connect(cls, url: str, *, name: str, size: int = 10, acquire_timeout: float = 2.0) -> "Database":
-        """Create the pool. Connections are opened when first needed, so a process starts without its database."""
+        """Create the pool, and register its metrics under the name of the service.
+
+        Connections are opened when first needed, so a process starts without its database.
+        """
 
         async def prepare(connection: Any) -> None:
             await connection.set_type_codec(
@@ -136,7 +143,10 @@ class Database:
                 "jit": "off",
             },
         )
-        return cls(pool, acquire_timeout=acquire_timeout)
+        db = cls(pool, acquire_timeout=acquire_timeout)
+        POOL_SIZE.labels(name).set_function(lambda: db.size)
+        POOL_BUSY.labels(name).set_function(lambda: db.busy)
+        return db
 
     async def close(self) -> None:
         try:

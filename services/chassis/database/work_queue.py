@@ -1,4 +1,4 @@
-"""Work on the rows of a table that are due: claim some, work on them at once, and keep their leases meanwhile."""
+"""Work on due rows of a table: claim some under a lease, work on them concurrently, and renew their leases."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,15 +21,14 @@ class WorkQueue(Generic[Row]):
 
     Args:
         name: what the rows are called in logs and metrics.
-        claim: leases up to so many due rows; a row that it returns is worked on.
-        work: does the work of one row and writes down its end.
+        claim: leases and returns up to that many due rows.
+        work: does the work of one row and records its result.
         renew: prolongs the leases of the rows under way.
-        room: how many rows may be claimed while so many are under way.
+        room: returns how many rows may be claimed while that many are under way.
         poll_seconds: how often to look for due rows when nothing wakes the queue.
         pace_seconds: the least time between two claims.
         renew_seconds: how often leases are renewed.
-        drain_seconds: how long rows under way may take after the stop before they are cancelled; None for as long as
-            they need.
+        drain_seconds: how long rows under way may take after the stop before they are cancelled; None: without limit.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class WorkQueue(Generic[Row]):
         name: str,
         claim: Callable[[int], Awaitable[Sequence[Row]]],
         work: Callable[[Row], Awaitable[None]],
-        renew: Callable[[Sequence[Row]], Awaitable[object]],
+        renew: Callable[[Sequence[Row]], Awaitable[None]],
         *,
         room: Callable[[int], int],
         poll_seconds: float,
@@ -58,11 +57,11 @@ class WorkQueue(Generic[Row]):
         self._under_way: dict[asyncio.Task[None], Row] = {}
 
     def wake(self) -> None:
-        """Say that there may be due rows. Never blocks, and may be called too often."""
+        """Look for due rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, through every outage of the database; then end the rows under way."""
+        """Work until `stop` is set, through every outage of the database; then finish the rows under way."""
         async with Periodic(f"renew leases of {self._name}", self._renew_seconds, self._renew_leases):
             try:
                 await self._throttle.wait(stop)
@@ -98,8 +97,8 @@ class WorkQueue(Generic[Row]):
     async def _attend(self, row: Row) -> None:
         try:
             await self._work(row)
-        except Exception:  # its lease ends, and the row is claimed again
-            log.exception("work on a row broke", rows=self._name)
+        except Exception:  # the lease expires, and the row is claimed again
+            log.exception("work on a row failed unexpectedly", rows=self._name)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]

@@ -33,6 +33,7 @@ from services.chassis.http.problems import SCHEMA, handle
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
+from services.contracts.body_sizes import BODY_BYTES
 from services.contracts.services import Republish
 
 Republisher = Callable[[datetime], Awaitable[int]]
@@ -47,7 +48,7 @@ class App(FastAPI):
         return FastPath(super().build_middleware_stack(), fast, routes=routes)
 
 
-def create_app(service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = 64 * 1024) -> FastAPI:
+def create_app(service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = BODY_BYTES) -> FastAPI:
     """Return an app with `/livez`, `/readyz` and problem details for all errors; include routers into it.
 
     Args:

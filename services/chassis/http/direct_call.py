@@ -40,7 +40,10 @@ def is_callable_directly(route: APIRoute) -> bool:
 
 
 def direct_handler(route: APIRoute) -> Handler:
-    """Return the handler of a route that `is_callable_directly`; `StrictRoute` has parsed the body before.
+    """Return the handler of a route that `is_callable_directly`.
+
+    `StrictRoute` has parsed the body before, and has called the guards: calling them again returns the values that
+    `Guard` keeps in the scope.
 
     Raises (while serving):
         RequestValidationError: the path, the query or the body does not match the endpoint's parameters.

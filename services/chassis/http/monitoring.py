@@ -46,4 +46,4 @@ def monitoring_app(ready: Ready) -> ASGIApp:
 
 def monitoring(ready: Ready, host: str, port: int) -> Role:
     """Return the role that serves the monitoring port until every other role has ended."""
-    return serve(monitoring_app(ready), host, port, drain_seconds=1, name="monitoring", last=True)
+    return serve(monitoring_app(ready), host, port, drain_seconds=1, name="monitoring", stops_last=True)

@@ -125,7 +125,7 @@ class StrictRoute(APIRoute):
                 raise RuntimeError(f"{self.path} has no guard: name the services that may call it")
             for guard in guards:
                 await guard(request)
-            limit: int = own_limit or state.body_limit
+            limit: int = state.body_limit if own_limit is None else own_limit
             if takes_json:
                 await read_json(request, limit, optional)
             elif takes_form:
@@ -141,6 +141,9 @@ class StrictRoute(APIRoute):
 
 async def read_json(request: Request, limit: int, optional: bool) -> None:
     """Parse the body and store it where FastAPI reads it.
+
+    A media type is checked before anything is read. A request without one may have no body, which is known only after
+    reading; a body without a media type is refused then.
 
     Raises:
         Problem: `unsupported-media-type`, `too-large`, `malformed-json` or `invalid`, in this order.

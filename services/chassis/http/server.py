@@ -93,7 +93,7 @@ class _Server(uvicorn.Server):
         yield  # `process.run` handles signals
 
 
-def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "api", last: bool = False) -> Role:
+def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "api", stops_last: bool = False) -> Role:
     """Return a role that serves an ASGI app until it is stopped; requests in progress are finished first.
 
     Raises (when run):
@@ -127,7 +127,7 @@ def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "
             stopping.cancel()
             listening.close()
 
-    return Role(name, run, last=last)
+    return Role(name, run, stops_last=stops_last)
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Delivers mail to a relay, and tells apart how a delivery ended, because what happens next depends on it."""
+"""Deliver mail to a mail server over reused connections, and count how each dialogue ended."""
 
 import asyncio
 import re
@@ -28,11 +28,11 @@ OUTCOMES = Counter("rapport_smtp_outcomes", "SMTP dialogues by how and where the
 
 
 class SmtpSettings(BaseSettings):
-    """The relay that takes our mail. Only a process that sends mail reads these.
+    """The mail server that takes our mail. Only a process that sends mail reads these.
 
     Attributes:
         smtp_security: `starttls` and `tls` verify the server's name; `none` is for development.
-        smtp_ca_file: who is trusted to certify the relay, when the system's own list does not know it.
+        smtp_ca_file: certificates that are trusted instead of the system's list.
         smtp_timeout_seconds: for every step but the last.
         smtp_dot_timeout_seconds: how long to wait for the answer to the final dot; less makes duplicates
             (RFC 5321, 4.5.3.2.6; RFC 1047).
@@ -51,7 +51,10 @@ class SmtpSettings(BaseSettings):
 
 
 class Smtp:
-    """Delivers single messages. Several dialogues may run at once; connections that ended well are used again."""
+    """Delivers single messages over connections that are used again when a dialogue ended well.
+
+    It bounds no number of dialogues at once: each mailer keeps to its own `*_mail_connections`.
+    """
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
@@ -61,7 +64,7 @@ class Smtp:
         self._tls: ssl.SSLContext | None = None
 
     async def close(self) -> None:
-        """Say goodbye on every idle connection."""
+        """Send QUIT on every idle connection."""
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_quit(client) for client, _ in idle))
 
@@ -69,7 +72,7 @@ class Smtp:
     async def dialogue(
         self, sender: str, recipient: str, content: bytes, *, seconds: float | None = None
     ) -> AsyncIterator[Dialogue]:
-        """Open a dialogue about one message to one recipient: connection, MAIL and RCPT. DATA and the dot are left.
+        """Open a dialogue about one message to one recipient: connect, send MAIL and RCPT. DATA and the dot follow.
 
             async with smtp.dialogue(sender, recipient, content) as dialogue:
                 await dialogue.data()
@@ -79,11 +82,11 @@ class Smtp:
 
         Args:
             content: the message with CRLF line ends, as `message.compose` makes it.
-            seconds: bounds the whole block. Its end is `withheld` before the dot and `unknown` after it.
+            seconds: bounds the whole block; a timeout before the dot is `withheld`, after it `unknown`.
 
         Raises:
-            ValueError: the message holds a bare CR or LF.
-            DialogueEnded: a step did not go well, or the time is over; `outcome` says what that means.
+            ValueError: the message has a bare CR or LF.
+            DialogueEnded: a step failed or timed out; `outcome` says how.
         """
         if STRAY_LINE_BREAK.search(content):
             raise ValueError("a message for SMTP must have CRLF line ends only")
@@ -97,7 +100,7 @@ class Smtp:
         )
         try:
             async with asyncio.timeout(seconds) as bound:
-                dialogue.check_addresses()
+                dialogue.prepare_addresses()
                 client = await self._begin(dialogue)
                 try:
                     await dialogue.rcpt()
@@ -128,7 +131,7 @@ class Smtp:
                     await dialogue.mail(client)
                     return client
                 except DialogueEnded:
-                    log.info("an idle connection to the relay had ended")
+                    log.info("a kept connection to the mail server could not be used again")
                 except BaseException:
                     client.close()
                     raise
@@ -165,7 +168,7 @@ class Smtp:
                 await client.login(settings.smtp_username, settings.smtp_password)
         except BROKEN as error:
             client.close()
-            raise dialogue.broken("relay_unusable", phase, error) from None
+            raise dialogue.ended_by("server_unusable", phase, error) from None
         except BaseException:
             client.close()
             raise

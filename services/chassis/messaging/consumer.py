@@ -22,7 +22,7 @@ from services.chassis.messaging.watchdog import ConsumerWatchdog
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
 from services.chassis.runtime.timeouts import wait_at_most
-from services.chassis.runtime.waiting import sleep_until
+from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import CONSUMER_GROUPS, Topic
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,8 @@ class Consumer:
         watch = asyncio.create_task(self._watchdog.run(ended, is_waiting=self._processor.is_waiting))
         consume = asyncio.create_task(self._consume(stop))
         try:
-            for task in (await asyncio.wait([consume, watch], return_when=asyncio.FIRST_COMPLETED))[0]:
+            finished, _ = await asyncio.wait([consume, watch], return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
                 task.result()  # the watchdog raises Stalled
         except Exception:
             self._healthy = False
@@ -94,10 +95,10 @@ class Consumer:
             try:
                 await self._run_client(stop)
             except (KafkaError, OSError) as error:
-                # aiokafka raises UnknownError also when another process has taken over this instance id
+                # also aiokafka's UnknownError, when another process joins the group with the same group_instance_id
                 log.warning("consumer restarts", group=self.group, instance=self._settings.instance, error=repr(error))
                 CONSUMERS_DISCARDED.labels(self.group).inc()
-                await sleep_until(stop, 1.0)
+                await sleep_unless_set(stop, 1.0)
 
     async def _run_client(self, stop: asyncio.Event) -> None:
         """Consume with one Kafka client until `stop` is set or it fails; a failed client must not be reused."""
@@ -118,7 +119,7 @@ class Consumer:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=3_000,
             rebalance_timeout_ms=REBALANCE_MS,
-            max_poll_interval_ms=24 * 60 * 60 * 1000,  # stalls are the watchdog's; the member stays in long outages
+            max_poll_interval_ms=24 * 60 * 60 * 1000,  # the watchdog ends stalls; an outage may take longer
             request_timeout_ms=int(timeout * 1000),
             metadata_max_age_ms=60_000,
             max_poll_records=MAX_POLL_RECORDS,

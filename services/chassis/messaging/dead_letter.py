@@ -16,7 +16,7 @@ from services.chassis.messaging.cloudevents import Headers
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
-from services.contracts.topics import dead_letter as dead_letter_topic
+from services.contracts.topics import dead_letter_topic
 
 HEADER_PREFIX = "dlq_"
 MAX_ERROR_LENGTH = 1000
@@ -54,7 +54,7 @@ async def publish(producer: Producer, group: str, prefix: str, record: Any, erro
     """Publish a record as a dead letter of the group.
 
     Raises:
-        Unsent: Kafka did not acknowledge it; the record must not be skipped.
+        Unacknowledged: Kafka did not acknowledge it; the record must not be skipped.
     """
     reason = f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
     headers: Headers = [
@@ -86,7 +86,7 @@ async def redrive(
         chosen: selects dead letters, redriven or not. None selects all that were not redriven, and marks them redriven.
 
     Raises:
-        Unsent: Kafka did not acknowledge one; those before it are published. Calling again is safe.
+        Unacknowledged: Kafka did not acknowledge one; those before it are published. Calling again is safe.
     """
     client, partition = await _open(settings, group)
     producer = Producer(settings)

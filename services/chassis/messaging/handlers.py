@@ -7,7 +7,7 @@ from services.chassis.database.pool import Transaction
 from services.contracts.event import Envelope, Event
 
 E = TypeVar("E", bound=Event)
-Handler = Callable[[Transaction, Any, Envelope], Awaitable[None]]
+Handler = Callable[[Transaction, E, Envelope], Awaitable[None]]
 
 
 class Handlers:
@@ -18,27 +18,21 @@ class Handlers:
     write to the outbox: the new event gets this event as its cause.
 
     Attributes:
-        applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
+        on_applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
     """
 
     def __init__(self) -> None:
-        self._by_type: dict[str, Handler] = {}
-        self.applied: Callable[[], None] = lambda: None
+        self._by_type: dict[str, Handler[Any]] = {}
+        self.on_applied: Callable[[], None] = lambda: None
 
-    def on(
-        self, *types: type[E]
-    ) -> Callable[
-        [Callable[[Transaction, E, Envelope], Awaitable[None]]], Callable[[Transaction, E, Envelope], Awaitable[None]]
-    ]:
+    def on(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
         """Register the decorated function for events of these types.
 
         Raises:
             ValueError: a type has a handler already.
         """
 
-        def register(
-            handler: Callable[[Transaction, E, Envelope], Awaitable[None]],
-        ) -> Callable[[Transaction, E, Envelope], Awaitable[None]]:
+        def register(handler: Handler[E]) -> Handler[E]:
             for event_type in types:
                 if event_type.type in self._by_type:
                     raise ValueError(f"{event_type.type} has two handlers")
@@ -48,6 +42,6 @@ class Handlers:
         return register
 
     @property
-    def by_type(self) -> Mapping[str, Handler]:
+    def by_type(self) -> Mapping[str, Handler[Any]]:
         """Return the handlers by CloudEvents type."""
         return self._by_type

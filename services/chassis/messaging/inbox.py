@@ -1,4 +1,4 @@
-"""Inbox: an event takes effect once, because its id is written in the transaction of the effect."""
+"""Inbox: an event takes effect once, because its id is inserted in the transaction of the effect."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,7 +15,7 @@ returning source, event_id
 """
 
 
-async def unseen(tx: Transaction, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
+async def insert_new(tx: Transaction, envelopes: Sequence[Envelope]) -> set[tuple[str, UUID]]:
     """Insert the ids of these events and return (source, id) of those that are new."""
     rows = await tx.fetch(
         INSERT_RECEIVED, [envelope.source for envelope in envelopes], [envelope.id for envelope in envelopes]
@@ -31,7 +31,7 @@ where (source, event_id) in (
 """
 
 
-async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
+async def prune(tx: Transaction, age: timedelta, most: int) -> int:
     """Delete up to `most` ids older than `age`, which must exceed every age at which an event can be redelivered.
 
     Returns:

@@ -1,4 +1,13 @@
-"""Transactional outbox: an event is written in the transaction of the change it reports, and published afterwards."""
+"""Transactional outbox: an event is written in the transaction of the change it reports, and published afterwards.
+
+The events of one aggregate reach Kafka in the order of their commits, because
+
+1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with` (each service's commands), so the
+   outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
+2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
+3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
+   all (`producer.py`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +40,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 
-def row(event: Event) -> tuple[object, ...]:
-    """Return the event as the parameters of `INSERT_EVENT`, with the current context."""
+def new_row(event: Event) -> tuple[object, ...]:
+    """Return the event as parameters of `INSERT_EVENT`, with a new event id and the current context."""
     context = current()
     return (
         new_id(),
@@ -50,12 +59,8 @@ def row(event: Event) -> tuple[object, ...]:
 
 
 async def add(tx: Transaction, event: Event) -> UUID:
-    """Write the event in the open transaction and return its id.
-
-    Lock the aggregate's row first (update it in this transaction): only then do the outbox ids of one aggregate follow
-    the order of its commits, and the relay publishes in the order of ids.
-    """
-    values = row(event)
+    """Write the event in the open transaction and return its id. Lock the aggregate's row first; see the module."""
+    values = new_row(event)
     await tx.execute(INSERT_EVENT, *values)
     tx.wakes_relay = True
     failpoint.reach("command.event_added")
@@ -83,16 +88,16 @@ def _with_event(change: str, taken: int) -> str:
 async def add_with(tx: Transaction, change: str, args: Sequence[object], event: Event) -> bool:
     """Change one row and write its event in one statement; return False, without an event, if no row was changed.
 
-    `change` ends in `returning`. It locks the row before the event gets its outbox id, as `add` requires.
+    `change` ends in `returning`. It locks the row before the event gets its outbox id.
     """
-    if not await tx.execute(_with_event(change, len(args)), *args, *row(event)):
+    if not await tx.execute(_with_event(change, len(args)), *args, *new_row(event)):
         return False
     tx.wakes_relay = True
     return True
 
 
 async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
-    """Write several events in this order, each made by `row` in its own context."""
+    """Write several events in this order, each made by `new_row` in its own context."""
     if rows:
         await tx.executemany(INSERT_EVENT, rows)
         tx.wakes_relay = True
@@ -126,7 +131,7 @@ where id in (select id from outbox where published_at < now() - $1::interval ord
 """
 
 
-async def prune(tx: Transaction, age: timedelta, most: int = 5000) -> int:
+async def prune(tx: Transaction, age: timedelta, most: int) -> int:
     """Delete up to `most` rows published longer ago than `age`.
 
     Returns:

@@ -37,7 +37,7 @@ MAX_BACKOFF_SECONDS = 2.0
 partitioner = DefaultPartitioner()
 
 
-class Unsent(Exception):
+class Unacknowledged(Exception):
     """Kafka did not acknowledge the record in time; whether it was written is unknown."""
 
 
@@ -85,7 +85,7 @@ class Producer:
         """Publish one record on a partition of a topic, whose name includes the prefix.
 
         Raises:
-            Unsent: it was not acknowledged in time.
+            Unacknowledged: it was not acknowledged in time.
         """
         await self._wait_for_backoff()
 
@@ -99,7 +99,7 @@ class Producer:
             await wait_at_most(self._settings.kafka_timeout_seconds, send())
         except (KafkaError, OSError) as error:
             await self._discard_client(type(error).__name__, str(error))
-            raise Unsent(f"{topic}: {error!r}") from error
+            raise Unacknowledged(f"{topic}: {error!r}") from error
         except BaseException:
             await self._discard_client("interrupted")
             raise
@@ -113,7 +113,7 @@ class Producer:
     async def _wait_for_backoff(self) -> None:
         """Wait before a new client is made after a failure, outside the time limit of a send."""
         if self._client is None:
-            await asyncio.sleep(self._backoff.left)
+            await asyncio.sleep(self._backoff.remaining)
 
     async def _started_client(self) -> AIOKafkaProducer:
         if self._client is None:
@@ -131,7 +131,7 @@ class Producer:
                 linger_ms=0,
                 max_batch_size=BATCH_BYTES,
                 max_request_size=DEAD_LETTER_BYTES,
-                request_timeout_ms=int(settings.kafka_timeout_seconds * 500),
+                request_timeout_ms=int(settings.kafka_timeout_seconds * 500),  # half of the timeout, in ms
                 metadata_max_age_ms=60_000,
             )
             await self._client.start()
@@ -171,7 +171,7 @@ class Producer:
         client, self._client = self._client, None
         PRODUCERS_DISCARDED.labels(reason).inc()
         self._backoff.fail()
-        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.left)
+        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)
         if client is not None:
             await _close(client)
 

@@ -1,6 +1,7 @@
 """The record processor: runs handlers on polled records, retries failures and sends dead letters."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from services.chassis.errors import Problem
 from services.chassis.messaging import dead_letter, inbox
 from services.chassis.messaging.cloudevents import Undecodable, from_record, type_of
 from services.chassis.messaging.handlers import Handler, Handlers
-from services.chassis.messaging.producer import Producer, Unsent
+from services.chassis.messaging.producer import Producer, Unacknowledged
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.context import Context, bound, next_hop
 from services.chassis.runtime.settings import Settings
@@ -29,10 +30,10 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 5
 MAX_CONSECUTIVE_FAILURES = 20
 PARALLEL_PARTITIONS = 4  # each takes a connection of the pool
-RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)  # between the attempts
 
 
-def is_transient(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether a handler failed because a dependency is unavailable, so that a retry helps.
 
     The database and other services raise a 503 then. Any other exception is a failure of the handler.
@@ -55,7 +56,7 @@ class DecodedRecord:
     record: Any
     envelope: Envelope | None = None
     event: Event | None = None
-    handler: Handler | None = None
+    handler: Handler[Any] | None = None
     error: Undecodable | None = None
 
 
@@ -88,40 +89,42 @@ class RecordProcessor:
     ) -> dict[TopicPartition, int]:
         """Process all records, partitions concurrently, and return the offset to commit for each partition.
 
+        Records of an interrupted batch are read again, so a dead letter among them may be published a second time.
+
         Raises:
             TooManyFailures: more than `MAX_CONSECUTIVE_FAILURES` records failed with no success in between.
         """
-        done: dict[TopicPartition, int] = {}
         self._dead_letters.clear()
-        outcomes = await asyncio.gather(
-            *(self._process_partition(partition, records, done, stop) for partition, records in polled.items()),
-            return_exceptions=True,
+        offsets = await asyncio.gather(
+            *(self._process_partition(records, stop) for records in polled.values()), return_exceptions=True
         )
-        for outcome in outcomes:
-            if outcome is not None and not isinstance(outcome, _Interrupted):
-                raise outcome
+        for offset in offsets:
+            if isinstance(offset, BaseException):
+                raise offset
         try:
             await self._send_dead_letters(stop)
         except _Interrupted:
             return {}
-        return done
+        return {partition: offset for partition, offset in zip(polled, offsets, strict=True) if isinstance(offset, int)}
 
-    async def _process_partition(
-        self, partition: TopicPartition, records: Sequence[Any], done: dict[TopicPartition, int], stop: asyncio.Event
-    ) -> None:
+    async def _process_partition(self, records: Sequence[Any], stop: asyncio.Event) -> int | None:
+        """Process the records of one partition until interrupted; return the offset to commit, None without one."""
+        offset: int | None = None
         async with self._slots:
-            for start in range(0, len(records), self._batch):
-                if stop.is_set() or self.rebalancing.is_set():
-                    return
-                chunk = records[start : start + self._batch]
-                for undecodable, items in groupby(self._decode(chunk), key=lambda item: item.error is not None):
-                    if undecodable:
-                        for item in items:
-                            assert item.error is not None
-                            self._give_up(item, item.error, 0)
-                    else:
-                        await self._process_batch(list(items), stop)
-                done[partition] = chunk[-1].offset + 1
+            with contextlib.suppress(_Interrupted):
+                for start in range(0, len(records), self._batch):
+                    if stop.is_set() or self.rebalancing.is_set():
+                        break
+                    chunk = records[start : start + self._batch]
+                    for undecodable, items in groupby(self._decode(chunk), key=lambda item: item.error is not None):
+                        if undecodable:
+                            for item in items:
+                                assert item.error is not None
+                                self._give_up(item, item.error, 0)
+                        else:
+                            await self._process_batch(list(items), stop)
+                    offset = chunk[-1].offset + 1
+        return offset
 
     def _decode(self, records: Sequence[Any]) -> Iterator[DecodedRecord]:
         """Yield the records that the group handles, decoded; skip the others."""
@@ -150,12 +153,7 @@ class RecordProcessor:
                 await self._transaction(items)
                 return
             except Exception as error:
-                log.info(
-                    "batch failed; processing its records one by one",
-                    group=self._group,
-                    count=len(items),
-                    error=repr(error),
-                )
+                log.info("batch failed; trying each record", group=self._group, count=len(items), error=repr(error))
         for item in items:
             await self._process_alone(item, stop)
 
@@ -166,7 +164,7 @@ class RecordProcessor:
                 await self._transaction([item])
                 return
             except Exception as error:
-                if is_transient(error):
+                if is_unavailable(error):
                     await self._wait_for_dependency(error, stop)
                     continue
                 failures += 1
@@ -181,7 +179,7 @@ class RecordProcessor:
     async def _transaction(self, items: Sequence[DecodedRecord]) -> None:
         envelopes = [item.envelope for item in items if item.envelope is not None]
         async with self._db.transaction() as tx:
-            new = await inbox.unseen(tx, envelopes)
+            new = await inbox.insert_new(tx, envelopes)
             outcomes = []
             for item in items:
                 assert item.envelope is not None and item.handler is not None
@@ -196,9 +194,9 @@ class RecordProcessor:
         for item, outcome in zip(items, outcomes, strict=True):
             self._consumed(item.record, outcome)
         if "handled" in outcomes:
-            self._handlers.applied()
+            self._handlers.on_applied()
 
-    async def _handle(self, tx: Any, handler: Handler, event: Any, envelope: Envelope) -> None:
+    async def _handle(self, tx: Any, handler: Handler[Any], event: Any, envelope: Envelope) -> None:
         context = Context(envelope.correlation_id, envelope.id, next_hop(envelope.traceparent))
         began = time.perf_counter()
         with bound(context):
@@ -221,8 +219,8 @@ class RecordProcessor:
                 try:
                     await dead_letter.publish(self._producer, self._group, self._prefix, item.record, error, attempts)
                     break
-                except Unsent as unsent:
-                    await self._wait_for_dependency(unsent, stop)
+                except Unacknowledged as unacknowledged:
+                    await self._wait_for_dependency(unacknowledged, stop)
             cause = "undecodable" if item.error is not None else "handler"
             DEAD_LETTERS.labels(self._group, cause).inc()
             self._consumed(item.record, "dead-letter")

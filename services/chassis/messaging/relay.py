@@ -1,4 +1,4 @@
-"""The relay: publishes outbox rows to Kafka in order and marks them as published.
+"""The relay: publishes outbox rows to Kafka in order and marks them as published (the order: see `outbox.py`).
 
 One relay per database owns the outbox, by a session advisory lock on a connection of its own. It reads and marks rows
 on the same connection, so a relay that has lost the lock can do neither: PostgreSQL ends the session of a relay that
@@ -24,7 +24,7 @@ from services.chassis.runtime import failpoint
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import RELAY_AGE, RELAY_BACKLOG, RELAY_OWNER, RELAY_PUBLISHED, RELAY_SECONDS
 from services.chassis.runtime.throttle import Throttle
-from services.chassis.runtime.waiting import Periodic, first_set, sleep_until
+from services.chassis.runtime.waiting import Periodic, first_set, sleep_unless_set
 from services.contracts.event import Envelope
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ class Relay:
         db.on_outbox = self.wake
 
     def wake(self) -> None:
-        """Notify the relay of new rows. Never blocks, and may be called without any."""
+        """Publish new rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -83,8 +83,8 @@ class Relay:
                 except Exception as error:
                     if not is_transient(error):
                         raise
-                    log.warning("relay lost its database connection", error=repr(error))
-                    await sleep_until(stop, STANDBY_SECONDS)
+                    log.warning("relay has no database connection", error=repr(error))
+                    await sleep_unless_set(stop, STANDBY_SECONDS)
         finally:
             await self._producer.close()
 
@@ -104,7 +104,7 @@ class Relay:
         )
         try:
             while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
-                await sleep_until(stop, STANDBY_SECONDS)
+                await sleep_unless_set(stop, STANDBY_SECONDS)
                 if stop.is_set():
                     yield None
                     return
@@ -120,7 +120,10 @@ class Relay:
                 connection.terminate()  # the server has ended the session
 
     async def _heartbeat(self, connection: Any) -> None:
-        """Measure the backlog, and so keep the session from its idle timeout while Kafka is slow."""
+        """Query the database, so that the session does not reach its idle timeout while Kafka is slow.
+
+        The query measures the backlog, for the metrics.
+        """
         if connection.is_closed():
             return
         async with self._connection_lock:
@@ -129,6 +132,7 @@ class Relay:
         RELAY_AGE.set((datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0)
 
     async def _publish(self, connection: Any, stop: asyncio.Event) -> None:
+        """Read, send and mark batches of rows until `stop` is set and nothing more can be published."""
         while True:
             await self._throttle.wait()
             self._woken.clear()

@@ -8,7 +8,7 @@ from services.chassis.database import idempotency
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.messaging import inbox, outbox
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE, PRUNED
+from services.chassis.runtime.telemetry import PRUNED
 from services.chassis.runtime.waiting import Periodic
 
 EVERY_SECONDS = 600
@@ -18,14 +18,13 @@ Prune = Callable[[Transaction], Awaitable[int]]
 
 
 class Pruner:
-    """Prunes the chassis' tables and registers the metrics of the connection pool.
+    """Prunes the chassis' tables and those of the service.
 
     Args:
-        name: the service, as the label of the pool's metrics.
         more: the service's own tables; each function deletes expired rows and returns how many.
     """
 
-    def __init__(self, name: str, db: Database, settings: Settings, *, more: Mapping[str, Prune] | None = None) -> None:
+    def __init__(self, db: Database, settings: Settings, *, more: Mapping[str, Prune] | None = None) -> None:
         self._db = db
         self._tables: dict[str, Prune] = {
             "outbox": lambda tx: outbox.prune(tx, timedelta(days=settings.outbox_retention_days), BATCH_SIZE),
@@ -33,8 +32,6 @@ class Pruner:
             "idempotency_keys": lambda tx: idempotency.prune(tx, BATCH_SIZE),
             **(more or {}),
         }
-        POOL_SIZE.labels(name).set_function(lambda: db.size)
-        POOL_BUSY.labels(name).set_function(lambda: db.busy)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prune periodically until `stop` is set, through outages of the database."""

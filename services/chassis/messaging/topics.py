@@ -21,8 +21,8 @@ async def create_topics(
     replication_factor: int = 1,
     topics: Iterable[Topic] = TOPICS,
     seconds: float = 30.0,
-) -> list[str]:
-    """Create missing topics, wait until their partitions have leaders, and return their names.
+) -> None:
+    """Create missing topics, and wait until their partitions have leaders.
 
     Raises:
         KafkaError: the broker does not answer or refuses.
@@ -30,7 +30,7 @@ async def create_topics(
     """
     wanted = {prefix + topic.name: topic for topic in topics}
     async with asyncio.timeout(seconds):
-        # one request gets less time than the whole: aiokafka leaks a connection if its creation is cancelled
+        # half of the time, in ms, for one request: aiokafka leaks a connection if its creation is cancelled
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
         try:
             await admin.start()
@@ -45,7 +45,7 @@ async def create_topics(
                 while not await _have_leaders(admin, missing):  # noqa: ASYNC110  # the broker sends no notification
                     await asyncio.sleep(0.05)
                 log.info("topics created", topics=sorted(missing))
-            return sorted(missing)
+
         finally:
             await admin.close()
 

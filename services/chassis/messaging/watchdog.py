@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
-from services.chassis.runtime.waiting import sleep_until
+from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class ConsumerWatchdog:
             Stalled: a partition had unhandled records for the time of the limit and its offset did not move.
         """
         behind: dict[TopicPartition, tuple[int, float]] = {}
-        while not await sleep_until(stop, min(CHECK_SECONDS, self._limit / 4)):
+        while not await sleep_unless_set(stop, min(CHECK_SECONDS, self._limit / 4)):
             try:
                 offsets = await wait_at_most(30, self._read_offsets())
             except (KafkaError, OSError) as error:
@@ -55,16 +55,16 @@ class ConsumerWatchdog:
                 continue
             self._measure_lag(offsets)
             now = time.monotonic()
-            lagging = {} if is_waiting() else {part: done for part, (done, end) in offsets.items() if done < end}
-            behind = {
-                part: behind[part] if part in behind and behind[part][0] == done else (done, now)
-                for part, done in lagging.items()
-            }
-            for part, (done, since) in behind.items():
-                if now - since >= self._limit:
+            waiting = is_waiting()
+            for part, (done, end) in offsets.items():
+                if waiting or done >= end:
+                    behind.pop(part, None)
+                elif part not in behind or behind[part][0] != done:
+                    behind[part] = (done, now)
+                elif now - behind[part][1] >= self._limit:
                     raise Stalled(
                         f"{self._group}: {part.topic} {part.partition} has records from {done} on and nothing has "
-                        f"moved for {now - since:.0f} s"
+                        f"moved for {now - behind[part][1]:.0f} s"
                     )
 
     def _measure_lag(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:

@@ -2,9 +2,9 @@
 
 A service's `__main__.py` is its composition root: `compose` builds the wanted roles, `main` runs them.
 
-SIGTERM or SIGINT makes the process unready and stops its roles: first those that accept work, then the `last` ones
-(the relay, the monitoring port). After `drain_seconds` the process ends in any case. A role that crashes, or ends
-before it is stopped, ends the process with status 1.
+SIGTERM or SIGINT makes the process unready and stops its roles: first those that accept work, then those with
+`stops_last` (the relay, the monitoring port). After `drain_seconds` the process ends in any case. A role that crashes,
+or ends before it is stopped, ends the process with status 1.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ class Role:
     """A long-running part of a process. `run` works until the event it is given is set, and then ends in order.
 
     Attributes:
-        last: it is stopped only after all other roles have ended.
+        stops_last: it is stopped only after all other roles have ended.
     """
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
-    last: bool = False
+    stops_last: bool = False
 
 
 class Health:
@@ -119,15 +119,16 @@ async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> 
             gc.freeze()  # objects of the start live as long as the process; no collection needs to visit them
             log.info("started", roles=[role.name for role in roles])
             async with asyncio.TaskGroup() as group:
-                first = [group.create_task(shutdown.run_role(role)) for role in roles if not role.last]
+                first = [group.create_task(shutdown.run_role(role)) for role in roles if not role.stops_last]
                 for role in roles:
-                    if role.last:
+                    if role.stops_last:
                         group.create_task(shutdown.run_role(role))
                 await shutdown.stop.wait()
-                await asyncio.wait(first) if first else None
+                if first:
+                    await asyncio.wait(first)
                 shutdown.stop_last.set()
     except Exception:
-        log.critical("the process could not be composed or closed", exc_info=True)
+        log.critical("startup or shutdown failed", exc_info=True)
         shutdown.crashed = True
     finally:
         heartbeat.cancel()
@@ -167,7 +168,7 @@ class _Shutdown:
 
     async def run_role(self, role: Role) -> None:
         """Run a role. If it crashes or ends before it is stopped, shut down the process."""
-        stop = self.stop_last if role.last else self.stop
+        stop = self.stop_last if role.stops_last else self.stop
         try:
             await role.run(stop)
             if not stop.is_set():

@@ -28,7 +28,6 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str = "127.0.0.1:9092"
     kafka_prefix: str = ""
     instance: str = Field(default_factory=socket.gethostname)
-    redis_url: str = "redis://127.0.0.1:6379/0"
     verification_keys: str = Field(default='{"keys": []}', repr=False)
     database_pool_size: int = 10
     relay_poll_seconds: float = 0.25

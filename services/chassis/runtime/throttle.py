@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from services.chassis.runtime.waiting import sleep_until
+from services.chassis.runtime.waiting import sleep_unless_set
 
 
 class Throttle:
@@ -20,5 +20,5 @@ class Throttle:
         """Wait until another round may begin, or until `stop` is set."""
         left = self._next - time.monotonic()
         if left > 0:
-            await (asyncio.sleep(left) if stop is None else sleep_until(stop, left))
+            await (asyncio.sleep(left) if stop is None else sleep_unless_set(stop, left))
         self._next = time.monotonic() + self._seconds

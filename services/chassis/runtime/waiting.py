@@ -16,8 +16,8 @@ from services.chassis.runtime.telemetry import PERIODIC_FAILURES
 log = structlog.get_logger(__name__)
 
 
-async def sleep_until(event: asyncio.Event, seconds: float) -> bool:
-    """Sleep for `seconds` or until the event is set; return whether it is set."""
+async def sleep_unless_set(event: asyncio.Event, seconds: float) -> bool:
+    """Sleep for `seconds`, less if the event is set before; return whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -67,13 +67,13 @@ class Backoff:
         return self._failures > 0
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Return the remaining seconds of the pause, 0 without one."""
         return max(0.0, self._until - time.monotonic())
 
     def fail(self) -> bool:
         """Begin a pause unless one is running; return whether it began."""
-        if self.left > 0:
+        if self.remaining > 0:
             return False
         self._failures += 1
         self._until = time.monotonic() + backoff_seconds(self._failures, self._first, self._longest)
@@ -134,7 +134,7 @@ class Periodic:
             pause = self._seconds if await self._succeeds() else self._retry_seconds
             if cancelled():
                 raise asyncio.CancelledError  # the work has suppressed it
-            await sleep_until(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
+            await sleep_unless_set(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
 
     async def _succeeds(self) -> bool:
         try:

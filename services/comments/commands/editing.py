@@ -11,7 +11,7 @@ from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.text.renderer import RENDERER_VERSION, render
-from services.comments.commands.results import changed, replayed
+from services.comments.commands.results import finish, replayed
 from services.comments.domain import comment as rules
 from services.comments.store import comment_rows
 from services.comments.visibility import lock_visible
@@ -38,7 +38,7 @@ async def edit_comment(
     caller.require_person()
     html = await render(command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts)
     async with db.transaction() as tx:
-        if (kept := await idempotency.replay(tx, key)) is not None:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await lock_visible(tx, comment_id, caller)
         if comment.state == "removed":
@@ -51,5 +51,5 @@ async def edit_comment(
         check_if_match(if_match, comment.version)
         if (command.body, "markdown") != (comment.body, comment.format):
             await comment_rows.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
-            return await changed(tx, discussion, comment.id, CommentEdited, caller, key)
-        return await changed(tx, discussion, comment.id, None, caller, key)
+            return await finish(tx, discussion, comment.id, CommentEdited, caller, key)
+        return await finish(tx, discussion, comment.id, None, caller, key)

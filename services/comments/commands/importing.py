@@ -10,7 +10,7 @@ from services.chassis.messaging import outbox
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.reply_counts import count_replies
 from services.comments.domain import comment as rules
-from services.comments.domain.comment import Comment, placed
+from services.comments.domain.comment import Comment, new_comment
 from services.comments.store import comment_rows, discussion_rows
 from services.contracts.comments import CommentImported, ImportComment
 
@@ -51,7 +51,7 @@ async def import_comment(
         if discussion is None:
             raise unavailable("The post has not arrived here yet.")
         parent = await _imported_parent(tx, command)
-        comment = placed(
+        comment = new_comment(
             parent,
             id=comment_id,
             post_id=command.post_id,

@@ -29,7 +29,7 @@ from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.reply_counts import count_replies
 from services.comments.commands.results import replayed
 from services.comments.domain import comment as rules
-from services.comments.domain.comment import Comment, Discussion, placed
+from services.comments.domain.comment import Comment, Discussion, new_comment
 from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import can_see
 from services.contracts.comments import CommentPosted, CreateComment
@@ -118,6 +118,8 @@ class PostingQueue:
     async def store(self, item: Prepared) -> CommandResult:
         """Store one comment, together with those that come at the same time.
 
+        The Batcher raises an outcome that is a Problem; one of a comment that is stored alone is raised here.
+
         Raises:
             Problem: as `post_comment`.
         """
@@ -164,7 +166,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
         Problem: `unavailable`; in a batch of one also those of the idempotency key.
     """
     is_single = len(prepared) == 1
-    if is_single and (kept := await idempotency.replay(tx, prepared[0].key)) is not None:
+    if is_single and (kept := await idempotency.lock_and_find(tx, prepared[0].key)) is not None:
         return [await replayed(tx, kept, prepared[0].caller)]
     fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
     lock_discussions = discussion_rows.lock_discussions if lock == "wait" else discussion_rows.lock_free_discussions
@@ -188,6 +190,8 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
                 result = CommandResult(201, rules.representation(comment, item.caller), f"/v1/comments/{comment.id}")
                 outcomes[item.id] = result
                 accepted.append(_Accepted(item, discussion, comment, result))
+        else:
+            outcomes[item.id] = Deferred.ALONE
     await _write(tx, accepted, parents)
     return [outcomes.get(item.id, Deferred.ALONE) for item in prepared]
 
@@ -214,12 +218,12 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
     """
     if discussion.status != "published":
         raise Problem("post-unknown")
-    state = rules.first_state(discussion, item.author_id, is_moderator=is_moderator(item.caller.roles))
+    state = rules.first_state(discussion, item.author_id, by_moderator=is_moderator(item.caller.roles))
     if item.parent_id and (parent is None or parent.post_id != item.post_id):
         raise invalid("parent_id", "is not a comment of this post that you can see")
     if parent is not None:
         rules.check_depth(parent, "parent_id")
-    return placed(
+    return new_comment(
         parent,
         id=item.id,
         post_id=item.post_id,
@@ -239,7 +243,7 @@ async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[U
     rows = []
     for one in accepted:
         with context.bound(one.item.context):
-            rows.append(outbox.row(rules.fact(CommentPosted, one.comment, one.discussion)))
+            rows.append(outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion)))
     await outbox.add_all(tx, rows)
     answers = [
         (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))

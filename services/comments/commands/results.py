@@ -8,18 +8,18 @@ from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Transaction
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
-from services.comments import pages
+from services.comments import listing
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion
 from services.comments.store import comment_rows
-from services.comments.visibility import own_of
+from services.comments.visibility import seen_hidden_by
 from services.contracts.comments import CommentFact
 
 TEXT_FIELDS = ("body", "body_html")
 NO_REPLIES: dict[str, Any] = {"items": [], "next": None}
 
 
-async def changed(
+async def finish(
     tx: Transaction,
     discussion: Discussion,
     comment_id: UUID,
@@ -46,7 +46,7 @@ def _without_replies(result: CommandResult) -> dict[str, Any]:
 
 
 async def _with_replies(tx: Transaction, comment: Comment, caller: Caller) -> dict[str, Any]:
-    return await pages.with_replies(tx, comment, caller, await own_of(tx, caller, comment.post_id))
+    return await listing.with_replies(tx, comment, caller, await seen_hidden_by(tx, caller, comment.post_id))
 
 
 async def replayed(tx: Transaction, kept: Kept, caller: Caller) -> CommandResult:

@@ -19,17 +19,32 @@ DEEPEST = 100
 
 @dataclass(frozen=True)
 class Discussion:
-    """What comments knows of a post."""
+    """What comments knows of a post.
+
+    Attributes:
+        mode: whether comments are accepted and wait for a moderator; `discussion` in the events of posts.
+    """
 
     post_id: UUID
     post_author_id: UUID
     status: Literal["draft", "published", "withdrawn"]
-    discussion: Literal["open", "held", "closed"]
+    mode: Literal["open", "held", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A row of `comments`. The fields are explained in the migration."""
+    """A row of `comments`.
+
+    Attributes:
+        path: the ids from the top level down to itself, 16 bytes each, so byte order is depth-first order.
+        removed_by_author: its text is deleted and it cannot be restored.
+        version: counts changes of its own text or state.
+        reply_count: visible direct replies.
+        shown_replies: direct replies that are `shown`.
+        all_replies: direct replies in any state.
+        shown: it is visible or has a shown reply, so everybody finds it, whole or as a tombstone.
+        imported: it never causes a mail.
+    """
 
     id: UUID
     post_id: UUID
@@ -58,7 +73,7 @@ class Comment:
         return ids_of(self.path)[:-1]
 
 
-def placed(
+def new_comment(
     parent: Comment | None,
     *,
     id: UUID,
@@ -116,15 +131,15 @@ def is_own(comment: Comment, caller: Caller) -> bool:
     return caller.person_id is not None and comment.author_id == caller.person_id
 
 
-def first_state(discussion: Discussion, author_id: UUID, *, is_moderator: bool) -> State:
+def first_state(discussion: Discussion, author_id: UUID, *, by_moderator: bool) -> State:
     """Return the state in which a new comment begins.
 
     Raises:
         Problem: `discussion-closed`.
     """
-    if discussion.discussion == "closed":
+    if discussion.mode == "closed":
         raise Problem("discussion-closed")
-    waits = discussion.discussion == "held" and not is_moderator and author_id != discussion.post_author_id
+    waits = discussion.mode == "held" and not by_moderator and author_id != discussion.post_author_id
     return "held" if waits else "visible"
 
 

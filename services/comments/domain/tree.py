@@ -1,4 +1,4 @@
-"""The tree: what a change of one comment changes in those above it, and how a page is assembled."""
+"""The tree: what a change of one comment changes in those above it, and how its pages are nested."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ INLINE_LEVELS = 20  # JSON nests three times as deep, and readers of JSON have l
 
 @dataclass(frozen=True)
 class Change:
-    """What changes in one comment because something below it did."""
+    """What changes in one comment because something below it did: differences of its counts, and its new `shown`."""
 
     id: UUID
     all_replies: int
@@ -33,19 +33,28 @@ def changes_above(above: Sequence[Comment], *, added: int = 0, visible: int = 0,
         above: the comments above them, the nearest first; those at the end that do not change may be left out.
         added, visible, shown: what changes in the counts of the nearest one.
     """
-    changes = []
+    changes: list[Change] = []
+    newly_shown = shown
     for comment in above:
-        if not (added or visible or shown):
+        is_nearest = not changes
+        if not newly_shown and not (is_nearest and (added or visible)):
             break
-        now = comment.state == "visible" or comment.shown_replies + shown > 0
-        changes.append(Change(comment.id, added, visible, shown, now))
-        added = visible = 0
-        shown = int(now) - int(comment.shown)
+        stays_shown = comment.state == "visible" or comment.shown_replies + newly_shown > 0
+        changes.append(
+            Change(
+                id=comment.id,
+                all_replies=added if is_nearest else 0,
+                reply_count=visible if is_nearest else 0,
+                shown_replies=newly_shown,
+                shown=stays_shown,
+            )
+        )
+        newly_shown = int(stays_shown) - int(comment.shown)
     return changes
 
 
 @dataclass(frozen=True)
-class Own:
+class SeenHidden:
     """The hidden comments below a post that one person sees: their own held ones, and those above these.
 
     Attributes:
@@ -60,7 +69,7 @@ class Own:
         return self.counts.get(comment_id, 0) if self.counts else 0
 
 
-NOTHING_OWN = Own()
+NO_HIDDEN = SeenHidden()
 
 
 def replies_list(comment_id: UUID) -> str:
@@ -68,7 +77,9 @@ def replies_list(comment_id: UUID) -> str:
     return f"replies/{comment_id}"
 
 
-def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Caller, own: Own) -> list[dict[str, Any]]:
+def nest(
+    listed: Sequence[Comment], below: Sequence[Comment], caller: Caller, hidden: SeenHidden
+) -> list[dict[str, Any]]:
     """Return the listed comments in their order, each with the beginning of its tree.
 
     Args:
@@ -89,11 +100,11 @@ def assembled(listed: Sequence[Comment], below: Sequence[Comment], caller: Calle
         last_reply[comment.parent_id] = comment.id
     for comment in inlined:
         replies = nodes[comment.id]["replies"]
-        if len(replies["items"]) < replies_seen(comment, caller, own):
+        if len(replies["items"]) < replies_seen(comment, caller, hidden):
             replies["next"] = cursors.encode(replies_list(comment.id), last_reply.get(comment.id, FIRST))
     return items
 
 
-def replies_seen(comment: Comment, caller: Caller, own: Own) -> int:
+def replies_seen(comment: Comment, caller: Caller, hidden: SeenHidden) -> int:
     """Return how many direct replies this caller sees, whole or as tombstones."""
-    return comment.all_replies if is_moderator(caller.roles) else comment.shown_replies + own.under(comment.id)
+    return comment.all_replies if is_moderator(caller.roles) else comment.shown_replies + hidden.under(comment.id)

@@ -1,4 +1,4 @@
-"""SQL of comments one by one; pages of the tree stand in `pages`. Writers have locked the discussion."""
+"""SQL of comments one by one; pages of the tree stand in `listing`. Writers have locked the discussion."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ async def lock(tx: Transaction, comment_id: UUID) -> tuple[Discussion, Comment] 
     return discussion, comment
 
 
-SELECT_OWN_HIDDEN = """
+SELECT_HIDDEN_SEEN_BY = """
 select hidden.id, hidden.list_id
 from comments as hidden
 where not hidden.shown and hidden.id = any(array(
@@ -61,9 +61,9 @@ where not hidden.shown and hidden.id = any(array(
 """
 
 
-async def own_hidden(reader: Reader, person_id: UUID, post_id: UUID) -> list[tuple[UUID, UUID]]:
+async def hidden_seen_by(reader: Reader, person_id: UUID, post_id: UUID) -> list[tuple[UUID, UUID]]:
     """Return id and list of what only this person sees: their held comments, and the hidden ones above these."""
-    return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_OWN_HIDDEN, person_id, post_id)]
+    return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_HIDDEN_SEEN_BY, person_id, post_id)]
 
 
 SELECT_BY_SOURCE = "select id from comments where site = $1 and source_id = $2"
@@ -224,11 +224,11 @@ async def update_state(tx: Transaction, comment_id: UUID, state: State, *, shown
     await tx.execute(UPDATE_STATE, comment_id, state, shown, counted)
 
 
-BLANK = """
+DELETE_TEXT = """
 update comments set body = null, body_html = null, removed_by_author = true, version = version + $2 where id = $1
 """
 
 
-async def blank(tx: Transaction, comment_id: UUID, *, new_version: bool) -> None:
+async def delete_text(tx: Transaction, comment_id: UUID, *, new_version: bool) -> None:
     """Delete the text of a comment that its author removed."""
-    await tx.execute(BLANK, comment_id, int(new_version))
+    await tx.execute(DELETE_TEXT, comment_id, int(new_version))

@@ -23,7 +23,7 @@ async def upsert_discussion(tx: Transaction, fact: PostFact) -> None:
     )
 
 
-SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion from discussions where post_id = $1"
+SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1"
 
 
 async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
@@ -33,7 +33,7 @@ async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
 
 
 SELECT_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
 """
 
 
@@ -44,7 +44,7 @@ async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUI
 
 
 LOCK_DISCUSSION = """
-select post_id, post_author_id, status, discussion from discussions where post_id = $1 for no key update
+select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1 for no key update
 """
 
 
@@ -55,7 +55,7 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
 
 
 LOCK_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
 order by post_id
 for no key update
 """
@@ -68,7 +68,7 @@ async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[
 
 
 LOCK_FREE_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
 order by post_id
 for no key update skip locked
 """

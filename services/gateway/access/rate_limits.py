@@ -1,5 +1,7 @@
 """Limit how often requests are served, counted in Redis for all gateways together; Redis is asked once per count.
 
+Redis stands for the protocol: the server that Rapport brings along is Valkey, and either one does.
+
 Windows are fixed: a policy's window begins at a multiple of its length, so one counter tells both what is left and
 when it starts anew. Without Redis reads go on uncounted, and everything that writes or sends mail is counted on in this
 process, from the last count. Headers: draft-ietf-httpapi-ratelimit-headers.
@@ -42,8 +44,9 @@ class Policy:
 
 READING = Policy("reading", 6_000, 60, strict=False)
 POSTING = Policy("posting", 120, 60)
+# of requests; of mails, people sends `domain.LIVE_LINKS_PER_ADDRESS` to an address
 SIGN_IN = Policy("sign-in", 120, 600)
-SIGN_IN_ADDRESS = Policy("sign-in-address", 10, 600)
+SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.contracts.notify import EditMail
+from services.contracts.notify import EditMailSettings
 from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
@@ -55,7 +55,7 @@ async def mail(request: Request, context: SignedIn) -> Response:
     return responses.read(request, context, Composed(representations.mail(raw)))
 
 
-@router.patch("/mail", **operation("Update my mail settings", schemas.Mail, body=EditMail))
+@router.patch("/mail", **operation("Update my mail settings", schemas.Mail, body=EditMailSettings))
 async def edit_mail(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.notify, "/me/mail", body=body, headers={})

@@ -6,12 +6,13 @@ from starlette.responses import Response
 
 from services.chassis.client.client import ServiceResponse
 from services.chassis.http.routes import body_limit
+from services.contracts.body_sizes import POST_BYTES
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import post_page, post_views
-from services.gateway.composition.forwarding import POST_BYTES, body_of, forward, query_of
+from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
 

@@ -44,8 +44,8 @@ class Invalidation:
         self._authors = authors
 
     def post(self, post_id: str) -> None:
-        """Evict what shows a post; comments hears of the change by itself, a moment later."""
-        self._cache.unsettle(("posts", f"post:{post_id}"))
+        """Evict what shows a post; comments reads the event too, a moment later."""
+        self._cache.evict_and_shorten(("posts", f"post:{post_id}"))
 
     def comment(self, post_id: str, author_id: str | None) -> None:
         """Evict what shows the comments of a post, or how many an author wrote."""
@@ -98,10 +98,10 @@ class InvalidationReader:
             await self._create_topics()
             consumer = self._consumer()
             await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
-            self._cache.hears(True)
+            self._cache.set_following(True)
             await self._follow(consumer)
         except Exception as error:
-            self._cache.hears(False)
+            self._cache.set_following(False)
             if not isinstance(error, (KafkaError, OSError)):
                 raise
             log.warning("events cannot be read", error=repr(error))

@@ -43,7 +43,7 @@ class Flight:
 
 
 class CacheMiddleware:
-    """Middleware around the whole app.
+    """The outermost middleware: around `ResponseHeaders`, so that a cached answer has its headers already.
 
     Args:
         cookie_name: requests with our cookie are for one person, and go to the app.

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 MOST_BYTES = 64 * 1024 * 1024
 ENTRY_BYTES = 2_000  # what an entry costs beside its body
 MOST_SECONDS = 30.0
-UNHEARD_SECONDS = 2.0  # how long entries live while no events are read
+OFFLINE_SECONDS = 2.0  # how long entries live while no events are read
 EVICTIONS_REMEMBERED = 50_000
-SETTLING_SECONDS = 10.0
-UNSETTLED_SECONDS = 1.0
+SHORTENED_FOR_SECONDS = 10.0
+SHORT_SECONDS = 1.0
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,15 +53,15 @@ class ResponseCache:
         self._entries: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
         self._by_tag: dict[str, set[bytes]] = {}
         self._evicted: dict[str, int] = {}
-        self._unsettled: dict[str, float] = {}
-        self._forgotten = 0
+        self._shortened: dict[str, float] = {}
+        self._evictions_known_since = 0
         self._bytes = 0
         self.sequence = 0
-        self.seconds = UNHEARD_SECONDS
+        self.seconds = OFFLINE_SECONDS
 
-    def hears(self, well: bool) -> None:
-        """Note whether events are being read; drop all entries, since events may have been missed in between."""
-        self.seconds = MOST_SECONDS if well else UNHEARD_SECONDS
+    def set_following(self, following: bool) -> None:
+        """Set whether events are being read; drop all entries, since events may have been missed in between."""
+        self.seconds = MOST_SECONDS if following else OFFLINE_SECONDS
         self.clear()
 
     def get(self, key: bytes) -> Entry | None:
@@ -77,14 +77,14 @@ class ResponseCache:
 
     def store(self, key: bytes, entry: Entry, began: int) -> bool:
         """Store an entry whose reading began at `sequence` `began`; return False if part of it changed since."""
-        if began < self._forgotten or any(self._evicted.get(tag, -1) >= began for tag in entry.tags):
+        if began < self._evictions_known_since or any(self._evicted.get(tag, -1) >= began for tag in entry.tags):
             return False
         if self._cost(entry) > self._most_bytes // 8:
             return False
         self._drop(key)
         now = self._clock()
-        unsettled = any(self._unsettled.get(tag, 0.0) > now for tag in entry.tags)
-        seconds = UNSETTLED_SECONDS if unsettled else self.seconds
+        is_shortened = any(self._shortened.get(tag, 0.0) > now for tag in entry.tags)
+        seconds = SHORT_SECONDS if is_shortened else self.seconds
         self._entries[key] = min(entry.since + MOST_SECONDS, now + seconds), entry
         self._bytes += self._cost(entry)
         for tag in entry.tags:
@@ -97,24 +97,24 @@ class ResponseCache:
         """Drop every entry that was made of one of these."""
         if len(self._evicted) >= EVICTIONS_REMEMBERED:
             self._evicted.clear()
-            self._forgotten = self.sequence + 1
+            self._evictions_known_since = self.sequence + 1
         for tag in tags:
             self._evicted[tag] = self.sequence
             for key in self._by_tag.pop(tag, ()):
                 self._drop(key)
         self.sequence += 1
 
-    def unsettle(self, tags: Iterable[str]) -> None:
-        """Evict, and for a while keep what is made of these for a second only.
+    def evict_and_shorten(self, tags: Iterable[str]) -> None:
+        """Evict, and keep what is made of these for one second only, during the next ten.
 
-        Another service still has to hear of the change itself, and until then answers as before.
+        Another service has not read the event yet, and answers as before until then.
         """
-        until = self._clock() + SETTLING_SECONDS
-        if len(self._unsettled) >= EVICTIONS_REMEMBERED:
-            self._unsettled.clear()
+        until = self._clock() + SHORTENED_FOR_SECONDS
+        if len(self._shortened) >= EVICTIONS_REMEMBERED:
+            self._shortened.clear()
             self.clear()
         kept = tuple(tags)
-        self._unsettled.update(dict.fromkeys(kept, until))
+        self._shortened.update(dict.fromkeys(kept, until))
         self.evict(kept)
 
     def clear(self) -> None:
@@ -124,7 +124,7 @@ class ResponseCache:
         self._evicted.clear()
         self._bytes = 0
         self.sequence += 1
-        self._forgotten = self.sequence
+        self._evictions_known_since = self.sequence
 
     def __len__(self) -> int:
         return len(self._entries)

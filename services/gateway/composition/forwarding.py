@@ -7,12 +7,11 @@ from starlette.requests import Request
 from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import Problem
 from services.chassis.http.routes import read_json
+from services.contracts.body_sizes import BODY_BYTES
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.composition.upstreams import Upstream
 
 SAFE_WRITING = ("Idempotency-Key", "If-Match")
-COMMENT_BYTES = 64 * 1024
-POST_BYTES = 256 * 1024
 
 
 def query_of(request: Request, *names: str) -> dict[str, str]:
@@ -31,7 +30,7 @@ def headers_of(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[st
     return {name: ", ".join(request.headers.getlist(name)) for name in names if name in request.headers}
 
 
-async def body_of(request: Request, limit: int = COMMENT_BYTES) -> bytes:
+async def body_of(request: Request, limit: int = BODY_BYTES) -> bytes:
     """Return the JSON of a request as the bytes that came.
 
     Raises:

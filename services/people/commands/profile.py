@@ -20,10 +20,10 @@ async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key 
         The person in their present state, and whether this was a repetition that changed nothing.
 
     Raises:
-        Problem: `invalid-token` when the person does not exist or is erased; the kinds of `idempotency.replay`.
+        Problem: `invalid-token` when the person does not exist or is erased; the kinds of `idempotency.lock_and_find`.
     """
     async with db.transaction() as tx:
-        kept = await idempotency.replay(tx, key)
+        kept = await idempotency.lock_and_find(tx, key)
         person = await people.lock(tx, person_id)
         if person is None:
             raise Problem("invalid-token")

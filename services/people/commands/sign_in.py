@@ -1,6 +1,6 @@
 """Commands of signing in: request a link, draw it, use it.
 
-A request does the same work whether or not the address is known; only the mailer finds out.
+A request does the same work for known and unknown addresses; only the mailer looks the address up.
 """
 
 from collections.abc import Collection
@@ -21,7 +21,7 @@ from services.people.store.sign_in import Claimed, Link
 
 
 async def request_link(db: Database, address: Address, name: str | None) -> None:
-    """Keep a request for a link; `name` is offered with a registration. Nothing else changes."""
+    """Insert a request for a link; `name` is offered with a registration."""
     async with db.transaction() as tx:
         await sign_in.insert_request(tx, new_id(), address, name)
 
@@ -33,14 +33,14 @@ async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most:
 
 
 async def renew_leases(db: Database, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Renew the leases of requests under way, so that no other mailer claims them."""
+    """Renew the leases of requests under way."""
     async with db.transaction() as tx:
         await sign_in.renew(tx, leases, lease_life)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A link that exists as a hash in the database, and in clear only here until it is mailed."""
+    """A link that was drawn for a mailbox. The database has only the hash of `token`."""
 
     mailbox: str
     token: str
@@ -51,12 +51,12 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
 
     Returns:
         None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain
-        sign-in is unknown, or (when `limited`) the address has as many live links as it may have, so that nobody can
+        sign-in is unknown, or (when `limited`) the address has `LIVE_LINKS_PER_ADDRESS` live links, so that nobody can
         flood a mailbox. The mail to a confirmed address uses the spelling with which it was confirmed.
     """
     async with db.transaction() as tx:
         await sign_in.lock_address(tx, request.address.lookup)
-        if not await sign_in.is_held(tx, request):
+        if not await sign_in.is_leased(tx, request):
             return None
         owner = await people.owner_of(tx, request.address.lookup)
         if owner is None and not request.registers:
@@ -71,13 +71,13 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
 
 
 async def is_wanted(db: Database, request: Claimed) -> bool:
-    """Return, just before the dot, whether the lease holds and no other link of the address was used meanwhile."""
+    """Return whether the lease holds and no other link of the address was used meanwhile."""
     async with db.transaction() as tx:
-        return await sign_in.is_held(tx, request)
+        return await sign_in.is_leased(tx, request)
 
 
 async def finish_request(db: Database, request: Claimed, outcome: str, *, unsent: Drawn | None = None) -> None:
-    """Finish the request; `unsent` is a link whose mail certainly did not arrive."""
+    """Finish the request; `unsent` is a link whose mail was certainly not delivered."""
     async with db.transaction() as tx:
         if unsent:
             await sign_in.delete_link(tx, fingerprint(unsent.token))
@@ -97,7 +97,7 @@ async def start_session(db: Database, token: str, admins: Collection[str], *, co
 
     Args:
         admins: addresses, as they are looked up, whose owners become admins.
-        cookie: one opaque session id instead of a refresh token.
+        cookie: return an opaque session id instead of a refresh token.
 
     Raises:
         Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
@@ -117,9 +117,9 @@ async def start_session(db: Database, token: str, admins: Collection[str], *, co
 
 
 async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collection[str]) -> Person:
-    """Return the person of an address that was just proved; make one if the address is new.
+    """Return the person of a confirmed address; insert one if the address is new.
 
-    A confirmed address keeps its name: what was offered with the link counts for a new one alone.
+    The name offered with the link is used for a new person only.
     """
     owner = await people.owner_of(tx, address.lookup)
     if owner is None:
@@ -142,5 +142,5 @@ async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collec
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests and links whose time is over; return how many rows."""
+    """Delete expired requests and links; return how many rows."""
     return await sign_in.prune(tx)

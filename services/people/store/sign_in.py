@@ -1,7 +1,7 @@
 """Rows of sign-in requests and of the links that were drawn for them.
 
-A transaction that draws, uses or voids links of an address takes `lock_address` first, so that "using one voids all"
-has an order.
+A transaction that draws, uses or voids links of an address calls `lock_address` first: otherwise a link that is drawn
+while another one is used would not be voided.
 """
 
 from collections.abc import Collection
@@ -33,7 +33,7 @@ async def insert_request(tx: Transaction, request_id: UUID, address: Address, na
 
 @dataclass(frozen=True)
 class Claimed:
-    """A request leased to one mailer. Writes that finish it filter on the lease, so a late one changes nothing."""
+    """A request leased to one mailer. Writes about it filter on the lease, so a late write changes nothing."""
 
     id: UUID
     lease: UUID
@@ -58,7 +58,7 @@ returning id, address, lookup, name is not null as registers, attempts, correlat
 
 
 async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Claim up to `most` requests that are due. Those older than a link's life are never due again."""
+    """Claim up to `most` due requests. Requests older than a link's life are no longer due."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
         Claimed(
@@ -80,11 +80,11 @@ where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
 
 
 async def renew(tx: Transaction, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Prolong these leases. One that has run out is not taken back."""
+    """Prolong these leases, except those that have expired."""
     await tx.execute(RENEW, list(leases), lease_life)
 
 
-IS_HELD = """
+IS_LEASED = """
 select exists (
     select from sign_in_requests
     where id = $1 and lease = $2 and outcome is null and next_attempt_at > now() and created_at > now() - $3::interval
@@ -92,17 +92,16 @@ select exists (
 """
 
 
-async def is_held(tx: Transaction, request: Claimed) -> bool:
-    """Return whether the lease still holds and the request is still wanted."""
-    held: bool = await tx.fetchval(IS_HELD, request.id, request.lease, LINK_LIFE)
-    return held
+async def is_leased(tx: Transaction, request: Claimed) -> bool:
+    """Return whether the request is still open, and still under this lease."""
+    return bool(await tx.fetchval(IS_LEASED, request.id, request.lease, LINK_LIFE))
 
 
 FINISH = "update sign_in_requests set outcome = $3 where id = $1 and lease = $2 and outcome is null"
 
 
 async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
-    """End the request."""
+    """Record the outcome of the request, unless its lease is lost."""
     await tx.execute(FINISH, request.id, request.lease, outcome)
 
 
@@ -113,7 +112,7 @@ where id = $1 and lease = $2 and outcome is null
 
 
 async def postpone(tx: Transaction, request: Claimed, delay: timedelta) -> None:
-    """Give the request back, due after `delay`."""
+    """End the lease, and make the request due after `delay`."""
     await tx.execute(POSTPONE, request.id, request.lease, delay)
 
 
@@ -125,9 +124,8 @@ where sign_in_requests.lookup = $1 and sign_in_links.used_at is null and sign_in
 
 
 async def live_links(tx: Transaction, lookup: str) -> int:
-    """Return how many links to this address could be used now; for each a mail was sent there, or may have been."""
-    count: int = await tx.fetchval(COUNT_LIVE, lookup)
-    return count
+    """Return how many links of this address can be used now; for each a mail was sent, or may have been."""
+    return int(await tx.fetchval(COUNT_LIVE, lookup))
 
 
 INSERT_LINK = """
@@ -144,7 +142,7 @@ DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
 
 
 async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
-    """Delete a link whose mail was certainly not delivered."""
+    """Delete a link, whose mail was certainly not delivered."""
     await tx.execute(DELETE_LINK, token_sha256)
 
 
@@ -153,8 +151,8 @@ class Link:
     """A link that is being used.
 
     Attributes:
-        address: where it was sent; None when it can no longer be used, or its request is gone.
-        name: what was offered with the request, if it was a registration.
+        address: where it was sent; None if the link was used or has expired, or its request was deleted.
+        name: the name offered with the request, if it was a registration.
     """
 
     address: Address | None
@@ -171,7 +169,7 @@ where sign_in_links.token_sha256 = $1
 
 
 async def find_link(tx: Transaction, token_sha256: bytes) -> Link | None:
-    """Return the link, None when it was never drawn. A link that is over is recognised without waiting for a lock."""
+    """Return the link, None if it was never drawn. This waits for no lock, so an expired link is refused at once."""
     row = await tx.fetchrow(SELECT_LINK, token_sha256)
     if row is None:
         return None
@@ -184,7 +182,7 @@ update sign_in_links set used_at = now() where token_sha256 = $1 and used_at is 
 
 
 async def use_link(tx: Transaction, token_sha256: bytes) -> bool:
-    """Use the link, once and in time; return False when it was used or has expired."""
+    """Mark the link as used; return False if it was used before or has expired."""
     return await tx.execute(USE_LINK, token_sha256) == 1
 
 
@@ -201,9 +199,9 @@ where lookup = $1 and outcome is null and created_at > now() - $2::interval
 
 
 async def void_links(tx: Transaction, lookup: str) -> None:
-    """Void every link of this address, and let no request made before now draw another.
+    """Void every link of this address, and end its open requests, so that none of them draws another.
 
-    Rows too old to matter are left out, so that this never locks the rows that `prune` deletes.
+    Expired rows are left out, so that this never locks rows that `prune` deletes.
     """
     await tx.execute(VOID_LINKS, lookup)
     await tx.execute(SUPERSEDE_REQUESTS, lookup, LINK_LIFE)
@@ -226,7 +224,7 @@ where outcome is null and created_at > now() - $1::interval
 
 
 async def backlog(reader: Reader) -> tuple[int, float]:
-    """Return how many requests wait for their mail, and for how many seconds the oldest has."""
+    """Return how many requests wait for their mail, and for how many seconds the oldest has waited."""
     row = await reader.fetchrow(COUNT_OPEN, LINK_LIFE)
     return (0, 0.0) if row is None else (row["waiting"], row["oldest"])
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from services.chassis.database.pool import Reader
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment
-from services.comments.domain.tree import NOTHING_OWN, Own, assembled, replies_seen
+from services.comments.domain.tree import NO_HIDDEN, SeenHidden, nest, replies_seen
 from services.comments.store.comment_rows import COLUMNS
 from services.contracts.people import is_moderator
 
@@ -31,16 +31,16 @@ class Page:
 
 
 async def list_page(
-    reader: Reader, list_id: UUID, caller: Caller, own: Own, *, after: UUID, limit: int, order: Order = "asc"
+    reader: Reader, list_id: UUID, caller: Caller, hidden: SeenHidden, *, after: UUID, limit: int, order: Order = "asc"
 ) -> Page:
     """Return a page of the top level of a post, or of the replies of a comment, behind `after`."""
-    listed = await _listed(reader, list_id, caller, own, after, limit + 1, order)
+    listed = await _listed(reader, list_id, caller, hidden, after, limit + 1, order)
     entries = listed[:limit]
-    below = await _below(reader, entries, caller, own, max(2 * limit, ROOM))
-    return Page(assembled(entries, below, caller, own), entries[-1].id if len(listed) > limit else None)
+    below = await _below(reader, entries, caller, hidden, max(2 * limit, ROOM))
+    return Page(nest(entries, below, caller, hidden), entries[-1].id if len(listed) > limit else None)
 
 
-LISTED_SHOWN_AND_OWN = {
+LISTED_SHOWN_AND_HIDDEN = {
     "asc": f"""
         (select {COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3)
         union all
@@ -61,12 +61,12 @@ LISTED_ALL = {
 
 
 async def _listed(
-    reader: Reader, list_id: UUID, caller: Caller, own: Own, after: UUID, limit: int, order: Order
+    reader: Reader, list_id: UUID, caller: Caller, hidden: SeenHidden, after: UUID, limit: int, order: Order
 ) -> list[Comment]:
     if is_moderator(caller.roles):
         rows = await reader.fetch(LISTED_ALL[order], list_id, after, limit)
     else:
-        rows = await reader.fetch(LISTED_SHOWN_AND_OWN[order], list_id, after, limit, list(own.ids))
+        rows = await reader.fetch(LISTED_SHOWN_AND_HIDDEN[order], list_id, after, limit, list(hidden.ids))
     return [Comment(*row) for row in rows]
 
 
@@ -82,12 +82,12 @@ async def held_page(reader: Reader, caller: Caller, *, after: UUID, limit: int) 
     """Return a page of the moderators' queue: what is held below published posts, without what stands below it."""
     listed = [Comment(*row) for row in await reader.fetch(HELD, after, limit + 1)]
     entries = listed[:limit]
-    return Page(assembled(entries, [], caller, NOTHING_OWN), entries[-1].id if len(listed) > limit else None)
+    return Page(nest(entries, [], caller, NO_HIDDEN), entries[-1].id if len(listed) > limit else None)
 
 
-async def with_replies(reader: Reader, comment: Comment, caller: Caller, own: Own) -> dict[str, Any]:
+async def with_replies(reader: Reader, comment: Comment, caller: Caller, hidden: SeenHidden) -> dict[str, Any]:
     """Return a comment with the beginning of its tree."""
-    return assembled([comment], await _below(reader, [comment], caller, own, ROOM), caller, own)[0]
+    return nest([comment], await _below(reader, [comment], caller, hidden, ROOM), caller, hidden)[0]
 
 
 BELOW_SHOWN = rf"""
@@ -97,7 +97,7 @@ cross join lateral (
     select {COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown order by path limit $2
 ) as below
 """
-BELOW_SHOWN_AND_OWN = rf"""
+BELOW_SHOWN_AND_HIDDEN = rf"""
 select {COLUMNS}
 from unnest($1::bytea[]) as opened (top)
 cross join lateral (
@@ -117,16 +117,18 @@ cross join lateral (
 """
 
 
-async def _below(reader: Reader, entries: Sequence[Comment], caller: Caller, own: Own, room: int) -> list[Comment]:
+async def _below(
+    reader: Reader, entries: Sequence[Comment], caller: Caller, hidden: SeenHidden, room: int
+) -> list[Comment]:
     """Return the beginnings of the entries' trees, which share the room that the entries leave."""
-    tops = [entry.path for entry in entries if replies_seen(entry, caller, own)]
+    tops = [entry.path for entry in entries if replies_seen(entry, caller, hidden)]
     if not tops:
         return []
     share = (room - len(entries)) // len(tops)
     if is_moderator(caller.roles):
         rows = await reader.fetch(BELOW_ALL, tops, share)
-    elif own.ids:
-        rows = await reader.fetch(BELOW_SHOWN_AND_OWN, tops, share, list(own.ids))
+    elif hidden.ids:
+        rows = await reader.fetch(BELOW_SHOWN_AND_HIDDEN, tops, share, list(hidden.ids))
     else:  # most callers; asking for no ids below each entry costs about 4 % of a page
         rows = await reader.fetch(BELOW_SHOWN, tops, share)
     return sorted((Comment(*row) for row in rows), key=lambda comment: comment.path)
