@@ -42,7 +42,9 @@ def imported_modules(folder: str) -> dict[str, Path]:
                     statement.append(token.string)
                 if len(statement) == 2 and statement[0] in ("import", "from"):
                     found.setdefault(statement[1], path.relative_to(ROOT))
-    return {name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "services", "deploy", "."}}
+    return {
+        name: path for name, path in found.items() if name not in {*sys.stdlib_module_names, "services", "deploy", "."}
+    }
 
 
 def test_every_dependency_is_imported() -> None:
