@@ -14,7 +14,7 @@ help: ## show this list
 	@echo "Rapport: make TARGET"
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-up: .venv/.local-stamp ## start everything on this machine, real servers included, and wait until it is ready
+up: .venv/.local-stamp ## start everything here, real servers included; wait until ready
 	@$(local) up
 
 down: .venv/.local-stamp ## stop everything; the data stays in .local
@@ -29,7 +29,7 @@ logs: .venv/.local-stamp ## follow all logs
 demo: up ## play the story; WORDPRESS=file.xml imports that first
 	@$(local) run python -m deploy.local.demo $(if $(WORDPRESS),--wordpress '$(abspath $(WORDPRESS))')
 
-rapport: .venv/.local-stamp ## run the operator's command on the local stack: make rapport ARGS="person grant EMAIL ROLE"
+rapport: .venv/.local-stamp ## run an operator's command here: ARGS="person grant EMAIL ROLE"
 	@$(local) run rapport $(ARGS)
 
 quick: .venv/.dev-stamp ## formatting, lint, types and unit tests, no servers: about a minute
@@ -55,7 +55,7 @@ fences: .venv/.dev-stamp ## check which module may import which
 unit: .venv/.dev-stamp ## unit tests only, no servers
 	.venv/bin/pytest tests/unit $(parallel) $(ARGS)
 
-pytest: .venv/.dev-stamp ## every test on real servers; ARGS="tests/unit/test_posts_slugs.py -k taken" runs a part
+pytest: .venv/.dev-stamp ## every test on real servers; ARGS="FILE -k WORD" runs some
 	.venv/bin/pytest -m "not chaos" $(parallel) $(ARGS)
 
 format: .venv/.dev-stamp ## format the code and repair what lint can
@@ -69,7 +69,7 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 chaos: .venv/.dev-stamp ## the full crash tests: kills, outages, pauses; takes long
 	.venv/bin/pytest -m chaos tests/chaos -s $(ARGS)
 
-bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares with it by turns; ROUNDS=n ARGS="pages writing"
+bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 docs: .venv/.dev-stamp ## write the generated documents anew
@@ -85,7 +85,7 @@ image: ## build the container image with docker
 	[print(name + '_PASSWORD=' + secrets.token_urlsafe(24)) for name in ('POSTGRES', 'POSTS_DATABASE', \
 	'COMMENTS_DATABASE', 'PEOPLE_DATABASE', 'NOTIFY_DATABASE')]"; } > $@.new && mv $@.new $@
 
-clean: ## stop everything, and delete the data, the environment and all caches of this checkout
+clean: ## stop everything; delete the data, environment and caches here
 	@if [ -x $(python) ]; then $(local) down; fi
 	rm -rf .local .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

@@ -215,6 +215,14 @@ async def test_without_comments_a_profile_is_served_without_its_count(harness: H
     assert context.missing == ["comment_count"]
 
 
+async def test_a_profile_has_its_count_however_its_id_is_spelled(harness: Harness) -> None:
+    spelled = BEN.upper()
+    assert spelled != BEN
+    harness.services.people.on("GET", f"/people/{spelled}", _author(BEN) | {"created_at": "2026-11-23T04:35:00.000Z"})
+    harness.services.comments.on("POST", "/counts/people", {"counts": {BEN: 3}})
+    assert (await profile_views.profile(harness.context(), spelled)).data["comment_count"] == 3
+
+
 async def test_an_unchecked_viewer_is_named_as_missing(harness: Harness) -> None:
     shown = await harness.page(harness.context(sure=False))
     assert shown["viewer"] is None
