@@ -459,3 +459,8 @@ def test_plain_text_of_html() -> None:
 )
 def test_excerpt_is_cut_between_words(html: str, length: int, text: str) -> None:
     assert excerpt(html, length) == text
+
+
+@pytest.mark.parametrize("tag", ["<b></b>", "<br>", "<hr>", '<a href="https://example.org/?a=1&amp;b=2"></a>'])
+def test_an_excerpt_reads_the_beginning_of_a_large_text_only(tag: str) -> None:
+    assert excerpt(f"<p>begin</p>{tag * 10_000}<p>end</p>") == "begin"

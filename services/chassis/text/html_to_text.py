@@ -11,6 +11,8 @@ BLOCKS = frozenset(
     )
 )
 
+EXCERPT_HTML = 20_000
+
 
 class _Plain(HTMLParser):
     """Collects the text of sanitised HTML by blocks: a list item gets `- `, a quotation `> `."""
@@ -87,7 +89,12 @@ def plain(html: str) -> str:
 
 
 def excerpt(html: str, length: int = 200) -> str:
-    """Return the beginning of the text as one line of at most `length` code points, cut between words with `…`."""
+    """Return the beginning of the text as one line of at most `length` code points, cut between words with `…`.
+
+    Only the first `EXCERPT_HTML` characters are read: an imported post may have millions.
+    """
+    if len(html) > EXCERPT_HTML:
+        html = html[:EXCERPT_HTML].rpartition("<")[0]  # sanitised HTML has `<` in tags alone
     text = " ".join(" ".join(text for _, text in _blocks(html)).split())
     if len(text) <= length:
         return text
