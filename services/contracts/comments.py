@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 from uuid import UUID
 
 from services.contracts.event import Event, Moment, published
+from services.contracts.ids import Id
 from services.contracts.services import Ids
 from services.contracts.text import Body, CommentText, ImportedText, Opaque
 from services.contracts.topics import COMMENTS, Topic
@@ -107,7 +108,7 @@ class CreateComment(Body):
     """Command: comment on a post, or reply to a comment of it."""
 
     body: CommentText
-    parent_id: UUID | None = None
+    parent_id: Id | None = None
 
 
 class EditComment(Body):

@@ -130,7 +130,14 @@ class EditMe(Body):
 
 
 class GrantRole(Body):
-    """Command of an operator: grant a role."""
+    """Command of an operator: grant a role; `reader` takes all others away."""
+
+    email: EmailText
+    role: Role
+
+
+class RevokeRole(Body):
+    """Command of an operator: take a role away."""
 
     email: EmailText
     role: Role

@@ -3,6 +3,7 @@
 async def create(request: Request, context: SignedIn) -> Response: ...
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -169,11 +170,17 @@ Unauthenticated = Annotated[RequestContext, Depends(UnauthenticatedGuard(READING
 
 
 class PublicRoute(StrictRoute):
-    """A route of the public API that says 404 only when it knows who asks.
+    """A route of the public API: it refuses query parameters that it does not list, and says 404 only when it knows who
+    asks.
 
     A viewer who could not be checked in time is shown what anonymous readers see. What those do not see may still be
     the viewer's own, so the answer is to come back.
     """
+
+    def known_query(self) -> Mapping[str, bool]:
+        """Return the query parameters that the route's description lists; one that takes a list may be repeated."""
+        listed = (self.openapi_extra or {}).get("parameters", ())
+        return {one["name"]: one["schema"].get("type") == "array" for one in listed if one["in"] == "query"}
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()

@@ -14,6 +14,7 @@ from services.chassis.http.monitoring import Ready
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
+from services.contracts.ids import Id
 from services.contracts.notify import EditMailSettings
 from services.notify import commands, queries
 from services.notify.tokens import Tokens
@@ -32,7 +33,7 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         return json_response(await queries.notifications(db, caller.require_person(), cursor, limit))
 
     @router.get("/me/notifications/explain")
-    async def explain(caller: Gateway, comment: UUID) -> Response:
+    async def explain(caller: Gateway, comment: Id) -> Response:
         person_id = caller.require_person()
         explanation = await queries.explanation(db, person_id, comment)
         if explanation is None:

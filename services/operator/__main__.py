@@ -51,14 +51,20 @@ def keys() -> None:
 
 @person.command()
 def grant(email: str, role: Annotated[str, typer.Argument(help="reader, author, moderator or admin.")]) -> None:
-    """Grant a role to the person who has confirmed the address."""
+    """Grant a role to the person who has confirmed the address; reader takes all others away."""
+    run_async(_change_roles("/grants", email, role))
 
-    async def work() -> None:
-        async with connected(load()) as services:
-            answer = await services.post("people", "/grants", {"email": email, "role": role})
-            typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
-    run_async(work())
+@person.command()
+def revoke(email: str, role: Annotated[str, typer.Argument(help="author, moderator or admin.")]) -> None:
+    """Take a role from the person who has confirmed the address."""
+    run_async(_change_roles("/grants/revoke", email, role))
+
+
+async def _change_roles(path: str, email: str, role: str) -> None:
+    async with connected(load()) as services:
+        answer = await services.post("people", path, {"email": email, "role": role})
+        typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
 
 @app.command()

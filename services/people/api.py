@@ -25,6 +25,7 @@ from services.contracts.people import (
     ImportPerson,
     RefreshSession,
     Register,
+    RevokeRole,
     SessionReference,
     SignIn,
     StartSession,
@@ -129,7 +130,12 @@ def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifie
 
     @router.post("/grants")
     async def grant_role(body: GrantRole, caller: Operator) -> Response:
-        person = await operator.grant_role(db, _address(body.email), body.role)
+        person = await operator.grant_role(db, _address(body.email), body.role, admins)
+        return json_response({"id": str(person.id), "roles": list(person.roles)})
+
+    @router.post("/grants/revoke")
+    async def revoke_role(body: RevokeRole, caller: Operator) -> Response:
+        person = await operator.revoke_role(db, _address(body.email), body.role, admins)
         return json_response({"id": str(person.id), "roles": list(person.roles)})
 
     @router.post("/import/people")

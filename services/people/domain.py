@@ -97,6 +97,23 @@ def with_role(roles: Iterable[str], role: str) -> tuple[str, ...]:
     return tuple(known for known in ROLES if known in held)
 
 
+def granted(roles: Iterable[str], role: str) -> tuple[str, ...]:
+    """Return the roles after a grant. Everybody is a reader, so granting that means to be no more than it."""
+    return ("reader",) if role == "reader" else with_role(roles, role)
+
+
+def without_role(roles: Iterable[str], role: str) -> tuple[str, ...]:
+    """Return the roles without one, in the order of `ROLES`.
+
+    Raises:
+        ValueError: the role is `reader`, which everybody has.
+    """
+    if role == "reader":
+        raise ValueError("must not be reader: everybody is one")
+    held = {*roles} - {role}
+    return tuple(known for known in ROLES if known in held)
+
+
 def confirmed_roles(roles: Iterable[str], lookup: str, admins: Iterable[str]) -> tuple[str, ...]:
     """Return the roles of a person who has just confirmed the address `lookup`."""
     held = with_role(roles, "reader")

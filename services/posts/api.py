@@ -35,8 +35,12 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         return command_response(await commands.create_post(db, caller, body, idempotency_key(request, caller)))
 
     @router.get("/posts")
-    async def published_posts(caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
-        return json_response(await queries.published_posts(db, cursor, limit))
+    async def posts(
+        caller: Gateway, status: queries.Status = "published", cursor: str | None = None, limit: Limit = 50
+    ) -> Response:
+        if status == "published":
+            return json_response(await queries.published_posts(db, cursor, limit))
+        return json_response(await queries.unpublished_posts(db, caller, status, cursor, limit))
 
     @router.post("/posts/lookup")
     async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from services.chassis.database.pool import Database
@@ -10,11 +10,13 @@ from services.chassis.errors import not_found
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
+from services.contracts.people import is_admin
 from services.posts import store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 
 PUBLISHED = "posts"
+Status = Literal["draft", "scheduled", "published", "withdrawn"]  # no post can be scheduled yet
 
 
 async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
@@ -43,10 +45,35 @@ async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[
     async with db.reader() as reader:
         found = await store.published_before(reader, None if place is None else (place[0], place[1]), limit + 1)
     page = found[:limit]
+    return {"items": _entries(page), "next": _cursor_after(page[-1]) if len(found) > limit else None}
+
+
+def _entries(page: Sequence[Post]) -> list[dict[str, Any]]:
+    """Return posts as they stand in a list, without their bodies."""
     items = [representation(entry) for entry in page]
     for item in items:
         del item["body"], item["body_html"]
-    return {"items": items, "next": _cursor_after(page[-1]) if len(found) > limit else None}
+    return items
+
+
+async def unpublished_posts(
+    db: Database, caller: Caller, status: Status, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """Return a page of posts that not everybody may read: the caller's own, or everybody's to an admin; newest first.
+
+    Raises:
+        Problem: `sign-in-required`, `malformed-cursor`.
+    """
+    author_id = None if is_admin(caller.roles) else caller.require_person()
+    name = f"{PUBLISHED}/{status}"
+    place = cursors.decode(cursor, name, datetime, UUID)
+    async with db.reader() as reader:
+        found = await store.unpublished_before(
+            reader, status, author_id, None if place is None else (place[0], place[1]), limit + 1
+        )
+    page = found[:limit]
+    following = cursors.encode(name, page[-1].created_at, page[-1].id) if len(found) > limit else None
+    return {"items": _entries(page), "next": following}
 
 
 def _cursor_after(last: Post) -> str:

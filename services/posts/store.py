@@ -199,6 +199,30 @@ async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, 
     return [Post(**row) for row in await reader.fetch(SELECT_PUBLISHED, moment, post_id, limit)]
 
 
+SELECT_UNPUBLISHED = """
+select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
+       created_at, published_at, edited_at, edit_note, revision, version, imported
+from posts
+where status = $1 and status <> 'published' and kind = 'post' and ($2::uuid is null or author_id = $2)
+      and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid))
+order by created_at desc, id desc
+limit $5
+"""
+
+
+async def unpublished_before(
+    reader: Reader, status: str, author_id: UUID | None, place: tuple[datetime, UUID] | None, limit: int
+) -> list[Post]:
+    """Return posts of a status other than published without their bodies, newest first, after the position `place`.
+
+    Args:
+        author_id: None for everybody's.
+    """
+    moment, post_id = place or (None, None)
+    rows = await reader.fetch(SELECT_UNPUBLISHED, status, author_id, moment, post_id, limit)
+    return [Post(**row) for row in rows]
+
+
 SELECT_REVISIONS = """
 select revision, title, body, edit_note, created_at
 from revisions

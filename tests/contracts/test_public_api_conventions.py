@@ -1,6 +1,7 @@
 """Conventions of every call: ids, CORS, problems, caching, tokens, bodies."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -177,13 +178,16 @@ async def test_bodies_are_bounded(client: Client, author: Person, anna: Person) 
     check_problem(answer, 413, "too-large")
 
 
-async def test_unknown_fields_are_refused_and_unknown_parameters_ignored(client: Client, author: Person) -> None:
+async def test_unknown_fields_and_parameters_are_refused(client: Client, author: Person) -> None:
     post = await client.publish(author)
     answer = await client.call("POST", f"/v1/posts/{post['id']}/comments", {"body": "x", "state": "held"}, who=author)
     check_invalid(answer, "state")
     answer = await client.call("POST", "/v1/sessions", {"token": "x", "cookie": True})
     check_invalid(answer, "cookie")
-    check_read(await client.call("GET", "/v1/posts?colour=red&limit=1"))
+    check_invalid(await client.call("GET", "/v1/posts?colour=red&limit=1"), "colour")
+    check_invalid(await client.call("GET", "/v1/posts?limit=1&limit=2"), "limit")
+    check_invalid(await client.call("GET", f"/v1/posts/{post['id']}?utm_source=x"), "utm_source")
+    assert (await client.call("GET", f"/posts/{post['slug']}?utm_source=x&utm_source=y")).status == 200
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "", "1.5"])
@@ -193,11 +197,51 @@ async def test_an_invalid_limit_is_refused_not_clamped(client: Client, author: P
         check_invalid(await client.call("GET", f"{path}?limit={limit}"), "limit")
 
 
-@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "e30", "%00", "ü"])
+@pytest.mark.parametrize("cursor", ["x", "AAAA", "e30", "%00", "ü"])
 async def test_an_unknown_cursor_is_malformed(client: Client, author: Person, cursor: str) -> None:
     post = await client.publish(author)
     for path in ("/v1/posts", f"/v1/posts/{post['id']}/comments", f"/v1/posts/{post['id']}/revisions"):
         check_problem(await client.call("GET", f"{path}?cursor={cursor}"), 400, "malformed-cursor")
+
+
+async def test_an_empty_cursor_is_the_beginning(client: Client, author: Person, anna: Person) -> None:
+    post = await client.publish(author)
+    comment = await client.comment(anna, post["id"])
+    for path in (
+        "/v1/posts",
+        f"/v1/posts/{post['slug']}/comments",
+        f"/v1/posts/{post['id']}/revisions",
+        f"/v1/comments/{comment['id']}/replies",
+        "/v1/me/notifications",
+    ):
+        first = await client.call("GET", f"{path}?limit=1", who=anna)
+        again = await client.call("GET", f"{path}?limit=1&cursor=", who=anna)
+        assert (again.status, again.json) == (200, first.json), path
+
+
+async def test_an_id_means_the_same_in_any_case_and_in_no_other_spelling(
+    client: Client, author: Person, anna: Person
+) -> None:
+    post = await client.publish(author)
+    comment = await client.comment(anna, post["id"])
+    reply = {"body": "In capitals", "parent_id": comment["id"].upper()}
+    key = {"Idempotency-Key": "capitals"}
+    path = f"/v1/posts/{post['id'].upper()}/comments"
+    first = await client.call("POST", path, reply, who=anna, headers=key)
+    assert (first.status, first.json["parent_id"]) == (201, comment["id"])
+    again = await client.call("POST", path.lower(), reply | {"parent_id": comment["id"]}, who=anna, headers=key)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+    by_slug = await client.call("POST", f"/v1/posts/{post['slug']}/comments", reply, who=anna, headers=key)
+    assert (by_slug.status, by_slug.headers["Idempotency-Replayed"]) == (201, "true")
+    other = reply | {"parent_id": UUID(comment["id"]).hex}
+    check_invalid(await client.call("POST", path, other, who=anna), "parent_id")
+    for of in (f"/v1/posts/{post['id']}", f"/v1/comments/{comment['id']}", f"/v1/people/{anna.id}"):
+        start, _, thing = of.rpartition("/")
+        lower = await client.call("GET", of)
+        upper = await client.call("GET", f"{start}/{thing.upper()}")
+        assert (upper.status, upper.json) == (200, lower.json), of
+        for spelling in (UUID(thing).hex, f"{{{thing}}}", f"urn:uuid:{thing}"):
+            check_problem(await client.call("GET", f"{start}/{spelling}"), 404, "not-found")
 
 
 async def test_a_known_etag_is_answered_with_304(client: Client, author: Person, anna: Person) -> None:

@@ -33,7 +33,7 @@ class Scripted:
             errors = [{"field": "email", "message": "must be an e-mail address"}]
             problem = {"type": "/problems/invalid", "title": "x", "status": 422, "detail": "y", "errors": errors}
             return web.json_response(problem, status=422)
-        if request.path == "/grants":
+        if request.path.startswith("/grants"):
             return web.json_response({"id": str(uuid4()), "roles": ["author", "reader"]})
         if request.path == "/republish":
             return web.json_response({"count": 12345})
@@ -100,6 +100,12 @@ async def test_a_grant(scripted: Scripted, rapport: Run) -> None:
         "",
     )
     assert scripted.bodies == [("/grants", {"email": "ada@example.com", "role": "author"})]
+
+
+async def test_a_revocation(scripted: Scripted, rapport: Run) -> None:
+    ended = await rapport("person", "revoke", "ada@example.com", "moderator")
+    assert ended == (0, "ada@example.com is now author, reader.\n", "")
+    assert scripted.bodies == [("/grants/revoke", {"email": "ada@example.com", "role": "moderator"})]
 
 
 async def test_a_refusal_names_the_field(scripted: Scripted, rapport: Run) -> None:

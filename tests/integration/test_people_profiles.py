@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.chassis.ids import new_id
 from services.contracts.event import rfc3339
-from tests.integration.people_harness import Harness, opened
+from tests.integration.people_harness import ADMIN, Harness, opened
 
 ANA = "ana@example.com"
 
@@ -113,6 +113,7 @@ ALLOWED = {
     ("POST", "/contacts/lookup"): {"notify"},
     ("GET", "/changes"): {"gateway"},
     ("POST", "/grants"): {"operator"},
+    ("POST", "/grants/revoke"): {"operator"},
     ("POST", "/import/people"): {"operator"},
     ("POST", "/republish"): {"operator"},
 }
@@ -157,6 +158,33 @@ async def test_a_role_is_granted_once(harness: Harness) -> None:
     assert unknown.status_code == 404
     wrong = await harness.call("POST", "/grants", {"email": ANA, "role": "king"}, issuer="operator")
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "role")
+
+
+async def change_roles(harness: Harness, path: str, role: str, email: str = ANA) -> tuple[int, Any]:
+    answer = await harness.call("POST", path, {"email": email, "role": role}, issuer="operator")
+    return answer.status_code, answer.json().get("roles") or answer.json()["type"]
+
+
+async def test_roles_are_revoked(harness: Harness) -> None:
+    await ana(harness)
+    for role in ("author", "moderator"):
+        await change_roles(harness, "/grants", role)
+    for _ in range(2):
+        assert await change_roles(harness, "/grants/revoke", "author") == (200, ["reader", "moderator"])
+    for _ in range(2):
+        assert await change_roles(harness, "/grants", "reader") == (200, ["reader"])
+    assert await harness.events() == ["confirmed"] + ["roles-changed"] * 4
+    assert (await harness.call("GET", "/changes")).json()["people"][0]["roles"] == ["reader"]
+    assert await change_roles(harness, "/grants/revoke", "reader") == (422, "/problems/invalid")
+    assert await change_roles(harness, "/grants/revoke", "author", "bob@example.com") == (404, "/problems/not-found")
+
+
+async def test_an_admin_by_settings_stays_one(harness: Harness) -> None:
+    await harness.enter(ADMIN)
+    assert await change_roles(harness, "/grants/revoke", "admin", ADMIN) == (409, "/problems/wrong-state")
+    assert await change_roles(harness, "/grants", "reader", ADMIN) == (409, "/problems/wrong-state")
+    await change_roles(harness, "/grants", "author", ADMIN)
+    assert await change_roles(harness, "/grants/revoke", "author", ADMIN) == (200, ["reader", "admin"])
 
 
 async def test_concurrent_grants_all_count(harness: Harness) -> None:

@@ -33,8 +33,9 @@ def test_time_zone_does_not_matter() -> None:
     assert cursors.encode("list", local) == cursors.encode("list", WHEN)
 
 
-def test_no_cursor_decodes_to_none() -> None:
-    assert cursors.decode(None, "list", UUID) is None
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_no_cursor_and_an_empty_one_are_the_beginning(cursor: str | None) -> None:
+    assert cursors.decode(cursor, "list", UUID) is None
 
 
 @pytest.mark.parametrize("types", [(UUID,), (datetime, UUID, int), (UUID, datetime), (datetime, str), (str, UUID)])
@@ -96,7 +97,12 @@ def test_nul_in_a_cursor_is_malformed() -> None:
         cursors.decode(forged("a\0b"), "list", str)
 
 
-@given(some.one_of(some.text(max_size=80), some.binary(max_size=60).map(lambda raw: base64.b64encode(raw).decode())))
+@given(
+    some.one_of(
+        some.text(min_size=1, max_size=80),
+        some.binary(min_size=1, max_size=60).map(lambda raw: base64.b64encode(raw).decode()),
+    )
+)
 def test_arbitrary_text_is_malformed(text: str) -> None:
     with pytest.raises(Problem, match="malformed-cursor"):
         cursors.decode(text, "list", datetime, UUID)

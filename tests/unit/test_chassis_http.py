@@ -123,8 +123,12 @@ def fields(response: Any) -> list[str]:
     return [error["field"] for error in problem(response, 422, "invalid")["errors"]]
 
 
+def messages(response: Any) -> list[str]:
+    return [error["message"] for error in problem(response, 422, "invalid")["errors"]]
+
+
 def test_valid_request_succeeds(client: TestClient) -> None:
-    response = post(client, b'{"body": " Hi "}')
+    response = post(client, b'{"body": "Hi"}')
     assert (response.status_code, response.json()) == (201, {"body": "Hi", "person": str(PERSON), "key": None})
     assert response.headers["content-type"] == "application/json"
 
@@ -273,6 +277,42 @@ def test_unterminated_string_takes_linear_time(client: TestClient) -> None:
 )
 def test_invalid_field_is_named(client: TestClient, content: bytes, named: list[str]) -> None:
     assert sorted(fields(post(client, content))) == sorted(named)
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"1", b'"x"', b"true"])
+def test_a_body_that_is_no_object_is_refused_in_plain_words(client: TestClient, content: bytes) -> None:
+    answer = post(client, content)
+    assert messages(answer) == ["must be a JSON object"]
+    assert answer.json()["detail"] == "The body must be a JSON object."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "is required"),
+        (b'{"body": 5}', "must be a string"),
+        (b'{"body": ""}', "must not be empty"),
+        (b'{"body": "x", "colour": 1}', "is not a field of this call"),
+        (b'{"body": "x", "size": 1.5}', "must be a whole number"),
+        (b'{"body": "x", "size": "1"}', "must be a whole number"),
+        (b'{"body": "x", "inner": 1}', "must be a JSON object"),
+        (b'{"body": "x", "many": 1}', "must be a list"),
+    ],
+)
+def test_errors_are_told_in_plain_words(client: TestClient, content: bytes, message: str) -> None:
+    assert messages(post(client, content)) == [message]
+
+
+def test_errors_of_a_query_are_told_in_plain_words(client: TestClient) -> None:
+    for limit, message in (
+        ("0", "at least 1"),
+        ("201", "at most 200"),
+        ("x", "a whole number"),
+        ("", "a whole number"),
+    ):
+        answer = client.get(f"/things/{uuid4()}", params={"limit": limit}, headers=bearer())
+        assert messages(answer) == [f"must be {message}"]
+        assert answer.json()["detail"] == f"limit must be {message}."
 
 
 def test_huge_numbers_are_no_error(client: TestClient) -> None:
@@ -436,6 +476,19 @@ def test_two_idempotency_keys_are_refused(client: TestClient) -> None:
 def test_idempotency_key_is_unchanged(client: TestClient, key: str) -> None:
     response = client.post(f"/things/{uuid4()}/touch", headers=bearer() | {"Idempotency-Key": key})
     assert response.json()["key"] == key
+
+
+def test_an_id_in_capitals_has_the_same_digest() -> None:
+    def digest(**body: Any) -> bytes:
+        scope = {"type": "http", "method": "POST", "path": "/things", "headers": [(b"idempotency-key", b"k")]}
+        key = idempotency_key(Request(scope), Caller("gateway", PERSON), body)
+        assert key is not None
+        return key.body_sha256
+
+    an_id = "01936f6e-0000-7000-8000-00000000abcd"
+    assert digest(parent_id=an_id) == digest(parent_id=an_id.upper())
+    assert digest(body=an_id) != digest(body=an_id.upper())
+    assert digest(parent_id="x") != digest(parent_id="X")
 
 
 def test_equal_json_has_equal_digests(client: TestClient) -> None:

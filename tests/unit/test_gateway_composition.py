@@ -199,7 +199,7 @@ async def test_a_published_post_that_stays_unknown_to_comments_is_503_and_never_
 async def test_drafts_in_a_list_are_not_counted(harness: Harness) -> None:
     items = [raw_post(), raw_post(id=ID[:-1] + "2", status="withdrawn")]
     harness.services.posts.on("GET", "/posts", {"items": items, "next": "more"})
-    shown = (await post_views.published(harness.context(), {})).data
+    shown = (await post_views.listed(harness.context(), {})).data
     assert [one["comment_count"] for one in shown["items"]] == [7, 0]
     assert shown["next"] == "more"
     assert harness.services.comments.calls[-1].body == {"post_ids": [ID]}
@@ -231,4 +231,4 @@ async def test_an_unchecked_viewer_is_named_as_missing(harness: Harness) -> None
 
 async def test_a_refused_token_of_the_gateway_itself_is_503(harness: Harness) -> None:
     harness.services.posts.on("GET", "/posts", Problem("invalid-token"))
-    assert await kind_of(post_views.published(harness.context(), {})) == "unavailable"
+    assert await kind_of(post_views.listed(harness.context(), {})) == "unavailable"

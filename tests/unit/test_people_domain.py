@@ -14,12 +14,14 @@ from services.people.domain import (
     Presented,
     confirmed_roles,
     fingerprint,
+    granted,
     import_identity,
     imported_name,
     judge,
     new_secret,
     parse_address,
     with_role,
+    without_role,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -96,6 +98,15 @@ def test_roles_are_a_set_in_a_fixed_order() -> None:
     assert with_role((), "reader") == ("reader",)
     assert with_role(("admin", "reader"), "author") == ("reader", "author", "admin")
     assert with_role(("reader", "author"), "author") == ("reader", "author")
+
+
+def test_a_grant_of_reader_and_a_revocation_take_roles_away() -> None:
+    assert granted(("reader", "author", "admin"), "reader") == ("reader",)
+    assert granted(("reader",), "author") == ("reader", "author")
+    assert without_role(("reader", "author", "admin"), "author") == ("reader", "admin")
+    assert without_role(("reader",), "author") == ("reader",)
+    with pytest.raises(ValueError, match="everybody"):
+        without_role(("reader",), "reader")
 
 
 def test_a_confirmed_person_is_a_reader_and_a_listed_one_an_admin() -> None:

@@ -32,14 +32,14 @@ def encode(list_name: str, *values: datetime | UUID | int | str) -> str:
 
 
 def decode(text: str | None, list_name: str, *types: type) -> tuple[Any, ...] | None:
-    """Return the values passed to `encode`, as these types; None without a cursor.
+    """Return the values passed to `encode`, as these types; None without a cursor or with an empty one.
 
     `decode(cursor, f"orders/{customer_id}/oldest", datetime, UUID)` gives `(created_at, id)`.
 
     Raises:
         Problem: `malformed-cursor` for anything but a cursor of this list.
     """
-    if text is None:
+    if not text:
         return None
     try:
         if len(text) > MAX_LENGTH:

@@ -1,7 +1,7 @@
 """Call an endpoint without FastAPI's dependency injection, which resolves its parameters anew for each request."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import params
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.http.guards import Guard
+from services.chassis.http.requests import query_errors
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,11 +40,14 @@ def is_callable_directly(route: APIRoute) -> bool:
     )
 
 
-def direct_handler(route: APIRoute) -> Handler:
+def direct_handler(route: APIRoute, known_query: Mapping[str, bool] | None = None) -> Handler:
     """Return the handler of a route that `is_callable_directly`.
 
     `StrictRoute` has parsed the body before, and has called the guards: calling them again returns the values that
     `Guard` keeps in the scope.
+
+    Args:
+        known_query: the query parameters that the route takes, and whether each may be repeated; None ignores others.
 
     Raises (while serving):
         RequestValidationError: the path, the query or the body does not match the endpoint's parameters.
@@ -64,6 +68,8 @@ def direct_handler(route: APIRoute) -> Handler:
             query, invalid = request_params_to_args(dependant.query_params, request.query_params)
             values |= query
             errors += invalid
+        if known_query is not None and request.scope["query_string"]:
+            errors += query_errors(request.query_params, known_query)
         if errors:
             raise RequestValidationError(errors)
         for name, guard in guards:

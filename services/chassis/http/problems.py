@@ -1,5 +1,6 @@
 """Problem details (RFC 9457): the form of errors in responses and in the OpenAPI document."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -27,6 +28,37 @@ KIND_OF_STATUS = {
     422: "invalid",
     429: "too-many-requests",
     503: "unavailable",
+}
+
+OBJECT = "must be a JSON object"
+WHOLE_NUMBER = "must be a whole number"
+TIME = "must be a time with its offset, such as 2026-11-23T04:35:00.000Z"
+MESSAGES = {  # of pydantic's errors by their type, for people; our own validators write theirs
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this call",
+    "model_type": OBJECT,
+    "model_attributes_type": OBJECT,
+    "dict_type": OBJECT,
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_long": "must have at most {max_length} entries",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": WHOLE_NUMBER,
+    "int_from_float": WHOLE_NUMBER,
+    "int_parsing": WHOLE_NUMBER,
+    "int_parsing_size": WHOLE_NUMBER,
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "uuid_type": "must be an id",
+    "uuid_parsing": "must be an id",
+    "datetime_type": TIME,
+    "datetime_parsing": TIME,
+    "datetime_from_date_parsing": TIME,
+    "datetime_object_invalid": TIME,
+    "timezone_aware": TIME,
 }
 
 Responses = dict[int | str, dict[str, Any]]
@@ -107,10 +139,16 @@ def of_validation(error: RequestValidationError) -> Problem:
         source, *path = item["loc"]
         if source == "path":
             return not_found()
-        message = str(item["msg"]).removeprefix("Value error, ")
-        errors.append(FieldError(".".join(str(part) for part in path), message))
-    detail = "; ".join(f"{item.field}: {item.message}" if item.field else item.message for item in errors[:3])
-    return Problem("invalid", detail, errors=errors[:50])
+        errors.append(FieldError(".".join(str(part) for part in path), _message(item)))
+    detail = "; ".join(f"{item.field or 'The body'} {item.message}" for item in errors[:3])
+    return Problem("invalid", detail + ".", errors=errors[:50])
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    """Return what is wrong with a field, as the predicate of a sentence about it."""
+    if item["type"] == "value_error":
+        return str(item["msg"]).removeprefix("Value error, ")
+    return MESSAGES.get(item["type"], "is not valid").format_map(item.get("ctx", {}))
 
 
 async def handle(_: Request, error: Exception) -> Response:

@@ -1,16 +1,19 @@
-"""Parse requests: a bounded body of strict JSON, `Idempotency-Key` and `If-Match`."""
+"""Parse requests: a bounded body of strict JSON, the query, `Idempotency-Key` and `If-Match`."""
 
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from services.chassis.database import idempotency
 from services.chassis.errors import FieldError, Problem, invalid
 from services.chassis.identity import Caller
+from services.contracts.ids import is_id
 
 MAX_DEPTH = 32
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
@@ -158,6 +161,21 @@ def _string_error(text: str) -> str | None:
     return None
 
 
+def query_errors(query: QueryParams, known: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """Return the errors of a query, as pydantic reports them: a parameter that is unknown, or stands more than once.
+
+    Args:
+        known: the parameters of the call, and whether each may be repeated.
+    """
+    errors = []
+    for name in query:
+        if name not in known:
+            errors.append((name, "is not a parameter of this call"))
+        elif not known[name] and len(query.getlist(name)) > 1:
+            errors.append((name, "must not be repeated"))
+    return [{"type": "value_error", "loc": ("query", name), "msg": message} for name, message in errors]
+
+
 def idempotency_key(request: Request, caller: Caller, body: object = None) -> idempotency.Key | None:
     """Return the idempotency key of a request; None without the header or without a person.
 
@@ -176,10 +194,20 @@ def idempotency_key(request: Request, caller: Caller, body: object = None) -> id
         return None
     value = getattr(request, "_json", body)
     try:
-        digest = idempotency.digest(value)
+        digest = idempotency.digest(_with_ids_in_lower_case(value))
     except TypeError:  # an integer beyond 64 bits, which no field accepts
         raise invalid("", "A number is too large.") from None
     return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
+
+
+def _with_ids_in_lower_case(value: Any) -> Any:
+    """Return a body in which an id has one spelling, because its case of letters means nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: item.lower() if name.endswith("_id") and isinstance(item, str) and is_id(item) else item
+        for name, item in value.items()
+    }
 
 
 def check_if_match(header: str | None, version: int) -> None:

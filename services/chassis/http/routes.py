@@ -1,6 +1,6 @@
 """Routes that check in a fixed order: caller, media type, size, JSON, fields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -110,8 +110,15 @@ class StrictRoute(APIRoute):
             kinds.append("not-found")
         self.responses = merge_responses(problems(*dict.fromkeys(kinds)), self.responses)
 
+    def known_query(self) -> Mapping[str, bool] | None:
+        """Return the query parameters of the route, and whether each may be repeated; None ignores unknown ones.
+
+        Overridden in an API that refuses what it does not know; its routes must be callable directly.
+        """
+        return None
+
     def get_route_handler(self) -> Handler:
-        handle = direct_handler(self) if is_callable_directly(self) else super().get_route_handler()
+        handle = direct_handler(self, self.known_query()) if is_callable_directly(self) else super().get_route_handler()
         guards = tuple(guards_of(self.dependant))
         field = self.body_field
         takes_form = field is not None and isinstance(field.field_info, params.Form)

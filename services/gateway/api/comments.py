@@ -9,9 +9,10 @@ from services.chassis.errors import Problem
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import responses
 from services.gateway.access.authentication import NOBODY
+from services.gateway.api.references import PathId, PostRef
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
-from services.gateway.composition import comment_views
+from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
@@ -40,10 +41,11 @@ STEPS = {
         kinds=["discussion-closed"],
     ),
 )
-async def create(request: Request, context: SignedIn, post_id: str) -> Response:
-    body, path = await body_of(request), comment_views.path_under(post_id)
+async def create(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+    body, found = await body_of(request), await post_views.id_of(context, post_id)
+    path = comment_views.path_under(found)
     answer = await comment_views.retry_while_post_unknown(
-        context, post_id, lambda: forward(request, context, context.upstreams.comments, path, body=body)
+        context, found, lambda: forward(request, context, context.upstreams.comments, path, body=body)
     )
     return await _written(request, context, answer)
 
@@ -52,9 +54,9 @@ async def create(request: Request, context: SignedIn, post_id: str) -> Response:
     "/posts/{post_id}/comments",
     **operation("List the comments of a post", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
 )
-async def listed(request: Request, context: OptionalViewer, post_id: str) -> Response:
-    params = query_of(request, "sort", "cursor", "limit")
-    return responses.read(request, context, await comment_views.under(context, post_id, params))
+async def listed(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
+    params, found = query_of(request, "sort", "cursor", "limit"), await post_views.id_of(context, post_id)
+    return responses.read(request, context, await comment_views.under(context, found, params))
 
 
 @router.get(
@@ -75,7 +77,7 @@ async def queue(request: Request, context: SignedIn) -> Response:
 @router.get(
     "/comments/{comment_id}", **operation("Get a comment with its first replies", schemas.Comment, headers=CACHED)
 )
-async def one(request: Request, context: OptionalViewer, comment_id: str) -> Response:
+async def one(request: Request, context: OptionalViewer, comment_id: PathId) -> Response:
     return responses.read(request, context, await comment_views.one(context, comment_id))
 
 
@@ -88,7 +90,7 @@ async def one(request: Request, context: OptionalViewer, comment_id: str) -> Res
         headers=CACHED,
     ),
 )
-async def replies(request: Request, context: OptionalViewer, comment_id: str) -> Response:
+async def replies(request: Request, context: OptionalViewer, comment_id: PathId) -> Response:
     params = query_of(request, "cursor", "limit")
     return responses.read(request, context, await comment_views.replies(context, comment_id, params))
 
@@ -99,7 +101,7 @@ async def replies(request: Request, context: OptionalViewer, comment_id: str) ->
         "Edit a comment", schemas.Comment, body=EditComment, headers=CAREFUL, kinds=["forbidden", "edit-window-over"]
     ),
 )
-async def edit(request: Request, context: SignedIn, comment_id: str) -> Response:
+async def edit(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     body, path = await body_of(request), comment_views.path_of(comment_id)
     answer = await forward(request, context, context.upstreams.comments, path, body=body)
     return await _written(request, context, answer)
@@ -108,13 +110,13 @@ async def edit(request: Request, context: SignedIn, comment_id: str) -> Response
 @router.delete(
     "/comments/{comment_id}", **operation("Delete a comment", status=204, headers=CAREFUL, kinds=["forbidden"])
 )
-async def remove(request: Request, context: SignedIn, comment_id: str) -> Response:
+async def remove(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     answer = await forward(request, context, context.upstreams.comments, comment_views.path_of(comment_id))
     await _evict(request, context, comment_id)
     return responses.empty(answer)
 
 
-async def moderate(request: Request, context: SignedIn, comment_id: str) -> Response:
+async def moderate(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     step = request.scope["path"].rpartition("/")[2]
     path = f"{comment_views.path_of(comment_id)}/{step}"
     return await _written(request, context, await forward(request, context, context.upstreams.comments, path))

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from services.contracts.people import EditMe
 from services.gateway import responses
+from services.gateway.api.references import PathId
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import profile_views, representations
@@ -19,7 +20,7 @@ CACHED = ("If-None-Match",)
 
 
 @router.get("/people/{person_id}", **operation("Get the profile of a person", schemas.Profile, headers=CACHED))
-async def profile(request: Request, context: OptionalViewer, person_id: str) -> Response:
+async def profile(request: Request, context: OptionalViewer, person_id: PathId) -> Response:
     return responses.read(request, context, await profile_views.profile(context, person_id))
 
 

@@ -9,11 +9,13 @@ from services.chassis.http.routes import body_limit
 from services.contracts.body_sizes import POST_BYTES
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import responses
+from services.gateway.api.references import PostRef
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import post_page, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
+from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
@@ -21,6 +23,7 @@ router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
 CAREFUL = ("Idempotency-Key", "If-Match")
+NOT_PUBLIC = ("draft", "scheduled", "withdrawn")
 
 
 @router.post(
@@ -35,20 +38,28 @@ async def create(request: Request, context: SignedIn) -> Response:
 
 
 @router.get(
-    "", **operation("List published posts, newest first", schemas.Posts, query=["cursor", "limit"], headers=CACHED)
+    "",
+    **operation(
+        "List published posts, or your own drafts, newest first",
+        schemas.Posts,
+        query=["status", "cursor", "limit"],
+        headers=CACHED,
+    ),
 )
 async def listed(request: Request, context: OptionalViewer) -> Response:
-    composed = await post_views.published(context, query_of(request, "cursor", "limit"))
-    return responses.read(request, context, composed)
+    params = query_of(request, "status", "cursor", "limit")
+    if params.get("status") in NOT_PUBLIC:
+        gateway_of(request).authentication.require_person(request, context.viewer)
+    return responses.read(request, context, await post_views.listed(context, params))
 
 
 @router.get("/{ref}", **operation("Get a post by id or slug", schemas.Post, headers=CACHED))
-async def one(request: Request, context: OptionalViewer, ref: str) -> Response:
+async def one(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
     return responses.read(request, context, await post_views.one(context, ref))
 
 
 @router.get("/{ref}/page", **operation("Get a post with its comments", schemas.Page, headers=CACHED))
-async def page(request: Request, context: OptionalViewer, ref: str) -> Response:
+async def page(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
     return responses.read(request, context, await post_page.page(context, ref))
 
 
@@ -57,14 +68,15 @@ async def page(request: Request, context: OptionalViewer, ref: str) -> Response:
     **operation("Edit a post", schemas.Post, body=EditPost, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
 )
 @body_limit(POST_BYTES)
-async def edit(request: Request, context: SignedIn, post_id: str) -> Response:
-    body, path = await body_of(request, POST_BYTES), post_views.path_of(post_id)
+async def edit(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+    body = await body_of(request, POST_BYTES)
+    path = post_views.path_of(await post_views.id_of(context, post_id))
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path, body=body))
 
 
 @router.post("/{post_id}/publish", **operation("Publish a post", schemas.Post, headers=ONCE, kinds=["forbidden"]))
-async def publish(request: Request, context: SignedIn, post_id: str) -> Response:
-    path = post_views.path_of(post_id) + "/publish"
+async def publish(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+    path = post_views.path_of(await post_views.id_of(context, post_id)) + "/publish"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
@@ -72,8 +84,8 @@ async def publish(request: Request, context: SignedIn, post_id: str) -> Response
     "/{post_id}/withdraw",
     **operation("Withdraw a post", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
 )
-async def withdraw(request: Request, context: SignedIn, post_id: str) -> Response:
-    path = post_views.path_of(post_id) + "/withdraw"
+async def withdraw(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+    path = post_views.path_of(await post_views.id_of(context, post_id)) + "/withdraw"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
@@ -83,9 +95,9 @@ async def withdraw(request: Request, context: SignedIn, post_id: str) -> Respons
         "List the revisions of a post, newest first", schemas.Revisions, query=["cursor", "limit"], headers=CACHED
     ),
 )
-async def revisions(request: Request, context: OptionalViewer, post_id: str) -> Response:
-    params = query_of(request, "cursor", "limit")
-    return responses.read(request, context, await post_views.revisions(context, post_id, params))
+async def revisions(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
+    params, found = query_of(request, "cursor", "limit"), await post_views.id_of(context, post_id)
+    return responses.read(request, context, await post_views.revisions(context, found, params))
 
 
 async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:

@@ -15,9 +15,17 @@ from services.gateway.apidocs import schemas
 MODELS: dict[str, type[BaseModel]] = {"UseLink": schemas.UseLink}  # and every one that an operation names
 
 QUERY: dict[str, dict[str, Any]] = {
-    "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before."},
+    "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before; empty for the first page."},
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
     "sort": {"schema": {"type": "string", "enum": ["oldest", "newest"], "default": "oldest"}},
+    "status": {
+        "schema": {
+            "type": "string",
+            "enum": ["draft", "scheduled", "published", "withdrawn"],
+            "default": "published",
+        },
+        "description": "All but `published` need a sign-in (401), and list your own posts; to an admin, everybody's.",
+    },
     "state": {"schema": {"type": "string", "enum": ["held"]}, "required": True},
     "comment": {"schema": {"type": "string", "format": "uuid"}, "required": True},
 }
@@ -32,7 +40,6 @@ HEADER: dict[str, dict[str, Any]] = {
     },
     "If-None-Match": {"schema": {"type": "string"}, "description": "The `ETag` of a copy the client has."},
 }
-LISTS = ("malformed-cursor", "invalid")
 BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")
 
 
@@ -51,9 +58,9 @@ def operation(
     Args:
         kinds: kinds of problems beyond those that its guards, path and body bring.
     """
-    problem_kinds = list(kinds)
+    problem_kinds = ["invalid", *kinds]  # every call refuses query parameters that it does not know
     if "cursor" in query:
-        problem_kinds += LISTS
+        problem_kinds.append("malformed-cursor")
     if body is not None:
         problem_kinds += BODY_PROBLEMS
     if "Idempotency-Key" in headers:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
-from uuid import UUID
 
 from services.chassis.errors import Problem, not_found, unavailable
 from services.chassis.runtime.waiting import backoff_seconds
@@ -64,7 +63,7 @@ async def awaiting_moderation(context: RequestContext, params: Mapping[str, str]
 async def under(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Composed:
     """Return the comments of a post."""
     raw = await retry_while_post_unknown(context, post_id, lambda: fetch_under(context, post_id, params))
-    context.tags.add(f"post:{UUID(post_id)}")
+    context.tags.add(f"post:{post_id}")
     return await list_with_authors(context, raw)
 
 

@@ -15,7 +15,7 @@ SAFE_WRITING = ("Idempotency-Key", "If-Match")
 
 
 def query_of(request: Request, *names: str) -> dict[str, str]:
-    """Return the query parameters of these names; others are ignored."""
+    """Return the query parameters of these names; `PublicRoute` refuses others."""
     return {name: request.query_params[name] for name in names if name in request.query_params}
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from uuid import UUID
 
+from services.contracts.ids import is_id
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Composed, Json, RequestContext
 
@@ -32,8 +32,8 @@ async def with_author(context: RequestContext, raw: Json) -> Composed:
     return Composed(representations.post(raw, people, context.public_url, counts[raw["id"]]), raw["version"])
 
 
-async def published(context: RequestContext, params: Mapping[str, str]) -> Composed:
-    """Return published posts, newest first."""
+async def listed(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return the posts of one status, published ones by default, newest first."""
     raw = await context.upstreams.posts.get("/posts", context.viewer.caller, context.deadline, params)
     items = raw["items"]
     context.tags.add("posts")
@@ -48,7 +48,7 @@ async def revisions(context: RequestContext, post_id: str, params: Mapping[str, 
     """Return the revisions of a post, newest first."""
     path = path_of(post_id) + "/revisions"
     raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline, params)
-    context.tags.add(f"post:{UUID(post_id)}")
+    context.tags.add(f"post:{post_id}")
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
 
 
@@ -58,9 +58,15 @@ def remember_slug(context: RequestContext, raw: Json) -> None:
         context.slugs[raw["slug"]] = raw["id"]
 
 
+async def id_of(context: RequestContext, ref: str) -> str:
+    """Return the id that a reference means, asking posts about a slug.
+
+    Raises:
+        Problem: `not-found` for a slug of no post that the viewer may see.
+    """
+    return ref if is_id(ref) else str((await fetch(context, ref))["id"])
+
+
 def probable_id(context: RequestContext, ref: str) -> str | None:
     """Return the id that a reference probably means; None when only the posts service knows."""
-    try:
-        return str(UUID(ref)) if len(ref) == 36 else context.slugs.get(ref)
-    except ValueError:
-        return context.slugs.get(ref)
+    return ref.lower() if is_id(ref) else context.slugs.get(ref)

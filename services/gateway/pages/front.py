@@ -15,7 +15,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/")
 async def front(request: Request, context: OptionalViewer) -> Response:
-    listed = (await post_views.published(context, {"limit": "20", **query_of(request, "cursor")})).data
+    listed = (await post_views.listed(context, {"limit": "20", **query_of(request, "cursor")})).data
     offer_to_cache(request, context)
     return page(
         "front.html",

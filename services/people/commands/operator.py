@@ -1,5 +1,6 @@
-"""Commands of an operator: grant a role, import a person."""
+"""Commands of an operator: grant or revoke a role, import a person."""
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,22 +11,57 @@ from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
 from services.people.commands import fact
-from services.people.domain import Address, Person, import_identity, imported_name, with_role
+from services.people.domain import Address, Person, granted, import_identity, imported_name, without_role
 from services.people.store import people
 
+Roles = tuple[str, ...]
 
-async def grant_role(db: Database, address: Address, role: str) -> Person:
-    """Grant a role to the person who has confirmed the address; granting it twice changes nothing.
+
+async def grant_role(db: Database, address: Address, role: str, admins: Collection[str]) -> Person:
+    """Grant a role to the person who has confirmed the address; `reader` takes all others away.
+
+    Args:
+        admins: lookup forms of the addresses whose owners become admins when they confirm.
 
     Raises:
-        Problem: `not-found` when no person has confirmed the address.
+        Problem: as `_change_roles`.
+    """
+    return await _change_roles(db, address, lambda roles: granted(roles, role), admins)
+
+
+async def revoke_role(db: Database, address: Address, role: str, admins: Collection[str]) -> Person:
+    """Take a role from the person who has confirmed the address.
+
+    Raises:
+        Problem: `invalid` for `reader`; as `_change_roles`.
+    """
+
+    def changed(roles: Iterable[str]) -> Roles:
+        try:
+            return without_role(roles, role)
+        except ValueError as error:
+            raise invalid("role", str(error)) from None
+
+    return await _change_roles(db, address, changed, admins)
+
+
+async def _change_roles(
+    db: Database, address: Address, change: Callable[[Iterable[str]], Roles], admins: Collection[str]
+) -> Person:
+    """Change the roles of the person who has confirmed the address; a repetition changes nothing.
+
+    Raises:
+        Problem: `not-found` when no person has confirmed the address; `wrong-state` when `ADMIN_EMAILS` would make them
+            an admin again at their next sign-in.
     """
     async with db.transaction() as tx:
         owner = await people.owner_of(tx, address.lookup)
         person = await people.lock(tx, owner[0]) if owner else None
         if person is None:
             raise Problem("not-found", "No person has confirmed this address.")
-        roles = with_role(person.roles, role)
+        roles = change(person.roles)
+        if address.lookup in admins and "admin" in person.roles and "admin" not in roles:
+            raise Problem("wrong-state", "ADMIN_EMAILS makes this address an admin; take it out of there first.")
         if roles == person.roles:
             return person
         await people.set_roles(tx, person.id, roles)

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from services.chassis.errors import Problem, invalid
+from services.contracts.ids import is_id
 
 LONGEST = 200
-UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 LETTERS_AND_DIGITS = {"Ll", "Lo", "Lm", "Nd"}
 MARKS = {"Mn", "Mc"}
 APOSTROPHES = "'’ʼ"
@@ -22,7 +22,7 @@ HYPHENS = re.compile("-{2,}")
 
 def as_id(reference: str) -> UUID | None:
     """Return the id if the reference has the form of a UUID; otherwise it is a slug."""
-    return UUID(reference) if UUID_FORM.fullmatch(reference) else None
+    return UUID(reference) if is_id(reference) else None
 
 
 def as_slug(reference: str) -> str | None:
@@ -45,7 +45,7 @@ def _clean(text: str) -> str:
 
 
 def _is_valid(slug: str) -> bool:
-    if not 1 <= len(slug) <= LONGEST or unicodedata.normalize("NFC", slug) != slug or UUID_FORM.fullmatch(slug):
+    if not 1 <= len(slug) <= LONGEST or unicodedata.normalize("NFC", slug) != slug or is_id(slug):
         return False
     before = "-"
     for character in slug:
@@ -78,7 +78,7 @@ def generated(post_id: UUID, *sources: str | None) -> str:
     for source in sources:
         slug = _clean(source or "")[:LONGEST].strip("-")
         if slug:
-            return f"post-{slug}" if UUID_FORM.fullmatch(slug) else slug
+            return f"post-{slug}" if is_id(slug) else slug
     return post_id.hex
 
 

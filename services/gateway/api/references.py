@@ -1,0 +1,16 @@
+"""Path parameters of the public API: ids in any case of letters, and posts by id or slug. What is neither is a 404."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, WithJsonSchema
+
+from services.contracts.ids import canonical, is_id
+
+
+def post_reference(text: str) -> str:
+    """Return an id in lower case; anything else may be a slug, which posts judges."""
+    return text.lower() if is_id(text) else text
+
+
+PathId = Annotated[str, AfterValidator(canonical), WithJsonSchema({"type": "string", "format": "uuid"})]
+PostRef = Annotated[str, AfterValidator(post_reference), WithJsonSchema({"type": "string"})]
