@@ -32,7 +32,7 @@ async def path_values(client: Client, author: Person, admin: Person) -> dict[str
     reply = await client.comment(author, post["id"], parent_id=top["id"])
     return {
         "ref": [post["id"], post["slug"]],
-        "post_id": [post["id"]],
+        "post_id": [post["id"], post["slug"]],
         "comment_id": [top["id"], reply["id"]],
         "person_id": [author.id, admin.id],
     }

@@ -156,6 +156,39 @@ async def test_publish_and_withdraw(client: Client, author: Person, anna: Person
     assert back["published_at"] == published["published_at"]
 
 
+async def test_drafts_are_listed_to_their_author(client: Client, author: Person, admin: Person, anna: Person) -> None:
+    drafts = [(await written(client, author))["id"] for _ in range(3)]
+    check_problem(await client.call("GET", "/v1/posts?status=draft"), 401, "sign-in-required")
+    check_invalid(await client.call("GET", "/v1/posts?status=lost", who=author), "status")
+    assert (await client.call("GET", "/v1/posts?status=draft", who=anna)).json["items"] == []
+    for who in (author, admin):
+        page = await client.call("GET", "/v1/posts?status=draft&limit=2", who=who)
+        check_read(page, private=True)
+        rest = await client.call("GET", f"/v1/posts?status=draft&limit=2&cursor={page.json['next']}", who=who)
+        shown = [post["id"] for post in page.json["items"] + rest.json["items"]]
+        assert shown[:3] == drafts[::-1]
+    await client.call("POST", f"/v1/posts/{drafts[2]}/publish", who=author)
+    await client.call("POST", f"/v1/posts/{drafts[2]}/withdraw", who=author)
+    (first, *_) = (await client.call("GET", "/v1/posts?status=withdrawn", who=author)).json["items"]
+    assert (first["id"], first["status"]) == (drafts[2], "withdrawn")
+
+
+async def test_a_slug_works_in_every_path_of_a_post(client: Client, author: Person, anna: Person) -> None:
+    draft = await written(client, author, title=f"Ein Brief über Öl {uuid4().hex[:6]}")
+    path = f"/v1/posts/{quote(draft['slug'])}"
+    check_problem(await client.call("POST", path + "/comments", {"body": "x"}, who=author), 404, "not-found")
+    check_problem(await client.call("PATCH", path, {"title": "x"}, who=anna), 404, "not-found")
+    assert (await client.call("PATCH", path, {"body": "Changed."}, who=author)).json["revision"] == 2
+    assert (await client.call("POST", path + "/publish", who=author)).json["id"] == draft["id"]
+    assert len((await client.call("GET", path + "/revisions")).json["items"]) == 2
+    comment = await client.comment(anna, quote(draft["slug"]))
+    assert comment["post_id"] == draft["id"]
+    listed = await client.call("GET", path + "/comments")
+    check_read(listed)
+    assert [item["id"] for item in listed.json["items"]] == [comment["id"]]
+    assert (await client.call("POST", path + "/withdraw", who=author)).json["status"] == "withdrawn"
+
+
 async def test_the_list_is_newest_first_and_paged(client: Client, author: Person) -> None:
     made = [(await written(client, author, publish=True))["id"] for _ in range(3)]
     draft = await written(client, author)

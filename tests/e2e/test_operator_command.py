@@ -146,6 +146,20 @@ async def test_a_role_is_granted_to_a_confirmed_address_only(stack: Stack, clien
     assert (refused.status, refused.out, refused.err) == (1, "", "rapport: No person has confirmed this address.\n")
 
 
+async def test_a_role_is_revoked_within_seconds(stack: Stack, client: Client, ben: Person) -> None:
+    await rapport(stack, "person", "grant", ben.email, "author")
+    writer = await client.sign_in("Ben", ben.email)
+    draft = {"title": "A draft", "body": "Text."}
+    assert (await client.call("POST", "/v1/posts", draft, who=writer)).status == 201
+    taken = await rapport(stack, "person", "revoke", ben.email, "author")
+    assert (taken.status, taken.out, taken.err) == (0, f"{ben.email} is now reader.\n", "")
+
+    async def refused() -> bool:
+        return (await client.call("POST", "/v1/posts", draft, who=writer)).status == 403
+
+    await eventually(refused, timeout=10)
+
+
 async def test_events_are_republished(stack: Stack, client: Client, admin: Person) -> None:
     await client.publish(admin, "Told twice")
     ended = await rapport(stack, "republish", "posts", "--since", "1h")
