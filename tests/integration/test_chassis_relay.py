@@ -80,6 +80,9 @@ class FakeProducer:
         await self.open.wait()
         return [row.id for row in rows if row.id not in self.refuse]
 
+    async def connect(self) -> bool:
+        return True
+
     async def close(self) -> None:
         pass
 
