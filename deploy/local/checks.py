@@ -42,7 +42,7 @@ def check_home(layout: Layout) -> None:
         raise LocalError(disk_problem(layout, error)) from None
     if free < NEEDED_BYTES:
         raise LocalError(
-            f"The disk of {layout.home} is full: Rapport needs {NEEDED_BYTES // 2**20} MB, and {free // 2**20} are free. "
+            f"The disk of {layout.home} is full: Rapport needs {NEEDED_BYTES // 2**20} MB, {free // 2**20} are free. "
             "Free some, or set RAPPORT_HOME to a folder on another disk."
         )
 

@@ -61,12 +61,12 @@ def up(layout: Layout) -> None:
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
+            print(f"  {time.strftime('%H:%M:%S')} starting Rapport; the first time takes about a minute", flush=True)
             end_leftovers(layout)
             check_ports(layout)
             checks.check_settings(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
-            print(f"  {time.strftime('%H:%M:%S')} starting Rapport; the first time takes about a minute", flush=True)
             running = start_supervisor(layout, log)
         elif state(layout)["phase"] == "stopping":
             raise LocalError("Rapport is being stopped: wait until `make down` has ended.")
@@ -136,7 +136,7 @@ def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: s
 def waited_for(layout: Layout, until: str) -> str:
     """Return what still starts or stops."""
     wanted = ("starting", "waiting") if until == "ready" else ("starting", "waiting", "ready")
-    return ", ".join(unit["name"] for unit in state(layout)["units"] if unit["state"] in wanted) or "the supervisor"
+    return ", ".join(unit["name"] for unit in state(layout)["units"] if unit["state"] in wanted) or "the next step"
 
 
 def end_leftovers(layout: Layout) -> None:

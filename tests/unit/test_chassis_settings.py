@@ -17,7 +17,7 @@ from services.notify.settings import NotifySettings
 from services.people.settings import PeopleSettings
 from services.posts.settings import PostsSettings
 
-DATABASE = {"posts_database_url": "postgresql://posts@db/posts"}
+DATABASE: dict[str, Any] = {"posts_database_url": "postgresql://posts@db/posts"}
 REFUSED: list[tuple[type[BaseSettings], str, str]] = [
     *[
         (Settings, "public_url", value)
@@ -129,7 +129,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(kind: type[BaseSettings], fie
     ],
 )
 def test_what_can_work_is_accepted(kind: type[BaseSettings], field: str, value: str, read: str | None) -> None:
-    others = DATABASE if kind is PostsSettings else {}
+    others: dict[str, Any] = DATABASE if kind is PostsSettings else {}
     assert getattr(kind(**(others | {field: value})), field) == (read or value)
 
 
