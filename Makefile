@@ -21,7 +21,7 @@ down: .venv/.local-stamp ## stop everything; the data stays in .local
 	@$(local) down
 
 status: .venv/.local-stamp ## show every process and its memory
-	@$(local) status
+	@$(local) status || [ $$? -eq 1 ]
 
 logs: .venv/.local-stamp ## follow all logs
 	@$(local) logs

@@ -1,10 +1,12 @@
 """`python -m deploy.local up|down|status|logs|run …`; the Makefile calls it."""
 
 import argparse
+import os
 import sys
 
 from deploy.local import commands, stack
 from deploy.local.layout import Layout
+from deploy.local.logs import wrapped
 from deploy.local.processes import LocalError
 
 
@@ -19,15 +21,17 @@ def main() -> int:
     run.add_argument("command", nargs=argparse.REMAINDER)
     actions.add_parser("supervise", help="run the supervisor, which `up` starts in the background")
     arguments = parser.parse_args()
-    layout = Layout.from_environment()
     try:
+        layout = Layout.from_environment()
         match arguments.action:
             case "up":
                 commands.up(layout)
             case "down":
                 commands.down(layout)
             case "status":
-                return 0 if commands.status(layout) else 1
+                everything_runs = commands.status(layout)
+                sys.stdout.flush()
+                return 0 if everything_runs else 1
             case "logs":
                 commands.logs(layout)
             case "run":
@@ -35,10 +39,13 @@ def main() -> int:
             case "supervise":
                 return stack.main(layout)
     except LocalError as error:
-        print(error, file=sys.stderr)
+        print(wrapped(str(error)), file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `make status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
-        return 130
+        return 0 if arguments.action == "logs" else 130
     return 0
 
 

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy.local import environment, units
+from deploy.local import checks, environment, units
+from deploy.local import logs as reading
 from deploy.local.layout import CHECKOUT, SERVICES, Layout
 from deploy.local.memory import session_memory
 from deploy.local.processes import Identity, LocalError, free_port, port_is_taken, wait_until
@@ -20,6 +23,7 @@ from deploy.local.stack import SERVERS
 
 START_SECONDS = 600
 STOP_SECONDS = 90
+QUIET_SECONDS = 4
 
 
 def supervisor(layout: Layout) -> Identity | None:
@@ -51,28 +55,39 @@ def up(layout: Layout) -> None:
     Raises:
         LocalError: the start failed; the message says what to do.
     """
+    checks.check_home(layout)
     with exclusive(layout):
         running = supervisor(layout)
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
+            print(f"  {time.strftime('%H:%M:%S')} starting Rapport; the first time takes about a minute", flush=True)
             end_leftovers(layout)
             check_ports(layout)
+            checks.check_settings(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
             running = start_supervisor(layout, log)
         elif state(layout)["phase"] == "stopping":
             raise LocalError("Rapport is being stopped: wait until `make down` has ended.")
         elif state(layout)["phase"] == "ready":
-            print("Rapport is already running. To apply other settings or newer code: make down, then make up.")
+            print("Rapport is already running.")
+            print("To apply other settings or newer code: make down, then make up.")
             shown = log.stat().st_size
         try:
             follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
         except KeyboardInterrupt:
             raise LocalError("\nThe start continues in the background. To stop it: make down") from None
         if state(layout)["phase"] != "ready":
+            checks.check_home(layout)
             raise LocalError(f"Rapport did not start; the lines above say why. The whole log: {log}")
-    print(start_message(layout))
+    print(start_message(as_running(layout)))
+
+
+def as_running(layout: Layout) -> Layout:
+    """Return the layout with the addresses of the stack that runs now, whatever the caller's environment says."""
+    kept: dict[str, str] = state(layout).get("given", {})
+    return replace(layout, given={**layout.given, **kept}) if supervisor(layout) else layout
 
 
 def start_supervisor(layout: Layout, log: Path) -> Identity:
@@ -96,17 +111,32 @@ def start_supervisor(layout: Layout, log: Path) -> Identity:
 
 
 def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: str, seconds: float) -> None:
-    """Print the supervisor's log from the byte `shown` on, until the supervisor reaches a phase or ends."""
-    deadline = time.monotonic() + seconds
+    """Print the supervisor's log from the byte `shown` on, until the supervisor reaches a phase or ends.
+
+    Whenever nothing was printed for `QUIET_SECONDS`, it says what is waited for.
+    """
+    begun = said = time.monotonic()
+    deadline = begun + seconds
     with log.open(errors="replace") as lines:
         lines.seek(shown)
         while True:
             over = state(layout)["phase"] in (until, "failed") or not running.alive
             for line in lines:
-                print("  " + line, end="", flush=True)
+                print(reading.indented(line), flush=True)
+                said = time.monotonic()
             if over or time.monotonic() > deadline:
                 return
+            if time.monotonic() - said >= QUIET_SECONDS:
+                said = time.monotonic()
+                line = f"{said - begun:.0f} s: waiting for {waited_for(layout, until)}"
+                print(" " * 11 + textwrap.shorten(line, 69, placeholder=" …"), flush=True)
             time.sleep(0.1)
+
+
+def waited_for(layout: Layout, until: str) -> str:
+    """Return what still starts or stops."""
+    wanted = ("starting", "waiting") if until == "ready" else ("starting", "waiting", "ready")
+    return ", ".join(unit["name"] for unit in state(layout)["units"] if unit["state"] in wanted) or "the next step"
 
 
 def end_leftovers(layout: Layout) -> None:
@@ -142,13 +172,14 @@ def start_message(layout: Layout) -> str:
     lines = [
         "",
         "Rapport is ready.",
-        f"  site, API      {layout.public_url}/   {layout.public_url}/docs",
+        f"  site           {layout.public_url}/",
+        f"  API            {layout.public_url}/docs",
     ]
     if layout.needs_mailbox:
-        lines.append(f"  mailbox        {layout.mailbox_url}/   every mail that Rapport sends arrives here")
-    admins = environment.shared(layout)["ADMIN_EMAILS"]
+        lines.append(f"  mailbox        {layout.mailbox_url}/ (all mail arrives here)")
+    admins = environment.admin_emails(layout)
     lines += [
-        f"  administrator  the user who signs in as {admins}; the link arrives by mail",
+        f"  administrator  sign in as {admins}",
         f"  data and logs  {layout.home}",
         "",
         "Go on with: make demo, make status, make logs, make down",
@@ -200,16 +231,21 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, int | None, str, in
 
 
 def logs(layout: Layout) -> None:
-    """Print the last lines of every log and follow them until Ctrl-C. Replaces this process."""
-    files = sorted(str(file) for file in layout.log_folder.glob("*.log"))
+    """Print the last lines of every log, for people, and follow them until Ctrl-C."""
+    files = sorted(layout.log_folder.glob("*.log"))
     if not files:
         raise LocalError("There are no logs yet. Start it with: make up")
-    os.execvp("tail", ["tail", "-n", "15", "-F", *files])  # noqa: S606  # it takes the place of this process
+    reading.follow(files)
 
 
 def run(layout: Layout, command: list[str]) -> None:
     """Run a command with the operator's environment of this stack. Replaces this process."""
     os.chdir(CHECKOUT)
+    layout = as_running(layout)
+    os.environ.update({name: value for name, value in layout.given.items() if value})
+    for name in layout.kept():
+        if not layout.given.get(name):
+            os.environ.pop(name, None)
     os.environ.update(environment.of(layout, "operator"))
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.execvp(command[0], command)  # noqa: S606  # it takes the place of this process

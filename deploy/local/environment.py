@@ -74,6 +74,11 @@ def database_url(layout: Layout, service: str) -> str:
     return layout.database_given(service) or local
 
 
+def admin_emails(layout: Layout) -> str:
+    """Return the addresses whose owners become administrators."""
+    return layout.given.get("ADMIN_EMAILS", "admin@example.com")
+
+
 def shared(layout: Layout) -> dict[str, str]:
     """Return the variables of every process: the caller's environment without Rapport's secrets, and all addresses.
 
@@ -89,7 +94,7 @@ def shared(layout: Layout) -> dict[str, str]:
         "REDIS_URL": layout.given.get("REDIS_URL") or f"redis://127.0.0.1:{layout.port('VALKEY_PORT')}/0",
         "SMTP_HOST": layout.given.get("SMTP_HOST") or "127.0.0.1",
         "SMTP_PORT": str(layout.port("SMTP_PORT")) if layout.needs_mailbox else layout.given.get("SMTP_PORT", "25"),
-        "ADMIN_EMAILS": layout.given.get("ADMIN_EMAILS", "admin@example.com"),
+        "ADMIN_EMAILS": admin_emails(layout),
         "VERIFICATION_KEYS": layout.given.get("VERIFICATION_KEYS") or keys(layout)["VERIFICATION_KEYS"],
         **{f"{service.upper()}_PORT": str(layout.port(f"{service.upper()}_PORT")) for service in SERVICES},
         **{

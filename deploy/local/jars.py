@@ -82,6 +82,7 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
     authorities = ssl.get_default_verify_paths().cafile
     if authorities:  # the machine's own list also contains a company proxy's authority
         os.environ.setdefault("REQUESTS_CA_BUNDLE", authorities)
+    stamina.instrumentation.set_on_retry_hooks([])  # an attempt that is repeated is no news
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
         context = MavenContext(repo_cache=Path(scratch), timeout=30)

@@ -32,6 +32,15 @@ PORTS: Mapping[str, int] = {
 }
 
 
+ADDRESSES = (
+    "PUBLIC_URL",
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_PREFIX",
+    "SMTP_HOST",
+    *(f"{service.upper()}_URL" for service in DATABASES),
+)
+
+
 @dataclass(frozen=True)
 class Layout:
     """One local stack.
@@ -46,8 +55,17 @@ class Layout:
 
     @classmethod
     def from_environment(cls) -> "Layout":
+        """Return the stack that the environment names.
+
+        Raises:
+            LocalError: `RAPPORT_HOME` begins with the home folder of an unknown user.
+        """
         home = os.environ.get("RAPPORT_HOME")
-        return cls(Path(home).expanduser().resolve() if home else CHECKOUT / ".local", dict(os.environ))
+        try:
+            folder = Path(home).expanduser().resolve() if home else CHECKOUT / ".local"
+        except (RuntimeError, OSError, ValueError) as error:
+            raise LocalError(f"RAPPORT_HOME={home} is not a folder ({error}): set it to the path of one.") from None
+        return cls(folder, dict(os.environ))
 
     def port(self, variable: str) -> int:
         """Return a port by the variable that sets it.
@@ -56,9 +74,13 @@ class Layout:
             LocalError: the variable is not a port number.
         """
         text = self.given.get(variable) or str(PORTS[variable])
-        if not text.isdecimal() or not 0 < int(text) < 65536:
+        if not (text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 65536):
             raise LocalError(f"{variable}={text} is not a port: set a number from 1 to 65535.")
         return int(text)
+
+    def kept(self) -> dict[str, str]:
+        """Return the variables without secrets that say where this stack is; empty ones are not set."""
+        return {name: self.given.get(name, "") for name in (*PORTS, *ADDRESSES)}
 
     def database_given(self, service: str) -> str | None:
         """Return the address of a service's database if the environment sets one."""
@@ -87,7 +109,7 @@ class Layout:
 
     @property
     def public_url(self) -> str:
-        return self.given.get("PUBLIC_URL") or f"http://127.0.0.1:{self.port('GATEWAY_PORT')}"
+        return (self.given.get("PUBLIC_URL") or "").rstrip("/") or f"http://127.0.0.1:{self.port('GATEWAY_PORT')}"
 
     @property
     def mailbox_url(self) -> str:

@@ -1,6 +1,7 @@
 """The background process of `make up`: start the whole stack in order, supervise it, stop it in order."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.local import environment, units
+from deploy.local import checks, environment, units
 from deploy.local.databases import create_databases, needs_migration
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
@@ -20,7 +21,8 @@ SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which th
 
 def say(line: str) -> None:
     """Print one line for the user; `up` and `down` show it as it is written."""
-    print(time.strftime("%H:%M:%S"), line, flush=True)
+    with contextlib.suppress(OSError):  # its log may be on a full disk
+        print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 @dataclass
@@ -34,8 +36,10 @@ class Stack:
     layout: Layout
     phase: str = "starting"
     supervisor: Supervisor = field(init=False)
+    given: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.given = self.layout.kept() | {"ADMIN_EMAILS": environment.admin_emails(self.layout)}
         self.supervisor = Supervisor(self.layout.home / "run", say, self.write_state)
 
     def write_state(self) -> None:
@@ -53,8 +57,9 @@ class Stack:
         ]
         file = self.layout.home / "state.json"
         unfinished = file.with_suffix(".new")
-        unfinished.write_text(json.dumps({"phase": self.phase, "units": found}))
-        unfinished.replace(file)
+        with contextlib.suppress(OSError):  # a full disk: the state is old until there is room again
+            unfinished.write_text(json.dumps({"phase": self.phase, "given": self.given, "units": found}))
+            unfinished.replace(file)
 
     def enter(self, phase: str) -> None:
         self.phase = phase
@@ -72,6 +77,9 @@ class Stack:
                 self.supervisor.watch()
             except LocalError as error:
                 say(str(error))
+                failed = True
+            except OSError as error:
+                say(checks.disk_problem(self.layout, error))
                 failed = True
             except Stopped:
                 say("stopping")
@@ -92,6 +100,7 @@ class Stack:
         layout, supervisor = self.layout, self.supervisor
         environment.keys(layout)
         environment.write_for_operator(layout)
+        checks.check_given_servers(layout)
         if layout.needs_postgres:
             say("starting PostgreSQL")
             postgres = units.postgres(layout)

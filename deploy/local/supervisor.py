@@ -97,6 +97,7 @@ class Supervisor:
     def _launch(self, unit: Unit) -> None:
         unit.started_at = time.monotonic()
         unit.state = "starting"
+        self.changed()  # before what may take long, such as the first download of Kafka
         unit.server.launch()
         assert unit.server.process is not None
         identity = Identity.of(unit.server.process.pid)

@@ -16,6 +16,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import load
 from services.comments.api import create_api
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
@@ -35,7 +36,9 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
+        relay = Relay(db, url, Producer(settings), settings)
+        health.add("relay", relay.ready)
+        roles.append(Role("relay", relay.run, stops_last=True))
     if "consumer" in wanted:
         consumer = Consumer("comments", [POSTS], handlers, db, settings)
         health.add("consumer", consumer.ready)
@@ -54,7 +57,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
 
 def main() -> None:
     """Run the role named on the command line."""
-    settings = CommentsSettings()
+    settings = load(CommentsSettings)
     process.main(
         "comments",
         settings,

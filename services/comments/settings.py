@@ -4,6 +4,7 @@ from functools import cached_property
 
 from pydantic import Field
 
+from services.chassis.runtime.setting_types import DatabaseUrl, Port
 from services.chassis.runtime.settings import Settings
 
 
@@ -16,10 +17,10 @@ class CommentsSettings(Settings):
             links, because whoever serves a picture learns every reader's address.
     """
 
-    comments_database_url: str = Field(repr=False)
-    comments_port: int = 8102
-    comments_metrics_port: int = 9102
-    comment_edit_window_seconds: int = Field(default=900, ge=0)
+    comments_database_url: DatabaseUrl = Field(repr=False)
+    comments_port: Port = 8102
+    comments_metrics_port: Port = 9102
+    comment_edit_window_seconds: int = Field(default=900, ge=0, le=3_000_000_000)
     comment_picture_hosts: str = ""
 
     @cached_property

@@ -8,6 +8,7 @@ from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import load
 from services.chassis.runtime.waiting import Periodic
 from services.gateway.app import create_app
 from services.gateway.caching.invalidation import InvalidationReader
@@ -33,7 +34,7 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
 
 def main() -> None:
     """Run the role named on the command line."""
-    settings = GatewaySettings()
+    settings = load(GatewaySettings)
     process.main("gateway", settings, roles=("api",), compose=partial(compose, settings))
 
 

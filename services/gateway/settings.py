@@ -1,10 +1,13 @@
 """Settings that the gateway reads from the environment."""
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from services.chassis.identity import Signer
+from services.chassis.runtime.setting_types import Networks, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -20,16 +23,20 @@ class GatewaySettings(Settings, ServiceAddresses):
         page_patience_seconds: how long a page waits for comments to hear of a post that was just published.
     """
 
-    gateway_port: int = 8000
-    gateway_metrics_port: int = 9100
-    gateway_signing_key: str = Field(repr=False)
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    gateway_port: Port = 8000
+    gateway_metrics_port: Port = 9100
+    gateway_signing_key: Annotated[str, key_of(partial(Signer, issuer="gateway"))] = Field(min_length=1, repr=False)
+    redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
     rate_limits: Literal["on", "off"] = "on"
-    read_deadline_seconds: float = 2.0
-    write_deadline_seconds: float = 5.0
-    page_patience_seconds: float = 0.5
-    changes_poll_seconds: float = 15.0
-    trusted_proxies: str = ""
+    read_deadline_seconds: Seconds = 2.0
+    write_deadline_seconds: Seconds = 5.0
+    page_patience_seconds: Pause = 0.5
+    changes_poll_seconds: Seconds = 15.0
+    trusted_proxies: Networks = ""
+
+    @model_validator(mode="after")
+    def _links_are_safe(self) -> Self:
+        return self.with_safe_links()
 
     @property
     def origin(self) -> str:

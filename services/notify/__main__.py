@@ -21,6 +21,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import load
 from services.contracts.topics import COMMENTS
 from services.notify import handlers
 from services.notify.api import create_api
@@ -55,9 +56,11 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
+        relay = Relay(db, url, Producer(settings), settings)
+        health.add("relay", relay.ready)
+        roles.append(Role("relay", relay.run, stops_last=True))
     if "mailer" in wanted:
-        smtp = Smtp(SmtpSettings())
+        smtp = Smtp(load(SmtpSettings))
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
         event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
@@ -94,7 +97,7 @@ def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, sett
 
 def main() -> None:
     """Run the role named on the command line."""
-    settings = NotifySettings()
+    settings = load(NotifySettings)
     process.main(
         "notify",
         settings,

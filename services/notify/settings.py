@@ -1,9 +1,12 @@
 """Settings of notify, beyond those of every service. Its mailer reads `SmtpSettings` too."""
 
-from typing import Self
+from functools import partial
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from services.chassis.identity import Signer
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -21,23 +24,28 @@ class NotifySettings(Settings, ServiceAddresses):
         notify_give_up_days: how long a mail that servers refuse for now is tried.
     """
 
-    notify_database_url: str = "postgresql://notify@127.0.0.1:5432/notify"
-    notify_port: int = 8104
-    notify_metrics_port: int = 9104
+    notify_database_url: DatabaseUrl = Field(default="postgresql://notify@127.0.0.1:5432/notify", repr=False)
+    notify_port: Port = 8104
+    notify_metrics_port: Port = 9104
     notify_secret: str = Field(default="", repr=False)
-    notify_signing_key: str = Field(default="", repr=False)
-    notify_settle_seconds: float = 10.0
-    notify_mail_connections: int = 4
-    notify_poll_seconds: float = 0.25
-    notify_retry_seconds: float = 30.0
-    notify_give_up_days: float = 4.0
-    mail_from: str = "Rapport <notifications@localhost>"
+    notify_signing_key: Annotated[str, key_of(partial(Signer, issuer="notify"))] = Field(default="", repr=False)
+    notify_settle_seconds: Pause = 10.0
+    notify_mail_connections: Count = 4
+    notify_poll_seconds: Seconds = 0.25
+    notify_retry_seconds: Seconds = 30.0
+    notify_give_up_days: float = Field(default=4.0, gt=0, le=3650, allow_inf_nan=False)
+    mail_from: MailFrom = "Rapport <notifications@localhost>"
 
     # of the outbox relay: the events of notify are not urgent, so one batch may hold more of them
-    relay_pace_seconds: float = 0.1
+    relay_pace_seconds: Pause = 0.1
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
-        if self.environment == "production" and not self.public_url.startswith("https://"):
-            raise ValueError("PUBLIC_URL must be https in production: mails carry links that act")
-        return self
+        return self.with_safe_links()
+
+    @field_validator("notify_secret")
+    @classmethod
+    def _is_long_enough(cls, value: str) -> str:
+        if 0 < len(value) < 32:  # without one, the roles that need it do not start
+            raise ValueError("is shorter than 32 characters; `rapport keys` prints one")
+        return value

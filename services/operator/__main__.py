@@ -14,11 +14,12 @@ from rich.console import Console
 
 from services.chassis.errors import Problem
 from services.contracts.event import rfc3339
+from services.contracts.people import ROLES
 from services.operator import dead_letters
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
-from services.operator.moments import parse_since
+from services.operator.moments import counted, parse_since
 from services.operator.settings import load
 from services.operator.wordpress.importing import Import
 from services.operator.wordpress.progress import Progress
@@ -62,6 +63,8 @@ def revoke(email: str, role: Annotated[str, typer.Argument(help="author, moderat
 
 
 async def _change_roles(path: str, email: str, role: str) -> None:
+    if role not in ROLES:
+        raise Failed(f"There is no role {role!r}; there are {', '.join(ROLES[:-1])} and {ROLES[-1]}.")
     async with connected(load()) as services:
         answer = await services.post("people", path, {"email": email, "role": role})
         typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
@@ -80,7 +83,7 @@ def republish(
     async def work() -> None:
         async with connected(load()) as services:
             answer = await services.post(service, "/republish", {"since": moment})
-            typer.echo(f"{service} sends {answer['count']:,} events again.")
+            typer.echo(f"{service} sends {counted(answer['count'], 'event')} again.")
 
     run_async(work())
 
@@ -103,9 +106,11 @@ def rerender(
                 rendered, refused, last = rendered + answer["rendered"], refused + answer["refused"], answer["next"]
                 if last is None:
                     break
-                typer.echo(f"{rendered:,} texts rendered, up to {last}", err=True)
-        kept = f"; {refused:,} cannot be rendered any more and keep their HTML" if refused else ""
-        typer.echo(f"{rendered:,} texts of {service} are rendered anew{kept}.")
+                typer.echo(f"{counted(rendered, 'text')} rendered, up to {last}", err=True)
+        keeps = "keeps its" if refused == 1 else "keep their"
+        kept = f"; {refused:,} cannot be rendered any more and {keeps} HTML" if refused else ""
+        are = "is" if rendered == 1 else "are"
+        typer.echo(f"{counted(rendered, 'text')} of {service} {are} rendered anew{kept}.")
 
     run_async(work())
 

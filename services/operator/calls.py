@@ -1,6 +1,7 @@
 """Calls to the services' internal routes, repeated while a service is unavailable."""
 
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,12 +18,21 @@ SERVICES = ("posts", "comments", "people", "notify")
 CALL_SECONDS = 30.0
 
 
+def _say(sentence: str) -> None:
+    """Tell the operator at once that a command waits, and for how long at most."""
+    sys.stderr.write(f"rapport: {sentence}\n")
+    sys.stderr.flush()
+
+
 class Services:
     """Client of the four services' internal routes."""
 
-    def __init__(self, clients: dict[str, ServiceClient], patience_seconds: float) -> None:
+    def __init__(
+        self, clients: dict[str, ServiceClient], patience_seconds: float, say: Callable[[str], object] = _say
+    ) -> None:
         self._clients = clients
         self._patience = patience_seconds
+        self._say = say
 
     async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
         """Post a body and return the answer's JSON; repeat the call while the service is unavailable.
@@ -33,12 +43,20 @@ class Services:
             Problem: the service refused the request.
             Failed: the service stayed unavailable, or does not accept the operator's key.
         """
+        waiting = False
         try:
             async for attempt in stamina.retry_context(
                 on=_is_passing, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=3.0, wait_jitter=0.3
             ):
                 with attempt:
-                    answer = await self._clients[service].call("POST", path, body=body, deadline=within(CALL_SECONDS))
+                    try:
+                        deadline = within(CALL_SECONDS)
+                        answer = await self._clients[service].call("POST", path, body=body, deadline=deadline)
+                    except Problem as problem:
+                        if not waiting and _is_passing(problem):
+                            waiting = True
+                            self._say(f"{problem.detail.rstrip('.')}; trying again for {self._patience:g} s.")
+                        raise
         except Problem as problem:
             raise Failed(f"{service} was unavailable for {self._patience:g} s: {problem.detail}") from problem
         return _accepted(service, answer)

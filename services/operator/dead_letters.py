@@ -1,8 +1,9 @@
 """List the dead letters of a consumer group, and send them again."""
 
+import re
 from collections.abc import Collection
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +13,7 @@ from services.chassis.messaging.producer import Unacknowledged
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
+from services.operator.moments import counted
 
 
 def _known(group: str) -> str:
@@ -68,8 +70,24 @@ async def send_again(settings: Settings, group: str, positions: Collection[int],
         sent = await redrive(settings, _known(group), chosen)
     except (KafkaError, Unacknowledged, TimeoutError, OSError) as error:
         raise _unavailable(settings, error) from error
-    console.print(f"{len(sent)} dead letter{'' if len(sent) == 1 else 's'} of {group} sent again.")
+    console.print(f"{counted(len(sent), 'dead letter')} of {group} sent again.")
 
 
 def _unavailable(settings: Settings, error: Exception) -> Failed:
-    return Failed(f"Kafka at {settings.kafka_bootstrap_servers} failed: {error or type(error).__name__}.")
+    """Return the sentence for an error of Kafka, without the words of its client."""
+    if isinstance(error, (KafkaConnectionError, TimeoutError, OSError)):
+        return Failed(
+            f"Kafka at {settings.kafka_bootstrap_servers} does not answer: check KAFKA_BOOTSTRAP_SERVERS, or wait "
+            "until it runs again."
+        )
+    if isinstance(error, Unacknowledged):
+        return Failed(
+            f"Kafka at {settings.kafka_bootstrap_servers} did not take every dead letter: repeat the command; "
+            "consumers ignore those that come twice."
+        )
+    return Failed(f"Kafka at {settings.kafka_bootstrap_servers} refused: {_words(error)}.")
+
+
+def _words(error: Exception) -> str:
+    """Return the name of an error in words: `TopicAuthorizationFailedError` is "topic authorization failed"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from services.chassis.runtime.settings import Settings
+from services.chassis.runtime.setting_types import Seconds
+from services.chassis.runtime.settings import Settings, sentences
 from services.contracts.services import ServiceAddresses
 from services.operator.failures import Failed
 
@@ -14,7 +15,7 @@ CHECKOUT = Path(__file__).parent.parent.parent
 
 class OperatorSettings(Settings, ServiceAddresses):
     operator_signing_key: str = Field(default="", repr=False)
-    patience_seconds: float = Field(
+    patience_seconds: Seconds = Field(
         default=120.0, description="how long a service may be unavailable before a command fails"
     )
 
@@ -23,11 +24,14 @@ def load() -> OperatorSettings:
     """Load the settings from the environment, then from the files of a local stack (`make up`).
 
     Raises:
-        Failed: there is no signing key.
+        Failed: there is no signing key, or a setting cannot work.
     """
     home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
     files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))
-    settings = OperatorSettings(_env_file=files)
+    try:
+        settings = OperatorSettings(_env_file=files)
+    except ValidationError as error:
+        raise Failed(" ".join(sentences(OperatorSettings, error))) from None
     if not settings.operator_signing_key:
         raise Failed(
             "OPERATOR_SIGNING_KEY is not set: set it to the operator's private key (`rapport keys` prints a set of "

@@ -15,6 +15,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import load
 from services.people.api import create_api
 from services.people.commands import sessions, sign_in
 from services.people.mailer import Mailer
@@ -36,9 +37,11 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner(db, settings, more=own_tables).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
+        relay = Relay(db, url, Producer(settings), settings)
+        health.add("relay", relay.ready)
+        roles.append(Role("relay", relay.run, stops_last=True))
     if "mailer" in wanted:
-        smtp = Smtp(SmtpSettings())
+        smtp = Smtp(load(SmtpSettings))
         mailer = Mailer(
             db,
             SignInMessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url),
@@ -62,7 +65,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
 
 
 def main() -> None:
-    settings = PeopleSettings()
+    settings = load(PeopleSettings)
     process.main(
         "people",
         settings,

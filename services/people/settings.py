@@ -1,10 +1,12 @@
 """What people reads from the environment beyond the chassis. Its mailer reads `SmtpSettings` too."""
 
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, partial
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from services.chassis.identity import Signer
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.people.domain import parse_address
 
@@ -22,21 +24,36 @@ class PeopleSettings(Settings):
             does not tell whether a mail is being sent.
     """
 
-    people_database_url: str = Field(default="postgresql://people@127.0.0.1:5432/people", repr=False)
-    people_port: int = 8103
-    people_metrics_port: int = 9103
-    people_signing_key: str = Field(default="", repr=False)
+    people_database_url: DatabaseUrl = Field(default="postgresql://people@127.0.0.1:5432/people", repr=False)
+    people_port: Port = 8103
+    people_metrics_port: Port = 9103
+    people_signing_key: Annotated[str, key_of(partial(Signer, issuer="people"))] = Field(default="", repr=False)
     admin_emails: str = ""
-    mail_from: str = "Rapport <notifications@localhost>"
+    mail_from: MailFrom = "Rapport <notifications@localhost>"
     rate_limits: Literal["on", "off"] = "on"
-    people_mail_connections: int = 4
-    people_poll_seconds: float = 0.5
+    people_mail_connections: Count = 4
+    people_poll_seconds: Seconds = 0.5
+
+    @field_validator("admin_emails")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        _look_ups(value)
+        return value
+
+    @model_validator(mode="after")
+    def _links_are_safe(self) -> Self:
+        return self.with_safe_links()
 
     @cached_property
     def admins(self) -> frozenset[str]:
-        """The admins' addresses as they are looked up.
+        """The admins' addresses as they are looked up."""
+        return _look_ups(self.admin_emails)
 
-        Raises:
-            ValueError: one is not an address.
-        """
-        return frozenset(parse_address(text.strip()).lookup for text in self.admin_emails.split(",") if text.strip())
+
+def _look_ups(text: str) -> frozenset[str]:
+    """Parse addresses that commas separate.
+
+    Raises:
+        ValueError: one is not an address; the message does not repeat it.
+    """
+    return frozenset(parse_address(one.strip()).lookup for one in text.split(",") if one.strip())

@@ -14,6 +14,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
+from services.chassis.runtime.settings import load
 from services.posts.api import create_api
 from services.posts.settings import PostsSettings
 
@@ -31,7 +32,9 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        roles.append(Role("relay", Relay(db, url, Producer(settings), settings).run, stops_last=True))
+        relay = Relay(db, url, Producer(settings), settings)
+        health.add("relay", relay.ready)
+        roles.append(Role("relay", relay.run, stops_last=True))
     if "api" in wanted:
         app = create_api(db, verifier=Verifier(settings.verification_keys, "posts"), ready=health.ready)
         roles.append(serve(app, settings.host, settings.posts_port, drain_seconds=settings.drain_seconds))
@@ -43,7 +46,7 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
 
 def main() -> None:
     """Run the role named on the command line."""
-    settings = PostsSettings()
+    settings = load(PostsSettings)
     process.main(
         "posts",
         settings,

@@ -2,10 +2,11 @@
 
 from pydantic import Field
 
+from services.chassis.runtime.setting_types import DatabaseUrl, Port
 from services.chassis.runtime.settings import Settings
 
 
 class PostsSettings(Settings):
-    posts_database_url: str = Field(repr=False)
-    posts_port: int = 8101
-    posts_metrics_port: int = 9101
+    posts_database_url: DatabaseUrl = Field(repr=False)
+    posts_port: Port = 8101
+    posts_metrics_port: Port = 9101

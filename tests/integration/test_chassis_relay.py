@@ -6,20 +6,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 
 from services.chassis.errors import Problem
 from services.chassis.messaging import outbox
+from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.outbox import OutboxRow
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.runtime.settings import Settings
+from services.contracts.topics import PEOPLE
 from tests.conftest import NewDatabase, OwnDatabase
 from tests.integration.chassis_harness import (
     all_published,
@@ -79,6 +83,9 @@ class FakeProducer:
         self.calls.append([row.id for row in rows])
         await self.open.wait()
         return [row.id for row in rows if row.id not in self.refuse]
+
+    async def connect(self) -> bool:
+        return True
 
     async def close(self) -> None:
         pass
@@ -289,3 +296,37 @@ async def test_read_uses_the_index_of_unpublished_rows(db: OwnDatabase, watcher:
         for row in await watcher.fetch("explain select id from outbox where published_at is null order by id limit 500")
     )
     assert "outbox_unpublished" in plan
+
+
+async def test_a_relay_is_ready_once_it_has_reached_kafka(
+    db: OwnDatabase, settings: Settings, free_port: Callable[[], int]
+) -> None:
+    away = settings.model_copy(
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}", "kafka_timeout_seconds": 2}
+    )
+    relay = relay_for(db, away)
+    sentence = f"Kafka at {away.kafka_bootstrap_servers} does not answer: check KAFKA_BOOTSTRAP_SERVERS"
+    with structlog.testing.capture_logs() as logged:
+        async with running(relay.run):
+            await eventually(lambda: any(one["event"] == sentence for one in logged), timeout=20)
+            assert not await relay.ready()
+    relay = relay_for(db, settings)
+    async with running(relay.run):
+        await eventually(relay.ready, timeout=20)  # although there is nothing to publish
+
+
+async def test_a_consumer_is_ready_once_it_has_reached_kafka(
+    db: OwnDatabase, settings: Settings, free_port: Callable[[], int]
+) -> None:
+    away = settings.model_copy(
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{free_port()}", "kafka_timeout_seconds": 2}
+    )
+    consumer = Consumer("comments", [PEOPLE], Handlers(), db, away)
+    sentence = f"Kafka at {away.kafka_bootstrap_servers} does not answer: check KAFKA_BOOTSTRAP_SERVERS"
+    with structlog.testing.capture_logs() as logged:
+        async with running(consumer.run):
+            await eventually(lambda: any(one["event"] == sentence for one in logged), timeout=20)
+            assert not await consumer.ready()
+    consumer = Consumer("comments", [PEOPLE], Handlers(), db, settings)
+    async with running(consumer.run):
+        await eventually(consumer.ready, timeout=30)

@@ -88,8 +88,10 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
 
     # running processes are left alone, dead ones are restarted
     gateway = home.identity("gateway")
-    again = await home.run("up")
+    again = await home.run("up", GATEWAY_PORT="9", PUBLIC_URL="http://elsewhere.example")
     assert again.returncode == 0
+    assert f"http://127.0.0.1:{home.ports['GATEWAY_PORT']}/\n" in again.stdout  # the running one's, not the caller's
+    assert "elsewhere" not in again.stdout
     assert home.identity("gateway") == gateway
     gateway.send(signal.SIGKILL)
     assert await asyncio.to_thread(wait_until, lambda: home.unit("gateway")["restarts"] == 1, 30)
@@ -147,6 +149,22 @@ async def test_an_unreachable_database_is_named_and_nothing_is_left_running(home
     assert "Cannot connect to the database of posts" in found.stdout
     assert "POSTS_DATABASE_URL" in found.stdout
     assert list((home.folder / "run").glob("*.json")) == []
+
+
+async def test_a_broker_that_does_not_answer_is_named_and_nothing_is_left_running(home: Home) -> None:
+    found = await home.run("up", KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}", COLUMNS="200")
+    assert found.returncode == 1
+    assert "Cannot connect to Kafka" in found.stdout
+    assert "check KAFKA_BOOTSTRAP_SERVERS" in found.stdout
+    assert "Traceback" not in found.stdout + found.stderr
+    assert not (home.folder / "postgres").exists()
+
+
+async def test_a_setting_that_cannot_work_is_named_before_anything_starts(home: Home) -> None:
+    found = await home.run("up", PUBLIC_URL="blog.example", LOG_LEVEL="LOUD", COLUMNS="200")
+    assert found.returncode == 1
+    assert [line.split("=")[0] for line in found.stderr.splitlines()] == ["PUBLIC_URL", "LOG_LEVEL"]
+    assert not (home.folder / "log").exists()
 
 
 async def test_missing_jars_are_explained(home: Home, tmp_path: Path) -> None:

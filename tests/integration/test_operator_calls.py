@@ -78,6 +78,27 @@ async def test_retries_end_after_the_patience(services: Any) -> None:
     assert len(posts.bodies) > 2
 
 
+async def test_waiting_is_said_once_and_at_once(services: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    away = problem("unavailable", 503)
+    connection, _ = await services([away, away, away, (200, {})])
+    await connection.post("posts", "/republish", {})
+    assert capsys.readouterr().err == "rapport: It is unavailable; trying again for 2 s.\n"
+
+
+async def test_an_address_where_nobody_listens_is_said_at_once(
+    keys: dict[str, str], free_port: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = OperatorSettings(
+        people_url=f"http://127.0.0.1:{free_port()}",
+        operator_signing_key=keys["OPERATOR_SIGNING_KEY"],
+        patience_seconds=0.5,
+    )
+    with pytest.raises(Failed, match="people was unavailable"):
+        async with connected(settings) as connection:
+            await connection.post("people", "/grants", {})
+    assert capsys.readouterr().err == "rapport: people could not be reached; trying again for 0.5 s.\n"
+
+
 async def test_a_refusal_is_not_repeated(services: Any) -> None:
     errors = [{"field": "since", "message": "is wrong"}]
     connection, posts = await services([problem("invalid", 422, errors=errors)])

@@ -24,6 +24,7 @@ class Scripted:
     def __init__(self) -> None:
         self.bodies: list[tuple[str, Any]] = []
         self.refusing = False
+        self.count = 12345
         self._known: dict[str, str] = {}
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -36,7 +37,7 @@ class Scripted:
         if request.path.startswith("/grants"):
             return web.json_response({"id": str(uuid4()), "roles": ["author", "reader"]})
         if request.path == "/republish":
-            return web.json_response({"count": 12345})
+            return web.json_response({"count": self.count})
         if request.path == "/rerender":
             return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
@@ -111,6 +112,17 @@ async def test_a_revocation(scripted: Scripted, rapport: Run) -> None:
 async def test_a_refusal_names_the_field(scripted: Scripted, rapport: Run) -> None:
     scripted.refusing = True
     assert await rapport("person", "grant", "x", "author") == (1, "", "rapport: email must be an e-mail address\n")
+
+
+async def test_an_unknown_role_is_refused_before_anybody_is_asked(scripted: Scripted, rapport: Run) -> None:
+    ended = await rapport("person", "grant", "ada@example.com", "king")
+    assert ended == (1, "", "rapport: There is no role 'king'; there are reader, author, moderator and admin.\n")
+    assert scripted.bodies == []
+
+
+async def test_one_event_is_not_plural(scripted: Scripted, rapport: Run) -> None:
+    scripted.count = 1
+    assert await rapport("republish", "people", "--since", "1h") == (0, "people sends 1 event again.\n", "")
 
 
 async def test_republishing(scripted: Scripted, rapport: Run) -> None:

@@ -73,6 +73,11 @@ def test_services_find_each_other_at_their_names_and_ports() -> None:
         assert f"{service}-api" in OURS
 
 
+def test_the_gateway_can_be_told_of_its_proxies_and_every_process_how_much_to_log() -> None:
+    assert OURS["gateway"]["environment"]["TRUSTED_PROXIES"] == "${TRUSTED_PROXIES-}"
+    assert all(found["environment"]["LOG_LEVEL"] == "${LOG_LEVEL:-INFO}" for found in OURS.values())
+
+
 def test_only_the_gateway_is_published() -> None:
     published = {name: found["ports"] for name, found in SERVICES.items() if "ports" in found}
     assert published.keys() == {"gateway", "mailbox"}

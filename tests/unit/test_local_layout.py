@@ -42,7 +42,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert layout(REDIS_URL="", KAFKA_BOOTSTRAP_SERVERS="", GATEWAY_PORT="").ports_needed() == PORTS
 
 
-@pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80.5"])
+@pytest.mark.parametrize("value", ["http", "0", "65536", "-1", "80.5", "٨٠٨٠", "9" * 5000])
 def test_an_invalid_port_is_named(value: str) -> None:
     with pytest.raises(LocalError, match=r"POSTS_PORT=.* is not a port"):
         layout(POSTS_PORT=value).port("POSTS_PORT")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from services.chassis.identity import Signer, Verifier
 from services.operator.__main__ import app
 from services.operator.failures import Failed
-from services.operator.moments import parse_since
+from services.operator.moments import counted, parse_since
 from services.operator.settings import load
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -50,7 +50,7 @@ def test_since_is_a_span_or_a_time(text: str, moment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "h", "0h", "2w", "yesterday", "2026-13-01", "2999-01-01", "0001-01-01T00:00+10:00"]
+    "text", ["", "h", "0h", "0", "999999d", "2w", "yesterday", "2026-13-01", "2999-01-01", "0001-01-01T00:00+10:00"]
 )
 def test_other_texts_are_not_a_time(text: str) -> None:
     with pytest.raises(Failed, match="--since"):
@@ -71,7 +71,42 @@ def test_the_key_may_come_from_the_files_of_a_local_stack(tmp_path: Path, monkey
     assert "operator-1" not in repr(settings)
 
 
-@pytest.mark.parametrize("arguments", [["republish", "gateway", "--since", "1h"], ["dead-letter", "list", "posts"]])
+def test_no_time_ago_is_said_to_be_none() -> None:
+    with pytest.raises(Failed, match="'0h' is no time ago"):
+        parse_since("0h", NOW)
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [counted(number, "event") for number in (0, 1, 2, 12345)] == [
+        "0 events",
+        "1 event",
+        "2 events",
+        "12,345 events",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("POSTS_URL", "posts:8101"), ("PATIENCE_SECONDS", "soon"), ("KAFKA_BOOTSTRAP_SERVERS", "kafka://b:9092")],
+)
+def test_a_setting_that_cannot_work_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path))
+    monkeypatch.setenv("OPERATOR_SIGNING_KEY", "{}")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(Failed, match=f"{variable}={value} cannot be used"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["republish", "gateway", "--since", "1h"],
+        ["dead-letter", "list", "posts"],
+        ["person", "grant", "a@b.example", "king"],
+    ],
+)
 def test_a_failure_is_reported_in_one_sentence(arguments: list[str]) -> None:
     environment = {"OPERATOR_SIGNING_KEY": "{}", "PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-m", "services.operator", *arguments]

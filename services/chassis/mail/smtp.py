@@ -17,6 +17,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.mail.smtp_dialogue import BROKEN, Dialogue, DialogueEnded, Phase
+from services.chassis.runtime.setting_types import Port, Seconds, Text
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +41,14 @@ class SmtpSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    smtp_host: str = "127.0.0.1"
-    smtp_port: int = 2525
+    smtp_host: Text = "127.0.0.1"
+    smtp_port: Port = 2525
     smtp_username: str | None = None
     smtp_password: str = Field(default="", repr=False)
     smtp_security: Literal["none", "starttls", "tls"] = "none"
     smtp_ca_file: str | None = None
-    smtp_timeout_seconds: float = 60.0
-    smtp_dot_timeout_seconds: float = 600.0
+    smtp_timeout_seconds: Seconds = 60.0
+    smtp_dot_timeout_seconds: Seconds = 600.0
 
 
 class Smtp:

@@ -17,7 +17,7 @@ from services.chassis.database.pool import Database
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.record_processor import RecordProcessor
-from services.chassis.messaging.topics import create_topics
+from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.messaging.watchdog import ConsumerWatchdog
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
@@ -61,10 +61,14 @@ class Consumer:
         self._processor = RecordProcessor(group, handlers, db, self._producer, settings)
         self._watchdog = ConsumerWatchdog(group, topics, settings)
         self._healthy = True
+        self._joined = False
 
     async def ready(self) -> bool:
-        """Return false once the consumer has failed."""
-        return self._healthy
+        """Return true from the first time Kafka was reached until the consumer fails.
+
+        A later outage of Kafka does not make it unready: the other roles of the process go on without Kafka.
+        """
+        return self._healthy and self._joined
 
     async def run(self, stop: asyncio.Event) -> None:
         """Handle events until `stop` is set, through every outage of Kafka and PostgreSQL.
@@ -96,7 +100,8 @@ class Consumer:
                 await self._run_client(stop)
             except (KafkaError, OSError) as error:
                 # also aiokafka's UnknownError, when another process joins the group with the same group_instance_id
-                log.warning("consumer restarts", group=self.group, instance=self._settings.instance, error=repr(error))
+                what = str(error) if isinstance(error, Unreachable) else "consumer restarts"
+                log.warning(what, group=self.group, instance=self._settings.instance, error=repr(error))
                 CONSUMERS_DISCARDED.labels(self.group).inc()
                 await sleep_unless_set(stop, 1.0)
 
@@ -129,6 +134,7 @@ class Consumer:
         client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=listener)
         try:
             await wait_at_most(REBALANCE_MS / 1000 + timeout, client.start())
+            self._joined = True
             while not stop.is_set():
                 polled = await wait_at_most(timeout, client.getmany(timeout_ms=POLL_MS))
                 if polled:

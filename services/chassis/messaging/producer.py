@@ -23,7 +23,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
 from services.chassis.messaging.outbox import OutboxRow
-from services.chassis.messaging.topics import DEAD_LETTER_BYTES, create_topics
+from services.chassis.messaging.topics import DEAD_LETTER_BYTES, Unreachable, create_topics
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import PRODUCERS_DISCARDED
@@ -48,6 +48,20 @@ class Producer:
         self._settings = settings
         self._client: AIOKafkaProducer | None = None
         self._backoff = Backoff(0.1, MAX_BACKOFF_SECONDS)
+
+    async def connect(self) -> bool:
+        """Connect before there is anything to send; return whether Kafka answers."""
+        await self._wait_for_backoff()
+        try:
+            await wait_at_most(self._settings.kafka_timeout_seconds, self._started_client())
+        except (KafkaError, OSError) as error:
+            await self._discard_client(type(error).__name__, str(error))
+            return False
+        except BaseException:
+            await self._discard_client("interrupted")
+            raise
+        self._backoff.succeed()
+        return True
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[int]:
         """Publish rows, in the order of their ids, and return the acknowledged ids.
@@ -171,7 +185,8 @@ class Producer:
         client, self._client = self._client, None
         PRODUCERS_DISCARDED.labels(reason).inc()
         self._backoff.fail()
-        log.warning("kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)
+        what = detail if reason == Unreachable.__name__ else "kafka producer discarded"
+        log.warning(what, reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)
         if client is not None:
             await _close(client)
 

@@ -65,12 +65,21 @@ class Relay:
         self._poll = settings.relay_poll_seconds
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
+        self._standing_by = False
+        self._connected = False
         self._connection_lock = asyncio.Lock()
         db.on_outbox = self.wake
 
     def wake(self) -> None:
         """Publish new rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
+
+    async def ready(self) -> bool:
+        """Return true on standby, and from the first time Kafka was reached on.
+
+        A later outage of Kafka does not make it unready: the other roles of the process go on without Kafka.
+        """
+        return self._standing_by or self._connected
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set, through every outage of PostgreSQL and Kafka."""
@@ -104,10 +113,12 @@ class Relay:
         )
         try:
             while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
+                self._standing_by = True
                 await sleep_unless_set(stop, STANDBY_SECONDS)
                 if stop.is_set():
                     yield None
                     return
+            self._standing_by = False
             log.info("relay owns the outbox")
             RELAY_OWNER.set(1)
             async with Periodic("relay heartbeat", HEARTBEAT_SECONDS, partial(self._heartbeat, connection)):
@@ -140,6 +151,8 @@ class Relay:
                 rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, self._batch)]
             failpoint.reach("relay.read")
             published = await self._producer.send(rows) if rows else []
+            if not self._connected and not stop.is_set():
+                self._connected = bool(published) or await self._producer.connect()
             if published:
                 failpoint.reach("relay.produced")
                 async with self._connection_lock:

@@ -5,13 +5,23 @@ from collections.abc import Iterable
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
 from services.contracts.topics import TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 
 DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record of up to 1 MiB, and the headers about it
+
+
+class Unreachable(KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
+    """No broker answers. The message is a sentence that names the setting."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(f"Kafka at {bootstrap} does not answer: check KAFKA_BOOTSTRAP_SERVERS")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 async def create_topics(
@@ -25,7 +35,8 @@ async def create_topics(
     """Create missing topics, and wait until their partitions have leaders.
 
     Raises:
-        KafkaError: the broker does not answer or refuses.
+        Unreachable: no broker answers; a KafkaError.
+        KafkaError: the broker refuses.
         TimeoutError: it took longer than `seconds`.
     """
     wanted = {prefix + topic.name: topic for topic in topics}
@@ -33,7 +44,11 @@ async def create_topics(
         # half of the time, in ms, for one request: aiokafka leaks a connection if its creation is cancelled
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
         try:
-            await admin.start()
+            try:
+                async with asyncio.timeout(seconds * 0.9):
+                    await admin.start()
+            except (KafkaConnectionError, OSError):  # TimeoutError is an OSError
+                raise Unreachable(bootstrap) from None
             missing = wanted.keys() - set(await admin.list_topics())
             if missing:
                 answer = await admin.create_topics(

@@ -1,10 +1,30 @@
-"""Settings of every service, read from the environment. Names are the variables' names in lower case."""
+"""Settings of every service, read from the environment. Names are the variables' names in lower case.
+
+The types of a setting (`setting_types.py`) refuse what could not work; `load` turns that into sentences for people.
+"""
 
 import socket
-from typing import Literal
+import sys
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.chassis.runtime.setting_types import (
+    Count,
+    Days,
+    KafkaServers,
+    KeySet,
+    LogLevel,
+    Pause,
+    PublicUrl,
+    Seconds,
+    Text,
+    check_service_url,
+)
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -23,21 +43,85 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     environment: Literal["development", "production"] = "development"
-    host: str = "127.0.0.1"
-    public_url: str = "http://127.0.0.1:8000"
-    kafka_bootstrap_servers: str = "127.0.0.1:9092"
+    host: Text = "127.0.0.1"
+    public_url: PublicUrl = "http://127.0.0.1:8000"
+    kafka_bootstrap_servers: KafkaServers = "127.0.0.1:9092"
     kafka_prefix: str = ""
-    instance: str = Field(default_factory=socket.gethostname)
-    verification_keys: str = Field(default='{"keys": []}', repr=False)
-    database_pool_size: int = 10
-    relay_poll_seconds: float = 0.25
-    relay_pace_seconds: float = 0.02
-    relay_batch: int = 500
-    kafka_timeout_seconds: float = 10.0
-    kafka_replication_factor: int = 1
-    consumer_batch: int = 100
-    consumer_stall_seconds: float = 120.0
-    outbox_retention_days: int = 7
-    inbox_retention_days: int = 120
-    drain_seconds: float = 15.0
-    log_level: str = "INFO"
+    instance: Text = Field(default_factory=socket.gethostname)
+    verification_keys: KeySet = Field(default='{"keys": []}', repr=False)
+    database_pool_size: Count = 10
+    relay_poll_seconds: Seconds = 0.25
+    relay_pace_seconds: Pause = 0.02
+    relay_batch: Count = 500
+    kafka_timeout_seconds: Seconds = 10.0
+    kafka_replication_factor: Count = 1
+    consumer_batch: Count = 100
+    consumer_stall_seconds: Seconds = 120.0
+    outbox_retention_days: Days = 7
+    inbox_retention_days: Days = 120
+    drain_seconds: Seconds = 15.0
+    log_level: LogLevel = "INFO"
+
+    @field_validator("posts_url", "comments_url", "people_url", "notify_url", check_fields=False)
+    @classmethod
+    def _is_reachable(cls, value: str) -> str:
+        return check_service_url(value)  # of `ServiceAddresses`, which knows pydantic and nothing else
+
+    def with_safe_links(self) -> Self:
+        """Return the settings, for a validator of a service whose links act, such as those that sign in.
+
+        Raises:
+            ValueError: the links would not be https in production.
+        """
+        if self.environment == "production" and not self.public_url.startswith("https://"):
+            raise ValueError("PUBLIC_URL must be https in production: mails carry links that act")
+        return self
+
+
+def load(kind: type[S]) -> S:
+    """Read settings from the environment; print a sentence for each that cannot work, and exit with status 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        sys.stderr.write("".join(f"{sentence}\n" for sentence in sentences(kind, error)))
+        sys.exit(2)
+
+
+def sentences(kind: type[BaseSettings], error: ValidationError) -> list[str]:
+    """Return one sentence for each refused setting; each names its variable, none shows a secret."""
+    return [_sentence(kind, detail) for detail in error.errors(include_url=False)]
+
+
+def _sentence(kind: type[BaseSettings], detail: ErrorDetails) -> str:
+    if not detail["loc"]:  # two settings do not go together
+        return f"{_reason(detail)}."
+    field, variable = str(detail["loc"][0]), str(detail["loc"][0]).upper()
+    if detail["type"] == "missing":
+        return f"{variable} is not set."
+    known = kind.model_fields.get(field)
+    hidden = known is not None and not known.repr
+    value = "" if hidden else f"={str(detail['input'])[:200]}"
+    return f"{variable}{value} cannot be used: it {_reason(detail)}."
+
+
+def _reason(detail: ErrorDetails) -> str:
+    found: dict[str, Any] = detail.get("ctx", {})
+    match detail["type"]:
+        case "value_error":
+            return str(found["error"])
+        case "literal_error":
+            return f"must be {found['expected']}"
+        case "int_parsing" | "int_from_float" | "int_parsing_size":
+            return "must be a whole number"
+        case "float_parsing" | "finite_number":
+            return "must be a number"
+        case "greater_than":
+            return f"must be more than {found['gt']:g}"
+        case "greater_than_equal":
+            return f"must be at least {found['ge']:g}"
+        case "less_than_equal":
+            return f"must be at most {found['le']:g}"
+        case "string_too_short":
+            return "must not be empty"
+        case _:
+            return detail["msg"]

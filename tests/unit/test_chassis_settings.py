@@ -1,0 +1,177 @@
+"""Settings that could not work are refused at the start, in one sentence each that names the variable."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from services.chassis.mail.smtp import SmtpSettings
+from services.chassis.runtime.settings import Settings, sentences
+from services.comments.settings import CommentsSettings
+from services.gateway.settings import GatewaySettings
+from services.notify.settings import NotifySettings
+from services.people.settings import PeopleSettings
+from services.posts.settings import PostsSettings
+
+DATABASE: dict[str, Any] = {"posts_database_url": "postgresql://posts@db/posts"}
+REFUSED: list[tuple[type[BaseSettings], str, str]] = [
+    *[
+        (Settings, "public_url", value)
+        for value in (
+            "",
+            "blog.example",
+            "blog.example:8000",
+            "//blog.example",
+            "ftp://blog.example",
+            "https://",
+            "https://blog.example/talk",
+            "https://blog.example/?a",
+            "https://blog.example/#top",
+            "https://me@blog.example",
+            "https://blog.example:port",
+            "https://blog.example:99999",
+            "https://[::1",
+            "https://a blog.example",
+        )
+    ],
+    *[(Settings, "log_level", value) for value in ("", "LOUD", "10")],
+    *[
+        (Settings, "kafka_bootstrap_servers", value)
+        for value in (
+            "",
+            "kafka://broker:9092",
+            "broker:",
+            "broker:no",
+            "broker:0",
+            "a:9092,,b:9092",
+            "http://x",
+            "a b:1",
+        )
+    ],
+    *[
+        (PostsSettings, "posts_database_url", value)
+        for value in (
+            "",
+            "nonsense",
+            "mysql://posts@db/posts",
+            "postgresql+asyncpg://db/posts",
+            "postgresql://db:port/posts",
+            "postgresql://posts:se#cret@db/posts",
+            "postgresql://posts:se/cret@db/posts",
+            "db:5432/posts",
+        )
+    ],
+    *[(PostsSettings, "posts_port", value) for value in ("", "http", "0", "-1", "65536", "80.5")],
+    *[
+        (GatewaySettings, "redis_url", value)
+        for value in ("", "valkey:6379", "redis://", "redis://h:port/0", "redis://h/x")
+    ],
+    (GatewaySettings, "trusted_proxies", "the proxy"),
+    (GatewaySettings, "trusted_proxies", "10.0.0.0/99"),
+    (GatewaySettings, "gateway_signing_key", ""),
+    (GatewaySettings, "gateway_signing_key", "{}"),
+    (GatewaySettings, "rate_limits", "maybe"),
+    (GatewaySettings, "posts_url", "posts-api:8101"),
+    (GatewaySettings, "read_deadline_seconds", "nan"),
+    (PeopleSettings, "people_signing_key", "a key"),
+    (PeopleSettings, "admin_emails", "root"),
+    (PeopleSettings, "mail_from", "Rapport"),
+    (PeopleSettings, "mail_from", "a@b@c"),
+    (NotifySettings, "notify_secret", "short"),
+    (NotifySettings, "people_url", "people"),
+    (NotifySettings, "notify_mail_connections", "0"),
+    (CommentsSettings, "comment_edit_window_seconds", "-1"),
+    (SmtpSettings, "smtp_port", "smtp"),
+    (SmtpSettings, "smtp_security", "ssl"),
+    (Settings, "verification_keys", "{}"),
+    (Settings, "verification_keys", "nonsense"),
+    (Settings, "database_pool_size", "0"),
+    (Settings, "kafka_timeout_seconds", "inf"),
+    (Settings, "drain_seconds", "-1"),
+    (Settings, "environment", "staging"),
+]
+
+
+def refused(kind: type[BaseSettings], **values: Any) -> list[str]:
+    with pytest.raises(ValidationError) as error:
+        kind(**values)
+    return sentences(kind, error.value)
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), REFUSED)
+def test_what_cannot_work_is_refused_in_a_sentence(kind: type[BaseSettings], field: str, value: str) -> None:
+    others = {
+        PostsSettings: DATABASE,
+        CommentsSettings: {"comments_database_url": "postgresql://c@db/comments"},
+    }.get(kind, {})
+    found = [one for one in refused(kind, **(others | {field: value})) if one.startswith(field.upper())]
+    assert len(found) == 1
+    assert found[0].endswith(".")
+    assert found[0].count("\n") == 0
+    assert "Value error" not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "read"),
+    [
+        (Settings, "public_url", "https://blog.example/", "https://blog.example"),
+        (Settings, "public_url", "http://[::1]:8000", "http://[::1]:8000"),
+        (Settings, "public_url", "https://bücher.example", "https://bücher.example"),
+        (Settings, "log_level", "debug", "DEBUG"),
+        (Settings, "kafka_bootstrap_servers", "a:9092, b , [::1]:9092", "a:9092,b,[::1]:9092"),
+        (PostsSettings, "posts_database_url", "postgres://h1:5432,h2:5433/posts?sslmode=require", None),
+        (PostsSettings, "posts_database_url", "postgresql:///posts?host=/run/postgresql", None),
+        (PostsSettings, "posts_database_url", "postgresql://posts:p%23%2Fw@db/posts", None),
+    ],
+)
+def test_what_can_work_is_accepted(kind: type[BaseSettings], field: str, value: str, read: str | None) -> None:
+    others: dict[str, Any] = DATABASE if kind is PostsSettings else {}
+    assert getattr(kind(**(others | {field: value})), field) == (read or value)
+
+
+def test_networks_are_read_as_the_gateway_reads_them(keys: dict[str, str]) -> None:
+    key = keys["GATEWAY_SIGNING_KEY"]
+    settings = GatewaySettings(gateway_signing_key=key, trusted_proxies="10.1.2.3/8, ::1", redis_url="unix:///run/v")
+    assert settings.trusted_proxies == "10.0.0.0/8,::1/128"
+
+
+def test_links_are_https_in_production(keys: dict[str, str]) -> None:
+    for kind in (PeopleSettings, NotifySettings):
+        assert any("PUBLIC_URL must be https" in one for one in refused(kind, environment="production"))
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = refused(PostsSettings, posts_database_url="postgresql://posts:hunter2@db:x/posts")
+    shown += refused(PeopleSettings, people_signing_key="hunter2", verification_keys="hunter2")
+    shown += refused(NotifySettings, notify_secret="hunter2", notify_database_url="postgresql://n:hunter2@db:x/n")
+    shown += refused(GatewaySettings, gateway_signing_key="hunter2", redis_url="redis://:hunter2@h:x/0")
+    assert len(shown) == 7
+    assert "hunter2" not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("service", "role", "given", "named"),
+    [
+        (
+            "posts",
+            "migrate",
+            {"POSTS_DATABASE_URL": "nonsense", "LOG_LEVEL": "LOUD"},
+            ["LOG_LEVEL=LOUD", "POSTS_DATABASE_URL"],
+        ),
+        ("posts", "api", {}, ["POSTS_DATABASE_URL is not set."]),
+        ("people", "mailer", {"SMTP_PORT": "smtp"}, ["SMTP_PORT=smtp"]),
+    ],
+)
+def test_a_process_ends_with_sentences_only(service: str, role: str, given: dict[str, str], named: list[str]) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **given}
+    command = [sys.executable, "-m", f"services.{service}", role]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(named)
+    assert all(line.startswith(start) for line, start in zip(lines, named, strict=True))

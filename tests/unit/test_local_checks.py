@@ -1,0 +1,119 @@
+"""What `make up` checks before it starts anything."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deploy.local import checks, commands
+from deploy.local.layout import CHECKOUT, Layout
+from deploy.local.processes import LocalError, free_port
+from services.operator.keys import generate_keys
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "keys.env").write_text("".join(f"{name}='{value}'\n" for name, value in generate_keys().items()))
+    return tmp_path
+
+
+def test_the_defaults_are_accepted(home: Path) -> None:
+    checks.check_settings(Layout(home, {}))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PUBLIC_URL", "blog.example"),
+        ("PUBLIC_URL", "http://127.0.0.1:8000/talk"),
+        ("LOG_LEVEL", "LOUD"),
+        ("POSTS_DATABASE_URL", "nonsense"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka://broker"),
+        ("REDIS_URL", "cache:6379"),
+        ("ADMIN_EMAILS", "root"),
+        ("TRUSTED_PROXIES", "the proxy"),
+        ("NOTIFY_SIGNING_KEY", "a key"),
+        ("DRAIN_SECONDS", "soon"),
+        ("SMTP_SECURITY", "ssl"),
+    ],
+)
+def test_one_sentence_names_the_variable(home: Path, variable: str, value: str) -> None:
+    with pytest.raises(LocalError) as refusal:
+        checks.check_settings(Layout(home, {variable: value}))
+    assert str(refusal.value).startswith(variable)
+    assert str(refusal.value).count("\n") == 0
+
+
+def test_all_wrong_settings_are_named_at_once(home: Path) -> None:
+    with pytest.raises(LocalError) as refusal:
+        checks.check_settings(Layout(home, {"LOG_LEVEL": "LOUD", "PUBLIC_URL": "x"}))
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file/below", Path("/proc/rapport")):
+        with pytest.raises(LocalError, match=r"cannot write to .*RAPPORT_HOME"):
+            checks.check_home(Layout(home, {}))
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(LocalError, match=r"disk of .* is full.*RAPPORT_HOME"):
+        checks.check_home(Layout(tmp_path, {}))
+
+
+def test_a_given_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.1)
+    port = free_port()
+    for given, variable in (
+        ({"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"REDIS_URL": f"redis://127.0.0.1:{port}/0"}, "REDIS_URL"),
+        ({"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(port)}, "SMTP_HOST"),
+    ):
+        with pytest.raises(LocalError, match=rf"127\.0\.0\.1:{port}: check {variable}"):
+            checks.check_given_servers(Layout(tmp_path, given))
+
+
+def test_the_start_message_fits_80_columns() -> None:
+    text = commands.start_message(Layout(Path("/home/ada/blog/rapport/.local"), {}))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "http://127.0.0.1:8000/docs" in text
+
+
+def test_the_lines_of_a_running_stack_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = Layout(tmp_path, {"GATEWAY_PORT": "9999", "PUBLIC_URL": "http://localhost:9999"})
+    monkeypatch.setattr(commands, "supervisor", lambda _: object())
+    monkeypatch.setattr(commands, "state", lambda _: {"given": started.kept() | {"ADMIN_EMAILS": "ada@example.com"}})
+    caller = Layout(tmp_path, {"PUBLIC_URL": "http://elsewhere", "SMTP_HOST": "mail", "ADMIN_EMAILS": "x@example.com"})
+    text = commands.start_message(commands.as_running(caller))
+    assert "http://localhost:9999/" in text
+    assert "mailbox" in text
+    assert "ada@example.com" in text
+    assert "elsewhere" not in text
+
+
+def test_status_of_a_stopped_stack_is_no_error_of_make(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["make", "status", f"python={sys.executable}", "-o", ".venv/.local-stamp"],
+        cwd=CHECKOUT,
+        env={"PATH": "/usr/bin:/bin", "RAPPORT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Nothing is running" in ended.stdout
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"(sleep 0.2; {sys.executable} -m deploy.local status) | true"],
+        cwd=CHECKOUT,
+        env={"PATH": "/usr/bin:/bin", "RAPPORT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
