@@ -1,17 +1,14 @@
-"""Text fields of requests: NFC, without NUL, lone surrogates or (in names) bidi controls, and bounded.
+"""Text fields of requests: NFC, without NUL, lone surrogates or unwanted characters, and bounded.
 
-Lengths count code points after NFC, without outer white space.
+Lengths count code points after NFC, without outer white space. What people see on one line has a visible character.
 """
 
-import re
 import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTER, is_visible, without_unwanted
 
 
 class Body(BaseModel):
@@ -35,25 +32,56 @@ def clean(value: str) -> str:
     return unicodedata.normalize("NFC", value)
 
 
-def _text(value: object) -> object:
-    return clean(value).strip() if isinstance(value, str) else value
+def readable(value: str) -> str:
+    """Return what is for people to read in NFC, without unwanted characters.
+
+    Raises:
+        ValueError: it contains NUL or a lone surrogate.
+    """
+    cleaned = clean(value)
+    kept = without_unwanted(cleaned)
+    return cleaned if len(kept) == len(cleaned) else unicodedata.normalize("NFC", kept)
+
+
+def _compared(value: object) -> object:
+    """Return a value that is compared, not read: nothing is taken out of it, so that no two become one."""
+    if not isinstance(value, str):
+        return value
+    text = clean(value).strip()
+    if NONCHARACTER.search(text):
+        raise ValueError("must not contain a non-character")
+    return text
+
+
+def _imported(value: object) -> object:
+    return readable(value).strip() if isinstance(value, str) else value
 
 
 def _body(value: object) -> object:
     """Return a text as it was typed but for blank lines around it: indentation means something in Markdown."""
     if not isinstance(value, str):
         return value
-    text = clean(value)
+    text = readable(value)
     bare = text.strip()
     before, _, after = text.partition(bare) if bare else ("", "", "")
     return LINE_END.split(before)[-1] + bare + LINE_END.split(after)[0]
 
 
 def _line(value: object) -> object:
-    """Return one line for a name or a title: control characters become a space, bidi controls are removed."""
-    if not isinstance(value, str):
-        return value
-    return clean(LINE_BREAKS.sub(" ", BIDI_CONTROLS.sub("", clean(value)))).strip()
+    """Return one line for a name or a title: control characters become a space."""
+    return LINE_BREAKS.sub(" ", readable(value)).strip() if isinstance(value, str) else value
+
+
+def _imported_line(value: object) -> object:
+    """Return one line, empty if nothing of it can be seen: then pages and mails have a word in its place."""
+    line = _line(value)
+    return "" if isinstance(line, str) and not is_visible(line) else line
+
+
+def _check_visible(value: str) -> str:
+    if not is_visible(value):
+        raise ValueError("must have a visible character")
+    return value
 
 
 def _check_length(value: str, most: int) -> str:
@@ -82,12 +110,14 @@ def _schema(most: int) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most})
 
 
-Name = Annotated[str, BeforeValidator(_line), _most(100), _schema(100)]
-Title = Annotated[str, BeforeValidator(_line), _most(300), _schema(300)]
-EditNote = Annotated[str, BeforeValidator(_line), _most(500), _schema(500)]
+VISIBLE = AfterValidator(_check_visible)
+
+Name = Annotated[str, BeforeValidator(_line), _most(100), VISIBLE, _schema(100)]
+Title = Annotated[str, BeforeValidator(_line), _most(300), VISIBLE, _schema(300)]
+EditNote = Annotated[str, BeforeValidator(_line), _most(500), VISIBLE, _schema(500)]
 CommentText = Annotated[str, BeforeValidator(_body), _most_of_body(10_000), _schema(10_000)]
 PostText = Annotated[str, BeforeValidator(_body), _most_of_body(60_000), _schema(60_000)]
-EmailText = Annotated[str, BeforeValidator(_text), _most(254), _schema(254)]
-Opaque = Annotated[str, BeforeValidator(_text), _most(512), _schema(512)]
-ImportedTitle = Annotated[str, BeforeValidator(_line)]
-ImportedText = Annotated[str, BeforeValidator(_text)]
+EmailText = Annotated[str, BeforeValidator(_compared), _most(254), _schema(254)]
+Opaque = Annotated[str, BeforeValidator(_compared), _most(512), _schema(512)]
+ImportedTitle = Annotated[str, BeforeValidator(_imported_line)]
+ImportedText = Annotated[str, BeforeValidator(_imported)]

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from services.chassis.mail import message
 from services.chassis.mail.addresses import envelope_address
 from services.chassis.text.html_to_text import plain
+from services.contracts.characters import is_visible, isolated, without_unwanted
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, Answers, CommentNow
 from services.notify.tokens import Tokens
@@ -27,6 +28,7 @@ SHOWN_TAGS = {
 without_links = partial(nh3.clean, tags=SHOWN_TAGS, attributes={}, link_rel=None)
 
 MOST_ANCESTORS = 10
+LONGEST_TITLE = 240  # so that a subject has room for more than the title
 UNTITLED = "a post without a title"
 NAMELESS = "Somebody"
 DEEDS = {REPLY_TO_YOU: "answered you under", ON_YOUR_POST: "commented on your post"}
@@ -88,24 +90,26 @@ class MessageBuilder:
         """
         comment, post = answers.comment, answers.post
         assert comment is not None and post is not None
-        commenter_name = answers.commenter_name or NAMELESS
-        title = post.title or UNTITLED
+        commenter = _shown_or(message.header_text(answers.commenter_name or ""), NAMELESS)
+        title = _shown_or(message.header_text(post.title, LONGEST_TITLE), UNTITLED)
         unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
         words = {
-            "commenter": message.header_text(commenter_name),
-            "title": message.header_text(title),
+            "commenter": commenter,
+            "title": title,
             "deed": DEEDS[claimed.reasons[0]],
             "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
             "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(
-            sender=message.Mailbox(self.sender, f"{commenter_name} (via {self._site})"),
+            sender=message.Mailbox(self.sender, f"{commenter} (via {self._site})"),
             recipient=message.Mailbox(recipient),
-            subject=f"Re: {title}",
+            subject=f"Re: {isolated(title)}",
             message_id=self.message_id(claimed),
             date=datetime.now(UTC),
-            text=self._text.render(words, quoted=_quoted(comment.body_html)),
+            text=self._text.render(
+                words | {"commenter": isolated(commenter), "title": isolated(title)}, quoted=_quoted(comment.body_html)
+            ),
             html=self._html.render(words, said=_shown(comment.body_html)),
             headers=[
                 *self._thread(claimed, comment),
@@ -137,9 +141,13 @@ def domain_of(mail_from: str) -> str:
     return envelope_address(parseaddr(mail_from)[1]).rpartition("@")[2]
 
 
+def _shown_or(line: str, substitute: str) -> str:
+    return line if is_visible(line) else substitute
+
+
 def _shown(body_html: str) -> Markup:
-    return Markup(without_links(body_html))  # noqa: S704  # fresh from the sanitiser
+    return Markup(without_links(without_unwanted(body_html)))  # noqa: S704  # fresh from the sanitiser
 
 
 def _quoted(body_html: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in plain(body_html).split("\n"))
+    return "\n".join(f"> {line}".rstrip() for line in without_unwanted(plain(body_html)).split("\n"))

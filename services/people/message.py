@@ -7,6 +7,7 @@ from email.utils import parseaddr
 
 from services.chassis.mail import message
 from services.chassis.mail.addresses import envelope_address
+from services.contracts.characters import isolated
 
 SUBJECT = "Sign in to {site}"
 TEXT = """\
@@ -23,7 +24,7 @@ HTML = """\
 <html lang="en">
 <head><meta charset="utf-8"><title>Sign in to {site}</title></head>
 <body style="margin: 0; padding: 24px 16px; color: #1d1d1f; background: #ffffff; font: 16px/1.5 Georgia, serif">
-<p>Open this link and press the button to sign in to {site}:</p>
+<p>Open this link and press the button to sign in to <bdi>{site}</bdi>:</p>
 <p><a href="{link}" style="color: #0b57d0">{link}</a></p>
 <p>It works once, within ten minutes.</p>
 <p style="color: #5f5f66; font-size: 13px">Somebody asked for it with this address. If that was not you, ignore this
@@ -64,10 +65,10 @@ class SignInMessageBuilder:
         return message.compose(
             sender=message.Mailbox(self.sender, self._site),
             recipient=message.Mailbox(mailbox),
-            subject=SUBJECT.format(site=self._site),
+            subject=SUBJECT.format(site=isolated(self._site)),
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),
-            text=TEXT.format(site=self._site, link=link),
+            text=TEXT.format(site=isolated(self._site), link=link),
             html=HTML.format(site=html.escape(self._site), link=html.escape(link)),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
         )

@@ -160,7 +160,7 @@ async def test_only_json_is_accepted(client: Client, anna: Person) -> None:
 
 async def test_bodies_are_bounded(client: Client, author: Person, anna: Person) -> None:
     post = await client.publish(author)
-    long = '{"body": "x"' + " " * (64 * 1024) + "}"
+    long = '{"body": "x"' + " " * (256 * 1024) + "}"
     json = {"Content-Type": "application/json"}
     path = f"/v1/posts/{post['id']}/comments"
     check_problem(await client.call("POST", path, who=anna, data=long.encode(), headers=json), 413, "too-large")
@@ -170,10 +170,10 @@ async def test_bodies_are_bounded(client: Client, author: Person, anna: Person) 
             yield long[start : start + 8192].encode()
 
     check_problem(await client.call("POST", path, who=anna, data=chunked(), headers=json), 413, "too-large")
-    accepted = '{"title": "x", "body": "x"' + " " * (200 * 1024) + "}"
+    accepted = '{"title": "x", "body": "x"' + " " * (1400 * 1024) + "}"
     answer = await client.call("POST", "/v1/posts", who=author, data=accepted.encode(), headers=json)
     assert answer.status == 201
-    refused = '{"title": "x", "body": "x"' + " " * (256 * 1024) + "}"
+    refused = '{"title": "x", "body": "x"' + " " * (1536 * 1024) + "}"
     answer = await client.call("POST", "/v1/posts", who=author, data=refused.encode(), headers=json)
     check_problem(answer, 413, "too-large")
 

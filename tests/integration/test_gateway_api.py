@@ -1,5 +1,6 @@
 """The whole gateway over fake services: what it adds to their answers, and what it does when they do not answer."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,7 +19,7 @@ from tests.integration.gateway_harness import (
     harnesses,
     kind,
 )
-from tests.unit.gateway_fakes import answered
+from tests.unit.gateway_fakes import answered, raw_post
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ async def test_writes_have_rate_limit_headers_and_reads_have_none(new_harness: N
         assert refused.status_code in (400, 401, 415)
         assert "RateLimit" in refused.headers
     assert "RateLimit" not in (await harness.get("/v1/posts")).headers
+
+
+@pytest.mark.parametrize("letter", ["😀", "\u03b1\u0313\u0301\u0345"])
+async def test_the_longest_texts_are_forwarded_in_any_spelling(harness: GatewayHarness, letter: str) -> None:
+    body = json.dumps({"body": letter * 10_000}).encode()
+    sent = harness.anna | {"Content-Type": "application/json"}
+    answer = await harness.http.post(f"/v1/posts/{ID}/comments", content=body, headers=sent)
+    assert answer.status_code == 201
+    harness.services.posts.on("POST", "/posts", lambda _: answered(raw_post(), 201, Location="/v1/posts/x"))
+    body = json.dumps({"title": letter * 300, "body": letter * 60_000}).encode()
+    answer = await harness.http.post("/v1/posts", content=body, headers=sent)
+    assert answer.status_code == 201
+    assert harness.services.posts.calls[-1].body["body"] == letter * 60_000
 
 
 async def test_too_many_writes_are_refused_before_they_are_forwarded(

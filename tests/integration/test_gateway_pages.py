@@ -45,7 +45,7 @@ async def test_the_front_page(harness: GatewayHarness) -> None:
     assert "1 comment<" in answer.text
     assert 'href="/?cursor=more/"' in answer.text or 'href="/?cursor=more%2F"' in answer.text
     assert "Sign out" not in answer.text
-    assert "Signed in as Name a" in (await harness.get("/", **OWN)).text
+    assert "Signed in as <bdi>Name a</bdi>" in (await harness.get("/", **OWN)).text
     harness.services.posts.on("GET", "/posts", {"items": [], "next": None})
     assert "Nothing has been published yet" in (await harness.get("/?cursor=x")).text
 
@@ -75,6 +75,36 @@ async def test_the_reply_form_is_shown_under_the_comment(harness: GatewayHarness
     page = (await harness.get(f"{PATH}?reply_to=%22%3E%3Cscript%3E", **OWN)).text
     assert "script" not in page
     assert 'name="parent_id"' not in page
+
+
+HEBREW = "דנה כהן"
+
+
+async def test_names_titles_and_texts_have_a_direction_of_their_own(harness: GatewayHarness) -> None:
+    harness.services.people.on(
+        "POST",
+        "/people/lookup",
+        lambda call: {"items": [author(one) | {"name": HEBREW} for one in call.body["ids"]]},
+    )
+    post = raw_post(title="שלום", excerpt="שלום 27", edited_at="2026-11-23T05:00:00.000Z", edit_note="תיקון")
+    harness.services.posts.on("GET", "/posts", {"items": [post], "next": None})
+    harness.services.posts.on("GET", PATH, post)
+    front = (await harness.get("/", **OWN)).text
+    for part in ("<bdi>שלום</bdi></a>", f"<bdi>{HEBREW}</bdi> ·", '<p dir="auto">שלום 27</p>', "Signed in as <bdi>"):
+        assert part in front
+    page = (await harness.get(PATH, **OWN)).text
+    for part in (
+        "<title>\u2068שלום\u2069 · Rapport</title>",
+        '<h1 dir="auto">שלום</h1>',
+        f'<p class="byline"><bdi>{HEBREW}</bdi>',
+        f"<strong><bdi>{HEBREW}</bdi></strong>",
+        ": <bdi>תיקון</bdi>",
+        '<div class="text" dir="auto"><p>Some <em>text</em>.</p>',
+        f'aria-label="Reply to \u2068{HEBREW}\u2069"',
+        '<textarea name="body" dir="auto"',
+    ):
+        assert part in page
+    assert '<input name="name" dir="auto"' in (await harness.get("/sign-in")).text
 
 
 async def test_without_comments_the_post_is_still_shown(harness: GatewayHarness) -> None:
@@ -147,7 +177,7 @@ async def test_a_refused_comment_keeps_its_text(harness: GatewayHarness) -> None
     ("kind", "content", "status"),
     [
         ("application/json", b"{}", 415),
-        ("application/x-www-form-urlencoded", b"x" * (300 * 1024), 413),
+        ("application/x-www-form-urlencoded", b"x" * (400 * 1024), 413),
         ("application/x-www-form-urlencoded", b"body=%ff", 422),
         ("application/x-www-form-urlencoded", b"&".join([b"a=b"] * 30), 422),
     ],

@@ -13,6 +13,7 @@ from services.chassis.mail.addresses import envelope_address
 from services.chassis.mail.message import Mailbox, Unsafe, compose, header_text, list_id
 from tests.hostile import hostile_strings
 
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 WHEN = datetime(2026, 11, 23, 4, 35, tzinfo=UTC)
 SITE = Mailbox("notifications@rapport.example", "Rapport")
 BOB = Mailbox("bob@example.org", "Bob")
@@ -106,6 +107,12 @@ def test_the_same_mail_is_the_same_bytes() -> None:
         ("hi\x85Bcc: x", "hi Bcc: x"),
         ("a\u202egnp.exe", "agnp.exe"),
         ("a\ud800b\0c", "ab c"),
+        ("a\ufffeb\ufdd0c\U0010ffffd", "abcd"),
+        (ENGLAND, ENGLAND),
+        ("hidden\U000e0041", "hidden"),
+        ("\u200eא\u200f\u061c!", "\u200eא\u200f\u061c!"),
+        ("Re: \u2068שלום\u2069", "Re: \u2068שלום\u2069"),
+        ("x" * 245 + ENGLAND, "x" * 245 + "…"),
         ("", "(no subject)"),
         (" \r\n\t ", "(no subject)"),
         ("x" * 5000, "x" * 249 + "…"),
@@ -174,6 +181,11 @@ def test_a_list_has_an_id_whatever_its_name(name: str) -> None:
     assert mail["List-Id"] == ('"Rapport" ' if name == "Rapport" else "") + "<notifications.rapport.example>"
 
 
+def test_a_display_name_keeps_its_flag_and_its_marks() -> None:
+    mail = read(build(sender=Mailbox(SITE.address, f"{ENGLAND}א\u200f\u202e\u2068\uffff (via R)")))
+    assert mail["From"].addresses[0].display_name == f"{ENGLAND}א\u200f (via R)"
+
+
 def test_a_header_may_not_come_twice() -> None:
     with pytest.raises(Unsafe):
         build(headers=[("X-One", "a"), ("x-one", "b")])
@@ -196,6 +208,10 @@ def test_an_address_that_is_not_one_is_refused(address: str) -> None:
 def test_what_cannot_stand_in_a_body_is_taken_out() -> None:
     mail = read(build(text="a\0b\x1b[31m\r\nc\rd\ud800\u2028e\n", html=None, headers=[]))
     assert said(mail) == "ab[31m\nc\nde\n"
+    text = f"a\ufffe{ENGLAND}\u202eb\U000e0041\u200f \u2068שלום\u2069\n"
+    mail = read(build(text=text, html=f"<p>{text}</p>", headers=[]))
+    for part in mail.iter_parts():
+        assert f"a{ENGLAND}b\u200f \u2068שלום\u2069" in part.get_content()
 
 
 def recipients(message: bytes, name: str) -> list[str]:

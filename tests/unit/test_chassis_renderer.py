@@ -453,11 +453,17 @@ def test_plain_text_of_html() -> None:
         ("<p>One two three</p>", 8, "One two…"),
         ("<p>One two three</p>", 7, "One…"),
         ("<p>Unbreakable</p>", 5, "Unbr…"),
+        ("<p>SEO " + "日本語" * 100 + "</p>", 200, "SEO " + "日本語" * 65 + "…"),
+        ("<p>see https://example.org/" + "x" * 300 + "</p>", 100, "see https://example.org/" + "x" * 75 + "…"),
+        ("<p>" + "一" * 150 + " " + "二" * 300 + "</p>", 200, "一" * 150 + " " + "二" * 48 + "…"),
+        ("<p>" + "word " * 20 + "Donaudampfschifffahrt</p>", 110, ("word " * 20).strip() + "…"),
+        ("<p>" + "😀" * 5 + "👩\u200d👩\u200d👧" * 3 + "</p>", 9, "😀" * 5 + "…"),
+        ("<p>a\u202eb\ufffec</p>", 200, "abc"),
         ("<p>a &amp; b &lt;i&gt;</p>", 200, "a & b <i>"),
         ("", 200, ""),
     ],
 )
-def test_excerpt_is_cut_between_words(html: str, length: int, text: str) -> None:
+def test_excerpt_is_cut_between_words_that_end_near(html: str, length: int, text: str) -> None:
     assert excerpt(html, length) == text
 
 

@@ -1,15 +1,21 @@
 """Text fields: refusals, cleaning and length limits."""
 
+import json
 import unicodedata
+from urllib.parse import urlencode
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.contracts.comments import CreateComment, EditComment
-from services.contracts.people import EditMe
-from services.contracts.posts import CreatePost, EditPost
+from services.contracts.body_sizes import BODY_BYTES, FORM_BYTES, POST_BYTES
+from services.contracts.comments import CreateComment, EditComment, ImportComment
+from services.contracts.people import EditMe, ImportPerson, Register, SignIn
+from services.contracts.posts import CreatePost, EditPost, ImportPost
+
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,66 @@ def test_length_counts_code_points_after_nfc_without_outer_white_space() -> None
 def test_a_title_is_one_line_without_bidi_controls() -> None:
     post = CreatePost(title="a\r\nBcc: x\u2028y\u202e z", body="text")
     assert post.title == "a Bcc: x y z"
+
+
+@pytest.mark.parametrize(
+    "blank", ["\u200b", "\u2800", "\u3164", "\u00ad", "\u2060", "\u115f", "\u200f", "\ufe0f \U000e0100"]
+)
+def test_what_people_see_has_a_visible_character(blank: str) -> None:
+    for field, validate in (
+        ("name", lambda: Register.model_validate({"name": blank, "email": "a@example.org"})),
+        ("name", lambda: EditMe.model_validate({"name": blank})),
+        ("title", lambda: CreatePost.model_validate({"title": blank, "body": "b"})),
+        ("title", lambda: EditPost.model_validate({"title": blank})),
+        ("edit_note", lambda: EditPost.model_validate({"edit_note": blank})),
+    ):
+        with pytest.raises(ValidationError, match="must have a visible character") as refused:
+            validate()
+        assert refused.value.errors()[0]["loc"] == (field,)
+    assert EditMe(name=f"a{blank}b").name == f"a{blank}b"
+
+
+def test_an_imported_name_or_title_that_shows_nothing_is_none() -> None:
+    """Pages and mails have a word in its place."""
+    base = {"site": "s", "source_id": "1", "author_id": uuid4(), "created_at": "2026-11-23T04:35:00Z"}
+    assert ImportPost.model_validate(base | {"title": "\u200b\u2800"}).title == ""
+    assert ImportPerson(site="s", name="\u3164").name == ""
+
+
+@pytest.mark.parametrize("unwanted", ["\u202e", "\u2067", "\ufdd0", "\ufffe", "\U0010ffff", "\U000e0041", "\ufeff"])
+def test_unwanted_characters_are_taken_out_of_all_that_people_read(unwanted: str) -> None:
+    text, kept = f"e{unwanted}\u0301 {ENGLAND}\u200f!", f"\u00e9 {ENGLAND}\u200f!"
+    post = CreatePost(title=text, body=text)
+    assert (post.title, post.body) == (kept, kept)
+    assert EditPost(edit_note=text).edit_note == kept
+    assert EditMe(name=text).name == kept
+    assert CreateComment(body=text).body == kept
+    base = {"site": "s", "source_id": "1", "author_id": uuid4(), "created_at": "2026-11-23T04:35:00Z"}
+    imported = ImportPost.model_validate(base | {"title": text, "body": text, "excerpt": text})
+    assert (imported.title, imported.body, imported.excerpt) == (kept, kept, kept)
+    assert ImportComment.model_validate(base | {"post_id": uuid4(), "body": text}).body == kept
+    assert ImportPerson(site="s", name=text).name == kept
+
+
+def test_nothing_is_taken_out_of_what_is_compared() -> None:
+    with pytest.raises(ValidationError, match="must not contain a non-character"):
+        SignIn(email="a\ufffe@example.org")
+    with pytest.raises(ValidationError, match="must not contain a non-character"):
+        ImportPerson(site="s\ufdd0")
+
+
+GREEK, HANGUL = "\u03b1\u0313\u0301\u0345", "\u1112\u1161\u11ab"  # 4 and 3 code points that NFC makes one
+
+
+@pytest.mark.parametrize("letter", ["я", "日", "😀", "\U000110a5\U000110ba", GREEK, HANGUL])
+def test_the_longest_texts_in_any_spelling_are_within_the_limits_of_bytes(letter: str) -> None:
+    post = {"title": letter * 300, "body": letter * 60_000, "edit_note": letter * 500}
+    assert EditPost(**post).body == unicodedata.normalize("NFC", letter) * 60_000
+    assert len(json.dumps(post, indent=4)) < POST_BYTES
+    comment = {"body": letter * 10_000, "parent_id": str(uuid4())}
+    assert CreateComment.model_validate(comment)
+    assert len(json.dumps(comment, indent=4)) < BODY_BYTES
+    assert len(urlencode(comment | {"key": uuid4(), "post_id": uuid4()})) < FORM_BYTES
 
 
 def test_removed_characters_leave_normal_form() -> None:

@@ -157,6 +157,47 @@ def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:
     assert "a cat" in text
 
 
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+HEBREW = "דנה כהן"
+
+
+def test_names_and_titles_are_isolated() -> None:
+    title = "שלום! 27"
+    mail = written(replace(ANSWERS, commenter_name=HEBREW, post=replace(POST, title=title)))
+    assert mail["Subject"] == f"Re: \u2068{title}\u2069"
+    assert f"\u2068{HEBREW}\u2069 answered you under “\u2068{title}\u2069”:" in part(mail, "plain")
+    page = part(mail, "html")
+    assert f"<bdi>{HEBREW}</bdi>" in page
+    assert f"“<bdi>{title}</bdi>”" in page
+    assert 'dir="auto"' in page.partition("<em>do</em>")[0].rpartition("<div")[2]
+
+
+def test_an_isolated_title_ends_however_long_it_is() -> None:
+    mail = written(replace(ANSWERS, post=replace(POST, title="ש" * 300)))
+    assert mail["Subject"] == "Re: \u2068" + "ש" * 239 + "…\u2069"
+
+
+def test_names_titles_and_comments_have_wanted_characters_only() -> None:
+    hostile = f"a\u202eb\u2066\u2068\ufffe\ufdd0\U000e0041{ENGLAND}\u200f"
+    answers = replace(said(f"<p>{hostile}</p>"), commenter_name=hostile, post=replace(POST, title=hostile))
+    mail = written(answers)
+    kept = f"ab{ENGLAND}\u200f"
+    assert mail["Subject"] == f"Re: \u2068{kept}\u2069"
+    assert mail["From"].addresses[0].display_name.startswith(f"{kept} (via ")
+    assert f"> {kept}" in part(mail, "plain").splitlines()
+    assert f"<p>{kept}</p>" in part(mail, "html")
+    for one in ("\u202e", "\u2066", "\ufffe", "\ufdd0", "\U000e0041"):
+        assert one not in part(mail, "plain") + part(mail, "html") + mail["Subject"]
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u2800", "\ufffe", "\u202e"])
+def test_a_name_or_title_that_shows_nothing_has_a_substitute(blank: str) -> None:
+    mail = written(replace(ANSWERS, commenter_name=blank, post=replace(POST, title=blank)))
+    assert mail["From"].addresses[0].display_name == "Somebody (via Rapport)"
+    assert mail["Subject"] == "Re: a post without a title"
+    assert "Somebody answered you under “a post without a title”" in part(mail, "plain")
+
+
 HOSTILE = [
     "=?utf-8?q?hi=0ABcc=3A_evil=40x?=",
     "x\r\nBcc: evil@example.com",

@@ -60,6 +60,16 @@ def test_a_site_without_a_name_is_called_rapport() -> None:
     assert message["Subject"] == "Sign in to Rapport"
 
 
+def test_the_name_of_the_site_is_isolated() -> None:
+    message = message_from_bytes(build(mail_from="אתר <mail@example.com>"), policy=policy.default)
+    assert message["Subject"] == "Sign in to \u2068אתר\u2069"
+    text, page = message.get_body(("plain",)), message.get_body(("html",))
+    assert text is not None
+    assert page is not None
+    assert "sign in to \u2068אתר\u2069:" in text.get_content()
+    assert "sign in to <bdi>אתר</bdi>:" in page.get_content()
+
+
 @pytest.mark.parametrize("mail_from", ["", "Rapport", "a@b@c"])
 def test_a_sender_without_an_address_is_refused_at_the_start(mail_from: str) -> None:
     with pytest.raises(ValueError, match="MAIL_FROM"):

@@ -19,7 +19,8 @@ from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 
 from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
-from services.contracts.text import BIDI_CONTROLS, LINE_BREAKS
+from services.contracts.characters import LINE_BREAKS, without_unwanted
+from services.contracts.shortening import shortened
 
 LONGEST_SUBJECT = 250
 LONGEST_NAME = 100
@@ -27,8 +28,7 @@ LONGEST_LINE = 998  # RFC 5322, 2.1.1
 FOLD_AT = 76
 ENCODED_BYTES = 45  # so that an encoded word has 72 characters (RFC 2047, 2: at most 75)
 
-BODY_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-UNASSIGNED = re.compile("[\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+BODY_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 PLAIN_NAME = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z"
 )  # short: never folded inside its quotes
@@ -74,7 +74,8 @@ def compose(
     """Compose one message to one recipient, ready for `Smtp.dialogue`: 7-bit, CRLF, lines of at most 998 characters.
 
     Args:
-        subject: any string; characters that a subject cannot hold are removed, and it is cut at 250 code points.
+        subject: any string; characters that a subject cannot hold are removed, and it is cut at 250 code points. In it
+            and in the bodies stay the pairs that `isolated` has put around names and titles.
         message_id: with its angle brackets.
         headers: more headers in order, such as `In-Reply-To`; their values are printable ASCII.
 
@@ -87,7 +88,7 @@ def compose(
         raise Unsafe(str(error)) from None
     if not MESSAGE_ID.match(message_id) or not (to + by).isascii():
         raise Unsafe("the Message-ID is malformed, or an address needs SMTPUTF8")
-    shown = _line(subject, LONGEST_SUBJECT) or "(no subject)"
+    shown = _line(subject, LONGEST_SUBJECT, keep_isolates=True) or "(no subject)"
     fields = [
         ("From", _mailbox(sender.name, by)),
         ("To", _mailbox(recipient.name, to)),
@@ -109,7 +110,7 @@ def compose(
 
 
 def header_text(text: str, longest: int = LONGEST_SUBJECT) -> str:
-    """Return one line that is safe in a header: no controls, bidi or encoded words, at most `longest` code points."""
+    """Return one line that is safe in a header: no controls or encoded words, at most `longest` code points."""
     return _line(text, longest)
 
 
@@ -118,10 +119,10 @@ def list_id(name: str, identifier: str) -> str:
     return f'"{name}" <{identifier}>' if PLAIN_NAME.match(name) else f"<{identifier}>"
 
 
-def _line(text: str, longest: int) -> str:
-    text = unicodedata.normalize("NFC", UNASSIGNED.sub("", BIDI_CONTROLS.sub("", LINE_BREAKS.sub(" ", text))))
-    text = " ".join(text.replace("=?", "= ?").replace("?=", "? =").split())
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+def _line(text: str, longest: int, *, keep_isolates: bool = False) -> str:
+    text = without_unwanted(LINE_BREAKS.sub(" ", text), keep_isolates=keep_isolates)
+    text = unicodedata.normalize("NFC", text)
+    return shortened(" ".join(text.replace("=?", "= ?").replace("?=", "? =").split()), longest)
 
 
 def _mailbox(name: str, address: str) -> str:
@@ -191,7 +192,8 @@ def _quoted_printable(text: str) -> bytes:
 
 
 def _paragraphs(text: str) -> str:
-    return BODY_CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = BODY_CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return without_unwanted(text, keep_isolates=True)
 
 
 def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, subject: str) -> None:

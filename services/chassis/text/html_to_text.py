@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
+from services.contracts.characters import without_unwanted
+from services.contracts.shortening import beginning
+
 BLOCKS = frozenset(
     (
         *("address", "blockquote", "center", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "hr"),
@@ -12,6 +15,9 @@ BLOCKS = frozenset(
 )
 
 EXCERPT_HTML = 20_000
+NEAR = (
+    30  # where an excerpt may end earlier, between words; few words are longer, but in some scripts no space ends one
+)
 
 
 class _Plain(HTMLParser):
@@ -89,15 +95,17 @@ def plain(html: str) -> str:
 
 
 def excerpt(html: str, length: int = 200) -> str:
-    """Return the beginning of the text as one line of at most `length` code points, cut between words with `…`.
+    """Return the beginning of the text as one line of at most `length` code points, with `…` where it is cut.
 
-    Only the first `EXCERPT_HTML` characters are read: an imported post may have millions.
+    It is cut between words if there is a space near, else at the length. Only the first `EXCERPT_HTML` characters are
+    read: an imported post may have millions.
     """
     if len(html) > EXCERPT_HTML:
         html = html[:EXCERPT_HTML].rpartition("<")[0]  # sanitised HTML has `<` in tags alone
-    text = " ".join(" ".join(text for _, text in _blocks(html)).split())
+    text = " ".join(without_unwanted(" ".join(text for _, text in _blocks(html))).split())
     if len(text) <= length:
         return text
-    cut = text[: length - 1]
-    words = cut if text[length - 1] == " " else cut.rpartition(" ")[0]
-    return (words or cut).rstrip() + "…"
+    cut = beginning(text, length - 1)
+    if text[len(cut)] != " " and (space := cut.rfind(" ", max(0, len(cut) - NEAR))) > 0:
+        cut = cut[:space]
+    return cut.rstrip() + "…"

@@ -12,7 +12,7 @@ from services.chassis.text.builder import HEADINGS, Builder
 from services.chassis.text.links import file_name, picture_host, safe_url
 from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES, GONE_WITH_CONTENT
 from services.chassis.text.tokens import Tag, tokens
-from services.chassis.text.visible import is_visible
+from services.contracts.characters import is_visible
 
 Kind = Literal["comment", "post"]
 

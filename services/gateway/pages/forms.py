@@ -6,9 +6,8 @@ from starlette.requests import Request
 
 from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
+from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
-
-FORM_BYTES = 256 * 1024  # percent-encoding makes a text up to twelve times as long as its code points
 
 
 async def fields(request: Request) -> dict[str, str]:

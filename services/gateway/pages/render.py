@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import of_exception
+from services.contracts.characters import isolated
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
 
@@ -69,7 +70,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"moment": moment, "outline": outline, "path": post_path}
+ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline, "path": post_path}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 
 
