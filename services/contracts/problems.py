@@ -16,6 +16,7 @@ class ProblemKind:
 
 
 KINDS: Mapping[str, ProblemKind] = {
+    "malformed-request": ProblemKind(400, "The request is not acceptable HTTP"),
     "malformed-json": ProblemKind(400, "The body is not acceptable JSON"),
     "malformed-cursor": ProblemKind(400, "The cursor does not belong to this list"),
     "malformed-idempotency-key": ProblemKind(400, "The idempotency key is malformed"),
@@ -27,6 +28,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "not-found": ProblemKind(404, "There is nothing here"),
     "post-unknown": ProblemKind(404, "The post has not arrived here"),
     "method-not-allowed": ProblemKind(405, "The method is not allowed here"),
+    "request-timeout": ProblemKind(408, "The request came too slowly"),
     "edit-window-over": ProblemKind(409, "The time to edit is over"),
     "discussion-closed": ProblemKind(409, "The discussion is closed"),
     "wrong-state": ProblemKind(409, "That step does not fit the present state"),
@@ -38,12 +40,14 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid": ProblemKind(422, "Something in the request is not valid"),
     "idempotency-key-reused": ProblemKind(422, "The idempotency key belongs to another request"),
     "too-many-requests": ProblemKind(429, "Too many requests"),
+    "headers-too-large": ProblemKind(431, "The headers are too large"),
     "internal": ProblemKind(500, "Something went wrong on our side"),
     "unavailable": ProblemKind(503, "Temporarily unavailable"),
 }
 
 # What a kind means to a client, and what to do about it. Kinds without a meaning are told between services only.
 MEANINGS: Mapping[str, str] = {
+    "malformed-request": "The request breaks the rules of HTTP/1.1 (RFC 9112), or repeats a header that stands once.",
     "malformed-json": "The body must be JSON (RFC 8259) in UTF-8, with finite numbers, nested at most 32 deep.",
     "malformed-cursor": "A cursor comes from `next` of the same list in the same order, unchanged.",
     "malformed-idempotency-key": "`Idempotency-Key` takes 1 to 255 printable ASCII characters, once.",
@@ -54,6 +58,7 @@ MEANINGS: Mapping[str, str] = {
     "cross-site": "A write with our cookie must come from our own pages. Other front ends use a Bearer token.",
     "not-found": "It does not exist, or you may not see it. The answer is the same for both.",
     "method-not-allowed": "`Allow` names the methods of this path.",
+    "request-timeout": "Headers may take 15 seconds, and a body may not pause for longer. The connection is closed.",
     "edit-window-over": "A comment can be edited for a limited time after it was written.",
     "discussion-closed": "The author closed the discussion. What is there stays readable.",
     "wrong-state": "The thing is in a state from which this step does not lead on.",
@@ -65,6 +70,7 @@ MEANINGS: Mapping[str, str] = {
     "invalid": "A field or a query parameter has a value that is not allowed; `errors` names each.",
     "idempotency-key-reused": "The key was used within 24 hours for a request that differs in method, path or body.",
     "too-many-requests": "Wait as `Retry-After` says. `RateLimit-Policy` names the limits.",
+    "headers-too-large": "URL and headers may have 32 KiB together; the trailers of a chunked body as many.",
     "internal": "The fault is ours and has been logged under the request id.",
     "unavailable": "A part of the system does not answer now. Nothing is known to be wrong with the request.",
 }

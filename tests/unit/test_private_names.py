@@ -129,16 +129,24 @@ def test_fastapi() -> None:
 
 
 def test_uvicorn() -> None:
-    with needed_by("chassis/http/server.py (LimitedHttpProtocol)", "slow clients cannot be limited"):
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    with needed_by("chassis/http/protocol.py (LimitedHttpProtocol)", "clients cannot be limited, nor refused"):
+        from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
         for name in (
             *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
-            *("on_headers_complete", "on_message_complete"),
+            *("on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
+            *("on_response_complete", "_unset_keepalive_if_required"),
         ):
             assert name in vars(HttpToolsProtocol)
-        assert parameters(HttpToolsProtocol.send_400_response) == ["self", "msg"]
-        assert {"connections", "transport", "loop"} <= set(HttpToolsProtocol.__init__.__code__.co_names)
+        assert "send_400_response" in HttpToolsProtocol.data_received.__code__.co_names
+        assert "_unsupported_upgrade_warning" in HttpToolsProtocol.data_received.__code__.co_names
+        assert {"connections", "transport", "loop", "flow", "pipeline", "cycle", "headers", "parser"} <= set(
+            HttpToolsProtocol.__init__.__code__.co_names
+        )
+        assert {"disconnected", "waiting_for_100_continue", "message_event", "response_started", "on_response"} <= set(
+            RequestResponseCycle.__init__.__code__.co_names
+        )
+        assert STATUS_LINE[431].startswith(b"HTTP/1.1 431 ")
     with needed_by("chassis/http/server.py (_Server)", "uvicorn handles the signals of the process"):
         assert parameters(Server.capture_signals) == ["self"]
         assert "capture_signals" in Server.serve.__code__.co_names

@@ -6,6 +6,8 @@ from prometheus_client import make_asgi_app
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.chassis.errors import not_found
+from services.chassis.http.problems import render
 from services.chassis.http.routes import json_response
 from services.chassis.http.server import serve
 from services.chassis.runtime.process import Role
@@ -39,7 +41,7 @@ def monitoring_app(ready: Ready) -> ASGIApp:
             case "/readyz":
                 await (await readiness(ready))(scope, receive, send)
             case _:
-                await Response(status_code=404)(scope, receive, send)
+                await render(not_found())(scope, receive, send)
 
     return app
 

@@ -1,0 +1,226 @@
+"""One connection of the HTTP server: uvicorn's protocol with limits in time and size, and with problem details.
+
+uvicorn limits neither the time in which a client sends headers and body, nor the size of headers and trailers, nor the
+time in which it reads the response; and it answers what is not HTTP with a line of text, in the midst of the response
+to an earlier request if there is one.
+"""
+
+import asyncio
+import enum
+import uuid
+from collections.abc import Callable
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.chassis.errors import Problem
+from services.chassis.http.problems import render
+from services.chassis.http.request_head import HEADER_BYTES, check_head, field_bytes, headers_too_large, malformed
+from services.chassis.runtime.context import Context, bound
+from services.chassis.runtime.telemetry import HTTP_REQUESTS
+
+log = structlog.get_logger(__name__)
+
+HEADER_SECONDS = 15.0
+BODY_SECONDS = 15.0  # without progress
+WHOLE_BODY_SECONDS = 600.0  # with progress, so that one byte now and then does not hold a connection for ever
+WRITE_SECONDS = 30.0
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 2**20
+MAX_CONNECTIONS = 4096
+
+
+class Phase(enum.Enum):
+    """The part of a request that is awaited."""
+
+    NOTHING = enum.auto()  # no byte of the next request has come
+    HEADERS = enum.auto()
+    BODY = enum.auto()
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """Refuses what is malformed, too large or too slow, and aborts connections whose clients do not read."""
+
+    _phase = Phase.NOTHING
+    _deadline: asyncio.TimerHandle | None = None
+    _write_deadline: asyncio.TimerHandle | None = None
+    _undelivered = 0  # bytes since the parser last handed over headers or a piece of a body
+    _trailer_bytes = 0
+    _body_began = 0.0
+    _progress = 0.0  # when the last piece of the body came
+    _refusal: Problem | None = None  # once set, nothing is parsed any more
+    _lingering = False
+    _discarded = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._start_deadline(HEADER_SECONDS, self._headers_are_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_deadline()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. This replaces uvicorn's method, which answers with text and logs advice on WebSocket."""
+        self._unset_keepalive_if_required()
+        if self._refusal is not None:
+            self._discard(len(data))
+            return
+        if self._deadline is None and self._phase is Phase.NOTHING:  # also for empty lines without end
+            self._start_deadline(HEADER_SECONDS, self._headers_are_late)
+        self._undelivered += len(data)
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:  # none is served (RFC 9110, 7.8: may be ignored)
+                    rest = memoryview(rest)[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            known = error.__context__
+            self._refuse(known if isinstance(known, Problem) else malformed(f"This is not HTTP/1.1: {error}."))
+        else:
+            if self._undelivered > HEADER_BYTES:
+                self._refuse(headers_too_large())
+
+    def on_message_begin(self) -> None:
+        self._phase = Phase.HEADERS
+        if self._deadline is None:
+            self._start_deadline(HEADER_SECONDS, self._headers_are_late)
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase is Phase.HEADERS:
+            super().on_header(name, value)
+            return
+        # A trailer. Nothing here needs any; uvicorn would add it to the headers of the request that is being handled.
+        self._trailer_bytes += field_bytes(name, value)
+        if self._trailer_bytes > HEADER_BYTES:
+            raise headers_too_large()
+
+    def on_headers_complete(self) -> None:
+        check_head(self.parser.get_http_version(), self.url, self.headers)
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            raise malformed("The URL is not valid.") from None
+        self._phase = Phase.BODY
+        self._undelivered = self._trailer_bytes = 0
+        self._body_began = self._progress = self.loop.time()
+        self._start_deadline(BODY_SECONDS, self._check_progress)
+
+    def on_body(self, body: bytes) -> None:
+        self._undelivered = 0
+        if not self.cycle.response_complete:  # the rest of a body that nobody reads gets no more time
+            self._progress = self.loop.time()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._phase = Phase.NOTHING
+        self._undelivered = 0
+        self._cancel_deadline()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._refusal is not None and not self.pipeline and not self.transport.is_closing():
+            self._answer(self._refusal)
+        else:
+            super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _headers_are_late(self) -> None:
+        self._deadline = None
+        if self._phase is Phase.HEADERS:
+            self._refuse(Problem("request-timeout", f"Send the headers within {HEADER_SECONDS:g} seconds."))
+        elif self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()  # there is no request to answer
+
+    def _check_progress(self) -> None:
+        now = self.loop.time()
+        waits_for_us = self.flow.read_paused or self.cycle.waiting_for_100_continue
+        if waits_for_us and not self.cycle.response_complete:
+            self._progress = now
+        left = min(self._progress + BODY_SECONDS, self._body_began + WHOLE_BODY_SECONDS) - now
+        if left > 0:
+            self._start_deadline(left, self._check_progress)
+        else:
+            self._refuse(
+                Problem("request-timeout", f"The body made no progress for {now - self._progress:.0f} seconds.")
+            )
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with a problem once all requests before this one are answered, and close the connection."""
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        self._cancel_deadline()
+        self._refusal = problem
+        if self._phase is not Phase.BODY:
+            if self.cycle is None or self.cycle.response_complete:
+                self._answer(problem)
+        elif self.cycle.response_complete:
+            self._linger()
+        elif self.cycle.response_started:
+            self.transport.abort()  # the only way left to say that the response is not whole
+        else:
+            waiting = bool(self.pipeline) and self.pipeline[0][0] is self.cycle
+            if waiting:
+                self.pipeline.popleft()
+            self.cycle.disconnected = True  # for the app the client is gone
+            self.cycle.waiting_for_100_continue = False
+            self.cycle.message_event.set()
+            if not waiting:
+                self._answer(problem)
+
+    def _answer(self, problem: Problem) -> None:
+        request_id = uuid.uuid4().hex
+        with bound(Context(correlation_id=request_id)):
+            log.debug("request refused", kind=problem.kind, detail=problem.detail)
+            response = render(problem)
+        headers = [*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode())]
+        lines = [b"%s: %s\r\n" % header for header in (*headers, (b"connection", b"close"))]
+        is_head = self._phase is not Phase.NOTHING and self.parser.get_method() == b"HEAD"
+        body = b"" if is_head else bytes(response.body)
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
+        HTTP_REQUESTS.labels("other", "unmatched", problem.status).inc()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close after the client has closed: the kernel resets a connection with unread bytes, and the client would
+        lose the answer.
+        """
+        self._lingering = True
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._start_deadline(LINGER_SECONDS, self.transport.abort)
+
+    def _discard(self, size: int) -> None:
+        if self._lingering:
+            self._discarded += size
+            if self._discarded > LINGER_BYTES:
+                self.transport.abort()
+
+    def _start_deadline(self, seconds: float, late: Callable[[], None]) -> None:
+        self._cancel_deadline()
+        self._deadline = self.loop.call_later(seconds, late)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

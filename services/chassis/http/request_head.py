@@ -1,0 +1,75 @@
+"""Check what a request says before its body: version, target and the headers that decide who reads what."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from services.chassis.errors import Problem
+
+HEADER_BYTES = 32 * 1024  # of target and headers together, and of the trailers of a chunked body
+VERSIONS = ("1.1", "1.0")
+TARGET = re.compile(rb"(?:https?://[^/?#]+)?/", re.IGNORECASE)  # the origin form, and the absolute form of proxies
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
+# A proxy before us may obey the last of two where we obey the first (RFC 9110, 5.3: none of these is a list).
+ONCE = {
+    b"authorization": "Authorization",
+    b"content-length": "Content-Length",
+    b"content-type": "Content-Type",
+    b"host": "Host",
+    b"origin": "Origin",
+    b"referer": "Referer",
+    b"sec-fetch-site": "Sec-Fetch-Site",
+}
+
+
+def field_bytes(name: bytes, value: bytes) -> int:
+    """Return the size of a header as it is sent."""
+    return len(name) + len(value) + 4
+
+
+def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Check the head of a request; the names of its headers are in lower case.
+
+    Raises:
+        Problem: `headers-too-large`; `malformed-request`, whose detail names the header.
+    """
+    if len(target) + sum(field_bytes(name, value) for name, value in headers) > HEADER_BYTES:
+        raise headers_too_large()
+    if version not in VERSIONS:
+        raise malformed("Only HTTP/1.1 and HTTP/1.0 are served.")
+    if not target.isascii():
+        raise malformed("The URL must be ASCII: percent-encode its other characters as UTF-8.")
+    if not TARGET.match(target):
+        raise malformed("The URL must begin with a slash, or with http:// or https://, a host and a slash.")
+    named = Counter(name for name, _ in headers)
+    for name, spelling in ONCE.items():
+        if named[name] > 1:
+            raise malformed(f"Send the header {spelling} once.")
+    _check_host(version, headers)
+    if b"transfer-encoding" in named:
+        _check_transfer_encoding(version, headers)
+
+
+def _check_host(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    host = next((value for name, value in headers if name == b"host"), None)
+    if host is None and version != "1.0":
+        raise malformed("The header Host is missing.")
+    if host is not None and not HOST.match(host):
+        raise malformed("The header Host names no host.")
+
+
+def _check_transfer_encoding(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Accept `chunked` alone: where a body ends must not depend on who reads the request (RFC 9112, 6.1 and 11.2)."""
+    values = b",".join(value for name, value in headers if name == b"transfer-encoding")
+    if version == "1.0" or values.strip().lower() != b"chunked":
+        raise malformed("Transfer-Encoding may be chunked, once and alone, in HTTP/1.1.")
+
+
+def malformed(detail: str) -> Problem:
+    """Return the 400 for what is not acceptable HTTP."""
+    return Problem("malformed-request", detail)
+
+
+def headers_too_large() -> Problem:
+    """Return the 431 for headers, a URL or trailers above the bound."""
+    return Problem("headers-too-large", f"URL and headers may have {HEADER_BYTES:,} bytes together, trailers as many.")
