@@ -109,12 +109,12 @@ def main() -> int:
         print(f"{suite}: {count} examples, {len(found)} rendered in another way")
         for reason, numbers in LISTED[suite].items():
             print(f"  {len(found & set(numbers)):>3}  {reason}")
-        for numbers, what in (
+        for wrong, what in (
             (found - listed, "differ without a reason"),
             (listed - found, "are listed and do not differ"),
         ):
-            if numbers or not count:
-                print(f"  {sorted(numbers)} {what}")
+            if wrong or not count:
+                print(f"  {sorted(wrong)} {what}")
                 status = 1
     return status
 
