@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTER, is_visible, without_unwanted
+from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTERS, is_visible, without_unwanted
 
 
 class Body(BaseModel):
@@ -48,7 +48,7 @@ def _compared(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = clean(value).strip()
-    if NONCHARACTER.search(text):
+    if not NONCHARACTERS.isdisjoint(text):
         raise ValueError("must not contain a non-character")
     return text
 

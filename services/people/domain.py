@@ -11,7 +11,9 @@ from uuid import UUID
 
 import email_validator
 
+from services.contracts.characters import is_visible
 from services.contracts.people import ROLES
+from services.contracts.shortening import beginning
 
 LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
@@ -122,7 +124,8 @@ def confirmed_roles(roles: Iterable[str], lookup: str, admins: Iterable[str]) ->
 
 def imported_name(name: str) -> str:
     """Return an imported name that can be shown: never empty, at most as long as any other."""
-    return name[:NAME_LENGTH].strip() or NAMELESS
+    shown = beginning(name, NAME_LENGTH).strip()
+    return shown if is_visible(shown) else NAMELESS
 
 
 def import_identity(site: str, source_user_id: str | None, address: str | None, name: str) -> bytes:

@@ -1,5 +1,7 @@
 """Conventions of every call: ids, CORS, problems, caching, tokens, bodies."""
 
+import json
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -171,11 +173,34 @@ async def test_bodies_are_bounded(client: Client, author: Person, anna: Person) 
 
     check_problem(await client.call("POST", path, who=anna, data=chunked(), headers=json), 413, "too-large")
     accepted = '{"title": "x", "body": "x"' + " " * (1400 * 1024) + "}"
-    answer = await client.call("POST", "/v1/posts", who=author, data=accepted.encode(), headers=json)
+    answer = await client.call("POST", "/v1/posts", who=author, data=BytesIO(accepted.encode()), headers=json)
     assert answer.status == 201
     refused = '{"title": "x", "body": "x"' + " " * (1536 * 1024) + "}"
-    answer = await client.call("POST", "/v1/posts", who=author, data=refused.encode(), headers=json)
+    answer = await client.call("POST", "/v1/posts", who=author, data=BytesIO(refused.encode()), headers=json)
     check_problem(answer, 413, "too-large")
+
+
+async def test_the_lengths_decide_in_any_spelling(client: Client, author: Person) -> None:
+    escaped = {"Content-Type": "application/json"}
+    data = json.dumps({"title": "Ю" * 300, "body": "я" * 60_000}).encode()
+    assert (await client.call("POST", "/v1/posts", who=author, data=data, headers=escaped)).status == 201
+    path = f"/v1/posts/{(await client.publish(author))['id']}/comments"
+    data = json.dumps({"body": "😀" * 10_000}).encode()
+    assert (await client.call("POST", path, who=author, data=data, headers=escaped)).status == 201
+    data = json.dumps({"body": "я" * 10_001}).encode()
+    check_invalid(await client.call("POST", path, who=author, data=data, headers=escaped), "body")
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u2800", "\u00ad", "\ufffe"])
+async def test_what_people_see_has_a_visible_character(client: Client, author: Person, blank: str) -> None:
+    post = await client.publish(author)
+    path = f"/v1/posts/{post['id']}"
+    check_invalid(await client.call("POST", "/v1/people", {"name": blank, "email": "x@example.org"}), "name")
+    check_invalid(await client.call("PATCH", "/v1/me", {"name": blank}, who=author), "name")
+    check_invalid(await client.call("POST", "/v1/posts", {"title": blank, "body": "x"}, who=author), "title")
+    check_invalid(await client.call("PATCH", path, {"title": blank}, who=author), "title")
+    check_invalid(await client.call("PATCH", path, {"body": "y", "edit_note": blank}, who=author), "edit_note")
+    check_invalid(await client.call("POST", f"{path}/comments", {"body": blank}, who=author), "body")
 
 
 async def test_unknown_fields_and_parameters_are_refused(client: Client, author: Person) -> None:

@@ -132,6 +132,9 @@ def test_an_imported_name_can_always_be_shown() -> None:
     assert imported_name("") == "Anonymous"
     assert imported_name("Ana") == "Ana"
     assert len(imported_name("x" * 5_000)) == 100
+    assert imported_name("\u200b" * 100 + "Ana") == "Anonymous"
+    assert imported_name("x" * 98 + "👍🏽👍🏽") == "x" * 98 + "👍🏽"
+    assert imported_name("x" * 99 + "👍🏽") == "x" * 99
 
 
 def test_an_erased_person_is_shown_as_deleted() -> None:
