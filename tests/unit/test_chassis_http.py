@@ -125,7 +125,7 @@ def fields(response: Any) -> list[str]:
 
 def test_valid_request_succeeds(client: TestClient) -> None:
     response = post(client, b'{"body": " Hi "}')
-    assert (response.status_code, response.json()) == (201, {"body": " Hi ", "person": str(PERSON), "key": None})
+    assert (response.status_code, response.json()) == (201, {"body": "Hi", "person": str(PERSON), "key": None})
     assert response.headers["content-type"] == "application/json"
 
 
