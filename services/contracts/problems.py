@@ -58,7 +58,7 @@ MEANINGS: Mapping[str, str] = {
     "cross-site": "A write with our cookie must come from our own pages. Other front ends use a Bearer token.",
     "not-found": "It does not exist, or you may not see it. The answer is the same for both.",
     "method-not-allowed": "`Allow` names the methods of this path.",
-    "request-timeout": "Headers may take 15 seconds, and a body may not pause for longer. The connection is closed.",
+    "request-timeout": "Headers may take 15 seconds; a body may pause for 15 seconds and take ten minutes.",
     "edit-window-over": "A comment can be edited for a limited time after it was written.",
     "discussion-closed": "The author closed the discussion. What is there stays readable.",
     "wrong-state": "The thing is in a state from which this step does not lead on.",

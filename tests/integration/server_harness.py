@@ -21,11 +21,18 @@ Connect = Callable[[], AbstractAsyncContextManager[Streams]]
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer `/big` with 64 MiB, `/headers` with the headers, `/early` before the body, others with its size."""
+    """Answer `/early` and `/too-large` before the body, `/big` with 64 MiB, `/headers` with the request's headers, and
+    any other path with the size of the body.
+    """
     if scope["type"] == "lifespan":
         raise RuntimeError("not supported")
     if scope["path"] == "/early":
         await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"no"})
+        return
+    if scope["path"] == "/too-large":
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": b"no"})
         return
     if scope["path"] == "/slow":

@@ -271,6 +271,32 @@ async def test_body_that_stalls_after_its_answer_is_cut_without_another(connect:
         assert await asyncio.wait_for(reader.read(), 3) == b""
 
 
+async def test_answer_that_closes_reaches_a_client_that_still_sends(connect: Connect) -> None:
+    """A connection that is closed with unread bytes is reset, and the answer is lost with it."""
+    head = HEAD.replace(b" / ", b" /too-large ") + b"Content-Length: 2000000\r\n\r\n"
+    async with connect() as (reader, writer):
+        writer.write(head + b"x" * 2_000_000 + GET)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        assert (await read_answer(reader)).status == 413
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+    async with connect() as (reader, writer):  # and one that does not send the rest is not waited for
+        writer.write(head)
+        assert (await read_answer(reader)).status == 413
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+
+
+async def test_connection_is_closed_at_last_though_the_client_keeps_sending(connect: Connect) -> None:
+    async with connect() as (reader, writer):
+        writer.write(b"nonsense\r\n\r\n")
+        check_problem(await read_answer(reader), 400, "malformed-request")
+        with pytest.raises(ConnectionError):
+            for _ in range(30):
+                writer.write(b"x")
+                await asyncio.sleep(0.1)
+                await writer.drain()
+
+
 @pytest.mark.parametrize(
     ("bad", "status", "kind"),
     [

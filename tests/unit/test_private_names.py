@@ -5,6 +5,7 @@ raised says which of our modules no longer works.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -146,6 +147,8 @@ def test_uvicorn() -> None:
         assert {"disconnected", "waiting_for_100_continue", "message_event", "response_started", "on_response"} <= set(
             RequestResponseCycle.__init__.__code__.co_names
         )
+        called = set(re.findall(r"self\.transport\.(\w+)", inspect.getsource(RequestResponseCycle)))
+        assert called == {"write", "close", "is_closing"}
         assert STATUS_LINE[431].startswith(b"HTTP/1.1 431 ")
     with needed_by("chassis/http/server.py (_Server)", "uvicorn handles the signals of the process"):
         assert parameters(Server.capture_signals) == ["self"]

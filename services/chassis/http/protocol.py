@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import render
-from services.chassis.http.request_head import HEADER_BYTES, check_head, field_bytes, headers_too_large, malformed
+from services.chassis.http.request_head import FIELD_BYTES, HEADER_BYTES, check_head, headers_too_large, malformed
 from services.chassis.runtime.context import Context, bound
 from services.chassis.runtime.telemetry import HTTP_REQUESTS
 
@@ -26,8 +26,8 @@ HEADER_SECONDS = 15.0
 BODY_SECONDS = 15.0  # without progress
 WHOLE_BODY_SECONDS = 600.0  # with progress, so that one byte now and then does not hold a connection for ever
 WRITE_SECONDS = 30.0
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 2**20
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 8 * 2**20
 MAX_CONNECTIONS = 4096
 
 
@@ -37,6 +37,15 @@ class Phase(enum.Enum):
     NOTHING = enum.auto()  # no byte of the next request has come
     HEADERS = enum.auto()
     BODY = enum.auto()
+
+
+class CycleTransport:
+    """What the request cycles of uvicorn see of a transport; closing it is the protocol's decision."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -58,6 +67,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
+        self._cycle_transport = CycleTransport(transport, self._close_after_response)
         self._start_deadline(HEADER_SECONDS, self._headers_are_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -69,7 +79,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came. This replaces uvicorn's method, which answers with text and logs advice on WebSocket."""
         self._unset_keepalive_if_required()
-        if self._refusal is not None:
+        if self._refusal is not None or self._lingering:
             self._discard(len(data))
             return
         if self._deadline is None and self._phase is Phase.NOTHING:  # also for empty lines without end
@@ -85,6 +95,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                     rest = memoryview(rest)[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             known = error.__context__
+            if known is not None and not isinstance(known, (Problem, httptools.HttpParserError)):
+                log.error("request not parsed", exc_info=known)
             self._refuse(known if isinstance(known, Problem) else malformed(f"This is not HTTP/1.1: {error}."))
         else:
             if self._undelivered > HEADER_BYTES:
@@ -101,7 +113,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
             return
         # A trailer. Nothing here needs any; uvicorn would add it to the headers of the request that is being handled.
-        self._trailer_bytes += field_bytes(name, value)
+        self._trailer_bytes += len(name) + len(value) + FIELD_BYTES
         if self._trailer_bytes > HEADER_BYTES:
             raise headers_too_large()
 
@@ -111,6 +123,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
         except httptools.HttpParserInvalidURLError:
             raise malformed("The URL is not valid.") from None
+        self.cycle.transport = self._cycle_transport  # type: ignore[assignment]  # all that a cycle uses
         self._phase = Phase.BODY
         self._undelivered = self._trailer_bytes = 0
         self._body_began = self._progress = self.loop.time()
@@ -131,7 +144,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._refusal is not None and not self.pipeline and not self.transport.is_closing():
             self._answer(self._refusal)
-        else:
+        elif not self._lingering:
             super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -159,10 +172,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         left = min(self._progress + BODY_SECONDS, self._body_began + WHOLE_BODY_SECONDS) - now
         if left > 0:
             self._start_deadline(left, self._check_progress)
+        elif now < self._body_began + WHOLE_BODY_SECONDS:
+            self._refuse(Problem("request-timeout", f"The body paused for {BODY_SECONDS:g} seconds."))
         else:
-            self._refuse(
-                Problem("request-timeout", f"The body made no progress for {now - self._progress:.0f} seconds.")
-            )
+            self._refuse(Problem("request-timeout", f"Send the body within {WHOLE_BODY_SECONDS:g} seconds."))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with a problem once all requests before this one are answered, and close the connection."""
@@ -199,6 +212,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
         HTTP_REQUESTS.labels("other", "unmatched", problem.status).inc()
         self._linger()
+
+    def _close_after_response(self) -> None:
+        if self._phase is Phase.BODY and self.cycle.response_complete:  # the rest of the body is on its way
+            self._linger()
+        else:
+            self.transport.close()
 
     def _linger(self) -> None:
         """Close after the client has closed: the kernel resets a connection with unread bytes, and the client would

@@ -1,12 +1,12 @@
 """Check what a request says before its body: version, target and the headers that decide who reads what."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from services.chassis.errors import Problem
 
 HEADER_BYTES = 32 * 1024  # of target and headers together, and of the trailers of a chunked body
+FIELD_BYTES = 4  # colon, space and line end
 VERSIONS = ("1.1", "1.0")
 TARGET = re.compile(rb"(?:https?://[^/?#]+)?/", re.IGNORECASE)  # the origin form, and the absolute form of proxies
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
@@ -22,18 +22,19 @@ ONCE = {
 }
 
 
-def field_bytes(name: bytes, value: bytes) -> int:
-    """Return the size of a header as it is sent."""
-    return len(name) + len(value) + 4
-
-
 def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Check the head of a request; the names of its headers are in lower case.
 
     Raises:
-        Problem: `headers-too-large`; `malformed-request`, whose detail names the header.
+        Problem: `malformed-request`, whose detail names the header; `headers-too-large`.
     """
-    if len(target) + sum(field_bytes(name, value) for name, value in headers) > HEADER_BYTES:
+    size, seen = len(target), {}
+    for name, value in headers:
+        size += len(name) + len(value) + FIELD_BYTES
+        if name in ONCE and name in seen:
+            raise malformed(f"Send the header {ONCE[name]} once.")
+        seen[name] = value
+    if size > HEADER_BYTES:
         raise headers_too_large()
     if version not in VERSIONS:
         raise malformed("Only HTTP/1.1 and HTTP/1.0 are served.")
@@ -41,21 +42,13 @@ def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes
         raise malformed("The URL must be ASCII: percent-encode its other characters as UTF-8.")
     if not TARGET.match(target):
         raise malformed("The URL must begin with a slash, or with http:// or https://, a host and a slash.")
-    named = Counter(name for name, _ in headers)
-    for name, spelling in ONCE.items():
-        if named[name] > 1:
-            raise malformed(f"Send the header {spelling} once.")
-    _check_host(version, headers)
-    if b"transfer-encoding" in named:
-        _check_transfer_encoding(version, headers)
-
-
-def _check_host(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    host = next((value for name, value in headers if name == b"host"), None)
+    host = seen.get(b"host")
     if host is None and version != "1.0":
         raise malformed("The header Host is missing.")
     if host is not None and not HOST.match(host):
         raise malformed("The header Host names no host.")
+    if b"transfer-encoding" in seen:
+        _check_transfer_encoding(version, headers)
 
 
 def _check_transfer_encoding(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
