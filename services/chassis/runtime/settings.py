@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -62,10 +62,14 @@ class Settings(BaseSettings):
     drain_seconds: Seconds = 15.0
     log_level: LogLevel = "INFO"
 
-    @field_validator("posts_url", "comments_url", "people_url", "notify_url", check_fields=False)
+    @field_validator("*")
     @classmethod
-    def _is_reachable(cls, value: str) -> str:
-        return check_service_url(value)  # of `ServiceAddresses`, which knows pydantic and nothing else
+    def _is_address(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check an address without a type of its own: that of another service, from the contracts."""
+        name = info.field_name or ""
+        if name.endswith("_url") and not cls.model_fields[name].metadata:
+            return check_service_url(value)
+        return value
 
     def with_safe_links(self) -> Self:
         """Return the settings, for a validator of a service whose links act, such as those that sign in.
