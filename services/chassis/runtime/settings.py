@@ -5,10 +5,10 @@ The types of a setting (`setting_types.py`) refuse what could not work; `load` t
 
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.runtime.setting_types import (
@@ -96,7 +96,7 @@ def sentences(kind: type[BaseSettings], error: ValidationError) -> list[str]:
     return [_sentence(kind, detail) for detail in error.errors(include_url=False)]
 
 
-def _sentence(kind: type[BaseSettings], detail: ErrorDetails) -> str:
+def _sentence(kind: type[BaseSettings], detail: Mapping[str, Any]) -> str:
     if not detail["loc"]:  # two settings do not go together
         return f"{_reason(detail)}."
     field, variable = str(detail["loc"][0]), str(detail["loc"][0]).upper()
@@ -108,7 +108,7 @@ def _sentence(kind: type[BaseSettings], detail: ErrorDetails) -> str:
     return f"{variable}{value} cannot be used: it {_reason(detail)}."
 
 
-def _reason(detail: ErrorDetails) -> str:
+def _reason(detail: Mapping[str, Any]) -> str:
     found: dict[str, Any] = detail.get("ctx", {})
     match detail["type"]:
         case "value_error":
@@ -128,4 +128,4 @@ def _reason(detail: ErrorDetails) -> str:
         case "string_too_short":
             return "must not be empty"
         case _:
-            return detail["msg"]
+            return str(detail["msg"])
