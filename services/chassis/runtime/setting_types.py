@@ -76,9 +76,9 @@ def check_service_url(text: str) -> str:
     Raises:
         ValueError: it is not one.
     """
-    parts = _split(text, ("http", "https"), "http://posts:8101")
+    parts = _split(text, ("http", "https"), "http://host:8101")
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("must be scheme, host and port, such as http://posts:8101")
+        raise ValueError("must be scheme, host and port, such as http://host:8101")
     return text
 
 

@@ -5,10 +5,10 @@ The types of a setting (`setting_types.py`) refuse what could not work; `load` t
 
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.runtime.setting_types import (
@@ -62,10 +62,14 @@ class Settings(BaseSettings):
     drain_seconds: Seconds = 15.0
     log_level: LogLevel = "INFO"
 
-    @field_validator("posts_url", "comments_url", "people_url", "notify_url", check_fields=False)
+    @field_validator("*")
     @classmethod
-    def _is_reachable(cls, value: str) -> str:
-        return check_service_url(value)  # of `ServiceAddresses`, which knows pydantic and nothing else
+    def _is_address(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check an address without a type of its own: that of another service, from the contracts."""
+        name = info.field_name or ""
+        if name.endswith("_url") and not cls.model_fields[name].metadata:
+            return check_service_url(value)
+        return value
 
     def with_safe_links(self) -> Self:
         """Return the settings, for a validator of a service whose links act, such as those that sign in.
@@ -92,7 +96,7 @@ def sentences(kind: type[BaseSettings], error: ValidationError) -> list[str]:
     return [_sentence(kind, detail) for detail in error.errors(include_url=False)]
 
 
-def _sentence(kind: type[BaseSettings], detail: ErrorDetails) -> str:
+def _sentence(kind: type[BaseSettings], detail: Mapping[str, Any]) -> str:
     if not detail["loc"]:  # two settings do not go together
         return f"{_reason(detail)}."
     field, variable = str(detail["loc"][0]), str(detail["loc"][0]).upper()
@@ -104,7 +108,7 @@ def _sentence(kind: type[BaseSettings], detail: ErrorDetails) -> str:
     return f"{variable}{value} cannot be used: it {_reason(detail)}."
 
 
-def _reason(detail: ErrorDetails) -> str:
+def _reason(detail: Mapping[str, Any]) -> str:
     found: dict[str, Any] = detail.get("ctx", {})
     match detail["type"]:
         case "value_error":
@@ -124,4 +128,4 @@ def _reason(detail: ErrorDetails) -> str:
         case "string_too_short":
             return "must not be empty"
         case _:
-            return detail["msg"]
+            return str(detail["msg"])
