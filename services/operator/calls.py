@@ -1,6 +1,7 @@
 """Calls to the services' internal routes, repeated while a service is unavailable."""
 
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,10 +17,11 @@ from services.operator.settings import OperatorSettings
 
 SERVICES = ("posts", "comments", "people", "notify")
 CALL_SECONDS = 30.0
+QUIET_SECONDS = 1.0  # a comment that is imported right after its post waits so long for the event of it
 
 
 def _say(sentence: str) -> None:
-    """Tell the operator at once that a command waits, and for how long at most."""
+    """Tell the operator that a command waits, and for how long at most."""
     sys.stderr.write(f"rapport: {sentence}\n")
     sys.stderr.flush()
 
@@ -43,7 +45,7 @@ class Services:
             Problem: the service refused the request.
             Failed: the service stayed unavailable, or does not accept the operator's key.
         """
-        waiting = False
+        begun, said = time.monotonic(), False
         try:
             async for attempt in stamina.retry_context(
                 on=_is_passing, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=3.0, wait_jitter=0.3
@@ -53,8 +55,8 @@ class Services:
                         deadline = within(CALL_SECONDS)
                         answer = await self._clients[service].call("POST", path, body=body, deadline=deadline)
                     except Problem as problem:
-                        if not waiting and _is_passing(problem):
-                            waiting = True
+                        if not said and _is_passing(problem) and time.monotonic() - begun > QUIET_SECONDS:
+                            said = True
                             self._say(f"{problem.detail.rstrip('.')}; trying again for {self._patience:g} s.")
                         raise
         except Problem as problem:

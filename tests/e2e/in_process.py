@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from services.chassis.runtime.process import Health
+from tests.servers import free_port
 from tests.stack import Stack
 from tests.waiting import eventually
 
@@ -28,7 +29,7 @@ ROLES = ("api", "relay", "consumer", "mailer")
 async def running(stack: Stack) -> AsyncIterator[None]:
     """Run every role of every service of a prepared stack in this process until the block ends."""
     saved = dict(os.environ)
-    os.environ.update(stack.environment() | {f"{name.upper()}_METRICS_PORT": "0" for name in SETTINGS})
+    os.environ.update(stack.environment() | {f"{name.upper()}_METRICS_PORT": str(free_port()) for name in SETTINGS})
     stop, stop_last, tasks, healths = asyncio.Event(), asyncio.Event(), [], []
     try:
         async with AsyncExitStack() as entered:

@@ -140,15 +140,19 @@ async def test_too_many_consecutive_failures_stop_the_consumer(
     """It sends no dead letter and commits no offset: once the cause is removed, all records have their effects."""
     monkeypatch.setattr("services.chassis.messaging.record_processor.RETRY_SECONDS", (0.0,) * 5)
 
+    failures = 0
+
     async def fail(_: PersonRenamed) -> None:
+        nonlocal failures
+        failures += 1
         raise ValueError("everything")
 
     effects.before = fail
     await publish(settings, *(renamed_event(version=version) for version in range(30)))
     consumer = consumer_for(effects, settings)
-    assert await consumer.ready()
     with capture_logs(), pytest.raises(TooManyFailures, match="21 records in a row"):
         async with running(consumer.run) as stop:
+            await eventually(lambda: failures > 0, timeout=30)
             await eventually(lambda: is_not_ready(consumer), timeout=30)
             assert not stop.is_set()
     assert await dead_letter.entries(settings, GROUP) == []

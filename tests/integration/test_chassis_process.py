@@ -86,7 +86,8 @@ async def test_health_and_metrics_on_the_monitoring_port(start: Start) -> None:
     assert status == 200
     assert "rapport_loop_lag_seconds" in metrics
     assert "process_resident_memory_bytes" in metrics
-    assert service.get("/elsewhere") == (404, "")
+    status, problem = service.get("/elsewhere") or (0, "")
+    assert (status, json.loads(problem)["type"]) == (404, "/problems/not-found")
     with socket.create_connection(("127.0.0.1", service.metrics_port)) as rubbish:
         rubbish.sendall(b"rubbish\r\n\r\n" + b"x" * 20_000)
     assert service.get("/livez") == (200, '{"status":"ok"}')

@@ -78,16 +78,29 @@ async def test_retries_end_after_the_patience(services: Any) -> None:
     assert len(posts.bodies) > 2
 
 
-async def test_waiting_is_said_once_and_at_once(services: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_waiting_is_said_once(
+    services: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.operator.calls.QUIET_SECONDS", 0.0)
     away = problem("unavailable", 503)
     connection, _ = await services([away, away, away, (200, {})])
     await connection.post("posts", "/republish", {})
     assert capsys.readouterr().err == "rapport: It is unavailable; trying again for 2 s.\n"
 
 
-async def test_an_address_where_nobody_listens_is_said_at_once(
-    keys: dict[str, str], free_port: Callable[[], int], capsys: pytest.CaptureFixture[str]
+async def test_a_short_wait_is_not_worth_a_word(services: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    connection, _ = await services([problem("unavailable", 503), (200, {})])
+    await connection.post("posts", "/republish", {})
+    assert capsys.readouterr().err == ""
+
+
+async def test_an_address_where_nobody_listens_is_said(
+    keys: dict[str, str],
+    free_port: Callable[[], int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("services.operator.calls.QUIET_SECONDS", 0.0)
     settings = OperatorSettings(
         people_url=f"http://127.0.0.1:{free_port()}",
         operator_signing_key=keys["OPERATOR_SIGNING_KEY"],

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from services.chassis.identity import Signer, Verifier
+from services.contracts.body_sizes import POST_BYTES
 from services.posts.api import create_api
 
 AUTHOR = uuid4()
@@ -94,7 +95,7 @@ async def test_an_import_reports_whether_the_post_is_new(call: Call) -> None:
     again = await call("POST", "/import/posts", body, by="operator")
     assert (first.status_code, first.json()["created"]) == (201, True)
     assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "created": False})
-    long = await call("POST", "/import/posts", body | {"source_id": "2", "body": "x" * 300_000}, by="operator")
+    long = await call("POST", "/import/posts", body | {"source_id": "2", "body": "x" * POST_BYTES}, by="operator")
     assert long.status_code == 201
     since = {"since": "2020-01-01T00:00:00Z"}
     assert (await call("POST", "/republish", since, by="operator")).json() == {"count": 0}
@@ -181,7 +182,7 @@ async def test_invalid_reads_are_refused(call: Call, path: str, status: int) -> 
 
 
 async def test_bodies_are_bounded(call: Call) -> None:
-    answer = await call("POST", "/posts", {"title": "T", "body": "x" * 300_000}, roles=("author",))
+    answer = await call("POST", "/posts", {"title": "T", "body": "x" * POST_BYTES}, roles=("author",))
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
     wide = await call("POST", "/posts", {"title": "T", "body": "🦊" * 60_000}, roles=("author",))
     assert wide.status_code == 201
