@@ -9,10 +9,10 @@ from services.chassis.errors import Problem
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import responses
 from services.gateway.access.authentication import NOBODY
-from services.gateway.api.references import PathId, PostRef
+from services.gateway.api.references import PathId, PostRef, id_of
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
-from services.gateway.composition import comment_views, post_views
+from services.gateway.composition import comment_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
@@ -42,7 +42,7 @@ STEPS = {
     ),
 )
 async def create(request: Request, context: SignedIn, post_id: PostRef) -> Response:
-    body, found = await body_of(request), await post_views.id_of(context, post_id)
+    body, found = await body_of(request), await id_of(context, post_id)
     path = comment_views.path_under(found)
     answer = await comment_views.retry_while_post_unknown(
         context, found, lambda: forward(request, context, context.upstreams.comments, path, body=body)
@@ -55,7 +55,7 @@ async def create(request: Request, context: SignedIn, post_id: PostRef) -> Respo
     **operation("List the comments of a post", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
 )
 async def listed(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
-    params, found = query_of(request, "sort", "cursor", "limit"), await post_views.id_of(context, post_id)
+    params, found = query_of(request, "sort", "cursor", "limit"), await id_of(context, post_id)
     return responses.read(request, context, await comment_views.under(context, found, params))
 
 

@@ -9,7 +9,7 @@ from services.chassis.http.routes import body_limit
 from services.contracts.body_sizes import POST_BYTES
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import responses
-from services.gateway.api.references import PostRef
+from services.gateway.api.references import PostRef, id_of
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition import post_page, post_views
@@ -70,13 +70,13 @@ async def page(request: Request, context: OptionalViewer, ref: PostRef) -> Respo
 @body_limit(POST_BYTES)
 async def edit(request: Request, context: SignedIn, post_id: PostRef) -> Response:
     body = await body_of(request, POST_BYTES)
-    path = post_views.path_of(await post_views.id_of(context, post_id))
+    path = post_views.path_of(await id_of(context, post_id))
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path, body=body))
 
 
 @router.post("/{post_id}/publish", **operation("Publish a post", schemas.Post, headers=ONCE, kinds=["forbidden"]))
 async def publish(request: Request, context: SignedIn, post_id: PostRef) -> Response:
-    path = post_views.path_of(await post_views.id_of(context, post_id)) + "/publish"
+    path = post_views.path_of(await id_of(context, post_id)) + "/publish"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
@@ -85,7 +85,7 @@ async def publish(request: Request, context: SignedIn, post_id: PostRef) -> Resp
     **operation("Withdraw a post", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
 )
 async def withdraw(request: Request, context: SignedIn, post_id: PostRef) -> Response:
-    path = post_views.path_of(await post_views.id_of(context, post_id)) + "/withdraw"
+    path = post_views.path_of(await id_of(context, post_id)) + "/withdraw"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
@@ -96,7 +96,7 @@ async def withdraw(request: Request, context: SignedIn, post_id: PostRef) -> Res
     ),
 )
 async def revisions(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
-    params, found = query_of(request, "cursor", "limit"), await post_views.id_of(context, post_id)
+    params, found = query_of(request, "cursor", "limit"), await id_of(context, post_id)
     return responses.read(request, context, await post_views.revisions(context, found, params))
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 
 from services.contracts.ids import canonical, is_id
+from services.gateway.composition import post_views
+from services.gateway.composition.request_context import RequestContext
 
 
 def post_reference(text: str) -> str:
@@ -14,3 +16,12 @@ def post_reference(text: str) -> str:
 
 PathId = Annotated[str, AfterValidator(canonical), WithJsonSchema({"type": "string", "format": "uuid"})]
 PostRef = Annotated[str, AfterValidator(post_reference), WithJsonSchema({"type": "string"})]
+
+
+async def id_of(context: RequestContext, ref: str) -> str:
+    """Return the id that a reference means, asking posts about a slug.
+
+    Raises:
+        Problem: `not-found` for a slug of no post that the viewer may see.
+    """
+    return ref if is_id(ref) else str((await post_views.fetch(context, ref))["id"])

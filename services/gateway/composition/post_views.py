@@ -58,15 +58,6 @@ def remember_slug(context: RequestContext, raw: Json) -> None:
         context.slugs[raw["slug"]] = raw["id"]
 
 
-async def id_of(context: RequestContext, ref: str) -> str:
-    """Return the id that a reference means, asking posts about a slug.
-
-    Raises:
-        Problem: `not-found` for a slug of no post that the viewer may see.
-    """
-    return ref if is_id(ref) else str((await fetch(context, ref))["id"])
-
-
 def probable_id(context: RequestContext, ref: str) -> str | None:
     """Return the id that a reference probably means; None when only the posts service knows."""
     return ref.lower() if is_id(ref) else context.slugs.get(ref)
