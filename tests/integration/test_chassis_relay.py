@@ -146,12 +146,16 @@ async def test_no_transaction_is_open_during_a_send(db: OwnDatabase, settings: S
     async with running(relay_for(db, settings, fake).run):
         await write_events(db, renamed_event())
         await eventually(lambda: fake.calls)
-        async with db.reader() as reader:
-            rows = await reader.fetch(
-                "select state, xact_start, backend_xmin from pg_stat_activity "
-                "where application_name = 'relay' and datname = current_database()"
-            )
-        assert [tuple(row) for row in rows] == [("idle", None, None)]
+
+        async def is_idle() -> bool:  # the server says so a moment after its answer; a transaction would stay open
+            async with db.reader() as reader:
+                rows = await reader.fetch(
+                    "select state, xact_start, backend_xmin from pg_stat_activity "
+                    "where application_name = 'relay' and datname = current_database()"
+                )
+            return [tuple(row) for row in rows] == [("idle", None, None)]
+
+        await eventually(is_idle)
         fake.open.set()
         await eventually(lambda: all_published(db))
 
