@@ -15,9 +15,8 @@ BLOCKS = frozenset(
 )
 
 EXCERPT_HTML = 20_000
-NEAR = (
-    30  # where an excerpt may end earlier, between words; few words are longer, but in some scripts no space ends one
-)
+# Where an excerpt may end earlier, between words; few words are longer, but in some scripts no space ends one.
+NEAR = 30
 
 
 class _Plain(HTMLParser):
