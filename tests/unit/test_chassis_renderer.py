@@ -38,7 +38,12 @@ def test_common_markdown_is_rendered() -> None:
     )
     for part in ("<h2>Hi</h2>", "<em>a</em>", "<strong>b</strong>", "<del>c</del>", "<code>d</code>", "<li>x</li>"):
         assert part in html
-    for part in ("<blockquote>\n<p>q</p>", "<th>h</th>", "<td>c</td>", "<pre><code>&lt;x&gt;\n</code></pre>"):
+    for part in (
+        "<blockquote>\n<p>q</p>",
+        "<th>h</th>",
+        "<td>c</td>",
+        '<pre tabindex="0"><code>&lt;x&gt;\n</code></pre>',
+    ):
         assert part in html
 
 
@@ -66,9 +71,9 @@ def test_line_end_is_a_line_end_in_comments_alone() -> None:
         ("> a\n      b", "<blockquote><p>a</p></blockquote><p>b</p>"),
         ("> *a\nb*", "<blockquote><p>*a</p></blockquote><p>b*</p>"),
         ("> `a\nb`", "<blockquote><p><code>a b</code></p></blockquote>"),
-        ("```\n> a\nb\n```", "<pre><code>&gt; ab</code></pre>"),
-        ("    > a\n    b", "<pre><code>&gt; ab</code></pre>"),
-        ("> ```\n> a\nb", "<blockquote><pre><code>a</code></pre></blockquote><p>b</p>"),
+        ("```\n> a\nb\n```", '<pre tabindex="0"><code>&gt; ab</code></pre>'),
+        ("    > a\n    b", '<pre tabindex="0"><code>&gt; ab</code></pre>'),
+        ("> ```\n> a\nb", '<blockquote><pre tabindex="0"><code>a</code></pre></blockquote><p>b</p>'),
         ("> ä\n> ö\nü", "<blockquote><p>ä<br>ö</p></blockquote><p>ü</p>"),
     ],
 )
@@ -310,8 +315,8 @@ async def test_imported_text_may_be_empty() -> None:
         ("<em>a</em>\n\nb", "<p><em>a</em></p>\n<p>b</p>\n"),
         ("a\n<ul>\n<li>x</li>\n<li>y</li>\n</ul>\nb", "<p>a</p>\n<ul><li>x</li><li>y</li></ul><p>b</p>\n"),
         ("<blockquote>a\n\nb</blockquote>", "<blockquote><p>a</p>\n<p>b</p>\n</blockquote>"),
-        ("<pre>a\n\n\nb</pre>\nc", "<pre>a\n\n\nb</pre>\n<p>c</p>\n"),
-        ("a\n\n<PRE class=x>b\n\nc", "<p>a</p>\n\n<pre>b\n\nc</pre>"),
+        ("<pre>a\n\n\nb</pre>\nc", '<pre tabindex="0">a\n\n\nb</pre>\n<p>c</p>\n'),
+        ("a\n\n<PRE class=x>b\n\nc", '<p>a</p>\n\n<pre tabindex="0">b\n\nc</pre>'),
         ("<p>a</p>\n\n<p>b</p>", "<p>a</p><p>b</p>"),
         ("<!-- wp:paragraph -->\n<p>a\nb</p>\n<!-- /wp:paragraph -->", "\n<p>a\nb</p>\n"),
         ("a<!--more-->\n\nb", "<p>a</p>\n<p>b</p>\n"),
