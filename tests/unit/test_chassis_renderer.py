@@ -10,8 +10,9 @@ from services.chassis.errors import Problem
 from services.chassis.text import renderer
 from services.chassis.text.html_to_text import excerpt, plain
 from services.chassis.text.refused import Refused
-from services.chassis.text.renderer import render, to_html
+from services.chassis.text.renderer import Format, render, to_html
 from services.chassis.text.sanitiser import sanitised
+from services.contracts.characters import is_visible, without_unwanted
 
 
 def comment(source: str, **options: object) -> str:
@@ -475,3 +476,29 @@ def test_excerpt_is_cut_between_words_that_end_near(html: str, length: int, text
 @pytest.mark.parametrize("tag", ["<b></b>", "<br>", "<hr>", '<a href="https://example.org/?a=1&amp;b=2"></a>'])
 def test_an_excerpt_reads_the_beginning_of_a_large_text_only(tag: str) -> None:
     assert excerpt(f"<p>begin</p>{tag * 10_000}<p>end</p>") == "begin"
+
+
+UNWANTED_REFERENCES = "a&#x202e;b&#8238;c&#X0202A;d&#x2066;e&#xfffe;f&#xE0041;g&#0008297;h"
+
+
+def test_references_bring_no_unwanted_character() -> None:
+    in_markdown = to_html(f'{UNWANTED_REFERENCES} [x](/y "t&#x202e;z") ![p&#8238;q](/p)', "markdown")
+    link, picture = '<a href="/y" title="t&#x202e;z">x</a>', '<img src="/p" alt="p&#8238;q">'
+    in_html = to_html(f"{UNWANTED_REFERENCES} {link}{picture}", "html")
+    for html in (in_markdown, in_html):
+        assert html.startswith("<p>ab") and "cdefgh" in html
+        assert 'title="tz"' in html and 'alt="pq"' in html
+        assert without_unwanted(html) == html
+    assert "<code>&amp;#x202e;</code>" in to_html("`&#x202e;`", "markdown")
+    assert "🏴󠁧󠁢󠁥󠁮󠁧󠁿" in to_html("🏴&#xE0067;&#xE0062;&#xE0065;&#xE006e;&#xE0067;&#xE007f;", "markdown")
+    assert "\u200e" in to_html("a&#x200e;", "html")
+    for in_html_alone in ("&#8238", "&#X00000202A;", "&#0000000008297;", "&#x202eg"):
+        assert plain(to_html(f"a{in_html_alone}h", "html")) in ("ah", "agh")
+
+
+@pytest.mark.parametrize("format", ["markdown", "html"])
+def test_references_of_many_digits(format: Format) -> None:
+    for digits in ("1" * 5_000, "0" * 5_000 + "65", "x" + "f" * 5_000):
+        html = to_html(f"a &#{digits}; <a href='/&#{digits};' title='&#{digits};'>b</a>", format)
+        assert plain(html).startswith("a ") and "b" in plain(html)
+        assert is_visible(excerpt(html, 100))

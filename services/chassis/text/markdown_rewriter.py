@@ -4,12 +4,12 @@ It also ends bare addresses where people end them, and gives footnotes ids that 
 """
 
 from collections.abc import Collection
-from html import escape, unescape
+from html import escape
 
 from services.chassis.text.builder import HEADINGS
 from services.chassis.text.links import BARE, bare_end, percent_encoded, safe_url
 from services.chassis.text.rewriter import LEVELS_ABOVE, VOID, Kind, Rewriter, alignment, written
-from services.chassis.text.tokens import Tag
+from services.chassis.text.tokens import Tag, resolved
 
 WITH_ATTRIBUTES = frozenset(("a", "img", "input", "li", "ol", "section", "sup", "td", "th", "ul"))
 MAX_WAYS_BACK = 10  # from one footnote
@@ -106,7 +106,7 @@ class MarkdownRewriter(Rewriter):
         return self._lines[int(line) - 1].startswith(text.encode(), int(column) - 1)
 
     def _bare_link(self, text: str, href: str, position: str) -> None:
-        shown = unescape(text)
+        shown = resolved(text)
         end = bare_end(shown) if self._is_typed(shown, position) else len(shown)
         rest = percent_encoded(shown[end:])
         if not BARE.match(shown[:end]):

@@ -12,6 +12,7 @@ TAG = re.compile(
 )
 ATTRIBUTE = re.compile(r"""([^\s"'<>/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]++)))?+""")
 
+LONG_REFERENCE = re.compile(r"&#([0-9]{20,}+);?")
 # What stands in these is no markup until their own end tag.
 RAW = frozenset(("iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp"))
 
@@ -33,8 +34,21 @@ class Tag(NamedTuple):
         """Return the attributes, the first of each name, with references such as `&amp;` resolved."""
         found: dict[str, str] = {}
         for name, double, single, bare in ATTRIBUTE.findall(self.source):
-            found.setdefault(name.lower(), unescape(double or single or bare))
+            found.setdefault(name.lower(), resolved(double or single or bare))
         return found
+
+
+def resolved(text: str) -> str:
+    """Return text of HTML with references such as `&amp;` resolved.
+
+    Python refuses to read a number of more than 4,300 digits, so long ones are shortened first.
+    """
+    return unescape(LONG_REFERENCE.sub(_short, text) if "&#" in text else text)
+
+
+def _short(reference: re.Match[str]) -> str:
+    digits = reference[1].lstrip("0")
+    return f"&#{digits};" if 0 < len(digits) <= 7 else "\ufffd"
 
 
 def tokens(html: str) -> Iterator[Tag | str]:
