@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+from html import escape
 
 import pytest
 
@@ -161,6 +162,9 @@ def test_strikethrough_is_not_taken_along() -> None:
         ("https://example.com/x).。", "https://example.com/x", ").。"),
         ("https://example.com/a?b=c！", "https://example.com/a?b=c", "！"),
         ("https://example.com/a?b=1&c=2。d", "https://example.com/a?b=1&amp;c=2", "。d"),
+        ("https://example.com/x”", "https://example.com/x", "”"),
+        ("https://example.com/x”.", "https://example.com/x", "”."),
+        ("https://example.com/x.»", "https://example.com/x", ".»"),
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "> {}", "ä *ö* {}", "| a |\n|---|\n| {} |", "x\n\n- y\n- {}"])
@@ -502,3 +506,67 @@ def test_references_of_many_digits(format: Format) -> None:
         html = to_html(f"a &#{digits}; <a href='/&#{digits};' title='&#{digits};'>b</a>", format)
         assert plain(html).startswith("a ") and "b" in plain(html)
         assert is_visible(excerpt(html, 100))
+
+
+@pytest.mark.parametrize(
+    ("text", "href", "shown"),
+    [
+        ("Https://example.com/A", "https://example.com/A", "Https://example.com/A"),
+        ("Www.example.de", "http://www.example.de", "Www.example.de"),
+        ("WWW.EXAMPLE.DE/?a=1&b=2", "http://www.EXAMPLE.DE/?a=1&amp;b=2", "WWW.EXAMPLE.DE/?a=1&amp;b=2"),
+        ("HTTP://example.com/X（消歧义）", "http://example.com/X%EF%BC%88%E6%B6%88%E6%AD%A7%E4%B9%89%EF%BC%89", None),
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "({}).", "“{}”", "*a* {}, b", "> {}。", "<b>{}</b>x"])
+def test_address_with_a_capital_beginning_is_linked(text: str, href: str, shown: str | None, around: str) -> None:
+    after = escape(around, quote=False).partition("{}")[2]
+    expected = f'<a href="{href}" rel="nofollow ugc noopener">{shown or text}</a>{after}'
+    html = to_html(around.format(text), "markdown", "comment")
+    assert expected in html or (around.startswith(("<", ">", "*")) and expected.removesuffix(after) in html)
+
+
+def test_no_address_is_linked_twice_or_in_code() -> None:
+    for text in (
+        "`Https://a.example`",
+        "    Https://a.example",
+        "```\nWww.a.example\n```",
+        "aHttps://a.example",
+        "Https://",
+    ):
+        assert "<a" not in to_html(text, "markdown", "comment")
+    assert to_html("[Https://a.example](/x)", "markdown", "comment").count("<a") == 1
+
+
+@pytest.mark.parametrize("text", ["**テスト。**テスト", "これは**「強調」**です", "**이 (강조)**는", "日本**語**です"])
+def test_emphasis_beside_ideographs(text: str) -> None:
+    assert to_html(text, "markdown", "comment").count("<strong>") == 1
+
+
+UNREADABLE = (
+    "http://a:b/",
+    "http://[",
+    "http://a:99999/",
+    "https://xn--/",
+    "http://",
+    "//[",
+    "//a:b",
+)
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_address_whose_host_cannot_be_read_is_no_link(url: str) -> None:
+    quoted = escape(url)
+    for html in (
+        to_html(f"[x]({url}) ![y]({url}) <{url}> {url} H{url[1:]}", "markdown", "comment"),
+        to_html(f"[x]({url}) ![y]({url})", "markdown", "post"),
+        to_html(f'<a href="{quoted}">x</a> <img src="{quoted}" alt="y">', "html"),
+    ):
+        assert "<a" not in html and "<img" not in html
+        assert "x" in plain(html) and "y" in plain(html)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://例え.jp/x", "http://[::1]/", "http://127.0.0.1:8000/", "https://a_b.example", "//a.example"]
+)
+def test_address_of_an_unusual_host_is_a_link(url: str) -> None:
+    assert "href=" in to_html(f"[x]({url})", "markdown", "comment")

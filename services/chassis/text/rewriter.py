@@ -56,7 +56,7 @@ class Rewriter:
                 if not isinstance(token, str) and token.closes and token.name == self._gone:
                     self._gone = None
             elif isinstance(token, str):
-                text = readable(token)
+                text = token if token.isascii() and "&#" not in token else readable(token)
                 if not self.is_visible:
                     self.is_visible = is_visible(resolved(text))
                 self._text(text)
@@ -135,9 +135,7 @@ def _wanted(reference: re.Match[str]) -> str:
 
 def written(attributes: Mapping[str, str | None]) -> str:
     """Return attributes as they stand in a tag; those without a value are left out."""
-    return "".join(
-        f' {name}="{escape(without_unwanted(value))}"' for name, value in attributes.items() if value is not None
-    )
+    return "".join(f' {name}="{escape(value)}"' for name, value in attributes.items() if value is not None)
 
 
 def alignment(name: str, attributes: dict[str, str]) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from html import unescape
 from typing import NamedTuple
 
+from services.contracts.characters import without_unwanted
+
 # No alternative gives back what it took, so a tag that never ends is read once. A quotation mark begins a value only
 # after `=`; one without its partner is an ordinary character, so that it swallows no text.
 TAG = re.compile(
@@ -31,10 +33,12 @@ class Tag(NamedTuple):
     end: int
 
     def attributes(self) -> dict[str, str]:
-        """Return the attributes, the first of each name, with references such as `&amp;` resolved."""
+        """Return the attributes, the first of each name, with references resolved and no unwanted characters."""
         found: dict[str, str] = {}
+        is_plain = self.source.isascii() and "&" not in self.source
         for name, double, single, bare in ATTRIBUTE.findall(self.source):
-            found.setdefault(name.lower(), resolved(double or single or bare))
+            value = double or single or bare
+            found.setdefault(name.lower(), value if is_plain else without_unwanted(resolved(value)))
         return found
 
 
