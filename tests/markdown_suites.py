@@ -14,7 +14,7 @@ from pathlib import Path
 from services.chassis.text.renderer import to_html
 
 EXAMPLE = re.compile(r"^`{32} example[^\n]*\n(.*?)^\.\n(.*?)^`{32}$", re.MULTILINE | re.DOTALL)
-OURS = {"class", "loading", "referrerpolicy", "rel", "aria-label", "disabled", "align"}
+OURS = {"class", "loading", "referrerpolicy", "rel", "aria-label", "disabled", "align", "tabindex"}
 LOWER = {"h1": "h2", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
 
 

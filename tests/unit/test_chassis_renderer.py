@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+from html import escape
 
 import pytest
 
@@ -10,8 +11,9 @@ from services.chassis.errors import Problem
 from services.chassis.text import renderer
 from services.chassis.text.html_to_text import excerpt, plain
 from services.chassis.text.refused import Refused
-from services.chassis.text.renderer import render, to_html
+from services.chassis.text.renderer import Format, render, to_html
 from services.chassis.text.sanitiser import sanitised
+from services.contracts.characters import is_visible, without_unwanted
 
 
 def comment(source: str, **options: object) -> str:
@@ -38,7 +40,12 @@ def test_common_markdown_is_rendered() -> None:
     )
     for part in ("<h2>Hi</h2>", "<em>a</em>", "<strong>b</strong>", "<del>c</del>", "<code>d</code>", "<li>x</li>"):
         assert part in html
-    for part in ("<blockquote>\n<p>q</p>", "<th>h</th>", "<td>c</td>", "<pre><code>&lt;x&gt;\n</code></pre>"):
+    for part in (
+        "<blockquote>\n<p>q</p>",
+        "<th>h</th>",
+        "<td>c</td>",
+        '<pre tabindex="0"><code>&lt;x&gt;\n</code></pre>',
+    ):
         assert part in html
 
 
@@ -66,9 +73,9 @@ def test_line_end_is_a_line_end_in_comments_alone() -> None:
         ("> a\n      b", "<blockquote><p>a</p></blockquote><p>b</p>"),
         ("> *a\nb*", "<blockquote><p>*a</p></blockquote><p>b*</p>"),
         ("> `a\nb`", "<blockquote><p><code>a b</code></p></blockquote>"),
-        ("```\n> a\nb\n```", "<pre><code>&gt; ab</code></pre>"),
-        ("    > a\n    b", "<pre><code>&gt; ab</code></pre>"),
-        ("> ```\n> a\nb", "<blockquote><pre><code>a</code></pre></blockquote><p>b</p>"),
+        ("```\n> a\nb\n```", '<pre tabindex="0"><code>&gt; ab</code></pre>'),
+        ("    > a\n    b", '<pre tabindex="0"><code>&gt; ab</code></pre>'),
+        ("> ```\n> a\nb", '<blockquote><pre tabindex="0"><code>a</code></pre></blockquote><p>b</p>'),
         ("> ä\n> ö\nü", "<blockquote><p>ä<br>ö</p></blockquote><p>ü</p>"),
     ],
 )
@@ -155,6 +162,9 @@ def test_strikethrough_is_not_taken_along() -> None:
         ("https://example.com/x).。", "https://example.com/x", ").。"),
         ("https://example.com/a?b=c！", "https://example.com/a?b=c", "！"),
         ("https://example.com/a?b=1&c=2。d", "https://example.com/a?b=1&amp;c=2", "。d"),
+        ("https://example.com/x”", "https://example.com/x", "”"),
+        ("https://example.com/x”.", "https://example.com/x", "”."),
+        ("https://example.com/x.»", "https://example.com/x", ".»"),
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "> {}", "ä *ö* {}", "| a |\n|---|\n| {} |", "x\n\n- y\n- {}"])
@@ -310,8 +320,8 @@ async def test_imported_text_may_be_empty() -> None:
         ("<em>a</em>\n\nb", "<p><em>a</em></p>\n<p>b</p>\n"),
         ("a\n<ul>\n<li>x</li>\n<li>y</li>\n</ul>\nb", "<p>a</p>\n<ul><li>x</li><li>y</li></ul><p>b</p>\n"),
         ("<blockquote>a\n\nb</blockquote>", "<blockquote><p>a</p>\n<p>b</p>\n</blockquote>"),
-        ("<pre>a\n\n\nb</pre>\nc", "<pre>a\n\n\nb</pre>\n<p>c</p>\n"),
-        ("a\n\n<PRE class=x>b\n\nc", "<p>a</p>\n\n<pre>b\n\nc</pre>"),
+        ("<pre>a\n\n\nb</pre>\nc", '<pre tabindex="0">a\n\n\nb</pre>\n<p>c</p>\n'),
+        ("a\n\n<PRE class=x>b\n\nc", '<p>a</p>\n\n<pre tabindex="0">b\n\nc</pre>'),
         ("<p>a</p>\n\n<p>b</p>", "<p>a</p><p>b</p>"),
         ("<!-- wp:paragraph -->\n<p>a\nb</p>\n<!-- /wp:paragraph -->", "\n<p>a\nb</p>\n"),
         ("a<!--more-->\n\nb", "<p>a</p>\n<p>b</p>\n"),
@@ -470,3 +480,93 @@ def test_excerpt_is_cut_between_words_that_end_near(html: str, length: int, text
 @pytest.mark.parametrize("tag", ["<b></b>", "<br>", "<hr>", '<a href="https://example.org/?a=1&amp;b=2"></a>'])
 def test_an_excerpt_reads_the_beginning_of_a_large_text_only(tag: str) -> None:
     assert excerpt(f"<p>begin</p>{tag * 10_000}<p>end</p>") == "begin"
+
+
+UNWANTED_REFERENCES = "a&#x202e;b&#8238;c&#X0202A;d&#x2066;e&#xfffe;f&#xE0041;g&#0008297;h"
+
+
+def test_references_bring_no_unwanted_character() -> None:
+    in_markdown = to_html(f'{UNWANTED_REFERENCES} [x](/y "t&#x202e;z") ![p&#8238;q](/p)', "markdown")
+    link, picture = '<a href="/y" title="t&#x202e;z">x</a>', '<img src="/p" alt="p&#8238;q">'
+    in_html = to_html(f"{UNWANTED_REFERENCES} {link}{picture}", "html")
+    for html in (in_markdown, in_html):
+        assert html.startswith("<p>ab") and "cdefgh" in html
+        assert 'title="tz"' in html and 'alt="pq"' in html
+        assert without_unwanted(html) == html
+    assert "<code>&amp;#x202e;</code>" in to_html("`&#x202e;`", "markdown")
+    assert "🏴󠁧󠁢󠁥󠁮󠁧󠁿" in to_html("🏴&#xE0067;&#xE0062;&#xE0065;&#xE006e;&#xE0067;&#xE007f;", "markdown")
+    assert "\u200e" in to_html("a&#x200e;", "html")
+    for in_html_alone in ("&#8238", "&#X00000202A;", "&#0000000008297;", "&#x202eg"):
+        assert plain(to_html(f"a{in_html_alone}h", "html")) in ("ah", "agh")
+
+
+@pytest.mark.parametrize("format", ["markdown", "html"])
+def test_references_of_many_digits(format: Format) -> None:
+    for digits in ("1" * 5_000, "0" * 5_000 + "65", "x" + "f" * 5_000):
+        html = to_html(f"a &#{digits}; <a href='/&#{digits};' title='&#{digits};'>b</a>", format)
+        assert plain(html).startswith("a ") and "b" in plain(html)
+        assert is_visible(excerpt(html, 100))
+
+
+@pytest.mark.parametrize(
+    ("text", "href", "shown"),
+    [
+        ("Https://example.com/A", "https://example.com/A", "Https://example.com/A"),
+        ("Www.example.de", "http://www.example.de", "Www.example.de"),
+        ("WWW.EXAMPLE.DE/?a=1&b=2", "http://www.EXAMPLE.DE/?a=1&amp;b=2", "WWW.EXAMPLE.DE/?a=1&amp;b=2"),
+        ("HTTP://example.com/X（消歧义）", "http://example.com/X%EF%BC%88%E6%B6%88%E6%AD%A7%E4%B9%89%EF%BC%89", None),
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "({}).", "“{}”", "*a* {}, b", "> {}。", "<b>{}</b>x"])
+def test_address_with_a_capital_beginning_is_linked(text: str, href: str, shown: str | None, around: str) -> None:
+    after = escape(around, quote=False).partition("{}")[2]
+    expected = f'<a href="{href}" rel="nofollow ugc noopener">{shown or text}</a>{after}'
+    html = to_html(around.format(text), "markdown", "comment")
+    assert expected in html or (around.startswith(("<", ">", "*")) and expected.removesuffix(after) in html)
+
+
+def test_no_address_is_linked_twice_or_in_code() -> None:
+    for text in (
+        "`Https://a.example`",
+        "    Https://a.example",
+        "```\nWww.a.example\n```",
+        "aHttps://a.example",
+        "Https://",
+    ):
+        assert "<a" not in to_html(text, "markdown", "comment")
+    assert to_html("[Https://a.example](/x)", "markdown", "comment").count("<a") == 1
+
+
+@pytest.mark.parametrize("text", ["**テスト。**テスト", "これは**「強調」**です", "**이 (강조)**는", "日本**語**です"])
+def test_emphasis_beside_ideographs(text: str) -> None:
+    assert to_html(text, "markdown", "comment").count("<strong>") == 1
+
+
+UNREADABLE = (
+    "http://a:b/",
+    "http://[",
+    "http://a:99999/",
+    "https://xn--/",
+    "http://",
+    "//[",
+    "//a:b",
+)
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_address_whose_host_cannot_be_read_is_no_link(url: str) -> None:
+    quoted = escape(url)
+    for html in (
+        to_html(f"[x]({url}) ![y]({url}) <{url}> {url} H{url[1:]}", "markdown", "comment"),
+        to_html(f"[x]({url}) ![y]({url})", "markdown", "post"),
+        to_html(f'<a href="{quoted}">x</a> <img src="{quoted}" alt="y">', "html"),
+    ):
+        assert "<a" not in html and "<img" not in html
+        assert "x" in plain(html) and "y" in plain(html)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://例え.jp/x", "http://[::1]/", "http://127.0.0.1:8000/", "https://a_b.example", "//a.example"]
+)
+def test_address_of_an_unusual_host_is_a_link(url: str) -> None:
+    assert "href=" in to_html(f"[x]({url})", "markdown", "comment")

@@ -17,6 +17,7 @@ from services.chassis.text.sanitiser import ALIGNMENTS, ALLOWED
 ATTRIBUTES = {
     *("href", "title", "src", "alt", "width", "height", "start", "colspan", "rowspan", "rel", "class", "id"),
     *("loading", "referrerpolicy", "type", "disabled", "checked", "aria-label"),
+    "tabindex",
 }
 CLASSES = {"contains-task-list", "footnote-backref", "footnote-ref", "footnotes", "task-list-item", *ALIGNMENTS}
 
@@ -221,6 +222,7 @@ class Inspector(HTMLParser):
         assert re.fullmatch("(fn(ref)?-here-[0-9]+)?", values.get("id", ""))
         if tag == "a":
             assert values["rel"] == "nofollow ugc noopener"
+        assert values.get("tabindex") == ("0" if tag in ("pre", "table") else None)
         if tag == "input":
             assert values["type"] == "checkbox" and "disabled" in values and values["aria-label"]
         if tag not in ("br", "hr", "img", "input"):

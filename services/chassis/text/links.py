@@ -1,31 +1,53 @@
 """Rules for addresses: which may be linked, which pictures may be fetched, where a bare one ends."""
 
 import re
+from functools import lru_cache
+from html import escape
 from urllib.parse import quote, unquote
+
+import nh3
 
 SCHEMES = frozenset(("http", "https", "mailto", "ftp"))
 SCHEME = re.compile(r"([^/?#]*?):")
+# A host that every parser of addresses accepts; others are asked about.
+ORDINARY_HOST = re.compile(
+    r"(?:https?|ftp)://(?!(?:[^/?#]*\.)?xn--)(?:[a-z0-9][a-z0-9-]*+\.)*+[a-z][a-z0-9-]*+(?::[0-9]{1,4})?(?![^/?#])",
+    re.IGNORECASE,
+)
+JUDGE = nh3.Cleaner(tags={"a"}, attributes={"a": {"href"}}, url_schemes={"http", "https", "ftp"}, link_rel=None)
 PICTURE = re.compile(r"(?:https?:)?//([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\\]*)?", re.IGNORECASE)
 
 BARE = re.compile(r"(?:(?:https?|ftp)://|www\.|mailto:)?\w", re.IGNORECASE)
 STOPS = re.compile("[。，、．｡､]")
-TRAILING = "?!.,:;*_~'\"？！：；…"
+# The parser knows small letters alone, and telephones begin a sentence with a capital one.
+CAPITAL = re.compile(r"(?<![\w/.@-])(?-i:(?=[a-z]*[A-Z]))((?:https?|ftp)://|www\.)\w[^\s<]*", re.IGNORECASE)
+TRAILING = "?!.,:;*_~'\"？！：；…”’»›“‘„"
+WIDE_TRAILING = tuple("？！：；…”’»›“‘„")  # what the parser leaves at the end of an address
 BRACKETS = {")": "(", "）": "（", "」": "「", "』": "『", "】": "【", "》": "《", "〉": "〈", "］": "［", "｝": "｛"}
 OPENING = frozenset(BRACKETS.values())
 URL_SAFE = "-_.+!*'(),%#@?=;:/$&~[]"
 
 
+@lru_cache(maxsize=64)  # each is judged three times: by the pass, by the link, by the sanitiser
 def safe_url(url: str) -> str | None:
     """Return the address without outer white space if it may stand in a link, else None.
 
     A colon before the first `/`, `?` or `#` ends a scheme, and what stands before it must be exactly a scheme that is
-    allowed: `&#160;javascript:` is none, and it does not matter which characters a browser would pass over.
+    allowed: `&#160;javascript:` is none, and it does not matter which characters a browser would pass over. An address
+    whose host cannot be read, as in `http://a:b/`, leads nowhere.
     """
     url = url.strip(" \t\n\r\f")
     scheme = SCHEME.match(url)
     if not url or (scheme and scheme[1].lower() not in SCHEMES):
         return None
-    return url
+    return url if ORDINARY_HOST.match(url) or _can_be_read(url, scheme[1].lower() if scheme else "") else None
+
+
+def _can_be_read(url: str, scheme: str) -> bool:
+    """Return whether the host of an address can be read, as the sanitiser judges it."""
+    if scheme == "mailto" or (not scheme and not url.startswith("//")):
+        return True
+    return " href=" in JUDGE.clean(f'<a href="{escape(url if scheme else "http:" + url)}">')
 
 
 def picture_host(url: str) -> str | None:
@@ -58,10 +80,10 @@ def bare_end(text: str) -> int:
                 break
             opened[partner] -= 1
     # The parser has judged the end that it saw; if ours is another, the same is done there.
-    return _trimmed(text, end) if end < len(text) else len(text.rstrip("？！：；…"))
+    return trimmed_end(text, end) if end < len(text) or text.endswith(WIDE_TRAILING) else end
 
 
-def _trimmed(text: str, end: int) -> int:
+def trimmed_end(text: str, end: int) -> int:
     """Return the end without punctuation and without closing brackets that have no partner."""
     surplus = text.count(")", 0, end) - text.count("(", 0, end)
     while end:

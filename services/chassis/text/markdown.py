@@ -22,6 +22,7 @@ def _options(*, autolink: bool) -> comrak.ExtensionOptions:
     options = comrak.ExtensionOptions()
     options.autolink = autolink
     options.footnotes = options.strikethrough = options.table = options.tasklist = True
+    options.cjk_friendly_emphasis = True
     return options
 
 

@@ -3,17 +3,20 @@
 It also ends bare addresses where people end them, and gives footnotes ids that no other text on the page has.
 """
 
+import re
 from collections.abc import Collection
-from html import escape, unescape
+from html import escape
 
 from services.chassis.text.builder import HEADINGS
-from services.chassis.text.links import BARE, bare_end, percent_encoded, safe_url
+from services.chassis.text.links import BARE, CAPITAL, bare_end, percent_encoded, safe_url, trimmed_end
 from services.chassis.text.rewriter import LEVELS_ABOVE, VOID, Kind, Rewriter, alignment, written
-from services.chassis.text.tokens import Tag
+from services.chassis.text.tokens import Tag, resolved
 
 WITH_ATTRIBUTES = frozenset(("a", "img", "input", "li", "ol", "section", "sup", "td", "th", "ul"))
 MAX_WAYS_BACK = 10  # from one footnote
 BOX = {"type": "checkbox", "disabled": ""}
+BESIDE_ADDRESSES = re.compile('[<>"]')
+NOT_LINKED = frozenset(("a", "code", "pre"))
 BARE_BEGINNINGS = ("http", "www.", "ftp", "HTTP", "Http", "WWW.", "Www.")
 
 
@@ -45,6 +48,8 @@ class MarkdownRewriter(Rewriter):
             self._bare_link(text, *self._bare)
             self._bare = None
         elif text.isspace() or (builder.open and builder.open[-1] != "blockquote"):
+            if ("ww." in text or "WW." in text or "://" in text) and NOT_LINKED.isdisjoint(builder.open):
+                text = CAPITAL.sub(_capital_link, text)
             builder.write(text)
         else:  # a block of raw HTML, which the parser writes without an element of its own
             builder.write("<p>" + text.strip("\n").replace("\n", "<br>\n") + "</p>\n")
@@ -106,7 +111,7 @@ class MarkdownRewriter(Rewriter):
         return self._lines[int(line) - 1].startswith(text.encode(), int(column) - 1)
 
     def _bare_link(self, text: str, href: str, position: str) -> None:
-        shown = unescape(text)
+        shown = resolved(text)
         end = bare_end(shown) if self._is_typed(shown, position) else len(shown)
         rest = percent_encoded(shown[end:])
         if not BARE.match(shown[:end]):
@@ -123,3 +128,15 @@ class MarkdownRewriter(Rewriter):
             return None
         kind = "fnref" if parsers.startswith("fnref-") else "fn"
         return self._ids.setdefault(parsers, f"{kind}-{self._anchor}-{len(self._ids) + 1}")
+
+
+def _capital_link(address: re.Match[str]) -> str:
+    """Return a link for an address in escaped text that begins with a capital letter."""
+    text = resolved(address[0])
+    shown = text[: found.start()] if (found := BESIDE_ADDRESSES.search(text)) else text
+    end = trimmed_end(shown, bare_end(shown))
+    beginning = address[1].lower()
+    href = percent_encoded(("http://" if beginning == "www." else "") + beginning + shown[len(beginning) : end])
+    if safe_url(href) is None:
+        return address[0]
+    return f"<a{written({'href': href})}>{escape(text[:end])}</a>{escape(text[end:])}"

@@ -5,14 +5,14 @@ What may not stay is left out here, so that the sanitiser has nothing to decide;
 
 import re
 from collections.abc import Collection, Mapping
-from html import escape, unescape
+from html import escape
 from typing import Literal
 
 from services.chassis.text.builder import HEADINGS, Builder
 from services.chassis.text.links import file_name, picture_host, safe_url
 from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES, GONE_WITH_CONTENT
-from services.chassis.text.tokens import Tag, tokens
-from services.contracts.characters import is_visible
+from services.chassis.text.tokens import Tag, resolved, tokens
+from services.contracts.characters import is_visible, without_unwanted
 
 Kind = Literal["comment", "post"]
 
@@ -24,6 +24,8 @@ LAZY = {"loading": "lazy", "referrerpolicy": "no-referrer"}
 ALIGNMENTS = frozenset(("left", "center", "right"))
 # The sanitiser takes quadratic time for references in one text. It leaves out comments, but they divide the text.
 REFERENCES = re.compile(r"(?:&[^&]*+){100}")
+# References to characters that no field may hold: they were no characters when the field was checked.
+NUMERIC = re.compile(r"&#(?:[xX]0*+[0-9a-fA-F]{1,6}+(?![0-9a-fA-F])|0*+[0-9]{1,7}+(?![0-9]));?")
 HTML_ATTRIBUTES = {name: attributes - {"aria-label", "id"} for name, attributes in ATTRIBUTES.items()}
 
 
@@ -54,9 +56,10 @@ class Rewriter:
                 if not isinstance(token, str) and token.closes and token.name == self._gone:
                     self._gone = None
             elif isinstance(token, str):
+                text = token if token.isascii() and "&#" not in token else readable(token)
                 if not self.is_visible:
-                    self.is_visible = is_visible(unescape(token))
-                self._text(token)
+                    self.is_visible = is_visible(resolved(text))
+                self._text(text)
             elif token.closes:
                 self._end(self._shown_name(token.name))
             elif token.name in GONE_WITH_CONTENT:
@@ -117,6 +120,17 @@ class Rewriter:
             self._builder.write(text)
         else:
             self._builder.write(f"<a{written({'href': url, 'title': attributes.get('title')})}>{text}</a>")
+
+
+def readable(text: str) -> str:
+    """Return text of HTML without characters that no field may hold, however they are written."""
+    if "&#" in text:
+        text = NUMERIC.sub(_wanted, text)
+    return without_unwanted(text)
+
+
+def _wanted(reference: re.Match[str]) -> str:
+    return reference[0] if without_unwanted(resolved(reference[0])) else ""
 
 
 def written(attributes: Mapping[str, str | None]) -> str:

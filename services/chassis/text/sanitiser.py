@@ -31,6 +31,7 @@ ATTRIBUTES = {
     "td": {"colspan", "rowspan"},
     "th": {"colspan", "rowspan"},
 }
+SCROLLS = {"tabindex": "0"}  # what scrolls must be reached by the keyboard
 ALIGNMENTS = {"align-left", "align-center", "align-right"}
 FOOTNOTE_ID = re.compile(r"fn(?:ref)?-[0-9A-Za-z-]+")
 
@@ -62,6 +63,8 @@ CLEANER = nh3.Cleaner(
     set_tag_attribute_values={
         "img": {"loading": "lazy", "referrerpolicy": "no-referrer"},
         "input": {"disabled": "", "type": "checkbox"},
+        "pre": SCROLLS,
+        "table": SCROLLS,
     },
     url_schemes=set(SCHEMES),
     link_rel="nofollow ugc noopener",

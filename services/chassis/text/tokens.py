@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from html import unescape
 from typing import NamedTuple
 
+from services.contracts.characters import without_unwanted
+
 # No alternative gives back what it took, so a tag that never ends is read once. A quotation mark begins a value only
 # after `=`; one without its partner is an ordinary character, so that it swallows no text.
 TAG = re.compile(
@@ -12,6 +14,7 @@ TAG = re.compile(
 )
 ATTRIBUTE = re.compile(r"""([^\s"'<>/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]++)))?+""")
 
+LONG_REFERENCE = re.compile(r"&#([0-9]{20,}+);?")
 # What stands in these is no markup until their own end tag.
 RAW = frozenset(("iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp"))
 
@@ -30,11 +33,26 @@ class Tag(NamedTuple):
     end: int
 
     def attributes(self) -> dict[str, str]:
-        """Return the attributes, the first of each name, with references such as `&amp;` resolved."""
+        """Return the attributes, the first of each name, with references resolved and no unwanted characters."""
         found: dict[str, str] = {}
+        is_plain = self.source.isascii() and "&" not in self.source
         for name, double, single, bare in ATTRIBUTE.findall(self.source):
-            found.setdefault(name.lower(), unescape(double or single or bare))
+            value = double or single or bare
+            found.setdefault(name.lower(), value if is_plain else without_unwanted(resolved(value)))
         return found
+
+
+def resolved(text: str) -> str:
+    """Return text of HTML with references such as `&amp;` resolved.
+
+    Python refuses to read a number of more than 4,300 digits, so long ones are shortened first.
+    """
+    return unescape(LONG_REFERENCE.sub(_short, text) if "&#" in text else text)
+
+
+def _short(reference: re.Match[str]) -> str:
+    digits = reference[1].lstrip("0")
+    return f"&#{digits};" if 0 < len(digits) <= 7 else "\ufffd"
 
 
 def tokens(html: str) -> Iterator[Tag | str]:

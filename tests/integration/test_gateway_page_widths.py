@@ -1,0 +1,178 @@
+"""Nothing that people write widens a page or leaves its comment, in a real browser at the width of a phone."""
+
+from collections.abc import AsyncIterator
+from shutil import which
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Page, Route, async_playwright
+
+from services.chassis.text.renderer import to_html
+from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, author, harnesses
+from tests.unit.gateway_fakes import raw_comment, raw_post
+
+CHROMIUM = which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+
+PHONE, WIDE = 360, 1280
+ZALGO = "Z" + "\u0301\u0323\u035c\u0488" * 100
+LONG = "w" * 100
+PROSE = "Words enough to fill a line or two on a telephone, so that their width says how much room is left."
+
+TEXTS = {
+    "quotations": "> " * 20 + PROSE,
+    "list-levels": "\n".join("  " * level + "- " + PROSE for level in range(10)),
+    "numbered-levels": "\n".join("   " * level + "1. " + PROSE for level in range(10)),
+    "quotations-in-lists": "\n".join("  " * level + "- > " + PROSE for level in range(8)),
+    "combining-marks": ZALGO * 3,
+    "one-word": "w" * 9_000,
+    "one-address": "https://example.com/" + "a" * 1_500,
+    "no-break-spaces": "x" + "\u00a0x" * 900,
+    "word-joiners": "x" + "\u2060x" * 900,
+    "code-line": "    " + "x = 1; " * 300,
+    "inline-code": "`" + "x" * 2_000 + "`",
+    "table": "|" + "a|" * 60 + "\n|" + "-|" * 60 + "\n|" + "word|" * 60,
+    "wide-cell": "|a|b|\n|-|-|\n|" + "w" * 500 + "|b|",
+    "task-list": "- [ ] " + "w" * 500,
+    "footnote": "Text[^1]\n\n[^1]: " + "w" * 500,
+    "headings": "###### " + "w" * 500 + "\n\n# " + PROSE,
+    "right-to-left": "> " * 12 + "שלום " * 60 + "\n\n" + "ש" * 800,
+    "ideographs": "漢" * 2_000,
+    "tag-flags": "🏴󠁧󠁢󠁥󠁮󠁧󠁿" * 200,
+    "strange-line-ends": "\u2028".join(["x" * 400] * 3) + "\t" * 400 + "x",
+}
+IMPORTED = {
+    "definitions": "<dl><dd>" * 20 + PROSE + "</dd></dl>" * 20,
+    "figures": "<figure>" * 30 + PROSE + "</figure>" * 30,
+    "tables-in-tables": "<table><tr><td>" * 10 + PROSE + "</td></tr></table>" * 10,
+    "large-picture": '<img src="https://example.invalid/x.png" width="9000" height="10" alt="' + "w" * 300 + '">',
+    "small-print": "<sub>" * 30 + PROSE + "</sub>" * 30,
+    "disclosure": "<details><summary>" + "w" * 300 + "</summary>" + PROSE + "</details>",
+}
+HTML = {name: to_html(text, "markdown", "comment") for name, text in TEXTS.items()} | {
+    name: to_html(text, "html") for name, text in IMPORTED.items()
+}
+
+# What stands beside its comment without a box that scrolls. Marks of a letter are no boxes of their own: `clips` tells
+# whether the text's box cuts what is painted outside of it.
+MEASURE = """() => {
+  const comment = [...document.querySelectorAll('.thread article')].at(-1);
+  const text = comment.querySelector('.text');
+  const frame = comment.getBoundingClientRect();
+  const scrolls = (one) => {
+    for (let at = one; at !== comment; at = at.parentElement)
+      if (at !== one && getComputedStyle(at).overflowX === 'auto') return true;
+    return false;
+  };
+  const out = [...text.querySelectorAll('*')].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > frame.right + 1 || box.left < frame.left - 1) && !scrolls(one);
+  });
+  const prose = [...text.querySelectorAll('p, li, dd, td, figure')].map((one) => {
+    const range = document.createRange();
+    range.selectNodeContents(one);
+    return [one.textContent.length, range.getBoundingClientRect().width];
+  }).filter(([letters]) => letters > 80).map(([, width]) => width);
+  return {
+    page: document.documentElement.scrollWidth,
+    screen: document.documentElement.clientWidth,
+    outside: out.map((one) => one.tagName),
+    narrowest: Math.min(...prose, 1e9),
+    clips: getComputedStyle(text).overflowX,
+    unfocusable: [...text.querySelectorAll('*')].filter((one) => one.scrollWidth > one.clientWidth + 1
+      && getComputedStyle(one).overflowX === 'auto' && one.tabIndex < 0).map((one) => one.tagName),
+  };
+}"""
+
+
+@pytest.fixture
+async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
+    async with harnesses(keys, redis_url) as make:
+        yield await make()
+
+
+@pytest.fixture
+async def page(harness: GatewayHarness) -> AsyncIterator[Page]:
+    """A browser whose every request the gateway of this test answers."""
+
+    async def answer(route: Route) -> None:
+        url = urlsplit(route.request.url)
+        if url.hostname != "rapport.test":
+            await route.abort()
+            return
+        reply = await harness.get(url.path + ("?" + url.query if url.query else ""))
+        await route.fulfill(status=reply.status_code, headers=dict(reply.headers), body=reply.content)
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(base_url="http://rapport.test")
+        await page.route("**/*", answer)
+        yield page
+        await browser.close()
+
+
+async def show(page: Page, harness: GatewayHarness, html: str, width: int) -> dict[str, Any]:
+    """Open a discussion whose innermost comment of four levels holds `html`; return what was measured of it."""
+    comment = raw_comment(9, body_html=html)
+    for number in range(4):
+        comment = raw_comment(number, replies=[comment])
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.goto(f"/posts/{SLUG}?{width}")
+    measured: dict[str, Any] = await page.evaluate(MEASURE)
+    return measured
+
+
+@pytest.mark.parametrize("width", [PHONE, 768, WIDE])
+async def test_no_text_widens_the_page(page: Page, harness: GatewayHarness, width: int) -> None:
+    found = {name: await show(page, harness, html, width) for name, html in HTML.items()}
+    assert {name: one["page"] for name, one in found.items() if one["page"] > one["screen"]} == {}
+    assert {name: one["outside"] for name, one in found.items() if one["outside"]} == {}
+    assert {name: one["narrowest"] for name, one in found.items() if one["narrowest"] < 120} == {}
+    assert {name: one["unfocusable"] for name, one in found.items() if one["unfocusable"]} == {}
+    assert {one["clips"] for one in found.values()} == {"clip"}
+
+
+async def test_no_name_or_title_widens_a_page(page: Page, harness: GatewayHarness) -> None:
+    harness.services.people.on(
+        "POST", "/people/lookup", lambda call: {"items": [author(one) | {"name": LONG} for one in call.body["ids"]]}
+    )
+    for title in ("w" * 200, ZALGO[:200], "x\u00a0" * 100):
+        post = raw_post(title=title, excerpt="w" * 200, edited_at="2026-11-23T05:00:00.000Z", edit_note=title)
+        harness.services.posts.on("GET", "/posts", {"items": [post], "next": None})
+        harness.services.posts.on("GET", f"/posts/{SLUG}", post)
+        await page.set_viewport_size({"width": PHONE, "height": 800})
+        for path in ("/", f"/posts/{SLUG}"):
+            await page.goto(path)
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE
+            titles = page.locator("h1, h2 > a, .byline")
+            assert {await one.evaluate("one => getComputedStyle(one).overflowX") for one in await titles.all()} == {
+                "clip"
+            }
+
+
+async def test_deep_discussions_stay_readable(page: Page, harness: GatewayHarness) -> None:
+    comment = raw_comment(60, body_html=f"<p>{PROSE}</p>")
+    for number in range(59, 0, -1):
+        comment = raw_comment(number, body_html=f"<p>{PROSE}</p>", replies=[comment])
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
+    await page.set_viewport_size({"width": PHONE, "height": 800})
+    await page.goto(f"/posts/{SLUG}")
+    boxes = [await one.bounding_box() for one in await page.locator(".thread .text").all()]
+    assert min(box["width"] for box in boxes if box) >= 240
+
+
+async def test_lists_in_comments_have_their_numbers_and_print_has_no_forms(page: Page, harness: GatewayHarness) -> None:
+    html = to_html("1. one\n2. two\n\n```\n" + "x" * 400, "markdown", "comment")
+    await show(page, harness, html, PHONE)
+    number = page.locator(".thread .text li").first
+    assert await number.evaluate("one => getComputedStyle(one).listStyleType") == "decimal"
+    await page.emulate_media(media="print")
+    hidden = page.locator("form, .actions, nav, .site-head a[href='/sign-in']")
+    assert [await one.is_visible() for one in await hidden.all()].count(True) == 0
+    code = page.locator(".thread pre")
+    assert (
+        await code.evaluate("one => one.scrollWidth <= one.clientWidth && getComputedStyle(one).whiteSpace")
+        == "pre-wrap"
+    )
