@@ -1,26 +1,34 @@
 """Sign-in, sessions and people in the public contract."""
 
 import asyncio
+import re
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.client import LINK, Client, Person
+from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts import shapes
 from tests.contracts.conftest import NewPerson
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
 
-CHECK_YOUR_MAIL = {"status": "check_your_mail"}
+
+def check_your_mail(answer: HttpResponse) -> str:
+    """Return the name of the request that this answer is about."""
+    assert answer.status == 202
+    assert set(answer.json) == {"status", "request"}
+    assert answer.json["status"] == "check_your_mail"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}", answer.json["request"])
+    return str(answer.json["request"])
 
 
 async def link(client: Client, sink: SmtpSink, path: str, body: dict[str, str]) -> str:
     """Return the token of the link in the mail that this request causes."""
     before = len(sink.to(body["email"]))
     answer = await client.call("POST", path, body)
-    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    check_your_mail(answer)
     await eventually(lambda: len(sink.to(body["email"])) > before, timeout=20)
     found = LINK.findall(sink.to(body["email"])[-1].text)
     assert len(set(found)) == 1
@@ -73,7 +81,7 @@ async def test_a_confirmed_address_keeps_its_name(client: Client, session_sink: 
 async def test_an_unknown_address_gets_the_same_answer_and_no_mail(client: Client, session_sink: SmtpSink) -> None:
     stranger, witness = address(), address()
     answer = await client.call("POST", "/v1/sign-in", {"email": stranger})
-    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    check_your_mail(answer)
     await link(client, session_sink, "/v1/people", {"name": "Witness", "email": witness})
     assert session_sink.to(stranger) == []
 
