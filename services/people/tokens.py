@@ -8,7 +8,7 @@ import hmac
 import unicodedata
 
 CODE_DIGITS = 8
-SEPARATORS = frozenset(" \t\r\n-\u00a0\u2007\u2009\u202f\u3000")  # what people and keyboards put between digits
+PASSED_OVER = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})  # spaces, hyphens, and what comes along unseen
 
 
 class Tokens:
@@ -32,7 +32,7 @@ class Tokens:
         return f"{number % 10**CODE_DIGITS:0{CODE_DIGITS}}"
 
     def is_code(self, public_id: str, typed: str) -> bool:
-        """Return whether the code of a request was typed; digits of any script, spaces and hyphens between them."""
+        """Return whether the code of a request was typed: in digits of any script, perhaps with spaces and hyphens."""
         return hmac.compare_digest(self.code(public_id).encode(), _digits(typed).encode())
 
     def session(self, link: bytes, nonce: str) -> str:
@@ -51,5 +51,5 @@ class Tokens:
 
 
 def _digits(typed: str) -> str:
-    found = (str(unicodedata.decimal(sign, "?")) for sign in typed if sign not in SEPARATORS)
+    found = (str(unicodedata.decimal(sign, "?")) for sign in typed if unicodedata.category(sign) not in PASSED_OVER)
     return "".join(found)

@@ -101,6 +101,14 @@ async def test_wrong_codes_at_once_are_all_counted(harness: Harness) -> None:
     assert refused(await enter(harness, request))
 
 
+async def test_wrong_codes_of_many_requests_at_once_are_counted_for_their_address(harness: Harness) -> None:
+    requests = [await harness.ask(ANA, "Ana") for _ in range(4)]
+    tries = [enter(harness, request, wrong(harness, request)) for request in requests for _ in range(5)]
+    assert all(refused(answer) for answer in await asyncio.gather(*tries))
+    assert await harness.value("select count(*) from sign_in_wrong_codes") == 10
+    assert refused(await enter(harness, await harness.ask(ANA, "Ana")))
+
+
 async def test_ten_wrong_codes_end_codes_of_the_address_for_an_hour(harness: Harness) -> None:
     await harness.enter(ANA)
     for _ in range(2):
@@ -194,6 +202,11 @@ TYPED = [
     "{0}-{1}",
     "{0}\u00a0{1}",
     "{0}\u2009{1}",
+    "{0}\u2011{1}",
+    "\u2068{0}{1}\u2069",
+    "\u200b{0}\u00ad{1}\ufeff",
+    "{0}\t{1}\r\n",
+    "\u3000{0}\u2013{1}",
 ]
 
 

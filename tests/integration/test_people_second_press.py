@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from services.people.store.sign_in import lock_address
 from tests.integration.people_harness import FRONT_END, Harness, opened
 
 ANA = "ana@example.com"
@@ -51,6 +52,17 @@ async def test_presses_at_about_the_same_time_open_one_session(harness: Harness,
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["session_id"] for answer in answers}) == 1
     assert await harness.value("select count(*) from sessions") == 1
+
+
+async def test_a_second_press_waits_for_a_slow_first_one(harness: Harness) -> None:
+    token = await harness.link(ANA, "Ana")
+    async with harness.db.transaction() as slow:
+        await lock_address(slow, ANA)
+        presses = [asyncio.create_task(press(harness, token)) for _ in range(3)]
+        await asyncio.wait(presses, timeout=2.8)  # more than any other lock is waited for
+    answers = await asyncio.gather(*presses)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
 
 
 async def test_without_the_nonce_a_used_link_is_used(harness: Harness) -> None:

@@ -20,7 +20,7 @@ Fetch = Callable[[], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class RecentChanges:
-    """One answer of people: what changed in the last 20 minutes, which is longer than any token lives."""
+    """One answer of people: what changed within the life of a token, and a little longer."""
 
     ended: frozenset[UUID]
     roles: dict[UUID, frozenset[str]]

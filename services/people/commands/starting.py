@@ -103,7 +103,7 @@ async def _judge(
     request = await sign_in_codes.find_request(tx, public_id)
     if request is None:
         return None
-    await sign_in.lock_address(tx, request.lookup)
+    await sign_in.wait_for_address(tx, request.lookup)
     may_be_judged = await sign_in_codes.count_try(tx, request)
     if not rules.tokens.is_code(public_id, code):
         if may_be_judged:
@@ -142,7 +142,7 @@ async def _use(
         return None
     if link.live:
         nonce = browser.nonce if browser else None
-        await sign_in.lock_address(tx, link.asked.address.lookup)  # waits for a press that is under way
+        await sign_in.wait_for_address(tx, link.asked.address.lookup)
         if await link_use.use_link(tx, link, fingerprint(nonce) if nonce else None):
             await sign_in.void_links(tx, link.asked.address.lookup)
             person = await _confirm(tx, link.asked, rules.admins)

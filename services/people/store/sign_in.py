@@ -21,6 +21,16 @@ async def lock_address(tx: Transaction, lookup: str) -> None:
     await tx.execute(LOCK_ADDRESS, lookup)
 
 
+# Longer than other locks are waited for: somebody has pressed a button twice, and waits for the first press.
+BE_PATIENT = "select set_config('lock_timeout', '4s', true)"
+
+
+async def wait_for_address(tx: Transaction, lookup: str) -> None:
+    """Lock the links of this address as `lock_address` does, even while a slow press of the same button lasts."""
+    await tx.fetchval(BE_PATIENT)
+    await lock_address(tx, lookup)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What was asked for with a sign-in mail.
