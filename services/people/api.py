@@ -40,7 +40,7 @@ from services.people.commands import operator, profile, sessions, sign_in, start
 from services.people.commands.sessions import Started
 from services.people.commands.starting import Browser, HandedOver, SignInRules
 from services.people.domain import Address, FrontEnd, parse_address
-from services.people.store.sign_in import Asked
+from services.people.store.asking import Asked
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]
@@ -71,13 +71,13 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
     admins = rules.admins
 
     @router.post("/people", status_code=202)
-    async def register(body: Register, caller: Gateway) -> Response:
-        asked = Asked(_address(body.email), body.name, _front_end(body, rules.return_urls))
+    async def register(request: Request, body: Register, caller: Gateway) -> Response:
+        asked = Asked(_address(body.email), body.name, _front_end(body, rules.return_urls), _form(request))
         return _check_your_mail(await sign_in.request_mail(db, asked))
 
     @router.post("/sign-in", status_code=202)
-    async def request_mail(body: SignIn, caller: Gateway) -> Response:
-        asked = Asked(_address(body.email), None, _front_end(body, rules.return_urls))
+    async def request_mail(request: Request, body: SignIn, caller: Gateway) -> Response:
+        asked = Asked(_address(body.email), None, _front_end(body, rules.return_urls), _form(request))
         return _check_your_mail(await sign_in.request_mail(db, asked))
 
     @router.post("/sign-in/lookup")
@@ -180,6 +180,10 @@ def _front_end(body: Register | SignIn, return_urls: Collection[str]) -> FrontEn
     if body.challenge is None:
         raise invalid("challenge", "is required beside return_to")
     return FrontEnd(body.return_to, body.challenge)
+
+
+def _form(request: Request) -> str | None:
+    return request.headers.get("idempotency-key")  # the gateway sends it for its own pages alone
 
 
 def _check_your_mail(public_id: str) -> Response:

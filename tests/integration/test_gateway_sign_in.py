@@ -102,6 +102,20 @@ async def test_the_page_after_asking_takes_the_code(harness: GatewayHarness) -> 
     assert sent(harness) == {"request": REQUEST, "code": "1234 5678", "cookie": True, "nonce": nonce}
 
 
+async def test_a_form_for_a_mail_says_which_one_it_is(harness: GatewayHarness) -> None:
+    keys = re.findall(r'name="key" value="([0-9a-f-]{36})"', (await harness.get("/sign-in")).text)
+    assert len(keys) == 2
+    for path, fields in (("/sign-in", {"email": "a@b.example"}), ("/register", {"email": "a@b.example", "name": "A"})):
+        await harness.http.post(path, data=fields | {"key": keys[0]}, headers=OWN)
+        assert sent(harness) == fields
+        assert harness.services.people.calls[-1].headers == {"Idempotency-Key": keys[0]}
+        for forged in ("", "x", "x" * 300, "\r\nX: y"):
+            await harness.http.post(path, data=fields | {"key": forged}, headers=OWN)
+            assert harness.services.people.calls[-1].headers == {}
+    await harness.http.post("/v1/sign-in", json={"email": "a@b.example"}, headers={"Idempotency-Key": keys[0]})
+    assert harness.services.people.calls[-1].headers == {}
+
+
 async def test_a_code_leads_back_to_the_post_the_reader_came_from(harness: GatewayHarness) -> None:
     await harness.get("/sign-in", Referer=f"{ORIGIN}/posts/{SLUG}")
     answer = await harness.http.post("/sign-in/code", data={"request": REQUEST, "code": "1"}, headers=OWN)

@@ -163,6 +163,33 @@ async def test_a_second_press_does_not_end_the_session_of_the_first(harness: Har
     assert (await harness.call("POST", "/sessions/check", {"session_id": first["session_id"]})).status_code == 200
 
 
+async def asked(harness: Harness, key: str | None, email: str = ANA, name: str | None = "Ana") -> str:
+    path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
+    answer = await harness.call("POST", path, body, headers={"Idempotency-Key": key} if key else {})
+    assert answer.status_code == 202
+    return str(answer.json()["request"])
+
+
+@pytest.mark.parametrize("name", ["Ana", None])
+async def test_a_form_that_asks_twice_is_one_request(harness: Harness, name: str | None) -> None:
+    await harness.enter(ANA)
+    await harness.change("delete from sign_in_requests")
+    found = await asyncio.gather(*(asked(harness, "form", name=name) for _ in range(6)))
+    assert len(set(found)) == 1
+    assert len(await harness.links()) == 1
+    assert (await asked(harness, "form", "aNA@EXAMPLE.com", name)) == found[0]
+    others = [asked(harness, "another", name=name), asked(harness, "form", "ben@example.com", name)]
+    others += [asked(harness, None, name=name) for _ in range(2)]
+    assert len({*found, *(await asyncio.gather(*others))}) == 5
+    await harness.change("update sign_in_requests set created_at = now() - interval '10 seconds'")
+    assert (await asked(harness, "form", name=name)) not in found
+
+
+async def test_what_is_typed_anew_into_a_form_is_another_request(harness: Harness) -> None:
+    requests = [await asked(harness, "form", ANA, name) for name in ("Ana", "Anna", None)]
+    assert len(set(requests)) == 3
+
+
 async def test_a_link_that_leads_back_gives_one_code_to_its_browser(harness: Harness) -> None:
     body = {"name": "Ana", "email": ANA, "return_to": FRONT_END, "challenge": "c" * 43}
     await harness.call("POST", "/people", body)

@@ -11,7 +11,7 @@ from services.chassis.database.pool import Transaction
 from services.chassis.identity import Verifier
 from services.people.commands import sign_in
 from services.people.domain import LIVE_LINKS_PER_ADDRESS
-from services.people.store.sign_in import INSERT_REQUEST
+from services.people.store.asking import INSERT_REQUEST
 from tests.integration.people_harness import ADMIN, Harness, opened
 
 

@@ -3,12 +3,14 @@
 import re
 import secrets
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, unavailable
+from services.contracts.ids import is_id
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -39,7 +41,7 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a sessi
 async def ask(request: Request, context: OptionalViewer) -> Response:
     """Show the form; a cookie keeps the post the reader came from until the link in the mail is used."""
     viewer = await viewer_author(context)
-    answer = page("sign_in.html", viewer=viewer, error=None, email="", name="", registering=False)
+    answer = page("sign_in.html", viewer=viewer, error=None, email="", name="", registering=False, key=uuid4())
     settings = gateway_of(request).settings
     origin, came_from = settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
@@ -61,14 +63,15 @@ async def register(request: Request, context: SigningIn) -> Response:
 async def _ask_for_mail(request: Request, context: RequestContext, path: str, names: tuple[str, ...]) -> Response:
     require_our_page(request)
     form = await fields(request)
-    body = {name: form.get(name, "") for name in names}
+    body, key = {name: form.get(name, "") for name in names}, form.get("key", "")
+    headers = {"Idempotency-Key": key} if is_id(key) else {}
     try:
         await count_sign_in(request, body["email"].strip().casefold())
-        answer = await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body)
+        answer = await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body, headers=headers)
     except Problem as problem:
         return page(
             "sign_in.html", status=problem.status, headers=problem.headers, error=problem.detail,
-            email=body["email"], name=body.get("name", ""), registering=path == "/people",
+            email=body["email"], name=body.get("name", ""), registering=path == "/people", key=uuid4(),
         )  # fmt: skip
     shown = page("check_mail.html", status=202, request=answer.json().get("request"), error=None, code="")
     return _with_nonce(request, shown)

@@ -11,20 +11,24 @@ from uuid import UUID
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.ids import new_id
 from services.people.domain import LIVE_LINKS_PER_ADDRESS, fingerprint, new_public_id, new_secret
-from services.people.store import hand_overs, people, sign_in, sign_in_codes
-from services.people.store.sign_in import Asked, Claimed
+from services.people.store import asking, hand_overs, people, sign_in, sign_in_codes
+from services.people.store.asking import Asked
+from services.people.store.sign_in import Claimed
 
 
 async def request_mail(db: Database, asked: Asked) -> str:
-    """Insert a request for a sign-in mail.
+    """Insert a request for a sign-in mail; the second press of a form finds that of the first.
 
     Returns:
         The name of the request for the one who asks, who signs in by it and the code in the mail.
     """
-    public_id = new_public_id()
     async with db.transaction() as tx:
-        await sign_in.insert_request(tx, new_id(), public_id, asked)
-    return public_id
+        pressed = await asking.find_first_press(tx, asked)
+        if pressed is not None:
+            return pressed
+        public_id = new_public_id()
+        await asking.insert_request(tx, new_id(), public_id, asked)
+        return public_id
 
 
 async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:

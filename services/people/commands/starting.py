@@ -16,8 +16,8 @@ from services.people.commands import fact
 from services.people.commands.sessions import Started, open_session
 from services.people.domain import FrontEnd, Person, challenge_of, confirmed_roles, fingerprint, new_secret
 from services.people.store import hand_overs, link_use, people, sessions, sign_in, sign_in_codes
+from services.people.store.asking import Asked
 from services.people.store.link_use import Link
-from services.people.store.sign_in import Asked
 from services.people.tokens import Tokens
 
 

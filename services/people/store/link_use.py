@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.people.domain import SECOND_PRESS_WINDOW, Address, FrontEnd
-from services.people.store.sign_in import Asked
+from services.people.store.asking import Asked
 
 
 @dataclass(frozen=True)

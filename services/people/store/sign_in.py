@@ -1,4 +1,4 @@
-"""Rows of sign-in requests and of the links that are drawn for them; `link_use` has the links as they are used.
+"""Rows of sign-in requests as the mailer works on them, and the links it draws; see `asking` and `link_use` too.
 
 A transaction that draws, uses or voids links of an address calls `lock_address` first: otherwise a link that is drawn
 while another one is used would not be voided.
@@ -10,8 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.chassis.runtime import context
-from services.people.domain import LINK_LIFE, Address, FrontEnd
+from services.people.domain import LINK_LIFE, Address
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
 
@@ -29,41 +28,6 @@ async def wait_for_address(tx: Transaction, lookup: str) -> None:
     """Lock the links of this address as `lock_address` does, even while a slow press of the same button lasts."""
     await tx.fetchval(BE_PATIENT)
     await lock_address(tx, lookup)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for with a sign-in mail.
-
-    Attributes:
-        name: the name offered with a registration; None for a plain sign-in.
-        front_end: where the link leads back to, if a front end elsewhere asked.
-    """
-
-    address: Address
-    name: str | None = None
-    front_end: FrontEnd | None = None
-
-
-INSERT_REQUEST = """
-insert into sign_in_requests (id, public_id, address, lookup, name, return_to, challenge, correlation_id)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
-"""
-
-
-async def insert_request(tx: Transaction, request_id: UUID, public_id: str, asked: Asked) -> None:
-    """Insert a request for a sign-in mail."""
-    await tx.execute(
-        INSERT_REQUEST,
-        request_id,
-        public_id,
-        asked.address.typed,
-        asked.address.lookup,
-        asked.name,
-        asked.front_end and asked.front_end.return_to,
-        asked.front_end and asked.front_end.challenge,
-        context.current().correlation_id,
-    )
 
 
 @dataclass(frozen=True)
