@@ -10,9 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.chassis.http.problems import SCHEMA, problems
-from services.gateway.apidocs import schemas
 
-MODELS: dict[str, type[BaseModel]] = {"UseLink": schemas.UseLink}  # and every one that an operation names
+MODELS: dict[str, type[BaseModel]] = {}  # every one that an operation names
 
 QUERY: dict[str, dict[str, Any]] = {
     "cursor": {"schema": {"type": "string"}, "description": "`next` of the page before; empty for the first page."},

@@ -3,7 +3,7 @@
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, RootModel
 
 from services.contracts.posts import Discussion
 from services.contracts.text import Body, Opaque
@@ -139,6 +139,7 @@ class Session(BaseModel):
 
 class CheckYourMail(BaseModel):
     status: Literal["check_your_mail"]
+    request: str = Field(description="Names the request; with it the code in the mail signs in.")
 
 
 class Mail(BaseModel):
@@ -176,3 +177,21 @@ class UseLink(Body):
     """Command: sign in with the token of a mailed link."""
 
     token: Opaque
+
+
+class UseCode(Body):
+    """Command: sign in with the code of a mail: 8 digits."""
+
+    request: Opaque = Field(description="The `request` of the answer to `POST /v1/people` or `/v1/sign-in`.")
+    code: Opaque
+
+
+class FetchSession(Body):
+    """Command: sign in with the code that a link with `return_to` led back with, once and within 60 seconds."""
+
+    code: Opaque
+    verifier: Opaque = Field(description="What the `challenge` was made of (RFC 7636).")
+
+
+class StartSession(RootModel[UseLink | UseCode | FetchSession]):
+    """Command: sign in, in one of three ways."""
