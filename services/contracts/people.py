@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import ClassVar, Literal, get_args
 from uuid import UUID
 
-from pydantic import StrictBool
+from pydantic import Field, StrictBool
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EmailText, ImportedText, ImportedTitle, Name, Opaque
@@ -34,11 +34,11 @@ class PersonFact(Event):
 
     topic: ClassVar[Topic] = PEOPLE
 
-    person_id: UUID
-    roles: tuple[str, ...]
-    version: int
-    occurred_at: Moment
-    imported: bool = False
+    person_id: UUID = Field(description="The person; also the subject and the record key.")
+    roles: tuple[str, ...] = Field(description="What the person may do after the change.")
+    version: int = Field(description="Grows by one with every change of the person.")
+    occurred_at: Moment = Field(description="When the change was made.")
+    imported: bool = Field(default=False, description="Whether the person came from another system, without sign-in.")
 
     @property
     def subject(self) -> UUID:
@@ -94,14 +94,14 @@ class PersonStated(PersonFact):
 class Register(Body):
     """Command: register, by sending a confirmation link that signs in."""
 
-    name: Name
-    email: EmailText
+    name: Name = Field(description="The name that others see. A confirmed address keeps the name it has.")
+    email: EmailText = Field(description="Where to send the link.")
 
 
 class SignIn(Body):
     """Command: send a sign-in link to a known address."""
 
-    email: EmailText
+    email: EmailText = Field(description="Where to send the link. An unknown address gets no mail.")
 
 
 class StartSession(Body):
@@ -114,7 +114,7 @@ class StartSession(Body):
 class RefreshSession(Body):
     """Command: exchange a refresh token for a new pair."""
 
-    refresh_token: Opaque
+    refresh_token: Opaque = Field(description="The latest refresh token of the session. It works once.")
 
 
 class SessionReference(Body):
@@ -126,7 +126,7 @@ class SessionReference(Body):
 class EditMe(Body):
     """Command: change one's own name."""
 
-    name: Name
+    name: Name = Field(description="The new name, that others see from now on.")
 
 
 class GrantRole(Body):

@@ -14,17 +14,21 @@ from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import PublicRoute, SignedIn, SigningIn, count_sign_in, end_session
 
-router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
+router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
 
 
 @router.post(
-    "/people", **operation("Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register)
+    "/people",
+    **operation("register", "Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register),
 )
 async def register(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/people")
 
 
-@router.post("/sign-in", **operation("Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn))
+@router.post(
+    "/sign-in",
+    **operation("requestSignIn", "Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn),
+)
 async def sign_in(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/sign-in")
 
@@ -32,6 +36,7 @@ async def sign_in(request: Request, context: SigningIn) -> Response:
 @router.post(
     "/sessions",
     **operation(
+        "createSession",
         "Sign in with the token of a link",
         schemas.Session,
         status=201,
@@ -49,6 +54,7 @@ async def start(request: Request, context: SigningIn, body: schemas.UseLink) -> 
 @router.post(
     "/sessions/refresh",
     **operation(
+        "refreshSession",
         "Exchange a refresh token for new tokens",
         schemas.Session,
         body=RefreshSession,
@@ -62,7 +68,7 @@ async def refresh(request: Request, context: SigningIn) -> Response:
     return responses.not_stored(answer.json())
 
 
-@router.delete("/sessions/current", **operation("Sign out", status=204))
+@router.delete("/sessions/current", **operation("endSession", "Sign out", status=204))
 async def end(request: Request, context: SignedIn) -> Response:
     session_id = context.viewer.session_id
     if session_id is None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.apidocs.operations import describe
+from services.gateway.apidocs.document import describe
 from services.gateway.guards import Unauthenticated
 from services.gateway.pages.render import PageRoute, page
 
