@@ -38,7 +38,7 @@ QUERY: dict[str, Json] = {
         },
         "description": "Which posts to list. All but `published` need a sign-in (401) and list your own posts; to an "
         "admin, everybody's.",
-        "example": "draft",
+        "example": "withdrawn",
     },
     "state": {
         "schema": {"type": "string", "enum": ["held"]},
