@@ -40,8 +40,8 @@ async def sign_in(recorder: Recorder) -> Person:
     used = token_of(client, BEN)
     session = await recorder.play("createSession", "Ben uses the link", body={"token": used})
     await recorder.refused("link-used-or-expired", "createSession", body={"token": used})
-    refresh = {"body": {"refresh_token": session.json["refresh_token"]}, "headers": key(1)}
-    renewed = await recorder.play("refreshSession", "Ben gets a new pair", **refresh)
+    refresh = {"refresh_token": session.json["refresh_token"]}
+    renewed = await recorder.play("refreshSession", "Ben gets a new pair", headers=key(1), body=refresh)
     await recorder.refused("invalid-refresh-token", "refreshSession", body={"refresh_token": "unknown"})
     await recorder.play("requestSignIn", "Ben signs in again", body={"email": BEN})
     for _ in range(11):  # one more than the limit of an address
@@ -128,8 +128,7 @@ async def read(recorder: Recorder, ada: Person, ben: Person, slug: str, comment_
     await recorder.play("getComment", "To its author", who=ben, path={"comment_id": comment_id})
     await recorder.play("listReplies", "All of them", path={"comment_id": comment_id})
     await recorder.play("getPerson", "Ben", path={"person_id": ben.id}, until=lambda a: a.json["comment_count"] == 2)
-    closed = {"title": "A closed gate", "body": "Nothing to say.", "publish": True, "discussion": "closed"}
-    gate = await recorder.client.publish(ada, **closed)
+    gate = await recorder.client.publish(ada, title="A closed gate", body="Nothing to say.", discussion="closed")
     await recorder.refused("discussion-closed", "postComment", who=ben, path={"post_id": gate["id"]}, body=thanks())
 
 

@@ -99,8 +99,10 @@ class Recorder:
             await eventually(as_wanted, timeout=20)
         except AssertionError:
             raise AssertionError(f"{name}: {answers[-1].status} {answers[-1].body!r}") from None
-        parts = {part: self.fixed(request[part]) for part in ("path", "query", "headers", "body") if part in request}
-        exchange = {"title": title, "signed_in": request.get("who") is not None, **parts, "status": answers[-1].status}
+        exchange: Json = {"title": title, "signed_in": request.get("who") is not None}
+        sent = [part for part in ("path", "query", "headers", "body") if part in request]
+        exchange |= {part: self.fixed(request[part]) for part in sent}
+        exchange["status"] = answers[-1].status
         if answers[-1].json is not None:
             exchange["answer"] = self.fixed(answers[-1].json)
         self.recorded["operations"].setdefault(name, []).append(exchange)

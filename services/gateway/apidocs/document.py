@@ -33,7 +33,7 @@ DESCRIPTIONS = {
 
 def describe(app: FastAPI, public_url: str) -> Json:
     """Return the OpenAPI document of the public API."""
-    document = get_openapi(
+    document: Json = get_openapi(
         title=texts.TITLE,
         version="1",
         summary=texts.SUMMARY,
@@ -55,7 +55,8 @@ def describe(app: FastAPI, public_url: str) -> Json:
         for method, operation in methods.items():
             kinds |= _complete(method, operation)
     components["examples"] = {kind: examples.problem(kind) for kind in sorted(kinds)}
-    return vocabulary.with_names(document) | {"components": components}
+    document["paths"] = vocabulary.with_names(document["paths"])
+    return document
 
 
 def _schemas() -> Json:

@@ -17,6 +17,7 @@ QUERY: dict[str, Json] = {
         "description": "Where the page begins: `next` of the page before, unchanged. Without it, or empty, the list "
         "begins. A cursor belongs to one list and one `sort`; anywhere else it is refused as `malformed-cursor`. It "
         "has no meaning to a client and does not expire.",
+        "example": "eyJ0aGUiOiJuZXh0IHBhZ2UifQ",
     },
     "limit": {
         "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
@@ -50,6 +51,7 @@ QUERY: dict[str, Json] = {
         "schema": {"type": "string", "format": "uuid"},
         "required": True,
         "description": "The id of the comment that a mail was, or was not, sent about.",
+        "example": "01936f6e-0000-7000-8000-000000000005",
     },
 }
 
