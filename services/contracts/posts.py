@@ -88,8 +88,8 @@ class CreatePost(Body):
     body: PostText = Field(description="The text, in Markdown. Raw HTML in it is shown as text.")
     slug: Opaque | None = Field(
         default=None,
-        description="Its name in addresses: up to 200 lower-case letters and digits of any script, `-` and `_`, never "
-        "of a UUID's form. Without one it is made from the title.",
+        description="Its name in addresses: up to 200 lower-case letters and digits of any alphabet, `-` and `_`, "
+        "never of a UUID's form. Without one it is made from the title.",
     )
     discussion: Discussion = Field(default="open", description="What happens to new comments.")
     publish: StrictBool = Field(default=False, description="Whether to publish it at once; else it is a draft.")

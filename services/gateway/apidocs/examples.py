@@ -1,4 +1,4 @@
-"""Examples of requests and answers, recorded from a running system by `tests/contracts/test_examples.py`.
+"""Examples of requests and answers; `tests/contracts/test_public_api_documentation.py` records them from a system.
 
 The file holds, by operation, the requests that were sent and the answers that came, with ids, times and secrets made
 fixed; and by kind the problems that came. Problems that a test cannot provoke are written here.

@@ -50,7 +50,7 @@ class PostInList(BaseModel):
     id: UUID = Field(description="The id of the post; it never changes.")
     kind: PostKind = Field(description="An entry or a page.")
     slug: str = Field(
-        description="Its name in addresses: lower-case letters and digits of any script, `-` and `_`, as plain text."
+        description="Its name in addresses: lower-case letters and digits of any alphabet, `-` and `_`, as plain text."
     )
     url: Uri = Field(description="The address of its page, with the slug percent-encoded.")
     title: str = Field(description="Plain text: escape it. Empty only in what was imported.")
