@@ -1,5 +1,6 @@
 """Serve the description of the API: `/openapi.json` for programs, `/docs` for people; nothing comes from elsewhere."""
 
+import asyncio
 import hashlib
 from importlib.resources import files
 from typing import Any
@@ -27,11 +28,11 @@ KEPT = {"Cache-Control": "public, max-age=60"}
 POLICIES = (rate_limits.READING, rate_limits.POSTING, rate_limits.SIGN_IN, rate_limits.SIGN_IN_PER_ADDRESS)
 
 
-def document_of(request: Request, public_url: str) -> Json:
-    """Return the OpenAPI document, made once per process."""
+async def document_of(request: Request, public_url: str) -> Json:
+    """Return the OpenAPI document, made once per process; in a thread, because it takes as long as many requests."""
     state = request.app.state
     if not hasattr(state, "document"):
-        state.document = describe(request.app, public_url)
+        state.document = await asyncio.to_thread(describe, request.app, public_url)
     document: Json = state.document
     return document
 
@@ -39,7 +40,7 @@ def document_of(request: Request, public_url: str) -> Json:
 @router.get("/openapi.json")
 async def openapi(request: Request, context: Unauthenticated) -> Response:
     headers = {"Access-Control-Allow-Origin": "*", **KEPT}
-    return Response(orjson.dumps(document_of(request, context.public_url)), 200, headers, "application/json")
+    return Response(orjson.dumps(await document_of(request, context.public_url)), 200, headers, "application/json")
 
 
 @router.get("/docs")
@@ -50,7 +51,8 @@ async def docs(request: Request, context: Unauthenticated) -> Response:
     if not hasattr(state, "docs"):
         state.docs = {}
     if unfolded not in state.docs:
-        state.docs[unfolded] = _page(document_of(request, context.public_url), context.public_url, unfolded=unfolded)
+        document = await document_of(request, context.public_url)
+        state.docs[unfolded] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
     made: Response = state.docs[unfolded]
     return Response(made.body, 200, dict(made.headers))
 
