@@ -25,6 +25,8 @@ ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TAG = re.compile(r'^"(\d+)-[A-Za-z0-9_-]+"$')
 WAIT = re.compile(r"\b\d+ seconds\b")
+SOMETIMES = {"link", "idempotency-replayed", "retry-after"}  # headers that come with some answers of a status only
+NO_STORE = {"cache-control"}  # said of every write and refusal, and not described each time
 RANDOM = {  # by the name of the field
     "access_token": "eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiIwMTkzNmY2ZSJ9.c2lnbmF0dXJl",
     "refresh_token": "Zm9yLXRoZS1uZXh0LXBhaXI",
@@ -71,12 +73,14 @@ class Recorder:
 
     Attributes:
         document: the OpenAPI document, for methods and paths.
+        complaints: where an answer is not as its description says.
         recorded: the examples, in the form of `apidocs/examples.json`.
     """
 
     client: Client
     document: Json
     fixed: Fixed
+    complaints: list[str] = field(default_factory=list)
     recorded: Json = field(default_factory=lambda: {"operations": {}, "problems": {}})
 
     async def play(
@@ -99,6 +103,7 @@ class Recorder:
             await eventually(as_wanted, timeout=20)
         except AssertionError:
             raise AssertionError(f"{name}: {answers[-1].status} {answers[-1].body!r}") from None
+        self._compare(name, answers[-1], whole=True)
         exchange: Json = {"title": title, "signed_in": request.get("who") is not None}
         sent = [part for part in ("path", "query", "headers", "body") if part in request]
         exchange |= {part: self.fixed(request[part]) for part in sent}
@@ -114,6 +119,7 @@ class Recorder:
         assert answer.json is not None, (kind, answer.status)
         assert answer.json["type"] == f"/problems/{kind}", answer.body
         self.recorded["problems"][kind] = self.fixed(answer.json)
+        self._compare(name, answer, whole=False)
 
     async def send(
         self,
@@ -132,6 +138,23 @@ class Recorder:
         target += f"?{urlencode(query)}" if query else ""
         sent = {"X-Request-ID": REQUEST_ID} | (headers or {})
         return await self.client.call(method.upper(), target, body, who=who, headers=sent, **options)
+
+    def _compare(self, name: str, answer: HttpResponse, *, whole: bool) -> None:
+        """Compare the headers of an answer, and the kind of a problem, with the description of the operation."""
+        method, path = self.place(name)
+        described = self.document["paths"][path][method]["responses"].get(str(answer.status), {})
+        named = {header.lower() for header in described.get("headers", {})}
+        sent = {header.lower() for header in answer.headers}
+        known = {header.lower() for header in self.document["components"]["headers"]}
+        missing = named - sent - SOMETIMES
+        surplus = (sent & known) - named - (set() if whole else {"cache-control", "vary"}) - NO_STORE
+        if missing or surplus:
+            self.complaints.append(
+                f"{name} {answer.status}: missing {sorted(missing)}, not described {sorted(surplus)}"
+            )
+        kind = answer.json["type"].rpartition("/")[2] if answer.status >= 400 else ""
+        if f"`{kind}`: " not in described.get("description", "") and kind:
+            self.complaints.append(f"{name} {answer.status}: {kind} is not described")
 
     def place(self, name: str) -> tuple[str, str]:
         """Return the method and the path of an operation."""

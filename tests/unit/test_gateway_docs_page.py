@@ -108,6 +108,16 @@ def test_a_command_quotes_what_a_shell_would_read(text: str) -> None:
     assert json.loads(sent[sent.index("-d") + 1]) == {"body": text}
 
 
+def test_a_schema_of_several_ways_names_each() -> None:
+    both = {
+        "description": "Two ways.",
+        "anyOf": [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}],
+    }
+    open_list = {"description": "Open.", "anyOf": [{"type": "string", "enum": ["x"]}, {"type": "string"}]}
+    shown = reference.schemas({"components": {"schemas": {"Both": both, "Open": open_list}}})
+    assert [one["ways"] for one in shown] == ['<a href="#A">A</a> or <a href="#B">B</a>', ""]
+
+
 def test_texts_are_escaped() -> None:
     assert reference.prose("a <b> `<i>`\n\n- `x`: 1\n- y") == (
         "<p>a &lt;b&gt; <code>&lt;i&gt;</code></p><ul><li><code>x</code>: 1</li><li>y</li></ul>"

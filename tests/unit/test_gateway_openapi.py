@@ -165,6 +165,16 @@ def test_every_answer_has_the_headers_that_come_with_it(document: Json) -> None:
     assert "Link" in document["paths"]["/v1/posts"]["get"]["responses"]["200"]["headers"]
 
 
+def test_who_may_call_is_said_by_the_security_of_each_operation(document: Json) -> None:
+    needed = {operation["operationId"]: operation["security"] for operation in operations(document)}
+    assert needed["postComment"] == needed["getMe"] == needed["listCommentsByState"] == [{"token": []}]
+    assert needed["listPosts"] == needed["getComment"] == [{}, {"token": []}]
+    assert needed["createSession"] == needed["register"] == needed["refreshSession"] == []
+    reads = {op["operationId"]: op for methods in document["paths"].values() for op in [methods.get("get")] if op}
+    assert "`sign-in-required`" in reads["listPosts"]["responses"]["401"]["description"], "of drafts"
+    assert all("cross-site" not in str(operation) for operation in reads.values())
+
+
 def test_every_body_and_answer_has_examples_that_match_their_schemas(document: Json) -> None:
     for operation in operations(document):
         name = operation["operationId"]

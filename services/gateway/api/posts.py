@@ -48,6 +48,7 @@ async def create(request: Request, context: SignedIn) -> Response:
         schemas.Posts,
         query=["status", "cursor", "limit"],
         headers=CACHED,
+        kinds=["sign-in-required"],
     ),
 )
 async def listed(request: Request, context: OptionalViewer) -> Response:

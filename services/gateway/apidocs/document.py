@@ -67,7 +67,7 @@ def _schemas() -> Json:
     for schema in schemas.values():
         text = schema["description"].removeprefix("Command: ")
         schema["description"] = text[0].upper() + text[1:]
-        for field in schema["properties"].values():
+        for field in schema.get("properties", {}).values():
             field.pop("title", None)  # the name of the field once more
     return dict(sorted((schemas | {name: vocabulary.schema(name) for name in vocabulary.VOCABULARIES}).items()))
 
@@ -87,10 +87,11 @@ def _complete(method: str, operation: Json) -> set[str]:
     if "HTTPValidationError" in str(responses.get("422")):  # FastAPI's own, never answered
         del responses["422"]
     kinds = {status: KIND.findall(response["description"]) for status, response in responses.items()}
-    if "sign-in-required" in kinds.get("401", ()):
-        operation["security"] = [{"token": []}]
-    else:
-        operation["security"] = [{}, {"token": []}] if "invalid-token" in kinds.get("401", ()) else []
+    operation["security"] = _security({kind for found in kinds.values() for kind in found})
+    if method == "get" and "cross-site" in kinds.get("403", ()):  # the guard refuses only writes for that
+        kinds["403"].remove("cross-site")
+        if not kinds["403"]:
+            del responses["403"]
     for status, response in responses.items():
         if kinds[status]:
             response["description"] = "\n".join(f"- `{kind}`: {MEANINGS[kind]}" for kind in kinds[status])
@@ -103,6 +104,13 @@ def _complete(method: str, operation: Json) -> set[str]:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     examples.add(name, operation)
     return {kind for found in kinds.values() for kind in found}
+
+
+def _security(kinds: set[str]) -> list[Json]:
+    """Return what a caller has to be, told by the kinds of problems that its guard brings."""
+    if {"sign-in-required", "cross-site"} <= kinds:
+        return [{"token": []}]
+    return [{}, {"token": []}] if "invalid-token" in kinds else []
 
 
 def _headers(method: str, status: int, kinds: list[str], operation: Json) -> list[str]:

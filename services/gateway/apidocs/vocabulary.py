@@ -120,6 +120,7 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
             "comment_count": "how many comments there are",
             "people": "names and pictures: authors have an id alone",
             "viewer": "who you are, in a page",
+            "discussion": "the discussion has not heard of a change of its post yet",
         },
         open_=True,
     ),

@@ -32,7 +32,7 @@ def operations_by_tag(document: Json) -> list[Json]:
 def schemas(document: Json) -> list[Json]:
     """Return every schema: its fields, or the values of a vocabulary, which its text lists."""
     return [
-        {"name": name, "text": prose(schema["description"]), "fields": _fields(schema)}
+        {"name": name, "text": prose(schema["description"]), "fields": _fields(schema), "ways": _ways(schema)}
         for name, schema in document["components"]["schemas"].items()
     ]
 
@@ -60,6 +60,7 @@ def _operation(document: Json, method: str, path: str) -> Json:
         ],
         "body": body,
         "fields": _fields(document["components"]["schemas"][body]) if body else [],
+        "ways": _ways(document["components"]["schemas"][body]) if body else "",
         "command": command(method, path, exchanges[0]) if (exchanges := examples.exchanges(name)) else "",
         "answers": [answer for answer in answers if not answer["kinds"]],
         "problems": [answer for answer in answers if answer["kinds"]],
@@ -91,6 +92,11 @@ def _fields(schema: Json) -> list[Json]:
         }
         for name, raw in schema.get("properties", {}).items()
     ]
+
+
+def _ways(schema: Json) -> Markup | str:
+    """Return the schemas of which a value has one, if there are several."""
+    return _type(schema) if all("$ref" in one for one in schema.get("anyOf", [{}])) else ""
 
 
 def _type(raw: Json) -> Markup:
