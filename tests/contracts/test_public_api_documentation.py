@@ -66,7 +66,10 @@ async def test_the_examples_are_what_the_system_answers(fresh: Client) -> None:
 
 async def test_the_commands_of_the_guide_run(fresh: Client, tmp_path: Path) -> None:
     """Run them in one shell: every status goes into a file, and the mailed token comes from the mailbox."""
-    await fresh.publish(await fresh.sign_in("Ada", ADA), title="Beans")
+    ada = await fresh.sign_in("Ada", ADA)
+    post = await fresh.publish(ada, title='豆 "id":"next":"x"} und Bohnen')
+    for number in range(4):  # so that the thread has more pages than one
+        await fresh.comment(ada, post["id"], f'Comment {number} with "next":"x"}}')
     page = (await fresh.call("GET", "/docs")).body.decode()
     commands = "\n".join(html.unescape(block) for block in GUIDE.findall(page))
     assert commands.count(ASKED) == 1
@@ -87,8 +90,10 @@ async def test_the_commands_of_the_guide_run(fresh: Client, tmp_path: Path) -> N
         if shell.returncode is None:
             shell.kill()
             await shell.wait()
-    statuses = [line.split()[:2] for line in (tmp_path / "statuses").read_text().splitlines()]
+    told_of = (tmp_path / "statuses").read_text()
+    statuses = [line.split()[:2] for line in told_of.splitlines()]
     assert shell.returncode == 0, (printed, statuses)
+    assert told_of.count("/comments?limit=2&cursor=") == 3, "five at the top, two a page"
     assert [status for status, _ in statuses if status >= "400"] == ["422"], statuses
     assert {"201 POST", "304 GET", "200 PATCH", "204 DELETE"} <= {" ".join(one) for one in statuses}
     assert "idempotency-replayed: true" in printed.lower()

@@ -10,10 +10,13 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from fastapi import FastAPI
 
 from services.gateway import openapi
 from services.gateway.apidocs import texts
+from services.gateway.apidocs.document import describe
 from services.gateway.apidocs.parameters import ANSWER_HEADER
+from services.gateway.app import ROUTERS
 
 ROOT = Path(__file__).parent.parent.parent
 CAMEL_CASE = re.compile(r"[a-z]+([A-Z][a-z]+)*")
@@ -100,6 +103,17 @@ def test_the_document_says_whose_it_is(document: Json) -> None:
     assert document["servers"]
     assert all(info[word].strip() for word in ("title", "summary", "description"))
     assert document["components"]["securitySchemes"]["token"]["description"]
+
+
+@pytest.mark.parametrize("address", ["https://rapport.test", "https://rapport.test/"])
+def test_the_server_is_the_address_of_the_site(address: str) -> None:
+    app = FastAPI()
+    for router in ROUTERS:
+        app.include_router(router)
+    described = describe(app, address)
+    assert described["servers"] == [{"url": "https://rapport.test"}]
+    assert described["info"]["contact"]["url"] == "https://rapport.test/"
+    assert describe(app, address) == described, "a second time changes nothing"
 
 
 def test_operations_have_names_and_tags(document: Json) -> None:

@@ -42,7 +42,7 @@ def describe(app: FastAPI, public_url: str) -> Json:
         license_info=LICENSE,
         tags=[{"name": name, "description": text} for name, text in texts.TAGS.items()],
         routes=app.routes,
-        servers=[{"url": public_url}],
+        servers=[{"url": public_url.rstrip("/") or "/"}],
     )
     components = document.setdefault("components", {})
     components["schemas"] = _schemas()

@@ -66,7 +66,7 @@ def _page(document: Json, public_url: str, *, unfolded: bool) -> Response:
     kinds = [(name, KINDS[name], MEANINGS[name]) for name in MEANINGS]
     return page(
         "docs.html",
-        headers=KEPT,
+        headers={"Cache-Control": "public, no-cache"},  # it names a style sheet that another version does not have
         docs_style=STYLE_PATH,
         unfolded=unfolded,
         info=document["info"],

@@ -101,18 +101,18 @@ def _ways(schema: Json) -> Markup | str:
 
 def _type(raw: Json) -> Markup:
     """Return the type of a field in a few words, with a link to its schema."""
+    default = f", {json.dumps(raw['default'])} unless given" if raw.get("default") not in (None, "", []) else ""
     if "$ref" in raw:
         name = str(raw["$ref"]).rpartition("/")[2]
-        return Markup('<a href="#{0}">{0}</a>').format(name)
+        return Markup('<a href="#{0}">{0}</a>').format(name) + default
     if "enum" in raw:
-        return Markup(" | ").join(f'"{value}"' for value in raw["enum"])
+        return Markup(" | ").join(f'"{value}"' for value in raw["enum"]) + default
     if "anyOf" in raw:
         return Markup(" or ").join(_type(one) for one in raw["anyOf"])
     if raw.get("type") == "array":
         return Markup("list of ") + _type(raw["items"])
     lengths = f", {raw['minLength']} to {raw['maxLength']:,} characters" if "maxLength" in raw else ""
     numbers = f", {raw['minimum']} to {raw['maximum']}" if "maximum" in raw else ""
-    default = f", {json.dumps(raw['default'])} unless given" if raw.get("default") not in (None, "", []) else ""
     return escape(f"{raw.get('format') or raw.get('type', 'anything')}{lengths}{numbers}{default}")
 
 
@@ -122,9 +122,9 @@ def command(method: str, path: str, exchange: Json) -> str:
     for name, value in exchange.get("path", {}).items():
         target = target.replace(f"{{{name}}}", quote(value, safe=""))
     target += f"?{urlencode(exchange['query'])}" if "query" in exchange else ""
-    parts = [f'curl -sS "$API{target}"'] + ([f"-X {method.upper()}"] if method not in ("get", "post") else [])
-    if method == "post" and "body" not in exchange:
-        parts.append("-X POST")
+    parts = [f'curl -sS "$API{target}"']
+    if method != ("post" if "body" in exchange else "get"):  # which curl takes by itself
+        parts.append(f"-X {method.upper()}")
     if exchange["signed_in"]:
         parts.append('-H "Authorization: Bearer $TOKEN"')
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in exchange.get("headers", {}).items()]
