@@ -99,6 +99,7 @@ class Stack:
             "MAIL_FROM": "Rapport <notifications@rapport.test>",
             "PUBLIC_URL": self.url,
             "ADMIN_EMAILS": "admin@example.com",
+            "RETURN_URLS": "https://front.example/signed-in",
             "NOTIFY_SETTLE_SECONDS": "0",
             "RATE_LIMITS": "off",
             **{f"{service.upper()}_DATABASE_URL": url for service, url in self.database_urls.items()},

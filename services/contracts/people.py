@@ -1,14 +1,19 @@
 """Events and commands of the people service. Events never contain a name or an address."""
 
+import re
 from collections.abc import Collection
-from typing import ClassVar, Literal, get_args
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal, get_args
 from uuid import UUID
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, StrictStr, WithJsonSchema
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EmailText, ImportedText, ImportedTitle, Name, Opaque
 from services.contracts.topics import PEOPLE, Topic
+
+ACCESS_TOKEN_LIFE = timedelta(minutes=15)  # people makes them, gateways accept none that lives longer
+CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 Role = Literal["reader", "author", "moderator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -91,24 +96,76 @@ class PersonStated(PersonFact):
     type: ClassVar[str] = "dev.rapport.people.stated.v1"
 
 
-class Register(Body):
+def _s256(text: str) -> str:
+    if not CHALLENGE.fullmatch(text):
+        raise ValueError("must be the SHA-256 of a verifier in base64url, 43 characters (RFC 7636, S256)")
+    return text
+
+
+Challenge = Annotated[
+    StrictStr, AfterValidator(_s256), WithJsonSchema({"type": "string", "pattern": f"^{CHALLENGE.pattern}$"})
+]
+ReturnTo = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
+
+
+class _MailRequest(Body):
+    email: EmailText = Field(description="Where to send the mail; signing in, an unknown address gets none.")
+    return_to: ReturnTo | None = Field(
+        default=None, description="The page of a front end elsewhere that the link leads back to: one of `RETURN_URLS`."
+    )
+    challenge: Challenge | None = Field(
+        default=None, description="The SHA-256 of that front end's verifier (RFC 7636, S256); needed by `return_to`."
+    )
+
+
+class Register(_MailRequest):
     """Command: register, by sending a confirmation link that signs in."""
 
     name: Name = Field(description="The name that others see. A confirmed address keeps the name it has.")
-    email: EmailText = Field(description="Where to send the link.")
 
 
-class SignIn(Body):
+class SignIn(_MailRequest):
     """Command: send a sign-in link to a known address."""
 
-    email: EmailText = Field(description="Where to send the link. An unknown address gets no mail.")
+
+class _StartSession(Body):
+    """A way to start a session.
+
+    Attributes:
+        cookie: answer with an opaque session id instead of a pair of tokens.
+        nonce: of the browser that the session is for; it may repeat the command within 10 seconds.
+        replaces: the cookie that the browser had; its session ends.
+    """
+
+    cookie: StrictBool = False
+    nonce: Opaque | None = None
+    replaces: Opaque | None = None
 
 
-class StartSession(Body):
-    """Command: start a session by using a link. `cookie` asks for an opaque session id instead of a pair of tokens."""
+class StartSession(_StartSession):
+    """Command: start a session by using a link."""
 
     token: Opaque
-    cookie: StrictBool = False
+
+
+class StartSessionByCode(_StartSession):
+    """Command: start a session by the code in the mail that a request caused."""
+
+    request: Opaque
+    code: Opaque
+
+
+class FetchSession(Body):
+    """Command: start a session by the code that a front end elsewhere was handed, and the verifier it chose."""
+
+    code: Opaque
+    verifier: Opaque
+
+
+class LinkReference(Body):
+    """Query: where does this link lead?"""
+
+    token: Opaque
 
 
 class RefreshSession(Body):

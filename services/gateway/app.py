@@ -31,4 +31,5 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    return CacheMiddleware(ResponseHeaders(app), gateway.cache, gateway.settings.cookie_name)
+    responses = ResponseHeaders(app, https_only=gateway.settings.secure)
+    return CacheMiddleware(responses, gateway.cache, gateway.settings.cookie_name)

@@ -1,4 +1,4 @@
-"""Add headers to every answer (pure ASGI): CORS for `/v1`, rate limits, and `nosniff`."""
+"""Add headers to every answer (pure ASGI): CORS for `/v1`, rate limits, `nosniff`, and HSTS under https."""
 
 import uuid
 
@@ -21,13 +21,20 @@ PREFLIGHT = [
     (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
 ]
 ALWAYS = [(b"x-content-type-options", b"nosniff")]
+# RFC 6797. Other hosts of the domain are not ours to bind, and a preload list cannot be left for months.
+HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
 
 class ResponseHeaders:
-    """Middleware around FastAPI's app, inside `CacheMiddleware`."""
+    """Middleware around FastAPI's app, inside `CacheMiddleware`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        https_only: tell browsers for a year to come by https alone; for a site whose public address is https.
+    """
+
+    def __init__(self, app: ASGIApp, *, https_only: bool = False) -> None:
         self._app = app
+        self._always = [*ALWAYS, HTTPS_ONLY] if https_only else ALWAYS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,14 +42,14 @@ class ResponseHeaders:
             return
         api = scope["path"].startswith("/v1/")
         if api and scope["method"] == "OPTIONS":
-            await preflight(scope, send)
+            await preflight(scope, send, self._always)
             return
         rate_limit_headers: dict[str, str] = {}
         scope[RATE_LIMIT_HEADERS] = rate_limit_headers
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), *ALWAYS]
+                headers = [*message.get("headers", ()), *self._always]
                 if api:
                     headers += CROSS_ORIGIN
                 for name, value in rate_limit_headers.items():
@@ -53,9 +60,9 @@ class ResponseHeaders:
         await self._app(scope, receive, answer)
 
 
-async def preflight(scope: Scope, send: Send) -> None:
+async def preflight(scope: Scope, send: Send, always: list[tuple[bytes, bytes]]) -> None:
     """Answer a preflight: every origin may send every request of the API, but no credentials of the browser."""
-    headers = [*PREFLIGHT, (b"x-request-id", request_id(scope))]
+    headers = [*PREFLIGHT, *always, (b"x-request-id", request_id(scope))]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
 

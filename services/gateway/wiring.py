@@ -9,6 +9,7 @@ from cachetools import LRUCache
 from services.chassis.client.client import within
 from services.chassis.errors import Problem
 from services.chassis.identity import Verifier
+from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.access.rate_limits import Counters, RateLimits
@@ -20,7 +21,6 @@ from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
 
-ACCESS_TOKEN_SECONDS = 900
 CHANGES_SECONDS = 3.0
 SLUGS_REMEMBERED = 10_000
 
@@ -60,7 +60,8 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     if settings.rate_limits == "on":
         counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
     revocations = Revocations(fetch_changes)
-    verifier = Verifier(settings.verification_keys, "rapport", longest=ACCESS_TOKEN_SECONDS, accepted=["people"])
+    longest = int(ACCESS_TOKEN_LIFE.total_seconds())
+    verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
     authors, cache = AuthorCache(look_up), ResponseCache()
     try:
         yield Gateway(

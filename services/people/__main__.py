@@ -18,9 +18,11 @@ from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.people.api import create_api
 from services.people.commands import sessions, sign_in
+from services.people.commands.starting import SignInRules
 from services.people.mailer import Mailer
 from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
+from services.people.tokens import Tokens
 
 PACKAGES = ("services.chassis", "services.people")
 
@@ -44,7 +46,11 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         smtp = Smtp(load(SmtpSettings))
         mailer = Mailer(
             db,
-            SignInMessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url),
+            SignInMessageBuilder(
+                mail_from=settings.mail_from,
+                public_url=settings.public_url,
+                tokens=Tokens(settings.people_signing_key),
+            ),
             smtp,
             limited=settings.rate_limits == "on",
             connections=settings.people_mail_connections,
@@ -54,7 +60,8 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         roles.append(Role("mailer", mailer.run))
     if "api" in wanted:
         signer, verifier = Signer(settings.people_signing_key, "people"), Verifier(settings.verification_keys, "people")
-        app = create_api(db, signer, settings.admins, verifier=verifier, ready=health.ready)
+        rules = SignInRules(Tokens(settings.people_signing_key), settings.admins, settings.return_addresses)
+        app = create_api(db, signer, rules, verifier=verifier, ready=health.ready)
         roles.append(serve(app, settings.host, settings.people_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles

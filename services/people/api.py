@@ -20,21 +20,27 @@ from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.people import (
+    ACCESS_TOKEN_LIFE,
     EditMe,
+    FetchSession,
     GrantRole,
     ImportPerson,
+    LinkReference,
     RefreshSession,
     Register,
     RevokeRole,
     SessionReference,
     SignIn,
     StartSession,
+    StartSessionByCode,
 )
 from services.contracts.services import LookUp
 from services.people import queries
-from services.people.commands import operator, profile, sessions, sign_in
+from services.people.commands import operator, profile, sessions, sign_in, starting
 from services.people.commands.sessions import Started
-from services.people.domain import ACCESS_LIFE, Address, parse_address
+from services.people.commands.starting import Browser, HandedOver, SignInRules
+from services.people.domain import Address, FrontEnd, parse_address
+from services.people.store.asking import Asked
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]
@@ -42,7 +48,6 @@ GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Operator = Annotated[Caller, allow("operator")]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-CHECK_YOUR_MAIL = {"status": "check_your_mail"}
 
 
 def _usable(moment: datetime) -> datetime:
@@ -56,31 +61,41 @@ def _usable(moment: datetime) -> datetime:
 Since = Annotated[AwareDatetime, AfterValidator(_usable)]
 
 
-def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifier: Verifier, ready: Ready) -> FastAPI:
+def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Verifier, ready: Ready) -> FastAPI:
     """Return the internal API of people over one database.
 
     Args:
         signer: signs the access tokens of people.
-        admins: lookup forms of the addresses whose owners become admins when they confirm.
     """
     router = APIRouter(route_class=StrictRoute)
+    admins = rules.admins
 
     @router.post("/people", status_code=202)
-    async def register(body: Register, caller: Gateway) -> Response:
-        await sign_in.request_link(db, _address(body.email), body.name)
-        return json_response(CHECK_YOUR_MAIL, 202)
+    async def register(request: Request, body: Register, caller: Gateway) -> Response:
+        asked = Asked(_address(body.email), body.name, _front_end(body, rules.return_urls), _form(request))
+        return _check_your_mail(await sign_in.request_mail(db, asked))
 
     @router.post("/sign-in", status_code=202)
-    async def request_link(body: SignIn, caller: Gateway) -> Response:
-        await sign_in.request_link(db, _address(body.email), None)
-        return json_response(CHECK_YOUR_MAIL, 202)
+    async def request_mail(request: Request, body: SignIn, caller: Gateway) -> Response:
+        asked = Asked(_address(body.email), None, _front_end(body, rules.return_urls), _form(request))
+        return _check_your_mail(await sign_in.request_mail(db, asked))
+
+    @router.post("/sign-in/lookup")
+    async def look_up_link(body: LinkReference, caller: Gateway) -> Response:
+        return json_response({"return_to": await queries.return_address(db, body.token, rules.return_urls)})
 
     @router.post("/sessions", status_code=201)
     async def start_session(body: StartSession, caller: Gateway) -> Response:
-        started = await sign_in.start_session(db, body.token, admins, cookie=body.cookie)
-        if body.cookie:
-            return json_response({"session_id": started.secret, "person": queries.me(started.person)}, 201)
-        return json_response(_token_pair(signer, started), 201)
+        return _started(signer, await starting.start_session(db, rules, body.token, _browser(body)))
+
+    @router.post("/sessions/by-code", status_code=201)
+    async def start_session_by_code(body: StartSessionByCode, caller: Gateway) -> Response:
+        browser = _browser(body)
+        return _started(signer, await starting.start_session_by_code(db, rules, body.request, body.code, browser))
+
+    @router.post("/sessions/fetch", status_code=201)
+    async def fetch_session(body: FetchSession, caller: Gateway) -> Response:
+        return _started(signer, await starting.fetch_session(db, body.code, body.verifier))
 
     @router.post("/sessions/refresh")
     async def refresh_session(request: Request, body: RefreshSession, caller: Gateway) -> Response:
@@ -155,8 +170,42 @@ def _address(text: str) -> Address:
         raise invalid("email", str(error)) from None
 
 
+def _front_end(body: Register | SignIn, return_urls: Collection[str]) -> FrontEnd | None:
+    if body.return_to is None:
+        if body.challenge is not None:
+            raise invalid("return_to", "is required beside a challenge")
+        return None
+    if body.return_to not in return_urls:
+        raise invalid("return_to", "is not one of the addresses to which this site leads back")
+    if body.challenge is None:
+        raise invalid("challenge", "is required beside return_to")
+    return FrontEnd(body.return_to, body.challenge)
+
+
+def _form(request: Request) -> str | None:
+    return request.headers.get("idempotency-key")  # the gateway sends it for its own pages alone
+
+
+def _check_your_mail(public_id: str) -> Response:
+    return json_response({"status": "check_your_mail", "request": public_id}, 202)
+
+
+def _browser(body: StartSession | StartSessionByCode) -> Browser | None:
+    return Browser(body.nonce, body.replaces) if body.cookie else None
+
+
+def _started(signer: Signer, started: Started | HandedOver) -> Response:
+    """Answer with a cookie's session id, tokens, or the address and code of a front end elsewhere."""
+    if isinstance(started, HandedOver):
+        return json_response({"return_to": started.return_to, "code": started.code}, 201)
+    if not started.by_cookie:
+        return json_response(_token_pair(signer, started), 201)
+    ended = None if started.ended is None else str(started.ended)
+    return json_response({"session_id": started.secret, "person": queries.me(started.person), "ended": ended}, 201)
+
+
 def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:
-    life = int(ACCESS_LIFE.total_seconds())
+    life = int(ACCESS_TOKEN_LIFE.total_seconds())
     token = signer.token("rapport", started.person.id, started.person.roles, life, started.session_id)
     return {
         "access_token": token,

@@ -1,5 +1,6 @@
 """Rules and values of people: addresses, roles, names, secrets and refresh tokens. No I/O."""
 
+import base64
 import hashlib
 import json
 import secrets
@@ -17,8 +18,13 @@ from services.contracts.shortening import beginning
 
 LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
+SECOND_PRESS_WINDOW = timedelta(seconds=10)  # in which a browser gets what its first press of a button got
+WRONG_CODES_PER_REQUEST = 5
+WRONG_CODES_PER_ADDRESS = 10  # within `WRONG_CODES_WINDOW`; then codes end for as long
+WRONG_CODES_WINDOW = timedelta(hours=1)
+HAND_OVER_LIFE = timedelta(seconds=60)
 SESSION_LIFE = timedelta(days=30)
-ACCESS_LIFE = timedelta(minutes=15)
+FAMILY_LIFE = timedelta(days=90)  # of a session, however often it is refreshed
 LOST_ANSWER_WINDOW = timedelta(seconds=60)
 ERASED_NAME = "deleted"
 NAMELESS = "Anonymous"
@@ -73,6 +79,24 @@ def parse_address(text: str) -> Address:
     if "=?" in found.local_part or found.ascii_domain is None:
         raise ValueError("must be an e-mail address")
     return Address(found.normalized, f"{found.local_part}@{found.ascii_domain}".lower())
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A front end elsewhere that asked for a sign-in.
+
+    Attributes:
+        return_to: the page that the link leads back to.
+        challenge: of its verifier (RFC 7636, S256).
+    """
+
+    return_to: str
+    challenge: str
+
+
+def challenge_of(verifier: str) -> str:
+    """Return the challenge of a verifier (RFC 7636, section 4.2, S256)."""
+    return base64.urlsafe_b64encode(fingerprint(verifier)).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True)
@@ -140,6 +164,11 @@ def import_identity(site: str, source_user_id: str | None, address: str | None, 
 def new_secret() -> str:
     """Return 256 random bits, safe in a URL, for a link, a refresh token or a cookie."""
     return secrets.token_urlsafe(32)
+
+
+def new_public_id() -> str:
+    """Return 128 random bits by which the one who asked for a sign-in mail names that request."""
+    return secrets.token_urlsafe(16)
 
 
 def fingerprint(secret: str) -> bytes:

@@ -127,7 +127,7 @@ class Mailer:
     async def _send(self, request: Claimed, drawn: Drawn) -> Outcome:
         """Send the mail, unless its request is no longer wanted just before the dot."""
         try:
-            content = self._messages.build(drawn.mailbox, drawn.token)
+            content = self._messages.build(drawn.mailbox, drawn.token, request.public_id)
         except Unsafe as error:
             log.error("sign-in mail failed its safety check", error=str(error))
             return Outcome("refused", "address")

@@ -1,4 +1,4 @@
-"""The sign-in mail: one link, and no text of a user."""
+"""The sign-in mail: one link, one code, and no text of a user."""
 
 import html
 import secrets
@@ -8,6 +8,7 @@ from email.utils import parseaddr
 from services.chassis.mail import message
 from services.chassis.mail.addresses import envelope_address
 from services.contracts.characters import isolated
+from services.people.tokens import Tokens
 
 SUBJECT = "Sign in to {site}"
 TEXT = """\
@@ -15,10 +16,11 @@ Open this link and press the button to sign in to {site}:
 
 {link}
 
-It works once, within ten minutes.
+{code}It works once, within ten minutes.
 
 Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing happens.
 """
+CODE = "Or type the code {code} where you asked for it, and nowhere else."
 HTML = """\
 <!doctype html>
 <html lang="en">
@@ -26,7 +28,7 @@ HTML = """\
 <body style="margin: 0; padding: 24px 16px; color: #1d1d1f; background: #ffffff; font: 16px/1.5 Georgia, serif">
 <p>Open this link and press the button to sign in to <bdi>{site}</bdi>:</p>
 <p><a href="{link}" style="color: #0b57d0">{link}</a></p>
-<p>It works once, within ten minutes.</p>
+{code}<p>It works once, within ten minutes.</p>
 <p style="color: #5f5f66; font-size: 13px">Somebody asked for it with this address. If that was not you, ignore this
 mail: without the link nothing happens.</p>
 </body>
@@ -40,12 +42,13 @@ class SignInMessageBuilder:
     Args:
         mail_from: name of the site and the address the mails come from.
         public_url: where people reach the site.
+        tokens: makes the code.
 
     Raises:
         ValueError: there is no usable address in `mail_from`.
     """
 
-    def __init__(self, *, mail_from: str, public_url: str) -> None:
+    def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
         name, address = parseaddr(mail_from)
         try:
             self.sender = envelope_address(address)
@@ -54,21 +57,28 @@ class SignInMessageBuilder:
         self._site = message.header_text(name) or "Rapport"
         self._domain = self.sender.rpartition("@")[2]
         self._public_url = public_url.rstrip("/")
+        self._tokens = tokens
 
-    def build(self, mailbox: str, token: str) -> bytes:
+    def build(self, mailbox: str, token: str, public_id: str | None) -> bytes:
         """Build the whole message, with a new Message-ID, because each link is new.
+
+        Args:
+            public_id: the request's; without one there is no code.
 
         Raises:
             Unsafe: the message would not contain what was meant.
         """
         link = f"{self._public_url}/sign-in/{token}"
+        code = "" if public_id is None else CODE.format(code=self._tokens.code(public_id))
         return message.compose(
             sender=message.Mailbox(self.sender, self._site),
             recipient=message.Mailbox(mailbox),
             subject=SUBJECT.format(site=isolated(self._site)),
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),
-            text=TEXT.format(site=isolated(self._site), link=link),
-            html=HTML.format(site=html.escape(self._site), link=html.escape(link)),
+            text=TEXT.format(site=isolated(self._site), link=link, code=code and f"{code}\n\n"),
+            html=HTML.format(
+                site=html.escape(self._site), link=html.escape(link), code=code and f"<p>{html.escape(code)}</p>\n"
+            ),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
         )

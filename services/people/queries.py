@@ -1,6 +1,6 @@
 """The read side of people. Only `me` and `contacts` return an address."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,10 +8,11 @@ from uuid import UUID
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.contracts.event import rfc3339
+from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.people.domain import ERASED_NAME, Person, fingerprint
-from services.people.store import people, sessions, sign_in
+from services.people.store import link_use, people, sessions, sign_in
 
-WINDOW = timedelta(minutes=20)  # longer than the life of an access token
+WINDOW = ACCESS_TOKEN_LIFE + timedelta(minutes=5)  # clocks differ, and an answer takes its time
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
 
 Json = dict[str, Any]
@@ -95,6 +96,14 @@ async def session_of_cookie(db: Database, cookie: str) -> Json:
     if found is None or person is None:
         raise not_found()
     return {"sid": str(found[0]), "person": _author(person.id, person.name) | {"roles": list(person.roles)}}
+
+
+async def return_address(db: Database, token: str, return_urls: Collection[str]) -> str | None:
+    """Return the page of a front end elsewhere to which a link leads back, while that is allowed; used links too."""
+    async with db.reader() as reader:
+        link = await link_use.find_link(reader, fingerprint(token))
+    front_end = link.asked.front_end if link and link.asked else None
+    return front_end.return_to if front_end and front_end.return_to in return_urls else None
 
 
 async def changes(db: Database, since: datetime | None) -> Json:

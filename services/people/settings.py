@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Port, Seconds, key_of
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Port, ReturnUrls, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.people.domain import parse_address
 
@@ -15,7 +15,8 @@ class PeopleSettings(Settings):
     """Settings of people.
 
     Attributes:
-        people_signing_key: signs access tokens.
+        people_signing_key: signs access tokens; the codes of sign-in mails are derived from it.
+        return_urls: pages of front ends elsewhere, separated by commas, to which a sign-in link may lead back.
         admin_emails: separated by commas; their owners become admins when they confirm.
         mail_from: the address that sign-in mail comes from, with the name of the site.
         rate_limits: `off` lifts the limit on sign-in mails to one address too, for load tests.
@@ -29,6 +30,7 @@ class PeopleSettings(Settings):
     people_metrics_port: Port = 9103
     people_signing_key: Annotated[str, key_of(partial(Signer, issuer="people"))] = Field(default="", repr=False)
     admin_emails: str = ""
+    return_urls: ReturnUrls = ""
     mail_from: MailFrom = "Rapport <notifications@localhost>"
     rate_limits: Literal["on", "off"] = "on"
     people_mail_connections: Count = 4
@@ -48,6 +50,11 @@ class PeopleSettings(Settings):
     def admins(self) -> frozenset[str]:
         """The admins' addresses as they are looked up."""
         return _look_ups(self.admin_emails)
+
+    @cached_property
+    def return_addresses(self) -> frozenset[str]:
+        """The pages of front ends elsewhere."""
+        return frozenset(filter(None, self.return_urls.split(",")))
 
 
 def _look_ups(text: str) -> frozenset[str]:

@@ -31,6 +31,8 @@ RANDOM = {  # by the name of the field
     "access_token": "eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiIwMTkzNmY2ZSJ9.c2lnbmF0dXJl",
     "refresh_token": "Zm9yLXRoZS1uZXh0LXBhaXI",
     "token": "ZnJvbS10aGUtbWFpbGVkLWxpbms",
+    "request": "dGhlIHJlcXVlc3QgZm9yIGE",
+    "code": "31415926",
     "next": "eyJ0aGUiOiJuZXh0IHBhZ2UifQ",
     "cursor": "eyJ0aGUiOiJuZXh0IHBhZ2UifQ",
 }

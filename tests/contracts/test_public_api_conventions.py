@@ -311,6 +311,7 @@ async def test_a_304_needs_the_right_to_read(client: Client, author: Person, ann
 async def test_every_problem_has_a_page(client: Client) -> None:
     kinds = """
         malformed-json malformed-cursor malformed-idempotency-key sign-in-required invalid-token invalid-refresh-token
+        invalid-code
         forbidden cross-site not-found method-not-allowed edit-window-over discussion-closed wrong-state still-running
         link-used-or-expired stale too-large unsupported-media-type invalid idempotency-key-reused too-many-requests
         unavailable

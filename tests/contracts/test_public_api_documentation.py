@@ -17,7 +17,7 @@ import pytest
 from services.gateway import openapi
 from services.gateway.apidocs import examples
 from tests.client import Client
-from tests.contracts.example_story import ADA, tell, token_of
+from tests.contracts.example_story import ADA, code_of, tell, token_of
 from tests.contracts.recording import Fixed, Recorder
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
@@ -25,7 +25,10 @@ from tests.stack import ROOT, Stack
 from tests.waiting import eventually
 
 GUIDE = re.compile(r'<pre class="run(?: refused)?"><code>(.*?)</code></pre>', re.DOTALL)
-ASKED = "LINK_TOKEN='the last part of the link'\n"  # what a reader fills in
+ASKED = {  # what a reader fills in, and what waits for it in its place
+    "LINK_TOKEN='the last part of the link'\n": "LINK_TOKEN=$(until test -s token; do sleep 0.05; done; cat token)\n",
+    "CODE='the code in the mail'\n": "CODE=$(until test -s code; do sleep 0.05; done; cat code)\n",
+}
 FILE = ROOT / "services/gateway/apidocs/examples.json"
 
 
@@ -72,8 +75,9 @@ async def test_the_commands_of_the_guide_run(fresh: Client, tmp_path: Path) -> N
         await fresh.comment(ada, post["id"], f'Comment {number} with "next":"x"}}')
     page = (await fresh.call("GET", "/docs")).body.decode()
     commands = "\n".join(html.unescape(block) for block in GUIDE.findall(page))
-    assert commands.count(ASKED) == 1
-    commands = commands.replace(ASKED, "LINK_TOKEN=$(until test -s token; do sleep 0.05; done; cat token)\n")
+    for asked, waiting in ASKED.items():
+        assert commands.count(asked) == 1
+        commands = commands.replace(asked, waiting)
     told = """curl() { command curl "$@" -w '%{stderr}%{http_code} %{method} %{url}\\n' 2>> statuses; }\n"""
     shell = await asyncio.create_subprocess_exec(
         *("bash", "-eu", "-o", "pipefail", "-c", told + commands),
@@ -85,6 +89,8 @@ async def test_the_commands_of_the_guide_run(fresh: Client, tmp_path: Path) -> N
         async with asyncio.timeout(60):
             await eventually(lambda: fresh.sink.to("robin@example.org"), timeout=30)
             (tmp_path / "token").write_text(token_of(fresh, "robin@example.org"))
+            await eventually(lambda: len(fresh.sink.to("robin@example.org")) > 1, timeout=30)
+            (tmp_path / "code").write_text(code_of(fresh, "robin@example.org"))
             printed = (await shell.communicate())[0].decode()
     finally:
         if shell.returncode is None:

@@ -1,5 +1,6 @@
 """The pages: readable, safe, and usable without JavaScript."""
 
+import asyncio
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.client import LINK, Client, HttpResponse, Person
+from tests.contracts.shapes import check_problem
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
@@ -217,6 +219,29 @@ async def test_signing_out_ends_the_session(client: Client, zoe: Browser) -> Non
     assert "Max-Age=0" in answer.headers["Set-Cookie"]
     assert (await client.call("GET", "/v1/me", headers={"Cookie": zoe.cookie})).status == 401
     assert (await zoe.get("/")).status == 200
+
+
+async def test_a_link_pressed_twice_by_one_browser_signs_in_once(
+    client: Client, session_sink: SmtpSink, stack: Stack
+) -> None:
+    email = f"two.{uuid4().hex[:10]}@contract.example.com"
+    browser = Browser(client, session_sink)
+    check_page(await browser.post("/register", {"name": "Two", "email": email}), 202)
+    await eventually(lambda: session_sink.to(email), timeout=20)
+    found = LINK.search(session_sink.to(email)[-1].text)
+    assert found is not None
+    shown = await browser.get(path := f"/sign-in/{found[1]}")
+    browser.cookie = shown.headers["Set-Cookie"].partition(";")[0]
+
+    async def press(pause: float) -> HttpResponse:
+        await asyncio.sleep(pause)
+        return await browser.post(path, {})
+
+    answers = await asyncio.gather(*(press(pause) for pause in (0, 0.005, 0.02, 0.08, 0.3)))
+    assert {answer.status for answer in answers} == {303}
+    assert len({answer.headers["Set-Cookie"].partition(";")[0] for answer in answers}) == 1
+    check_page(await Browser(client, session_sink).post(path, {}), 410)
+    check_problem(await client.call("POST", "/v1/sessions", {"token": found[1]}), 410, "link-used-or-expired")
 
 
 async def test_an_invalid_address_is_explained_in_the_page(browser: Browser) -> None:

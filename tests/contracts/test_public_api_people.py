@@ -1,26 +1,39 @@
 """Sign-in, sessions and people in the public contract."""
 
 import asyncio
+import base64
+import hashlib
+import re
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.client import LINK, Client, Person
+from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts import shapes
 from tests.contracts.conftest import NewPerson
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.smtp_sink import SmtpSink
+from tests.stack import Stack
 from tests.waiting import eventually
 
-CHECK_YOUR_MAIL = {"status": "check_your_mail"}
+FRONT_END = "https://front.example/signed-in"  # in the settings of the stack
+
+
+def check_your_mail(answer: HttpResponse) -> str:
+    """Return the name of the request that this answer is about."""
+    assert answer.status == 202
+    assert set(answer.json) == {"status", "request"}
+    assert answer.json["status"] == "check_your_mail"
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}", answer.json["request"])
+    return str(answer.json["request"])
 
 
 async def link(client: Client, sink: SmtpSink, path: str, body: dict[str, str]) -> str:
     """Return the token of the link in the mail that this request causes."""
     before = len(sink.to(body["email"]))
     answer = await client.call("POST", path, body)
-    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    check_your_mail(answer)
     await eventually(lambda: len(sink.to(body["email"])) > before, timeout=20)
     found = LINK.findall(sink.to(body["email"])[-1].text)
     assert len(set(found)) == 1
@@ -73,9 +86,75 @@ async def test_a_confirmed_address_keeps_its_name(client: Client, session_sink: 
 async def test_an_unknown_address_gets_the_same_answer_and_no_mail(client: Client, session_sink: SmtpSink) -> None:
     stranger, witness = address(), address()
     answer = await client.call("POST", "/v1/sign-in", {"email": stranger})
-    assert (answer.status, answer.json) == (202, CHECK_YOUR_MAIL)
+    check_your_mail(answer)
     await link(client, session_sink, "/v1/people", {"name": "Witness", "email": witness})
     assert session_sink.to(stranger) == []
+
+
+async def code(client: Client, sink: SmtpSink, email: str) -> tuple[str, str]:
+    """Register and return the request and the code in its mail."""
+    before = len(sink.to(email))
+    request = check_your_mail(await client.call("POST", "/v1/people", {"name": "Cody", "email": email}))
+    await eventually(lambda: len(sink.to(email)) > before, timeout=20)
+    mail = sink.to(email)[-1]
+    (found,) = re.findall(r"\b[0-9]{8}\b", mail.text)
+    assert found not in str(mail.message["Subject"])
+    return request, found
+
+
+async def test_a_code_signs_in_once(client: Client, session_sink: SmtpSink) -> None:
+    request, found = await code(client, session_sink, address())
+    body = {"request": request, "code": found}
+    session = await client.call("POST", "/v1/sessions", body)
+    assert session.status == 201
+    assert session.headers["Cache-Control"] == "no-store"
+    assert set(session.json) == shapes.SESSION
+    check_problem(await client.call("POST", "/v1/sessions", body), 401, "invalid-code")
+
+
+async def test_wrong_codes_end_a_request_then_the_codes_of_its_address(client: Client, session_sink: SmtpSink) -> None:
+    email = address()
+    for _ in range(2):
+        request, found = await code(client, session_sink, email)
+        body = {"request": request, "code": f"{(int(found) + 1) % 10**8:08}"}
+        for _ in range(5):
+            check_problem(await client.call("POST", "/v1/sessions", body), 401, "invalid-code")
+        check_problem(await client.call("POST", "/v1/sessions", body | {"code": found}), 401, "invalid-code")
+    request, found = await code(client, session_sink, email)
+    check_problem(await client.call("POST", "/v1/sessions", {"request": request, "code": found}), 401, "invalid-code")
+    token = LINK.findall(session_sink.to(email)[-1].text)[0]
+    assert (await client.call("POST", "/v1/sessions", {"token": token})).status == 201
+
+
+async def test_a_front_end_elsewhere_fetches_a_session(client: Client, session_sink: SmtpSink, stack: Stack) -> None:
+    email, verifier = address(), uuid4().hex * 2
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    asked = {"name": "Elsa", "email": email, "return_to": FRONT_END, "challenge": challenge}
+    token = await link(client, session_sink, "/v1/people", asked)
+    assert "front.example" not in session_sink.to(email)[-1].content.decode()
+    page = await client.call("GET", f"/sign-in/{token}")
+    assert "https://front.example" in page.body.decode()
+    assert "form-action 'self' https://front.example;" in page.headers["Content-Security-Policy"]
+    pressed = await client.call("POST", f"/sign-in/{token}", headers={"Origin": stack.url})
+    assert pressed.status == 303
+    found = pressed.headers["Location"].removeprefix(f"{FRONT_END}#code=")
+    wrong = await client.call("POST", "/v1/sessions", {"code": found, "verifier": verifier[:-1] + "!"})
+    check_problem(wrong, 401, "invalid-code")
+    session = await client.call("POST", "/v1/sessions", {"code": found, "verifier": verifier})
+    assert session.status == 201
+    assert set(session.json) == shapes.SESSION
+    again = await client.call("POST", "/v1/sessions", {"code": found, "verifier": verifier})
+    check_problem(again, 401, "invalid-code")
+    for path in ("/v1/people", "/v1/sign-in"):
+        body = asked | {"return_to": FRONT_END + "/"}
+        if path == "/v1/sign-in":
+            del body["name"]
+        check_invalid(await client.call("POST", path, body), "return_to")
+
+
+async def test_an_invalid_combination_names_its_field(client: Client) -> None:
+    for body, field in (({"code": "1"}, "request"), ({"request": "x"}, "code"), ({"verifier": "x"}, "code")):
+        check_invalid(await client.call("POST", "/v1/sessions", body), field)
 
 
 @pytest.mark.parametrize(

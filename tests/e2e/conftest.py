@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from tests.client import Client, Person
 from tests.servers import Servers
@@ -12,11 +13,31 @@ from tests.stack import Stack
 
 
 @pytest.fixture(scope="session")
+async def front_end() -> AsyncIterator[str]:
+    """Serve one page of a front end elsewhere, and return its address."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(
+            text="<!doctype html><title>Front end</title><h1>Welcome back</h1>", content_type="text/html"
+        )
+
+    app = web.Application()
+    app.add_routes([web.get("/signed-in", page), web.get("/favicon.ico", page)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/signed-in"
+    await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
 async def stack(
-    servers: Servers, session_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers, session_sink: SmtpSink, front_end: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("stack")
-    stack = Stack(servers, folder, session_sink.port, name=f"e2e{folder.parent.name[-6:]}".replace("-", "_"))
+    name = f"e2e{folder.parent.name[-6:]}".replace("-", "_")
+    stack = Stack(servers, folder, session_sink.port, name, overrides={"RETURN_URLS": front_end})
     try:
         await stack.prepare()
         await stack.up()

@@ -50,7 +50,7 @@ def answer_as_usual(services: FakeServices) -> None:
     services.people.on("POST", "/people/lookup", lambda call: {"items": [author(one) for one in call.body["ids"]]})
     services.people.on("GET", "/changes", CHANGES)
     for path in ("/people", "/sign-in"):
-        services.people.on("POST", path, lambda _: answered({"status": "check_your_mail"}, 202))
+        services.people.on("POST", path, lambda _: answered({"status": "check_your_mail", "request": "r" * 22}, 202))
 
 
 def author(person_id: str) -> dict[str, Any]:

@@ -14,11 +14,14 @@ from services.chassis.identity import Signer, Verifier
 from services.chassis.ids import new_id
 from services.people.api import create_api
 from services.people.commands import sign_in
+from services.people.commands.starting import SignInRules
 from services.people.domain import LINK_LIFE
 from services.people.store.sign_in import Claimed
+from services.people.tokens import Tokens
 
 PACKAGES = ("services.chassis", "services.people")
 ADMIN = "root@example.com"
+FRONT_END = "https://front.example/signed-in"
 
 
 @dataclass
@@ -72,6 +75,18 @@ class Harness:
         session: dict[str, Any] = answer.json()
         return session
 
+    async def ask(self, email: str, name: str | None = None, **front_end: str) -> str:
+        """Request a mail, draw its link, as if it had arrived; return the name of the request."""
+        body = {"email": email, **front_end} | ({} if name is None else {"name": name})
+        answer = await self.call("POST", "/sign-in" if name is None else "/people", body)
+        assert answer.status_code == 202, answer.text
+        await self.links()
+        return str(answer.json()["request"])
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.keys["PEOPLE_SIGNING_KEY"])
+
     async def events(self) -> list[str]:
         """Return the event types in the outbox, in order, without their common part."""
         async with self.db.reader() as reader:
@@ -98,6 +113,7 @@ async def opened(
         return {}
 
     signer, verifier = Signer(keys["PEOPLE_SIGNING_KEY"], "people"), Verifier(keys["VERIFICATION_KEYS"], "people")
-    app = create_api(made, signer, frozenset({ADMIN}), verifier=verifier, ready=ready)
+    rules = SignInRules(Tokens(keys["PEOPLE_SIGNING_KEY"]), frozenset({ADMIN}), frozenset({FRONT_END}))
+    app = create_api(made, signer, rules, verifier=verifier, ready=ready)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://people") as client:
         yield Harness(app, made, made.url, keys, client)

@@ -27,13 +27,22 @@ from tests.smtp_sink import CLOSE, RESET, STALL, SmtpSink
 from tests.waiting import eventually
 
 ANA = "ana@example.com"
-MESSAGES = SignInMessageBuilder(mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test")
 
 
 @pytest.fixture
 async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, str]) -> AsyncIterator[Harness]:
     async with opened(new_database, keys) as harness:
         yield harness
+
+
+def messages(harness: Harness) -> SignInMessageBuilder:
+    return SignInMessageBuilder(
+        mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test", tokens=harness.tokens
+    )
+
+
+def codes(sink: SmtpSink) -> list[str]:
+    return [code for mail in sink.messages for code in re.findall(r"\b[0-9]{8}\b", mail.text)]
 
 
 @asynccontextmanager
@@ -44,7 +53,7 @@ async def running_mailer(
     smtp = smtp or Smtp(SmtpSettings(smtp_port=sink.port))
     mailer = Mailer(
         harness.db,
-        MESSAGES,
+        messages(harness),
         smtp,
         poll_seconds=0.02,
         attempt_seconds=attempt_seconds,
@@ -91,6 +100,37 @@ async def test_a_mail_brings_the_link_that_signs_in(harness: Harness, smtp_sink:
     answer = await harness.call("POST", "/sessions", {"token": token})
     assert (answer.status_code, answer.json()["person"]["name"]) == (201, "Ana Offered")
     assert await outcome(harness) == "sent"
+
+
+async def test_the_code_in_the_mail_signs_in_and_is_in_no_log(
+    harness: Harness, smtp_sink: SmtpSink, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = await harness.call("POST", "/people", {"email": ANA, "name": "Ana"})
+    request = asked.json()["request"]
+    async with running_mailer(harness, smtp_sink):
+        (mail,) = await smtp_sink.wait_for(1)
+        await eventually(lambda: outcome(harness))
+    (code,) = codes(smtp_sink)
+    assert code not in str(mail.message["Subject"])
+    wrong = await harness.call("POST", "/sessions/by-code", {"request": request, "code": code[::-1] + "0"})
+    assert wrong.status_code == 401
+    answer = await harness.call("POST", "/sessions/by-code", {"request": request, "code": code})
+    assert (answer.status_code, answer.json()["person"]["email"]) == (201, ANA)
+    logged = "".join(capfd.readouterr())
+    assert code not in logged
+    assert request not in logged
+
+
+async def test_a_retry_brings_the_same_code(harness: Harness, smtp_sink: SmtpSink) -> None:
+    smtp_sink.once("dot", STALL)
+    await ask(harness)
+    async with running_mailer(harness, smtp_sink, attempt_seconds=0.5):
+        await eventually(lambda: len(smtp_sink.unanswered) == 1)
+        await eventually(postponed(harness, 1))
+        await due_again(harness)
+        await smtp_sink.wait_for(1)
+    (first,) = re.findall(r"\b[0-9]{8}\b", smtp_sink.unanswered[0].text)
+    assert codes(smtp_sink) == [first]
 
 
 async def test_an_unknown_address_that_signs_in_gets_no_mail(harness: Harness, smtp_sink: SmtpSink) -> None:

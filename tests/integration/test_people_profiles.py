@@ -101,7 +101,10 @@ async def test_contacts_are_for_notify_only(harness: Harness) -> None:
 ALLOWED = {
     ("POST", "/people"): {"gateway"},
     ("POST", "/sign-in"): {"gateway"},
+    ("POST", "/sign-in/lookup"): {"gateway"},
     ("POST", "/sessions"): {"gateway"},
+    ("POST", "/sessions/by-code"): {"gateway"},
+    ("POST", "/sessions/fetch"): {"gateway"},
     ("POST", "/sessions/refresh"): {"gateway"},
     ("DELETE", "/sessions/current"): {"gateway"},
     ("POST", "/sessions/check"): {"gateway"},

@@ -118,6 +118,27 @@ async def test_unknown_and_expired_refresh_tokens_are_refused(harness: Harness) 
     assert await harness.value("select count(*) from sessions where ended_at is not null") == 0
 
 
+async def test_a_family_ends_after_ninety_days_however_often_it_is_refreshed(harness: Harness) -> None:
+    token = (await harness.enter(ANA))["refresh_token"]
+    for days, left in ((0, 30), (25, 30), (50, 30), (75, 15), (89, 1)):
+        await harness.change("update sessions set created_at = now() - $1 * interval '1 day'", days)
+        answer = await refresh(harness, token)
+        assert answer.status_code == 200, days
+        token = answer.json()["refresh_token"]
+        for table in ("sessions", "refresh_tokens where used_at is null"):
+            life = await harness.value(f"select extract(epoch from expires_at - now()) / 86400 from {table}")
+            assert abs(float(life) - left) < 0.01, (days, table)
+    await harness.change("update sessions set created_at = now() - interval '90 days'")
+    assert refused(await refresh(harness, token))
+
+
+async def test_a_family_that_an_older_version_prolonged_ends_too(harness: Harness) -> None:
+    token = (await harness.enter(ANA))["refresh_token"]
+    await harness.change("update sessions set created_at = now() - interval '91 days'")
+    assert refused(await refresh(harness, token))
+    assert refused(await refresh(harness, token, "key"))
+
+
 async def test_a_malformed_key_is_named(harness: Harness) -> None:
     token = (await harness.enter(ANA))["refresh_token"]
     for key in ("", "x" * 256, "caf\u00e9"):
@@ -149,7 +170,8 @@ async def test_a_person_cannot_end_another_persons_session(harness: Harness) -> 
 
 async def test_a_cookie_is_an_opaque_session_id(harness: Harness) -> None:
     session = await harness.enter(ANA, cookie=True)
-    assert set(session) == {"session_id", "person"}
+    assert set(session) == {"session_id", "person", "ended"}
+    assert session["ended"] is None
     checked = await harness.call("POST", "/sessions/check", {"session_id": session["session_id"]})
     sid = str(await harness.value("select id from sessions"))
     assert checked.json() == {

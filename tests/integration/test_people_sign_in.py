@@ -1,6 +1,7 @@
 """Sign-in links: the same answer for every address, one use, and the effects of that use."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from services.chassis.database.pool import Transaction
 from services.chassis.identity import Verifier
 from services.people.commands import sign_in
 from services.people.domain import LIVE_LINKS_PER_ADDRESS
-from services.people.store.sign_in import INSERT_REQUEST
+from services.people.store.asking import INSERT_REQUEST
 from tests.integration.people_harness import ADMIN, Harness, opened
 
 
@@ -52,7 +53,11 @@ async def test_known_and_unknown_addresses_get_the_same_answer_and_rows(harness:
             ("/sign-in", {"email": "bob@example.com"}),
         ]
     ]
-    assert {(answer.status_code, answer.content) for answer in answers} == {(202, b'{"status":"check_your_mail"}')}
+    assert {(answer.status_code, *answer.json()) for answer in answers} == {(202, "status", "request")}
+    assert {answer.json()["status"] for answer in answers} == {"check_your_mail"}
+    named = {answer.json()["request"] for answer in answers}
+    assert len(named) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", one) for one in named)
     headers = [{name for name in answer.headers if name != "x-request-id"} for answer in answers]
     assert headers[1:] == headers[:-1]
     assert await harness.value("select count(*) from sign_in_requests where attempts = 0 and outcome is null") == 4
@@ -162,7 +167,7 @@ async def test_concurrent_uses_of_different_links_open_one_session(harness: Harn
 async def test_live_links_per_address_are_limited(harness: Harness) -> None:
     for _ in range(LIVE_LINKS_PER_ADDRESS + 3):
         answer = await harness.call("POST", "/people", {"email": "ana@example.com", "name": "Ana"})
-        assert answer.json() == {"status": "check_your_mail"}
+        assert answer.json()["status"] == "check_your_mail"
     tokens = await harness.links()
     assert len(tokens) == LIVE_LINKS_PER_ADDRESS
     assert await harness.value("select count(*) from sign_in_requests where outcome = 'enough_mails'") == 3

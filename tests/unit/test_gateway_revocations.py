@@ -62,6 +62,17 @@ async def test_a_session_ended_here_is_refused_at_once_and_longer_than_any_token
     assert not revocations.has_ended(SESSION)
 
 
+async def test_an_erased_person_is_refused_whatever_the_session() -> None:
+    people = People()
+    revocations = people.revocations()
+    revocations.end(PERSON)
+    assert revocations.has_ended(SESSION, PERSON)
+    assert not revocations.has_ended(SESSION, uuid4())
+    people.now += 899
+    await revocations.refresh()
+    assert revocations.has_ended(None, PERSON)
+
+
 async def test_new_roles_apply_only_to_tokens_issued_before_them() -> None:
     people = People()
     revocations = people.revocations()

@@ -9,13 +9,16 @@ from services.chassis.mail.message import Unsafe
 from services.people.mailer import delay_after
 from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
+from services.people.tokens import Tokens
 
+TOKENS, REQUEST = Tokens("a key"), "r" * 22
 TOKEN = "A-_" + "b" * 40
 LINK = f"https://talk.example.com/base/sign-in/{TOKEN}"
 
 
 def build(mailbox: str = "ana@example.com", mail_from: str = '"Söme <Site> & Co" <mail@example.com>') -> bytes:
-    return SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com/base/").build(mailbox, TOKEN)
+    builder = SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com/base/", tokens=TOKENS)
+    return builder.build(mailbox, TOKEN, REQUEST)
 
 
 def test_the_mail_has_exactly_these_headers() -> None:
@@ -42,6 +45,27 @@ def test_the_mail_holds_the_link_and_no_other(kind: str) -> None:
     assert not re.search(r"www\.|mailto:|<img|src=", text)
     if kind == "html":
         assert re.findall(r'href="([^"]*)"', text) == [LINK]
+
+
+def test_the_code_stands_in_the_texts_alone() -> None:
+    code = TOKENS.code(REQUEST)
+    raw = build()
+    message = message_from_bytes(raw, policy=policy.default)
+    for kind in ("plain", "html"):
+        part = message.get_body((kind,))
+        assert part is not None
+        assert re.findall(r"\b[0-9]{8}\b", part.get_content()) == [code]
+    assert not any(code in str(value) or REQUEST in str(value) for value in message.values())
+    assert REQUEST not in raw.decode()
+
+
+def test_a_mail_without_a_request_of_a_name_has_no_code() -> None:
+    builder = SignInMessageBuilder(mail_from="a@b.example", public_url="https://talk.example.com", tokens=TOKENS)
+    message = message_from_bytes(builder.build("ana@example.com", TOKEN, None), policy=policy.default)
+    for kind in ("plain", "html"):
+        part = message.get_body((kind,))
+        assert part is not None
+        assert "code" not in part.get_content()
 
 
 def test_two_mails_are_two_messages() -> None:
@@ -73,7 +97,7 @@ def test_the_name_of_the_site_is_isolated() -> None:
 @pytest.mark.parametrize("mail_from", ["", "Rapport", "a@b@c"])
 def test_a_sender_without_an_address_is_refused_at_the_start(mail_from: str) -> None:
     with pytest.raises(ValueError, match="MAIL_FROM"):
-        SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com")
+        SignInMessageBuilder(mail_from=mail_from, public_url="https://talk.example.com", tokens=TOKENS)
 
 
 def test_admins_are_normalised_like_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 PORT_TEXT = re.compile(r"[0-9]{1,5}\Z")
 HOST_TEXT = re.compile(r"[^\s:/?#@\[\]]+\Z")
+RETURN_HOST = re.compile(r"[A-Za-z0-9.-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")  # as it may stand in a Content-Security-Policy
+PRINTABLE = re.compile(r"[!-~]+\Z")
 BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)(%[^\]]+)?\]\Z")
 
 Text = Annotated[str, Field(min_length=1)]
@@ -116,6 +118,34 @@ def _mail_from(text: str) -> str:
     return text
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _return_url(text: str) -> str:
+    parts = urlsplit(text)
+    host, _ = split_host(parts.netloc)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    if not safe or not RETURN_HOST.match(host):
+        raise ValueError("host")
+    if not PRINTABLE.match(text) or "#" in text:
+        raise ValueError("characters")
+    return text
+
+
+def _return_urls(text: str) -> str:
+    try:
+        return ",".join(_return_url(one) for one in (entry.strip() for entry in text.split(",")) if one)
+    except ValueError:
+        raise ValueError(
+            "is not a list of pages such as https://front.example/signed-in, in ASCII, without a fragment; "
+            "http is for this machine's own addresses"
+        ) from None
+
+
 def _key_set(text: str) -> str:
     try:
         keys = json.loads(text)["keys"]
@@ -157,6 +187,7 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 KafkaServers = Annotated[str, AfterValidator(_kafka_servers)]
 MailFrom = Annotated[str, AfterValidator(_mail_from)]
+ReturnUrls = Annotated[str, AfterValidator(_return_urls)]
 KeySet = Annotated[str, AfterValidator(_key_set)]
 Networks = Annotated[str, AfterValidator(_networks)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]

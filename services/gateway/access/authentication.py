@@ -171,7 +171,7 @@ class Authentication:
         except Problem:
             raise Problem("invalid-token", headers=CHALLENGE) from None
         person_id = caller.person_id
-        if person_id is None or self._revocations.has_ended(caller.session_id):
+        if person_id is None or self._revocations.has_ended(caller.session_id, person_id):
             raise Problem("invalid-token", headers=CHALLENGE)
         roles = caller.roles
         if not self._revocations.current and not self._revocations.trusts(issued_at(token)):
@@ -185,11 +185,12 @@ class Authentication:
         )
 
     def _by_session(self, session: Json) -> Viewer:
-        if self._revocations.has_ended(UUID(session["sid"])):
-            return REFUSED
         person = session["person"]
+        person_id = UUID(person["id"])
+        if self._revocations.has_ended(UUID(session["sid"]), person_id):
+            return REFUSED
         return Viewer(
-            Caller("gateway", UUID(person["id"]), frozenset(person["roles"])),
+            Caller("gateway", person_id, frozenset(person["roles"])),
             session_id=session["sid"],
             private=True,
             by_cookie=True,

@@ -11,15 +11,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.contracts.people import ACCESS_TOKEN_LIFE
+
 TRUSTED_SECONDS = 60.0
-LONGEST_TOKEN_SECONDS = 900.0
 
 Fetch = Callable[[], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class RecentChanges:
-    """One answer of people: what changed in the last 20 minutes, which is longer than any token lives."""
+    """One answer of people: what changed within the life of a token, and a little longer."""
 
     ended: frozenset[UUID]
     roles: dict[UUID, frozenset[str]]
@@ -55,9 +56,9 @@ class Revocations:
             as_of=datetime.fromisoformat(raw["as_of"]).timestamp(),
         )
         self._heard = asked
-        for session, since in list(self._ended_here.items()):
-            if since < asked - LONGEST_TOKEN_SECONDS:
-                del self._ended_here[session]
+        for ended, since in list(self._ended_here.items()):
+            if since < asked - ACCESS_TOKEN_LIFE.total_seconds():
+                del self._ended_here[ended]
 
     async def heard_once(self) -> bool:
         """Return whether people ever answered."""
@@ -72,13 +73,13 @@ class Revocations:
         """Return whether a token made at that time may be believed now."""
         return self.current or self._clock() - issued_at <= TRUSTED_SECONDS
 
-    def end(self, session_id: UUID) -> None:
-        """Note that a session ended through this gateway, without waiting until people say so."""
-        self._ended_here[session_id] = self._clock()
+    def end(self, ended: UUID) -> None:
+        """Note that a session ended, or a person was erased, through this gateway; people will say so too."""
+        self._ended_here[ended] = self._clock()
 
-    def has_ended(self, session_id: UUID | None) -> bool:
-        """Return whether a session has ended."""
-        return session_id in self._changes.ended or session_id in self._ended_here
+    def has_ended(self, session_id: UUID | None, person_id: UUID | None = None) -> bool:
+        """Return whether a session has ended, its own way or with its person."""
+        return session_id in self._changes.ended or session_id in self._ended_here or person_id in self._ended_here
 
     def has_new_roles(self, person_id: UUID) -> bool:
         """Return whether the roles of a person changed lately."""

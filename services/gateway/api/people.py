@@ -12,6 +12,7 @@ from services.gateway.apidocs.operations import operation
 from services.gateway.composition import profile_views, representations
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.composition.request_context import Composed, RequestContext
+from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, forget_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
@@ -44,6 +45,7 @@ async def rename(request: Request, context: SignedIn) -> Response:
 @router.delete("/me", **operation("deleteMe", "Delete the account", schemas.Accepted, status=202))
 async def erase(request: Request, context: SignedIn) -> Response:
     answer = await forward(request, context, context.upstreams.people, "/me", headers={})
+    gateway_of(request).revocations.end(context.viewer.caller.require_person())
     _forget(request, context)
     return responses.not_stored(answer.json() if answer.data else {"status": "accepted"}, 202)
 

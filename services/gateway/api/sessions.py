@@ -1,7 +1,11 @@
 """Register, sign in and sign out. Nobody may keep these answers."""
 
+from typing import Any
+
 import orjson
 from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +17,14 @@ from services.gateway.apidocs.operations import operation
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import PublicRoute, SignedIn, SigningIn, count_sign_in, end_session
+
+# the ways to start a session, by the field that tells them apart: the internal path, and the command
+WAYS: dict[str, tuple[str, type[BaseModel]]] = {
+    "token": ("/sessions", schemas.UseLink),
+    "verifier": ("/sessions/fetch", schemas.FetchSession),
+    "request": ("/sessions/by-code", schemas.UseCode),
+    "code": ("/sessions/by-code", schemas.UseCode),
+}
 
 router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
 
@@ -37,18 +49,34 @@ async def sign_in(request: Request, context: SigningIn) -> Response:
     "/sessions",
     **operation(
         "createSession",
-        "Sign in with the token of a link",
+        "Sign in with a link, a code, or what a link led back with",
         schemas.Session,
         status=201,
-        kinds=["not-found", "link-used-or-expired"],
+        body=schemas.StartSession,
+        kinds=["not-found", "link-used-or-expired", "invalid-code"],
     ),
 )
-async def start(request: Request, context: SigningIn, body: schemas.UseLink) -> Response:
-    command = {"token": body.token, "cookie": False}
+async def start(request: Request, context: SigningIn) -> Response:
+    await body_of(request)
+    path, command = _way_to_start(await request.json())
     answer = await context.upstreams.people.send(
-        "POST", "/sessions", context.viewer.caller, context.deadline, body=command
+        "POST", path, context.viewer.caller, context.deadline, body=command.model_dump()
     )
     return responses.not_stored(answer.json(), 201)
+
+
+def _way_to_start(body: Any) -> tuple[str, BaseModel]:
+    """Return the internal path and the command of a way to start a session; its fields tell which one it is.
+
+    Raises:
+        RequestValidationError: a field is missing, unknown or wrong for that way.
+    """
+    fields = body if isinstance(body, dict) else {}
+    path, kind = next((way for field, way in WAYS.items() if field in fields), WAYS["token"])
+    try:
+        return path, kind.model_validate(body)
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
 
 
 @router.post(

@@ -15,7 +15,6 @@ from services.gateway.apidocs import schemas
 from services.gateway.apidocs.parameters import HEADER, QUERY
 
 MODELS: dict[str, type[BaseModel]] = {  # and every one that an operation names
-    "UseLink": schemas.UseLink,
     "Problem": schemas.Problem,
 }
 BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")

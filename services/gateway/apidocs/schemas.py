@@ -6,7 +6,7 @@ What a type such as `CommentState` may hold stands in `vocabulary`. Every field 
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, Field, RootModel, WithJsonSchema
 
 from services.contracts.text import Body, Opaque
 from services.gateway.apidocs.vocabulary import values
@@ -191,6 +191,7 @@ class CheckYourMail(BaseModel):
     """The same answer whether the address is known or not."""
 
     status: str = Field(description="What to do next.", json_schema_extra={"enum": ["check_your_mail"]})
+    request: str = Field(description="Names the request; with it the code in the mail signs in.")
 
 
 class Accepted(BaseModel):
@@ -242,6 +243,24 @@ class UseLink(Body):
     """Command: sign in with the token of a mailed link."""
 
     token: Opaque = Field(description="The last part of the link in the mail, behind `/sign-in/`. It works once.")
+
+
+class UseCode(Body):
+    """Command: sign in with the code of a mail."""
+
+    request: Opaque = Field(description="The `request` of the answer to `register` or `requestSignIn`.")
+    code: Opaque = Field(description="The 8 digits in the mail.")
+
+
+class FetchSession(Body):
+    """Command: sign in with the code that a link with `return_to` led back with, once and within 60 seconds."""
+
+    code: Opaque = Field(description="The code behind `#code=` of the address that was led back to.")
+    verifier: Opaque = Field(description="What the `challenge` was made of (RFC 7636).")
+
+
+class StartSession(RootModel[UseLink | UseCode | FetchSession]):
+    """Command: sign in, in one of three ways."""
 
 
 class FieldProblem(BaseModel):

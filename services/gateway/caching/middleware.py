@@ -22,7 +22,7 @@ HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
 PATHS = re.compile(rb"/(?:posts/|v1/(?:posts|comments|people)\b|\?)")
 QUERY = re.compile(rb"(?:(?:cursor|limit|sort)=[^&]*(?:&|\Z))*\Z")
-UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options"}
+UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
 
 PROCESS = os.urandom(10).hex().encode()
 NUMBERS = count()

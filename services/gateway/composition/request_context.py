@@ -69,7 +69,7 @@ class RequestContext:
             return await ask()
         except Problem as problem:
             if problem.status < 500:
-                log.error("an optional part was refused", part=part, kind=problem.kind)
+                log.debug("an optional part was refused", part=part, kind=problem.kind)
             self.miss(part)
             return None
 

@@ -30,11 +30,14 @@ async def fields(request: Request) -> dict[str, str]:
 def require_our_page(request: Request) -> None:
     """Refuse a form that a browser sends from another site, for forms of people who are not signed in.
 
-    Browsers send `Origin`; without it and without our cookie there is no browser whose session could be abused.
+    Browsers send `Origin`, or at least `Sec-Fetch-Site`; without either and without our cookie there is no browser
+    whose session could be abused.
 
     Raises:
         Problem: `cross-site`.
     """
     authentication = gateway_of(request).authentication
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Problem("cross-site")
     if "origin" in request.headers or authentication.cookie(request) is not None:
         authentication.require_same_site(request)

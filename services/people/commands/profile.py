@@ -10,7 +10,7 @@ from services.chassis.messaging import outbox
 from services.contracts.people import PersonErased, PersonRenamed
 from services.people.commands import fact
 from services.people.domain import Person
-from services.people.store import people, sessions, sign_in
+from services.people.store import hand_overs, people, sessions, sign_in, sign_in_codes
 
 
 async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
@@ -52,6 +52,8 @@ async def erase(db: Database, person_id: UUID) -> None:
             raise Problem("invalid-token")
         await people.erase(tx, person_id)
         await sessions.end_all(tx, person_id)
+        await hand_overs.delete_of(tx, person_id)
         if lookup is not None:
             await sign_in.forget_address(tx, lookup)
+            await sign_in_codes.forget_address(tx, lookup)
         await outbox.add(tx, fact(PersonErased, replace(person, roles=(), version=person.version + 1)))

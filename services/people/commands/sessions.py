@@ -1,4 +1,4 @@
-"""Commands of sessions: open by a link, refresh by rotating tokens, end by the owner or after theft."""
+"""Commands of sessions: refresh by rotating tokens, end by the owner or after theft; `starting` begins them."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,20 +12,27 @@ from services.people.store import people, sessions
 
 @dataclass(frozen=True)
 class Started:
-    """A new session with its one secret: a refresh token, or the session id of a cookie."""
+    """A new session with its one secret: a refresh token, or the session id of a cookie.
+
+    Attributes:
+        by_cookie: whether the secret is that of a cookie.
+        ended: the session that it replaced in the browser.
+    """
 
     session_id: UUID
     person: Person
     secret: str
+    by_cookie: bool = False
+    ended: UUID | None = None
 
 
-async def open_session(tx: Transaction, person: Person, *, cookie: bool) -> Started:
+async def open_session(tx: Transaction, person: Person, secret: str, *, cookie: bool) -> Started:
     """Open a session of a person whose row the caller has locked or inserted."""
-    session_id, secret = new_id(), new_secret()
+    session_id = new_id()
     await sessions.insert(tx, session_id, person.id, fingerprint(secret) if cookie else None)
     if not cookie:
         await sessions.insert_token(tx, fingerprint(secret), session_id)
-    return Started(session_id, person, secret)
+    return Started(session_id, person, secret, by_cookie=cookie)
 
 
 async def refresh_session(db: Database, refresh_token: str, key: str | None) -> Started:

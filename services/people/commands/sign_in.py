@@ -1,29 +1,34 @@
-"""Commands of signing in: request a link, draw it, use it.
+"""Commands of sign-in mails: request one, draw its link; `starting` has what links and codes are used for.
 
 A request does the same work for known and unknown addresses; only the mailer looks the address up.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import Problem, not_found
 from services.chassis.ids import new_id
-from services.chassis.messaging import outbox
-from services.contracts.people import PersonConfirmed, PersonRolesChanged
-from services.people.commands import fact
-from services.people.commands.sessions import Started, open_session
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, Address, Person, confirmed_roles, fingerprint, new_secret
-from services.people.store import people, sign_in
-from services.people.store.sign_in import Claimed, Link
+from services.people.domain import LIVE_LINKS_PER_ADDRESS, fingerprint, new_public_id, new_secret
+from services.people.store import asking, hand_overs, people, sign_in, sign_in_codes
+from services.people.store.asking import Asked
+from services.people.store.sign_in import Claimed
 
 
-async def request_link(db: Database, address: Address, name: str | None) -> None:
-    """Insert a request for a link; `name` is offered with a registration."""
+async def request_mail(db: Database, asked: Asked) -> str:
+    """Insert a request for a sign-in mail; the second press of a form finds that of the first.
+
+    Returns:
+        The name of the request for the one who asks, who signs in by it and the code in the mail.
+    """
     async with db.transaction() as tx:
-        await sign_in.insert_request(tx, new_id(), address, name)
+        pressed = await asking.find_first_press(tx, asked)
+        if pressed is not None:
+            return pressed
+        public_id = new_public_id()
+        await asking.insert_request(tx, new_id(), public_id, asked)
+        return public_id
 
 
 async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
@@ -92,55 +97,6 @@ async def postpone_request(db: Database, request: Claimed, delay: timedelta, *, 
         await sign_in.postpone(tx, request, delay)
 
 
-async def start_session(db: Database, token: str, admins: Collection[str], *, cookie: bool) -> Started:
-    """Use a link: confirm its address, void every other link of it, and open a session.
-
-    Args:
-        admins: addresses, as they are looked up, whose owners become admins.
-        cookie: return an opaque session id instead of a refresh token.
-
-    Raises:
-        Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
-    """
-    async with db.transaction() as tx:
-        link = await sign_in.find_link(tx, fingerprint(token))
-        if link is None:
-            raise not_found()
-        if link.address is None:
-            raise Problem("link-used-or-expired")
-        await sign_in.lock_address(tx, link.address.lookup)
-        if not await sign_in.use_link(tx, fingerprint(token)):
-            raise Problem("link-used-or-expired")
-        await sign_in.void_links(tx, link.address.lookup)
-        person = await _confirm(tx, link, link.address, admins)
-        return await open_session(tx, person, cookie=cookie)
-
-
-async def _confirm(tx: Transaction, link: Link, address: Address, admins: Collection[str]) -> Person:
-    """Return the person of a confirmed address; insert one if the address is new.
-
-    The name offered with the link is used for a new person only.
-    """
-    owner = await people.owner_of(tx, address.lookup)
-    if owner is None:
-        if link.name is None:
-            raise Problem("link-used-or-expired")
-        person = await people.insert(tx, new_id(), link.name, confirmed_roles((), address.lookup, admins))
-        await people.insert_address(tx, person.id, address)
-        await outbox.add(tx, fact(PersonConfirmed, person))
-        return replace(person, address=address.typed)
-    known = await people.lock(tx, owner[0])
-    if known is None:
-        raise Problem("link-used-or-expired")
-    roles = confirmed_roles(known.roles, address.lookup, admins)
-    if roles == known.roles:
-        return known
-    await people.set_roles(tx, known.id, roles)
-    changed = replace(known, roles=roles, version=known.version + 1)
-    await outbox.add(tx, fact(PersonRolesChanged, changed))
-    return changed
-
-
 async def prune(tx: Transaction) -> int:
-    """Delete expired requests and links; return how many rows."""
-    return await sign_in.prune(tx)
+    """Delete expired requests, links, wrong codes and hand-overs; return how many rows."""
+    return await sign_in.prune(tx) + await sign_in_codes.prune(tx) + await hand_overs.prune(tx)

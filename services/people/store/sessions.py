@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.people.domain import SESSION_LIFE, Presented
+from services.people.domain import FAMILY_LIFE, SESSION_LIFE, Presented
 
 INSERT_SESSION = """
 insert into sessions (id, person_id, cookie_sha256, expires_at) values ($1, $2, $3, now() + $4::interval)
@@ -18,17 +18,20 @@ async def insert(tx: Transaction, session_id: UUID, person_id: UUID, cookie_sha2
 
 
 INSERT_REFRESH = """
-insert into refresh_tokens (token_sha256, session_id, expires_at) values ($1, $2, now() + $3::interval)
+insert into refresh_tokens (token_sha256, session_id, expires_at)
+select $1, id, expires_at from sessions where id = $2
 """
 
 
 async def insert_token(tx: Transaction, token_sha256: bytes, session_id: UUID) -> None:
-    await tx.execute(INSERT_REFRESH, token_sha256, session_id, SESSION_LIFE)
+    """Insert a refresh token that expires with its session."""
+    await tx.execute(INSERT_REFRESH, token_sha256, session_id)
 
 
 SELECT_FAMILY = "select session_id from refresh_tokens where token_sha256 = $1"
 LOCK_SESSION = """
-select id, person_id, ended_at is null and expires_at > now() as open from sessions where id = $1 for no key update
+select id, person_id, ended_at is null and expires_at > now() and created_at > now() - $2::interval as open
+from sessions where id = $1 for no key update
 """
 SELECT_PRESENTED = """
 select now() as now, token.expires_at, token.used_at, token.used_with_sha256, token.voided, token.successor_sha256,
@@ -54,7 +57,7 @@ async def lock_family(tx: Transaction, token_sha256: bytes) -> Family | None:
     session_id = await tx.fetchval(SELECT_FAMILY, token_sha256)
     if session_id is None:
         return None
-    session = await tx.fetchrow(LOCK_SESSION, session_id)
+    session = await tx.fetchrow(LOCK_SESSION, session_id, FAMILY_LIFE)
     row = await tx.fetchrow(SELECT_PRESENTED, token_sha256)
     if session is None or row is None:
         return None
@@ -75,14 +78,16 @@ update refresh_tokens
 set used_at = coalesce(used_at, now()), used_with_sha256 = $2, successor_sha256 = $3
 where token_sha256 = $1
 """
-EXTEND_SESSION = "update sessions set expires_at = now() + $2::interval where id = $1"
+EXTEND_SESSION = """
+update sessions set expires_at = least(now() + $2::interval, created_at + $3::interval) where id = $1
+"""
 
 
 async def rotate(tx: Transaction, family: Family, used: bytes, used_with: bytes | None, successor: bytes) -> None:
     """Replace `used` by `successor`; a repetition keeps the time of the first use."""
     await tx.execute(USE_REFRESH, used, used_with, successor)
+    await tx.execute(EXTEND_SESSION, family.session_id, SESSION_LIFE, FAMILY_LIFE)
     await insert_token(tx, successor, family.session_id)
-    await tx.execute(EXTEND_SESSION, family.session_id, SESSION_LIFE)
 
 
 VOID_REFRESH = "update refresh_tokens set voided = true where token_sha256 = $1"
@@ -109,6 +114,17 @@ where person_id = $1 and (id = $2 or cookie_sha256 = $3) and ended_at is null
 async def end_own(tx: Transaction, person_id: UUID, session_id: UUID | None, cookie_sha256: bytes) -> None:
     """End the person's session with this id or this cookie, if there is one."""
     await tx.execute(END_OWN, person_id, session_id, cookie_sha256)
+
+
+END_BY_COOKIE = """
+update sessions set ended_at = now() where cookie_sha256 = $1 and ended_at is null and expires_at > now() returning id
+"""
+
+
+async def end_by_cookie(tx: Transaction, cookie_sha256: bytes) -> UUID | None:
+    """End the session of a cookie, whoever's it is; return its id if it was open."""
+    session_id: UUID | None = await tx.fetchval(END_BY_COOKIE, cookie_sha256)
+    return session_id
 
 
 END_ALL = "update sessions set ended_at = now() where person_id = $1 and ended_at is null"

@@ -1,4 +1,4 @@
-"""Rows of sign-in requests and of the links that were drawn for them.
+"""Rows of sign-in requests as the mailer works on them, and the links it draws; see `asking` and `link_use` too.
 
 A transaction that draws, uses or voids links of an address calls `lock_address` first: otherwise a link that is drawn
 while another one is used would not be voided.
@@ -10,7 +10,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.chassis.runtime import context
 from services.people.domain import LINK_LIFE, Address
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
@@ -21,14 +20,14 @@ async def lock_address(tx: Transaction, lookup: str) -> None:
     await tx.execute(LOCK_ADDRESS, lookup)
 
 
-INSERT_REQUEST = """
-insert into sign_in_requests (id, address, lookup, name, correlation_id) values ($1, $2, $3, $4, $5)
-"""
+# Longer than other locks are waited for: somebody has pressed a button twice, and waits for the first press.
+BE_PATIENT = "select set_config('lock_timeout', '4s', true)"
 
 
-async def insert_request(tx: Transaction, request_id: UUID, address: Address, name: str | None) -> None:
-    """Insert a request for a link; `name` is None for a plain sign-in."""
-    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, context.current().correlation_id)
+async def wait_for_address(tx: Transaction, lookup: str) -> None:
+    """Lock the links of this address as `lock_address` does, even while a slow press of the same button lasts."""
+    await tx.fetchval(BE_PATIENT)
+    await lock_address(tx, lookup)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Claimed:
     registers: bool
     attempts: int
     correlation_id: str | None = None
+    public_id: str | None = None
 
 
 CLAIM = """
@@ -53,7 +53,7 @@ where id in (
     limit $4
     for update skip locked
 )
-returning id, address, lookup, name is not null as registers, attempts, correlation_id
+returning id, address, lookup, name is not null as registers, attempts, correlation_id, public_id
 """
 
 
@@ -68,6 +68,7 @@ async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) 
             row["registers"],
             row["attempts"],
             row["correlation_id"],
+            row["public_id"],
         )
         for row in rows
     ]
@@ -144,46 +145,6 @@ DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
 async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
     """Delete a link, whose mail was certainly not delivered."""
     await tx.execute(DELETE_LINK, token_sha256)
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link that is being used.
-
-    Attributes:
-        address: where it was sent; None if the link was used or has expired, or its request was deleted.
-        name: the name offered with the request, if it was a registration.
-    """
-
-    address: Address | None
-    name: str | None
-
-
-SELECT_LINK = """
-select sign_in_requests.address, sign_in_requests.lookup, sign_in_requests.name
-from sign_in_links left join sign_in_requests
-    on sign_in_requests.id = sign_in_links.request_id
-    and sign_in_links.used_at is null and sign_in_links.expires_at > now()
-where sign_in_links.token_sha256 = $1
-"""
-
-
-async def find_link(tx: Transaction, token_sha256: bytes) -> Link | None:
-    """Return the link, None if it was never drawn. This waits for no lock, so an expired link is refused at once."""
-    row = await tx.fetchrow(SELECT_LINK, token_sha256)
-    if row is None:
-        return None
-    return Link(None if row["address"] is None else Address(row["address"], row["lookup"]), row["name"])
-
-
-USE_LINK = """
-update sign_in_links set used_at = now() where token_sha256 = $1 and used_at is null and expires_at > now()
-"""
-
-
-async def use_link(tx: Transaction, token_sha256: bytes) -> bool:
-    """Mark the link as used; return False if it was used before or has expired."""
-    return await tx.execute(USE_LINK, token_sha256) == 1
 
 
 VOID_LINKS = """

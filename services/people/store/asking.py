@@ -1,0 +1,71 @@
+"""Rows of sign-in requests as they are asked for."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.chassis.database.pool import Transaction
+from services.chassis.runtime import context
+from services.people.domain import SECOND_PRESS_WINDOW, Address, FrontEnd, fingerprint
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for with a sign-in mail.
+
+    Attributes:
+        name: the name offered with a registration; None for a plain sign-in.
+        front_end: where the link leads back to, if a front end elsewhere asked.
+        form: names the form that asked, if a page of ours did; a second press sends the same.
+    """
+
+    address: Address
+    name: str | None = None
+    front_end: FrontEnd | None = None
+    form: str | None = None
+
+    @property
+    def form_sha256(self) -> bytes | None:
+        """Return the fingerprint of the form and of what was typed into it."""
+        return None if self.form is None else fingerprint("\0".join((self.form, self.address.lookup, self.name or "")))
+
+
+LOCK_FORM = "select pg_advisory_xact_lock(hashtextextended('sign-in form ' || encode($1, 'hex'), 0))"
+SELECT_PRESSED = """
+select public_id from sign_in_requests where form_sha256 = $1 and created_at > now() - $2::interval
+"""
+
+
+async def find_first_press(tx: Transaction, asked: Asked) -> str | None:
+    """Return the public id of the request that the first press of the same form made, within `SECOND_PRESS_WINDOW`.
+
+    This waits for a press that is under way.
+    """
+    if asked.form_sha256 is None:
+        return None
+    await tx.execute(LOCK_FORM, asked.form_sha256)
+    public_id: str | None = await tx.fetchval(SELECT_PRESSED, asked.form_sha256, SECOND_PRESS_WINDOW)
+    return public_id
+
+
+INSERT_REQUEST = """
+insert into sign_in_requests (
+    id, public_id, form_sha256, address, lookup, name, return_to, challenge, correlation_id
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+"""
+
+
+async def insert_request(tx: Transaction, request_id: UUID, public_id: str, asked: Asked) -> None:
+    """Insert a request for a sign-in mail."""
+    await tx.execute(
+        INSERT_REQUEST,
+        request_id,
+        public_id,
+        asked.form_sha256,
+        asked.address.typed,
+        asked.address.lookup,
+        asked.name,
+        asked.front_end and asked.front_end.return_to,
+        asked.front_end and asked.front_end.challenge,
+        context.current().correlation_id,
+    )
