@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs image clean
+.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs spectral image clean
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -75,6 +75,9 @@ bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi
 	$(python) -m services.gateway.openapi
+
+spectral: ## lint the OpenAPI document with Spectral, which npm fetches
+	npx --yes @stoplight/spectral-cli@6 lint --ruleset docs/openapi/spectral.yaml --fail-severity warn docs/openapi/gateway.json
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .

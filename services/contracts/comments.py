@@ -3,6 +3,8 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.contracts.event import Event, Moment, published
 from services.contracts.ids import Id
 from services.contracts.services import Ids
@@ -19,18 +21,18 @@ class CommentFact(Event):
 
     topic: ClassVar[Topic] = COMMENTS
 
-    comment_id: UUID
-    post_id: UUID
-    post_author_id: UUID
-    parent_id: UUID | None
-    parent_author_id: UUID | None
-    depth: int
-    author_id: UUID
-    state: Literal["visible", "held", "removed"]
-    version: int
-    created_at: Moment
-    occurred_at: Moment
-    imported: bool = False
+    comment_id: UUID = Field(description="The comment; also the subject.")
+    post_id: UUID = Field(description="The post that it is about; also the record key.")
+    post_author_id: UUID = Field(description="The author of that post.")
+    parent_id: UUID | None = Field(description="The comment that it answers; null at the top.")
+    parent_author_id: UUID | None = Field(description="The author of that comment; null at the top.")
+    depth: int = Field(description="How deep it stands; 0 at the top.")
+    author_id: UUID = Field(description="Who wrote it.")
+    state: Literal["visible", "held", "removed"] = Field(description="Who sees it after the change.")
+    version: int = Field(description="Grows by one with every change of its own text or state.")
+    created_at: Moment = Field(description="When the comment was posted.")
+    occurred_at: Moment = Field(description="When the change was made.")
+    imported: bool = Field(default=False, description="Whether it came from another system; then it never mails.")
 
     @property
     def subject(self) -> UUID:
@@ -107,14 +109,14 @@ class CommentStated(CommentFact):
 class CreateComment(Body):
     """Command: comment on a post, or reply to a comment of it."""
 
-    body: CommentText
-    parent_id: Id | None = None
+    body: CommentText = Field(description="The text, in Markdown. Raw HTML in it is shown as text.")
+    parent_id: Id | None = Field(default=None, description="The comment to answer, of the same post; null at the top.")
 
 
 class EditComment(Body):
     """Command: edit a comment, within the edit window."""
 
-    body: CommentText
+    body: CommentText = Field(description="The whole new text, in Markdown.")
 
 
 class ImportComment(Body):

@@ -3,7 +3,7 @@
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import StrictBool
+from pydantic import Field, StrictBool
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body
@@ -15,14 +15,14 @@ class NotificationFact(Event):
 
     topic: ClassVar[Topic] = NOTIFY
 
-    notification_id: UUID
-    person_id: UUID
-    comment_id: UUID
-    post_id: UUID
-    reasons: tuple[str, ...]
-    why: str | None
-    version: int
-    occurred_at: Moment
+    notification_id: UUID = Field(description="The notification; also the subject.")
+    person_id: UUID = Field(description="Who was to be told; also the record key.")
+    comment_id: UUID = Field(description="The comment that it is about.")
+    post_id: UUID = Field(description="The post that the comment is about.")
+    reasons: tuple[str, ...] = Field(description="Why the person was to be told, such as `reply_to_you`.")
+    why: str | None = Field(description="Why there was no mail, such as `unsubscribed`; null when it was sent.")
+    version: int = Field(description="Grows by one with every change of the notification.")
+    occurred_at: Moment = Field(description="When it ended.")
 
     @property
     def subject(self) -> UUID:
@@ -57,4 +57,4 @@ class NotificationFailed(NotificationFact):
 class EditMailSettings(Body):
     """Command: turn notification mails on or off."""
 
-    notifications: StrictBool
+    notifications: StrictBool = Field(description="Whether to tell you by mail of answers to you.")

@@ -39,11 +39,11 @@ class PersonFact(Event):
 
     topic: ClassVar[Topic] = PEOPLE
 
-    person_id: UUID
-    roles: tuple[str, ...]
-    version: int
-    occurred_at: Moment
-    imported: bool = False
+    person_id: UUID = Field(description="The person; also the subject and the record key.")
+    roles: tuple[str, ...] = Field(description="What the person may do after the change.")
+    version: int = Field(description="Grows by one with every change of the person.")
+    occurred_at: Moment = Field(description="When the change was made.")
+    imported: bool = Field(default=False, description="Whether the person came from another system, without sign-in.")
 
     @property
     def subject(self) -> UUID:
@@ -109,7 +109,7 @@ ReturnTo = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
 
 
 class _MailRequest(Body):
-    email: EmailText
+    email: EmailText = Field(description="Where to send the mail; signing in, an unknown address gets none.")
     return_to: ReturnTo | None = Field(
         default=None, description="The page of a front end elsewhere that the link leads back to: one of `RETURN_URLS`."
     )
@@ -121,7 +121,7 @@ class _MailRequest(Body):
 class Register(_MailRequest):
     """Command: register, by sending a confirmation link that signs in."""
 
-    name: Name
+    name: Name = Field(description="The name that others see. A confirmed address keeps the name it has.")
 
 
 class SignIn(_MailRequest):
@@ -171,7 +171,7 @@ class LinkReference(Body):
 class RefreshSession(Body):
     """Command: exchange a refresh token for a new pair."""
 
-    refresh_token: Opaque
+    refresh_token: Opaque = Field(description="The latest refresh token of the session. It works once.")
 
 
 class SessionReference(Body):
@@ -183,7 +183,7 @@ class SessionReference(Body):
 class EditMe(Body):
     """Command: change one's own name."""
 
-    name: Name
+    name: Name = Field(description="The new name, that others see from now on.")
 
 
 class GrantRole(Body):

@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import StrictBool
+from pydantic import Field, StrictBool
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EditNote, ImportedText, ImportedTitle, Opaque, PostText, Title
@@ -20,15 +20,15 @@ class PostFact(Event):
 
     topic: ClassVar[Topic] = POSTS
 
-    post_id: UUID
-    author_id: UUID
-    kind: Literal["post", "page"]
-    status: Literal["draft", "published", "withdrawn"]
-    discussion: Discussion
-    version: int
-    revision: int
-    occurred_at: Moment
-    imported: bool = False
+    post_id: UUID = Field(description="The post; also the subject and the record key.")
+    author_id: UUID = Field(description="Who wrote it.")
+    kind: Literal["post", "page"] = Field(description="An entry, or a page that stands for itself.")
+    status: Literal["draft", "published", "withdrawn"] = Field(description="Where it stands after the change.")
+    discussion: Discussion = Field(description="What happens to new comments.")
+    version: int = Field(description="Grows by one with every change of its text, slug, discussion or status.")
+    revision: int = Field(description="The number of its text; the first is 1.")
+    occurred_at: Moment = Field(description="When the change was made.")
+    imported: bool = Field(default=False, description="Whether it came from another system.")
 
     @property
     def subject(self) -> UUID:
@@ -84,20 +84,26 @@ class PostStated(PostFact):
 class CreatePost(Body):
     """Command: create a post, published at once if `publish` is true."""
 
-    title: Title
-    body: PostText
-    slug: Opaque | None = None
-    discussion: Discussion = "open"
-    publish: StrictBool = False
+    title: Title = Field(description="One line of plain text.")
+    body: PostText = Field(description="The text, in Markdown. Raw HTML in it is shown as text.")
+    slug: Opaque | None = Field(
+        default=None,
+        description="Its name in addresses: up to 200 lower-case letters and digits of any alphabet, `-` and `_`, "
+        "never of a UUID's form. Without one it is made from the title.",
+    )
+    discussion: Discussion = Field(default="open", description="What happens to new comments.")
+    publish: StrictBool = Field(default=False, description="Whether to publish it at once; else it is a draft.")
 
 
 class EditPost(Body):
     """Command: edit a post; fields that are left out stay as they are."""
 
-    title: Title | None = None
-    body: PostText | None = None
-    edit_note: EditNote | None = None
-    discussion: Discussion | None = None
+    title: Title | None = Field(default=None, description="The new title: one line of plain text.")
+    body: PostText | None = Field(default=None, description="The whole new text, in Markdown.")
+    edit_note: EditNote | None = Field(
+        default=None, description="What to tell readers about the change; only together with a changed title or body."
+    )
+    discussion: Discussion | None = Field(default=None, description="What happens to new comments from now on.")
 
 
 class ImportPost(Body):

@@ -106,8 +106,8 @@ def _most_of_body(most: int) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _schema(most: int) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most})
+def _schema(most: int, **more: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most, **more})
 
 
 VISIBLE = AfterValidator(_check_visible)
@@ -117,7 +117,7 @@ Title = Annotated[str, BeforeValidator(_line), _most(300), VISIBLE, _schema(300)
 EditNote = Annotated[str, BeforeValidator(_line), _most(500), VISIBLE, _schema(500)]
 CommentText = Annotated[str, BeforeValidator(_body), _most_of_body(10_000), _schema(10_000)]
 PostText = Annotated[str, BeforeValidator(_body), _most_of_body(60_000), _schema(60_000)]
-EmailText = Annotated[str, BeforeValidator(_compared), _most(254), _schema(254)]
+EmailText = Annotated[str, BeforeValidator(_compared), _most(254), _schema(254, format="email")]
 Opaque = Annotated[str, BeforeValidator(_compared), _most(512), _schema(512)]
 ImportedTitle = Annotated[str, BeforeValidator(_imported_line)]
 ImportedText = Annotated[str, BeforeValidator(_imported)]

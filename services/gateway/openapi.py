@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from services.gateway.apidocs.operations import describe
+from services.gateway.apidocs.document import describe
 from services.gateway.app import ROUTERS
 
 FILE = Path("docs/openapi/gateway.json")
@@ -22,7 +22,7 @@ def text() -> str:
     app = FastAPI()
     for router in ROUTERS:
         app.include_router(router)
-    return json.dumps(describe(app, "/"), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return json.dumps(describe(app, "/"), indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

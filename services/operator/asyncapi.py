@@ -3,7 +3,8 @@
     python -m services.operator.asyncapi            writes docs/asyncapi/
     python -m services.operator.asyncapi --check    lists differences and exits with status 1
 
-The sent messages come from the contracts; the received ones from each service's registry of handlers.
+The sent messages come from the contracts; the received ones from each service's registry of handlers; the examples are
+golden records, the newest of each type, which every reader must understand.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from services.contracts.event import Event, registry
 from services.contracts.topics import CONSUMER_GROUPS, EVENT_TOPICS, Topic, dead_letter_topic
 
 FOLDER = Path("docs/asyncapi")
+GOLDEN = Path(__file__).parent.parent.parent / "tests/contracts/golden"
 JSON = dict[str, Any]
 
 CONTEXT: JSON = {
@@ -26,16 +28,42 @@ CONTEXT: JSON = {
     "description": "CloudEvents 1.0 in Kafka's binary content mode. `ce_source` and `ce_id` together are the identity.",
     "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "content-type"],
     "properties": {
-        "ce_specversion": {"const": "1.0"},
+        "ce_specversion": {"const": "1.0", "description": "The version of CloudEvents."},
         "ce_id": {"type": "string", "format": "uuid", "description": "By it readers know duplicates."},
         "ce_source": {"type": "string", "description": "`/services/<owner>`"},
-        "ce_type": {"type": "string"},
+        "ce_type": {"type": "string", "description": "The type of the event; a change that breaks is a new one."},
         "ce_subject": {"type": "string", "format": "uuid", "description": "The thing that `version` counts."},
-        "ce_time": {"type": "string", "format": "date-time"},
-        "content-type": {"const": "application/json"},
+        "ce_time": {"type": "string", "format": "date-time", "description": "When the event was recorded."},
+        "content-type": {"const": "application/json", "description": "The form of the value."},
         "ce_correlationid": {"type": "string", "description": "The id of the request that began it."},
         "ce_causationid": {"type": "string", "format": "uuid", "description": "The event that led to this one."},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
+    },
+}
+
+SERVER: JSON = {
+    "host": "{bootstrap_servers}",
+    "protocol": "kafka",
+    "description": "The broker of `KAFKA_BOOTSTRAP_SERVERS`. `KAFKA_PREFIX` stands before every topic and group.",
+    "variables": {
+        "bootstrap_servers": {"default": "127.0.0.1:9092", "description": "Host and port of one or more brokers."}
+    },
+}
+ROLES = {
+    "posts": "Owns posts and their revisions.",
+    "comments": "Owns discussions; learns of posts from their events.",
+    "people": "Owns people and what they may do.",
+    "notify": "Owns notifications; learns of posts and comments from their events.",
+}
+WORDS: Mapping[str, JSON] = {
+    "send": {
+        "summary": "What this service tells",
+        "description": "Published from the outbox, in the order of the commits for each key, at least once: a reader "
+        "drops what it has seen, by `ce_source` and `ce_id`.",
+    },
+    "receive": {
+        "summary": "What this service listens to",
+        "description": "Handled in order for each key; the id of each is written in the transaction of its effect.",
     },
 }
 
@@ -68,7 +96,12 @@ def _document(service: str) -> JSON:
             "Records this service could not handle: the original key, value and headers, and `dlq_topic`, "
             "`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`."
         )
-        operations[f"send.{aside.name}"] = {"action": "send", "channel": {"$ref": _pointer("channels", aside.name)}}
+        operations[f"send.{aside.name}"] = {
+            "action": "send",
+            "summary": f"What {service} could not handle",
+            "description": "Puts aside a record that failed again and again while others passed, for an operator.",
+            "channel": {"$ref": _pointer("channels", aside.name)},
+        }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -77,8 +110,11 @@ def _document(service: str) -> JSON:
             "description": "Facts in the past tense, with ids, structure, flags, versions and times; never a text, a "
             "name or an address. New fields are optional, readers ignore those they do not know, and a change that "
             "breaks is a new type beside the old one.",
+            "contact": {"name": "Those who run this system"},
             "license": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+            "tags": [{"name": service, "description": ROLES[service]}],
         },
+        "servers": {"kafka": SERVER},
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
@@ -117,6 +153,7 @@ def _channel(topic: Topic, events: Iterable[type[Event]]) -> JSON:
 def _operation(action: str, topic: Topic, events: Iterable[type[Event]]) -> JSON:
     return {
         "action": action,
+        **WORDS[action],
         "channel": {"$ref": _pointer("channels", topic.name)},
         "messages": [{"$ref": _pointer("channels", topic.name, "messages", event.__name__)} for event in events],
     }
@@ -128,11 +165,22 @@ def _message(event: type[Event]) -> JSON:
         "name": event.type,
         "title": event.__name__,
         "summary": " ".join((event.__doc__ or "").split()),
+        "description": " ".join((event.__base__.__doc__ or "").split()) if event.__base__ else "",
         "contentType": "application/json",
         "headers": {"$ref": _pointer("components", "schemas", "Context")},
         "payload": schema,
+        "examples": _examples(event),
         "bindings": {"kafka": {"key": {"type": "string", "format": "uuid", "description": event.topic.key}}},
     }
+
+
+def _examples(event: type[Event]) -> list[JSON]:
+    """Return the newest golden record of a type; none where the tests are not installed."""
+    path = GOLDEN / f"{event.type}.jsonl"
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text().splitlines()[-1])
+    return [{"name": "golden", "headers": record["headers"], "payload": record["value"]}]
 
 
 def _pointer(*path: str) -> str:

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import jsonschema_rs
 import pytest
@@ -59,6 +60,35 @@ def test_every_reference_resolves(service: str) -> None:
 def test_every_message_has_a_summary() -> None:
     for document in DOCUMENTS.values():
         assert all(message["summary"] for message in document["components"]["messages"].values())
+
+
+def test_everything_is_described() -> None:
+    for document in DOCUMENTS.values():
+        assert document["info"]["contact"]["name"]
+        assert all(tag["description"] for tag in document["info"]["tags"])
+        assert all(server["description"] for server in document["servers"].values())
+        for part in (*document["channels"].values(), *document["operations"].values()):
+            assert part["description"]
+        for message in document["components"]["messages"].values():
+            assert message["description"], message["name"]
+            for name, field in message["payload"]["properties"].items():
+                assert field["description"], (message["name"], name)
+        for name, header in document["components"]["schemas"]["Context"]["properties"].items():
+            assert header["description"], name
+
+
+def test_every_message_has_an_example_that_matches_its_schema() -> None:
+    for document in DOCUMENTS.values():
+        for message in document["components"]["messages"].values():
+            assert message["examples"], message["name"]
+            for example in message["examples"]:
+                jsonschema_rs.validate(message["payload"], example["payload"], validate_formats=True)
+                headers = resolve(document, message["headers"]["$ref"])
+                jsonschema_rs.validate(headers, example["headers"], validate_formats=True)
+                assert example["headers"]["ce_type"] == message["name"]
+                assert registry()[message["name"]].model_validate(example["payload"]).subject == UUID(
+                    example["headers"]["ce_subject"]
+                )
 
 
 def test_the_licence_is_that_of_the_project() -> None:

@@ -23,16 +23,17 @@ CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
 CAREFUL = ("Idempotency-Key", "If-Match")
 STEPS = {
-    "hold": "Hold a visible comment for moderation",
-    "approve": "Approve a held comment",
-    "reject": "Reject a held or visible comment",
-    "restore": "Restore a comment that a moderator removed",
+    "hold": ("holdComment", "Hold a visible comment for moderation"),
+    "approve": ("approveComment", "Approve a held comment"),
+    "reject": ("rejectComment", "Reject a held or visible comment"),
+    "restore": ("restoreComment", "Restore a comment that a moderator removed"),
 }
 
 
 @router.post(
     "/posts/{post_id}/comments",
     **operation(
+        "postComment",
         "Comment on a post, or reply to a comment",
         schemas.Comment,
         status=201,
@@ -52,7 +53,13 @@ async def create(request: Request, context: SignedIn, post_id: PostRef) -> Respo
 
 @router.get(
     "/posts/{post_id}/comments",
-    **operation("List the comments of a post", schemas.Comments, query=["sort", "cursor", "limit"], headers=CACHED),
+    **operation(
+        "listComments",
+        "List the comments of a post",
+        schemas.Comments,
+        query=["sort", "cursor", "limit"],
+        headers=CACHED,
+    ),
 )
 async def listed(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
     params, found = query_of(request, "sort", "cursor", "limit"), await id_of(context, post_id)
@@ -62,6 +69,7 @@ async def listed(request: Request, context: OptionalViewer, post_id: PostRef) ->
 @router.get(
     "/comments",
     **operation(
+        "listCommentsByState",
         "List comments awaiting moderation, oldest first",
         schemas.Comments,
         query=["state", "cursor", "limit"],
@@ -75,7 +83,8 @@ async def queue(request: Request, context: SignedIn) -> Response:
 
 
 @router.get(
-    "/comments/{comment_id}", **operation("Get a comment with its first replies", schemas.Comment, headers=CACHED)
+    "/comments/{comment_id}",
+    **operation("getComment", "Get a comment with its first replies", schemas.Comment, headers=CACHED),
 )
 async def one(request: Request, context: OptionalViewer, comment_id: PathId) -> Response:
     return responses.read(request, context, await comment_views.one(context, comment_id))
@@ -84,6 +93,7 @@ async def one(request: Request, context: OptionalViewer, comment_id: PathId) -> 
 @router.get(
     "/comments/{comment_id}/replies",
     **operation(
+        "listReplies",
         "List the direct replies to a comment, oldest first",
         schemas.Comments,
         query=["cursor", "limit"],
@@ -98,7 +108,12 @@ async def replies(request: Request, context: OptionalViewer, comment_id: PathId)
 @router.patch(
     "/comments/{comment_id}",
     **operation(
-        "Edit a comment", schemas.Comment, body=EditComment, headers=CAREFUL, kinds=["forbidden", "edit-window-over"]
+        "editComment",
+        "Edit a comment",
+        schemas.Comment,
+        body=EditComment,
+        headers=CAREFUL,
+        kinds=["forbidden", "edit-window-over"],
     ),
 )
 async def edit(request: Request, context: SignedIn, comment_id: PathId) -> Response:
@@ -108,7 +123,8 @@ async def edit(request: Request, context: SignedIn, comment_id: PathId) -> Respo
 
 
 @router.delete(
-    "/comments/{comment_id}", **operation("Delete a comment", status=204, headers=CAREFUL, kinds=["forbidden"])
+    "/comments/{comment_id}",
+    **operation("deleteComment", "Delete a comment", status=204, headers=CAREFUL, kinds=["forbidden"]),
 )
 async def remove(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     answer = await forward(request, context, context.upstreams.comments, comment_views.path_of(comment_id))
@@ -122,13 +138,13 @@ async def moderate(request: Request, context: SignedIn, comment_id: PathId) -> R
     return await _written(request, context, await forward(request, context, context.upstreams.comments, path))
 
 
-for step, summary in STEPS.items():
+for step, (operation_id, summary) in STEPS.items():
     router.add_api_route(
         f"/comments/{{comment_id}}/{step}",
         moderate,
         methods=["POST"],
         name=step,
-        **operation(summary, schemas.Comment, headers=ONCE, kinds=["forbidden", "wrong-state"]),
+        **operation(operation_id, summary, schemas.Comment, headers=ONCE, kinds=["forbidden", "wrong-state"]),
     )
 
 

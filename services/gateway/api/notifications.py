@@ -21,7 +21,11 @@ CACHED = ("If-None-Match",)
 @router.get(
     "/notifications",
     **operation(
-        "List my notifications, newest first", schemas.Notifications, query=["cursor", "limit"], headers=CACHED
+        "listNotifications",
+        "List my notifications, newest first",
+        schemas.Notifications,
+        query=["cursor", "limit"],
+        headers=CACHED,
     ),
 )
 async def listed(request: Request, context: SignedIn) -> Response:
@@ -34,6 +38,7 @@ async def listed(request: Request, context: SignedIn) -> Response:
 @router.get(
     "/notifications/explain",
     **operation(
+        "explainNotification",
         "Explain why I was, or was not, notified of a comment",
         schemas.Explanation,
         query=["comment"],
@@ -49,13 +54,13 @@ async def explain(request: Request, context: SignedIn) -> Response:
     return responses.read(request, context, Composed(representations.explanation(raw)))
 
 
-@router.get("/mail", **operation("Get my mail settings", schemas.Mail, headers=CACHED))
+@router.get("/mail", **operation("getMailSettings", "Get my mail settings", schemas.Mail, headers=CACHED))
 async def mail(request: Request, context: SignedIn) -> Response:
     raw = await context.upstreams.notify.get("/me/mail", context.viewer.caller, context.deadline)
     return responses.read(request, context, Composed(representations.mail(raw)))
 
 
-@router.patch("/mail", **operation("Update my mail settings", schemas.Mail, body=EditMailSettings))
+@router.patch("/mail", **operation("editMailSettings", "Update my mail settings", schemas.Mail, body=EditMailSettings))
 async def edit_mail(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.notify, "/me/mail", body=body, headers={})

@@ -20,18 +20,21 @@ router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 CACHED = ("If-None-Match",)
 
 
-@router.get("/people/{person_id}", **operation("Get the profile of a person", schemas.Profile, headers=CACHED))
+@router.get(
+    "/people/{person_id}",
+    **operation("getPerson", "Get the profile of a person", schemas.Profile, headers=CACHED),
+)
 async def profile(request: Request, context: OptionalViewer, person_id: PathId) -> Response:
     return responses.read(request, context, await profile_views.profile(context, person_id))
 
 
-@router.get("/me", **operation("Get my profile", schemas.Me, headers=CACHED))
+@router.get("/me", **operation("getMe", "Get my profile", schemas.Me, headers=CACHED))
 async def me(request: Request, context: SignedIn) -> Response:
     raw = await context.upstreams.people.get("/me", context.viewer.caller, context.deadline)
     return responses.read(request, context, Composed(representations.me(raw)))
 
 
-@router.patch("/me", **operation("Update my profile", schemas.Me, body=EditMe, headers=["Idempotency-Key"]))
+@router.patch("/me", **operation("editMe", "Update my profile", schemas.Me, body=EditMe, headers=["Idempotency-Key"]))
 async def rename(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.people, "/me", body=body)
@@ -39,7 +42,7 @@ async def rename(request: Request, context: SignedIn) -> Response:
     return responses.written(context, answer, Composed(representations.me(answer.json())))
 
 
-@router.delete("/me", **operation("Delete the account", status=202))
+@router.delete("/me", **operation("deleteMe", "Delete the account", schemas.Accepted, status=202))
 async def erase(request: Request, context: SignedIn) -> Response:
     answer = await forward(request, context, context.upstreams.people, "/me", headers={})
     gateway_of(request).revocations.end(context.viewer.caller.require_person())

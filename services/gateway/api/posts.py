@@ -27,7 +27,10 @@ NOT_PUBLIC = ("draft", "scheduled", "withdrawn")
 
 
 @router.post(
-    "", **operation("Create a post", schemas.Post, status=201, body=CreatePost, headers=ONCE, kinds=["forbidden"])
+    "",
+    **operation(
+        "createPost", "Create a post", schemas.Post, status=201, body=CreatePost, headers=ONCE, kinds=["forbidden"]
+    ),
 )
 @body_limit(POST_BYTES)
 async def create(request: Request, context: SignedIn) -> Response:
@@ -40,10 +43,12 @@ async def create(request: Request, context: SignedIn) -> Response:
 @router.get(
     "",
     **operation(
+        "listPosts",
         "List published posts, or your own drafts, newest first",
         schemas.Posts,
         query=["status", "cursor", "limit"],
         headers=CACHED,
+        kinds=["sign-in-required"],
     ),
 )
 async def listed(request: Request, context: OptionalViewer) -> Response:
@@ -53,50 +58,64 @@ async def listed(request: Request, context: OptionalViewer) -> Response:
     return responses.read(request, context, await post_views.listed(context, params))
 
 
-@router.get("/{ref}", **operation("Get a post by id or slug", schemas.Post, headers=CACHED))
+@router.get("/{ref}", **operation("getPost", "Get a post by id or slug", schemas.Post, headers=CACHED))
 async def one(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
     return responses.read(request, context, await post_views.one(context, ref))
 
 
-@router.get("/{ref}/page", **operation("Get a post with its comments", schemas.Page, headers=CACHED))
+@router.get("/{ref}/page", **operation("getPostPage", "Get a post with its comments", schemas.Page, headers=CACHED))
 async def page(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
     return responses.read(request, context, await post_page.page(context, ref))
 
 
 @router.patch(
-    "/{post_id}",
-    **operation("Edit a post", schemas.Post, body=EditPost, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
+    "/{ref}",
+    **operation(
+        "editPost",
+        "Edit a post",
+        schemas.Post,
+        body=EditPost,
+        headers=CAREFUL,
+        kinds=["forbidden", "wrong-state"],
+    ),
 )
 @body_limit(POST_BYTES)
-async def edit(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+async def edit(request: Request, context: SignedIn, ref: PostRef) -> Response:
     body = await body_of(request, POST_BYTES)
-    path = post_views.path_of(await id_of(context, post_id))
+    path = post_views.path_of(await id_of(context, ref))
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path, body=body))
 
 
-@router.post("/{post_id}/publish", **operation("Publish a post", schemas.Post, headers=ONCE, kinds=["forbidden"]))
-async def publish(request: Request, context: SignedIn, post_id: PostRef) -> Response:
-    path = post_views.path_of(await id_of(context, post_id)) + "/publish"
+@router.post(
+    "/{ref}/publish",
+    **operation("publishPost", "Publish a post", schemas.Post, headers=ONCE, kinds=["forbidden"]),
+)
+async def publish(request: Request, context: SignedIn, ref: PostRef) -> Response:
+    path = post_views.path_of(await id_of(context, ref)) + "/publish"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
 @router.post(
-    "/{post_id}/withdraw",
-    **operation("Withdraw a post", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
+    "/{ref}/withdraw",
+    **operation("withdrawPost", "Withdraw a post", schemas.Post, headers=ONCE, kinds=["forbidden", "wrong-state"]),
 )
-async def withdraw(request: Request, context: SignedIn, post_id: PostRef) -> Response:
-    path = post_views.path_of(await id_of(context, post_id)) + "/withdraw"
+async def withdraw(request: Request, context: SignedIn, ref: PostRef) -> Response:
+    path = post_views.path_of(await id_of(context, ref)) + "/withdraw"
     return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
 
 
 @router.get(
-    "/{post_id}/revisions",
+    "/{ref}/revisions",
     **operation(
-        "List the revisions of a post, newest first", schemas.Revisions, query=["cursor", "limit"], headers=CACHED
+        "listRevisions",
+        "List the revisions of a post, newest first",
+        schemas.Revisions,
+        query=["cursor", "limit"],
+        headers=CACHED,
     ),
 )
-async def revisions(request: Request, context: OptionalViewer, post_id: PostRef) -> Response:
-    params, found = query_of(request, "cursor", "limit"), await id_of(context, post_id)
+async def revisions(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
+    params, found = query_of(request, "cursor", "limit"), await id_of(context, ref)
     return responses.read(request, context, await post_views.revisions(context, found, params))
 
 

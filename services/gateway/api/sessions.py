@@ -26,17 +26,21 @@ WAYS: dict[str, tuple[str, type[BaseModel]]] = {
     "code": ("/sessions/by-code", schemas.UseCode),
 }
 
-router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
+router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
 
 
 @router.post(
-    "/people", **operation("Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register)
+    "/people",
+    **operation("register", "Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register),
 )
 async def register(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/people")
 
 
-@router.post("/sign-in", **operation("Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn))
+@router.post(
+    "/sign-in",
+    **operation("requestSignIn", "Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn),
+)
 async def sign_in(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/sign-in")
 
@@ -44,6 +48,7 @@ async def sign_in(request: Request, context: SigningIn) -> Response:
 @router.post(
     "/sessions",
     **operation(
+        "createSession",
         "Sign in with a link, a code, or what a link led back with",
         schemas.Session,
         status=201,
@@ -77,6 +82,7 @@ def _way_to_start(body: Any) -> tuple[str, BaseModel]:
 @router.post(
     "/sessions/refresh",
     **operation(
+        "refreshSession",
         "Exchange a refresh token for new tokens",
         schemas.Session,
         body=RefreshSession,
@@ -90,7 +96,7 @@ async def refresh(request: Request, context: SigningIn) -> Response:
     return responses.not_stored(answer.json())
 
 
-@router.delete("/sessions/current", **operation("Sign out", status=204))
+@router.delete("/sessions/current", **operation("endSession", "Sign out", status=204))
 async def end(request: Request, context: SignedIn) -> Response:
     session_id = context.viewer.session_id
     if session_id is None:

@@ -1,5 +1,8 @@
 """Serve the description of the API: `/openapi.json` for programs, `/docs` for people; nothing comes from elsewhere."""
 
+import asyncio
+import hashlib
+from importlib.resources import files
 from typing import Any
 
 import orjson
@@ -7,99 +10,72 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.apidocs.operations import describe
+from services.contracts.event import registry
+from services.contracts.problems import KINDS, MEANINGS
+from services.gateway.access import rate_limits
+from services.gateway.apidocs.document import describe
 from services.gateway.guards import Unauthenticated
+from services.gateway.pages import reference
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Json = dict[str, Any]
-METHODS = ("get", "post", "patch", "delete")
+
+STYLE = (files("services.gateway") / "static" / "docs.css").read_bytes()
+STYLE_PATH = f"/static/docs-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
+KEPT = {"Cache-Control": "public, max-age=60"}
+POLICIES = (rate_limits.READING, rate_limits.POSTING, rate_limits.SIGN_IN, rate_limits.SIGN_IN_PER_ADDRESS)
 
 
-def document_of(request: Request, public_url: str) -> Json:
-    """Return the OpenAPI document, made once per process."""
+async def document_of(request: Request, public_url: str) -> Json:
+    """Return the OpenAPI document, made once per process; in a thread, because it takes as long as many requests."""
     state = request.app.state
     if not hasattr(state, "document"):
-        state.document = describe(request.app, public_url)
+        state.document = await asyncio.to_thread(describe, request.app, public_url)
     document: Json = state.document
     return document
 
 
 @router.get("/openapi.json")
 async def openapi(request: Request, context: Unauthenticated) -> Response:
-    headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=60"}
-    return Response(orjson.dumps(document_of(request, context.public_url)), 200, headers, "application/json")
+    headers = {"Access-Control-Allow-Origin": "*", **KEPT}
+    return Response(orjson.dumps(await document_of(request, context.public_url)), 200, headers, "application/json")
 
 
 @router.get("/docs")
 async def docs(request: Request, context: Unauthenticated) -> Response:
-    document = document_of(request, context.public_url)
-    groups: dict[str, list[Json]] = {}
-    for path, methods in document["paths"].items():
-        for method in METHODS:
-            if method in methods:
-                groups.setdefault(methods[method].get("tags", ["other"])[0], []).append(
-                    _operation(method, path, methods[method])
-                )
-    schemas = [
-        (name, _fields(schema))
-        for name, schema in sorted(document["components"]["schemas"].items())
-        if "properties" in schema
-    ]
-    return page("docs.html", document=document, groups=list(groups.items()), schemas=schemas)
+    """Return the guide and the reference, made once per process; `?open=all` unfolds it, to print or to search."""
+    unfolded = request.query_params.get("open") == "all"
+    state = request.app.state
+    if not hasattr(state, "docs"):
+        state.docs = {}
+    if unfolded not in state.docs:
+        document = await document_of(request, context.public_url)
+        state.docs[unfolded] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
+    made: Response = state.docs[unfolded]
+    return Response(made.body, 200, dict(made.headers))
 
 
-def _operation(method: str, path: str, raw: Json) -> Json:
-    return {
-        "id": f"{method}-{path.strip('/').replace('/', '-')}",
-        "method": method.upper(),
-        "path": path,
-        "summary": raw.get("summary", ""),
-        "body": _schema_name(raw.get("requestBody", {})),
-        "parameters": [
-            {
-                "name": parameter["name"],
-                "in": parameter["in"],
-                "required": parameter.get("required", False),
-                "text": parameter.get("description", ""),
-            }
-            for parameter in raw.get("parameters", [])
-        ],
-        "answers": [
-            {"status": status, "text": answer.get("description", ""), "schema": _schema_name(answer)}
-            for status, answer in sorted(raw["responses"].items())
-        ],
-    }
+@router.get(STYLE_PATH)
+async def style() -> Response:
+    return Response(STYLE, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, "text/css; charset=utf-8")
 
 
-def _schema_name(raw: Json) -> str | None:
-    for content in raw.get("content", {}).values():
-        reference = content.get("schema", {}).get("$ref", "")
-        if reference:
-            return str(reference).rpartition("/")[2]
-    return None
-
-
-def _fields(schema: Json) -> list[Json]:
-    return [
-        {
-            "name": name,
-            "required": name in schema.get("required", ()),
-            "type": _type(raw),
-            "text": raw.get("description", ""),
-        }
-        for name, raw in schema["properties"].items()
-    ]
-
-
-def _type(raw: Json) -> str:
-    if "$ref" in raw:
-        return str(raw["$ref"]).rpartition("/")[2]
-    if "enum" in raw:
-        return " | ".join(f'"{value}"' for value in raw["enum"])
-    if "anyOf" in raw or "allOf" in raw:
-        return " | ".join(_type(one) for one in raw.get("anyOf") or raw["allOf"])
-    if raw.get("type") == "array":
-        return f"list of {_type(raw.get('items', {}))}"
-    return str(raw.get("format") or raw.get("const") or raw.get("type", "anything"))
+def _page(document: Json, public_url: str, *, unfolded: bool) -> Response:
+    kinds = [(name, KINDS[name], MEANINGS[name]) for name in MEANINGS]
+    return page(
+        "docs.html",
+        headers={"Cache-Control": "public, no-cache"},  # it names a style sheet that another version does not have
+        docs_style=STYLE_PATH,
+        unfolded=unfolded,
+        info=document["info"],
+        base=public_url.rstrip("/"),
+        groups=reference.operations_by_tag(document),
+        schemas=reference.schemas(document),
+        headers_=document["components"]["headers"],
+        kinds=sorted(kinds, key=lambda kind: kind[1].status),
+        policies=POLICIES,
+        events=sorted(registry().values(), key=lambda event: event.type),
+        prose=reference.prose,
+    )

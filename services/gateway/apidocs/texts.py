@@ -1,0 +1,96 @@
+"""What the document says of the API, of its tags and of each operation. A test fails where a text is missing."""
+
+from collections.abc import Mapping
+
+TITLE = "Rapport"
+SUMMARY = "Posts, comments and notifications."
+CONTACT = "Those who run this site"
+INTRODUCTION = """
+The public API, v1, of a site for posts and discussions. `/docs` explains it step by step, with commands to run.
+
+- **Form**: JSON in UTF-8, snake_case. Ids are UUIDs, taken in any case of letters. Times are RFC 3339 in UTC with three
+  fraction digits. Clients ignore fields that they do not know; unknown fields and query parameters of a request are
+  refused.
+- **Sign-in**: `Authorization: Bearer` with an access token. A token that is sent and not valid is refused on public
+  reads too.
+- **Refusals**: every 4xx and 5xx is a problem (RFC 9457) whose `type` names a page that explains it. Beside those that
+  each operation lists there are `method-not-allowed` (405), `request-timeout` (408), `headers-too-large` (431) and
+  `internal` (500).
+- **Lists**: `items` and `next`; give `next` back as `cursor`. The header `Link` says the same.
+- **Repeating a write**: with an `Idempotency-Key` it is carried out once.
+- **Caching**: every 200 of a GET has a strong `ETag`; with `If-None-Match` the answer may be 304.
+- **Limits**: `RateLimit` and `RateLimit-Policy` on answers to writes; `Retry-After` on 429 and 503.
+- **Browsers**: every origin may call (CORS), with a Bearer token and never with cookies.
+""".strip()
+
+TAGS: Mapping[str, str] = {
+    "sign-in": "Register, sign in by a mail, renew and end sessions. These answers are never stored.",
+    "posts": "Posts and their revisions. Writing them takes the role of an author.",
+    "comments": "The discussion of a post, a tree, and decisions of moderators about it.",
+    "people": "Public profiles, and your own account.",
+    "notifications": "What you are told of by mail, why, and whether you want it.",
+}
+
+OPERATIONS: Mapping[str, str] = {
+    # sign-in
+    "register": "Sends a mail with a link that signs in, also to an address that is known already: the answer is the "
+    "same in about the same time. Nothing changes before the link is used. Asking again does not void earlier links.",
+    "requestSignIn": "Sends a mail with a link that signs in, if the address is known. The answer is the same in about "
+    "the same time whether it is or not. A link works once, for ten minutes.",
+    "createSession": "Exchanges the token of a mailed link for an access token and a refresh token. A link works once: "
+    "used or expired 410, unknown 404.",
+    "refreshSession": "Exchanges a refresh token for a new pair; the old one is used up. Using it again ends the "
+    "session, unless that is the same request within 60 seconds with the same `Idempotency-Key`: when the first "
+    "answer was lost, a new pair is given and the lost one is void.",
+    "endSession": "Ends the session of the access token that is sent: its refresh token at once, its access tokens "
+    "within 60 seconds.",
+    # posts
+    "createPost": "Creates a draft, or with `publish` a published post. Without a `slug` one is made from the title, "
+    "and gets `-2` if it is taken; a given one that is taken is 422. A post just published takes comments as soon as "
+    "the discussion has heard of it, normally well under a second; until then that is 503 with `Retry-After`.",
+    "listPosts": "Lists published entries by the time of their publication, newest first, without their texts. With "
+    "another `status` it lists your own by the time of their creation, and needs a sign-in.",
+    "getPost": "Returns a post with its text. Drafts and withdrawn posts are there for their author and admins only; "
+    "for everybody else 404.",
+    "getPostPage": "Returns the post, the first page of its comments, their number and who is signed in, in one "
+    "answer. Only the post is required: a part that could not be had in time is null and named in `unavailable`.",
+    "editPost": "Changes what is sent and leaves the rest. A changed title or body makes a new revision and, once "
+    "published, sets `edited_at` and `edit_note`. For its author, while an author, and admins.",
+    "publishPost": "Publishes a draft, or a withdrawn post again; twice changes nothing. `published_at` is set once.",
+    "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
+    "admins. Twice changes nothing; a draft cannot be withdrawn (409).",
+    "listRevisions": "Lists the texts that a post has had, newest first, to whoever may read the post.",
+    # comments
+    "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "
+    "For everybody who is signed in. `state` in the answer says whether it is visible or waits for a moderator. Send "
+    "an `Idempotency-Key`, the same for each try of one text: then a repeated request never posts twice.",
+    "listComments": "Lists the comments at the top, each with the beginning of its replies. `limit` counts the outer "
+    "list; how many replies come along is the server's choice, at most 1,000 comments an answer. `next` leads on in "
+    "this list, `replies.next` of a comment at `/v1/comments/{comment_id}/replies`: whoever follows every `next` sees "
+    "every comment exactly once.",
+    "listCommentsByState": "Lists comments in that state across all posts, oldest first: the queue of moderators.",
+    "getComment": "Returns a comment with the beginning of its replies. A held one is 404 for everybody but its author "
+    "and moderators; a removed one that still has shown replies is a tombstone.",
+    "listReplies": "Lists the direct replies to a comment, oldest first, each with the beginning of its own. This is "
+    "where `replies.next` of a comment leads.",
+    "editComment": "Replaces the text, within a limited time after posting (15 minutes unless the site says "
+    "otherwise). For its author alone. A held comment stays held; a removed one is 404.",
+    "deleteComment": "Removes a comment, for its author and moderators. What its author removes is blanked and cannot "
+    "be restored. 204 also the second time.",
+    "holdComment": "Takes a visible comment out of sight until a moderator decides. Twice changes nothing.",
+    "approveComment": "Makes a held comment visible. Twice changes nothing.",
+    "rejectComment": "Removes a held or visible comment; moderators still read it and may restore it. Twice changes "
+    "nothing.",
+    "restoreComment": "Makes a comment visible again that a moderator removed. What its author removed is gone (409).",
+    # people
+    "getPerson": "Returns what everybody may know of a person: never an address.",
+    "getMe": "Returns your own account, with your address and what you may do.",
+    "editMe": "Changes your name, everywhere, within moments.",
+    "deleteMe": "Deletes your account: every session ends and no mail is sent any more.",
+    # notifications
+    "listNotifications": "Lists the comments that you are told of, newest first, and what became of each mail.",
+    "explainNotification": "Says of any comment that you may see, or were told of, why you did or did not get a mail, "
+    "also after it was removed.",
+    "getMailSettings": "Returns whether you are told by mail.",
+    "editMailSettings": "Turns mail on or off: the way back after an unsubscribe. Sign-in mail always goes on.",
+}
