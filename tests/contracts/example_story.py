@@ -31,7 +31,7 @@ def key(number: int) -> dict[str, str]:
 
 def token_of(client: Client, address: str) -> str:
     """Return the token of the newest link mailed to an address."""
-    mails = [match[1] for mail in client.sink.to(address) if (match := LINK.search(mail.text))]
+    mails = [str(match[1]) for mail in client.sink.to(address) if (match := LINK.search(mail.text))]
     return mails[-1]
 
 
