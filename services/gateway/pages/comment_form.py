@@ -70,7 +70,7 @@ class CommentForm:
     @property
     def anchor(self) -> str:
         """The id of the text area, which browsers scroll to and focus."""
-        return f"reply-{self.parent_id}" if self.parent_id else "reply"
+        return f"reply-{self.parent_id}" if self.parent_id and is_id(self.parent_id) else "reply"
 
     @property
     def action(self) -> str:

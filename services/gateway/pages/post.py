@@ -44,12 +44,12 @@ async def show(
         written = await _written(context, str(written_id))
     if written is not None and listed is not None:
         listed = {"items": [written, *listed["items"]], "next": listed["next"]}
-    takes_reply = None
-    if form.parent_id is not None and listed is not None:
-        listed, thread, takes_reply = await _with_answered(context, listed, thread, form.parent_id)
     post_id = shown["post"]["id"]
     if listed is not None and any(item["post_id"] != post_id for item in listed["items"]):
         raise not_found()  # a comment of another post
+    form, takes_reply = replace(form, post_id=post_id), None
+    if form.parent_id is not None and listed is not None:
+        listed, thread, takes_reply = await _with_answered(context, listed, thread, form)
     if takes_reply is False and not form.text:
         form = replace(form, parent_id=None)
     viewer = shown["viewer"]
@@ -70,26 +70,30 @@ async def show(
         can_be_answered=can_be_answered,
         thread=thread,
         written=written,
-        form=replace(form, post_id=post_id),
+        form=form,
         stands_below=form.parent_id if takes_reply else None,
         unanswerable=takes_reply is False,
     )
 
 
 async def _with_answered(
-    context: RequestContext, listed: Json, thread: str | None, comment_id: str
+    context: RequestContext, listed: Json, thread: str | None, form: CommentForm
 ) -> tuple[Json, str | None, bool | None]:
     """Return a part of the discussion that shows the comment which a form answers: this one, or the comment's own.
 
     The last value says whether the comment takes a reply; None if that could not be found out.
     """
-    answered = find(listed["items"], comment_id)
+    answered = find(listed["items"], form.parent_id)
     if answered is None:
+        if not _is_uuid(form.parent_id):
+            return listed, thread, False
         try:
-            answered = (await comment_views.one(context, comment_id)).data
+            answered = (await comment_views.one(context, str(form.parent_id))).data
         except Problem as problem:
             return listed, thread, False if problem.status < 500 else None
-        listed, thread = {"items": [answered], "next": None}, comment_id
+        if answered["post_id"] != form.post_id:
+            return listed, thread, False
+        listed, thread = {"items": [answered], "next": None}, form.parent_id
     return listed, thread, can_be_answered(answered)
 
 

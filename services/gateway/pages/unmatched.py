@@ -20,7 +20,11 @@ def refuse(request: Request, problem: Problem) -> Response:
     if problem.kind == "not-found" and request.method == "GET":
         location = without_slash(request, routes)
         if location is not None:
-            return Response(None, 308, {"Location": location, "Cache-Control": "no-store"})
+            return Response(None, 301, {"Location": location, "Cache-Control": "no-store"})
+    if problem.kind == "method-not-allowed":
+        problem = Problem(
+            problem.kind, "There is no page at this address; a form is sent to it.", headers=problem.headers
+        )
     return problem_page(problem, back=nearest_page(path, routes))
 
 
