@@ -9,7 +9,7 @@ AGAIN = "Press the button again in a moment."
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
-    "sign-in-required": "You are not signed in any more, so nothing was stored.",
+    "sign-in-required": "You are not signed in, so nothing was stored.",
     "not-found": "What this belongs to is not here any more, or you may not see it.",
     "discussion-closed": "The discussion was closed in the meantime, so nothing was stored.",
     "still-running": f"The first press of the button is still being worked on. {AGAIN} It is stored once only.",
