@@ -74,9 +74,9 @@ class CommentForm:
 
     @property
     def action(self) -> str:
-        """Where it is sent: the place comes along, so that it comes back there."""
+        """The address that it is sent to: the place comes along, so that it comes back there."""
         query = f"?{self.place}" if self.place else ""
-        return f"/posts/{quote(self.ref, safe='')}/comments{query}#{self.anchor}"
+        return f"/posts/{quote(self.ref, safe='')}/comments{query}"
 
     @property
     def parent_is_wrong(self) -> bool:
