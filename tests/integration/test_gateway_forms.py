@@ -179,7 +179,7 @@ async def test_too_many_comments_give_the_text_back(new_harness: NewHarness) -> 
 async def test_a_form_from_elsewhere_comes_back_and_does_nothing(
     harness: GatewayHarness, headers: dict[str, str]
 ) -> None:
-    form = check_returned(await post(harness, **headers), 403)
+    form = check_returned(await post(harness, FIELDS, f"{PATH}/comments", **headers), 403)
     assert f'href="http://rapport.test{PATH}"' in form.page
     assert harness.services.comments.count("POST", f"/posts/{ID}/comments") == 0
 
