@@ -1,13 +1,16 @@
 """Forms of the pages over fake services: whatever refuses one, it comes back with what was typed, and says why."""
 
+import base64
 import html
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx2
+import orjson
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
@@ -329,7 +332,21 @@ async def test_a_text_that_no_cookie_holds_stays_in_its_tab(harness: GatewayHarn
     assert (await harness.http.post("/sign-in/secret")).headers["Location"] == PATH
 
 
-@pytest.mark.parametrize("value", ["", "x", "eJw", "4pyT" * 900, "eNoBAAD__wAAAAE"])
+def packed(*fields: Any) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(orjson.dumps(fields))).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "x", "eJw", "4pyT" * 900, "eNoBAAD__wAAAAE"),
+        packed(SLUG, ID, None, KEY, None, "text"),
+        packed(SLUG, ID, {}, KEY, [], "text", ""),
+        packed("../republish", ID, None, KEY, None, "text", ""),
+        packed("", ID, None, KEY, None, "text", ""),
+        packed(SLUG, ID, None, KEY, None, "x" * 1_000_000, ""),
+    ],
+)
 async def test_a_cookie_that_holds_no_text_leads_to_the_front_page(harness: GatewayHarness, value: str) -> None:
     answer = await harness.get("/draft", Cookie=f"rapport=good; rapport_draft={value}")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")

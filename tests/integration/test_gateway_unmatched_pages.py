@@ -91,7 +91,7 @@ async def test_a_slash_at_the_end_is_led_to_the_page(harness: GatewayHarness, pa
 @pytest.mark.parametrize(
     "path",
     ["//evil.test/", "//evil.test/posts/x/", f"//posts/{SLUG}/", "/\\evil.test/", "/%2F/evil.test/",
-     f"/posts/{SLUG}%2F", "//", "///", "/posts/", f"/posts/{SLUG}/comments/", "/sign-out/"],
+     f"/posts/{SLUG}%2F", f"/posts/{SLUG}/%2F/", "//", "///", "/posts/", f"/posts/{SLUG}/comments/", "/sign-out/"],
 )  # fmt: skip
 async def test_nothing_else_is_led_anywhere(harness: GatewayHarness, path: str) -> None:
     answer = await ask(harness, path)

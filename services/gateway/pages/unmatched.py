@@ -1,6 +1,6 @@
 """Answer requests that no route answers: with problem details under `/v1`, for people everywhere else."""
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,7 +32,7 @@ def without_slash(request: Request, routes: RouteTable) -> str | None:
     """Return the same address without slashes at its end, if there is a page; never one that names another host."""
     raw: bytes = request.scope["raw_path"]
     path = raw.rstrip(b"/").decode("ascii")
-    if not raw.endswith(b"/") or path.startswith("//") or not routes.reads(request.scope["path"].rstrip("/")):
+    if not raw.endswith(b"/") or path.startswith("//") or not routes.reads(unquote(path)):
         return None
     query = request.scope["query_string"].decode("ascii")
     return f"{path}?{query}" if query else path
