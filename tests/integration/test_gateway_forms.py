@@ -116,7 +116,7 @@ async def test_what_comments_refuses_comes_back(harness: GatewayHarness, problem
     assert "Signed in as" in form.page
     for name, value in problem.headers.items():
         assert answer.headers[name] == value
-    assert ('aria-invalid="true"' in form.area) == (problem.kind == "invalid")
+    assert ('aria-invalid="true"' in form.area) == (problem.kind in ("invalid", "too-large"))
 
 
 async def test_the_sentence_names_the_text_and_not_its_field(harness: GatewayHarness) -> None:

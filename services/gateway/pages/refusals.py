@@ -69,7 +69,7 @@ def _sentence(problem: Problem, unread: bool) -> str:
         return f"{SENTENCES[problem.kind]} Go back to the page before: what you typed is still there."
     if problem.kind == "too-many-requests":
         seconds = problem.headers.get("Retry-After", "60")
-        return f"That was too often. Press the button again in {seconds} seconds."
+        return f"That was too often. Press the button again in {seconds} second{'' if seconds == '1' else 's'}."
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
         return FOREIGN
     if problem.kind == "invalid" and problem.errors:
