@@ -55,7 +55,7 @@ class CommentForm:
         return cls(
             ref,
             post_id=_id_or_none(fields.get("post_id", "")) or "",
-            parent_id=fields.get("parent_id") or None,
+            parent_id=_id_or_none(fields.get("parent_id", "")),
             key=_id_or_none(fields.get("key", "")) or "",
             opened_by=_id_or_none(fields.get("for", "")),
             text=fields.get("body", ""),
@@ -70,7 +70,7 @@ class CommentForm:
     @property
     def anchor(self) -> str:
         """The id of the text area, which browsers scroll to and focus."""
-        return f"reply-{self.parent_id}" if self.parent_id and is_id(self.parent_id) else "reply"
+        return f"reply-{self.parent_id}" if self.parent_id else "reply"
 
     @property
     def action(self) -> str:

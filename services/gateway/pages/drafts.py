@@ -5,9 +5,10 @@ import zlib
 from typing import Annotated
 
 import orjson
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 from starlette.requests import Request
 
+from services.contracts.ids import canonical
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
 from services.gateway.pages.sign_in import BACK_SECONDS, OUR_PATH, back_cookie, cookie_attributes
@@ -18,8 +19,9 @@ COOKIE = "rapport_draft"
 LONGEST_COOKIE = 3_800  # browsers keep 4 KiB with name and attributes (RFC 6265, 6.1)
 LONGEST_TEXT = 64 * 1024  # what is packed and unpacked at most
 Ref = Annotated[str, Field(pattern=r"^[^/]+$")]
-FIELDS: TypeAdapter[tuple[Ref, str, str | None, str, str | None, str, str]] = TypeAdapter(
-    tuple[Ref, str, str | None, str, str | None, str, str]
+IdOrNone = Annotated[str, AfterValidator(canonical)] | None
+FIELDS: TypeAdapter[tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]] = TypeAdapter(
+    tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]
 )
 
 

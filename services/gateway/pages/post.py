@@ -85,8 +85,6 @@ async def _with_answered(
     """
     answered = find(listed["items"], form.parent_id)
     if answered is None:
-        if not _is_uuid(form.parent_id):
-            return listed, thread, False
         try:
             answered = (await comment_views.one(context, str(form.parent_id))).data
         except Problem as problem:
