@@ -51,6 +51,14 @@ async def harness(new_harness: NewHarness) -> GatewayHarness:
     return await new_harness()
 
 
+def keep(harness: GatewayHarness, comment_id: str, found: Any) -> None:
+    """Let the service of comments have one at the top level, by itself and in its context; or refuse it."""
+    refused = isinstance(found, Problem)
+    harness.services.comments.on("GET", f"/comments/{comment_id}", found)
+    context = found if refused else {"above": [], "comment": found}
+    harness.services.comments.on("GET", f"/comments/{comment_id}/context", context)
+
+
 async def post(
     harness: GatewayHarness, fields: dict[str, str] = FIELDS, path: str = f"{PATH}/comments", **headers: str
 ) -> httpx2.Response:
@@ -301,7 +309,7 @@ async def test_a_session_that_ended_gives_the_text_back_and_leads_on(harness: Ga
 
 
 async def test_signing_in_by_a_link_leads_back_to_the_text(harness: GatewayHarness) -> None:
-    harness.services.comments.on("GET", f"/comments/{UNKNOWN}", raw_comment(7, id=UNKNOWN))
+    keep(harness, UNKNOWN, raw_comment(7, id=UNKNOWN))
     refused = await post(harness, FIELDS | {"parent_id": UNKNOWN}, Cookie="rapport=dead")
     cookies = refused.headers.get_list("Set-Cookie")
     assert all("; HttpOnly; SameSite=Lax" in cookie for cookie in cookies)
@@ -429,15 +437,16 @@ async def test_a_reply_stands_below_what_it_answers_on_whatever_page(harness: Ga
     query = query.format(top=top["id"])
     comments = harness.services.comments
     listed = {"items": [far], "next": None}
-    comments.on("GET", f"/posts/{ID}/comments", lambda call: listed if call.params else {"items": [top], "next": "L"})
-    comments.on("GET", f"/comments/{top['id']}", raw_comment(1, replies=[far]))
+    whole = {"items": [top | {"replies": {"items": [far], "next": None}}], "next": "L"}
+    comments.on("GET", f"/posts/{ID}/comments", lambda call: listed if call.params else whole)
+    keep(harness, top["id"], raw_comment(1, replies=[far]))
+    keep(harness, far["id"], far)
     comments.on("GET", f"/comments/{top['id']}/replies", listed)
     page = (await harness.get(f"{PATH}?{query}", **OWN)).text
     link = next(one for one in re.findall(r'<a href="([^"]*reply_to=[^"]*)"', page) if far["id"] in one)
     opened = Form(await harness.get(html.unescape(link), **OWN))
     assert opened.page.index(f'id="c-{far["id"]}"') < opened.page.index("<textarea")
     assert opened.fields["parent_id"] == far["id"]
-    assert "of the discussion. <a" in opened.page or "thread" not in query
     comments.on("POST", f"/posts/{ID}/comments", invalid("body", "must not be empty"))
     refused = check_returned(
         await post(harness, opened.fields | FIELDS, opened.action),
@@ -449,7 +458,7 @@ async def test_a_reply_stands_below_what_it_answers_on_whatever_page(harness: Ga
 
 async def test_a_reply_to_a_comment_of_another_page_shows_that_comment(harness: GatewayHarness) -> None:
     far = raw_comment(90)
-    harness.services.comments.on("GET", f"/comments/{far['id']}", far)
+    keep(harness, far["id"], far)
     form = Form(await harness.get(f"{PATH}?reply_to={far['id']}", **OWN))
     assert form.page.index(f'id="c-{far["id"]}"') < form.page.index("<textarea")
     assert "One part of the discussion" in form.page
@@ -458,7 +467,7 @@ async def test_a_reply_to_a_comment_of_another_page_shows_that_comment(harness: 
 @pytest.mark.parametrize("changes", [{"depth": 100}, {"state": "held"}, {"post_id": UNKNOWN}, None])
 async def test_no_reply_is_offered_that_cannot_be_taken(harness: GatewayHarness, changes: Any) -> None:
     far = raw_comment(90) | (changes or {})
-    harness.services.comments.on("GET", f"/comments/{far['id']}", far if changes else not_found())
+    keep(harness, far["id"], far if changes else not_found())
     form = Form(await harness.get(f"{PATH}?reply_to={far['id']}", **OWN))
     assert "parent_id" not in form.fields
     assert "takes no replies" in form.page
@@ -470,7 +479,7 @@ async def test_no_reply_is_offered_that_cannot_be_taken(harness: GatewayHarness,
 
 
 async def test_a_reply_whose_comment_went_may_become_a_comment_on_the_post(harness: GatewayHarness) -> None:
-    harness.services.comments.on("GET", f"/comments/{UNKNOWN}", not_found())
+    keep(harness, UNKNOWN, not_found())
     harness.services.comments.on("POST", f"/posts/{ID}/comments", invalid("parent_id", "is not a visible comment"))
     form = check_returned(await post(harness, FIELDS | {"parent_id": UNKNOWN}), 422)
     assert form.sentence == "The comment above is not a visible comment."
