@@ -8,13 +8,19 @@ from uuid import UUID
 
 from services.chassis.errors import Problem, invalid
 from services.chassis.identity import Caller
-from services.contracts.comments import CommentApproved, CommentFact, CommentHeld, CommentRejected, CommentRestored
+from services.contracts.comments import (
+    DEEPEST,
+    CommentApproved,
+    CommentFact,
+    CommentHeld,
+    CommentRejected,
+    CommentRestored,
+)
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 
 State = Literal["visible", "held", "removed"]
 Step = Literal["hold", "approve", "reject", "restore"]
-DEEPEST = 100
 
 
 @dataclass(frozen=True)

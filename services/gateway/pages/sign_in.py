@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from contextlib import suppress
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
@@ -18,11 +20,14 @@ from services.gateway.guards import (
     OptionalViewer,
     SigningIn,
     Unauthenticated,
+    context_of,
     count_sign_in,
     end_session,
     forget_session,
 )
-from services.gateway.pages.forms import fields, require_our_page
+from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
+from services.gateway.pages.openers import require_opener
+from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import HEADERS, PageRoute, page, redirect, viewer_author
 from services.gateway.settings import GatewaySettings
 
@@ -31,7 +36,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 COOKIE_DAYS = 30
 BACK = "rapport_back"
 BACK_SECONDS = 900  # longer than a link lives
-OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}")  # as `post_path` writes it; never another site
+# A post, as `post_path` writes it, or a text that waits; never another site.
+OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}|/draft")
 NONCE = "rapport_nonce"
 NONCE_SECONDS = 1_800  # longer than a mail may take and its link lives
 SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a session, a nonce
@@ -41,21 +47,34 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a sessi
 async def ask(request: Request, context: OptionalViewer) -> Response:
     """Show the form; a cookie keeps the post the reader came from until the link in the mail is used."""
     viewer = await viewer_author(context)
-    answer = page("sign_in.html", viewer=viewer, error=None, email="", name="", registering=False, key=uuid4())
+    answer = page("sign_in.html", viewer=viewer, refusal=None, email="", name="", registering=False, key=uuid4())
     settings = gateway_of(request).settings
     origin, came_from = settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
     if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
-        answer.headers.append("Set-Cookie", _back_cookie(settings, back, BACK_SECONDS))
+        answer.headers.append("Set-Cookie", back_cookie(settings, back, BACK_SECONDS))
     return answer
 
 
+async def ask_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Show a refused form to sign in or to register anew."""
+    return page(
+        "sign_in.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
+        email=form.get("email", ""), name=form.get("name", ""), registering=request.scope["path"] == "/register",
+        key=form.get("key") or uuid4(),
+    )  # fmt: skip
+
+
 @router.post("/sign-in")
+@body_limit(READ_BYTES)
+@gives_back(ask_again)
 async def send_link(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/sign-in", ("email",))
 
 
 @router.post("/register")
+@body_limit(READ_BYTES)
+@gives_back(ask_again)
 async def register(request: Request, context: SigningIn) -> Response:
     return await _ask_for_mail(request, context, "/people", ("name", "email"))
 
@@ -65,55 +84,67 @@ async def _ask_for_mail(request: Request, context: RequestContext, path: str, na
     form = await fields(request)
     body, key = {name: form.get(name, "") for name in names}, form.get("key", "")
     headers = {"Idempotency-Key": key} if is_id(key) else {}
-    try:
-        await count_sign_in(request, body["email"].strip().casefold())
-        answer = await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body, headers=headers)
-    except Problem as problem:
-        return page(
-            "sign_in.html", status=problem.status, headers=problem.headers, error=problem.detail,
-            email=body["email"], name=body.get("name", ""), registering=path == "/people", key=uuid4(),
-        )  # fmt: skip
-    shown = page("check_mail.html", status=202, request=answer.json().get("request"), error=None, code="")
+    await count_sign_in(request, body["email"].strip().casefold())
+    answer = await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body, headers=headers)
+    shown = page("check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="")
     return _with_nonce(request, shown)
 
 
 @router.get("/sign-in/code")
-async def ask_again() -> Response:
+async def ask_for_code() -> Response:
     """Lead somebody who reloads the answer to a code back to the form: which mail it was is in that form alone."""
     return redirect("/sign-in")
 
 
+async def code_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Show a refused code anew."""
+    shown = page(
+        "check_mail.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
+        request=form.get("request", ""), code=form.get("code", ""),
+    )  # fmt: skip
+    return _with_nonce(request, shown)
+
+
 @router.post("/sign-in/code")
+@gives_back(code_again)
 async def use_code(request: Request, context: SigningIn) -> Response:
     require_our_page(request)
     form = await fields(request)
-    asked, code = form.get("request", ""), form.get("code", "")
-    command = {"request": asked, "code": code, **_browser(request)}
-    try:
-        answer = await context.upstreams.people.send(
-            "POST", "/sessions/by-code", NOBODY, context.deadline, body=command
-        )
-    except Problem as problem:
-        shown = page(
-            "check_mail.html", status=problem.status, headers=problem.headers, error=problem.detail,
-            request=asked, code=code,
-        )  # fmt: skip
-        return _with_nonce(request, shown)
+    command = {"request": form.get("request", ""), "code": form.get("code", ""), **_browser(request)}
+    answer = await context.upstreams.people.send("POST", "/sessions/by-code", NOBODY, context.deadline, body=command)
     return _entered(request, answer.json())
 
 
 @router.get("/sign-in/{token}")
 async def link(request: Request, context: Unauthenticated, token: str) -> Response:
-    """Show the button, and change nothing, however often a mail scanner fetches it.
+    """Show the button, and change nothing, however often a mail scanner fetches it."""
+    return _link_page(request, token, await _return_origin(context, token), None)
 
-    The page names the front end to which the button leads back. Browsers apply `form-action` to that redirect too.
+
+async def link_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Show the button anew, or where to ask for another link."""
+    token, context, origin = request.path_params["token"], context_of(request), None
+    if context is not None and refusal.kind != "cross-site":
+        with suppress(Problem):
+            origin = await _return_origin(context, token)
+    return _link_page(request, token, origin, refusal)
+
+
+def _link_page(request: Request, token: str, origin: str | None, refusal: Refusal | None) -> Response:
+    """Return the page with the button; it names the front end elsewhere to which the button leads back.
+
+    Browsers apply `form-action` to that redirect too.
     """
-    origin = await _return_origin(context, token)
-    headers = {} if origin is None else {"Content-Security-Policy": _policy(origin)}
-    return _with_nonce(request, page("sign_in_link.html", headers=headers, token=token, origin=origin))
+    headers = dict(refusal.headers) if refusal else {}
+    if origin is not None:
+        headers["Content-Security-Policy"] = _policy(origin)
+    status = refusal.status if refusal else 200
+    shown = page("sign_in_link.html", status=status, headers=headers, token=token, origin=origin, refusal=refusal)
+    return _with_nonce(request, shown)
 
 
 @router.post("/sign-in/{token}")
+@gives_back(link_again)
 async def use_link(request: Request, context: SigningIn, token: str) -> Response:
     require_our_page(request)
     command = {"token": token, **_browser(request)}
@@ -121,13 +152,21 @@ async def use_link(request: Request, context: SigningIn, token: str) -> Response
     return _entered(request, answer.json())
 
 
+async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Show the button anew."""
+    return page("sign_out.html", status=refusal.status, headers=refusal.headers, refusal=refusal)
+
+
 @router.post("/sign-out")
+@gives_back(sign_out_again)
 async def sign_out(request: Request, context: OptionalViewer) -> Response:
     """End the session; a second press finds it ended and leads to the same page."""
     require_our_page(request)
     viewer = context.viewer
     if not viewer.sure:
         raise unavailable("Who you are could not be checked in time.")
+    if viewer.person_id is not None:
+        await require_opener(context, (await typed(request)).get("for"))
     if viewer.person_id is not None and viewer.session_id is not None:
         body = {"session_id": viewer.session_id}
         await context.upstreams.people.send("DELETE", "/sessions/current", viewer.caller, context.deadline, body=body)
@@ -171,7 +210,7 @@ def _with_nonce(request: Request, answer: Response) -> Response:
     """
     kept = request.cookies.get(NONCE, "")
     nonce = kept if SECRET.fullmatch(kept) else secrets.token_urlsafe(32)
-    attributes = _attributes(gateway_of(request).settings, NONCE_SECONDS)
+    attributes = cookie_attributes(gateway_of(request).settings, NONCE_SECONDS)
     answer.headers.append("Set-Cookie", f"{NONCE}={nonce}; Path=/sign-in; {attributes}")
     return answer
 
@@ -186,17 +225,19 @@ def _entered(request: Request, entered: Json) -> Response:
     came_from = back if back and OUR_PATH.fullmatch(back) else "/"
     done = redirect(came_from, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
     if back is not None:
-        done.headers.append("Set-Cookie", _back_cookie(settings, "", 0))
+        done.headers.append("Set-Cookie", back_cookie(settings, "", 0))
     return done
 
 
 def _session_cookie(settings: GatewaySettings, value: str, seconds: int) -> dict[str, str]:
-    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {_attributes(settings, seconds)}"}
+    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {cookie_attributes(settings, seconds)}"}
 
 
-def _back_cookie(settings: GatewaySettings, path: str, seconds: int) -> str:
-    return f"{BACK}={path}; Path=/sign-in; {_attributes(settings, seconds)}"
+def back_cookie(settings: GatewaySettings, path: str, seconds: int) -> str:
+    """Return the cookie that keeps where signing in leads back to."""
+    return f"{BACK}={path}; Path=/sign-in; {cookie_attributes(settings, seconds)}"
 
 
-def _attributes(settings: GatewaySettings, seconds: int) -> str:
+def cookie_attributes(settings: GatewaySettings, seconds: int) -> str:
+    """Return the attributes of a cookie of our pages."""
     return f"Max-Age={seconds}; HttpOnly; SameSite=Lax" + ("; Secure" if settings.secure else "")
