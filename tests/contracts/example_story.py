@@ -31,13 +31,13 @@ def key(number: int) -> dict[str, str]:
 
 def token_of(client: Client, address: str) -> str:
     """Return the token of the newest link mailed to an address."""
-    mails = [str(match[1]) for mail in client.sink.to(address) if (match := LINK.search(mail.text))]
+    mails = [match[1] for mail in client.sink.to(address) if (match := LINK.search(mail.text))]
     return mails[-1]
 
 
 def code_of(client: Client, address: str) -> str:
     """Return the code in the newest mail to an address."""
-    return re.findall(r"\b\d{4} ?\d{4}\b", client.sink.to(address)[-1].text)[-1].replace(" ", "")
+    return str(re.findall(r"\b\d{4} ?\d{4}\b", client.sink.to(address)[-1].text)[-1]).replace(" ", "")
 
 
 async def sign_in(recorder: Recorder) -> Person:
