@@ -18,7 +18,10 @@ ATTRIBUTES = {
     *("href", "title", "src", "alt", "width", "height", "start", "colspan", "rowspan", "rel", "class", "id"),
     *("loading", "referrerpolicy", "type", "disabled", "checked", "aria-label"),
 }
-CLASSES = {"contains-task-list", "footnote-backref", "footnote-ref", "footnotes", "task-list-item", *ALIGNMENTS}
+CLASSES = {
+    *("contains-task-list", "footnote-backref", "footnote-ref", "footnotes", "picture", "task-list-item"),
+    *ALIGNMENTS,
+}
 
 HTML_ATTACKS = [
     "<script>alert(1)</script>",
