@@ -23,19 +23,19 @@ from services.contracts.characters import LINE_BREAKS, without_unwanted
 from services.contracts.shortening import shortened
 
 LONGEST_SUBJECT = 250
-LONGEST_NAME = 100
+LONGEST_NAME = 150
 LONGEST_LINE = 998  # RFC 5322, 2.1.1
 FOLD_AT = 76
 ENCODED_BYTES = 45  # so that an encoded word has 72 characters (RFC 2047, 2: at most 75)
 
 BODY_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-PLAIN_NAME = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z"
-)  # short: never folded inside its quotes
-# An address alone, or behind a quoted name of plain characters, or behind words of base64: nothing can end early.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z")
+TO_ESCAPE = re.compile(r'["\\]')  # what needs a backslash in a quoted string (RFC 5322, 3.2.4)
+# An address alone, or behind a quoted name without `@`, `<` and `>`, or behind words of base64: even to a parser that
+# knows no quoting there is one address.
 ENCODED_WORD = r"=\?utf-8\?b\?[A-Za-z0-9+/]+={0,2}\?="
 ONE_MAILBOX = re.compile(
-    rf"""(?P<name>(?:"[A-Za-z0-9 .'_-]+"|{ENCODED_WORD}(?: {ENCODED_WORD})*) <)?"""
+    rf"""(?P<name>(?:"(?:[ !#-;=?A-\[\]-~]|\\[\\"])+"|{ENCODED_WORD}(?: {ENCODED_WORD})*) <)?"""
     rf"(?P<address>{LOCAL_PART}@{DOMAIN})(?(name)>)\Z"
 )
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}\Z")
@@ -130,7 +130,10 @@ def _mailbox(name: str, address: str) -> str:
     shown = _line(name.replace("@", "＠").replace("<", "").replace(">", ""), LONGEST_NAME)
     if not shown:
         return address
-    return f'"{shown}" <{address}>' if PLAIN_NAME.match(shown) else f"{_encoded(shown)} <{address}>"
+    if shown.isascii():
+        escaped = TO_ESCAPE.sub(r"\\\g<0>", shown)
+        return f'"{escaped}" <{address}>'
+    return f"{_encoded(shown)} <{address}>"
 
 
 def _words(text: str) -> str:
@@ -150,9 +153,12 @@ def _encoded(text: str) -> str:
 
 
 def _fold(name: str, value: str) -> str:
-    """Return the header's lines; they are broken at spaces only."""
+    """Return the header's lines; they are broken at spaces only, and never in the quoted name of a mailbox.
+
+    There it is allowed (RFC 5322, 3.2.4), but the older parser of Python's library ends the name at the break.
+    """
     lines, line = [], f"{name}:"
-    for word in value.split(" "):
+    for word in value.rsplit(" ", 1) if value.startswith('"') and value.endswith(">") else value.split(" "):
         if len(line) + 1 + len(word) > FOLD_AT and line.strip() and line != f"{name}:":
             lines.append(line)
             line = ""
