@@ -86,7 +86,7 @@ class MessageBuilder:
         comment, post = answers.comment, answers.post
         assert comment is not None and post is not None
         commenter = _shown_or(message.header_text(answers.commenter_name or "", LONGEST_COMMENTER), NAMELESS)
-        title = _shown_or(message.header_text(post.title, LONGEST_TITLE), UNTITLED)
+        title = _title(post.title)
         deed, because = in_mails(claimed.reasons)
         unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
         words = {
@@ -100,7 +100,7 @@ class MessageBuilder:
         return message.compose(
             sender=message.Mailbox(self.sender, f"{commenter} (via {shortened(self._site, LONGEST_SITE)})"),
             recipient=message.Mailbox(recipient),
-            subject=_subject(post.title if answers.thread_title is None else answers.thread_title),
+            subject=_subject(title if answers.thread_title is None else _title(answers.thread_title)),
             message_id=self.message_id(claimed),
             date=datetime.now(UTC),
             text=self._text.render(
@@ -141,9 +141,13 @@ def _shown_or(line: str, substitute: str) -> str:
     return line if is_visible(line) else substitute
 
 
+def _title(title: str) -> str:
+    return _shown_or(message.header_text(title, LONGEST_TITLE), UNTITLED)
+
+
 def _subject(title: str) -> str:
     """Return the subject of every mail of a thread: one `Re:`, and the title that the thread is named after."""
-    return f"Re: {isolated(_shown_or(without_answer_marks(message.header_text(title, LONGEST_TITLE)), UNTITLED))}"
+    return f"Re: {isolated(_shown_or(without_answer_marks(title), UNTITLED))}"
 
 
 def _said(body_html: str) -> Markup:

@@ -50,6 +50,10 @@ p { margin: 0 0 16px; }
 
 
 def template(title: str, body: str) -> str:
-    """Return the page with this title and body, which may hold placeholders; its styles stand at the elements too."""
+    """Return the page with this title and body, which may hold placeholders; its styles stand at the elements too.
+
+    It is ASCII, which is the cheaper to write the less else a mail holds.
+    """
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False)
-    return str(inliner.inline(PAGE.replace("%TITLE%", title).replace("%BODY%", body)))
+    page = inliner.inline(PAGE.replace("%TITLE%", title).replace("%BODY%", body))
+    return page.encode("ascii", "xmlcharrefreplace").decode()

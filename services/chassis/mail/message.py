@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email import policy
 from email.errors import MultipartInvariantViolationDefect
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from email.utils import format_datetime
 
 from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
@@ -43,7 +43,7 @@ HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+>\Z")
 OWN_HEADERS = ("From", "To", "Subject", "Message-ID", "Date")
 MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
-HEADERS = BytesHeaderParser(policy=policy.compat32)
+HEADERS = HeaderParser(policy=policy.compat32)
 # What may appear only once (RFC 5322, 3.6) or says who gets the mail; never given from outside.
 RESERVED = {*(name.lower() for name in OWN_HEADERS), *MIME_HEADERS, "cc", "bcc", "sender", "return-path"}
 
@@ -157,6 +157,8 @@ def _fold(name: str, value: str) -> str:
 
     There it is allowed (RFC 5322, 3.2.4), but the older parser of Python's library ends the name at the break.
     """
+    if len(name) + 2 + len(value) <= FOLD_AT:
+        return f"{name}: {value}\r\n"
     lines, line = [], f"{name}:"
     for word in value.rsplit(" ", 1) if value.startswith('"') and value.endswith(">") else value.split(" "):
         if len(line) + 1 + len(word) > FOLD_AT and line.strip() and line != f"{name}:":
@@ -216,7 +218,7 @@ def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, su
         raise Unsafe("the lines are not the headers that were meant")
     if any(not line.strip() for line in head.split(b"\r\n")) or max(map(len, message.split(b"\r\n"))) > LONGEST_LINE:
         raise Unsafe("a header's line is empty, or some line is too long")
-    parsed = HEADERS.parsebytes(head + b"\r\n\r\n")
+    parsed = HEADERS.parsestr(head.decode() + "\r\n\r\n")
     # Python 3.11.2 calls it a defect that a multipart message read without its body has no parts
     defects = [each for each in parsed.defects if not isinstance(each, MultipartInvariantViolationDefect)]
     if parsed.keys() != [name for name, _ in fields] or defects:

@@ -12,7 +12,7 @@ PIECE = re.compile(
     rf"\s*(?:(?![{NEVER_FIRST}])[{IDEOGRAPHS}][{NEVER_FIRST}]*|(?:(?![{IDEOGRAPHS}])\S|[{NEVER_FIRST}])+)|\s+"
 )
 # At the beginning of a line it would look like the mark of an item, a quotation, a heading or a rule.
-LOOKS_LIKE_A_MARK = re.compile(r"[-+*>#=~|]+|\d+[.)]")
+LOOKS_LIKE_A_MARK = re.compile(r"(?:[-+*>#=~|]+|\d+[.)])(?!\S)")
 
 
 def width(text: str) -> int:
@@ -29,13 +29,35 @@ def _width(character: str) -> int:
 
 def wrapped(line: str, room: int) -> list[str]:
     """Break a line at spaces or between ideographs into lines of at most `room` columns; longer words stay whole."""
-    if 2 * len(line) <= room or width(line) <= room:
+    if 2 * len(line) <= room or (columns := width(line)) <= room:
         return [line]
+    return _at_spaces(line, room) if columns == len(line) else _between_pieces(line, room)
+
+
+def _at_spaces(line: str, room: int) -> list[str]:
+    """Break a line in which each character takes one column."""
+    lines, position = [], 0
+    while len(line) - position > room:
+        space = line.rfind(" ", position, position + room + 1)
+        while space > position and LOOKS_LIKE_A_MARK.match(line, space + 1):
+            space = line.rfind(" ", position, space)
+        if space <= position:
+            space = line.find(" ", position + room + 1)
+        if space < 0:
+            break
+        lines.append(line[position:space].rstrip())
+        position = space + 1
+        while line.startswith(" ", position):
+            position += 1
+    return [*lines, line[position:]]
+
+
+def _between_pieces(line: str, room: int) -> list[str]:
     lines, current, used = [], "", 0
     for piece in PIECE.findall(line):
         taken = width(piece)
         word = piece.lstrip()
-        if current and used + taken > room and not LOOKS_LIKE_A_MARK.fullmatch(word):
+        if current and used + taken > room and not LOOKS_LIKE_A_MARK.match(word):
             lines.append(current)
             current, used = word, width(word)
         else:
