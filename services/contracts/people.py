@@ -12,6 +12,7 @@ from services.contracts.topics import PEOPLE, Topic
 
 Role = Literal["reader", "author", "moderator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
+ACCESS_TOKEN_SECONDS = 900  # how long an access token lives; people signs them, gateways verify them
 
 
 def is_admin(roles: Collection[str]) -> bool:

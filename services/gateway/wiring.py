@@ -9,6 +9,7 @@ from cachetools import LRUCache
 from services.chassis.client.client import within
 from services.chassis.errors import Problem
 from services.chassis.identity import Verifier
+from services.contracts.people import ACCESS_TOKEN_SECONDS
 from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.access.rate_limits import Counters, RateLimits
@@ -20,7 +21,6 @@ from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
 
-ACCESS_TOKEN_SECONDS = 900
 CHANGES_SECONDS = 3.0
 SLUGS_REMEMBERED = 10_000
 

@@ -20,6 +20,7 @@ from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.people import (
+    ACCESS_TOKEN_SECONDS,
     EditMe,
     GrantRole,
     ImportPerson,
@@ -34,7 +35,7 @@ from services.contracts.services import LookUp
 from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in
 from services.people.commands.sessions import Started
-from services.people.domain import ACCESS_LIFE, Address, parse_address
+from services.people.domain import Address, parse_address
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]
@@ -156,12 +157,12 @@ def _address(text: str) -> Address:
 
 
 def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:
-    life = int(ACCESS_LIFE.total_seconds())
-    token = signer.token("rapport", started.person.id, started.person.roles, life, started.session_id)
+    person = started.person
+    token = signer.token("rapport", person.id, person.roles, ACCESS_TOKEN_SECONDS, started.session_id)
     return {
         "access_token": token,
         "token_type": "Bearer",
-        "expires_in": life,
+        "expires_in": ACCESS_TOKEN_SECONDS,
         "refresh_token": started.secret,
-        "person": queries.me(started.person),
+        "person": queries.me(person),
     }

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.contracts.people import ACCESS_TOKEN_SECONDS
+
 TRUSTED_SECONDS = 60.0
-LONGEST_TOKEN_SECONDS = 900.0
 
 Fetch = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -56,7 +57,7 @@ class Revocations:
         )
         self._heard = asked
         for session, since in list(self._ended_here.items()):
-            if since < asked - LONGEST_TOKEN_SECONDS:
+            if since < asked - ACCESS_TOKEN_SECONDS:
                 del self._ended_here[session]
 
     async def heard_once(self) -> bool:
