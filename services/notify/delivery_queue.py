@@ -149,6 +149,10 @@ with leased as materialized (
       and not exists (
           select from suppressions s where s.person_id = d.person_id and s.address_version = d.address_version
       )
+      and not exists (
+          select from mail_threads t
+          where t.person_id = n.person_id and t.post_id = n.post_id and t.revision <> d.revision
+      )
     order by n.person_id, n.comment_id
     for update of n
 ), begun as (
@@ -171,7 +175,8 @@ returning n.person_id, n.comment_id
 async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
     """Freeze the bytes of each draft that notify itself does not refuse; return each refusal, None for a frozen one.
 
-    The first mail of a person about a post names their thread in the same transaction.
+    The first mail of a person about a post names their thread in the same transaction. A draft that was built as the
+    first, and is not any more, is left as after a lost lease.
     """
     async with db.statement() as tx:
         rows = await tx.fetch(
@@ -190,7 +195,7 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
     for draft in drafts:
         if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
             refusals.append(None)
-        else:  # the reason may be gone by now; then the row is left as after a lost lease, and is claimed again
+        else:  # it may stand no more; then the row is left as after a lost lease, and is claimed again
             refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lease_lost")
     return refusals
 

@@ -1,5 +1,7 @@
 """The mails of one person about one post keep the subject of the first of them, whatever becomes of the title."""
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,6 +11,7 @@ import pytest
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.notify import delivery_queue
 from services.notify.delivery import Delivery
+from services.notify.delivery_queue import Draft
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -16,6 +19,8 @@ from tests.conftest import NewDatabase
 from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
 from tests.integration.notify_upstreams import FakeUpstreams, address, serving_upstreams
 from tests.smtp_sink import SmtpSink
+
+chance = random.Random(20261127)
 
 
 @dataclass
@@ -141,3 +146,44 @@ async def test_mails_wait_while_titles_cannot_be_asked_for(harness: ThreadHarnes
     harness.fake.away.clear()
     await harness.service.change("update notifications set lease_until = null, lease_token = null")
     assert [subject for subject, _ in await harness.send()] == ["Re: A post"]
+
+
+async def test_a_title_that_changes_while_the_first_mails_wait_names_one_thread(harness: ThreadHarness) -> None:
+    first = comment()
+    harness.fake.add(first)
+    await harness.service.handle(first.posted, comment(first).posted)
+    batch = await delivery_queue.claim(harness.service.db, 100)
+    assert len(batch) == 2
+    first_answers = await harness.upstreams.ask(batch)
+    mail = await harness.delivery.prepare(batch[0], first_answers[batch[0].person_id, batch[0].comment_id])
+    assert mail is not None
+    harness.fake.rename(first, "A better title")
+    harness.fake.comments |= {str(row.comment_id): harness.fake.comments[str(first.comment_id)] for row in batch}
+    answers = await harness.upstreams.ask(batch)
+    for row in batch:  # both were claimed before there was a thread
+        assert await harness.delivery.prepare(row, answers[row.person_id, row.comment_id]) is None
+    await harness.service.change("update notifications set lease_until = null, lease_token = null, frozen = null")
+    assert [subject for subject, _ in await harness.send()] == ["Re: A post"] * 2
+
+
+async def test_mails_of_the_same_threads_are_frozen_at_once(harness: ThreadHarness) -> None:
+    threads = [comment() for _ in range(4)]
+    person = threads[0].parent_author_id
+    comments = [replace(comment(chance.choice(threads)), parent_author_id=person) for _ in range(60)]
+    for one in comments:
+        harness.fake.add(one)
+    await harness.service.handle(*(one.posted for one in comments))
+    batch = await delivery_queue.claim(harness.service.db, 100)
+    answers = await harness.upstreams.ask(batch)
+    drafts = [
+        Draft(row, b"x", 1, "<x@x>", post.revision)
+        for row in batch
+        if (post := answers[row.person_id, row.comment_id].post) is not None
+    ]
+    for _ in range(5):
+        await harness.service.change("delete from mail_threads")
+        chance.shuffle(drafts)
+        parts = [drafts[at::6] for at in range(6)]
+        found = await asyncio.gather(*(delivery_queue.freeze(harness.service.db, part) for part in parts))
+        assert [refusal for part in found for refusal in part] == [None] * 60
+        assert await harness.service.value("select count(*) from mail_threads") == 4

@@ -11,7 +11,19 @@ from services.chassis.mail.subjects import without_answer_marks
         *((title, "x") for title in ("x", "Re: x", "RE: x", "re:x", "Re : x", "Re[2]: x", "Re(3): x", "Re^2: x")),
         *(
             (title, "x")
-            for title in ("AW: x", "Aw:x", "Antw: x", "ANTW: x", "Odp: x", "回复：x", "答复: x", "Re：x", "ＲＥ：x")
+            for title in (
+                "AW: x",
+                "Aw:x",
+                "Antw: x",
+                "ANTW: x",
+                "Odp: x",
+                "回复：x",
+                "答复: x",
+                "Re：x",
+                "ＲＥ：x",
+                "Отв: x",
+                "رد: x",
+            )
         ),
         *((title, "x") for title in ("Re: Re: x", "RE: AW: Re[2]: x", "Re:\u00a0x", "\u200fRe: x", "Re\u200b: x")),
         ("Fwd: x", "Fwd: x"),
