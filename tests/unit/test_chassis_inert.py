@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -77,6 +78,19 @@ def test_a_list_a_quotation_or_a_table_goes_the_way_it_begins(source: str, direc
     html = inert(to_html(source, "markdown", "comment"))
     tags = re.findall(r"<(?:ul|ol|blockquote|table)\b([^>]*)>", html)
     assert ["rtl" if 'dir="rtl"' in tag else "" for tag in tags] == directions
+
+
+def test_a_mail_is_made_in_linear_time() -> None:
+    def seconds(times: int) -> float:
+        html = "<pre>" + " " * 9_000 * times + "<input checked></pre>" + "<p> <a " * 100 * times + "א<ul>" * 20
+        found = []
+        for _ in range(3):
+            begun = time.process_time()
+            inert(html)
+            found.append(time.process_time() - begun)
+        return min(found)
+
+    assert seconds(8) < 0.05 + 8 * 4 * seconds(1)
 
 
 class Reader(HTMLParser):

@@ -61,6 +61,9 @@ def test_marks_and_structure_stay(source: str, text: str) -> None:
         ("[https://a.example.evil](https://a.example)", "https://a.example.evil (https://a.example)"),
         ("https://a.example/路径", "https://a.example/路径"),
         ("[@Ben](/people/1)", "@Ben"),
+        ("[](https://a.example) [ ](https://a.example) [\u200b](https://a.example) a", "\u200b a"),
+        ("[write](MAILTO:ann@a.example?subject=Hi%20there)", "write (ann@a.example)"),
+        ("# [a](https://a.example)", "# a (https://a.example)"),
         ("[a *b* `c`](https://a.example/?x=1&y=2)", "a b c (https://a.example/?x=1&y=2)"),
     ],
 )

@@ -7,7 +7,7 @@ GAP = r"[\s\u00ad\u200b-\u200f\u2060\u061c]*"
 # RFC 5256, 2.1, and what mail clients in other languages write. Marks that are words too (SV, VS, R) are left alone.
 MARK = re.compile(
     rf"{GAP}(?:(?:re|ｒｅ|aw|antw|odp|ynt|отв|رد|回复|回覆|答复|答覆)|(?P<forward>fwd?))"
-    rf"{GAP}(?:\[\d{{1,3}}\]|\(\d{{1,3}}\)|[*^]\d{{1,3}})?{GAP}[:：]{GAP}",
+    rf"(?:{GAP}(?:\[\d{{1,3}}\]|\(\d{{1,3}}\)|[*^]\d{{1,3}}))?{GAP}[:：]{GAP}",
     re.IGNORECASE,
 )
 

@@ -39,7 +39,7 @@ CLEANER = nh3.Cleaner(
 )
 SAID = re.compile(r'<img |<input |class="(?:picture|align-|footnote-backref)')
 ALIGN = re.compile(r' class="align-(left|center|right)"')
-WAY_BACK = re.compile(r' *<a [^>]*class="footnote-backref"[^>]*>[^<]*(?:<sup[^>]*>[^<]*</sup>)?</a>')
+WAY_BACK = re.compile(r' ?<a [^>]*class="footnote-backref"[^>]*>[^<]*(?:<sup[^>]*>[^<]*</sup>)?</a>')
 RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 HAS_RIGHT_TO_LEFT = re.compile(f"[{RIGHT_TO_LEFT}]")
 LETTER = re.compile(rf"(?P<rtl>[{RIGHT_TO_LEFT}])|[^\W\d_]")

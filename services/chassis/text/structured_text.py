@@ -106,9 +106,12 @@ class StructuredText(Words):
     def _end_link(self, begin: int, address: str) -> None:
         """Say the address behind the text of a link that does not say it."""
         self._link = None
+        label = "".join(self._text[begin:])
+        if address[:7].lower() == "mailto:":
+            address = address[7:].partition("?")[0]
         bare = _bare(address)
-        if not any(_bare(word.strip("()<>.,")) == bare for word in "".join(self._text[begin:]).split()):
-            self._put(f" ({address.removeprefix('mailto:')})")
+        if is_visible(label) and not any(_bare(word.strip("()<>.,")) == bare for word in label.split()):
+            self._put(f" ({address})")
 
     def _end_table(self) -> None:
         self._tables = max(0, self._tables - 1)
