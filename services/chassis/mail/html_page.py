@@ -18,8 +18,11 @@ PAGE = """\
 :root { color-scheme: light dark; supported-color-schemes: light dark; }
 blockquote[dir="rtl"] { padding: 0 12px 0 0 !important; border-left: 0 !important; border-right: 2px solid #a3a3aa; }
 blockquote blockquote blockquote blockquote { padding: 0 !important; border: 0 !important; }
-ul, ol { padding-inline: 36px 24px; }
+ul, ol { padding-inline: 36px 24px; list-style-position: outside; }
 li ul, li ol { padding-inline: 24px 0; }
+ol[start] { padding-inline-start: 0; list-style-position: inside; }
+li ol[start] { padding-inline-start: 16px; }
+ol[start] > li > p:first-child { display: inline; }
 li li li li ul, li li li li ol { padding-inline-start: 12px; }
 li li li li li li li li ul, li li li li li li li li ol { padding-inline-start: 0; list-style-position: inside; }
 @media (prefers-color-scheme: dark) {
