@@ -53,10 +53,6 @@ p { margin: 0 0 16px; }
 
 
 def template(title: str, body: str) -> str:
-    """Return the page with this title and body, which may hold placeholders; its styles stand at the elements too.
-
-    It is ASCII, which is the cheaper to write the less else a mail holds.
-    """
+    """Return the page with this title and body, which may hold placeholders; its styles stand at the elements too."""
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False)
-    page = inliner.inline(PAGE.replace("%TITLE%", title).replace("%BODY%", body))
-    return page.encode("ascii", "xmlcharrefreplace").decode()
+    return str(inliner.inline(PAGE.replace("%TITLE%", title).replace("%BODY%", body)))
