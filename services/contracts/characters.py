@@ -22,6 +22,7 @@ TAGS = _characters(range(0xE0000, 0xE0080))
 BYTE_ORDER_MARK_AND_ANNOTATIONS = _characters(range(0xFEFF, 0xFF00), range(0xFFF9, 0xFFFC))
 SURROGATES = _characters(range(0xD800, 0xE000))  # no field holds them, but a mail may be made from anything
 ALWAYS_UNWANTED = NONCHARACTERS | EMBEDDINGS_AND_ISOLATES | BYTE_ORDER_MARK_AND_ANNOTATIONS | SURROGATES
+MAY_BE_UNWANTED = re.compile(f"[{min(ALWAYS_UNWANTED)}-\U0010ffff]")  # most alphabets stand before them
 UNWANTED = dict.fromkeys(map(ord, ALWAYS_UNWANTED))  # for `str.translate`
 UNWANTED_BUT_OWN_ISOLATES = dict.fromkeys(map(ord, ALWAYS_UNWANTED - OWN_ISOLATES))
 # The flag of a part of a country, such as Wales: a black flag, its code in tags, the end tag (UTS 51, ED-14a).
@@ -56,7 +57,7 @@ def without_unwanted(text: str, *, keep_isolates: bool = False) -> str:
     Args:
         keep_isolates: keep the pairs that `isolated` has put around names and titles in the text.
     """
-    if text.isascii():
+    if text.isascii() or not MAY_BE_UNWANTED.search(text):
         return text
     held = set(text)  # far fewer than the text has, so what follows takes no time where nothing is unwanted
     if not ALWAYS_UNWANTED.isdisjoint(held):

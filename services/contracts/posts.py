@@ -1,9 +1,9 @@
 """Events and commands of the posts service. Every event carries the whole structure, so a reader needs one upsert."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictInt
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EditNote, ImportedText, ImportedTitle, Opaque, PostText, Title
@@ -122,3 +122,16 @@ class ImportPost(Body):
     discussion: Discussion = "open"
     created_at: Moment
     published_at: Moment | None = None
+
+
+class RevisionOf(Body):
+    """A revision of a post."""
+
+    id: UUID
+    revision: Annotated[StrictInt, Field(ge=1, lt=2**31)]
+
+
+class LookUpTitles(Body):
+    """Query of notify: look up the titles of these revisions; unknown ones are left out of the answer."""
+
+    revisions: Annotated[list[RevisionOf], Field(max_length=200)]

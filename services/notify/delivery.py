@@ -92,7 +92,8 @@ class Delivery:
             frozen = claimed.frozen if claimed.frozen_for == address_version else None
             content = self._messages.build(claimed, answers, address) if frozen is None else frozen
             frozen_at = time.monotonic()
-            draft = Draft(claimed, content, address_version, self._messages.message_id(claimed))
+            revision = answers.post.revision if answers.post else None
+            draft = Draft(claimed, content, address_version, self._messages.message_id(claimed), revision)
             refusal = await self._freezing.submit(draft)
             if refusal is not None:
                 raise NotWanted(refusal)

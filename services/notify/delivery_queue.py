@@ -33,6 +33,8 @@ class Claimed(Notification):
     Attributes:
         frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
         tried_for: how long ago the first counted attempt was; None before it.
+        thread_revision: the revision of the post after whose title the person's mails about it are named; None before
+            the first of them.
     """
 
     author_id: UUID
@@ -42,6 +44,7 @@ class Claimed(Notification):
     frozen_for: int | None
     correlation_id: str | None
     causation_id: UUID | None
+    thread_revision: int | None = None
 
 
 CLAIM = """
@@ -58,7 +61,9 @@ set lease_token = $2, lease_until = now() + $3::interval
 from due, comments as c
 where n.person_id = due.person_id and n.comment_id = due.comment_id and c.comment_id = n.comment_id
 returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
-          now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id
+          now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id,
+          (select t.revision from mail_threads t where t.person_id = n.person_id and t.post_id = n.post_id)
+              as thread_revision
 """
 
 
@@ -119,28 +124,44 @@ async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> O
 
 @dataclass(frozen=True)
 class Draft:
-    """A message that is about to be sent, built for one version of the person's address."""
+    """A message that is about to be sent, built for one version of the person's address.
+
+    Attributes:
+        revision: of the post, whose title names the thread if this is its first mail.
+    """
 
     claimed: Claimed
     content: bytes
     address_version: int
     message_id: str
+    revision: int | None = None
 
 
 # locks in key order, as RENEW does
 FREEZE = """
 with leased as materialized (
-    select n.person_id, n.comment_id, d.content, d.address_version, d.message_id, d.sha256
-    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::text[], $7::bytea[])
-             as d (person_id, comment_id, token, content, address_version, message_id, sha256)
+    select n.person_id, n.comment_id, n.post_id, d.content, d.address_version, d.message_id, d.sha256, d.revision
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::text[], $7::bytea[], $8::integer[])
+             as d (person_id, comment_id, token, content, address_version, message_id, sha256, revision)
     join notifications n on n.person_id = d.person_id and n.comment_id = d.comment_id and n.lease_token = d.token
     where n.state = 'waiting' and n.lease_until > now()
       and not exists (select from mail_choices m where m.person_id = d.person_id and not m.notifications)
       and not exists (
           select from suppressions s where s.person_id = d.person_id and s.address_version = d.address_version
       )
+      and not exists (
+          select from mail_threads t
+          where t.person_id = n.person_id and t.post_id = n.post_id and t.revision <> d.revision
+      )
     order by n.person_id, n.comment_id
     for update of n
+), begun as (
+    insert into mail_threads (person_id, post_id, revision)
+    select distinct on (person_id, post_id) person_id, post_id, revision
+    from leased
+    where revision is not null
+    order by person_id, post_id, revision
+    on conflict do nothing
 )
 update notifications as n
 set frozen = leased.content, frozen_for = leased.address_version, message_id = leased.message_id,
@@ -152,7 +173,11 @@ returning n.person_id, n.comment_id
 
 
 async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | None]:
-    """Freeze the bytes of each draft that notify itself does not refuse; return each refusal, None for a frozen one."""
+    """Freeze the bytes of each draft that notify itself does not refuse; return each refusal, None for a frozen one.
+
+    The first mail of a person about a post names their thread in the same transaction. A draft that was built as the
+    first, and is not any more, is left as after a lost lease.
+    """
     async with db.statement() as tx:
         rows = await tx.fetch(
             FREEZE,
@@ -163,13 +188,14 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
             [draft.address_version for draft in drafts],
             [draft.message_id for draft in drafts],
             [hashlib.sha256(draft.content).digest() for draft in drafts],
+            [draft.revision if draft.claimed.thread_revision is None else None for draft in drafts],
         )
     frozen = {(row["person_id"], row["comment_id"]) for row in rows}
     refusals: list[OwnRefusal | None] = []
     for draft in drafts:
         if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
             refusals.append(None)
-        else:  # the reason may be gone by now; then the row is left as after a lost lease, and is claimed again
+        else:  # it may stand no more; then the row is left as after a lost lease, and is claimed again
             refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lease_lost")
     return refusals
 

@@ -1,8 +1,9 @@
 """Rules of notify: who gets mail about a comment, when a mail must not go, how long to wait for the next attempt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
@@ -18,8 +19,49 @@ ENDS: Mapping[EndState, type[NotificationFact]] = {
     "failed": NotificationFailed,
 }
 
-REPLY_TO_YOU = "reply_to_you"
-ON_YOUR_POST = "on_your_post"
+
+class Reason(StrEnum):
+    """Why somebody is told of a comment: the value in rows and events, and how mails and explanations say it.
+
+    Attributes:
+        deed: what the commenter did, before the title of the post.
+        because: why the mail comes.
+        cause: the same about one comment.
+    """
+
+    REPLY_TO_YOU = (
+        *("reply_to_you", "answered you under"),
+        *("somebody answered your comment", "it answers your comment"),
+    )
+    ON_YOUR_POST = (
+        *("on_your_post", "commented on your post"),
+        *("somebody commented on your post", "it was written under your post"),
+    )
+    # of rows that a newer version has written
+    UNKNOWN = "unknown", "commented on", "it concerns you", "it concerns you"
+
+    deed: str
+    because: str
+    cause: str
+
+    def __new__(cls, value: str, deed: str, because: str, cause: str) -> "Reason":
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.deed, reason.because, reason.cause = deed, because, cause
+        return reason
+
+    @classmethod
+    def all_of(cls, names: Iterable[str]) -> list["Reason"]:
+        """Return the reasons with these names, each once, and at least one."""
+        by_name = {reason.value: reason for reason in cls}
+        return list(dict.fromkeys(by_name.get(name, cls.UNKNOWN) for name in names)) or [cls.UNKNOWN]
+
+
+def in_mails(reasons: Sequence[str]) -> tuple[str, str]:
+    """Return what the commenter did, by the first of the reasons, and why the mail comes, by all of them."""
+    known = Reason.all_of(reasons)
+    return known[0].deed, " and ".join(reason.because for reason in known)
+
 
 WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
 
@@ -44,9 +86,12 @@ class Comment:
 def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
     """Return the recipients of mail about the comment, each with every reason; never its own author."""
     reasons: dict[UUID, tuple[str, ...]] = {}
-    for person, reason in ((comment.parent_author_id, REPLY_TO_YOU), (comment.post_author_id, ON_YOUR_POST)):
+    for person, reason in (
+        (comment.parent_author_id, Reason.REPLY_TO_YOU),
+        (comment.post_author_id, Reason.ON_YOUR_POST),
+    ):
         if person is not None and person != comment.author_id:
-            reasons[person] = (*reasons.get(person, ()), reason)
+            reasons[person] = (*reasons.get(person, ()), reason.value)
     return reasons
 
 
@@ -98,19 +143,22 @@ class CommentNow:
 
 @dataclass(frozen=True)
 class PostNow:
-    """A post as it is now, from posts."""
+    """A post as it is now, from posts. `revision` counts its texts; an old posts does not say it."""
 
     status: str
     title: str
     slug: str
+    revision: int | None = None
 
 
 @dataclass(frozen=True)
 class Answers:
     """The upstreams' answers about one notification; None for what they do not know.
 
-    `asked_at` is the time before the first question, on the monotonic clock: the answers contain every change that was
-    committed before it.
+    Attributes:
+        asked_at: the time before the first question, on the monotonic clock: the answers contain every change that was
+            committed before it.
+        thread_title: the title after which the person's mail thread about the post is named, if it is not the present.
     """
 
     asked_at: float
@@ -118,6 +166,7 @@ class Answers:
     commenter_name: str | None
     comment: CommentNow | None
     post: PostNow | None
+    thread_title: str | None = None
 
 
 def objection(answers: Answers) -> str | None:
@@ -182,11 +231,6 @@ def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
     return first if tried_for is None else min(max(first, tried_for / 4), LONGEST_RETRY)
 
 
-REASON_TEXTS: Mapping[str, str] = {
-    REPLY_TO_YOU: "it answers your comment",
-    ON_YOUR_POST: "it was written under your post",
-}
-
 STATE_TEXTS: Mapping[str, str] = {
     "waiting": "A mail about this comment is on its way to you, because {reasons}.",
     "sent": "A mail about this comment was sent to you, because {reasons}.",
@@ -213,5 +257,5 @@ WHY_TEXTS: Mapping[str, str] = {
 
 def in_words(state: str, why: str | None, reasons: tuple[str, ...]) -> str:
     """Return one sentence that tells a person how a notification ended."""
-    named = " and ".join(REASON_TEXTS.get(reason, reason) for reason in reasons) or "it concerns you"
+    named = " and ".join(reason.cause for reason in Reason.all_of(reasons))
     return STATE_TEXTS[state].format(reasons=named, why=WHY_TEXTS.get(why or "", why or ""))

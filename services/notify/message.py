@@ -3,36 +3,31 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
-from functools import partial
 from importlib.resources import files
 from urllib.parse import quote
 
-import css_inline
 import jinja2
-import nh3
 from markupsafe import Markup
 
-from services.chassis.mail import message
+from services.chassis.mail import html_page, message
 from services.chassis.mail.addresses import envelope_address
+from services.chassis.mail.subjects import without_answer_marks
 from services.chassis.text.html_to_text import plain
+from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
+from services.contracts.shortening import shortened
 from services.notify.delivery_queue import Claimed
-from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, Answers, CommentNow
+from services.notify.domain import Answers, CommentNow, in_mails
 from services.notify.tokens import Tokens
-
-# What a comment may contain in a mail: formatted text, and no link or image of a user.
-SHOWN_TAGS = {
-    *("b", "blockquote", "br", "code", "dd", "del", "dl", "dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr"),
-    *("i", "li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
-}
-without_links = partial(nh3.clean, tags=SHOWN_TAGS, attributes={}, link_rel=None)
 
 MOST_ANCESTORS = 10
 LONGEST_TITLE = 240  # so that a subject has room for more than the title
+LONGEST_COMMENTER = 100
+LONGEST_SITE = 40  # behind the name of the commenter; both together are shorter than the longest display name
+COLUMNS = 76
+MOST_QUOTED = 12_000  # a comment has 10,000 characters, but its marks and addresses may be many
 UNTITLED = "a post without a title"
 NAMELESS = "Somebody"
-DEEDS = {REPLY_TO_YOU: "answered you under", ON_YOUR_POST: "commented on your post"}
-BECAUSE = {REPLY_TO_YOU: "somebody answered your comment", ON_YOUR_POST: "somebody commented on your post"}
 
 
 @dataclass(frozen=True)
@@ -74,9 +69,9 @@ class MessageBuilder:
         folder = files("services.notify") / "templates"
         text = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
         page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
-        inliner = css_inline.CSSInliner(load_remote_stylesheets=False)
         self._text = text.from_string((folder / "notification.txt").read_text())
-        self._html = page.from_string(inliner.inline((folder / "notification.html").read_text()))
+        body = (folder / "notification.html").read_text()
+        self._html = page.from_string(html_page.template("{{ title }}", body))
 
     def message_id(self, claimed: Claimed) -> str:
         """Return the Message-ID of the mail: the same for every attempt."""
@@ -90,27 +85,28 @@ class MessageBuilder:
         """
         comment, post = answers.comment, answers.post
         assert comment is not None and post is not None
-        commenter = _shown_or(message.header_text(answers.commenter_name or ""), NAMELESS)
-        title = _shown_or(message.header_text(post.title, LONGEST_TITLE), UNTITLED)
+        commenter = _shown_or(message.header_text(answers.commenter_name or "", LONGEST_COMMENTER), NAMELESS)
+        title = _title(post.title)
+        deed, because = in_mails(claimed.reasons)
         unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
         words = {
             "commenter": commenter,
             "title": title,
-            "deed": DEEDS[claimed.reasons[0]],
-            "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
+            "deed": deed,
+            "because": because,
             "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(
-            sender=message.Mailbox(self.sender, f"{commenter} (via {self._site})"),
+            sender=message.Mailbox(self.sender, f"{commenter} (via {shortened(self._site, LONGEST_SITE)})"),
             recipient=message.Mailbox(recipient),
-            subject=f"Re: {isolated(title)}",
+            subject=_subject(title if answers.thread_title is None else _title(answers.thread_title)),
             message_id=self.message_id(claimed),
             date=datetime.now(UTC),
             text=self._text.render(
                 words | {"commenter": isolated(commenter), "title": isolated(title)}, quoted=_quoted(comment.body_html)
             ),
-            html=self._html.render(words, said=_shown(comment.body_html)),
+            html=self._html.render(words, said=_said(comment.body_html)),
             headers=[
                 *self._thread(claimed, comment),
                 ("List-Id", message.list_id(self._site, f"notifications.{self._domain}")),
@@ -145,9 +141,19 @@ def _shown_or(line: str, substitute: str) -> str:
     return line if is_visible(line) else substitute
 
 
-def _shown(body_html: str) -> Markup:
-    return Markup(without_links(without_unwanted(body_html)))  # noqa: S704  # fresh from the sanitiser
+def _title(title: str) -> str:
+    return _shown_or(message.header_text(title, LONGEST_TITLE), UNTITLED)
+
+
+def _subject(title: str) -> str:
+    """Return the subject of every mail of a thread: one `Re:`, and the title that the thread is named after."""
+    return f"Re: {isolated(_shown_or(without_answer_marks(title), UNTITLED))}"
+
+
+def _said(body_html: str) -> Markup:
+    return Markup(inert(without_unwanted(body_html)))  # noqa: S704  # fresh from the sanitiser
 
 
 def _quoted(body_html: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in without_unwanted(plain(body_html)).split("\n"))
+    quotation = plain(f"<blockquote>{body_html}</blockquote>", columns=COLUMNS, most=MOST_QUOTED)
+    return without_unwanted(quotation)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.chassis.errors import unavailable
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import Answers, Comment, CommentNow, Contact, PostNow
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 2.0
@@ -36,6 +37,7 @@ class Upstreams:
             _lookup(self._comments, "/comments/lookup", (row.comment_id for row in batch), _comment_now),
             _lookup(self._posts, "/posts/lookup", (row.post_id for row in batch), _post_now),
         )
+        titles = await self._thread_titles(batch, posts)
         return {
             (row.person_id, row.comment_id): Answers(
                 asked_at=asked_at,
@@ -43,9 +45,26 @@ class Upstreams:
                 commenter_name=names.get(row.author_id),
                 comment=comments.get(row.comment_id),
                 post=posts.get(row.post_id),
+                thread_title=titles.get((row.post_id, row.thread_revision)),
             )
             for row in batch
         }
+
+    async def _thread_titles(
+        self, batch: Sequence[Claimed], posts: Mapping[UUID, PostNow]
+    ) -> dict[tuple[UUID, int | None], str]:
+        """Return the titles of the revisions that name threads, of posts that have changed since; seldom any have."""
+        wanted = {
+            (row.post_id, row.thread_revision)
+            for row in batch
+            if row.thread_revision is not None
+            and (post := posts.get(row.post_id)) is not None
+            and post.revision not in (None, row.thread_revision)
+        }
+        if not wanted:
+            return {}
+        body = {"revisions": [{"id": str(post_id), "revision": number} for post_id, number in sorted(wanted)]}
+        return await _call(self._posts, "/posts/titles/lookup", body, _title)
 
     async def comment(self, comment_id: UUID) -> Comment | None:
         """Return the structure of a comment whose event has not arrived yet; None if there is no such comment."""
@@ -57,11 +76,17 @@ async def _lookup(
     service: ServiceClient, path: str, ids: Iterable[UUID], read: Callable[[dict[str, Any]], T]
 ) -> dict[UUID, T]:
     wanted = sorted({str(one) for one in ids})
-    answer = await service.call("POST", path, body={"ids": wanted}, deadline=within(DEADLINE_SECONDS))
+    return await _call(service, path, {"ids": wanted}, lambda item: (UUID(item["id"]), read(item)))
+
+
+async def _call(
+    service: ServiceClient, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], tuple[K, T]]
+) -> dict[K, T]:
+    answer = await service.call("POST", path, body=body, deadline=within(DEADLINE_SECONDS))
     if answer.status != 200:
         raise unavailable(f"{path} answered {answer.status}.")
     try:
-        return {UUID(item["id"]): read(item) for item in answer.json()["items"]}
+        return dict(map(read, answer.json()["items"]))
     except (ValueError, TypeError, KeyError) as error:
         raise unavailable(f"{path} gave a malformed answer.") from error
 
@@ -99,4 +124,8 @@ def _comment(item: dict[str, Any]) -> Comment:
 
 
 def _post_now(item: dict[str, Any]) -> PostNow:
-    return PostNow(item["status"], item["title"] or "", item["slug"])
+    return PostNow(item["status"], item["title"] or "", item["slug"], item.get("revision"))
+
+
+def _title(item: dict[str, Any]) -> tuple[tuple[UUID, int | None], str]:
+    return (UUID(item["id"]), int(item["revision"])), item["title"] or ""

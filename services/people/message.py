@@ -1,11 +1,12 @@
 """The sign-in mail: one link, one code, and no text of a user."""
 
-import html
 import secrets
 from datetime import UTC, datetime
 from email.utils import parseaddr
+from html import escape
+from string import Template
 
-from services.chassis.mail import message
+from services.chassis.mail import html_page, message
 from services.chassis.mail.addresses import envelope_address
 from services.contracts.characters import isolated
 from services.people.tokens import Tokens
@@ -21,18 +22,12 @@ Open this link and press the button to sign in to {site}:
 Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing happens.
 """
 CODE = "Or type the code {code} where you asked for it, and nowhere else."
-HTML = """\
-<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Sign in to {site}</title></head>
-<body style="margin: 0; padding: 24px 16px; color: #1d1d1f; background: #ffffff; font: 16px/1.5 Georgia, serif">
-<p>Open this link and press the button to sign in to <bdi>{site}</bdi>:</p>
-<p><a href="{link}" style="color: #0b57d0">{link}</a></p>
-{code}<p>It works once, within ten minutes.</p>
-<p style="color: #5f5f66; font-size: 13px">Somebody asked for it with this address. If that was not you, ignore this
-mail: without the link nothing happens.</p>
-</body>
-</html>
+BODY = """\
+<p>Open this link and press the button to sign in to <bdi>$site</bdi>:</p>
+<p><a href="$link">$link</a></p>
+$code<p>It works once, within ten minutes.</p>
+<p class="foot">Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing
+happens.</p>
 """
 
 
@@ -58,6 +53,7 @@ class SignInMessageBuilder:
         self._domain = self.sender.rpartition("@")[2]
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
+        self._html = Template(html_page.template("Sign in to $site", BODY))
 
     def build(self, mailbox: str, token: str, public_id: str | None) -> bytes:
         """Build the whole message, with a new Message-ID, because each link is new.
@@ -77,8 +73,8 @@ class SignInMessageBuilder:
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),
             text=TEXT.format(site=isolated(self._site), link=link, code=code and f"{code}\n\n"),
-            html=HTML.format(
-                site=html.escape(self._site), link=html.escape(link), code=code and f"<p>{html.escape(code)}</p>\n"
+            html=self._html.substitute(
+                site=escape(self._site), link=escape(link), code=code and f"<p>{escape(code)}</p>\n"
             ),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
         )

@@ -15,12 +15,13 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
-from services.contracts.posts import CreatePost, EditPost, ImportPost
+from services.contracts.posts import CreatePost, EditPost, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
 from services.posts import commands, queries, rerendering
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
+Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -45,6 +46,11 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.post("/posts/lookup")
     async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:
         return json_response({"items": await queries.look_up(db, body.ids)})
+
+    @router.post("/posts/titles/lookup")
+    async def look_up_titles(body: LookUpTitles, caller: Notify) -> Response:
+        asked = [(one.id, one.revision) for one in body.revisions]
+        return json_response({"items": await queries.look_up_titles(db, asked)})
 
     @router.get("/posts/{reference}")
     async def post(reference: str, caller: Gateway) -> Response:

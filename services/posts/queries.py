@@ -104,3 +104,10 @@ async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]
     async with db.reader() as reader:
         rows = await store.find_many(reader, post_ids)
     return [dict(row) | {"id": str(row["id"]), "author_id": str(row["author_id"])} for row in rows]
+
+
+async def look_up_titles(db: Database, revisions: Sequence[tuple[UUID, int]]) -> list[dict[str, Any]]:
+    """Return the titles of these revisions, of posts in any status; unknown ones are left out."""
+    async with db.reader() as reader:
+        rows = await store.titles_of(reader, revisions)
+    return [dict(row) | {"id": str(row["id"])} for row in rows]

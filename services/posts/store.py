@@ -238,7 +238,7 @@ async def revisions_before(reader: Reader, post_id: UUID, revision: int | None, 
 
 
 SELECT_MANY = """
-select id, kind, slug, title, author_id, status, discussion, version
+select id, kind, slug, title, author_id, status, discussion, version, revision
 from posts
 where id = any($1::uuid[])
 """
@@ -247,3 +247,15 @@ where id = any($1::uuid[])
 async def find_many(reader: Reader, post_ids: Sequence[UUID]) -> list[Any]:
     """Return the fields of these posts that other services use, in any status."""
     return await reader.fetch(SELECT_MANY, post_ids)
+
+
+SELECT_TITLES = """
+select r.post_id as id, r.revision, r.title
+from unnest($1::uuid[], $2::integer[]) as asked (post_id, revision)
+join revisions r on r.post_id = asked.post_id and r.revision = asked.revision
+"""
+
+
+async def titles_of(reader: Reader, revisions: Sequence[tuple[UUID, int]]) -> list[Any]:
+    """Return the titles of these revisions, each a post and a number."""
+    return await reader.fetch(SELECT_TITLES, [one for one, _ in revisions], [number for _, number in revisions])

@@ -20,6 +20,7 @@ LOOKUPS = {
     "/people/lookup": "people",
     "/comments/lookup": "comments",
     "/posts/lookup": "posts",
+    "/posts/titles/lookup": "posts",
 }
 
 
@@ -28,6 +29,7 @@ class FakeUpstreams:
     """What the upstreams answer, by id. A test changes it as the services would.
 
     Attributes:
+        titles: of earlier revisions, by post and number.
         away: paths that answer 503.
         broken: paths whose answers break the contract.
         poison: ids that make a look-up fail.
@@ -39,6 +41,7 @@ class FakeUpstreams:
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
     comments: dict[str, dict[str, Any]] = field(default_factory=dict)
     posts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    titles: dict[tuple[str, int], str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
@@ -80,7 +83,14 @@ class FakeUpstreams:
             "status": "published",
             "discussion": "open",
             "version": 1,
+            "revision": 1,
         }
+
+    def rename(self, comment: FakeComment, title: str) -> None:
+        """Edit the title of the comment's post; posts keeps the one before under its revision."""
+        post = self.posts[str(comment.post_id)]
+        self.titles[str(comment.post_id), post["revision"]] = post["title"]
+        post.update(title=title, revision=post["revision"] + 1)
 
     def _table(self, path: str) -> dict[str, dict[str, Any]]:
         return {
@@ -114,7 +124,19 @@ async def serving_upstreams(keys: dict[str, str]) -> AsyncIterator[tuple[FakeUps
             return web.json_response({"type": "/problems/unavailable", "detail": "Away."}, status=503)
         if path in fake.broken:
             return web.json_response({"items": [{"id": "x"}]})
-        ids = (await request.json())["ids"]
+        asked = await request.json()
+        if path == "/posts/titles/lookup":
+            revisions = [(one["id"], one["revision"]) for one in asked["revisions"]]
+            return web.json_response(
+                {
+                    "items": [
+                        {"id": post_id, "revision": revision, "title": fake.titles[post_id, revision]}
+                        for post_id, revision in revisions
+                        if (post_id, revision) in fake.titles
+                    ]
+                }
+            )
+        ids = asked["ids"]
         assert len(ids) <= 200
         if fake.poison & set(ids):
             return web.Response(status=500)
@@ -122,7 +144,7 @@ async def serving_upstreams(keys: dict[str, str]) -> AsyncIterator[tuple[FakeUps
         return web.json_response({"items": [{"id": one} | table[one] for one in ids if one in table]})
 
     app = web.Application()
-    app.router.add_post("/{first}/lookup", look_up)
+    app.router.add_post("/{first:.+}/lookup", look_up)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

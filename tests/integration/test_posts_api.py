@@ -75,8 +75,12 @@ async def test_each_route_has_its_allowed_callers(call: Call) -> None:
     asked = {"ids": [post["id"]]}
     assert (await call("POST", "/posts/lookup", asked, by="notify")).json()["items"][0]["slug"] == "on-letters"
     assert (await call("POST", "/posts/lookup", asked)).status_code == 200
+    titles = {"revisions": [{"id": post["id"], "revision": 1}]}
+    found = (await call("POST", "/posts/titles/lookup", titles, by="notify")).json()["items"]
+    assert found == [{"id": post["id"], "revision": 1, "title": post["title"]}]
     for by, method, path, body in (
         ("operator", "POST", "/posts/lookup", asked),
+        ("gateway", "POST", "/posts/titles/lookup", titles),
         ("notify", "GET", "/posts/on-letters", None),
         ("gateway", "POST", "/import/posts", imported),
         ("gateway", "POST", "/republish", {"since": "2020-01-01T00:00:00Z"}),
@@ -188,6 +192,11 @@ async def test_bodies_are_bounded(call: Call) -> None:
     assert wide.status_code == 201
     many = {"ids": [str(uuid4())] * 201}
     assert (await call("POST", "/posts/lookup", many)).json()["errors"][0]["field"] == "ids"
+    titles = {"revisions": [{"id": str(uuid4()), "revision": 1}] * 201}
+    answer = await call("POST", "/posts/titles/lookup", titles, by="notify")
+    assert answer.json()["errors"][0]["field"] == "revisions"
+    huge = {"revisions": [{"id": str(uuid4()), "revision": 2**40}]}
+    assert (await call("POST", "/posts/titles/lookup", huge, by="notify")).status_code == 422
 
 
 async def test_withdrawing_a_draft_is_a_wrong_state(call: Call) -> None:

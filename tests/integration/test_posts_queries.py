@@ -9,7 +9,7 @@ import pytest
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.contracts.posts import CreatePost
+from services.contracts.posts import CreatePost, EditPost
 from services.posts import commands, queries
 
 AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
@@ -97,7 +97,20 @@ async def test_the_look_up_returns_every_status(db: Database) -> None:
     draft, public = await create(db, "Draft", publish=False), await create(db, "ResponseHeaders")
     found = await queries.look_up(db, [UUID(draft["id"]), UUID(public["id"]), uuid4()])
     assert {item["id"]: item["status"] for item in found} == {draft["id"]: "draft", public["id"]: "published"}
-    assert set(found[0]) == {"id", "kind", "slug", "title", "author_id", "status", "discussion", "version"}
+    assert set(found[0]) == {"id", "kind", "slug", "title", "author_id", "status", "discussion", "version", "revision"}
+
+
+async def test_titles_of_revisions_are_looked_up(db: Database) -> None:
+    post, other = await create(db, "First"), await create(db, "Other")
+    post_id = UUID(post["id"])
+    await commands.edit_post(db, AUTHOR, post_id, EditPost(title="Second"))
+    asked = [(post_id, 1), (post_id, 2), (post_id, 3), (UUID(other["id"]), 1), (uuid4(), 1)]
+    found = await queries.look_up_titles(db, asked)
+    assert {(item["id"], item["revision"], item["title"]) for item in found} == {
+        (post["id"], 1, "First"),
+        (post["id"], 2, "Second"),
+        (other["id"], 1, "Other"),
+    }
 
 
 async def test_drafts_and_withdrawn_posts_are_listed_to_their_author_and_to_admins(db: Database) -> None:

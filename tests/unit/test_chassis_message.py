@@ -186,6 +186,32 @@ def test_a_display_name_keeps_its_flag_and_its_marks() -> None:
     assert mail["From"].addresses[0].display_name == f"{ENGLAND}א\u200f (via R)"
 
 
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("Bob", '"Bob"'),
+        ("Bob Miller (via The Talk)", '"Bob Miller (via The Talk)"'),
+        ("Miller, Bob; Sales: a", '"Miller, Bob; Sales: a"'),
+        ('the "best" site', r'"the \"best\" site"'),
+        ("back\\slash\\", r'"back\\slash\\"'),
+        ("Bob_ [x] {y} #1 100%", '"Bob_ [x] {y} #1 100%"'),
+        ("word " * 28 + "end", '"' + "word " * 28 + 'end"'),
+    ],
+)
+def test_a_name_in_ascii_is_a_quoted_string_that_is_not_broken(name: str, raw: str) -> None:
+    message = build(sender=Mailbox(SITE.address, name), recipient=Mailbox("bob@example.org", name))
+    unfolded = message.replace(b">\r\n", b">\n").replace(b'"\r\n <', b'" <')
+    assert f"From: {raw} <{SITE.address}>\n".encode() in unfolded
+    assert f"To: {raw} <bob@example.org>\n".encode() in unfolded
+    assert read(message)["From"].addresses[0].display_name == name
+
+
+@pytest.mark.parametrize("name", ["Zoë, Miller", 'the "größte"', "bob@example.org", "日本\\"])
+def test_any_other_name_is_encoded_words(name: str) -> None:
+    mail = read(build(sender=Mailbox(SITE.address, name)))
+    assert mail["From"].addresses[0].display_name == name.replace("@", "＠")
+
+
 def test_a_header_may_not_come_twice() -> None:
     with pytest.raises(Unsafe):
         build(headers=[("X-One", "a"), ("x-one", "b")])
@@ -263,6 +289,10 @@ def test_what_is_read_by_its_form_alone_is_what_a_parser_reads() -> None:
         '"Bob" bob@example.org',
         '"Bob\\" <eve@example.net>, " <bob@example.org>',
         '"Bob" "Eve" <bob@example.org>',
+        '"Bob\\x" <bob@example.org>',
+        '"a@b" <bob@example.org>',
+        '"a <b> c" <bob@example.org>',
+        '"" <bob@example.org>',
         "Bob <bob@example.org>",
         "=?utf-8?q?Bob=0A?= <bob@example.org>",
         "=?utf-8?b?Qm9i?=<bob@example.org>",

@@ -244,9 +244,12 @@ def test_pictures_of_posts_are_lazy_and_send_no_referrer() -> None:
 @pytest.mark.parametrize(
     ("source", "html"),
     [
-        ("![x](http://t.example/p.gif)", '<a href="http://t.example/p.gif">x</a>'),
-        ("![](http://t.example/a/p%20q.gif?u=1)", '<a href="http://t.example/a/p%20q.gif?u=1">p q.gif</a>'),
-        ("![](http://t.example/)", '<a href="http://t.example/">t.example</a>'),
+        ("![x](http://t.example/p.gif)", '<a href="http://t.example/p.gif" class="picture">x</a>'),
+        (
+            "![](http://t.example/a/p%20q.gif?u=1)",
+            '<a href="http://t.example/a/p%20q.gif?u=1" class="picture">p q.gif</a>',
+        ),
+        ("![](http://t.example/)", '<a href="http://t.example/" class="picture">t.example</a>'),
         ("[![x](http://t.example/p.gif)](/y)", '<a href="/y">x</a>'),
         ("![x](javascript:y)", "x"),
     ],
@@ -257,7 +260,7 @@ def test_pictures_of_comments_are_links(source: str, html: str) -> None:
 
 def test_pictures_of_stored_comments_are_links() -> None:
     html = to_html('<img src="http://t.example/p.gif">', "html", "comment")
-    assert html == '<p><a href="http://t.example/p.gif" rel="nofollow ugc noopener">p.gif</a></p>\n'
+    assert html == '<p><a href="http://t.example/p.gif" class="picture" rel="nofollow ugc noopener">p.gif</a></p>\n'
 
 
 @pytest.mark.parametrize(
@@ -448,9 +451,10 @@ def test_plain_text_of_html() -> None:
     html = to_html(
         "# Hi\n\na *b*\nc  \nd\n\n- x\n- y\n\n> q\n>\n> r\n\n```\n1\n\n  2\n```\n\n[t](https://a.b) & <", "markdown"
     )
-    assert plain(html) == "Hi\n\na b c\nd\n\n- x\n- y\n\n> q\n\n> r\n\n1\n\n  2\n\nt & <"
-    assert plain("<table><tr><td>a</td><td>b</td></tr></table>") == "a\n\nb"
-    assert plain('<p><img alt="a cat" src="https://a.b/c"></p>') == "a cat"
+    text = "# Hi\n\na b c\nd\n\n- x\n- y\n\n> q\n>\n> r\n\n    1\n\n      2\n\nt (https://a.b) & <"
+    assert plain(html) == text
+    assert plain("<table><tr><td>a</td><td>b</td></tr></table>") == "| a | b |"
+    assert plain('<p><img alt="a cat" src="https://a.b/c"></p>') == "an image: a cat"
     assert plain("") == ""
 
 

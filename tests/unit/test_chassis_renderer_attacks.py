@@ -19,7 +19,10 @@ ATTRIBUTES = {
     *("loading", "referrerpolicy", "type", "disabled", "checked", "aria-label"),
     "tabindex",
 }
-CLASSES = {"contains-task-list", "footnote-backref", "footnote-ref", "footnotes", "task-list-item", *ALIGNMENTS}
+CLASSES = {
+    *("contains-task-list", "footnote-backref", "footnote-ref", "footnotes", "picture", "task-list-item"),
+    *ALIGNMENTS,
+}
 
 HTML_ATTACKS = [
     "<script>alert(1)</script>",

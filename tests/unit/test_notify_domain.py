@@ -15,6 +15,7 @@ from services.notify.domain import (
     CommentNow,
     Contact,
     PostNow,
+    Reason,
     concerned,
     in_words,
     objection,
@@ -91,3 +92,14 @@ def test_every_end_has_a_sentence() -> None:
             assert text.endswith(".")
             assert "{" not in text
     assert "unsubscribed" not in in_words("skipped", "unsubscribed", ("reply_to_you",))
+
+
+def test_every_reason_has_all_its_words_and_is_told_apart() -> None:
+    for reason in Reason:
+        assert reason.deed
+        assert reason.because
+        assert reason.cause
+        assert Reason.all_of([reason.value]) == [reason]
+    made = {reason for reasons in concerned(replace(COMMENT, parent_author_id=CARL)).values() for reason in reasons}
+    assert made == {reason.value for reason in Reason} - {Reason.UNKNOWN.value}
+    assert all(type(name) is str for name in made)

@@ -2,8 +2,10 @@
 
 import html
 import random
+import re
 from dataclasses import replace
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from html.parser import HTMLParser
 from uuid import uuid4
@@ -58,6 +60,12 @@ def part(message: EmailMessage, kind: str) -> str:
     found = message.get_body((kind,))
     assert found is not None
     return str(found.get_content())
+
+
+def display_name(content: bytes) -> str:
+    """Return the name of the sender; the library's newer parser leaves spaces between encoded words (Python 3.11)."""
+    value = "".join(str(message_from_bytes(content)["From"]).splitlines())
+    return str(make_header(decode_header(value.rpartition(" <")[0].strip('"'))))
 
 
 def alive(page: str) -> list[str]:
@@ -133,10 +141,15 @@ def test_both_parts_name_the_event_and_the_reason(reasons: tuple[str, ...], deed
     assert TOKENS.unsubscribe(CLAIMED.person_id) in text
 
 
-def test_styles_are_inlined() -> None:
+def test_styles_stand_at_the_elements_and_rules_for_dark_screens_in_the_head() -> None:
     page = part(written(), "html")
-    assert "<style" not in page
-    assert 'style="' in page
+    assert '<meta name="viewport"' in page
+    assert '<meta name="color-scheme" content="light dark">' in page
+    assert page.count("<style") == 1
+    assert "prefers-color-scheme: dark" in page
+    body = re.search(r"<body style=\"([^\"]*)", page)
+    assert body is not None
+    assert "overflow-wrap: anywhere" in body[1]
 
 
 def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:
@@ -151,10 +164,11 @@ def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:
     page, text = part(mail, "html"), part(mail, "plain")
     assert len(alive(page)) == 2
     assert all(url.startswith("https://rapport.test/") for url in alive(page))
-    assert "evil.example" not in page + text
+    assert "evil.example" not in page
     assert "my <b>bank</b>" in page
-    assert "my bank" in text
-    assert "a cat" in text
+    assert "> my bank (https://evil.example/x) an image: a cat" in text
+    assert text.count("evil.example") == 1
+    assert "an image: a cat" in page
 
 
 ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
@@ -169,7 +183,7 @@ def test_names_and_titles_are_isolated() -> None:
     page = part(mail, "html")
     assert f"<bdi>{HEBREW}</bdi>" in page
     assert f"“<bdi>{title}</bdi>”" in page
-    assert 'dir="auto"' in page.partition("<em>do</em>")[0].rpartition("<div")[2]
+    assert '<p dir="auto">I <em>do</em>' in page
 
 
 def test_an_isolated_title_ends_however_long_it_is() -> None:
@@ -185,7 +199,7 @@ def test_names_titles_and_comments_have_wanted_characters_only() -> None:
     assert mail["Subject"] == f"Re: \u2068{kept}\u2069"
     assert mail["From"].addresses[0].display_name.startswith(f"{kept} (via ")
     assert f"> {kept}" in part(mail, "plain").splitlines()
-    assert f"<p>{kept}</p>" in part(mail, "html")
+    assert f'<p dir="auto">{kept}</p>' in part(mail, "html")
     for one in ("\u202e", "\u2066", "\ufffe", "\ufdd0", "\U000e0041"):
         assert one not in part(mail, "plain") + part(mail, "html") + mail["Subject"]
 
@@ -196,6 +210,63 @@ def test_a_name_or_title_that_shows_nothing_has_a_substitute(blank: str) -> None
     assert mail["From"].addresses[0].display_name == "Somebody (via Rapport)"
     assert mail["Subject"] == "Re: a post without a title"
     assert "Somebody answered you under “a post without a title”" in part(mail, "plain")
+
+
+@pytest.mark.parametrize("title", ["x", "Re: x", "RE: x", "Re[2]: x", "AW: x", "Antw: x", "Re: Re: x", "re : x"])
+def test_a_subject_has_one_re(title: str) -> None:
+    mail = written(replace(ANSWERS, post=replace(POST, title=title)))
+    assert mail["Subject"] == "Re: x"
+    assert f"“{title}”" in part(mail, "plain")
+
+
+def test_a_title_of_marks_alone_has_a_substitute_in_the_subject() -> None:
+    assert written(replace(ANSWERS, post=replace(POST, title="Re:")))["Subject"] == "Re: a post without a title"
+
+
+def test_a_subject_is_named_after_the_title_of_the_thread() -> None:
+    mail = written(replace(ANSWERS, post=replace(POST, title="A new title"), thread_title="Re: The old title"))
+    assert mail["Subject"] == "Re: The old title"
+    for kind in ("plain", "html"):
+        assert "A new title" in part(mail, kind)
+        assert "The old title" not in part(mail, kind)
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 100, "word " * 19 + "ended", "é" * 100, "日" * 100, "👩‍👧" * 33, "(" * 100, "=?" * 80]
+)
+def test_a_long_name_keeps_what_stands_behind_it(name: str) -> None:
+    sender = display_name(MESSAGES.build(CLAIMED, replace(ANSWERS, commenter_name=name), "anna@example.com"))
+    assert sender.endswith(" (via Rapport)")
+    assert sender.startswith(name[0])
+    assert len(sender) > 50
+
+
+def test_a_long_name_of_the_site_is_cut_before_its_bracket() -> None:
+    messages = MessageBuilder(
+        mail_from=f"{'S' * 200} <n@rapport.test>", public_url="https://rapport.test", tokens=TOKENS
+    )
+    answers = replace(ANSWERS, commenter_name="a" * 100)
+    sender = display_name(messages.build(CLAIMED, answers, "anna@example.com"))
+    assert sender == "a" * 100 + " (via " + "S" * 39 + "…)"
+
+
+def test_a_name_in_ascii_is_a_quoted_string() -> None:
+    content = MESSAGES.build(CLAIMED, ANSWERS, "anna@example.com")
+    assert b'From: "Ben (via Rapport)" <notifications@rapport.test>\r\n' in content
+
+
+@pytest.mark.parametrize("reasons", [("followed_thread",), ("mentions_you", "followed_thread"), ()])
+def test_a_reason_of_a_newer_version_has_words(reasons: tuple[str, ...]) -> None:
+    text = part(written(claimed=replace(CLAIMED, reasons=reasons)), "plain")
+    assert "Ben commented on “On messages”:" in text
+    assert "because it concerns you.\n" in text.replace("\r", "")
+
+
+def test_a_comment_that_becomes_too_long_as_text_is_cut() -> None:
+    text = part(written(said("<blockquote>" * 40 + "<p>" + "x<br>" * 4000 + "</p>" + "</blockquote>" * 40)), "plain")
+    assert len(text) < 13_000
+    assert "[…]" in text
+    assert "Read it and answer: https://" in text
 
 
 HOSTILE = [

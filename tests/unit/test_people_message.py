@@ -110,3 +110,11 @@ def test_admins_are_normalised_like_addresses(monkeypatch: pytest.MonkeyPatch) -
 
 def test_delays_grow_to_half_a_minute() -> None:
     assert [delay_after(attempts).total_seconds() for attempts in (1, 2, 3, 4, 5, 50)] == [2, 4, 8, 16, 30, 30]
+
+
+def test_the_mail_wears_the_clothes_of_all_mails() -> None:
+    part = message_from_bytes(build(), policy=policy.default).get_body(("html",))
+    assert part is not None
+    page = part.get_content()
+    for rule in ('name="viewport"', 'content="light dark"', "prefers-color-scheme: dark", "overflow-wrap: anywhere"):
+        assert rule in page

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email import policy
 from email.errors import MultipartInvariantViolationDefect
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from email.utils import format_datetime
 
 from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
@@ -23,19 +23,19 @@ from services.contracts.characters import LINE_BREAKS, without_unwanted
 from services.contracts.shortening import shortened
 
 LONGEST_SUBJECT = 250
-LONGEST_NAME = 100
+LONGEST_NAME = 150
 LONGEST_LINE = 998  # RFC 5322, 2.1.1
 FOLD_AT = 76
 ENCODED_BYTES = 45  # so that an encoded word has 72 characters (RFC 2047, 2: at most 75)
 
 BODY_CONTROLS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-PLAIN_NAME = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z"
-)  # short: never folded inside its quotes
-# An address alone, or behind a quoted name of plain characters, or behind words of base64: nothing can end early.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 .'_-]{0,40}[A-Za-z0-9.'_-])?\Z")
+TO_ESCAPE = re.compile(r'["\\]')  # what needs a backslash in a quoted string (RFC 5322, 3.2.4)
+# An address alone, or behind a quoted name without `@`, `<` and `>`, or behind words of base64: even to a parser that
+# knows no quoting there is one address.
 ENCODED_WORD = r"=\?utf-8\?b\?[A-Za-z0-9+/]+={0,2}\?="
 ONE_MAILBOX = re.compile(
-    rf"""(?P<name>(?:"[A-Za-z0-9 .'_-]+"|{ENCODED_WORD}(?: {ENCODED_WORD})*) <)?"""
+    rf"""(?P<name>(?:"(?:[ !#-;=?A-\[\]-~]|\\[\\"])+"|{ENCODED_WORD}(?: {ENCODED_WORD})*) <)?"""
     rf"(?P<address>{LOCAL_PART}@{DOMAIN})(?(name)>)\Z"
 )
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}\Z")
@@ -43,7 +43,7 @@ HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+>\Z")
 OWN_HEADERS = ("From", "To", "Subject", "Message-ID", "Date")
 MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
-HEADERS = BytesHeaderParser(policy=policy.compat32)
+HEADERS = HeaderParser(policy=policy.compat32)
 # What may appear only once (RFC 5322, 3.6) or says who gets the mail; never given from outside.
 RESERVED = {*(name.lower() for name in OWN_HEADERS), *MIME_HEADERS, "cc", "bcc", "sender", "return-path"}
 
@@ -130,7 +130,10 @@ def _mailbox(name: str, address: str) -> str:
     shown = _line(name.replace("@", "＠").replace("<", "").replace(">", ""), LONGEST_NAME)
     if not shown:
         return address
-    return f'"{shown}" <{address}>' if PLAIN_NAME.match(shown) else f"{_encoded(shown)} <{address}>"
+    if shown.isascii():
+        escaped = TO_ESCAPE.sub(r"\\\g<0>", shown)
+        return f'"{escaped}" <{address}>'
+    return f"{_encoded(shown)} <{address}>"
 
 
 def _words(text: str) -> str:
@@ -150,9 +153,14 @@ def _encoded(text: str) -> str:
 
 
 def _fold(name: str, value: str) -> str:
-    """Return the header's lines; they are broken at spaces only."""
+    """Return the header's lines; they are broken at spaces only, and never in the quoted name of a mailbox.
+
+    There it is allowed (RFC 5322, 3.2.4), but the older parser of Python's library ends the name at the break.
+    """
+    if len(name) + 2 + len(value) <= FOLD_AT:
+        return f"{name}: {value}\r\n"
     lines, line = [], f"{name}:"
-    for word in value.split(" "):
+    for word in value.rsplit(" ", 1) if value.startswith('"') and value.endswith(">") else value.split(" "):
         if len(line) + 1 + len(word) > FOLD_AT and line.strip() and line != f"{name}:":
             lines.append(line)
             line = ""
@@ -210,7 +218,7 @@ def _compare(message: bytes, fields: list[tuple[str, str]], by: str, to: str, su
         raise Unsafe("the lines are not the headers that were meant")
     if any(not line.strip() for line in head.split(b"\r\n")) or max(map(len, message.split(b"\r\n"))) > LONGEST_LINE:
         raise Unsafe("a header's line is empty, or some line is too long")
-    parsed = HEADERS.parsebytes(head + b"\r\n\r\n")
+    parsed = HEADERS.parsestr(head.decode() + "\r\n\r\n")
     # Python 3.11.2 calls it a defect that a multipart message read without its body has no parts
     defects = [each for each in parsed.defects if not isinstance(each, MultipartInvariantViolationDefect)]
     if parsed.keys() != [name for name, _ in fields] or defects:

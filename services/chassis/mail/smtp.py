@@ -82,12 +82,12 @@ class Smtp:
         Leaving the block without an accepted dot closes the connection, so that nothing is delivered by accident.
 
         Args:
-            content: the message with CRLF line ends, as `message.compose` makes it.
-            seconds: bounds the whole block; a timeout before the dot is `withheld`, after it `unknown`.
+            content: as `message.compose` makes it.
+            seconds: bounds the whole block.
 
         Raises:
             ValueError: the message has a bare CR or LF.
-            DialogueEnded: a step failed or timed out; `outcome` says how.
+            DialogueEnded: a step failed, or the time is over.
         """
         if STRAY_LINE_BREAK.search(content):
             raise ValueError("a message for SMTP must have CRLF line ends only")

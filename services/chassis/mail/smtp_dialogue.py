@@ -22,8 +22,8 @@ Kind = Literal[
     "refused",  # 5xx to RCPT, DATA or the dot: this mail, here, never
     "bad_address",  # 5xx to RCPT with a code that says the address itself is wrong
     "server_unusable",  # connect, greeting, STARTTLS, AUTH, MAIL FROM: the mail server takes no mail at all
-    "unknown",  # the dot was sent and no answer came: delivered, or not
-    "withheld",  # the dot was not sent: the caller left before it, or the connection ended
+    "unknown",  # delivered, or not
+    "withheld",  # not delivered: the caller left before the dot, or the connection ended
 ]
 # `check`: the caller left before the dot
 Phase = Literal["address", "connect", "starttls", "auth", "mail", "rcpt", "data", "message", "check", "dot"]
@@ -68,9 +68,9 @@ class Dialogue:
     A step returns when it went well, and raises `DialogueEnded` when not.
 
     Args:
-        content: the message, with CRLF line ends.
-        step_seconds: bounds every step but the last.
-        dot_seconds: bounds the wait for the answer to the dot.
+        content: the message; its lines end in CRLF.
+        step_seconds: as `smtp_timeout_seconds`.
+        dot_seconds: as `smtp_dot_timeout_seconds`.
 
     Attributes:
         outcome: what it means if the dialogue ends now.
@@ -164,7 +164,7 @@ class Dialogue:
     async def dot(self) -> Outcome:
         """Send the final dot and return the mail server's answer, if it accepted the message.
 
-        From here on any end without the mail server's answer is `unknown`, a cancellation too.
+        A cancellation too makes the outcome `unknown` from here on.
         """
         if not self._dot_may_follow:
             raise RuntimeError("the dot follows DATA, once")

@@ -65,7 +65,7 @@ class Relay:
         self._poll = settings.relay_poll_seconds
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
-        self._standing_by = False
+        self._is_standby = False
         self._connected = False
         self._connection_lock = asyncio.Lock()
         db.on_outbox = self.wake
@@ -79,7 +79,7 @@ class Relay:
 
         A later outage of Kafka does not make it unready: the other roles of the process go on without Kafka.
         """
-        return self._standing_by or self._connected
+        return self._is_standby or self._connected
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set, through every outage of PostgreSQL and Kafka."""
@@ -113,12 +113,12 @@ class Relay:
         )
         try:
             while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
-                self._standing_by = True
+                self._is_standby = True
                 await sleep_unless_set(stop, STANDBY_SECONDS)
                 if stop.is_set():
                     yield None
                     return
-            self._standing_by = False
+            self._is_standby = False
             log.info("relay owns the outbox")
             RELAY_OWNER.set(1)
             async with Periodic("relay heartbeat", HEARTBEAT_SECONDS, partial(self._heartbeat, connection)):

@@ -1,107 +1,45 @@
-"""Plain text of sanitised HTML, for mails and excerpts."""
+"""Plain text of sanitised HTML, for mails and excerpts. The HTML is read once, from its beginning, in linear time."""
 
-from collections.abc import Iterator
-from html.parser import HTMLParser
+import re
 
+from services.chassis.text.structured_text import StructuredText
+from services.chassis.text.text_writer import TextWriter
+from services.chassis.text.words import BLOCKS, Words
 from services.contracts.characters import without_unwanted
 from services.contracts.shortening import beginning
 
-BLOCKS = frozenset(
-    (
-        *("address", "blockquote", "center", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "hr"),
-        *("h1", "h2", "h3", "h4", "h5", "h6", "li", "ol", "p", "pre", "summary", "ul"),
-        *("table", "tbody", "td", "tfoot", "th", "thead", "tr"),
-    )
-)
+__all__ = ["BLOCKS", "excerpt", "plain"]
 
+HEADING = re.compile(r"<h([1-6])[\s>]")
 EXCERPT_HTML = 20_000
 # Where an excerpt may end earlier, between words; few words are longer, but in some scripts no space ends one.
 NEAR = 30
 
 
-class _Plain(HTMLParser):
-    """Collects the text of sanitised HTML by blocks: a list item gets `- `, a quotation `> `."""
+def plain(html: str, *, columns: int | None = None, most: int | None = None) -> str:
+    """Return the text of sanitised HTML: what can be seen of it, with the marks of structure.
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.blocks: list[tuple[str, str]] = []
-        self._text: list[str] = []
-        self._quotes = 0
-        self._preformatted = 0
-        self._mark = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in BLOCKS:
-            self.end_block()
-        if tag == "br":
-            self._text.append("\n")
-        elif tag == "img":
-            self._text.append(dict(attrs).get("alt") or "")
-        elif tag == "blockquote":
-            self._quotes += 1
-        elif tag == "pre":
-            self._preformatted += 1
-        elif tag == "li":
-            self._mark = "- "
-        elif tag in ("td", "th") and self._text:
-            self._text.append(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in BLOCKS:
-            self.end_block()
-        if tag == "blockquote":
-            self._quotes = max(0, self._quotes - 1)
-        elif tag == "pre":
-            self._preformatted = max(0, self._preformatted - 1)
-
-    def handle_data(self, data: str) -> None:
-        if self._preformatted:
-            self._text.append(data)
-        elif data.strip():
-            self._text.append(data.replace("\n", " "))
-        elif self._text and not self._text[-1].endswith("\n"):
-            self._text.append(" ")
-
-    def end_block(self) -> None:
-        lines = [line.rstrip() if self._preformatted else line.strip() for line in "".join(self._text).split("\n")]
-        self._text.clear()
-        while lines and not lines[0]:
-            del lines[0]
-        while lines and not lines[-1]:
-            del lines[-1]
-        if lines:
-            quote = "> " * self._quotes
-            self.blocks.append((self._mark, "\n".join((quote + line).rstrip() for line in lines)))
-            self._mark = ""
-
-
-def _blocks(html: str) -> Iterator[tuple[str, str]]:
-    parser = _Plain()
-    parser.feed(html)
-    parser.close()
-    parser.end_block()
-    return iter(parser.blocks)
-
-
-def plain(html: str) -> str:
-    """Return the text of sanitised HTML; blank lines separate paragraphs, `-` marks list items, `>` quotations."""
-    text = ""
-    previous = ""
-    for mark, block in _blocks(html):
-        text += ("\n" if mark and previous else "\n\n") + mark + block
-        previous = mark
-    return text.lstrip("\n")
+    Args:
+        columns: where long lines of prose are broken, and how wide a table may be.
+        most: how many characters the text may have; what comes later is left out, and a line says so.
+    """
+    top_heading = int(min(HEADING.findall(html), default=1))
+    structured = StructuredText(TextWriter(columns, most), top_heading)
+    structured.read(html)
+    return structured.text()
 
 
 def excerpt(html: str, length: int = 200) -> str:
-    """Return the beginning of the text as one line of at most `length` code points, with `…` where it is cut.
+    """Return the beginning of the words as one line of at most `length` code points, with `…` where it is cut.
 
     It is cut between words if there is a space near, else at the length. Only the first `EXCERPT_HTML` characters are
     read: an imported post may have millions.
     """
     if len(html) > EXCERPT_HTML:
         html = html[:EXCERPT_HTML].rpartition("<")[0]  # sanitised HTML has `<` in tags alone
-    text = " ".join(without_unwanted(" ".join(text for _, text in _blocks(html))).split())
+    words = Words()
+    words.read(html)
+    text = " ".join(without_unwanted(words.text()).split())
     if len(text) <= length:
         return text
     cut = beginning(text, length - 1)

@@ -119,7 +119,8 @@ class Rewriter:
         if url is None or "a" in self._builder.open:
             self._builder.write(text)
         else:
-            self._builder.write(f"<a{written({'href': url, 'title': attributes.get('title')})}>{text}</a>")
+            link = {"href": url, "class": "picture", "title": attributes.get("title")}
+            self._builder.write(f"<a{written(link)}>{text}</a>")
 
 
 def readable(text: str) -> str:

@@ -51,7 +51,7 @@ CLEANER = nh3.Cleaner(
     attributes=ATTRIBUTES,
     attribute_filter=_attribute,
     allowed_classes={
-        "a": {"footnote-backref"},
+        "a": {"footnote-backref", "picture"},
         "li": {"task-list-item"},
         "ol": {"contains-task-list"},
         "section": {"footnotes"},
