@@ -15,6 +15,7 @@ from deploy.local import environment
 from deploy.local.kafka import lists_a_broker
 from deploy.local.layout import SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
+from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.setting_types import split_host
 from services.chassis.runtime.settings import sentences
@@ -64,7 +65,11 @@ def check_settings(layout: Layout) -> None:
     """
     found: dict[str, None] = {}  # in order, each once
     for service in SERVICES:
-        given = environment.of(layout, service)
+        try:
+            given = environment.of(layout, service)
+        except CannotStart as refusal:
+            found[str(refusal)] = None
+            continue
         kind: type[BaseSettings] = getattr(
             import_module(f"services.{service}.settings"), f"{service.capitalize()}Settings"
         )

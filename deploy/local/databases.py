@@ -4,7 +4,7 @@ import hashlib
 
 import asyncpg
 
-from deploy.local.environment import database_passwords, database_url
+from deploy.local.environment import database_passwords, direct_url
 from deploy.local.layout import DATABASES, Layout
 from deploy.local.postgres import Postgres
 from deploy.local.processes import LocalError
@@ -46,7 +46,7 @@ async def needs_migration(layout: Layout, service: str) -> bool:
         for name, sql in migration_files(package)
     }
     try:
-        connection = await asyncpg.connect(database_url(layout, service), timeout=10)
+        connection = await asyncpg.connect(direct_url(layout, service), timeout=10)
         try:
             rows = await connection.fetch("select package, name, sha256 from schema_migrations")
         except asyncpg.UndefinedTableError:

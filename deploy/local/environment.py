@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import LocalError
+from services.chassis.database import sessions
 
 OWN_SECRETS = {
     "gateway": ("GATEWAY_SIGNING_KEY",),
@@ -74,6 +75,17 @@ def database_url(layout: Layout, service: str) -> str:
     return layout.database_given(service) or local
 
 
+def direct_url(layout: Layout, service: str) -> str:
+    """Return the address of a service's database for what a connection pooler cannot pass: migrations and relays.
+
+    Raises:
+        CannotStart: the given address is that of a pooler, and there is no other.
+    """
+    url, pooler = database_url(layout, service), layout.given.get("DATABASE_POOLER") or "none"
+    direct = layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL") if layout.database_given(service) else url
+    return sessions.direct_url(service, url, direct or "", pooler)
+
+
 def admin_emails(layout: Layout) -> str:
     """Return the addresses whose owners become administrators."""
     return layout.given.get("ADMIN_EMAILS", "admin@example.com")
@@ -84,7 +96,7 @@ def shared(layout: Layout) -> dict[str, str]:
 
     Everything listens on this machine only, whatever HOST says: some shells set it to the machine's name.
     """
-    databases = {f"{service.upper()}_DATABASE_URL" for service in DATABASES}
+    databases = {f"{service.upper()}_DATABASE_{kind}" for service in DATABASES for kind in ("URL", "DIRECT_URL")}
     inherited = {name: value for name, value in layout.given.items() if name not in SECRETS | databases}
     return inherited | {
         "HOST": "127.0.0.1",
@@ -132,5 +144,7 @@ def of(layout: Layout, service: str) -> dict[str, str]:
         environment[name] = layout.given.get(name) or keys(layout)[name]
     if service in DATABASES:
         environment[f"{service.upper()}_DATABASE_URL"] = database_url(layout, service)
+        if layout.given.get("DATABASE_POOLER") or layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL"):
+            environment[f"{service.upper()}_DATABASE_DIRECT_URL"] = direct_url(layout, service)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), environment.get("PYTHONPATH"))))
     return environment

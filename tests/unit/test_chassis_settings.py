@@ -90,6 +90,8 @@ REFUSED: list[tuple[type[BaseSettings], str, str]] = [
     (Settings, "verification_keys", "{}"),
     (Settings, "verification_keys", "nonsense"),
     (Settings, "database_pool_size", "0"),
+    (Settings, "database_pooler", "session"),
+    (PostsSettings, "posts_database_direct_url", "pgbouncer:6432"),
     (Settings, "kafka_timeout_seconds", "inf"),
     (Settings, "drain_seconds", "-1"),
     (Settings, "environment", "staging"),

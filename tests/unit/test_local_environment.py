@@ -49,3 +49,11 @@ def test_smtp_port_follows_the_server(tmp_path: Path, layout: Layout) -> None:
     elsewhere = Layout(layout.home, {**layout.given, "SMTP_HOST": "mail.example", "SMTP_PORT": "587"})
     shared = environment.shared(elsewhere)
     assert (shared["SMTP_HOST"], shared["SMTP_PORT"]) == ("mail.example", "587")
+
+
+def test_each_service_gets_its_own_direct_address_only(layout: Layout) -> None:
+    direct = {"POSTS_DATABASE_DIRECT_URL": "postgresql://direct.example/posts", "PEOPLE_DATABASE_DIRECT_URL": "x"}
+    given = Layout(layout.home, {**layout.given, **direct})
+    assert environment.of(given, "posts")["POSTS_DATABASE_DIRECT_URL"] == direct["POSTS_DATABASE_DIRECT_URL"]
+    assert environment.of(given, "people")["PEOPLE_DATABASE_DIRECT_URL"].endswith("@127.0.0.1:54320/people")
+    assert not {name for name in environment.of(given, "gateway") if "DATABASE" in name}

@@ -89,6 +89,10 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _direct_url(text: str) -> str:
+    return _database_url(text) if text else text
+
+
 def _redis_url(text: str) -> str:
     example = "redis://host:6379/0"
     parts = _split(text, ("redis", "rediss", "unix"), example)
@@ -154,6 +158,7 @@ def key_of(parse: Callable[[str], object]) -> AfterValidator:
 
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+DirectUrl = Annotated[str, AfterValidator(_direct_url)]  # empty: there is no other address
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 KafkaServers = Annotated[str, AfterValidator(_kafka_servers)]
 MailFrom = Annotated[str, AfterValidator(_mail_from)]

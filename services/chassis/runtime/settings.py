@@ -30,6 +30,8 @@ S = TypeVar("S", bound=BaseSettings)
 class Settings(BaseSettings):
     """The settings shared by services. Each service adds its own in its `settings.py`.
 
+    `DATABASE_POOLER=transaction`: a connection pooler such as pgbouncer stands before the databases.
+
     `VERIFICATION_KEYS` is the JSON Web Key Set (RFC 7517, RFC 8037) with the public keys of every issuer. Each
     `kid` is `<issuer>-<anything>`.
 
@@ -50,6 +52,7 @@ class Settings(BaseSettings):
     instance: Text = Field(default_factory=socket.gethostname)
     verification_keys: KeySet = Field(default='{"keys": []}', repr=False)
     database_pool_size: Count = 10
+    database_pooler: Literal["none", "transaction"] = "none"
     relay_poll_seconds: Seconds = 0.25
     relay_pace_seconds: Pause = 0.02
     relay_batch: Count = 500
