@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from deploy.local import environment
-from deploy.local.kafka import lists_a_broker
+from deploy.local.broker_check import lists_a_broker
 from deploy.local.layout import SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
 from services.chassis.errors import CannotStart

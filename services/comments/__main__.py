@@ -21,7 +21,7 @@ from services.chassis.runtime.settings import load
 from services.comments.api import create_api
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
-from services.contracts.topics import POSTS
+from services.contracts.topics import SUBSCRIPTIONS
 
 PACKAGES = ("services.chassis", "services.comments")
 
@@ -41,7 +41,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
     if "consumer" in wanted:
-        consumer = Consumer("comments", [POSTS], handlers, db, settings)
+        consumer = Consumer("comments", SUBSCRIPTIONS["comments"], handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:

@@ -23,7 +23,7 @@ from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
-from services.contracts.topics import COMMENTS
+from services.contracts.topics import SUBSCRIPTIONS
 from services.notify import handlers
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
@@ -66,7 +66,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
     if "consumer" in wanted:
-        consumer = Consumer("notify", [COMMENTS], event_handlers, db, settings)
+        consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+import ssl
 from collections.abc import Callable
 from email.utils import parseaddr
 from typing import Annotated, Literal
@@ -112,6 +113,15 @@ def _kafka_servers(text: str) -> str:
     return ",".join(servers)
 
 
+def _authorities_file(text: str) -> str:
+    if text:
+        try:
+            ssl.create_default_context(cafile=text)
+        except OSError:  # also of what is no certificate
+            raise ValueError("is not a file with certificates of authorities") from None
+    return text
+
+
 def _mail_from(text: str) -> str:
     address = parseaddr(text)[1]
     local, at, domain = address.rpartition("@")
@@ -161,6 +171,9 @@ DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 DirectUrl = Annotated[str, AfterValidator(_direct_url)]  # empty: there is no other address
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 KafkaServers = Annotated[str, AfterValidator(_kafka_servers)]
+KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
+AuthoritiesFile = Annotated[str, AfterValidator(_authorities_file)]
 MailFrom = Annotated[str, AfterValidator(_mail_from)]
 KeySet = Annotated[str, AfterValidator(_key_set)]
 Networks = Annotated[str, AfterValidator(_networks)]

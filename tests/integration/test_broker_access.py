@@ -1,0 +1,147 @@
+"""The broker believes nobody without a password, and each account only what its service may write."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
+
+from deploy.local.broker_check import lists_a_broker
+from deploy.local.kafka import BROKER, Kafka
+from services.chassis.messaging.access import grant
+from services.chassis.messaging.connection import connection
+from services.chassis.messaging.topics import Unreachable, create_topics
+from services.chassis.runtime.settings import Settings
+from services.contracts.access import ACCOUNTS, grants
+from services.contracts.topics import EVENT_TOPICS, TOPICS
+from tests.servers import free_port
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    accounts = {name: token_urlsafe(12) for name in (BROKER, *ACCOUNTS, "stranger")}
+    server = Kafka(tmp_path_factory.mktemp("kafka"), free_port(), free_port(), accounts=accounts)
+    server.start()
+    asyncio.run(_prepare(server))
+    yield server
+    server.stop()
+
+
+async def _prepare(server: Kafka) -> None:
+    assert await grant(settings(server, BROKER), grants()) > 0
+    await grant(settings(server, BROKER), grants())  # again, as every start does
+    await create_topics(server.bootstrap, credential=connection(settings(server, "people")))
+
+
+def settings(server: Kafka, account: str, password: str | None = None) -> Settings:
+    return Settings.model_validate(
+        {
+            "kafka_bootstrap_servers": server.bootstrap,
+            "kafka_security_protocol": "SASL_PLAINTEXT",
+            "kafka_sasl_mechanism": "PLAIN",
+            "kafka_username": account,
+            "kafka_password": password or server.accounts[account],
+            "kafka_timeout_seconds": 5,
+        }
+    )
+
+
+async def write(server: Kafka, account: str, topic: str) -> None:
+    """Write a record without any of the producer's own care, as a forger would."""
+    async with AIOKafkaProducer(**connection(settings(server, account))) as producer:
+        await asyncio.wait_for(producer.send_and_wait(topic, b"{}", key=b"k"), 10)
+
+
+@pytest.mark.parametrize("account", [*ACCOUNTS, "stranger"])
+@pytest.mark.parametrize("topic", [topic.name for topic in TOPICS])
+async def test_only_its_owner_writes_a_topic(broker: Kafka, account: str, topic: str) -> None:
+    may = account in ACCOUNTS and topic in {each.name for each in ACCOUNTS[account].writes}
+    if may:
+        await write(broker, account, topic)
+    else:
+        with pytest.raises(TopicAuthorizationFailedError):
+            await write(broker, account, topic)
+
+
+def test_an_event_has_one_writer_besides_the_redrive() -> None:
+    for topic in EVENT_TOPICS:
+        writers = {name for name, access in ACCOUNTS.items() if topic in access.writes}
+        assert writers - {"operator"} == {topic.name.partition(".")[0]}
+
+
+async def test_without_or_with_a_wrong_password_nobody_gets_in(broker: Kafka) -> None:
+    assert lists_a_broker("127.0.0.1", broker.port, account=(BROKER, broker.accounts[BROKER]))
+    for port in (broker.port, broker.controller_port):
+        assert not lists_a_broker("127.0.0.1", port)
+        assert not lists_a_broker("127.0.0.1", port, account=("posts", "guessed"))
+    for arguments in ({"bootstrap_servers": broker.bootstrap}, connection(settings(broker, "posts", "guessed"))):
+        producer = AIOKafkaProducer(**arguments, request_timeout_ms=2000)
+        with pytest.raises(KafkaConnectionError):
+            await asyncio.wait_for(producer.start(), 20)
+        await producer.stop()
+
+
+async def test_a_refused_credential_is_named(broker: Kafka) -> None:
+    wrong = settings(broker, "posts", "guessed")
+    with pytest.raises(Unreachable, match="KAFKA_USERNAME and KAFKA_PASSWORD"):
+        await create_topics(broker.bootstrap, seconds=3, credential=connection(wrong))
+
+
+async def read(server: Kafka, account: str, topic: str, group: str | None) -> Any:
+    client = AIOKafkaConsumer(**connection(settings(server, account)), group_id=group, enable_auto_commit=False)
+    client.assign([TopicPartition(topic, 0)])
+    try:
+        await client.start()
+        await client.seek_to_beginning()
+        return await asyncio.wait_for(client.getone(), 10)
+    finally:
+        await client.stop()
+
+
+async def test_accounts_read_what_they_need_only(broker: Kafka) -> None:
+    async with AIOKafkaProducer(**connection(settings(broker, "comments"))) as producer:
+        await producer.send_and_wait("comments.events", b"{}", partition=0)
+    assert (await read(broker, "gateway", "comments.events", None)).value == b"{}"
+    with pytest.raises(TopicAuthorizationFailedError):
+        await read(broker, "posts", "comments.events", None)
+    with pytest.raises(TopicAuthorizationFailedError):
+        await read(broker, "stranger", "people.events", None)
+
+
+async def test_no_account_joins_the_group_of_another(broker: Kafka) -> None:
+    client = AIOKafkaConsumer("posts.events", **connection(settings(broker, "gateway")), group_id="comments")
+    try:
+        with pytest.raises(GroupAuthorizationFailedError):
+            await asyncio.wait_for(client.start(), 10)
+    finally:
+        await client.stop()
+
+
+async def test_only_the_broker_s_own_account_changes_rights_and_deletes(broker: Kafka) -> None:
+    with pytest.raises(KafkaError):
+        await grant(settings(broker, "posts"), grants())
+    admin = AIOKafkaAdminClient(**connection(settings(broker, "posts")))
+    await admin.start()
+    try:
+        answer = await admin.delete_topics(["people.events"])
+        assert [code for _, code in answer.topic_error_codes] == [TopicAuthorizationFailedError.errno]
+        made = await admin.create_topics([NewTopic("of.mine", 1, 1)])
+        assert [code for _, code, *_ in made.topic_errors] == [TopicAuthorizationFailedError.errno]
+    finally:
+        await admin.close()
+
+
+def test_the_passwords_are_in_a_private_file(broker: Kafka) -> None:
+    files = [file for file in Path(broker.folder).iterdir() if file.is_file() and "properties" in file.name]
+    assert files
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
