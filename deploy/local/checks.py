@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from deploy.local import environment
+from deploy.local import environment, private
 from deploy.local.broker_check import lists_a_broker
-from deploy.local.layout import SERVICES, Layout
+from deploy.local.layout import CHECKOUT, SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
@@ -33,7 +33,7 @@ def check_home(layout: Layout) -> None:
     """
     probe = layout.home / f".probe-{os.getpid()}"
     try:
-        layout.home.mkdir(parents=True, exist_ok=True)
+        private.close_home(layout.home, own=layout.home == CHECKOUT / ".local")
         try:
             probe.write_bytes(bytes(4096))
         finally:
@@ -98,7 +98,7 @@ def check_given_servers(layout: Layout) -> None:
         servers = [split_host(one.strip()) for one in layout.bootstrap.split(",")]
         _check(
             "Kafka", layout.bootstrap, "KAFKA_BOOTSTRAP_SERVERS",
-            lambda: any(lists_a_broker(host.strip("[]"), port or 9092) for host, port in servers),
+            lambda: any(_answers(layout, host.strip("[]"), port or 9092) for host, port in servers),
         )  # fmt: skip
     redis = urlsplit(layout.given.get("REDIS_URL") or "")
     if redis.hostname:
@@ -107,6 +107,12 @@ def check_given_servers(layout: Layout) -> None:
     if not layout.needs_mailbox:
         mail = (layout.given["SMTP_HOST"], int(layout.given.get("SMTP_PORT") or 25))
         _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST and SMTP_PORT", lambda: _accepts(*mail))
+
+
+def _answers(layout: Layout, host: str, port: int) -> bool:
+    """Return whether a broker answers; of one that wants a credential or TLS only whether it accepts connections."""
+    plain = (layout.given.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT").upper() == "PLAINTEXT"
+    return lists_a_broker(host, port) if plain else _accepts(host, port)
 
 
 def _check(what: str, where: str, variable: str, answers: Callable[[], bool]) -> None:

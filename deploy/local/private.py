@@ -17,6 +17,7 @@ def make_folder(folder: Path) -> None:
 
 def write(file: Path, content: str | bytes) -> None:
     """Write a file atomically, readable by its owner only."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import environment
+from deploy.local import environment, passwords
 from deploy.local.layout import DATABASES, SERVICES, Layout
 
 MADE = {name: f"made-{name.lower()}" for name in environment.SECRETS} | {"VERIFICATION_KEYS": '{"keys": []}'}
@@ -35,8 +35,8 @@ def test_a_given_database_is_used_and_others_are_local(layout: Layout) -> None:
 
 
 def test_passwords_differ_and_are_private(layout: Layout) -> None:
-    passwords = environment.database_passwords(layout)
-    assert len(set(passwords.values())) == len(DATABASES)
+    found = passwords.of_databases(layout)
+    assert len(set(found.values())) == len(DATABASES)
     assert (layout.home / "database-passwords.json").stat().st_mode & 0o077 == 0
 
 
