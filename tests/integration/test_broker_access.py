@@ -1,6 +1,10 @@
 """The broker believes nobody without a password, and each account only what its service may write."""
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_urlsafe
@@ -25,6 +29,8 @@ from services.chassis.runtime.settings import Settings
 from services.contracts.access import ACCOUNTS, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
 from tests.servers import free_port
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +151,52 @@ def test_the_passwords_are_in_a_private_file(broker: Kafka) -> None:
     files = [file for file in Path(broker.folder).iterdir() if file.is_file() and "properties" in file.name]
     assert files
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_a_folder_from_before_there_were_passwords_is_kept(tmp_path: Path) -> None:
+    open_to_all = Kafka(tmp_path / "kafka", free_port(), free_port())
+    open_to_all.start()
+    asyncio.run(create_topics(open_to_all.bootstrap))
+    open_to_all.stop()
+    accounts = {name: token_urlsafe(12) for name in (BROKER, *ACCOUNTS)}
+    closed = Kafka(tmp_path / "kafka", open_to_all.port, open_to_all.controller_port, accounts=accounts)
+    closed.start()
+    try:
+        assert asyncio.run(_topics_of(closed)) >= {topic.name for topic in TOPICS}
+    finally:
+        closed.stop()
+
+
+async def _topics_of(server: Kafka) -> set[str]:
+    admin = AIOKafkaAdminClient(**connection(settings(server, BROKER)))
+    await admin.start()
+    try:
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()
+
+
+def rapport(server: Kafka, account: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "RAPPORT_HOME": str(server.folder),
+        "COLUMNS": "200",
+        "KAFKA_BOOTSTRAP_SERVERS": server.bootstrap,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_USERNAME": account,
+        "KAFKA_PASSWORD": server.accounts[account],
+    }
+    command = [sys.executable, "-m", "services.operator", "kafka-access", *arguments]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_gives_and_shows_the_rights(broker: Kafka) -> None:
+    given = rapport(broker, BROKER)
+    assert (given.returncode, given.stdout) == (0, f"The accounts have their {len(list(grants()))} rights.\n")
+    shown = rapport(broker, "posts", "--show").stdout
+    assert re.search(r"User:posts +│ write +│ topic +│ posts\.events", shown)
+    assert not re.search(r"User:gateway +│ write", shown)
+    refused = rapport(broker, "posts")
+    assert refused.returncode == 1
+    assert "does not let this account change access control lists" in refused.stderr

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.topics import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.access import Grant
 
@@ -17,36 +18,43 @@ LITERAL, ALLOW = 3, 3
 
 
 async def grant(settings: Settings, grants: Iterable[Grant]) -> int:
-    """Give accounts these rights, in one request each; return how many. A right that exists is no error.
+    """Give accounts these rights, all in one request; return how many. A right that exists is no error.
 
     The settings are those of an account that may change access control lists.
 
     Raises:
-        KafkaError: no broker answers, or it refuses.
-        TimeoutError: it took too long.
+        Unreachable: no broker answers or accepts the credential; a KafkaError.
+        KafkaError: the broker refuses.
     """
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=int(settings.kafka_timeout_seconds * 500))
-    count = 0
+    rights = [_row(right, settings.kafka_prefix) for right in grants]
+    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=int(settings.kafka_timeout_seconds * 1000))
     try:
-        await admin.start()
-        for right in grants:
-            answer = await admin._send_to_controller(_request(right, settings.kafka_prefix))
-            for code, message in answer.creation_responses:
-                if code:
-                    raise for_code(code)(message)
-            count += 1
+        try:
+            await admin.start()
+        except (KafkaConnectionError, OSError):
+            raise Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username)) from None
+        answer = await admin._send_to_controller(_CreateAll(rights))
+        for code, message in answer.creation_responses:
+            if code:
+                raise for_code(code)(message)
     finally:
         await admin.close()
-    return count
+    return len(rights)
 
 
-def _request(right: Grant, prefix: str) -> CreateAclsRequest:
-    return CreateAclsRequest(
-        resource_type=RESOURCES[right.resource],
-        resource_name=prefix + right.name,
-        resource_pattern_type_filter=LITERAL,
-        principal=f"User:{right.account}",
-        host="*",
-        operation=OPERATIONS[right.operation],
-        permission_type=ALLOW,
-    )
+Row = tuple[int, str, int, str, str, int, int]
+
+
+class _CreateAll(CreateAclsRequest):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's request creates one right only; the protocol takes a list."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def build(self, _: object) -> CreateAclsRequest_v1:
+        return CreateAclsRequest_v1(self._rows)
+
+
+def _row(right: Grant, prefix: str) -> Row:
+    resource, operation = RESOURCES[right.resource], OPERATIONS[right.operation]
+    return (resource, prefix + right.name, LITERAL, f"User:{right.account}", "*", operation, ALLOW)
