@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from deploy.local import private
 from deploy.local.broker_check import lists_a_broker
@@ -65,6 +66,7 @@ class Kafka(Server):
 
     name = "kafka"
     start_seconds = 90
+    format_options: ClassVar[Sequence[str]] = ("--standalone",)
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class Kafka(Server):
         format_storage = [
             "kafka.tools.StorageTool",
             "format",
-            "--standalone",
+            *self.format_options,
             f"--cluster-id={cluster_id()}",
             "-c",
             str(properties),

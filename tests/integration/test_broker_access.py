@@ -11,6 +11,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 import pytest
+import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
@@ -200,3 +201,50 @@ def test_the_command_gives_and_shows_the_rights(broker: Kafka) -> None:
     refused = rapport(broker, "posts")
     assert refused.returncode == 1
     assert "does not let this account change access control lists" in refused.stderr
+
+
+class ComposeKafka(Kafka):
+    """The broker of docker-compose.yml: its variables as the image turns them into properties, other ports and paths."""
+
+    format_options = ()
+    health_port = 0
+
+    def _properties(self) -> str:
+        given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]["environment"]
+        lines = [
+            f"{name.removeprefix('KAFKA_').lower().replace('_', '.')}={value}"
+            for name, value in given.items()
+            if name != "KAFKA_HEAP_OPTS"
+        ]
+        text = "\n".join(lines)
+        for name, password in self.accounts.items():
+            text = text.replace(f"${{{name.upper()}_KAFKA_PASSWORD:?}}", password)
+        ports = {"9092": self.port, "9093": self.controller_port, "9094": self.health_port}
+        text = re.sub(r":(909[234])\b", lambda found: f":{ports[found[1]]}", text)
+        text = (
+            text.replace("//kafka:", "//127.0.0.1:")
+            .replace("//:", "//127.0.0.1:")
+            .replace("localhost", "127.0.0.1")
+            .replace("/var/lib/kafka/data", str(self.folder / "data"))
+        )
+        return text + "\n"
+
+
+async def test_the_broker_of_compose_lets_nobody_in_either(tmp_path: Path) -> None:
+    accounts = {name: token_urlsafe(12) for name in (BROKER, *ACCOUNTS)}
+    server = ComposeKafka(tmp_path / "kafka", free_port(), free_port(), accounts=accounts, heap="512m")
+    server.health_port = free_port()
+    await asyncio.to_thread(server.start)
+    try:
+        assert lists_a_broker("127.0.0.1", server.health_port)  # what its health check asks
+        assert not lists_a_broker("127.0.0.1", server.port)
+        await grant(settings(server, BROKER), grants())
+        await create_topics(server.bootstrap, credential=connection(settings(server, "posts")))
+        await write(server, "posts", "posts.events")
+        with pytest.raises(TopicAuthorizationFailedError):
+            await write(server, "people", "posts.events")
+        async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{server.health_port}") as nobody:
+            with pytest.raises(KafkaError):
+                await asyncio.wait_for(nobody.send_and_wait("posts.events", b"{}"), 10)
+    finally:
+        await asyncio.to_thread(server.stop)
