@@ -204,7 +204,7 @@ def test_the_command_gives_and_shows_the_rights(broker: Kafka) -> None:
 
 
 class ComposeKafka(Kafka):
-    """The broker of docker-compose.yml: its variables as the image turns them into properties, other ports and paths."""
+    """The broker of docker-compose.yml: its variables, as the image makes properties of them, and other ports."""
 
     format_options = ()
     health_port = 0
