@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 
 from deploy.local import environment, private
 from deploy.local.broker_check import lists_a_broker
-from deploy.local.layout import CHECKOUT, SERVICES, Layout
+from deploy.local.layout import SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
@@ -33,7 +33,7 @@ def check_home(layout: Layout) -> None:
     """
     probe = layout.home / f".probe-{os.getpid()}"
     try:
-        private.close_home(layout.home, own=layout.home == CHECKOUT / ".local")
+        private.close_home(layout.home)
         try:
             probe.write_bytes(bytes(4096))
         finally:

@@ -3,9 +3,18 @@
 import os
 from pathlib import Path
 
-# what a stack keeps in its home, besides tools; `.local` may be older than this rule
-ENTRIES = ("keys.env", "operator.env", "database-passwords.json", "server-passwords.json", "state.json")
-FOLDERS = ("postgres", "valkey", "kafka", "mail", "log", "run")
+# all that a stack keeps in its home; a home may be older than the rule that nobody else reads it
+FILES = (
+    "database-passwords.json",
+    "keys.env",
+    "lock",
+    "operator.env",
+    "server-passwords.json",
+    "state.json",
+    "supervisor.json",
+)
+FOLDERS = ("kafka", "log", "mail", "postgres", "run", "valkey")
+TOOLS = "tools"
 
 
 def make_folder(folder: Path) -> None:
@@ -25,21 +34,19 @@ def write(file: Path, content: str | bytes) -> None:
     unfinished.replace(file)
 
 
-def close_home(home: Path, *, own: bool) -> None:
+def close_home(home: Path) -> None:
     """Create the folder of a stack, and close what an earlier version left open.
 
-    Args:
-        own: nothing but the stack is in the folder. If not, the folder itself stays as it is.
+    A folder with other things in it, such as somebody's home, stays as it is; what is ours in it is closed.
     """
-    if own or not home.exists():
+    if not home.exists() or {entry.name for entry in home.iterdir()} <= {*FILES, *FOLDERS, TOOLS}:
         make_folder(home)
     for name in FOLDERS:
         if (home / name).is_dir():
             make_folder(home / name)
-    for name in ENTRIES:
-        if (home / name).is_file():
-            (home / name).chmod(0o600)
-    for folder in ("mail", "log", "run"):
-        for file in (home / folder).glob("*"):
-            if file.is_file() and file.stat().st_mode & 0o077:
-                file.chmod(0o600)
+    files = [home / name for name in FILES]
+    for folder in ("log", "mail", "run"):
+        files += (home / folder).glob("*")
+    for file in files:
+        if file.is_file() and file.stat().st_mode & 0o077:
+            file.chmod(0o600)
