@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import structlog
 import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -25,11 +27,17 @@ from deploy.local.broker_check import lists_a_broker
 from deploy.local.kafka import BROKER, Kafka
 from services.chassis.messaging.access import grant
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.runtime.settings import Settings
-from services.contracts.access import ACCOUNTS, grants
+from services.contracts.access import ACCOUNTS, Grant, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
+from tests.certificates import certificate
+from tests.conftest import NewDatabase
+from tests.integration.chassis_harness import all_published, renamed_event, running, write_events
 from tests.servers import free_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -246,5 +254,83 @@ async def test_the_broker_of_compose_lets_nobody_in_either(tmp_path: Path) -> No
         async with AIOKafkaProducer(bootstrap_servers=f"127.0.0.1:{server.health_port}") as nobody:
             with pytest.raises(KafkaError):
                 await asyncio.wait_for(nobody.send_and_wait("posts.events", b"{}"), 10)
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def test_events_wait_for_a_right_that_is_missing(broker: Kafka, new_database: NewDatabase) -> None:
+    """A relay whose account may not write goes on trying, says why, and loses nothing."""
+    db = await new_database("services.chassis")
+    mine = settings(broker, "posts").model_copy(update={"kafka_prefix": "later."})
+    await create_topics(broker.bootstrap, "later.", credential=connection(settings(broker, BROKER)))
+    see = [right for right in grants() if right.operation in ("create", "describe")]
+    admin = settings(broker, BROKER).model_copy(update={"kafka_prefix": "later."})
+    await grant(admin, see)
+    relay = Relay(db, db.url, Producer(mine), mine)
+    await write_events(db, renamed_event(uuid4(), 1))  # of people, which this account does not write
+    with structlog.testing.capture_logs() as logged:
+        async with running(relay.run):
+            await eventually(lambda: any("TopicAuthorization" in str(one) for one in logged), timeout=20)
+            assert not await all_published(db)
+            await grant(admin, [Grant("posts", "write", "topic", "people.events")])
+            await eventually(lambda: all_published(db), timeout=20)
+
+
+async def test_a_relay_with_a_wrong_password_names_the_variables(broker: Kafka, new_database: NewDatabase) -> None:
+    db = await new_database("services.chassis")
+    wrong = settings(broker, "posts", "guessed").model_copy(update={"kafka_timeout_seconds": 2})
+    relay = Relay(db, db.url, Producer(wrong), wrong)
+    with structlog.testing.capture_logs() as logged:
+        async with running(relay.run):
+            await eventually(lambda: any("KAFKA_USERNAME and KAFKA_PASSWORD" in one["event"] for one in logged))
+            assert not await relay.ready()
+    assert "guessed" not in str(logged)
+
+
+class KafkaWithTls(Kafka):
+    """The broker with TLS on its clients' port, and a certificate for `localhost`."""
+
+    pem = ""
+
+    @property
+    def bootstrap(self) -> str:
+        return f"localhost:{self.port}"
+
+    def _properties(self) -> str:
+        text = super()._properties().replace("CLIENTS:SASL_PLAINTEXT", "CLIENTS:SASL_SSL")
+        text = text.replace(
+            f"advertised.listeners=CLIENTS://127.0.0.1:{self.port}", f"advertised.listeners=CLIENTS://{self.bootstrap}"
+        )
+        chain, begin, key = self.pem.strip().partition("-----BEGIN PRIVATE KEY-----")
+        chain, key = (part.replace("\n", "\\n") for part in (chain, begin + key))
+        return text + (
+            f"ssl.keystore.type=PEM\nssl.keystore.certificate.chain={chain}\nssl.keystore.key={key}\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.certificates={chain}\n"
+        )
+
+    def ready(self) -> bool:
+        return self.alive  # the check by hand speaks no TLS; the test waits for a client
+
+
+async def test_a_broker_with_tls_is_reached_and_checked(tmp_path: Path) -> None:
+    _, trusted = certificate(tmp_path, "localhost")
+    accounts = {name: token_urlsafe(12) for name in (BROKER, *ACCOUNTS)}
+    server = KafkaWithTls(tmp_path / "kafka", free_port(), free_port(), accounts=accounts)
+    server.pem = trusted.read_text()
+    given = settings(server, BROKER).model_dump() | {"kafka_security_protocol": "SASL_SSL"}
+    with_authority = Settings.model_validate(given | {"kafka_ca_file": str(trusted)})
+    await asyncio.to_thread(server.start)
+    try:
+
+        async def topics_are_made() -> bool:
+            try:
+                await create_topics(server.bootstrap, credential=connection(with_authority))
+            except KafkaError:
+                return False
+            return True
+
+        await eventually(topics_are_made, timeout=60)
+        with pytest.raises(Unreachable):  # its authority is none of the system's
+            await create_topics(server.bootstrap, seconds=3, credential=connection(Settings.model_validate(given)))
     finally:
         await asyncio.to_thread(server.stop)

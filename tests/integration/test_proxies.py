@@ -1,7 +1,6 @@
 """The gateway behind nginx and HAProxy, the real ones, with the configurations that deploy/proxies recommends."""
 
 import asyncio
-import datetime
 import itertools
 import ssl
 from collections.abc import AsyncIterator
@@ -12,15 +11,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.chassis.http import protocol
 from services.chassis.http.protocol import LimitedHttpProtocol
 from services.chassis.http.server import serve
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.app import create_app
+from tests.certificates import certificate
 from tests.installed import Installed
 from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, always_ready, harnesses
 from tests.servers import free_port
@@ -78,31 +75,6 @@ class _ToProxy(aiohttp.abc.AbstractResolver):
         """Do nothing: there is nothing to close."""
 
 
-def certificate(folder: Path) -> None:
-    """Write a key and a certificate that signs itself, in each of the two forms."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    chain = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "fullchain.pem").write_bytes(chain)
-    (folder / "key.pem").write_bytes(private)
-    (folder / "chain-and-key.pem").write_bytes(chain + private)
-
-
 def proxy(name: str, folder: Path, tls: int, plain: int, gateway: int) -> Installed:
     """Return the proxy with its recommended configuration, only ports and places replaced."""
     sample = (SAMPLES / ("nginx.conf" if name == "nginx" else "haproxy.cfg")).read_text()
@@ -132,7 +104,9 @@ async def behind(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Behind]:
-    certificate(tmp_path)
+    _, trusted = certificate(tmp_path, HOST)
+    for name in ("fullchain.pem", "key.pem", "chain-and-key.pem"):
+        (tmp_path / name).symlink_to(trusted)
     seen: list[str | None] = []
     find = ClientAddresses.client
 
@@ -161,7 +135,7 @@ async def behind(
         server = proxy(request.param, tmp_path, tls, plain, gateway_port)
         await asyncio.to_thread(server.start)
         try:
-            context = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
+            context = ssl.create_default_context(cafile=str(trusted))
             found = Behind(harness, tls, plain, context, seen, connections)
 
             async def answers() -> bool:

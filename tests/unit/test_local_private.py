@@ -28,8 +28,8 @@ def older_home(home: Path) -> None:
     for file in (*private.FILES, "log/kafka.log", "mail/1.eml", "run/kafka.json"):
         (home / file).write_text("")
         (home / file).chmod(0o644)
-    for folder in (home, *(home / name for name in private.FOLDERS)):
-        folder.chmod(0o755)
+    for path in (home, *(home / name for name in private.FOLDERS)):
+        path.chmod(0o755)
 
 
 def test_an_older_home_is_closed(tmp_path: Path) -> None:
