@@ -10,18 +10,19 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+from redis import Redis
+from redis.exceptions import RedisError
 
-from deploy.local import environment, private
-from deploy.local.broker_check import lists_a_broker
+from deploy.local import broker_access, environment, private
 from deploy.local.layout import SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
-from services.chassis.runtime.setting_types import split_host
 from services.chassis.runtime.settings import sentences
 
 NEEDED_BYTES = 200 * 1024 * 1024
 PATIENCE_SECONDS = 5.0  # for a given server that is just starting
+CREDENTIAL = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA_FILE")
 MAILERS = ("people", "notify")
 
 
@@ -95,29 +96,31 @@ def check_given_servers(layout: Layout) -> None:
         LocalError: one does not; the message names its variable.
     """
     if not layout.needs_kafka:
-        servers = [split_host(one.strip()) for one in layout.bootstrap.split(",")]
-        _check(
-            "Kafka", layout.bootstrap, "KAFKA_BOOTSTRAP_SERVERS",
-            lambda: any(_answers(layout, host.strip("[]"), port or 9092) for host, port in servers),
-        )  # fmt: skip
+        variables = ["KAFKA_BOOTSTRAP_SERVERS", *(name for name in CREDENTIAL if layout.given.get(name))]
+        _check("Kafka", layout.bootstrap, *variables, answers=lambda: broker_access.is_reached(layout))
     redis = urlsplit(layout.given.get("REDIS_URL") or "")
     if redis.hostname:
-        place = (redis.hostname, redis.port or 6379)
-        _check("Redis", "{}:{}".format(*place), "REDIS_URL", lambda: _accepts(*place))
+        where = f"{redis.hostname}:{redis.port or 6379}"
+        _check("Redis", where, "REDIS_URL", answers=lambda: _pings(layout.given["REDIS_URL"]))
     if not layout.needs_mailbox:
         mail = (layout.given["SMTP_HOST"], int(layout.given.get("SMTP_PORT") or 25))
-        _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST and SMTP_PORT", lambda: _accepts(*mail))
+        _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST", "SMTP_PORT", answers=lambda: _accepts(*mail))
 
 
-def _answers(layout: Layout, host: str, port: int) -> bool:
-    """Return whether a broker answers; of one that wants a credential or TLS only whether it accepts connections."""
-    plain = (layout.given.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT").upper() == "PLAINTEXT"
-    return lists_a_broker(host, port) if plain else _accepts(host, port)
-
-
-def _check(what: str, where: str, variable: str, answers: Callable[[], bool]) -> None:
+def _check(what: str, where: str, *variables: str, answers: Callable[[], bool]) -> None:
     if not wait_until(answers, PATIENCE_SECONDS, pause=0.5):
-        raise LocalError(f"Cannot connect to {what} at {where}: check {variable}.")
+        *first, last = variables
+        named = f"{', '.join(first)} and {last}" if first else last
+        raise LocalError(f"Cannot connect to {what} at {where}: check {named}.")
+
+
+def _pings(url: str) -> bool:
+    """Return whether the server answers and accepts the password in its address."""
+    try:
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            return bool(client.ping())
+    except (RedisError, OSError):
+        return False
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -23,8 +23,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from deploy.local import checks
 from deploy.local.broker_check import lists_a_broker
 from deploy.local.kafka import BROKER, Kafka
+from deploy.local.layout import Layout
+from deploy.local.processes import LocalError
 from services.chassis.messaging.access import grant
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.producer import Producer
@@ -33,6 +36,7 @@ from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.access import ACCOUNTS, Grant, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
+from services.operator.keys import generate_keys
 from tests.certificates import certificate
 from tests.conftest import NewDatabase
 from tests.integration.chassis_harness import all_published, renamed_event, running, write_events
@@ -334,3 +338,24 @@ async def test_a_broker_with_tls_is_reached_and_checked(tmp_path: Path) -> None:
             await create_topics(server.bootstrap, seconds=3, credential=connection(Settings.model_validate(given)))
     finally:
         await asyncio.to_thread(server.stop)
+
+
+def test_make_up_tells_a_given_broker_s_refusal_of_the_credential(
+    broker: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.1)
+    (tmp_path / "keys.env").write_text("".join(f"{name}='{value}'\n" for name, value in generate_keys().items()))
+    given = {
+        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_USERNAME": "posts",
+        "KAFKA_PASSWORD": broker.accounts["posts"],
+    }
+    checks.check_given_servers(Layout(tmp_path, given))
+    for wrong in ({"KAFKA_PASSWORD": "guessed"}, {"KAFKA_SASL_MECHANISM": "SCRAM-SHA-512"}):
+        with pytest.raises(LocalError, match="KAFKA_USERNAME and KAFKA_PASSWORD") as refusal:
+            checks.check_given_servers(Layout(tmp_path, given | wrong))
+        assert "guessed" not in str(refusal.value)
+    with pytest.raises(LocalError, match=r"check KAFKA_BOOTSTRAP_SERVERS\."):
+        checks.check_given_servers(Layout(tmp_path, {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap}))
