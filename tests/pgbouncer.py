@@ -27,12 +27,14 @@ logfile = {folder}/pgbouncer.out
 
 
 @contextmanager
-def pgbouncer(servers: Servers, folder: Path, *, mode: str = "transaction", more: str = "") -> Iterator[int]:
+def pgbouncer(
+    servers: Servers, folder: Path, *, mode: str = "transaction", more: str = "", port: int | None = None
+) -> Iterator[int]:
     """Run one inside the block and yield its port. Four server connections, each transaction gets the next of them."""
     upstream = urlsplit(servers.postgres_url("postgres"))
     folder.mkdir()
     (folder / "users").write_text(f'"{upstream.username}" "{upstream.password}"\n')
-    port = free_port()
+    port = port or free_port()
     config = CONFIG.format(upstream=upstream.port, port=port, folder=folder, mode=mode, more=more)
     with running_program(Installed("pgbouncer", folder, port, config, ["{config}"])):
         yield port

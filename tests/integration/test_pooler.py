@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -243,3 +244,53 @@ async def test_with_a_direct_address_migrations_and_relay_work(
         await eventually(ready, timeout=30)
         stop.set()
         await asyncio.gather(*running)
+
+
+async def test_a_pooler_that_is_killed_costs_503s_and_no_more(
+    servers: Servers, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    db = await new_database("services.chassis")
+    with pgbouncer(servers, tmp_path / "first") as port:
+        behind = await Database.connect(through(db.url, port), name="posts", pooler="transaction")
+        assert await behind.answers()
+        async with behind.transaction() as tx:
+            await tx.execute("create table kept (id int)")
+            await tx.executemany("insert into kept values ($1)", [(number,) for number in range(50)])
+        async with behind.statement() as tx:
+            assert await tx.execute("update kept set id = id + $1", 1) == 50
+    with pytest.raises(Problem, match="unavailable"):
+        await behind.answers()
+    with pgbouncer(servers, tmp_path / "second", port=port):
+        await eventually(lambda: answers(behind))
+        async with behind.reader() as reader:
+            assert await reader.fetchval("select sum(id) from kept") == sum(range(1, 51))
+    await behind.close()
+
+
+async def test_a_full_pooler_costs_503s_and_no_more(
+    servers: Servers, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    db = await new_database("services.chassis")
+    with pgbouncer(servers, tmp_path / "full", more="query_wait_timeout = 1\nmax_client_conn = 8") as port:
+        behind = await Database.connect(through(db.url, port), name="posts", size=20, pooler="transaction")
+
+        async def slow() -> str:
+            try:
+                async with behind.transaction() as tx:
+                    await tx.fetchval("select pg_sleep(1.5)")
+            except Problem as problem:
+                return problem.kind
+            return "done"
+
+        outcomes = await asyncio.gather(*(slow() for _ in range(20)))
+        assert "unavailable" in outcomes
+        assert set(outcomes) <= {"done", "unavailable"}
+        await eventually(lambda: answers(behind))
+    await behind.close()
+
+
+async def answers(db: Database) -> bool:
+    try:
+        return await db.answers()
+    except Problem:
+        return False
