@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs spectral image clean
+.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -82,11 +82,8 @@ spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .
 
-.env: ## make the keys and passwords that docker-compose.yml reads, once
-	@$(MAKE) .venv/.local-stamp
-	@umask 077; { $(python) -m services.operator keys; $(python) -c "import secrets; \
-	[print(name + '_PASSWORD=' + secrets.token_urlsafe(24)) for name in ('POSTGRES', 'POSTS_DATABASE', \
-	'COMMENTS_DATABASE', 'PEOPLE_DATABASE', 'NOTIFY_DATABASE')]"; } > $@.new && mv $@.new $@
+.env: .venv/.local-stamp ## make the keys and passwords for compose that .env lacks
+	@$(python) -m deploy.local.dotenv $@
 
 clean: ## stop everything; delete the data, environment and caches here
 	@if [ -x $(python) ]; then $(local) down; fi

@@ -23,6 +23,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         layout = Layout.from_environment()
+        if arguments.action in ("up", "supervise"):
+            os.umask(0o077)  # other users of this machine read none of the files
         match arguments.action:
             case "up":
                 commands.up(layout)

@@ -10,17 +10,19 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+from redis import Redis
+from redis.exceptions import RedisError
 
-from deploy.local import environment
-from deploy.local.kafka import lists_a_broker
+from deploy.local import broker_access, environment, private
 from deploy.local.layout import SERVICES, Layout
 from deploy.local.processes import LocalError, wait_until
+from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
-from services.chassis.runtime.setting_types import split_host
 from services.chassis.runtime.settings import sentences
 
 NEEDED_BYTES = 200 * 1024 * 1024
 PATIENCE_SECONDS = 5.0  # for a given server that is just starting
+CREDENTIAL = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA_FILE")
 MAILERS = ("people", "notify")
 
 
@@ -32,7 +34,7 @@ def check_home(layout: Layout) -> None:
     """
     probe = layout.home / f".probe-{os.getpid()}"
     try:
-        layout.home.mkdir(parents=True, exist_ok=True)
+        private.close_home(layout.home)
         try:
             probe.write_bytes(bytes(4096))
         finally:
@@ -64,7 +66,11 @@ def check_settings(layout: Layout) -> None:
     """
     found: dict[str, None] = {}  # in order, each once
     for service in SERVICES:
-        given = environment.of(layout, service)
+        try:
+            given = environment.of(layout, service)
+        except CannotStart as refusal:
+            found[str(refusal)] = None
+            continue
         kind: type[BaseSettings] = getattr(
             import_module(f"services.{service}.settings"), f"{service.capitalize()}Settings"
         )
@@ -90,23 +96,31 @@ def check_given_servers(layout: Layout) -> None:
         LocalError: one does not; the message names its variable.
     """
     if not layout.needs_kafka:
-        servers = [split_host(one.strip()) for one in layout.bootstrap.split(",")]
-        _check(
-            "Kafka", layout.bootstrap, "KAFKA_BOOTSTRAP_SERVERS",
-            lambda: any(lists_a_broker(host.strip("[]"), port or 9092) for host, port in servers),
-        )  # fmt: skip
+        variables = ["KAFKA_BOOTSTRAP_SERVERS", *(name for name in CREDENTIAL if layout.given.get(name))]
+        _check("Kafka", layout.bootstrap, *variables, answers=lambda: broker_access.is_reached(layout))
     redis = urlsplit(layout.given.get("REDIS_URL") or "")
     if redis.hostname:
-        place = (redis.hostname, redis.port or 6379)
-        _check("Redis", "{}:{}".format(*place), "REDIS_URL", lambda: _accepts(*place))
+        where = f"{redis.hostname}:{redis.port or 6379}"
+        _check("Redis", where, "REDIS_URL", answers=lambda: _pings(layout.given["REDIS_URL"]))
     if not layout.needs_mailbox:
         mail = (layout.given["SMTP_HOST"], int(layout.given.get("SMTP_PORT") or 25))
-        _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST and SMTP_PORT", lambda: _accepts(*mail))
+        _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST", "SMTP_PORT", answers=lambda: _accepts(*mail))
 
 
-def _check(what: str, where: str, variable: str, answers: Callable[[], bool]) -> None:
+def _check(what: str, where: str, *variables: str, answers: Callable[[], bool]) -> None:
     if not wait_until(answers, PATIENCE_SECONDS, pause=0.5):
-        raise LocalError(f"Cannot connect to {what} at {where}: check {variable}.")
+        *first, last = variables
+        named = f"{', '.join(first)} and {last}" if first else last
+        raise LocalError(f"Cannot connect to {what} at {where}: check {named}.")
+
+
+def _pings(url: str) -> bool:
+    """Return whether the server answers and accepts the password in its address."""
+    try:
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+            return bool(client.ping())
+    except (RedisError, OSError):
+        return False
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -4,7 +4,8 @@ import hashlib
 
 import asyncpg
 
-from deploy.local.environment import database_passwords, database_url
+from deploy.local import passwords
+from deploy.local.environment import direct_url
 from deploy.local.layout import DATABASES, Layout
 from deploy.local.postgres import Postgres
 from deploy.local.processes import LocalError
@@ -13,7 +14,7 @@ from services.chassis.database.migrations import migration_files
 
 async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
     """Create missing databases and roles, set each role's stored password, and return the new databases' names."""
-    passwords = database_passwords(layout)
+    kept = passwords.of_databases(layout)
     connection = await asyncpg.connect(postgres.url(), timeout=10)
     made = []
     try:
@@ -22,7 +23,7 @@ async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
                 continue
             if not await connection.fetchval("select 1 from pg_roles where rolname = $1", service):
                 await connection.execute(f'create role "{service}" login')
-            await connection.execute(f"alter role \"{service}\" password '{passwords[service]}'")
+            await connection.execute(f"alter role \"{service}\" password '{kept[service]}'")
             if not await connection.fetchval("select 1 from pg_database where datname = $1", service):
                 await connection.execute(f'create database "{service}" owner "{service}"')
                 made.append(service)
@@ -46,7 +47,7 @@ async def needs_migration(layout: Layout, service: str) -> bool:
         for name, sql in migration_files(package)
     }
     try:
-        connection = await asyncpg.connect(database_url(layout, service), timeout=10)
+        connection = await asyncpg.connect(direct_url(layout, service), timeout=10)
         try:
             rows = await connection.fetch("select package, name, sha256 from schema_migrations")
         except asyncpg.UndefinedTableError:

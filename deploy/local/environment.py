@@ -1,16 +1,15 @@
 """The environment of each process: all addresses, but only its own secrets."""
 
-import json
 import os
-import secrets
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import quote
 
+from deploy.local import passwords, private
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import LocalError
+from services.chassis.database import sessions
 
 OWN_SECRETS = {
     "gateway": ("GATEWAY_SIGNING_KEY",),
@@ -37,7 +36,7 @@ def keys(layout: Layout) -> dict[str, str]:
                 f"The keys could not be generated: `{shlex.join(command)}` printed\n{result.stderr.strip()}"
             )
         kept = _parse(result.stdout)
-        _write_private(file, result.stdout)
+        private.write(file, result.stdout)
     return kept
 
 
@@ -47,31 +46,38 @@ def _parse(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for line in words for word in line if "=" in word)
 
 
-def database_passwords(layout: Layout) -> dict[str, str]:
-    """Return the password of each service's database role, generated the first time and stored."""
-    file = layout.home / "database-passwords.json"
-    kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-    if not set(DATABASES) <= kept.keys():
-        kept = {service: secrets.token_urlsafe(24) for service in DATABASES} | kept
-        _write_private(file, json.dumps(kept))
-    return kept
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Write a file atomically, readable by its owner only."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(text)
-    unfinished.replace(file)
-
-
 def database_url(layout: Layout, service: str) -> str:
     """Return the address of a service's database: the given one, or the local one with the service's own role."""
-    password = quote(database_passwords(layout)[service])
+    password = quote(passwords.of_databases(layout)[service])
     local = f"postgresql://{service}:{password}@127.0.0.1:{layout.port('POSTGRES_PORT')}/{service}"
     return layout.database_given(service) or local
+
+
+def direct_url(layout: Layout, service: str) -> str:
+    """Return the address of a service's database for what a connection pooler cannot pass: migrations and relays.
+
+    Raises:
+        CannotStart: the given address is that of a pooler, and there is no other.
+    """
+    url, pooler = database_url(layout, service), layout.given.get("DATABASE_POOLER") or "none"
+    direct = layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL") if layout.database_given(service) else url
+    return sessions.direct_url(service, url, direct or "", pooler)
+
+
+def _valkey_url(layout: Layout) -> str:
+    return f"redis://:{passwords.of_valkey(layout)}@127.0.0.1:{layout.port('VALKEY_PORT')}/0"
+
+
+def broker_access(layout: Layout, account: str) -> dict[str, str]:
+    """Return the variables with which an account reaches the broker: none for a given one, which the caller's name."""
+    if not layout.needs_kafka:
+        return {}
+    return {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_USERNAME": account,
+        "KAFKA_PASSWORD": passwords.of_broker(layout)[account],
+    }
 
 
 def admin_emails(layout: Layout) -> str:
@@ -84,14 +90,14 @@ def shared(layout: Layout) -> dict[str, str]:
 
     Everything listens on this machine only, whatever HOST says: some shells set it to the machine's name.
     """
-    databases = {f"{service.upper()}_DATABASE_URL" for service in DATABASES}
+    databases = {f"{service.upper()}_DATABASE_{kind}" for service in DATABASES for kind in ("URL", "DIRECT_URL")}
     inherited = {name: value for name, value in layout.given.items() if name not in SECRETS | databases}
     return inherited | {
         "HOST": "127.0.0.1",
         "PYTHONUNBUFFERED": "1",
         "PUBLIC_URL": layout.public_url,
         "KAFKA_BOOTSTRAP_SERVERS": layout.bootstrap,
-        "REDIS_URL": layout.given.get("REDIS_URL") or f"redis://127.0.0.1:{layout.port('VALKEY_PORT')}/0",
+        "REDIS_URL": layout.given.get("REDIS_URL") or _valkey_url(layout),
         "SMTP_HOST": layout.given.get("SMTP_HOST") or "127.0.0.1",
         "SMTP_PORT": str(layout.port("SMTP_PORT")) if layout.needs_mailbox else layout.given.get("SMTP_PORT", "25"),
         "ADMIN_EMAILS": admin_emails(layout),
@@ -113,24 +119,30 @@ ADDRESSES = (
     "PUBLIC_URL",
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_PREFIX",
-    "REDIS_URL",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_USERNAME",
+    "KAFKA_PASSWORD",
+    "KAFKA_CA_FILE",
     *(f"{n.upper()}_URL" for n in DATABASES),
 )
 
 
 def write_for_operator(layout: Layout) -> None:
-    """Write the addresses to `operator.env`, where the `rapport` command looks for them."""
-    found = shared(layout)
+    """Write addresses and the operator's credential to `operator.env`, where the `rapport` command looks for them."""
+    found = of(layout, "operator")
     lines = [f"{name}={shlex.quote(found[name])}\n" for name in ADDRESSES if name in found]
-    _write_private(layout.home / "operator.env", "".join(lines))
+    private.write(layout.home / "operator.env", "".join(lines))
 
 
 def of(layout: Layout, service: str) -> dict[str, str]:
     """Return the environment of one service, or of the `operator`."""
-    environment = shared(layout)
+    environment = shared(layout) | broker_access(layout, service)
     for name in OWN_SECRETS.get(service, ()):
         environment[name] = layout.given.get(name) or keys(layout)[name]
     if service in DATABASES:
         environment[f"{service.upper()}_DATABASE_URL"] = database_url(layout, service)
+        if layout.given.get("DATABASE_POOLER") or layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL"):
+            environment[f"{service.upper()}_DATABASE_DIRECT_URL"] = direct_url(layout, service)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), environment.get("PYTHONPATH"))))
     return environment

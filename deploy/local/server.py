@@ -57,7 +57,7 @@ class Server(ABC):
 
     def launch(self) -> None:
         """Start the process and return at once."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.prepare()
         self.process = spawn(
             self.command(), log=self.log, environment=self.environment(), death_signal=self.death_signal

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.local import checks, environment, units
+from deploy.local import broker_access, checks, environment, units
 from deploy.local.databases import create_databases, needs_migration
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
@@ -119,6 +119,8 @@ class Stack:
             supervisor.add(units.kafka(layout, say))
         finish_migrations(layout, migrations)
         supervisor.wait_ready(SERVERS, 120)
+        if layout.needs_kafka:
+            asyncio.run(broker_access.grant_all(layout))
         say("starting the services")
         supervisor.add(*(units.service(layout, name) for name in SERVICES))
         supervisor.wait_ready(SERVICES, 120)

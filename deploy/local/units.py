@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 
-from deploy.local import environment
+from deploy.local import environment, passwords
 from deploy.local.kafka import Kafka
 from deploy.local.layout import Layout
 from deploy.local.postgres import Postgres
@@ -26,6 +26,7 @@ def valkey(layout: Layout) -> Valkey:
     return Valkey(
         layout.home / "valkey",
         layout.port("VALKEY_PORT"),
+        password=passwords.of_valkey(layout),
         log=layout.log_folder / "valkey.log",
         death_signal=signal.SIGTERM,
     )
@@ -36,6 +37,7 @@ def kafka(layout: Layout, say: Callable[[str], None]) -> Kafka:
         layout.home / "kafka",
         layout.port("KAFKA_PORT"),
         layout.port("KAFKA_CONTROLLER_PORT"),
+        accounts=passwords.of_broker(layout),
         say=say,
         log=layout.log_folder / "kafka.log",
         death_signal=signal.SIGTERM,

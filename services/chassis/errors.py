@@ -1,9 +1,13 @@
-"""Exceptions that become problem details (RFC 9457) in an HTTP response."""
+"""Exceptions that become problem details (RFC 9457) in an HTTP response, and the one that ends a process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.contracts.problems import KINDS
+
+
+class CannotStart(Exception):
+    """The process cannot work with its settings. The message is a sentence for the operator that names the variable."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from functools import partial
 
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
+from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
@@ -20,7 +21,7 @@ from services.chassis.runtime.settings import load
 from services.comments.api import create_api
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
-from services.contracts.topics import POSTS
+from services.contracts.topics import SUBSCRIPTIONS
 
 PACKAGES = ("services.chassis", "services.comments")
 
@@ -29,18 +30,18 @@ PACKAGES = ("services.chassis", "services.comments")
 async def compose(settings: CommentsSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
     """Build the wanted roles of comments."""
     url = settings.comments_database_url
-    db = await Database.connect(url, name="comments", size=settings.database_pool_size)
+    db = await Database.connect(url, name="comments", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
     roles = [
         monitoring(health.ready, settings.host, settings.comments_metrics_port),
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        relay = Relay(db, url, Producer(settings), settings)
+        relay = Relay(db, _direct_url(settings), Producer(settings), settings)
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
     if "consumer" in wanted:
-        consumer = Consumer("comments", [POSTS], handlers, db, settings)
+        consumer = Consumer("comments", SUBSCRIPTIONS["comments"], handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
@@ -55,6 +56,11 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         await db.close()
 
 
+def _direct_url(settings: CommentsSettings) -> str:
+    pooler = settings.database_pooler
+    return direct_url("comments", settings.comments_database_url, settings.comments_database_direct_url, pooler)
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(CommentsSettings)
@@ -63,7 +69,7 @@ def main() -> None:
         settings,
         roles=("api", "relay", "consumer"),
         compose=partial(compose, settings),
-        migrate=lambda: migrate(settings.comments_database_url, PACKAGES),
+        migrate=lambda: migrate(_direct_url(settings), PACKAGES),
     )
 
 

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from pydantic import Field
 
-from services.chassis.runtime.setting_types import DatabaseUrl, Port
+from services.chassis.runtime.setting_types import DatabaseUrl, DirectUrl, Port
 from services.chassis.runtime.settings import Settings
 
 
@@ -18,6 +18,7 @@ class CommentsSettings(Settings):
     """
 
     comments_database_url: DatabaseUrl = Field(repr=False)
+    comments_database_direct_url: DirectUrl = Field(default="", repr=False)
     comments_port: Port = 8102
     comments_metrics_port: Port = 9102
     comment_edit_window_seconds: int = Field(default=900, ge=0, le=3_000_000_000)

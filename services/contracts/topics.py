@@ -1,5 +1,6 @@
 """All Kafka topics. The broker's topics are created from this list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PARTITIONS = 12
@@ -30,7 +31,9 @@ NOTIFY = Topic("notify.events", key="person id")
 
 EVENT_TOPICS = (POSTS, COMMENTS, PEOPLE, NOTIFY)
 
-CONSUMER_GROUPS = ("comments", "notify")
+# consumer group to the topics it reads; a group has the name of its service
+SUBSCRIPTIONS: Mapping[str, tuple[Topic, ...]] = {"comments": (POSTS,), "notify": (COMMENTS,)}
+CONSUMER_GROUPS = tuple(SUBSCRIPTIONS)
 
 
 def dead_letter_topic(group: str) -> Topic:

@@ -11,6 +11,7 @@ from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
+from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
@@ -22,7 +23,7 @@ from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
-from services.contracts.topics import COMMENTS
+from services.contracts.topics import SUBSCRIPTIONS
 from services.notify import handlers
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
@@ -39,7 +40,7 @@ PACKAGES = ("services.chassis", "services.notify")
 async def compose(settings: NotifySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
     """Build the wanted roles of notify."""
     url = settings.notify_database_url
-    db = await Database.connect(url, name="notify", size=settings.database_pool_size)
+    db = await Database.connect(url, name="notify", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
     signer = Signer(settings.notify_signing_key, "notify")
     pool = ConnectionPool()
@@ -56,7 +57,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        relay = Relay(db, url, Producer(settings), settings)
+        relay = Relay(db, _direct_url(settings), Producer(settings), settings)
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
     if "mailer" in wanted:
@@ -65,7 +66,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
     if "consumer" in wanted:
-        consumer = Consumer("notify", [COMMENTS], event_handlers, db, settings)
+        consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
@@ -95,6 +96,11 @@ def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, sett
     return Mailer(db, upstreams, delivery, connections=connections, poll_seconds=poll_seconds)
 
 
+def _direct_url(settings: NotifySettings) -> str:
+    pooler = settings.database_pooler
+    return direct_url("notify", settings.notify_database_url, settings.notify_database_direct_url, pooler)
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(NotifySettings)
@@ -103,7 +109,7 @@ def main() -> None:
         settings,
         roles=("api", "relay", "consumer", "mailer"),
         compose=partial(compose, settings),
-        migrate=lambda: migrate(settings.notify_database_url, PACKAGES),
+        migrate=lambda: migrate(_direct_url(settings), PACKAGES),
     )
 
 

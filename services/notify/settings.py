@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Pause, Port, Seconds, key_of
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, MailFrom, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -25,6 +25,7 @@ class NotifySettings(Settings, ServiceAddresses):
     """
 
     notify_database_url: DatabaseUrl = Field(default="postgresql://notify@127.0.0.1:5432/notify", repr=False)
+    notify_database_direct_url: DirectUrl = Field(default="", repr=False)
     notify_port: Port = 8104
     notify_metrics_port: Port = 9104
     notify_secret: str = Field(default="", repr=False)

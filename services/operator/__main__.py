@@ -15,12 +15,12 @@ from rich.console import Console
 from services.chassis.errors import Problem
 from services.contracts.event import rfc3339
 from services.contracts.people import ROLES
-from services.operator import dead_letters
+from services.operator import broker_access, dead_letters
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
 from services.operator.moments import counted, parse_since
-from services.operator.settings import load
+from services.operator.settings import load, load_shared
 from services.operator.wordpress.importing import Import
 from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.report import Report
@@ -48,6 +48,18 @@ def keys() -> None:
     """Print a fresh set of keys for a new installation, as lines for an environment file."""
     for name, value in generate_keys().items():
         typer.echo(f"{name}='{value}'")
+
+
+@app.command("kafka-access")
+def kafka_access(
+    show: Annotated[bool, typer.Option("--show", help="Only show the rights.")] = False,
+) -> None:
+    """Create the broker's access control lists, as KAFKA_USERNAME: only its owner writes a topic. May be repeated."""
+    settings = load_shared()
+    if show:
+        broker_access.show(settings, Console())
+    else:
+        run_async(broker_access.give(settings, Console()))
 
 
 @person.command()

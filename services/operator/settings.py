@@ -26,15 +26,24 @@ def load() -> OperatorSettings:
     Raises:
         Failed: there is no signing key, or a setting cannot work.
     """
-    home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
-    files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))
-    try:
-        settings = OperatorSettings(_env_file=files)
-    except ValidationError as error:
-        raise Failed(" ".join(sentences(OperatorSettings, error))) from None
+    settings = load_shared()
     if not settings.operator_signing_key:
         raise Failed(
             "OPERATOR_SIGNING_KEY is not set: set it to the operator's private key (`rapport keys` prints a set of "
             "keys for a new installation), or start the local stack with `make up`."
         )
     return settings
+
+
+def load_shared() -> OperatorSettings:
+    """Load the settings for what needs no signing key.
+
+    Raises:
+        Failed: a setting cannot work.
+    """
+    home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
+    files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))
+    try:
+        return OperatorSettings(_env_file=files)
+    except ValidationError as error:
+        raise Failed(" ".join(sentences(OperatorSettings, error))) from None

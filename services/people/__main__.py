@@ -6,6 +6,7 @@ from functools import partial
 
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
+from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
@@ -30,7 +31,7 @@ PACKAGES = ("services.chassis", "services.people")
 @asynccontextmanager
 async def compose(settings: PeopleSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
     url = settings.people_database_url
-    db = await Database.connect(url, name="people", size=settings.database_pool_size)
+    db = await Database.connect(url, name="people", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
     own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
     smtp: Smtp | None = None
@@ -39,7 +40,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         Role("retention", Pruner(db, settings, more=own_tables).run),
     ]
     if "relay" in wanted:
-        relay = Relay(db, url, Producer(settings), settings)
+        relay = Relay(db, _direct_url(settings), Producer(settings), settings)
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
     if "mailer" in wanted:
@@ -71,6 +72,11 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         await db.close()
 
 
+def _direct_url(settings: PeopleSettings) -> str:
+    pooler = settings.database_pooler
+    return direct_url("people", settings.people_database_url, settings.people_database_direct_url, pooler)
+
+
 def main() -> None:
     settings = load(PeopleSettings)
     process.main(
@@ -78,7 +84,7 @@ def main() -> None:
         settings,
         roles=("api", "relay", "mailer"),
         compose=partial(compose, settings),
-        migrate=lambda: migrate(settings.people_database_url, PACKAGES),
+        migrate=lambda: migrate(_direct_url(settings), PACKAGES),
     )
 
 

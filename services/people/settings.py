@@ -6,7 +6,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Count, DatabaseUrl, MailFrom, Port, ReturnUrls, Seconds, key_of
+from services.chassis.runtime.setting_types import (
+    Count,
+    DatabaseUrl,
+    DirectUrl,
+    MailFrom,
+    Port,
+    ReturnUrls,
+    Seconds,
+    key_of,
+)
 from services.chassis.runtime.settings import Settings
 from services.people.domain import parse_address
 
@@ -26,6 +35,7 @@ class PeopleSettings(Settings):
     """
 
     people_database_url: DatabaseUrl = Field(default="postgresql://people@127.0.0.1:5432/people", repr=False)
+    people_database_direct_url: DirectUrl = Field(default="", repr=False)
     people_port: Port = 8103
     people_metrics_port: Port = 9103
     people_signing_key: Annotated[str, key_of(partial(Signer, issuer="people"))] = Field(default="", repr=False)

@@ -6,6 +6,7 @@ from functools import partial
 
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
+from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
@@ -25,14 +26,14 @@ PACKAGES = ("services.chassis", "services.posts")
 async def compose(settings: PostsSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
     """Open the database, yield the wanted roles of posts, and close the database after them."""
     url = settings.posts_database_url
-    db = await Database.connect(url, name="posts", size=settings.database_pool_size)
+    db = await Database.connect(url, name="posts", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
     roles = [
         monitoring(health.ready, settings.host, settings.posts_metrics_port),
         Role("retention", Pruner(db, settings).run),
     ]
     if "relay" in wanted:
-        relay = Relay(db, url, Producer(settings), settings)
+        relay = Relay(db, _direct_url(settings), Producer(settings), settings)
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
     if "api" in wanted:
@@ -44,6 +45,11 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
         await db.close()
 
 
+def _direct_url(settings: PostsSettings) -> str:
+    pooler = settings.database_pooler
+    return direct_url("posts", settings.posts_database_url, settings.posts_database_direct_url, pooler)
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(PostsSettings)
@@ -52,7 +58,7 @@ def main() -> None:
         settings,
         roles=("api", "relay"),
         compose=partial(compose, settings),
-        migrate=lambda: migrate(settings.posts_database_url, PACKAGES),
+        migrate=lambda: migrate(_direct_url(settings), PACKAGES),
     )
 
 

@@ -8,7 +8,10 @@ import aiohttp
 import asyncpg
 import pytest
 
-from deploy.local.layout import DATABASES, PORTS, SERVICES
+from deploy.local import checks
+from deploy.local.layout import DATABASES, PORTS, SERVICES, Layout
+from deploy.local.processes import LocalError
+from deploy.local.valkey import Valkey
 from tests.integration.test_local_up import Home
 from tests.servers import Servers, free_port
 from tests.smtp_sink import SmtpSink
@@ -50,3 +53,17 @@ async def test_only_the_services_are_started(
         for name in databases.values():
             await admin.execute(f'drop database if exists "{name}" with (force)')
         await admin.close()
+
+
+def test_a_refused_password_of_redis_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.1)
+    server = Valkey(tmp_path / "valkey", free_port(), password="right")
+    server.start()
+    try:
+        checks.check_given_servers(Layout(tmp_path, {"REDIS_URL": server.url}))
+        wrong = server.url.replace("right", "wrong")
+        with pytest.raises(LocalError, match="check REDIS_URL") as refusal:
+            checks.check_given_servers(Layout(tmp_path, {"REDIS_URL": wrong}))
+        assert "wrong" not in str(refusal.value)
+    finally:
+        server.stop()

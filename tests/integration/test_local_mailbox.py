@@ -1,7 +1,11 @@
 """The mailbox: received mails are stored byte for byte and shown safely."""
 
 import asyncio
+import os
 import smtplib
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,6 +18,7 @@ from deploy.local.mailbox.store import Store
 from tests.servers import free_port
 from tests.waiting import eventually
 
+ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -149,3 +154,80 @@ async def test_only_its_own_page_can_clear_it(mailbox: Mailbox) -> None:
     async with mailbox.session.post(url) as answer:
         assert answer.status == 200
     assert await mailbox.messages() == []
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
+)
+async def test_it_answers_this_machine_s_names_only(mailbox: Mailbox, host: str) -> None:
+    await mailbox.send(mail())
+    for path in ("/", "/messages.json", "/clear"):
+        request = f"GET {path} HTTP/1.1\r\nHost: {host.format(port=mailbox.web_port)}\r\nConnection: close\r\n\r\n"
+        assert (await raw(mailbox.web_port, request)).startswith(b"HTTP/1.1 403"), path
+
+
+@pytest.mark.parametrize("head", ["", "Host: localhost:{port}\r\nHost: evil.example\r\n"])
+async def test_no_or_two_hosts_are_none_of_its_names(mailbox: Mailbox, head: str) -> None:
+    request = f"GET / HTTP/1.1\r\n{head.format(port=mailbox.web_port)}Connection: close\r\n\r\n"
+    assert (await raw(mailbox.web_port, request)).split()[1] in (b"400", b"403")
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]"])
+async def test_it_answers_every_name_of_this_machine(mailbox: Mailbox, name: str) -> None:
+    request = f"GET / HTTP/1.1\r\nHost: {name}:{mailbox.web_port}\r\nConnection: close\r\n\r\n"
+    assert (await raw(mailbox.web_port, request)).startswith(b"HTTP/1.1 200")
+
+
+async def raw(port: int, request: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request.encode())
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+async def test_files_are_private(mailbox: Mailbox) -> None:
+    await mailbox.send(mail())
+    assert mailbox.folder.stat().st_mode & 0o077 == 0
+    files = list(mailbox.folder.iterdir())
+    assert len(files) == 2
+    assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_other_users_of_the_machine_read_nothing(tmp_path: Path) -> None:
+    """The mailbox runs as one user, and is asked by it, by root and by another."""
+    user, other = 12345, 54321
+    port, smtp_port = free_port(), free_port()
+    source = f"""
+import asyncio, os, pathlib, deploy.local.mailbox.__main__ as mailbox
+os.setgid({user}), os.setuid({user})
+asyncio.run(mailbox.serve(pathlib.Path("mail"), {smtp_port}, {port}, asyncio.Event()))
+"""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o055 != 0o055 and str(folder).startswith(tempfile.gettempdir() + "/"):
+            folder.chmod(0o755)
+    os.chown(tmp_path, user, user)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen([sys.executable, "-c", source], cwd=tmp_path, env=environment)  # noqa: ASYNC220
+    try:
+
+        def status(uid: int, then: str = "") -> str:
+            request = f"GET /messages.json HTTP/1.1\\r\\nHost: localhost:{port}\\r\\n\\r\\n"
+            code = (  # everything is imported before: another user may not read this Python
+                f"import os, socket; os.setuid({uid}); s = socket.socket(); s.connect(('127.0.0.1', {port})); "
+                f"s.sendall(b'{request}'); {then or 'pass'}; print(s.recv(12)[-3:].decode())"
+            )
+            return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+
+        def answers() -> bool:
+            return status(0) == "200"
+
+        await eventually(lambda: asyncio.to_thread(answers), timeout=20)
+        assert await asyncio.to_thread(status, user) == "200"
+        assert await asyncio.to_thread(status, other) == "403"
+        assert await asyncio.to_thread(status, other, "s.shutdown(socket.SHUT_WR)") != "200"
+    finally:
+        running.kill()
+        running.wait()

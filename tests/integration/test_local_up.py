@@ -8,14 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
 
+from deploy.local.broker_check import lists_a_broker
 from deploy.local.layout import DATABASES, PORTS, SERVICES
 from deploy.local.processes import Identity, wait_until
 from deploy.local.program import http_status
@@ -45,8 +48,8 @@ class Home:
         ports = {name: str(port) for name, port in self.ports.items()}
         return {**inherited, **ports, "RAPPORT_HOME": str(self.folder), **given}
 
-    async def run(self, action: str, **given: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "deploy.local", action]
+    async def run(self, action: str, *, command: Sequence[str] = (), **given: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deploy.local", action, *command]
         return await asyncio.to_thread(
             subprocess.run, command, cwd=CHECKOUT, env=self.environment(**given), capture_output=True, text=True
         )
@@ -86,6 +89,9 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await asyncpg.connect(url)
 
+    # other users of this machine read no file and use no server without a password
+    await nobody_else_gets_in(home)
+
     # running processes are left alone, dead ones are restarted
     gateway = home.identity("gateway")
     again = await home.run("up", GATEWAY_PORT="9", PUBLIC_URL="http://elsewhere.example")
@@ -124,6 +130,29 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
     assert not any(identity.alive for identity in running)
     assert (await home.run("status")).returncode == 1
     assert "Nothing is running" in (await home.run("down")).stdout
+
+
+async def nobody_else_gets_in(home: Home) -> None:
+    for path in (home.folder, *home.folder.rglob("*")):
+        assert path.is_symlink() or path.stat().st_mode & 0o077 == 0, path
+    for name in ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT"):
+        assert not await asyncio.to_thread(lists_a_broker, "127.0.0.1", home.ports[name])
+    async with Redis(port=home.ports["VALKEY_PORT"]) as client:
+        with pytest.raises(AuthenticationError):
+            await client.ping()
+    for role in ("postgres", *DATABASES):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(f"postgresql://{role}:guess@127.0.0.1:{home.ports['POSTGRES_PORT']}/{role}")
+    shown = "".join(command_line(home.identity(name).pid) for name in (*SERVICES, "kafka", "valkey", "postgres"))
+    kept = [json.loads(file.read_text()) for file in home.folder.glob("*-passwords.json")]
+    assert len(kept) == 2
+    assert not any(password in shown for passwords in kept for password in passwords.values())
+    dead_letters = await home.run("run", command=("rapport", "dead-letter", "list", "notify"))
+    assert dead_letters.stdout == "notify has no dead letters.\n", dead_letters.stderr  # the operator's account
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def answers(port: int, path: str) -> bool:

@@ -112,6 +112,12 @@ REFUSED: list[tuple[type[BaseSettings], str, str]] = [
     (Settings, "verification_keys", "{}"),
     (Settings, "verification_keys", "nonsense"),
     (Settings, "database_pool_size", "0"),
+    (Settings, "database_pooler", "session"),
+    (Settings, "kafka_security_protocol", "TLS"),
+    (Settings, "kafka_sasl_mechanism", "GSSAPI"),
+    (Settings, "kafka_ca_file", "/nowhere/ca.pem"),
+    (Settings, "kafka_ca_file", __file__),
+    (PostsSettings, "posts_database_direct_url", "pgbouncer:6432"),
     (Settings, "kafka_timeout_seconds", "inf"),
     (Settings, "drain_seconds", "-1"),
     (Settings, "environment", "staging"),
@@ -205,3 +211,20 @@ def test_a_process_ends_with_sentences_only(service: str, role: str, given: dict
     lines = ended.stderr.splitlines()
     assert len(lines) == len(named)
     assert all(line.startswith(start) for line, start in zip(lines, named, strict=True))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kafka_security_protocol": "SASL_SSL"},
+        {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_username": "posts"},
+        {"kafka_security_protocol": "sasl_ssl", "kafka_password": "hunter2"},
+        {"kafka_username": "posts", "kafka_password": "hunter2"},
+        {"kafka_security_protocol": "SSL", "kafka_username": "posts", "kafka_password": "hunter2"},
+    ],
+)
+def test_a_credential_of_the_broker_is_whole_or_absent(given: dict[str, str]) -> None:
+    [sentence] = refused(Settings, **given)
+    assert sentence.startswith("KAFKA_")
+    assert "KAFKA_SECURITY_PROTOCOL" in sentence
+    assert "hunter2" not in sentence

@@ -117,3 +117,11 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
         text=True,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_pooler_before_a_given_database_needs_a_direct_address(home: Path) -> None:
+    given = {"DATABASE_POOLER": "transaction", "POSTS_DATABASE_URL": "postgresql://posts@pooler/posts"}
+    with pytest.raises(LocalError, match=r"set POSTS_DATABASE_DIRECT_URL") as refusal:
+        checks.check_settings(Layout(home, given))
+    assert str(refusal.value).count("\n") == 0  # the other databases are this machine's own
+    checks.check_settings(Layout(home, given | {"POSTS_DATABASE_DIRECT_URL": "postgresql://posts@db/posts"}))

@@ -2,19 +2,28 @@
 
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
+from deploy.local import dotenv
 from deploy.local.environment import OWN_SECRETS, SECRETS
-from deploy.local.layout import DATABASES
+from deploy.local.kafka import BROKER
+from deploy.local.layout import DATABASES, PORTS
+from services.chassis.mail.smtp import SmtpSettings
+from services.contracts.access import ACCOUNTS
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: found for name, found in SERVICES.items() if "RAPPORT_IMAGE" in found["image"]}
+COMMANDS = {"operator", "kafka-access"}  # they run the `rapport` command
+FIXED = {"HOST", "INSTANCE", *PORTS} - {"SMTP_PORT"}  # the image and the container's name set them
+ADDRESSES = {f"{service.upper()}_URL" for service in DATABASES}  # of the containers
 ROLES = {
     "posts": {"api", "relay", "migrate"},
     "comments": {"api", "relay", "consumer", "migrate"},
@@ -30,7 +39,7 @@ def owner(name: str) -> str:
 
 def test_every_role_of_every_service_runs_once() -> None:
     wanted = sorted([f"services.{service}", role] for service, roles in ROLES.items() for role in roles)
-    assert sorted(found["command"] for name, found in OURS.items() if name != "operator") == wanted
+    assert sorted(found["command"] for name, found in OURS.items() if name not in COMMANDS) == wanted
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -45,8 +54,33 @@ def test_each_process_gets_its_own_secrets_only(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_only_mailers_know_how_to_send_mail(name: str) -> None:
     given = {variable for variable in OURS[name]["environment"] if variable.startswith("SMTP_")}
-    relay = {"SMTP_HOST", "SMTP_PORT", "SMTP_SECURITY", "SMTP_USERNAME", "SMTP_PASSWORD"}
+    relay = {field.upper() for field in SmtpSettings.model_fields}
     assert given == (relay if name in ("people-mailer", "notify-mailer") else set())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_an_operator_can_set_everything_that_a_process_reads(name: str) -> None:
+    known = {field.upper() for kind in settings_of(name) for field in kind.model_fields} - FIXED
+    given = OURS[name]["environment"]
+    missing = known - given.keys()
+    if owner(name) not in DATABASES:  # the settings that all share are read, but they have no such work
+        missing -= {variable for variable in missing if re.match(r"DATABASE|RELAY|CONSUMER|OUTBOX|INBOX", variable)}
+    assert missing <= (set() if name != "kafka-access" else {"OPERATOR_SIGNING_KEY", "PATIENCE_SECONDS"})
+    assert given.keys() - known - ADDRESSES == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_variable_is_passed_on_under_its_own_name(name: str) -> None:
+    for variable, value in OURS[name]["environment"].items():
+        account = f"{(BROKER if name == 'kafka-access' else owner(name)).upper()}_KAFKA_PASSWORD"
+        wanted = account if variable == "KAFKA_PASSWORD" else variable
+        assert value is None or variable in ADDRESSES | {"KAFKA_USERNAME"} or value.startswith(f"${{{wanted}"), variable
+
+
+def settings_of(name: str) -> list[type[BaseSettings]]:
+    service = "operator" if name in COMMANDS else owner(name)
+    kind = getattr(import_module(f"services.{service}.settings"), f"{service.capitalize()}Settings")
+    return [kind, SmtpSettings] if name.endswith("-mailer") else [kind]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -74,8 +108,8 @@ def test_services_find_each_other_at_their_names_and_ports() -> None:
 
 
 def test_the_gateway_can_be_told_of_its_proxies_and_every_process_how_much_to_log() -> None:
-    assert OURS["gateway"]["environment"]["TRUSTED_PROXIES"] == "${TRUSTED_PROXIES-}"
-    assert all(found["environment"]["LOG_LEVEL"] == "${LOG_LEVEL:-INFO}" for found in OURS.values())
+    assert "TRUSTED_PROXIES" in OURS["gateway"]["environment"]
+    assert all("LOG_LEVEL" in found["environment"] for found in OURS.values())
 
 
 def test_people_can_be_told_of_front_ends_elsewhere() -> None:
@@ -97,9 +131,33 @@ def test_servers_are_healthy_before_they_are_used_and_keep_their_data() -> None:
 def test_required_variables_are_generated_by_make_env() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{([A-Z_]+):\?", text))
-    recipe = (ROOT / "Makefile").read_text()
-    passwords = {f"{name}_PASSWORD" for name in re.findall(r"'([A-Z_]+)'", recipe)}
-    assert required == SECRETS | {"VERIFICATION_KEYS"} | passwords
+    assert required == SECRETS | {"VERIFICATION_KEYS"} | set(dotenv.PASSWORDS)
+
+
+def test_make_env_adds_what_is_missing_and_changes_nothing() -> None:
+    first = dotenv.complete("")
+    names = {line.partition("=")[0] for line in first.splitlines()}
+    assert names == SECRETS | {"VERIFICATION_KEYS"} | set(dotenv.PASSWORDS)
+    assert dotenv.complete(first) == first
+    older = "".join(line for line in first.splitlines(True) if "KAFKA" not in line) + "PUBLIC_URL=https://blog.example"
+    newer = dotenv.complete(older)
+    assert newer.startswith(older + "\n")
+    assert names <= {line.partition("=")[0] for line in newer.splitlines()}
+    assert newer.count("SIGNING_KEY") == older.count("SIGNING_KEY")  # a key of another set would match nothing
+
+
+def test_accounts_have_one_name_and_password_each() -> None:
+    kafka = SERVICES["kafka"]["environment"]
+    for listener in ("CLIENTS", "CONTROLLER"):
+        login = kafka[f"KAFKA_LISTENER_NAME_{listener}_PLAIN_SASL_JAAS_CONFIG"]
+        assert dict(re.findall(r'user_(\w+)="\$\{(\w+):\?\}"', login)) == {
+            name: f"{name.upper()}_KAFKA_PASSWORD" for name in (BROKER, *ACCOUNTS)
+        }
+    for name, found in OURS.items():
+        account = BROKER if name == "kafka-access" else owner(name)
+        assert found["environment"]["KAFKA_USERNAME"] == account
+    assert kafka["KAFKA_SUPER_USERS"] == f"User:{BROKER}"
+    assert SERVICES["posts-relay"]["depends_on"]["kafka-access"] == {"condition": "service_completed_successfully"}
 
 
 def test_the_image_runs_as_an_unprivileged_user_with_a_health_check() -> None:

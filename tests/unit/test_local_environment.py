@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import environment
+from deploy.local import environment, passwords
 from deploy.local.layout import DATABASES, SERVICES, Layout
 
 MADE = {name: f"made-{name.lower()}" for name in environment.SECRETS} | {"VERIFICATION_KEYS": '{"keys": []}'}
@@ -35,8 +35,8 @@ def test_a_given_database_is_used_and_others_are_local(layout: Layout) -> None:
 
 
 def test_passwords_differ_and_are_private(layout: Layout) -> None:
-    passwords = environment.database_passwords(layout)
-    assert len(set(passwords.values())) == len(DATABASES)
+    found = passwords.of_databases(layout)
+    assert len(set(found.values())) == len(DATABASES)
     assert (layout.home / "database-passwords.json").stat().st_mode & 0o077 == 0
 
 
@@ -49,3 +49,11 @@ def test_smtp_port_follows_the_server(tmp_path: Path, layout: Layout) -> None:
     elsewhere = Layout(layout.home, {**layout.given, "SMTP_HOST": "mail.example", "SMTP_PORT": "587"})
     shared = environment.shared(elsewhere)
     assert (shared["SMTP_HOST"], shared["SMTP_PORT"]) == ("mail.example", "587")
+
+
+def test_each_service_gets_its_own_direct_address_only(layout: Layout) -> None:
+    direct = {"POSTS_DATABASE_DIRECT_URL": "postgresql://direct.example/posts", "PEOPLE_DATABASE_DIRECT_URL": "x"}
+    given = Layout(layout.home, {**layout.given, **direct})
+    assert environment.of(given, "posts")["POSTS_DATABASE_DIRECT_URL"] == direct["POSTS_DATABASE_DIRECT_URL"]
+    assert environment.of(given, "people")["PEOPLE_DATABASE_DIRECT_URL"].endswith("@127.0.0.1:54320/people")
+    assert not {name for name in environment.of(given, "gateway") if "DATABASE" in name}

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 
+from deploy.local import private
+
 NAME = re.compile(r"[0-9]{16}-[0-9a-f]{8}\Z")
 
 
@@ -59,16 +61,14 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
 
     def add(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
         """Store a mail and return its name. It is listed only when it is complete."""
         name = f"{time.time_ns() // 1000:016d}-{token_hex(4)}"
         envelope = json.dumps({"sender": sender, "recipients": list(recipients)})
-        (self._folder / f"{name}.json").write_text(envelope)
-        unfinished = self._folder / f"{name}.new"
-        unfinished.write_bytes(content)
-        unfinished.rename(self._folder / f"{name}.eml")
+        private.write(self._folder / f"{name}.json", envelope)
+        private.write(self._folder / f"{name}.eml", content)
         return name
 
     def names(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from deploy.local.mailbox.guard import only_for_its_owner
 from deploy.local.mailbox.store import Store, StoredMail
 
 LINK = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)\]]")
@@ -27,8 +28,11 @@ STORE = web.AppKey("store", Store)
 
 
 def create_app(store: Store) -> web.Application:
-    """Return the web application: `/`, one page per mail, its HTML and source, `/messages.json`, and `/livez`."""
-    app = web.Application()
+    """Return the web application: `/`, one page per mail, its HTML and source, `/messages.json`, and `/livez`.
+
+    It answers this machine's names only, and this user only.
+    """
+    app = web.Application(middlewares=[only_for_its_owner])
     app[STORE] = store
     app.add_routes(
         [

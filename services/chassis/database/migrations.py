@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 
-import asyncpg
 import structlog
+
+from services.chassis.database import sessions
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +31,12 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
 
     Raises:
         RuntimeError: an applied file has changed since.
+        PoolerFound: a connection pooler answers: the lock needs a session.
     """
     applied = []
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await sessions.connect(
+        url, packages[-1].rpartition(".")[2], parameters={"application_name": "migrate"}, timeout=10
+    )
     try:
         await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
         await connection.execute(CREATE_LEDGER)

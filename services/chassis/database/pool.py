@@ -1,11 +1,9 @@
 """PostgreSQL: one connection pool per process, explicit transactions.
 
-Pooled connections have no session state (no `set`, `listen` or session advisory lock), so asyncpg's reset query is
-left out: it costs a round trip.
+Pooled connections have no session state: no `set`, `listen` or session advisory lock (see `sessions.py`).
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,19 +11,13 @@ from typing import Any
 import asyncpg
 import structlog
 
+from services.chassis.database import sessions
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import unavailable
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE
 
 log = structlog.get_logger(__name__)
-
-
-class Connection(asyncpg.Connection):
-    """A pooled connection without the reset query; see the module."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 @contextmanager
@@ -104,46 +96,31 @@ class Database:
 
     Args:
         acquire_timeout: seconds to wait for a free connection before the caller gets a 503.
+        name: the service whose database it is.
+        pooled: a pooler in transaction mode stands before the database.
 
     Attributes:
         on_outbox: called after the commit of a transaction that wrote to the outbox; wakes the relay.
     """
 
-    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0) -> None:
+    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0, name: str = "", pooled: bool = False) -> None:
+        self.name = name
         self._pool = pool
+        self._pooled = pooled
         self._acquire_timeout = acquire_timeout
         self.on_outbox: Callable[[], None] = lambda: None
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, size: int = 10, acquire_timeout: float = 2.0) -> "Database":
+    async def connect(
+        cls, url: str, *, name: str, size: int = 10, acquire_timeout: float = 2.0, pooler: str = "none"
+    ) -> "Database":
         """Create the pool, and register its metrics under the name of the service.
 
         Connections are opened when first needed, so a process starts without its database.
         """
-
-        async def prepare(connection: Any) -> None:
-            await connection.set_type_codec(
-                "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text"
-            )
-
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=0,
-            max_size=size,
-            init=prepare,
-            connection_class=Connection,
-            command_timeout=30,
-            timeout=5,
-            max_inactive_connection_lifetime=300,
-            server_settings={
-                "application_name": name,
-                "statement_timeout": "30s",
-                "lock_timeout": "2500ms",
-                "idle_in_transaction_session_timeout": "60s",
-                "jit": "off",
-            },
-        )
-        db = cls(pool, acquire_timeout=acquire_timeout)
+        pooled = pooler != "none"
+        pool = await sessions.open_pool(url, name, size, pooled=pooled)
+        db = cls(pool, acquire_timeout=acquire_timeout, name=name, pooled=pooled)
         POOL_SIZE.labels(name).set_function(lambda: db.size)
         POOL_BUSY.labels(name).set_function(lambda: db.busy)
         return db
@@ -176,9 +153,11 @@ class Database:
         except TimeoutError:
             raise unavailable("The database has no free connection.") from None
         except Exception as error:
-            if is_transient(error):
-                raise unavailable("The database does not answer.") from error
-            raise
+            if isinstance(error, sessions.PoolerFound) or sessions.refuses_parameters(error):
+                log.error(str(sessions.undeclared_pooler(self.name)))
+            elif not is_transient(error):
+                raise
+            raise unavailable("The database does not answer.") from error
         try:
             yield connection
         finally:
@@ -209,6 +188,9 @@ class Database:
             with translated():
                 await transaction.start()
             try:
+                if self._pooled:
+                    with translated():
+                        await connection.execute(sessions.SET_LIMITS)
                 failpoint.reach("command.begun")
                 yield tx
             except BaseException:

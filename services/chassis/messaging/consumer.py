@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.chassis.database.pool import Database
+from services.chassis.messaging.connection import connection
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.record_processor import RecordProcessor
@@ -114,9 +115,10 @@ class Consumer:
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
             seconds=timeout,
+            credential=connection(settings),
         )
         client = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            **connection(settings),
             group_id=settings.kafka_prefix + self.group,
             group_instance_id=f"{self.group}-{settings.instance}",
             enable_auto_commit=False,

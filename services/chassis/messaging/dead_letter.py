@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.chassis.messaging.cloudevents import Headers
+from services.chassis.messaging.connection import connection
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
@@ -108,7 +109,7 @@ async def redrive(
 async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, TopicPartition]:
     name = settings.kafka_prefix + dead_letter_topic(group).name
     client = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **connection(settings),
         group_id=f"{settings.kafka_prefix}{group}.redrive",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

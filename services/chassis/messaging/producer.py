@@ -22,6 +22,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
+from services.chassis.messaging.connection import connection
 from services.chassis.messaging.outbox import OutboxRow
 from services.chassis.messaging.topics import DEAD_LETTER_BYTES, Unreachable, create_topics
 from services.chassis.runtime import failpoint
@@ -137,9 +138,10 @@ class Producer:
                 settings.kafka_prefix,
                 replication_factor=settings.kafka_replication_factor,
                 seconds=settings.kafka_timeout_seconds,
+                credential=connection(settings),
             )
             self._client = AIOKafkaProducer(
-                bootstrap_servers=settings.kafka_bootstrap_servers,
+                **connection(settings),
                 enable_idempotence=True,
                 acks="all",
                 linger_ms=0,

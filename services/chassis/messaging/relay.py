@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import asyncpg
 import structlog
 
+from services.chassis.database import sessions
 from services.chassis.database.pool import Database
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.messaging.outbox import OutboxRow
@@ -55,10 +55,11 @@ class Relay:
 
     Args:
         db: its commits wake the relay; rows of other processes are found by polling.
-        db_url: the address for the relay's own connection.
+        db_url: the address for the relay's own connection, not that of a pooler.
     """
 
     def __init__(self, db: Database, db_url: str, producer: Producer, settings: Settings) -> None:
+        self._name = db.name
         self._url = db_url
         self._producer = producer
         self._batch = settings.relay_batch
@@ -82,7 +83,11 @@ class Relay:
         return self._is_standby or self._connected
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Publish until `stop` is set, through every outage of PostgreSQL and Kafka."""
+        """Publish until `stop` is set, through every outage of PostgreSQL and Kafka.
+
+        Raises:
+            PoolerFound: the address leads to a connection pooler.
+        """
         try:
             while not stop.is_set():
                 try:
@@ -100,17 +105,13 @@ class Relay:
     @contextlib.asynccontextmanager
     async def _owned_connection(self, stop: asyncio.Event) -> AsyncIterator[Any | None]:
         """Yield a connection that holds the lock, or None if `stop` is set first."""
-        connection = await asyncpg.connect(
-            self._url,
-            timeout=5,
-            command_timeout=10,
-            server_settings={
-                "application_name": "relay",
-                "idle_session_timeout": f"{IDLE_SECONDS}s",
-                "statement_timeout": "10s",
-                "jit": "off",
-            },
-        )
+        parameters = {
+            "application_name": "relay",
+            "idle_session_timeout": f"{IDLE_SECONDS}s",
+            "statement_timeout": "10s",
+            "jit": "off",
+        }
+        connection = await sessions.connect(self._url, self._name, parameters=parameters, timeout=5, command_timeout=10)
         try:
             while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
                 self._is_standby = True

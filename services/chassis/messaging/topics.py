@@ -1,7 +1,9 @@
 """Kafka topics: created from the list in the contracts, never automatically by the broker."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -17,8 +19,10 @@ DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record of up to 1 MiB, and t
 class Unreachable(KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
     """No broker answers. The message is a sentence that names the setting."""
 
-    def __init__(self, bootstrap: str) -> None:
-        super().__init__(f"Kafka at {bootstrap} does not answer: check KAFKA_BOOTSTRAP_SERVERS")
+    def __init__(self, bootstrap: str, credential: bool = False) -> None:
+        and_who = ", KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"
+        what = "does not answer or does not accept the credential" if credential else "does not answer"
+        super().__init__(f"Kafka at {bootstrap} {what}: check KAFKA_BOOTSTRAP_SERVERS{and_who if credential else ''}")
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -31,8 +35,12 @@ async def create_topics(
     replication_factor: int = 1,
     topics: Iterable[Topic] = TOPICS,
     seconds: float = 30.0,
+    credential: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Create missing topics, and wait until their partitions have leaders.
+
+    Args:
+        credential: the other arguments of a client, as `connection` returns them.
 
     Raises:
         Unreachable: no broker answers; a KafkaError.
@@ -42,13 +50,14 @@ async def create_topics(
     wanted = {prefix + topic.name: topic for topic in topics}
     async with asyncio.timeout(seconds):
         # half of the time, in ms, for one request: aiokafka leaks a connection if its creation is cancelled
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=int(seconds * 500))
+        arguments = {**credential, "bootstrap_servers": bootstrap}
+        admin = AIOKafkaAdminClient(**arguments, request_timeout_ms=int(seconds * 500))
         try:
             try:
                 async with asyncio.timeout(seconds * 0.9):
                     await admin.start()
             except (KafkaConnectionError, OSError):  # TimeoutError is an OSError
-                raise Unreachable(bootstrap) from None
+                raise Unreachable(bootstrap, "sasl_mechanism" in arguments) from None
             missing = wanted.keys() - set(await admin.list_topics())
             if missing:
                 answer = await admin.create_topics(

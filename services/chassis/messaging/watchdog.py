@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.chassis.messaging.connection import connection
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
@@ -76,7 +77,7 @@ class ConsumerWatchdog:
     async def _read_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
         """Return for each partition the next offset of the group, and the end."""
         client = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **connection(self._settings),
             group_id=self._settings.kafka_prefix + self._group,
             enable_auto_commit=False,
             request_timeout_ms=5_000,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import structlog
 import uvloop
 
+from services.chassis.errors import CannotStart
 from services.chassis.runtime.heartbeat import beat
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import set_up_logging
@@ -81,6 +82,8 @@ def main(
 ) -> None:
     """Run the role named on the command line and exit: 0 after an orderly stop, 1 after a crash, 2 for a wrong name.
 
+    A setting that cannot work ends it with 2 too, and with the sentence of `CannotStart` on standard error.
+
     Args:
         compose: builds the wanted roles, in a context that closes their shared resources.
         migrate: the work of the role `migrate`.
@@ -95,11 +98,15 @@ def main(
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file; the usual 1,024 are too few
     set_up_logging(service, settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if name == "migrate" and migrate:
-            runner.run(_once(migrate))
-            return
-        wanted = tuple(roles) if name == "all" else (name,)
-        status = runner.run(run(wanted, compose, settings))
+        try:
+            if name == "migrate" and migrate:
+                runner.run(_once(migrate))
+                return
+            wanted = tuple(roles) if name == "all" else (name,)
+            status = runner.run(run(wanted, compose, settings))
+        except CannotStart as refusal:
+            sys.stderr.write(f"{refusal}\n")
+            status = 2
     sys.exit(status)
 
 
@@ -108,7 +115,11 @@ async def _once(work: Callable[[], Awaitable[object]]) -> None:
 
 
 async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> int:
-    """Run the wanted roles until a signal comes or one of them crashes; return the exit status."""
+    """Run the wanted roles until a signal comes or one of them crashes; return the exit status.
+
+    Raises:
+        CannotStart: the settings cannot work for these roles.
+    """
     shutdown = _Shutdown(settings.drain_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,6 +138,8 @@ async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> 
                 if first:
                     await asyncio.wait(first)
                 shutdown.stop_last.set()
+    except CannotStart:
+        raise
     except Exception:
         log.critical("startup or shutdown failed", exc_info=True)
         shutdown.crashed = True
@@ -177,5 +190,6 @@ class _Shutdown:
             if isinstance(error, asyncio.CancelledError) and cancelled():
                 raise
             self.crashed = True
-            log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=True)
+            trace = not isinstance(error, CannotStart)  # whose message says it all
+            log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=trace)
             self.begin(f"{role.name} crashed")

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import re
+import ssl
 from collections.abc import Callable
 from email.utils import parseaddr
 from typing import Annotated, Literal
@@ -91,6 +92,10 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _direct_url(text: str) -> str:
+    return _database_url(text) if text else text
+
+
 def _redis_url(text: str) -> str:
     example = "redis://host:6379/0"
     parts = _split(text, ("redis", "rediss", "unix"), example)
@@ -108,6 +113,15 @@ def _kafka_servers(text: str) -> str:
     except ValueError:
         raise ValueError("is not a list such as broker1:9092,broker2:9092") from None
     return ",".join(servers)
+
+
+def _authorities_file(text: str) -> str:
+    if text:
+        try:
+            ssl.create_default_context(cafile=text)
+        except OSError:  # also of what is no certificate
+            raise ValueError("is not a file with certificates of authorities") from None
+    return text
 
 
 def _mail_from(text: str) -> str:
@@ -184,8 +198,12 @@ def key_of(parse: Callable[[str], object]) -> AfterValidator:
 
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+DirectUrl = Annotated[str, AfterValidator(_direct_url)]  # empty: there is no other address
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 KafkaServers = Annotated[str, AfterValidator(_kafka_servers)]
+KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
+KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
+AuthoritiesFile = Annotated[str, AfterValidator(_authorities_file)]
 MailFrom = Annotated[str, AfterValidator(_mail_from)]
 ReturnUrls = Annotated[str, AfterValidator(_return_urls)]
 KeySet = Annotated[str, AfterValidator(_key_set)]

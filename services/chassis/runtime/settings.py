@@ -8,12 +8,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.runtime.setting_types import (
+    AuthoritiesFile,
     Count,
     Days,
+    KafkaMechanism,
+    KafkaProtocol,
     KafkaServers,
     KeySet,
     LogLevel,
@@ -29,6 +32,8 @@ S = TypeVar("S", bound=BaseSettings)
 
 class Settings(BaseSettings):
     """The settings shared by services. Each service adds its own in its `settings.py`.
+
+    `DATABASE_POOLER=transaction`: a connection pooler such as pgbouncer stands before the databases.
 
     `VERIFICATION_KEYS` is the JSON Web Key Set (RFC 7517, RFC 8037) with the public keys of every issuer. Each
     `kid` is `<issuer>-<anything>`.
@@ -47,9 +52,15 @@ class Settings(BaseSettings):
     public_url: PublicUrl = "http://127.0.0.1:8000"
     kafka_bootstrap_servers: KafkaServers = "127.0.0.1:9092"
     kafka_prefix: str = ""
+    kafka_security_protocol: KafkaProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: KafkaMechanism = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: str = Field(default="", repr=False)
+    kafka_ca_file: AuthoritiesFile = ""
     instance: Text = Field(default_factory=socket.gethostname)
     verification_keys: KeySet = Field(default='{"keys": []}', repr=False)
     database_pool_size: Count = 10
+    database_pooler: Literal["none", "transaction"] = "none"
     relay_poll_seconds: Seconds = 0.25
     relay_pace_seconds: Pause = 0.02
     relay_batch: Count = 500
@@ -70,6 +81,20 @@ class Settings(BaseSettings):
         if name.endswith("_url") and not cls.model_fields[name].metadata:
             return check_service_url(value)
         return value
+
+    @model_validator(mode="after")
+    def _kafka_knows_who_asks(self) -> Self:
+        named, asked = bool(self.kafka_username), self.kafka_security_protocol.startswith("SASL")
+        if asked and not (named and self.kafka_password):
+            raise ValueError(
+                f"KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}: set KAFKA_USERNAME and KAFKA_PASSWORD"
+            )
+        if named and not asked:
+            raise ValueError(
+                f"KAFKA_USERNAME is set, but KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}, which has no "
+                "names: set SASL_SSL or SASL_PLAINTEXT"
+            )
+        return self
 
     def with_safe_links(self) -> Self:
         """Return the settings, for a validator of a service whose links act, such as those that sign in.

@@ -101,6 +101,8 @@ class _RateLimit(logging.Filter):
         line, now = (record.name, record.lineno), time.monotonic()
         if not record.name.startswith("aiokafka"):
             return True
+        if record.msg == "Sending username and password in the clear":
+            return False  # as KAFKA_SECURITY_PROTOCOL says; it would be repeated with every connection
         if now < self._muted_until.get(line, 0.0):
             return False
         self._muted_until[line] = now + REPEAT_SECONDS

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis.messaging.cloudevents import Undecodable, from_record
+from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Periodic
@@ -117,12 +118,13 @@ class InvalidationReader:
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
             seconds=settings.kafka_timeout_seconds,
+            credential=connection(settings),
         )
         await wait_at_most(settings.kafka_timeout_seconds + STOP_SECONDS, creating)
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **connection(self._settings),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="latest",

@@ -1,0 +1,75 @@
+"""Who may write and read which topic. Only its owner's credential can write a topic: events are believed for that."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from services.contracts.topics import (
+    COMMENTS,
+    CONSUMER_GROUPS,
+    EVENT_TOPICS,
+    NOTIFY,
+    PEOPLE,
+    POSTS,
+    SUBSCRIPTIONS,
+    TOPICS,
+    Topic,
+    dead_letter_topic,
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rights of one account of the broker.
+
+    Attributes:
+        writes: topics that it owns; the operator's, where dead letters come from and go back to.
+        groups: consumer groups whose offsets it commits.
+    """
+
+    writes: tuple[Topic, ...] = ()
+    reads: tuple[Topic, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+def _consumer(group: str, owned: Topic) -> Access:
+    return Access(writes=(owned, dead_letter_topic(group)), reads=SUBSCRIPTIONS[group], groups=(group,))
+
+
+ACCOUNTS: Mapping[str, Access] = {
+    "posts": Access(writes=(POSTS,)),
+    "comments": _consumer("comments", COMMENTS),
+    "people": Access(writes=(PEOPLE,)),
+    "notify": _consumer("notify", NOTIFY),
+    "gateway": Access(reads=EVENT_TOPICS),
+    # redrives: it reads dead letters and writes them where they came from
+    "operator": Access(
+        writes=tuple(dict.fromkeys(topic for group in CONSUMER_GROUPS for topic in SUBSCRIPTIONS[group])),
+        reads=tuple(dead_letter_topic(group) for group in CONSUMER_GROUPS),
+        groups=tuple(f"{group}.redrive" for group in CONSUMER_GROUPS),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One right: the account may do this with the topic or the group of that name, without prefix."""
+
+    account: str
+    operation: Literal["create", "describe", "write", "read"]
+    resource: Literal["topic", "group"]
+    name: str
+
+
+def grants() -> Iterator[Grant]:
+    """Yield every right. All accounts may create and describe all topics: whoever comes first creates them."""
+    for account, access in ACCOUNTS.items():
+        for topic in TOPICS:
+            yield Grant(account, "create", "topic", topic.name)
+            yield Grant(account, "describe", "topic", topic.name)
+        for topic in access.writes:
+            yield Grant(account, "write", "topic", topic.name)
+        for topic in access.reads:
+            yield Grant(account, "read", "topic", topic.name)
+        for group in access.groups:
+            yield Grant(account, "read", "group", group)
