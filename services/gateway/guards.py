@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from services.chassis.client.client import within
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http.client_networks import network_of
 from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
-from services.gateway.access.client_ip import network_of
 from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_PER_ADDRESS, Policy
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of

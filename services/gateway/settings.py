@@ -1,13 +1,14 @@
 """Settings that the gateway reads from the environment."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from services.chassis.http.client_networks import Networks
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Networks, Pause, Port, RedisUrl, Seconds, key_of
+from services.chassis.runtime.setting_types import NetworkList, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -32,11 +33,16 @@ class GatewaySettings(Settings, ServiceAddresses):
     write_deadline_seconds: Seconds = 5.0
     page_patience_seconds: Pause = 0.5
     changes_poll_seconds: Seconds = 15.0
-    trusted_proxies: Networks = ""
+    trusted_proxies: NetworkList = ""
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
         return self.with_safe_links()
+
+    @cached_property
+    def proxies(self) -> Networks:
+        """The networks of `trusted_proxies`."""
+        return Networks(filter(None, self.trusted_proxies.replace(" ", "").split(",")))
 
     @property
     def origin(self) -> str:

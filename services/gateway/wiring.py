@@ -73,7 +73,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             ),
             revocations=revocations,
             rate_limits=RateLimits(counters),
-            client_addresses=ClientAddresses(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
+            client_addresses=ClientAddresses(settings.proxies),
             cache=cache,
             invalidation=Invalidation(cache, authors),
         )
