@@ -16,7 +16,7 @@ IPV6_PREFIX = 64  # what one client has to itself
 def parse_ip(text: str | None) -> Address | None:
     """Return the address that a peer or an entry of `X-Forwarded-For` names, None if it names none.
 
-    Ports, brackets, quotes and zone ids are left out. An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    Ports, brackets, quotes and zone ids are left out; an IPv4 address in the form of an IPv6 one is an IPv4 address.
     """
     entry = (text or "").strip(" \t")
     if len(entry) > 1 and entry[0] == entry[-1] == '"':

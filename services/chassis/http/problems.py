@@ -1,6 +1,7 @@
 """Problem details (RFC 9457): the form of errors in responses and in the OpenAPI document."""
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -9,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from services.chassis.errors import FieldError, Problem, not_found, unavailable
-from services.chassis.runtime.context import current
+from services.chassis.runtime.context import Context, bound, current
 from services.contracts.problems import KINDS
 
 log = structlog.get_logger(__name__)
@@ -102,6 +104,17 @@ def render(problem: Problem) -> Response:
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
+
+
+def last_response(problem: Problem, default_headers: Iterable[tuple[bytes, bytes]], *, with_body: bool) -> bytes:
+    """Return a problem as the bytes of the last response of a connection, for a request that reaches no app."""
+    request_id = uuid.uuid4().hex
+    with bound(Context(correlation_id=request_id)):
+        log.debug("request refused", kind=problem.kind, detail=problem.detail)
+        response = render(problem)
+    own = ((b"x-request-id", request_id.encode()), (b"connection", b"close"))
+    lines = [b"%s: %s\r\n" % header for header in (*default_headers, *response.raw_headers, *own)]
+    return b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body) if with_body else b""])
 
 
 def _encodable(text: str) -> str:
