@@ -26,9 +26,13 @@ class Fake:
 
 
 class Clock:
+    """Whoever asks for the time asks later than any search before."""
+
     now = 0.0
+    stands = False
 
     def __call__(self) -> float:
+        self.now += 0 if self.stands else connection_shares.SEARCH_SECONDS
         return self.now
 
 
@@ -138,12 +142,17 @@ def test_services_have_no_shares() -> None:
     assert not of_server.admit(Fake(), "192.0.2.2")
 
 
-def test_a_search_in_vain_is_not_repeated_for_each_connection() -> None:
+def test_searches_are_as_rare_for_one_network_as_for_all() -> None:
     clock = Clock()
     of_server = shares(clock)
-    taken = fill(of_server, BUSY, *(f"192.0.2.{number}" for number in range(8)))
-    assert not of_server.admit(Fake(), "198.51.100.1")
-    taken[0].wait = (Wait.TO_ASK, 1.0)
-    assert not of_server.admit(Fake(), "198.51.100.1")
+    fill(of_server, (Wait.TO_ASK, 2.0), *["192.0.2.1"] * 3)
+    fill(of_server, (Wait.TO_ASK, 1.0), *(f"198.51.100.{number}" for number in range(5)))
+    clock.stands = True
     clock.now += connection_shares.SEARCH_SECONDS
-    assert of_server.admit(Fake(), "198.51.100.1")
+    assert of_server.admit(Fake(), "192.0.2.1")
+    assert not of_server.admit(Fake(), "192.0.2.1")
+    assert of_server.admit(Fake(), "192.0.2.2")
+    assert not of_server.admit(Fake(), "192.0.2.3")
+    clock.now += connection_shares.SEARCH_SECONDS
+    assert of_server.admit(Fake(), "192.0.2.1")
+    assert of_server.admit(Fake(), "192.0.2.3")

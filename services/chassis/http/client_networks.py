@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -41,6 +42,7 @@ def _address(text: str) -> Address | None:
     return ipaddress.IPv6Address(number)  # without its zone
 
 
+@lru_cache(maxsize=4096)
 def network_of(host: str | None) -> str:
     """Return the network a client is counted by: its IPv4 address, or the /64 that an IPv6 client has to itself."""
     address = parse_ip(host)

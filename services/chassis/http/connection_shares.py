@@ -1,7 +1,7 @@
 """Share the connections of a server among its clients, so that the many of one never keep others out.
 
-A connection that waits for its client can be closed: the client loses nothing but time. One that waits for us, such as a
-stream, cannot.
+A connection that waits for its client can be closed: the client loses nothing but time. One that waits for us cannot,
+such as a stream.
 """
 
 import enum
@@ -15,10 +15,11 @@ from services.chassis.http.client_networks import Networks, network_of, parse_ip
 
 MAX_CONNECTIONS = 4096
 SHARE = 512  # of one network; a quarter of that would be much for an office behind one address
-CLOSED_AT_ONCE = 1 / 32  # of the connections searched: a search costs as much as several requests
-SEARCH_SECONDS = 0.05  # between two searches of all connections that found nothing
+CLOSED_AT_ONCE = 1 / 8  # of the connections searched
+SEARCH_SECONDS = 0.1  # between two searches: who opens connections faster than they are closed costs least if refused
 
 NO_NETWORKS = Networks(())
+PROXIES = "proxies"  # the name of their group; the others' are their networks
 
 CLOSED = Counter(
     "rapport_http_connections_closed", "Connections closed to make room for others of a network, or of all.", ["limit"]
@@ -45,11 +46,19 @@ class Connection(Protocol):
         """Close the connection without an answer, at once."""
 
 
+class Group:
+    """The connections of one network, or of all proxies."""
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.next_search = 0.0
+
+
 class ConnectionShares:
     """The open connections of one server.
 
     Args:
-        clock: the time in seconds by which connections tell since when they wait.
+        clock: the time in seconds.
         limited: whether a network may have at most `SHARE` connections; only a server of the public needs that.
         exempt: networks of proxies, which have as many as their clients need.
     """
@@ -58,51 +67,52 @@ class ConnectionShares:
         self._clock = clock
         self._limited = limited
         self._exempt = exempt
-        self._networks: dict[Connection, str] = {}
-        self._by_network: dict[str, set[Connection]] = {}
-        self._proxied: set[Connection] = set()
+        self._groups: dict[str, Group] = {}
+        self._group_of: dict[Connection, str] = {}
         self._next_search = 0.0
 
     def __len__(self) -> int:
-        return len(self._networks) + len(self._proxied)
+        return len(self._group_of)
 
     def admit(self, connection: Connection, peer: str | None) -> bool:
         """Take a connection in, if there is room for it or if others that wait for their clients can be closed."""
-        proxied = bool(self._exempt) and parse_ip(peer) in self._exempt
-        network = "" if proxied else network_of(peer)
-        of_network = self._by_network.get(network, ())
-        if self._limited and len(of_network) >= SHARE and not self._make_room(of_network, "share"):
+        name = PROXIES if self._exempt and parse_ip(peer) in self._exempt else network_of(peer)
+        group = self._groups.get(name)
+        full = self._limited and group is not None and name != PROXIES and len(group.connections) >= SHARE
+        if full and group is not None and not self._make_room_in(group):
             return False
-        if len(self) >= MAX_CONNECTIONS and not self._make_room_among_all():
+        if len(self) >= MAX_CONNECTIONS and not self._make_room_in_all():
             return False
-        if proxied:
-            self._proxied.add(connection)
-        else:
-            self._networks[connection] = network
-            self._by_network.setdefault(network, set()).add(connection)
+        self._groups.setdefault(name, group or Group()).connections.add(connection)
+        self._group_of[connection] = name
         return True
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        self._proxied.discard(connection)
-        network = self._networks.pop(connection, None)
-        if network is not None:
-            left = self._by_network[network]
-            left.discard(connection)
-            if not left:
-                del self._by_network[network]
+        name = self._group_of.pop(connection, None)
+        if name is not None:
+            group = self._groups[name]
+            group.connections.discard(connection)
+            if not group.connections:
+                del self._groups[name]
 
-    def _make_room_among_all(self) -> bool:
+    def _make_room_in(self, group: Group) -> bool:
+        now = self._clock()
+        if now < group.next_search:
+            return False
+        group.next_search = now + SEARCH_SECONDS
+        return self._close_some(group.connections, "share")
+
+    def _make_room_in_all(self) -> bool:
         now = self._clock()
         if now < self._next_search:
             return False
-        if self._make_room(self._networks, "total") or self._make_room(self._proxied, "total"):
-            return True
         self._next_search = now + SEARCH_SECONDS
-        return False
+        proxied = self._groups.get(PROXIES, Group()).connections
+        return self._close_some(self._group_of.keys() - proxied, "total") or self._close_some(proxied, "total")
 
-    def _make_room(self, connections: Iterable[Connection], why: str) -> bool:
-        """Close some of these connections that wait for their clients, those that have waited longest for the least."""
+    def _close_some(self, connections: Iterable[Connection], why: str) -> bool:
+        """Close some of these connections that wait for their clients: those that lose least, and wait longest."""
         waiting = [(*wait, id(one), one) for one in connections if (wait := one.waits()) is not None]
         closed = heapq.nsmallest(max(1, int(len(waiting) * CLOSED_AT_ONCE)), waiting)
         for *_, connection in closed:
