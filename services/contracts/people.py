@@ -91,6 +91,9 @@ class PersonStated(PersonFact):
     type: ClassVar[str] = "dev.rapport.people.stated.v1"
 
 
+REQUESTER = "Rapport-Requester"  # of internal calls that ask for a mail: a pseudonym of the network they come from
+
+
 class Register(Body):
     """Command: register, by sending a confirmation link that signs in."""
 

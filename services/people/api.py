@@ -18,6 +18,7 @@ from services.chassis.http.monitoring import Ready
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
+from services.chassis.mail.addresses import Address, parse_address
 from services.chassis.messaging import outbox
 from services.contracts.people import (
     EditMe,
@@ -34,7 +35,7 @@ from services.contracts.services import LookUp
 from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in
 from services.people.commands.sessions import Started
-from services.people.domain import ACCESS_LIFE, Address, parse_address
+from services.people.domain import ACCESS_LIFE
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -63,6 +64,7 @@ MESSAGES = {  # of pydantic's errors by their type, for people; our own validato
     "timezone_aware": TIME,
 }
 
+Model = TypeVar("Model", bound=BaseModel)
 Responses = dict[int | str, dict[str, Any]]
 
 SCHEMA: dict[str, Any] = {
@@ -155,6 +157,19 @@ def of_validation(error: RequestValidationError) -> Problem:
         errors.append(FieldError(".".join(str(part) for part in path), _message(item)))
     detail = "; ".join(f"{item.field or 'The body'} {item.message}" for item in errors[:3])
     return Problem("invalid", detail + ".", errors=errors[:50])
+
+
+def validated(model: type[Model], values: object) -> Model:
+    """Return values that did not come as JSON, such as those of a form, as a body.
+
+    Raises:
+        Problem: `invalid`.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        found = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
+        raise of_validation(RequestValidationError(found)) from None
 
 
 def _message(item: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Register, sign in and sign out. Nobody may keep these answers."""
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,8 +10,7 @@ from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition.forwarding import body_of, forward
-from services.gateway.composition.request_context import RequestContext
-from services.gateway.guards import PublicRoute, SignedIn, SigningIn, count_sign_in, end_session
+from services.gateway.guards import PublicRoute, SignedIn, SigningIn, ask_for_mail, end_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
@@ -20,13 +18,15 @@ router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 @router.post(
     "/people", **operation("Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register)
 )
-async def register(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/people")
+async def register(request: Request, context: SigningIn, body: Register) -> Response:
+    answer = await ask_for_mail(request, context, "/people", body)
+    return responses.not_stored(answer.json(), 202)
 
 
 @router.post("/sign-in", **operation("Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn))
-async def sign_in(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/sign-in")
+async def sign_in(request: Request, context: SigningIn, body: SignIn) -> Response:
+    answer = await ask_for_mail(request, context, "/sign-in", body)
+    return responses.not_stored(answer.json(), 202)
 
 
 @router.post(
@@ -72,22 +72,3 @@ async def end(request: Request, context: SignedIn) -> Response:
     )
     end_session(request, session_id)
     return responses.empty()
-
-
-async def _ask_for_mail(request: Request, context: RequestContext, path: str) -> Response:
-    body = await body_of(request)
-    address = _address(body)
-    if address is not None:
-        await count_sign_in(request, address)
-    answer = await forward(request, context, context.upstreams.people, path, body=body, headers={})
-    return responses.not_stored(answer.json(), 202)
-
-
-def _address(body: bytes) -> str | None:
-    """Return the address that a mail is counted by, if there is one."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    email = value.get("email") if isinstance(value, dict) else None
-    return email.strip().casefold()[:254] if isinstance(email, str) else None

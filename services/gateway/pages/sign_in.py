@@ -7,10 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
+from services.chassis.http.problems import validated
+from services.contracts.people import Register, SignIn
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, SignedIn, SigningIn, count_sign_in, end_session, forget_session
+from services.gateway.guards import OptionalViewer, SignedIn, SigningIn, ask_for_mail, end_session, forget_session
 from services.gateway.pages.forms import fields, require_our_page
 from services.gateway.pages.render import PageRoute, page, redirect, viewer_author
 from services.gateway.settings import GatewaySettings
@@ -38,21 +40,22 @@ async def ask(request: Request, context: OptionalViewer) -> Response:
 
 @router.post("/sign-in")
 async def send_link(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/sign-in", ("email",))
+    return await _ask_for_mail(request, context, "/sign-in", SignIn)
 
 
 @router.post("/register")
 async def register(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/people", ("name", "email"))
+    return await _ask_for_mail(request, context, "/people", Register)
 
 
-async def _ask_for_mail(request: Request, context: RequestContext, path: str, names: tuple[str, ...]) -> Response:
+async def _ask_for_mail(
+    request: Request, context: RequestContext, path: str, model: type[Register | SignIn]
+) -> Response:
     require_our_page(request)
     form = await fields(request)
-    body = {name: form.get(name, "") for name in names}
+    body = {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields}
     try:
-        await count_sign_in(request, body["email"].strip().casefold())
-        await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body)
+        await ask_for_mail(request, context, path, validated(model, body))
     except Problem as problem:
         return page(
             "sign_in.html", status=problem.status, headers=problem.headers, error=problem.detail,

@@ -11,11 +11,12 @@ from uuid import UUID
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, not_found
 from services.chassis.ids import new_id
+from services.chassis.mail.addresses import Address
 from services.chassis.messaging import outbox
 from services.contracts.people import PersonConfirmed, PersonRolesChanged
 from services.people.commands import fact
 from services.people.commands.sessions import Started, open_session
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, Address, Person, confirmed_roles, fingerprint, new_secret
+from services.people.domain import LIVE_LINKS_PER_ADDRESS, Person, confirmed_roles, fingerprint, new_secret
 from services.people.store import people, sign_in
 from services.people.store.sign_in import Claimed, Link
 

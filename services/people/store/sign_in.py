@@ -10,8 +10,9 @@ from datetime import timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
+from services.chassis.mail.addresses import Address
 from services.chassis.runtime import context
-from services.people.domain import LINK_LIFE, Address
+from services.people.domain import LINK_LIFE
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
 
