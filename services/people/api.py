@@ -21,6 +21,7 @@ from services.chassis.identity import Caller, Signer, Verifier
 from services.chassis.mail.addresses import Address, parse_address
 from services.chassis.messaging import outbox
 from services.contracts.people import (
+    REQUESTER,
     EditMe,
     GrantRole,
     ImportPerson,
@@ -43,6 +44,7 @@ GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Operator = Annotated[Caller, allow("operator")]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_REQUESTER = 64
 CHECK_YOUR_MAIL = {"status": "check_your_mail"}
 
 
@@ -67,13 +69,13 @@ def create_api(db: Database, signer: Signer, admins: Collection[str], *, verifie
     router = APIRouter(route_class=StrictRoute)
 
     @router.post("/people", status_code=202)
-    async def register(body: Register, caller: Gateway) -> Response:
-        await sign_in.request_link(db, _address(body.email), body.name)
+    async def register(request: Request, body: Register, caller: Gateway) -> Response:
+        await sign_in.request_link(db, _address(body.email), body.name, _requester(request))
         return json_response(CHECK_YOUR_MAIL, 202)
 
     @router.post("/sign-in", status_code=202)
-    async def request_link(body: SignIn, caller: Gateway) -> Response:
-        await sign_in.request_link(db, _address(body.email), None)
+    async def request_link(request: Request, body: SignIn, caller: Gateway) -> Response:
+        await sign_in.request_link(db, _address(body.email), None, _requester(request))
         return json_response(CHECK_YOUR_MAIL, 202)
 
     @router.post("/sessions", status_code=201)
@@ -154,6 +156,10 @@ def _address(text: str) -> Address:
         return parse_address(text)
     except ValueError as error:
         raise invalid("email", str(error)) from None
+
+
+def _requester(request: Request) -> str:
+    return request.headers.get(REQUESTER, "")[:LONGEST_REQUESTER]
 
 
 def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from services.contracts.shortening import beginning
 
 LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
+UNCONFIRMED_MAILS = 5  # an hour, to the unconfirmed addresses of one mailbox together: anybody can ask for them
 SESSION_LIFE = timedelta(days=30)
 ACCESS_LIFE = timedelta(minutes=15)
 LOST_ANSWER_WINDOW = timedelta(seconds=60)

@@ -16,15 +16,22 @@ from services.chassis.messaging import outbox
 from services.contracts.people import PersonConfirmed, PersonRolesChanged
 from services.people.commands import fact
 from services.people.commands.sessions import Started, open_session
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, Person, confirmed_roles, fingerprint, new_secret
+from services.people.domain import (
+    LIVE_LINKS_PER_ADDRESS,
+    UNCONFIRMED_MAILS,
+    Person,
+    confirmed_roles,
+    fingerprint,
+    new_secret,
+)
 from services.people.store import people, sign_in
 from services.people.store.sign_in import Claimed, Link
 
 
-async def request_link(db: Database, address: Address, name: str | None) -> None:
-    """Insert a request for a link; `name` is offered with a registration."""
+async def request_link(db: Database, address: Address, name: str | None, requester: str = "") -> None:
+    """Insert a request for a link; `name` is offered with a registration, `requester` is who asks."""
     async with db.transaction() as tx:
-        await sign_in.insert_request(tx, new_id(), address, name)
+        await sign_in.insert_request(tx, new_id(), address, name, requester)
 
 
 async def claim_requests(db: Database, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
@@ -52,8 +59,9 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
 
     Returns:
         None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain
-        sign-in is unknown, or (when `limited`) the address has `LIVE_LINKS_PER_ADDRESS` live links, so that nobody can
-        flood a mailbox. The mail to a confirmed address uses the spelling with which it was confirmed.
+        sign-in is unknown, or (when `limited`) the address has `LIVE_LINKS_PER_ADDRESS` live links or its mailbox got
+        `UNCONFIRMED_MAILS` without confirming any, so that nobody can flood a mailbox. The mail to a confirmed address
+        uses the spelling with which it was confirmed.
     """
     async with db.transaction() as tx:
         await sign_in.lock_address(tx, request.address.lookup)
@@ -64,6 +72,9 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
             await sign_in.finish(tx, request, "unknown_address")
             return None
         if limited and await sign_in.live_links(tx, request.address.lookup) >= LIVE_LINKS_PER_ADDRESS:
+            await sign_in.finish(tx, request, "enough_mails")
+            return None
+        if limited and owner is None and await sign_in.unconfirmed_mails(tx, request.address.base) >= UNCONFIRMED_MAILS:
             await sign_in.finish(tx, request, "enough_mails")
             return None
         token = new_secret()

@@ -18,18 +18,22 @@ LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 
 
 
 async def lock_address(tx: Transaction, lookup: str) -> None:
-    """Lock the links of this address, known or not, until the transaction ends."""
-    await tx.execute(LOCK_ADDRESS, lookup)
+    """Lock the links of this address, known or not, and of its mailbox's other addresses until the transaction ends."""
+    await tx.execute(LOCK_ADDRESS, Address(lookup, lookup).base)
 
 
 INSERT_REQUEST = """
-insert into sign_in_requests (id, address, lookup, name, correlation_id) values ($1, $2, $3, $4, $5)
+insert into sign_in_requests (id, address, lookup, name, correlation_id, mailbox, requester)
+values ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
-async def insert_request(tx: Transaction, request_id: UUID, address: Address, name: str | None) -> None:
+async def insert_request(
+    tx: Transaction, request_id: UUID, address: Address, name: str | None, requester: str = ""
+) -> None:
     """Insert a request for a link; `name` is None for a plain sign-in."""
-    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, context.current().correlation_id)
+    asked = context.current().correlation_id
+    await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, asked, address.base, requester)
 
 
 @dataclass(frozen=True)
@@ -44,22 +48,40 @@ class Claimed:
     correlation_id: str | None = None
 
 
+# Each requester in turn: the one with the fewest requests under way, then the one that was served longest ago.
 CLAIM = """
+with waiting as (
+    select id, requester, next_attempt_at, next_attempt_at <= now() as due,
+        row_number() over (partition by requester, next_attempt_at <= now() order by next_attempt_at, id)
+            + count(*) filter (where lease is not null and next_attempt_at > now()) over (partition by requester)
+            as turn
+    from sign_in_requests
+    where outcome is null and created_at > now() - $3::interval
+),
+served as (
+    select requester, (
+        select max(claimed_at) from sign_in_requests as earlier where earlier.requester = those.requester
+    ) as served_at
+    from (select distinct requester from waiting where due) as those
+)
 update sign_in_requests
-set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
+set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval, claimed_at = clock_timestamp()
 where id in (
-    select id from sign_in_requests
-    where outcome is null and next_attempt_at <= now() and created_at > now() - $3::interval
-    order by next_attempt_at
+    select request.id
+    from sign_in_requests as request
+        join waiting on waiting.id = request.id
+        join served on served.requester = request.requester
+    where request.outcome is null and request.next_attempt_at <= now()
+    order by waiting.turn, served.served_at nulls first, waiting.next_attempt_at
     limit $4
-    for update skip locked
+    for update of request skip locked
 )
 returning id, address, lookup, name is not null as registers, attempts, correlation_id
 """
 
 
 async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Claim up to `most` due requests. Requests older than a link's life are no longer due."""
+    """Claim up to `most` due requests, fairly. Requests older than a link's life are no longer due."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
         Claimed(
@@ -127,6 +149,19 @@ where sign_in_requests.lookup = $1 and sign_in_links.used_at is null and sign_in
 async def live_links(tx: Transaction, lookup: str) -> int:
     """Return how many links of this address can be used now; for each a mail was sent, or may have been."""
     return int(await tx.fetchval(COUNT_LIVE, lookup))
+
+
+COUNT_UNCONFIRMED = """
+select count(*)
+from sign_in_links join sign_in_requests on sign_in_requests.id = sign_in_links.request_id
+where sign_in_requests.mailbox = $1 and sign_in_links.expires_at > now() + $2::interval - interval '1 hour'
+    and not exists (select from addresses where addresses.lookup = sign_in_requests.lookup)
+"""
+
+
+async def unconfirmed_mails(tx: Transaction, mailbox: str) -> int:
+    """Return how many mails of the last hour went to unconfirmed addresses of this mailbox, or may have gone."""
+    return int(await tx.fetchval(COUNT_UNCONFIRMED, mailbox, LINK_LIFE))
 
 
 INSERT_LINK = """
@@ -230,10 +265,11 @@ async def backlog(reader: Reader) -> tuple[int, float]:
     return (0, 0.0) if row is None else (row["waiting"], row["oldest"])
 
 
-PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '1 hour'"
+# A mail may go out as long after its request as a link lives, and counts for an hour; see COUNT_UNCONFIRMED.
+PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '70 minutes'"
 PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests, with their addresses, after an hour, and the hashes of links after 30 days."""
+    """Delete requests, with their addresses, after 70 minutes, and the hashes of links after 30 days."""
     return await tx.execute(PRUNE_REQUESTS) + await tx.execute(PRUNE_LINKS)
