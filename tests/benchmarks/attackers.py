@@ -6,6 +6,7 @@ python -m tests.benchmarks.attackers NAME PORT SECONDS
 import asyncio
 import contextlib
 import itertools
+import os
 import resource
 import sys
 import time
@@ -143,4 +144,5 @@ async def _main(name: str, port: int, seconds: float) -> None:
 if __name__ == "__main__":
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.nice(10)  # what it takes of the core of the load is not the product's slowness
     asyncio.run(_main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,7 +13,9 @@ import pytest
 
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.server import listen, serve
+from services.chassis.http.shared_protocol import SharedHttpProtocol
 from tests.integration.server_harness import GET, Connect, connections, read_answer
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -170,6 +174,23 @@ async def test_closed_connection_whose_client_does_not_read_is_cut(
                 while some := await asyncio.to_thread(client.recv, 2**16):
                     received += len(some)
             assert received < 50_000
+
+
+async def test_nothing_is_kept_of_a_connection_that_was_reset(connect: Connect) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(one, SharedHttpProtocol) for one in gc.get_objects())
+
+    before = alive()
+    for _ in range(5):
+        async with connect() as (reader, writer):
+            writer.write(GET.replace(b" / ", b" /some "))
+            await reader.readexactly(1000)
+            await asyncio.sleep(0.05)  # until all is sent, and the connection idle
+            reset = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            writer.transport.abort()
+    await eventually(lambda: alive() <= before)
 
 
 def test_address_in_use_is_named() -> None:

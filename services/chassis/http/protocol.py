@@ -68,7 +68,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
+        self._unset_keepalive_if_required()  # uvicorn leaves it, and all that belongs to it, behind a reset
         super().connection_lost(exc)
+        self._cycle_transport.close = self.transport.close  # ends the circle, so that memory comes back at once
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. This replaces uvicorn's method, which answers with text and logs advice on WebSocket."""
@@ -140,6 +142,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._answer(self._refusal)
         elif not self._lingering:
             super().on_response_complete()
+            if self._phase is Phase.NOTHING and self.cycle.response_complete:  # idle; the largest part of what it holds
+                self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first request
 
     def pause_writing(self) -> None:
         super().pause_writing()
