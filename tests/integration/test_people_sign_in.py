@@ -10,7 +10,7 @@ from services.chassis.database.pool import Transaction
 from services.chassis.identity import Verifier
 from services.people.commands import sign_in
 from services.people.domain import LIVE_LINKS_PER_ADDRESS, UNCONFIRMED_MAILS
-from services.people.store.sign_in import INSERT_REQUEST
+from services.people.store.sign_in import INSERT_REQUEST, LOCK_REQUESTER
 from tests.integration.people_harness import ADMIN, Harness, opened
 
 
@@ -79,7 +79,7 @@ async def test_known_and_unknown_addresses_run_the_same_statements(
             await harness.call("POST", path, {"email": email} | offered)
             seen.append(tuple(ran))
             ran.clear()
-    assert set(seen) == {(INSERT_REQUEST,)}
+    assert set(seen) == {(LOCK_REQUESTER, INSERT_REQUEST)}
 
 
 async def test_signing_in_with_an_unknown_address_draws_no_link(harness: Harness) -> None:

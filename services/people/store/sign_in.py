@@ -22,16 +22,24 @@ async def lock_address(tx: Transaction, lookup: str) -> None:
     await tx.execute(LOCK_ADDRESS, Address(lookup, lookup).base)
 
 
+LOCK_REQUESTER = "select pg_advisory_xact_lock(hashtextextended('sign-in of ' || $1, 0))"
+# Start-time fair queuing (Goyal, Vin, Cheng 1996): its turn comes after that of the requester's last one; who has none
+# waiting goes before all those whose turn it is.
 INSERT_REQUEST = """
-insert into sign_in_requests (id, address, lookup, name, correlation_id, mailbox, requester)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into sign_in_requests (id, address, lookup, name, correlation_id, mailbox, requester, turn)
+values ($1, $2, $3, $4, $5, $6, $7, greatest(
+    (select max(turn) + 1 from sign_in_requests where requester = $7),
+    (select max(turn) - 1 from sign_in_requests where attempts > 0),
+    0
+))
 """
 
 
 async def insert_request(
     tx: Transaction, request_id: UUID, address: Address, name: str | None, requester: str = ""
 ) -> None:
-    """Insert a request for a link; `name` is None for a plain sign-in."""
+    """Insert a request for a link; `name` is None for a plain sign-in. Requesters have their turns one by one."""
+    await tx.execute(LOCK_REQUESTER, requester)
     asked = context.current().correlation_id
     await tx.execute(INSERT_REQUEST, request_id, address.typed, address.lookup, name, asked, address.base, requester)
 
@@ -48,40 +56,22 @@ class Claimed:
     correlation_id: str | None = None
 
 
-# Each requester in turn: the one with the fewest requests under way, then the one that was served longest ago.
 CLAIM = """
-with waiting as (
-    select id, requester, next_attempt_at, next_attempt_at <= now() as due,
-        row_number() over (partition by requester, next_attempt_at <= now() order by next_attempt_at, id)
-            + count(*) filter (where lease is not null and next_attempt_at > now()) over (partition by requester)
-            as turn
-    from sign_in_requests
-    where outcome is null and created_at > now() - $3::interval
-),
-served as (
-    select requester, (
-        select max(claimed_at) from sign_in_requests as earlier where earlier.requester = those.requester
-    ) as served_at
-    from (select distinct requester from waiting where due) as those
-)
 update sign_in_requests
-set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval, claimed_at = clock_timestamp()
+set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
 where id in (
-    select request.id
-    from sign_in_requests as request
-        join waiting on waiting.id = request.id
-        join served on served.requester = request.requester
-    where request.outcome is null and request.next_attempt_at <= now()
-    order by waiting.turn, served.served_at nulls first, waiting.next_attempt_at
+    select id from sign_in_requests
+    where outcome is null and next_attempt_at <= now() and created_at > now() - $3::interval
+    order by turn, next_attempt_at
     limit $4
-    for update of request skip locked
+    for update skip locked
 )
 returning id, address, lookup, name is not null as registers, attempts, correlation_id
 """
 
 
 async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Claim up to `most` due requests, fairly. Requests older than a link's life are no longer due."""
+    """Claim up to `most` due requests by their turns. Requests older than a link's life are no longer due."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
         Claimed(
