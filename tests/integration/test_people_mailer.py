@@ -418,6 +418,15 @@ async def test_requests_at_once_do_not_share_a_turn(harness: Harness) -> None:
     assert await claimed(harness, 1) == ["ana"]
 
 
+async def test_requests_that_fail_do_not_go_first_for_ever(harness: Harness) -> None:
+    for number in range(12):
+        await ask(harness, f"eve{number}@example.com", requester=f"network {number % 4}")
+    for request in await harness.claim(12):
+        await sign_in.postpone_request(harness.db, request, timedelta(0))
+    await ask(harness, requester="network of Ana")
+    assert await claimed(harness, 1) == ["ana"]
+
+
 async def test_who_asked_often_before_is_not_behind(harness: Harness) -> None:
     for number in range(20):
         await ask(harness, f"ana{number}@example.com", requester="network of Ana")

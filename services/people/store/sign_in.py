@@ -118,8 +118,10 @@ async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
     await tx.execute(FINISH, request.id, request.lease, outcome)
 
 
+# Nor do those that the mail server keeps refusing go first.
 POSTPONE = """
-update sign_in_requests set next_attempt_at = now() + $3::interval, lease = null
+update sign_in_requests set next_attempt_at = now() + $3::interval, lease = null,
+    turn = greatest(turn, (select max(turn) from sign_in_requests where attempts > 0))
 where id = $1 and lease = $2 and outcome is null
 """
 
