@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.attacks [NAME …]`: attack with limits on, and see what others notice.
 
-For each attack: p99 of others during it beside before it (at most twice), how many of them were refused (none), and the
-gateway's memory a minute after it beside before it (within 10 %). Ten minutes for all of them.
+For each attack: p99 of others during it beside that of calm, before it and after it (at most twice), how many of them were
+refused (none), and the gateway's memory a minute after it beside before it (within 10 %). Ten minutes for all of them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tests.benchmarks.checkout import present
 from tests.benchmarks.crowd import crowd_size
 from tests.benchmarks.system import System, running
 
-BEFORE_SECONDS, ATTACK_SECONDS, AFTER_SECONDS = 10, 20, 60
+CALM_SECONDS, ATTACK_SECONDS, AFTER_SECONDS = 15, 20, 60
 HEAD_START = 3  # seconds from the beginning of the attack to its full strength
 WINDOW_SECONDS = 60  # of the limit on writing
 
@@ -31,7 +31,7 @@ class Finding:
     """What one attack did; memory of the gateway in MB."""
 
     name: str
-    before: Experience
+    calm: Experience
     meanwhile: Experience
     memory: tuple[float, float, float]  # before, at the end of the attack, a minute after it
 
@@ -39,7 +39,7 @@ class Finding:
 async def attack(system: System, post_id: str, name: str) -> Finding:
     """Measure before, during and after an attack."""
     await live_on(system, post_id, 2)
-    before, size = await live_on(system, post_id, BEFORE_SECONDS), _memory(system)
+    calm, size = await live_on(system, post_id, CALM_SECONDS), _memory(system)
     seconds = HEAD_START + ATTACK_SECONDS
     command = [sys.executable, "-m", "tests.benchmarks.attackers", name, str(system.port), str(seconds)]
     attacker = await asyncio.create_subprocess_exec(*command)
@@ -52,8 +52,9 @@ async def attack(system: System, post_id: str, name: str) -> Finding:
                 await attacker.wait()
         except TimeoutError:
             attacker.kill()
-    await asyncio.sleep(AFTER_SECONDS)
-    return Finding(name, before, meanwhile, (size, size_then, _memory(system)))
+    await asyncio.sleep(AFTER_SECONDS - CALM_SECONDS)
+    calm.latencies += (await live_on(system, post_id, CALM_SECONDS)).latencies
+    return Finding(name, calm, meanwhile, (size, size_then, _memory(system)))
 
 
 def _memory(system: System) -> float:
@@ -78,7 +79,7 @@ async def run(names: Sequence[str], console: Console) -> list[Finding]:
 def show(found: Sequence[Finding]) -> Table:
     """Show the findings as a table."""
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("attack", "p99 before", "p99 during", "ratio", "refused", "memory before", "during", "after"):
+    for heading in ("attack", "p50, p99 in calm", "during", "ratio", "refused", "memory before", "during", "after"):
         table.add_column(heading, justify="left" if heading in ("attack", "refused") else "right")
     for one in found:
         before, meanwhile, after = one.memory
@@ -86,7 +87,8 @@ def show(found: Sequence[Finding]) -> Table:
         refused = ", ".join(f"{count} × {why}" for why, count in one.meanwhile.refused.items())
         table.add_row(
             one.name,
-            *(f"{one.before.p99:.1f} ms", f"{one.meanwhile.p99:.1f} ms", f"{one.meanwhile.p99 / one.before.p99:.2f}"),
+            *(f"{each.p50:.1f}, {each.p99:.1f} ms" for each in (one.calm, one.meanwhile)),
+            f"{one.meanwhile.p99 / one.calm.p99:.2f}",
             f"{one.meanwhile.refused.total()} of {total}" + (f" ({refused})" if refused else ""),
             *(f"{before:.0f} MB", f"{meanwhile:.0f} MB", f"{after:.0f} MB ({after / before:.2f})"),
         )

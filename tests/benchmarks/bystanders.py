@@ -26,6 +26,10 @@ class Experience:
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
+    def p50(self) -> float:
+        return quantile(self.latencies, 0.5) if self.latencies else float("inf")
+
+    @property
     def p99(self) -> float:
         return quantile(self.latencies, 0.99) if self.latencies else float("inf")
 
