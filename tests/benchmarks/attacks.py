@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.attacks [NAME …]`: attack with limits on, and see what others notice.
 
-For each attack: p99 of others during it beside that of calm, before it and after it (at most twice), how many of them were
-refused (none), and the gateway's memory a minute after it beside before it (within 10 %). Ten minutes for all of them.
+For each attack: p99 of others during it beside that of calm, before it and after it (at most twice), how many of them
+were refused (none), and the memory of the gateway a minute after it beside before it (within 10 %).
 """
 
 import argparse

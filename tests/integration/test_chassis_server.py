@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from services.chassis.http import connection_shares, protocol
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.server import listen, serve
 from services.chassis.http.shared_protocol import SharedHttpProtocol
@@ -118,6 +119,22 @@ async def test_client_that_does_not_read_gives_way(connect: Connect) -> None:
     async with contextlib.AsyncExitStack() as stack:
         await open_all(stack, connect, [1, 2, 3, 4, 5], GET.replace(b" / ", b" /big "))
         await open_all(stack, connect, [9], GET)
+
+
+async def test_responses_that_nobody_reads_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_shares, "UNREAD_BYTES", 2**20)
+    monkeypatch.setattr(protocol, "WRITE_SECONDS", 30.0)
+    async with contextlib.AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connect(host)) for host in (1, 2, 3)]
+        for _, writer in opened:
+            writer.write(GET.replace(b" / ", b" /big "))
+            await asyncio.sleep(0.2)  # until no more can be written
+        (first, _), *_ = opened
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while some := await asyncio.wait_for(first.read(2**20), 5):
+                received += len(some)
+        assert received < 64 * 2**20
 
 
 @pytest.mark.parametrize("sent", [GET, HALF, HALF_BODY, b"", GET_STREAM])

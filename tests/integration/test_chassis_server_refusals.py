@@ -333,6 +333,19 @@ async def test_refusal_comes_after_the_answers_to_earlier_requests(
         assert await asyncio.wait_for(reader.read(), 3) == b""
 
 
+async def test_requests_that_wait_on_a_connection_are_bounded(connect: Connect) -> None:
+    slow = GET.replace(b" / ", b" /slow ")
+    async with connect() as (reader, writer):
+        writer.write(slow + GET * 16)
+        for _ in range(17):
+            assert (await read_answer(reader)).body == b"0"
+        writer.write(slow + GET * 5_000)
+        for _ in range(17):
+            assert (await read_answer(reader)).body == b"0"
+        assert "16" in check_problem(await read_answer(reader), 400, "malformed-request")
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+
+
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
 async def test_upgrade_is_ignored_in_silence(connect: Connect, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "uvicorn.error")

@@ -142,6 +142,24 @@ def test_services_have_no_shares() -> None:
     assert not of_server.admit(Fake(), "192.0.2.2")
 
 
+def test_responses_unread_for_longest_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_shares, "UNREAD_BYTES", 100)
+    of_server = shares()
+    first, second, third = fill(of_server, BUSY, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+    of_server.stop_reading(first, 40)
+    of_server.stop_reading(second, 40)
+    of_server.read_on(first)
+    of_server.stop_reading(first, 60)
+    assert not (first.dropped or second.dropped)
+    of_server.stop_reading(third, 30)
+    assert (first.dropped, second.dropped, third.dropped) == (False, True, False)
+    of_server.leave(first)
+    (fourth,) = fill(of_server, BUSY, "192.0.2.4")
+    of_server.stop_reading(fourth, 70)
+    assert not (third.dropped or fourth.dropped)
+    assert len(of_server) == 2
+
+
 def test_searches_are_as_rare_for_one_network_as_for_all() -> None:
     clock = Clock()
     of_server = shares(clock)

@@ -16,13 +16,16 @@ from services.chassis.http.client_networks import Networks, network_of, parse_ip
 MAX_CONNECTIONS = 4096
 SHARE = 512  # of one network; a quarter of that would be much for an office behind one address
 CLOSED_AT_ONCE = 1 / 8  # of the connections searched
+UNREAD_BYTES = 64 * 2**20  # of responses that clients do not read; beyond it, those unread for longest are given up
 SEARCH_SECONDS = 0.1  # between two searches: who opens connections faster than they are closed costs least if refused
 
 NO_NETWORKS = Networks(())
 PROXIES = "proxies"  # the name of their group; the others' are their networks
 
 CLOSED = Counter(
-    "rapport_http_connections_closed", "Connections closed to make room for others of a network, or of all.", ["limit"]
+    "rapport_http_connections_closed",
+    "Connections closed to make room for others of a network, or of all, or because nobody read from them.",
+    ["limit"],
 )
 
 
@@ -70,6 +73,8 @@ class ConnectionShares:
         self._groups: dict[str, Group] = {}
         self._group_of: dict[Connection, str] = {}
         self._next_search = 0.0
+        self._unread: dict[Connection, int] = {}  # those unread for longest first
+        self._unread_bytes = 0
 
     def __len__(self) -> int:
         return len(self._group_of)
@@ -89,12 +94,28 @@ class ConnectionShares:
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
+        self.read_on(connection)
         name = self._group_of.pop(connection, None)
         if name is not None:
             group = self._groups[name]
             group.connections.discard(connection)
             if not group.connections:
                 del self._groups[name]
+
+    def stop_reading(self, connection: Connection, size: int) -> None:
+        """Note that a client has stopped reading, `size` bytes before the end of what was written."""
+        self.read_on(connection)
+        self._unread[connection] = size
+        self._unread_bytes += size
+        while self._unread_bytes > UNREAD_BYTES:
+            longest = next(iter(self._unread))
+            self.leave(longest)
+            longest.drop()
+            CLOSED.labels("unread").inc()
+
+    def read_on(self, connection: Connection) -> None:
+        """Note that a client reads again."""
+        self._unread_bytes -= self._unread.pop(connection, 0)
 
     def _make_room_in(self, group: Group) -> bool:
         now = self._clock()

@@ -26,6 +26,7 @@ WHOLE_BODY_SECONDS = 600.0  # with progress, so that one byte now and then does 
 WRITE_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 8 * 2**20
+MAX_PIPELINED = 16  # one read holds thousands of requests, and each waits with more memory than it came in
 
 
 class Phase(enum.Enum):
@@ -115,6 +116,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         check_head(self.parser.get_http_version(), self.url, self.headers)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise malformed(f"At most {MAX_PIPELINED} requests may wait on a connection.")
         try:
             super().on_headers_complete()
         except httptools.HttpParserInvalidURLError:
@@ -143,7 +146,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif not self._lingering:
             super().on_response_complete()
             if self._phase is Phase.NOTHING and self.cycle.response_complete:  # idle; the largest part of what it holds
-                self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first request
+                self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -176,8 +179,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _app_is_late(self) -> bool:
         """Return whether the client cannot send more of the body before the app reads what came."""
-        waits = self.flow.read_paused or self.cycle.waiting_for_100_continue
-        return waits and not self.cycle.response_complete
+        return not self.cycle.response_complete and (self.flow.read_paused or self.cycle.waiting_for_100_continue)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with a problem once all requests before this one are answered, and close the connection."""
@@ -220,7 +222,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._close()
 
     def _close(self) -> None:
-        self.transport.close()  # once the client has read the response
+        self.transport.close()  # when the client has read what was sent
         self._start_deadline(WRITE_SECONDS, self.transport.abort)
 
     def _linger(self) -> None:

@@ -23,6 +23,14 @@ class SharedHttpProtocol(LimitedHttpProtocol):
         self._shares.leave(self)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._shares.stop_reading(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._shares.read_on(self)
+
     def waits(self) -> tuple[Wait, float] | None:
         """Return what the client is to do, and a time that is less the longer it takes; None if it waits for us."""
         if self._lingering or self.transport.is_closing():
