@@ -79,6 +79,12 @@ async def _drip_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     await _drip(writer, CHUNKED, b"1\r\n \r\n")
 
 
+async def _pipeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # it can
+    writer.write(GET * 20_000)
+    await asyncio.sleep(10)
+
+
 async def trailers(attacker: Attacker) -> None:
     """Send trailers without end, on one connection at a time."""
     for _ in itertools.takewhile(lambda _: time.monotonic() < attacker.deadline, itertools.count()):
@@ -125,6 +131,11 @@ async def slow_headers_of_many(attacker: Attacker) -> None:
     await attacker.hold(_drip_headers, [f"127.0.9.{number}" for number in range(1, 41)])
 
 
+async def pipelined(attacker: Attacker) -> None:
+    """Send many requests at once on connections of one address, and read none of the answers."""
+    await attacker.hold(_pipeline, [ADDRESS], 500)
+
+
 ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     "trailers": trailers,
     "headers": headers,
@@ -132,6 +143,7 @@ ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     "slow-headers": slow_headers,
     "slow-bodies": slow_bodies,
     "slow-headers-of-many": slow_headers_of_many,
+    "pipelined": pipelined,
 }
 
 
