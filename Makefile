@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench docs spectral image clean .env
+.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -71,6 +71,9 @@ chaos: .venv/.dev-stamp ## the full crash tests: kills, outages, pauses; takes l
 
 bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+attacks: .venv/.dev-stamp ## attack as one client, and measure what others notice; ARGS="idle trailers"
+	$(python) -m tests.benchmarks.attacks $(ARGS)
 
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi

@@ -108,6 +108,9 @@ Challenge = Annotated[
 ReturnTo = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
 
 
+REQUESTER = "Rapport-Requester"  # of internal calls that ask for a mail: a pseudonym of the network they come from
+
+
 class _MailRequest(Body):
     email: EmailText = Field(description="Where to send the mail; signing in, an unknown address gets none.")
     return_to: ReturnTo | None = Field(

@@ -3,12 +3,12 @@
 Lengths count code points after NFC, without outer white space. What people see on one line has a visible character.
 """
 
-import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTERS, is_visible, without_unwanted
+from services.contracts.normal_form import nfc
 
 
 class Body(BaseModel):
@@ -29,7 +29,7 @@ def clean(value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("must not contain a lone surrogate") from None
-    return unicodedata.normalize("NFC", value)
+    return nfc(value)
 
 
 def readable(value: str) -> str:
@@ -40,7 +40,7 @@ def readable(value: str) -> str:
     """
     cleaned = clean(value)
     kept = without_unwanted(cleaned)
-    return cleaned if len(kept) == len(cleaned) else unicodedata.normalize("NFC", kept)
+    return cleaned if len(kept) == len(cleaned) else nfc(kept)
 
 
 def _compared(value: object) -> object:

@@ -28,7 +28,14 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
             monitoring(health.ready, settings.host, settings.gateway_metrics_port),
             Role("revocations", refresh.run),
             Role("invalidation", InvalidationReader(gateway.invalidation, gateway.cache, settings).run),
-            serve(app, settings.host, settings.gateway_port, drain_seconds=settings.drain_seconds),
+            serve(
+                app,
+                settings.host,
+                settings.gateway_port,
+                drain_seconds=settings.drain_seconds,
+                public=settings.rate_limits == "on",
+                proxies=settings.proxies,
+            ),
         ]
 
 

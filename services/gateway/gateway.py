@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from services.gateway.access.authentication import Authentication, Viewer
 from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
@@ -33,6 +34,7 @@ class Gateway:
     revocations: Revocations
     rate_limits: RateLimits
     client_addresses: ClientAddresses
+    pseudonyms: Pseudonyms
     cache: ResponseCache
     invalidation: Invalidation
 

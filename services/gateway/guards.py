@@ -11,13 +11,15 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.client.client import within
-from services.chassis.errors import Problem, unavailable
+from services.chassis.client.client import ServiceResponse, within
+from services.chassis.errors import Problem, invalid, unavailable
+from services.chassis.http.client_networks import network_of
 from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
+from services.chassis.mail.addresses import parse_address
+from services.contracts.people import REQUESTER, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
-from services.gateway.access.client_ip import network_of
 from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_PER_ADDRESS, Policy
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
@@ -54,18 +56,44 @@ async def count_network(request: Request, gateway: Gateway, policy: Policy) -> N
     Raises:
         Problem: `too-many-requests`.
     """
+    await count(request, gateway, policy, network(request, gateway))
+
+
+def network(request: Request, gateway: Gateway) -> str:
+    """Return the network that a request comes from, behind the proxies."""
     peer = request.client.host if request.client else None
-    client = gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for"))
-    await count(request, gateway, policy, network_of(client))
+    return network_of(gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for")))
 
 
-async def count_sign_in(request: Request, address: str) -> None:
-    """Count a mail to an address; whether the address is known plays no part.
+async def ask_for_mail(
+    request: Request, context: RequestContext, path: str, body: Register | SignIn, press: str | None = None
+) -> ServiceResponse:
+    """Ask people for a mail to the address of the body, and count it.
+
+    Args:
+        press: names the form that asks, if a page of ours does; its second press asks for no second mail.
+
+    It is counted for the mailbox and the network: others cannot use up what its owner needs to sign in. Whether the
+    address is known plays no part.
 
     Raises:
-        Problem: `too-many-requests`.
+        Problem: `invalid`, `too-many-requests`, or what people refused with.
     """
-    await gateway_of(request).rate_limits.spend(rate_limit_headers(request), (SIGN_IN_PER_ADDRESS, address))
+    gateway = gateway_of(request)
+    try:
+        address = parse_address(body.email)
+    except ValueError as error:
+        raise invalid("email", str(error)) from None
+    requester = network(request, gateway)
+    await gateway.rate_limits.spend(rate_limit_headers(request), (SIGN_IN_PER_ADDRESS, f"{address.base} {requester}"))
+    return await context.upstreams.people.send(
+        "POST",
+        path,
+        context.viewer.caller,
+        context.deadline,
+        body=body.model_dump(mode="json", exclude_unset=True),
+        headers={REQUESTER: gateway.pseudonyms.of(requester)} | ({} if press is None else {"Idempotency-Key": press}),
+    )
 
 
 def forget_session(request: Request) -> None:

@@ -1,13 +1,14 @@
 """Settings that the gateway reads from the environment."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.chassis.http.client_networks import Networks
 from services.chassis.http.origins import Origin
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Networks, Pause, Port, RedisUrl, Seconds, key_of
+from services.chassis.runtime.setting_types import NetworkList, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -32,7 +33,7 @@ class GatewaySettings(Settings, ServiceAddresses):
     write_deadline_seconds: Seconds = 5.0
     page_patience_seconds: Pause = 0.5
     changes_poll_seconds: Seconds = 15.0
-    trusted_proxies: Networks = ""
+    trusted_proxies: NetworkList = ""
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
@@ -45,6 +46,11 @@ class GatewaySettings(Settings, ServiceAddresses):
         except ValueError:
             raise ValueError("PUBLIC_URL names a host that no browser can open") from None
         return self
+
+    @cached_property
+    def proxies(self) -> Networks:
+        """The networks of `trusted_proxies`."""
+        return Networks(filter(None, self.trusted_proxies.replace(" ", "").split(",")))
 
     @property
     def origin(self) -> str:

@@ -12,6 +12,7 @@ from services.chassis.identity import Verifier
 from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import Counters, RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
@@ -74,7 +75,8 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             ),
             revocations=revocations,
             rate_limits=RateLimits(counters),
-            client_addresses=ClientAddresses(filter(None, settings.trusted_proxies.replace(" ", "").split(","))),
+            client_addresses=ClientAddresses(settings.proxies),
+            pseudonyms=Pseudonyms(settings.gateway_signing_key),
             cache=cache,
             invalidation=Invalidation(cache, authors),
         )

@@ -18,9 +18,11 @@ from services.chassis.http.monitoring import Ready
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Signer, Verifier
+from services.chassis.mail.addresses import Address, parse_address
 from services.chassis.messaging import outbox
 from services.contracts.people import (
     ACCESS_TOKEN_LIFE,
+    REQUESTER,
     EditMe,
     FetchSession,
     GrantRole,
@@ -39,7 +41,7 @@ from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in, starting
 from services.people.commands.sessions import Started
 from services.people.commands.starting import Browser, HandedOver, SignInRules
-from services.people.domain import Address, FrontEnd, parse_address
+from services.people.domain import FrontEnd
 from services.people.store.asking import Asked
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -48,6 +50,7 @@ GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Operator = Annotated[Caller, allow("operator")]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_REQUESTER = 64
 
 
 def _usable(moment: datetime) -> datetime:
@@ -72,13 +75,15 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
 
     @router.post("/people", status_code=202)
     async def register(request: Request, body: Register, caller: Gateway) -> Response:
-        asked = Asked(_address(body.email), body.name, _front_end(body, rules.return_urls), _form(request))
-        return _check_your_mail(await sign_in.request_mail(db, asked))
+        return _check_your_mail(await sign_in.request_mail(db, asked(request, body, body.name)))
 
     @router.post("/sign-in", status_code=202)
     async def request_mail(request: Request, body: SignIn, caller: Gateway) -> Response:
-        asked = Asked(_address(body.email), None, _front_end(body, rules.return_urls), _form(request))
-        return _check_your_mail(await sign_in.request_mail(db, asked))
+        return _check_your_mail(await sign_in.request_mail(db, asked(request, body, None)))
+
+    def asked(request: Request, body: Register | SignIn, name: str | None) -> Asked:
+        front_end = _front_end(body, rules.return_urls)
+        return Asked(_address(body.email), name, front_end, _form(request), _requester(request))
 
     @router.post("/sign-in/lookup")
     async def look_up_link(body: LinkReference, caller: Gateway) -> Response:
@@ -202,6 +207,10 @@ def _started(signer: Signer, started: Started | HandedOver) -> Response:
         return json_response(_token_pair(signer, started), 201)
     ended = None if started.ended is None else str(started.ended)
     return json_response({"session_id": started.secret, "person": queries.me(started.person), "ended": ended}, 201)
+
+
+def _requester(request: Request) -> str:
+    return request.headers.get(REQUESTER, "")[:LONGEST_REQUESTER]
 
 
 def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:

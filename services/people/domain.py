@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-import email_validator
-
 from services.contracts.characters import is_visible
 from services.contracts.people import ROLES
 from services.contracts.shortening import beginning
@@ -23,62 +21,13 @@ WRONG_CODES_PER_REQUEST = 5
 WRONG_CODES_PER_ADDRESS = 10  # within `WRONG_CODES_WINDOW`; then codes end for as long
 WRONG_CODES_WINDOW = timedelta(hours=1)
 HAND_OVER_LIFE = timedelta(seconds=60)
+UNCONFIRMED_MAILS = 5  # an hour, to the unconfirmed addresses of one mailbox together: anybody can ask for them
 SESSION_LIFE = timedelta(days=30)
 FAMILY_LIFE = timedelta(days=90)  # of a session, however often it is refreshed
 LOST_ANSWER_WINDOW = timedelta(seconds=60)
 ERASED_NAME = "deleted"
 NAMELESS = "Anonymous"
 NAME_LENGTH = 100
-
-# The library refuses top-level names of private networks. A private mail server may know these, so it decides.
-for _name in ("local", "localhost", "test"):
-    if _name in email_validator.SPECIAL_USE_DOMAIN_NAMES:
-        email_validator.SPECIAL_USE_DOMAIN_NAMES.remove(_name)
-
-
-@dataclass(frozen=True)
-class Address:
-    """An e-mail address.
-
-    Attributes:
-        typed: the owner's spelling.
-        lookup: equal for all spellings of one address: lower case, the domain in its ASCII form.
-    """
-
-    typed: str
-    lookup: str
-
-    @property
-    def mailbox(self) -> str:
-        """Return the address for SMTP: the local part as typed, the domain in ASCII."""
-        return f"{self.typed.rpartition('@')[0]}@{self.lookup.rpartition('@')[2]}"
-
-
-def parse_address(text: str) -> Address:
-    """Parse a text that is one address and nothing else.
-
-    The local part must be ASCII, because not every mail server supports SMTPUTF8 (RFC 6531), and must not look like an
-    encoded word (RFC 2047), because a mail client would show a different address.
-
-    Raises:
-        ValueError: it is not an address; the message does not repeat the text.
-    """
-    try:
-        found = email_validator.validate_email(
-            text,
-            check_deliverability=False,
-            globally_deliverable=False,
-            allow_smtputf8=False,
-            allow_quoted_local=False,
-            allow_domain_literal=False,
-            allow_display_name=False,
-            strict=True,
-        )
-    except email_validator.EmailNotValidError:
-        raise ValueError("must be an e-mail address") from None
-    if "=?" in found.local_part or found.ascii_domain is None:
-        raise ValueError("must be an e-mail address")
-    return Address(found.normalized, f"{found.local_part}@{found.ascii_domain}".lower())
 
 
 @dataclass(frozen=True)

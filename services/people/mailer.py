@@ -37,6 +37,7 @@ OLDEST = Gauge("rapport_sign_in_waiting_oldest_seconds", "How long the oldest of
 ATTEMPT_SECONDS = 60.0
 LEASE = timedelta(seconds=30)
 RENEW_SECONDS = 10.0
+PACE_SECONDS = 0.02
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 30.0
 
@@ -50,7 +51,8 @@ class Mailer:
     """Sends sign-in mails, `connections` at a time.
 
     Args:
-        limited: whether an address has at most `LIVE_LINKS_PER_ADDRESS` unused links.
+        limited: whether an address has at most `LIVE_LINKS_PER_ADDRESS` unused links, and gets at most
+            `UNCONFIRMED_MAILS` before it is confirmed.
         poll_seconds: how often to look for requests; nothing wakes it (see `people_poll_seconds`).
         attempt_seconds: how long one dialogue may take: a person waits for the mail.
         lease: how long a request stays leased to a mailer that has died.
@@ -86,7 +88,7 @@ class Mailer:
             self._renew,
             room=lambda under_way: connections - under_way,
             poll_seconds=poll_seconds,
-            pace_seconds=poll_seconds,
+            pace_seconds=PACE_SECONDS,
             renew_seconds=renew_seconds,
             drain_seconds=drain_seconds,
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
+from services.chassis.mail.addresses import parse_address
 from services.chassis.runtime.setting_types import (
     Count,
     DatabaseUrl,
@@ -17,7 +18,6 @@ from services.chassis.runtime.setting_types import (
     key_of,
 )
 from services.chassis.runtime.settings import Settings
-from services.people.domain import parse_address
 
 
 class PeopleSettings(Settings):

@@ -137,6 +137,21 @@ async def test_too_large_headers_are_refused(connect: Connect, size: int, end: b
     )
 
 
+async def test_too_many_headers_are_refused(connect: Connect) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: h\r\n"
+    await refused(connect, head + b"a:b\r\n" * 200 + b"\r\n", 431, "headers-too-large")
+    async with connect() as (reader, writer):
+        writer.write(head + b"a:b\r\n" * 199 + b"\r\n")
+        assert (await read_answer(reader)).body == b"0"
+
+
+async def test_too_many_parameters_are_refused(connect: Connect) -> None:
+    await refused(connect, GET.replace(b" / ", b" /?" + b"a&" * 500 + b" "), 400, "malformed-request")
+    async with connect() as (reader, writer):
+        writer.write(GET.replace(b" / ", b" /?" + b"a&" * 499 + b" "))
+        assert (await read_answer(reader)).body == b"0"
+
+
 async def test_large_headers_below_the_bound_are_served(connect: Connect) -> None:
     async with connect() as (reader, writer):
         for _ in range(3):
@@ -315,6 +330,19 @@ async def test_refusal_comes_after_the_answers_to_earlier_requests(
         assert (await read_answer(reader)).body == b"0"
         assert (await read_answer(reader)).body == b"0"
         check_problem(await read_answer(reader), status, kind)
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+
+
+async def test_requests_that_wait_on_a_connection_are_bounded(connect: Connect) -> None:
+    slow = GET.replace(b" / ", b" /slow ")
+    async with connect() as (reader, writer):
+        writer.write(slow + GET * 16)
+        for _ in range(17):
+            assert (await read_answer(reader)).body == b"0"
+        writer.write(slow + GET * 5_000)
+        for _ in range(17):
+            assert (await read_answer(reader)).body == b"0"
+        assert "16" in check_problem(await read_answer(reader), 400, "malformed-request")
         assert await asyncio.wait_for(reader.read(), 3) == b""
 
 

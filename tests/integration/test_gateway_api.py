@@ -3,10 +3,12 @@
 import json
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, not_found
+from services.contracts.people import REQUESTER
 from services.gateway.access import rate_limits
 from tests.integration.gateway_harness import (
     ANNA,
@@ -97,6 +99,92 @@ async def test_sign_in_mails_to_one_address_are_limited(new_harness: NewHarness)
     assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
     assert answer.headers["RateLimit-Policy"].count(";q=") == 2
     assert (await harness.http.post("/v1/sign-in", json={"email": "ben@example.com"})).status_code == 202
+
+
+HUGE = "1" * 400  # what orjson refuses and the standard library reads
+SPELLINGS = [
+    b'{"email": "anna@example.com"}',
+    b'{"email": " Anna@EXAMPLE.com "}',
+    '{"email": "anna@ｅｘａｍｐｌｅ.com"}'.encode(),
+    '{"email": "anna@example。com"}'.encode(),
+    b'{"\\u0065mail": "\\u0061nna@ex\\u0061mple.com"}',
+    b'{"email": "eve@example.com", "email": "anna@example.com"}',
+    b'{"email": "anna+1@example.com"}',
+    b'{"email": "ANNA+a+b@example.com"}',
+    f'{{"name": {HUGE}, "name": "x", "email": "anna@example.com"}}'.encode(),
+    b'{"name": "\\ud800", "name": "x", "email": "anna@example.com"}',
+    b'{"name": "x", "email": "anna@example.com"}\n',
+]
+IDN_SPELLINGS = [
+    '{"email": "anna@bücher.example"}'.encode(),
+    b'{"email": "anna@xn--bcher-kva.example"}',
+    b'{"email": "anna@XN--BCHER-KVA.example"}',
+    '{"email": "anna@bu\u0308cher.example"}'.encode(),
+    '{"email": "anna+x@BÜCHER.example"}'.encode(),
+    '{"email": "anna@ｂücher．example"}'.encode(),
+]
+
+
+@pytest.mark.parametrize("spellings", [SPELLINGS, IDN_SPELLINGS])
+async def test_every_spelling_of_an_address_is_counted_as_one(
+    new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch, spellings: list[bytes]
+) -> None:
+    harness = await new_harness(rate_limits="on")
+    quota = len(spellings)
+    monkeypatch.setattr("services.gateway.guards.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 600))
+    json = {"Content-Type": "application/json"}
+    for number, body in enumerate(spellings, 1):
+        path = "/v1/people" if b"name" in body else "/v1/sign-in"
+        answer = await harness.http.post(path, content=body, headers=json)
+        assert answer.status_code == 202, (body, answer.text)
+        assert f'"address";r={quota - number};' in answer.headers["RateLimit"], body
+    for body in spellings:
+        path = "/v1/people" if b"name" in body else "/v1/sign-in"
+        assert (await harness.http.post(path, content=body, headers=json)).status_code == 429, body
+    form = {"email": orjson.loads(spellings[0])["email"].upper()}
+    assert (await harness.http.post("/sign-in", data=form)).status_code == 429
+
+
+async def test_people_gets_the_value_that_was_counted(harness: GatewayHarness) -> None:
+    body = f'{{"name": {HUGE}, "email": "eve@example.com", "name": " x ", "email": " anna@example.com "}}'
+    answer = await harness.http.post("/v1/people", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 202
+    assert harness.services.people.calls[-1].body == {"name": "x", "email": "anna@example.com"}
+
+
+@pytest.mark.parametrize("email", ["anna@example.com.", "anna", "anna@example.com, eve@example.com", '"a"@example.com'])
+async def test_what_is_no_address_goes_no_further(harness: GatewayHarness, email: str) -> None:
+    for path, body in (("/v1/sign-in", {"email": email}), ("/v1/people", {"name": "x", "email": email})):
+        answer = await harness.http.post(path, json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "email")
+    assert (await harness.http.post("/sign-in", data={"email": email})).status_code == 422
+    assert not harness.services.people.count("POST", "/sign-in")
+
+
+async def test_strangers_do_not_use_up_the_requests_of_the_owner(new_harness: NewHarness) -> None:
+    harness = await new_harness(rate_limits="on", trusted_proxies="192.0.2.0/24")
+
+    async def ask(network: str) -> int:
+        body, headers = {"email": "anna@example.com"}, {"X-Forwarded-For": network}
+        return int((await harness.http.post("/v1/sign-in", json=body, headers=headers)).status_code)
+
+    for number in range(rate_limits.SIGN_IN_PER_ADDRESS.quota + 1):
+        asked = await ask(f"2001:db8::{number:x}")
+    assert asked == 429
+    assert await ask("198.51.100.1") == 202
+
+
+async def test_people_is_told_who_asks_for_a_mail_by_a_pseudonym(new_harness: NewHarness) -> None:
+    harness = await new_harness(trusted_proxies="192.0.2.0/24")
+    for path in ("/v1/sign-in", "/sign-in"):
+        seen = []
+        for client in ("2001:db8::1", "[2001:db8::2]:80", "2001:db8:0:1::1"):
+            body, headers = {"email": "anna@example.com"}, {"X-Forwarded-For": client, REQUESTER: "forged"}
+            json, form = (body, None) if path == "/v1/sign-in" else (None, body)
+            assert (await harness.http.post(path, headers=headers, json=json, data=form)).status_code == 202
+            seen.append(harness.services.people.calls[-1].headers[REQUESTER])
+        assert seen[0] == seen[1] != seen[2]
+        assert not any("2001" in one or one == "forged" for one in seen)
 
 
 async def test_x_forwarded_for_counts_only_from_trusted_proxies(

@@ -197,10 +197,13 @@ async def test_sign_in_by_page(harness: GatewayHarness) -> None:
     assert answer.status_code == 202
     assert harness.services.people.calls[-1].body == {"name": "Anna", "email": "a@example.com"}
     harness.services.people.on("POST", "/people", invalid("email", "That is no address."))
-    answer = await harness.http.post("/register", data={"name": "An<na", "email": "nonsense"})
+    answer = await harness.http.post("/register", data={"name": "An<na", "email": "a@b.example"})
     assert answer.status_code == 422
     assert "That is no address." in answer.text
     assert 'value="An&lt;na"' in answer.text
+    answer = await harness.http.post("/register", data={"name": "An<na", "email": "nonsense"})
+    assert answer.status_code == 422
+    assert "must be an e-mail address" in answer.text
     harness.services.people.away = True
     answer = await harness.http.post("/register", data={"name": "Anna", "email": "a@example.com"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

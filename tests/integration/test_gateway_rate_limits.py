@@ -11,8 +11,8 @@ import uvloop
 from redis.asyncio import Redis
 
 from services.chassis.errors import Problem
+from services.chassis.http.client_networks import network_of
 from services.gateway.access import rate_limits as module
-from services.gateway.access.client_ip import network_of
 from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually

@@ -16,6 +16,7 @@ from services.chassis.mail.message import Unsafe
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import Dialogue
 from services.chassis.runtime import context
+from services.contracts.people import REQUESTER
 from services.people import queries
 from services.people.commands import sign_in
 from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
@@ -55,9 +56,8 @@ async def running_mailer(
         harness.db,
         messages(harness),
         smtp,
-        poll_seconds=0.02,
         attempt_seconds=attempt_seconds,
-        **({"drain_seconds": 5} | options),
+        **({"drain_seconds": 5, "poll_seconds": 0.02} | options),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(mailer.run(stop))
@@ -69,9 +69,12 @@ async def running_mailer(
         await smtp.close()
 
 
-async def ask(harness: Harness, email: str = ANA, name: str | None = "Ana Offered") -> None:
+async def ask(
+    harness: Harness, email: str = ANA, name: str | None = "Ana Offered", *, requester: str | None = None
+) -> None:
     path, body = ("/sign-in", {"email": email}) if name is None else ("/people", {"email": email, "name": name})
-    assert (await harness.call("POST", path, body)).status_code == 202
+    headers = None if requester is None else {REQUESTER: requester}
+    assert (await harness.call("POST", path, body, headers=headers)).status_code == 202
 
 
 def tokens(sink: SmtpSink) -> list[str]:
@@ -402,6 +405,84 @@ async def test_claims_at_once_take_different_requests(harness: Harness) -> None:
     claims = await asyncio.gather(*(harness.claim(10) for _ in range(8)))
     ids = [request.id for claim in claims for request in claim]
     assert len(ids) == len(set(ids)) == 40
+
+
+async def test_mails_leave_as_fast_as_the_server_takes_them(harness: Harness, smtp_sink: SmtpSink) -> None:
+    """However rarely the mailer looks for new requests."""
+    for number in range(40):
+        await ask(harness, f"ana{number}@example.com")
+    async with running_mailer(harness, smtp_sink, poll_seconds=60):
+        await smtp_sink.wait_for(40)
+
+
+async def claimed(harness: Harness, count: int, most: int = 1) -> list[str]:
+    """Claim requests, `most` at once, as mailers do whose mails are sent at once; return the local parts."""
+    found: list[str] = []
+    while len(found) < count:
+        requests = await harness.claim(most)
+        for request in requests:
+            await sign_in.finish_request(harness.db, request, "sent")
+        found += [request.address.lookup.partition("@")[0] for request in requests]
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 3])
+async def test_requesters_are_served_by_turns(harness: Harness, most: int) -> None:
+    for number in range(12):
+        await ask(harness, f"eve{number}@example.com", requester="network of Eve")
+    for number in range(3):
+        await ask(harness, f"mallory{number}@example.com", requester="network of Mallory")
+    first = await claimed(harness, 6, most)
+    assert sum(name.startswith("mallory") for name in first) == 3
+    await ask(harness, requester="network of Ana")
+    await ask(harness, "ben@example.com", requester="network of Ben")
+    assert {"ana", "ben"} <= set(await claimed(harness, 3, most))
+    assert all(name.startswith("eve") for name in await claimed(harness, 7, most))
+
+
+async def test_many_networks_within_their_quota_do_not_block_anothers_mail(harness: Harness) -> None:
+    for turn in range(3):
+        for network in range(40):
+            await ask(harness, f"eve{turn}x{network}@example.com", requester=f"network {network}")
+    await claimed(harness, 50, 4)
+    await ask(harness, requester="network of Ana")
+    assert "ana" in await claimed(harness, 4, 4)
+    await ask(harness, "ana2@example.com", requester="network of Ana")
+    assert "ana2" in await claimed(harness, 44, 4)
+
+
+async def test_requests_at_once_do_not_share_a_turn(harness: Harness) -> None:
+    await asyncio.gather(*(ask(harness, f"eve{n}@example.com", requester="network of Eve") for n in range(20)))
+    await claimed(harness, 5)
+    await ask(harness, requester="network of Ana")
+    assert await claimed(harness, 1) == ["ana"]
+
+
+async def test_requests_that_fail_do_not_go_first_for_ever(harness: Harness) -> None:
+    for number in range(12):
+        await ask(harness, f"eve{number}@example.com", requester=f"network {number % 4}")
+    for request in await harness.claim(12):
+        await sign_in.postpone_request(harness.db, request, timedelta(0))
+    await ask(harness, requester="network of Ana")
+    assert await claimed(harness, 1) == ["ana"]
+
+
+async def test_who_asked_often_before_is_not_behind(harness: Harness) -> None:
+    for number in range(20):
+        await ask(harness, f"ana{number}@example.com", requester="network of Ana")
+    await claimed(harness, 20, 10)
+    for number in range(5):
+        await ask(harness, f"eve{number}@example.com", requester="network of Eve")
+    await ask(harness, requester="network of Ana")
+    assert "ana" in await claimed(harness, 4)
+
+
+async def test_requests_without_a_requester_share_a_turn(harness: Harness) -> None:
+    for number in range(5):
+        await ask(harness, f"eve{number}@example.com")
+    await claimed(harness, 2)
+    await ask(harness, requester="network of Ana")
+    assert await claimed(harness, 1) == ["ana"]
 
 
 async def test_two_mailers_share_the_work(harness: Harness, smtp_sink: SmtpSink) -> None:

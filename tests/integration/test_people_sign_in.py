@@ -10,8 +10,8 @@ import pytest
 from services.chassis.database.pool import Transaction
 from services.chassis.identity import Verifier
 from services.people.commands import sign_in
-from services.people.domain import LIVE_LINKS_PER_ADDRESS
-from services.people.store.asking import INSERT_REQUEST
+from services.people.domain import LIVE_LINKS_PER_ADDRESS, UNCONFIRMED_MAILS
+from services.people.store.asking import INSERT_REQUEST, LOCK_REQUESTER
 from tests.integration.people_harness import ADMIN, Harness, opened
 
 
@@ -84,7 +84,7 @@ async def test_known_and_unknown_addresses_run_the_same_statements(
             await harness.call("POST", path, {"email": email} | offered)
             seen.append(tuple(ran))
             ran.clear()
-    assert set(seen) == {(INSERT_REQUEST,)}
+    assert set(seen) == {(LOCK_REQUESTER, INSERT_REQUEST)}
 
 
 async def test_signing_in_with_an_unknown_address_draws_no_link(harness: Harness) -> None:
@@ -181,6 +181,88 @@ async def test_concurrent_draws_keep_the_limit(harness: Harness) -> None:
     requests = await harness.claim()
     drawn = await asyncio.gather(*(sign_in.draw_link(harness.db, request) for request in requests))
     assert sum(link is not None for link in drawn) == LIVE_LINKS_PER_ADDRESS
+
+
+async def strangers_ask(harness: Harness, addresses: list[str]) -> int:
+    """Register each address without using its link; return how many got a mail."""
+    for email in addresses:
+        answer = await harness.call("POST", "/people", {"email": email, "name": "Eve"})
+        assert (answer.status_code, answer.json()) == (202, {"status": "check_your_mail"})
+    return len(await harness.links())
+
+
+async def pass_minutes(harness: Harness, minutes: int) -> None:
+    """Make everything older, and prune as the service does."""
+    earlier = f"- interval '{minutes} minutes'"
+    await harness.change(f"update sign_in_links set expires_at = expires_at {earlier}")
+    await harness.change(f"update sign_in_requests set created_at = created_at {earlier}")
+    async with harness.db.transaction() as tx:
+        await sign_in.prune(tx)
+
+
+SUB_ADDRESSES = [
+    *("ana@example.com", "Ana+1@example.com", "ana+2@EXAMPLE.com", "ana+a+b@example.com", "ana+@example.com"),
+    *("ANA+ana@example.com", "ana+3@example.com", "ana+x.y@example.com"),
+]
+
+
+async def test_an_unconfirmed_mailbox_gets_five_mails_an_hour_whatever_its_sub_address(harness: Harness) -> None:
+    assert await strangers_ask(harness, SUB_ADDRESSES) == UNCONFIRMED_MAILS == 5
+    for _ in range(5):
+        await pass_minutes(harness, 11)
+        assert await strangers_ask(harness, ["ana@example.com", "ana+new@example.com"]) == 0
+    assert await strangers_ask(harness, ["ben@example.com", "+ana@example.com", "ana@other.example"]) == 3
+    await pass_minutes(harness, 6)
+    assert await strangers_ask(harness, SUB_ADDRESSES) == UNCONFIRMED_MAILS
+
+
+async def test_mails_that_were_late_count_as_long_as_others(harness: Harness) -> None:
+    for email in SUB_ADDRESSES[:5]:
+        await harness.call("POST", "/people", {"email": email, "name": "Eve"})
+    await harness.change("update sign_in_requests set created_at = now() - interval '9 minutes'")
+    assert len(await harness.links()) == 5
+    await pass_minutes(harness, 55)
+    assert await strangers_ask(harness, ["ana@example.com"]) == 0
+    await pass_minutes(harness, 6)
+    assert await strangers_ask(harness, ["ana@example.com"]) == 1
+
+
+async def test_a_confirmed_person_signs_in_while_strangers_use_up_the_mails_of_the_mailbox(harness: Harness) -> None:
+    await harness.enter("ana@example.com")
+    assert await strangers_ask(harness, [f"ana+{number}@example.com" for number in range(8)]) == UNCONFIRMED_MAILS
+    assert (await harness.enter("ana@example.com", None))["person"]["name"] == "Ana"
+    for _ in range(UNCONFIRMED_MAILS):
+        await harness.enter("Ana@example.com", None)
+    await pass_minutes(harness, 120)
+    for _ in range(UNCONFIRMED_MAILS):  # nor do her own mails count as those to strangers
+        await harness.enter("ana@example.com", None)
+    assert await harness.link("ana+mine@example.com", "Ana")
+
+
+async def test_concurrent_draws_for_sub_addresses_keep_the_limit(harness: Harness) -> None:
+    for number in range(12):
+        await harness.call("POST", "/people", {"email": f"ana+{number}@example.com", "name": "Ana"})
+    requests = await harness.claim()
+    drawn = await asyncio.gather(*(sign_in.draw_link(harness.db, request) for request in requests))
+    assert sum(link is not None for link in drawn) == UNCONFIRMED_MAILS
+
+
+async def test_a_mail_that_was_not_delivered_does_not_count(harness: Harness) -> None:
+    for number in range(8):
+        await harness.call("POST", "/people", {"email": f"ana+{number}@example.com", "name": "Ana"})
+        (request,) = await harness.claim()
+        drawn = await sign_in.draw_link(harness.db, request)
+        assert drawn is not None
+        await sign_in.finish_request(harness.db, request, "refused", unsent=drawn)
+
+
+async def test_rows_of_the_version_before_are_taken(harness: Harness) -> None:
+    await harness.change(
+        "insert into sign_in_requests (id, address, lookup, name) values "
+        "(gen_random_uuid(), 'ana@example.com', 'ana@example.com', 'Ana')"
+    )
+    (token,) = await harness.links()
+    assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 201
 
 
 async def test_listed_addresses_become_admins_when_they_confirm(harness: Harness) -> None:

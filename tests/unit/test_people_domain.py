@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.ids import new_id
+from services.chassis.mail.addresses import parse_address
 from services.people.domain import (
     ERASED_NAME,
     Person,
@@ -19,7 +20,6 @@ from services.people.domain import (
     imported_name,
     judge,
     new_secret,
-    parse_address,
     with_role,
     without_role,
 )

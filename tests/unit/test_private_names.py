@@ -141,14 +141,15 @@ def test_uvicorn() -> None:
         for name in (
             *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
             *("on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
-            *("on_response_complete", "_unset_keepalive_if_required"),
+            *("on_response_complete", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
         ):
             assert name in vars(HttpToolsProtocol)
         assert "send_400_response" in HttpToolsProtocol.data_received.__code__.co_names
         assert "_unsupported_upgrade_warning" in HttpToolsProtocol.data_received.__code__.co_names
-        assert {"connections", "transport", "loop", "flow", "pipeline", "cycle", "headers", "parser"} <= set(
+        assert {"connections", "transport", "loop", "flow", "pipeline", "cycle", "headers", "parser", "client"} <= set(
             HttpToolsProtocol.__init__.__code__.co_names
         )
+        assert "timeout_keep_alive_task" in HttpToolsProtocol.on_response_complete.__code__.co_names
         assert {"disconnected", "waiting_for_100_continue", "message_event", "response_started", "on_response"} <= set(
             RequestResponseCycle.__init__.__code__.co_names
         )

@@ -1,17 +1,20 @@
 """Problem details (RFC 9457): the form of errors in responses and in the OpenAPI document."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from services.chassis.errors import FieldError, Problem, not_found, unavailable
-from services.chassis.runtime.context import current
+from services.chassis.runtime.context import Context, bound, current
 from services.contracts.problems import KINDS
 
 log = structlog.get_logger(__name__)
@@ -61,6 +64,7 @@ MESSAGES = {  # of pydantic's errors by their type, for people; our own validato
     "timezone_aware": TIME,
 }
 
+Model = TypeVar("Model", bound=BaseModel)
 Responses = dict[int | str, dict[str, Any]]
 Refuse = Callable[[Request, Problem], Response]
 
@@ -105,6 +109,17 @@ def render(problem: Problem) -> Response:
     return Response(orjson.dumps(body), problem.status, headers, MEDIA_TYPE)
 
 
+def last_response(problem: Problem, default_headers: Iterable[tuple[bytes, bytes]], *, with_body: bool) -> bytes:
+    """Return a problem as the bytes of the last response of a connection, for a request that reaches no app."""
+    request_id = uuid.uuid4().hex
+    with bound(Context(correlation_id=request_id)):
+        log.debug("request refused", kind=problem.kind, detail=problem.detail)
+        response = render(problem)
+    own = ((b"x-request-id", request_id.encode()), (b"connection", b"close"))
+    lines = [b"%s: %s\r\n" % header for header in (*default_headers, *response.raw_headers, *own)]
+    return b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body) if with_body else b""])
+
+
 def _encodable(text: str) -> str:
     """Return a text that may quote the client's input, cut and without lone surrogates, which UTF-8 cannot encode."""
     return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()
@@ -143,6 +158,19 @@ def of_validation(error: RequestValidationError) -> Problem:
         errors.append(FieldError(".".join(str(part) for part in path), _message(item)))
     detail = "; ".join(f"{item.field or 'The body'} {item.message}" for item in errors[:3])
     return Problem("invalid", detail + ".", errors=errors[:50])
+
+
+def validated(model: type[Model], values: object) -> Model:
+    """Return values that did not come as JSON, such as those of a form, as a body.
+
+    Raises:
+        Problem: `invalid`.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        found = [{**item, "loc": ("body", *item["loc"])} for item in error.errors()]
+        raise of_validation(RequestValidationError(found)) from None
 
 
 def _message(item: Mapping[str, Any]) -> str:

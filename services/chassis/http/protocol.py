@@ -7,17 +7,15 @@ to an earlier request if there is one.
 
 import asyncio
 import enum
-import uuid
 from collections.abc import Callable
 
 import httptools
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis.errors import Problem
-from services.chassis.http.problems import render
+from services.chassis.http.problems import last_response
 from services.chassis.http.request_head import FIELD_BYTES, HEADER_BYTES, check_head, headers_too_large, malformed
-from services.chassis.runtime.context import Context, bound
 from services.chassis.runtime.telemetry import HTTP_REQUESTS
 
 log = structlog.get_logger(__name__)
@@ -28,7 +26,7 @@ WHOLE_BODY_SECONDS = 600.0  # with progress, so that one byte now and then does 
 WRITE_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 8 * 2**20
-MAX_CONNECTIONS = 4096
+MAX_PIPELINED = 16  # one read holds thousands of requests, and each waits with more memory than it came in
 
 
 class Phase(enum.Enum):
@@ -64,9 +62,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-            return
         self._cycle_transport = CycleTransport(transport, self._close_after_response)
         self._start_deadline(HEADER_SECONDS, self._headers_are_late)
 
@@ -74,7 +69,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
+        self._unset_keepalive_if_required()  # uvicorn leaves it, and all that belongs to it, behind a reset
         super().connection_lost(exc)
+        self._cycle_transport.close = self.transport.close  # ends the circle, so that memory comes back at once
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. This replaces uvicorn's method, which answers with text and logs advice on WebSocket."""
@@ -119,6 +116,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         check_head(self.parser.get_http_version(), self.url, self.headers)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise malformed(f"At most {MAX_PIPELINED} requests may wait on a connection.")
         try:
             super().on_headers_complete()
         except httptools.HttpParserInvalidURLError:
@@ -146,6 +145,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._answer(self._refusal)
         elif not self._lingering:
             super().on_response_complete()
+            if self._phase is Phase.NOTHING and self.cycle.response_complete:  # idle; the largest part of what it holds
+                self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -166,8 +167,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _check_progress(self) -> None:
         now = self.loop.time()
-        waits_for_us = self.flow.read_paused or self.cycle.waiting_for_100_continue
-        if waits_for_us and not self.cycle.response_complete:
+        if self._app_is_late():
             self._progress = now
         left = min(self._progress + BODY_SECONDS, self._body_began + WHOLE_BODY_SECONDS) - now
         if left > 0:
@@ -176,6 +176,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse(Problem("request-timeout", f"The body paused for {BODY_SECONDS:g} seconds."))
         else:
             self._refuse(Problem("request-timeout", f"Send the body within {WHOLE_BODY_SECONDS:g} seconds."))
+
+    def _app_is_late(self) -> bool:
+        """Return whether the client cannot send more of the body before the app reads what came."""
+        return not self.cycle.response_complete and (self.flow.read_paused or self.cycle.waiting_for_100_continue)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with a problem once all requests before this one are answered, and close the connection."""
@@ -201,15 +205,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._answer(problem)
 
     def _answer(self, problem: Problem) -> None:
-        request_id = uuid.uuid4().hex
-        with bound(Context(correlation_id=request_id)):
-            log.debug("request refused", kind=problem.kind, detail=problem.detail)
-            response = render(problem)
-        headers = [*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode())]
-        lines = [b"%s: %s\r\n" % header for header in (*headers, (b"connection", b"close"))]
         is_head = self._phase is not Phase.NOTHING and self.parser.get_method() == b"HEAD"
-        body = b"" if is_head else bytes(response.body)
-        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", body]))
+        self.transport.write(last_response(problem, self.server_state.default_headers, with_body=not is_head))
         HTTP_REQUESTS.labels("other", "unmatched", problem.status).inc()
         self._linger()
 
@@ -217,7 +214,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._phase is Phase.BODY and self.cycle.response_complete:  # the rest of the body is on its way
             self._linger()
         else:
-            self.transport.close()
+            self._close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection. This replaces uvicorn's method, after which a client may read for ever."""
+        if not self.transport.is_closing():
+            self._close()
+
+    def _close(self) -> None:
+        self.transport.close()  # when the client has read what was sent
+        self._start_deadline(WRITE_SECONDS, self.transport.abort)
 
     def _linger(self) -> None:
         """Close after the client has closed: the kernel resets a connection with unread bytes, and the client would

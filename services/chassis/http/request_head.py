@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from services.chassis.errors import Problem
 
 HEADER_BYTES = 32 * 1024  # of target and headers together, and of the trailers of a chunked body
+MAX_FIELDS = 200  # every look at a header passes all of them
+MAX_PARAMETERS = 500  # of the query; each costs more than its bytes
 FIELD_BYTES = 4  # colon, space and line end
 VERSIONS = ("1.1", "1.0")
 TARGET = re.compile(rb"(?:https?://[^/?#]+)?/", re.IGNORECASE)  # the origin form, and the absolute form of proxies
@@ -28,6 +30,8 @@ def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes
     Raises:
         Problem: `malformed-request`, whose detail names the header; `headers-too-large`.
     """
+    if len(headers) > MAX_FIELDS:
+        raise headers_too_large()
     size, seen = len(target), {}
     for name, value in headers:
         size += len(name) + len(value) + FIELD_BYTES
@@ -42,6 +46,8 @@ def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes
         raise malformed("The URL must be ASCII: percent-encode its other characters as UTF-8.")
     if not TARGET.match(target):
         raise malformed("The URL must begin with a slash, or with http:// or https://, a host and a slash.")
+    if target.count(b"&") >= MAX_PARAMETERS:
+        raise malformed(f"The URL may have at most {MAX_PARAMETERS} parameters.")
     host = seen.get(b"host")
     if host is None and version != "1.0":
         raise malformed("The header Host is missing.")
@@ -64,5 +70,7 @@ def malformed(detail: str) -> Problem:
 
 
 def headers_too_large() -> Problem:
-    """Return the 431 for headers, a URL or trailers above the bound."""
-    return Problem("headers-too-large", f"URL and headers may have {HEADER_BYTES:,} bytes together, trailers as many.")
+    """Return the 431 for headers, a URL or trailers above the bounds."""
+    return Problem(
+        "headers-too-large", f"URL and {MAX_FIELDS} headers may have {HEADER_BYTES:,} bytes together, trailers as many."
+    )

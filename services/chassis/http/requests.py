@@ -16,10 +16,14 @@ from services.chassis.identity import Caller
 from services.contracts.ids import is_id
 
 MAX_DEPTH = 32
+MAX_MEMBERS = 100  # no body has as many; each unknown one would cost an error
+MAX_ERRORS = 50
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
 STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
 # A string (up to the end of the text if unterminated), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+Path = tuple["Path", str | int] | None  # of a value: that of what holds it, and its name there; None for the outermost
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -79,14 +83,17 @@ def parse_json(data: bytes) -> Any:
     """Return the JSON value (RFC 8259): finite numbers, at most 32 levels, strings without NUL or lone surrogates.
 
     Raises:
-        Problem: `malformed-json`; `invalid` with the field's dotted name for NUL and lone surrogates.
+        Problem: `malformed-json`; `invalid` for too many members, and with the field's dotted name for NUL and lone
+            surrogates.
     """
     _check_depth(data)
     try:
-        value = orjson.loads(data)
+        value, strings_are_sure = orjson.loads(data), b"\\u0000" not in data
     except orjson.JSONDecodeError:
-        return _parse_with_stdlib(data)
-    if b"\\u0000" in data:
+        value, strings_are_sure = _parse_with_stdlib(data), False
+    if isinstance(value, dict) and len(value) > MAX_MEMBERS:
+        raise invalid("", f"must have at most {MAX_MEMBERS} members")
+    if not strings_are_sure:
         _check_strings(value)
     return value
 
@@ -99,7 +106,6 @@ def _parse_with_stdlib(data: bytes) -> Any:
         )
     except ValueError as error:
         raise Problem("malformed-json", f"The body is not JSON: {_reason(error)}.") from None
-    _check_strings(value)
     return value
 
 
@@ -136,21 +142,28 @@ def _check_depth(data: bytes) -> None:
 
 def _check_strings(value: Any) -> None:
     errors: list[FieldError] = []
-    pending: list[tuple[str, Any]] = [("", value)]
-    while pending:
-        name, item = pending.pop()
+    pending: list[tuple[Path, Any]] = [(None, value)]
+    while pending and len(errors) < MAX_ERRORS:
+        path, item = pending.pop()
         if isinstance(item, dict):
-            for key, inner in item.items():
-                if _string_error(key):
-                    errors.append(FieldError(name, "has a member whose name holds NUL or a lone surrogate"))
-                else:
-                    pending.append((f"{name}.{key}" if name else key, inner))
+            if any(map(_string_error, item)):
+                errors.append(FieldError(_dotted(path), "has a member whose name holds NUL or a lone surrogate"))
+            else:
+                pending.extend(((path, name), inner) for name, inner in reversed(item.items()))
         elif isinstance(item, list):
-            pending.extend((f"{name}.{index}" if name else str(index), inner) for index, inner in enumerate(item))
+            pending.extend(((path, index), item[index]) for index in reversed(range(len(item))))
         elif isinstance(item, str) and (reason := _string_error(item)):
-            errors.append(FieldError(name, reason))
+            errors.append(FieldError(_dotted(path), reason))
     if errors:
-        raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors[::-1][:50])
+        raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors)
+
+
+def _dotted(path: Path) -> str:
+    names: list[str] = []
+    while path is not None:
+        path, name = path
+        names.append(str(name))
+    return ".".join(reversed(names))
 
 
 def _string_error(text: str) -> str | None:

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
 
-from services.chassis.http.protocol import LimitedHttpProtocol
+from services.chassis.http.client_networks import Networks
+from services.chassis.http.connection_shares import NO_NETWORKS, ConnectionShares
+from services.chassis.http.shared_protocol import SharedHttpProtocol
 from services.chassis.runtime.process import Role
 
 log = structlog.get_logger(__name__)
@@ -23,8 +26,22 @@ class _Server(uvicorn.Server):
         yield  # `process.run` handles signals
 
 
-def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "api", stops_last: bool = False) -> Role:
+def serve(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    drain_seconds: float,
+    name: str = "api",
+    stops_last: bool = False,
+    public: bool = False,
+    proxies: Networks = NO_NETWORKS,
+) -> Role:
     """Return a role that serves an ASGI app until it is stopped; requests in progress are finished first.
+
+    Args:
+        public: whether each network has only a share of the connections.
+        proxies: networks that have as many as they need.
 
     Raises (when run):
         OSError: the port is in use.
@@ -32,9 +49,10 @@ def serve(app: Any, host: str, port: int, *, drain_seconds: float, name: str = "
 
     async def run(stop: asyncio.Event) -> None:
         listening = listen(host, port)
+        shares = ConnectionShares(asyncio.get_running_loop().time, limited=public, exempt=proxies)
         config = uvicorn.Config(
             app,
-            http=LimitedHttpProtocol,
+            http=partial(SharedHttpProtocol, shares=shares),  # type: ignore[arg-type]  # only called
             ws="none",
             loop="none",
             lifespan="auto",

@@ -24,6 +24,7 @@ import uvloop
 
 from services.chassis.errors import CannotStart
 from services.chassis.runtime.heartbeat import beat
+from services.chassis.runtime.memory import trimming
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import set_up_logging
 from services.chassis.runtime.waiting import cancelled
@@ -126,7 +127,7 @@ async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> 
         loop.add_signal_handler(number, shutdown.begin, number.name)
     heartbeat = asyncio.create_task(beat())
     try:
-        async with compose(wanted, shutdown.health) as roles:
+        async with compose(wanted, shutdown.health) as roles, trimming():
             gc.freeze()  # objects of the start live as long as the process; no collection needs to visit them
             log.info("started", roles=[role.name for role in roles])
             async with asyncio.TaskGroup() as group:

@@ -8,7 +8,6 @@ process, from the last count. Headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
 import asyncio
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool
 
 from services.chassis.errors import Problem
+from services.gateway.access.pseudonyms import Pseudonyms
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Policy:
 
 READING = Policy("reading", 6_000, 60, strict=False)
 POSTING = Policy("posting", 120, 60)
-# of requests; of mails, people sends `domain.LIVE_LINKS_PER_ADDRESS` to an address
+# of requests; how many mails an address gets is decided by people
 SIGN_IN = Policy("sign-in", 120, 600)
 SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)
 
@@ -85,7 +85,7 @@ class Counters:
     """Counters in Redis, else in this process.
 
     Args:
-        secret: keys the hashes under which IPs and addresses are counted; they change every day.
+        secret: of the pseudonyms under which IPs and addresses are counted.
         clock: the time in seconds since 1970.
         pause: seconds between a failure of Redis and the next question.
     """
@@ -108,7 +108,7 @@ class Counters:
             key_prefix="rapport:limit",
             connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
         )
-        self._secret = hashlib.sha256(secret.encode()).digest()
+        self._pseudonyms = Pseudonyms(secret, clock)
         self._clock = clock
         self._pause = pause
         self._local: LRUCache[str, LocalCount] = LRUCache(LOCAL_KEYS)
@@ -130,16 +130,12 @@ class Counters:
         """Count one request; return None when it could not be counted and need not be."""
         now = self._clock()
         window = int(now // policy.window)
-        key = f"{policy.name}:{self._pseudonym(identity, now)}:{window}"
+        key = f"{policy.name}:{self._pseudonyms.of(identity)}:{window}"
         used = await (self._strictly if policy.strict else self._in_redis)(key, policy)
         if used is None:
             return None
         reset = max(1, math.ceil((window + 1) * policy.window - now))
         return Standing(policy, max(0, policy.quota - used), reset, used <= policy.quota)
-
-    def _pseudonym(self, identity: str, now: float) -> str:
-        day = int(now // 86_400).to_bytes(8, "big")
-        return hashlib.blake2b(identity.encode(), key=self._secret, salt=day, digest_size=16).hexdigest()
 
     async def _strictly(self, key: str, policy: Policy) -> int:
         local = self._local_count(key)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -15,8 +14,7 @@ from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition.forwarding import body_of, forward
-from services.gateway.composition.request_context import RequestContext
-from services.gateway.guards import PublicRoute, SignedIn, SigningIn, count_sign_in, end_session
+from services.gateway.guards import PublicRoute, SignedIn, SigningIn, ask_for_mail, end_session
 
 # the ways to start a session, by the field that tells them apart: the internal path, and the command
 WAYS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -33,16 +31,18 @@ router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
     "/people",
     **operation("register", "Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register),
 )
-async def register(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/people")
+async def register(request: Request, context: SigningIn, body: Register) -> Response:
+    answer = await ask_for_mail(request, context, "/people", body)
+    return responses.not_stored(answer.json(), 202)
 
 
 @router.post(
     "/sign-in",
     **operation("requestSignIn", "Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn),
 )
-async def sign_in(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/sign-in")
+async def sign_in(request: Request, context: SigningIn, body: SignIn) -> Response:
+    answer = await ask_for_mail(request, context, "/sign-in", body)
+    return responses.not_stored(answer.json(), 202)
 
 
 @router.post(
@@ -106,22 +106,3 @@ async def end(request: Request, context: SignedIn) -> Response:
     )
     end_session(request, session_id)
     return responses.empty()
-
-
-async def _ask_for_mail(request: Request, context: RequestContext, path: str) -> Response:
-    body = await body_of(request)
-    address = _address(body)
-    if address is not None:
-        await count_sign_in(request, address)
-    answer = await forward(request, context, context.upstreams.people, path, body=body, headers={})
-    return responses.not_stored(answer.json(), 202)
-
-
-def _address(body: bytes) -> str | None:
-    """Return the address that a mail is counted by, if there is one."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    email = value.get("email") if isinstance(value, dict) else None
-    return email.strip().casefold()[:254] if isinstance(email, str) else None

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
+from services.contracts.people import Register, SignIn
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -20,8 +22,8 @@ from services.gateway.guards import (
     OptionalViewer,
     SigningIn,
     Unauthenticated,
+    ask_for_mail,
     context_of,
-    count_sign_in,
     end_session,
     forget_session,
 )
@@ -69,23 +71,24 @@ async def ask_again(request: Request, form: Fields, refusal: Refusal) -> Respons
 @body_limit(READ_BYTES)
 @gives_back(ask_again)
 async def send_link(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/sign-in", ("email",))
+    return await _ask_for_mail(request, context, "/sign-in", SignIn)
 
 
 @router.post("/register")
 @body_limit(READ_BYTES)
 @gives_back(ask_again)
 async def register(request: Request, context: SigningIn) -> Response:
-    return await _ask_for_mail(request, context, "/people", ("name", "email"))
+    return await _ask_for_mail(request, context, "/people", Register)
 
 
-async def _ask_for_mail(request: Request, context: RequestContext, path: str, names: tuple[str, ...]) -> Response:
+async def _ask_for_mail(
+    request: Request, context: RequestContext, path: str, model: type[Register | SignIn]
+) -> Response:
     require_our_page(request)
     form = await fields(request)
-    body, key = {name: form.get(name, "") for name in names}, form.get("key", "")
-    headers = {"Idempotency-Key": key} if is_id(key) else {}
-    await count_sign_in(request, body["email"].strip().casefold())
-    answer = await context.upstreams.people.send("POST", path, NOBODY, context.deadline, body=body, headers=headers)
+    body = validated(model, {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields})
+    key = form.get("key", "")
+    answer = await ask_for_mail(request, context, path, body, press=key if is_id(key) else None)
     shown = page("check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="")
     return _with_nonce(request, shown)
 

@@ -8,10 +8,11 @@ from uuid import UUID
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, invalid
 from services.chassis.ids import new_id
+from services.chassis.mail.addresses import Address
 from services.chassis.messaging import outbox
 from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
 from services.people.commands import fact
-from services.people.domain import Address, Person, granted, import_identity, imported_name, without_role
+from services.people.domain import Person, granted, import_identity, imported_name, without_role
 from services.people.store import people
 
 Roles = tuple[str, ...]

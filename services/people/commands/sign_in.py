@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.ids import new_id
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, fingerprint, new_public_id, new_secret
+from services.people.domain import LIVE_LINKS_PER_ADDRESS, UNCONFIRMED_MAILS, fingerprint, new_public_id, new_secret
 from services.people.store import asking, hand_overs, people, sign_in, sign_in_codes
 from services.people.store.asking import Asked
 from services.people.store.sign_in import Claimed
@@ -56,8 +56,9 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
 
     Returns:
         None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain
-        sign-in is unknown, or (when `limited`) the address has `LIVE_LINKS_PER_ADDRESS` live links, so that nobody can
-        flood a mailbox. The mail to a confirmed address uses the spelling with which it was confirmed.
+        sign-in is unknown, or (when `limited`) the address has `LIVE_LINKS_PER_ADDRESS` live links or its mailbox got
+        `UNCONFIRMED_MAILS` without confirming any, so that nobody can flood a mailbox. The mail to a confirmed address
+        uses the spelling with which it was confirmed.
     """
     async with db.transaction() as tx:
         await sign_in.lock_address(tx, request.address.lookup)
@@ -68,6 +69,9 @@ async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> 
             await sign_in.finish(tx, request, "unknown_address")
             return None
         if limited and await sign_in.live_links(tx, request.address.lookup) >= LIVE_LINKS_PER_ADDRESS:
+            await sign_in.finish(tx, request, "enough_mails")
+            return None
+        if limited and owner is None and await sign_in.unconfirmed_mails(tx, request.address.base) >= UNCONFIRMED_MAILS:
             await sign_in.finish(tx, request, "enough_mails")
             return None
         token = new_secret()

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.chassis.database.pool import Transaction
+from services.chassis.mail.addresses import Address
 from services.chassis.runtime import context
-from services.people.domain import SECOND_PRESS_WINDOW, Address, FrontEnd, fingerprint
+from services.people.domain import SECOND_PRESS_WINDOW, FrontEnd, fingerprint
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,14 @@ class Asked:
         name: the name offered with a registration; None for a plain sign-in.
         front_end: where the link leads back to, if a front end elsewhere asked.
         form: names the form that asked, if a page of ours did; a second press sends the same.
+        requester: who asks; requesters have their turns one by one.
     """
 
     address: Address
     name: str | None = None
     front_end: FrontEnd | None = None
     form: str | None = None
+    requester: str = ""
 
     @property
     def form_sha256(self) -> bytes | None:
@@ -47,16 +50,24 @@ async def find_first_press(tx: Transaction, asked: Asked) -> str | None:
     return public_id
 
 
+LOCK_REQUESTER = "select pg_advisory_xact_lock(hashtextextended('sign-in of ' || $1, 0))"
+# Start-time fair queuing (Goyal, Vin, Cheng 1996): its turn comes after that of the requester's last one; who has none
+# waiting goes before all those whose turn it is.
 INSERT_REQUEST = """
 insert into sign_in_requests (
-    id, public_id, form_sha256, address, lookup, name, return_to, challenge, correlation_id
+    id, public_id, form_sha256, address, lookup, name, return_to, challenge, correlation_id, mailbox, requester, turn
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, greatest(
+    (select max(turn) + 1 from sign_in_requests where requester = $11),
+    (select max(turn) - 1 from sign_in_requests where attempts > 0),
+    0
+))
 """
 
 
 async def insert_request(tx: Transaction, request_id: UUID, public_id: str, asked: Asked) -> None:
     """Insert a request for a sign-in mail."""
+    await tx.execute(LOCK_REQUESTER, asked.requester)
     await tx.execute(
         INSERT_REQUEST,
         request_id,
@@ -68,4 +79,6 @@ async def insert_request(tx: Transaction, request_id: UUID, public_id: str, aske
         asked.front_end and asked.front_end.return_to,
         asked.front_end and asked.front_end.challenge,
         context.current().correlation_id,
+        asked.address.base,
+        asked.requester,
     )

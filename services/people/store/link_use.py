@@ -5,7 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.people.domain import SECOND_PRESS_WINDOW, Address, FrontEnd
+from services.chassis.mail.addresses import Address
+from services.people.domain import SECOND_PRESS_WINDOW, FrontEnd
 from services.people.store.asking import Asked
 
 

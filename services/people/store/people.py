@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.people.domain import Address, Person
+from services.chassis.mail.addresses import Address
+from services.people.domain import Person
 
 
 def _person(row: Any) -> Person:

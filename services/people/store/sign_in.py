@@ -10,14 +10,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.people.domain import LINK_LIFE, Address
+from services.chassis.mail.addresses import Address
+from services.people.domain import LINK_LIFE
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
 
 
 async def lock_address(tx: Transaction, lookup: str) -> None:
-    """Lock the links of this address, known or not, until the transaction ends."""
-    await tx.execute(LOCK_ADDRESS, lookup)
+    """Lock the links of this address, known or not, and of its mailbox's other addresses until the transaction ends."""
+    await tx.execute(LOCK_ADDRESS, Address(lookup, lookup).base)
 
 
 # Longer than other locks are waited for: somebody has pressed a button twice, and waits for the first press.
@@ -49,7 +50,7 @@ set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
 where id in (
     select id from sign_in_requests
     where outcome is null and next_attempt_at <= now() and created_at > now() - $3::interval
-    order by next_attempt_at
+    order by turn, next_attempt_at
     limit $4
     for update skip locked
 )
@@ -58,7 +59,7 @@ returning id, address, lookup, name is not null as registers, attempts, correlat
 
 
 async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) -> list[Claimed]:
-    """Claim up to `most` due requests. Requests older than a link's life are no longer due."""
+    """Claim up to `most` due requests by their turns. Requests older than a link's life are no longer due."""
     rows = await tx.fetch(CLAIM, lease, lease_life, LINK_LIFE, most)
     return [
         Claimed(
@@ -106,8 +107,10 @@ async def finish(tx: Transaction, request: Claimed, outcome: str) -> None:
     await tx.execute(FINISH, request.id, request.lease, outcome)
 
 
+# Nor do those that the mail server keeps refusing go first.
 POSTPONE = """
-update sign_in_requests set next_attempt_at = now() + $3::interval, lease = null
+update sign_in_requests set next_attempt_at = now() + $3::interval, lease = null,
+    turn = greatest(turn, (select max(turn) from sign_in_requests where attempts > 0))
 where id = $1 and lease = $2 and outcome is null
 """
 
@@ -127,6 +130,19 @@ where sign_in_requests.lookup = $1 and sign_in_links.used_at is null and sign_in
 async def live_links(tx: Transaction, lookup: str) -> int:
     """Return how many links of this address can be used now; for each a mail was sent, or may have been."""
     return int(await tx.fetchval(COUNT_LIVE, lookup))
+
+
+COUNT_UNCONFIRMED = """
+select count(*)
+from sign_in_links join sign_in_requests on sign_in_requests.id = sign_in_links.request_id
+where sign_in_requests.mailbox = $1 and sign_in_links.expires_at > now() + $2::interval - interval '1 hour'
+    and not exists (select from addresses where addresses.lookup = sign_in_requests.lookup)
+"""
+
+
+async def unconfirmed_mails(tx: Transaction, mailbox: str) -> int:
+    """Return how many mails of the last hour went to unconfirmed addresses of this mailbox, or may have gone."""
+    return int(await tx.fetchval(COUNT_UNCONFIRMED, mailbox, LINK_LIFE))
 
 
 INSERT_LINK = """
@@ -190,10 +206,11 @@ async def backlog(reader: Reader) -> tuple[int, float]:
     return (0, 0.0) if row is None else (row["waiting"], row["oldest"])
 
 
-PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '1 hour'"
+# A mail may go out as long after its request as a link lives, and counts for an hour; see COUNT_UNCONFIRMED.
+PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '70 minutes'"
 PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests, with their addresses, after an hour, and the hashes of links after 30 days."""
+    """Delete requests, with their addresses, after 70 minutes, and the hashes of links after 30 days."""
     return await tx.execute(PRUNE_REQUESTS) + await tx.execute(PRUNE_LINKS)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from services.chassis.errors import Problem, invalid
 from services.contracts.ids import is_id
+from services.contracts.normal_form import nfc
 
 LONGEST = 200
 LETTERS_AND_DIGITS = {"Ll", "Lo", "Lm", "Nd"}
@@ -27,14 +28,14 @@ def as_id(reference: str) -> UUID | None:
 
 def as_slug(reference: str) -> str | None:
     """Return the reference as a slug in NFC, None when it is not a valid slug."""
-    slug = unicodedata.normalize("NFC", reference)
+    slug = nfc(reference)
     return slug if _is_valid(slug) else None
 
 
 def _clean(text: str) -> str:
     """Replace all characters that a slug cannot contain by hyphens; the result may be empty."""
     kept: list[str] = []
-    for character in unicodedata.normalize("NFC", text.lower()):
+    for character in nfc(text.lower()):
         category = unicodedata.category(character)
         follows_letter = bool(kept) and kept[-1] not in "-_"
         if category in LETTERS_AND_DIGITS or character == "_" or (category in MARKS and follows_letter):
