@@ -501,7 +501,7 @@ async def test_a_parent_that_is_no_id_is_refused_and_not_forgotten(harness: Gate
 # Other forms
 
 
-ACCOUNT = {"name": "Zoë <b>", "email": "zoë@example.com"}
+ACCOUNT = {"name": "Zoë <b>", "email": "zo&e@example.com"}
 
 
 @pytest.mark.parametrize(("path", "upstream"), [("/sign-in", "/sign-in"), ("/register", "/people")])

@@ -108,12 +108,12 @@ async def test_a_form_for_a_mail_says_which_one_it_is(harness: GatewayHarness) -
     for path, fields in (("/sign-in", {"email": "a@b.example"}), ("/register", {"email": "a@b.example", "name": "A"})):
         await harness.http.post(path, data=fields | {"key": keys[0]}, headers=OWN)
         assert sent(harness) == fields
-        assert harness.services.people.calls[-1].headers == {"Idempotency-Key": keys[0]}
+        assert harness.services.people.calls[-1].headers["Idempotency-Key"] == keys[0]
         for forged in ("", "x", "x" * 300, "\r\nX: y"):
             await harness.http.post(path, data=fields | {"key": forged}, headers=OWN)
-            assert harness.services.people.calls[-1].headers == {}
+            assert "Idempotency-Key" not in harness.services.people.calls[-1].headers
     await harness.http.post("/v1/sign-in", json={"email": "a@b.example"}, headers={"Idempotency-Key": keys[0]})
-    assert harness.services.people.calls[-1].headers == {}
+    assert "Idempotency-Key" not in harness.services.people.calls[-1].headers
 
 
 async def test_a_code_leads_back_to_the_post_the_reader_came_from(harness: GatewayHarness) -> None:

@@ -187,7 +187,7 @@ async def strangers_ask(harness: Harness, addresses: list[str]) -> int:
     """Register each address without using its link; return how many got a mail."""
     for email in addresses:
         answer = await harness.call("POST", "/people", {"email": email, "name": "Eve"})
-        assert (answer.status_code, answer.json()) == (202, {"status": "check_your_mail"})
+        assert (answer.status_code, answer.json()["status"]) == (202, "check_your_mail")
     return len(await harness.links())
 
 
