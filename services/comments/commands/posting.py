@@ -27,7 +27,7 @@ from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.reply_counts import count_replies
-from services.comments.commands.results import replayed
+from services.comments.commands.results import replayed, twin
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, new_comment
 from services.comments.store import comment_rows, discussion_rows
@@ -150,14 +150,21 @@ class _Accepted:
     item: Prepared
     discussion: Discussion
     comment: Comment
+    text_key: int
     result: CommandResult
+
+    @property
+    def twins_key(self) -> tuple[UUID, UUID, int]:
+        """Who says what where: the same for twins."""
+        return self.item.author_id, self.item.parent_id or self.item.post_id, self.text_key
 
 
 async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock) -> list[Outcome]:
     """Store the comments that may be stored, and return an outcome for each, in order.
 
-    A batch of one also replays a used key and accepts a hidden parent. In a larger batch such an item is deferred: it
-    needs queries of its own, and showing a hidden parent changes comments above it that other items may change too.
+    A batch of one also replays a used key, answers a twin with the first comment, and accepts a hidden parent. In a
+    larger batch such an item is deferred: it needs queries of its own, and showing a hidden parent changes comments
+    above it that other items may change too.
 
     Args:
         lock: whether an item whose discussion another transaction has locked is deferred or waits for it.
@@ -173,7 +180,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
     discussions = await lock_discussions(tx, {item.post_id for item in fresh})
     parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
     outcomes: dict[UUID, Outcome] = {}
-    accepted: list[_Accepted] = []
+    accepted: dict[tuple[UUID, UUID, int], _Accepted] = {}
     for item in fresh:
         discussion = discussions.get(item.post_id)
         parent = parents.get(item.parent_id) if item.parent_id else None
@@ -188,11 +195,13 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
                 outcomes[item.id] = refusal
             else:
                 result = CommandResult(201, rules.representation(comment, item.caller), f"/v1/comments/{comment.id}")
-                outcomes[item.id] = result
-                accepted.append(_Accepted(item, discussion, comment, result))
-        else:
-            outcomes[item.id] = Deferred.ALONE
-    await _write(tx, accepted, parents)
+                one = _Accepted(item, discussion, comment, rules.text_key(item.body), result)
+                if accepted.setdefault(one.twins_key, one) is one:  # else its twin is in this batch
+                    outcomes[item.id] = result
+    twins = await _write(tx, list(accepted.values()), parents)
+    for comment_id, twin_id in twins.items():
+        alone = is_single and await twin(tx, twin_id, fresh[0].caller, fresh[0].key)
+        outcomes[comment_id] = alone or Deferred.ALONE
     return [outcomes.get(item.id, Deferred.ALONE) for item in prepared]
 
 
@@ -236,18 +245,21 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
     )
 
 
-async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> None:
-    comments = [one.comment for one in accepted]
-    await comment_rows.insert_all(tx, comments, RENDERER_VERSION)
-    await count_replies(tx, comments, parents)
+async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> dict[UUID, UUID]:
+    """Write what was accepted, and return the twins of those that were there already, by id."""
+    comments, text_keys = [one.comment for one in accepted], [one.text_key for one in accepted]
+    twins = await comment_rows.insert_all(tx, comments, text_keys, RENDERER_VERSION)
+    new = [one for one in accepted if one.comment.id not in twins]
+    await count_replies(tx, [one.comment for one in new], parents)
     rows = []
-    for one in accepted:
+    for one in new:
         with context.bound(one.item.context):
             rows.append(outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion)))
     await outbox.add_all(tx, rows)
     answers = [
         (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))
-        for one in accepted
+        for one in new
         if one.item.key
     ]
     await idempotency.keep_all(tx, answers)
+    return twins

@@ -1,8 +1,10 @@
 """One comment: its states, who may see what of it, and its representation."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,6 +17,8 @@ from services.contracts.people import is_moderator
 State = Literal["visible", "held", "removed"]
 Step = Literal["hold", "approve", "reject", "restore"]
 DEEPEST = 100
+TWINS_WITHIN = timedelta(minutes=10)
+NO_INDENTATION = re.compile(r"\A {1,3}(?=\S)")  # four make a code block
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,16 @@ def new_comment(
         shown=state == "visible",
         imported=imported,
     )
+
+
+def text_key(body: str) -> int:
+    """Return a number of 64 bits that is the same for the same text, whatever white space around and behind its lines.
+
+    It is signed, as PostgreSQL keeps it.
+    """
+    lines = [line.rstrip() for line in body.rstrip().replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    text = NO_INDENTATION.sub("", "\n".join(lines), count=1)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
 
 
 def ids_of(path: bytes) -> list[UUID]:
