@@ -9,6 +9,8 @@ from services.contracts.services import Ids
 from services.contracts.text import Body, CommentText, ImportedText, Opaque
 from services.contracts.topics import COMMENTS, Topic
 
+DEEPEST = 100  # the depth below which there are no replies
+
 
 class CommentFact(Event):
     """The structure of one comment after the change that the type names.

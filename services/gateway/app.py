@@ -4,10 +4,11 @@ from starlette.types import ASGIApp
 
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.origins import Origin
 from services.gateway.api import comments, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
-from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
+from services.gateway.pages import comment, docs, front, post, problems, sign_in, unmatched, unsubscribe
 from services.gateway.response_headers import ResponseHeaders
 
 ROUTERS = (
@@ -18,6 +19,7 @@ ROUTERS = (
     notifications.router,
     front.router,
     post.router,
+    comment.router,
     sign_in.router,
     unsubscribe.router,
     problems.router,
@@ -27,8 +29,10 @@ ROUTERS = (
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
-    app = chassis.create_app("gateway", verifier=None, ready=ready)
+    app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    return CacheMiddleware(ResponseHeaders(app), gateway.cache, gateway.settings.cookie_name)
+    origin = Origin.parse(gateway.settings.origin)
+    host = str(origin).partition("://")[2].encode() if origin.is_loopback else None
+    return CacheMiddleware(ResponseHeaders(app), gateway.cache, gateway.settings.cookie_name, host)

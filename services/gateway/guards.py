@@ -163,6 +163,12 @@ class UnauthenticatedGuard(Guard[RequestContext]):
         return gateway.context(ANONYMOUS, within(gateway.settings.write_deadline_seconds))
 
 
+def context_of(request: Request) -> RequestContext | None:
+    """Return the context that a guard of this request made; None if it was refused before."""
+    admitted: Mapping[object, object] = request.scope.get("admitted", {})
+    return next((value for value in admitted.values() if isinstance(value, RequestContext)), None)
+
+
 OptionalViewer = Annotated[RequestContext, Depends(OptionalViewerGuard())]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
 SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]

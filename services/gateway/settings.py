@@ -2,10 +2,10 @@
 
 from functools import partial
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from services.chassis.http.origins import Origin
 from services.chassis.identity import Signer
 from services.chassis.runtime.setting_types import Networks, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
@@ -38,13 +38,18 @@ class GatewaySettings(Settings, ServiceAddresses):
     def _links_are_safe(self) -> Self:
         return self.with_safe_links()
 
+    @model_validator(mode="after")
+    def _browsers_know_the_host(self) -> Self:
+        try:
+            Origin.parse(self.public_url)
+        except ValueError:
+            raise ValueError("PUBLIC_URL names a host that no browser can open") from None
+        return self
+
     @property
     def origin(self) -> str:
         """Scheme, host and port of `public_url`, as browsers write them in `Origin`."""
-        parts = urlsplit(self.public_url)
-        default = {"http": 80, "https": 443}.get(parts.scheme)
-        port = "" if parts.port in (None, default) else f":{parts.port}"
-        return f"{parts.scheme}://{parts.hostname}{port}"
+        return str(Origin.parse(self.public_url))
 
     @property
     def secure(self) -> bool:

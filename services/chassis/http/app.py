@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import FastPath, RouteTable, call_handler
 from services.chassis.http.monitoring import Ready, liveness, readiness
-from services.chassis.http.problems import SCHEMA, handle
+from services.chassis.http.problems import SCHEMA, Refuse, of_exception, refuse
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
@@ -44,18 +44,28 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         routes: RouteTable = self.state.routes
-        fast = RequestMiddleware(call_handler, routes=routes)
+        fast = RequestMiddleware(call_handler, routes=routes, refuse=self.state.refuse)
         return FastPath(super().build_middleware_stack(), fast, routes=routes)
 
 
-def create_app(service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = BODY_BYTES) -> FastAPI:
+def create_app(
+    service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = BODY_BYTES, refuse: Refuse = refuse
+) -> FastAPI:
     """Return an app with `/livez`, `/readyz` and problem details for all errors; include routers into it.
 
     Args:
         verifier: verifies internal tokens; None for an app that takes none.
         ready: the dependencies of the process and whether each works now.
         body_limit: the most bytes of a request body; `routes.body_limit` sets another limit for one route.
+        refuse: answers a problem that no route of its own has answered.
     """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return refuse(request, of_exception(error))
+
+    async def refuse_method(request: Request, _: Exception) -> Response:
+        return refuse(request, routes.method_not_allowed(request.scope["path"]))
+
     app = App(
         title=service,
         version="1",
@@ -67,8 +77,9 @@ def create_app(service: str, *, verifier: Verifier | None, ready: Ready, body_li
     app.state.verifier = verifier
     app.state.body_limit = body_limit
     app.state.routes = routes = RouteTable(app)
-    app.add_exception_handler(405, routes.refuse_method)
-    app.add_middleware(RequestMiddleware, routes=routes)
+    app.state.refuse = refuse
+    app.add_exception_handler(405, refuse_method)
+    app.add_middleware(RequestMiddleware, routes=routes, refuse=refuse)
 
     async def livez(_: Request) -> Response:
         return await liveness()

@@ -20,7 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.chassis.errors import Problem
 from services.chassis.http.direct_call import Handler, is_callable_directly
-from services.chassis.http.problems import render
 from services.chassis.http.routes import StrictRoute
 
 HANDLE = "rapport.handle"
@@ -80,15 +79,19 @@ class RouteTable:
                 return entry, {name: entry.convertors[name].convert(text) for name, text in match.groupdict().items()}
         return None
 
-    async def refuse_method(self, request: Request, _: Exception) -> Response:
+    def reads(self, path: str) -> bool:
+        """Return whether some route answers a GET of this path."""
+        return any("GET" in entry.methods and entry.pattern.match(path) for entry in self._entries())
+
+    def method_not_allowed(self, path: str) -> Problem:
         """Return the 405 with all methods of the path in `Allow` (Starlette names only those of the first route)."""
         allowed: set[str] = set()
         for entry in self._entries():
-            if entry.pattern.match(request.scope["path"]):
+            if entry.pattern.match(path):
                 allowed |= entry.methods
         if "GET" in allowed:
             allowed.add("HEAD")
-        return render(Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(allowed))}))
+        return Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(allowed))})
 
 
 class FastPath:

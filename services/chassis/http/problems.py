@@ -1,6 +1,6 @@
 """Problem details (RFC 9457): the form of errors in responses and in the OpenAPI document."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -62,6 +62,7 @@ MESSAGES = {  # of pydantic's errors by their type, for people; our own validato
 }
 
 Responses = dict[int | str, dict[str, Any]]
+Refuse = Callable[[Request, Problem], Response]
 
 SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -151,9 +152,9 @@ def _message(item: Mapping[str, Any]) -> str:
     return MESSAGES.get(item["type"], "is not valid").format_map(item.get("ctx", {}))
 
 
-async def handle(_: Request, error: Exception) -> Response:
-    """Return the response of an exception, as Starlette's exception handler."""
-    return render(of_exception(error))
+def refuse(_: Request, problem: Problem) -> Response:
+    """Return the response to a request that no handler answers, such as one for an unknown path."""
+    return render(problem)
 
 
 def problems(*kinds: str) -> Responses:

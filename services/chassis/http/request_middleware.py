@@ -4,11 +4,12 @@ import re
 import time
 import uuid
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.errors import not_found
 from services.chassis.http.fast_path import RouteTable
-from services.chassis.http.problems import of_exception, render
+from services.chassis.http.problems import Refuse, of_exception
 from services.chassis.runtime.context import Context, bound, next_hop
 from services.chassis.runtime.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
@@ -19,9 +20,10 @@ KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class RequestMiddleware:
     """The middleware around all handlers of an app; see the module."""
 
-    def __init__(self, app: ASGIApp, *, routes: RouteTable) -> None:
+    def __init__(self, app: ASGIApp, *, routes: RouteTable, refuse: Refuse) -> None:
         self._app = app
         self._routes = routes
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +54,7 @@ class RequestMiddleware:
                 problem = of_exception(error)
                 if status:
                     raise
-                await render(problem)(scope, receive, send_response)
+                await self._refuse(Request(scope), problem)(scope, receive, send_response)
             finally:
                 route = self._routes.template(scope.get("route"))
                 label = method if method in KNOWN_METHODS else "other"

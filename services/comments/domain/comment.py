@@ -10,13 +10,19 @@ from uuid import UUID
 
 from services.chassis.errors import Problem, invalid
 from services.chassis.identity import Caller
-from services.contracts.comments import CommentApproved, CommentFact, CommentHeld, CommentRejected, CommentRestored
+from services.contracts.comments import (
+    DEEPEST,
+    CommentApproved,
+    CommentFact,
+    CommentHeld,
+    CommentRejected,
+    CommentRestored,
+)
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 
 State = Literal["visible", "held", "removed"]
 Step = Literal["hold", "approve", "reject", "restore"]
-DEEPEST = 100
 TWINS_WITHIN = timedelta(minutes=10)
 NO_INDENTATION = re.compile(r"\A {1,3}(?=\S)")  # four make a code block
 

@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from starlette.requests import Request
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http.origins import Origin
 from services.chassis.identity import Caller, Verifier
 from services.gateway.access.revocations import Revocations
 
@@ -64,7 +65,7 @@ class Authentication:
     Args:
         verifier: of access tokens: audience `rapport`, made by people.
         check_session: asks people about an opaque session id (and deadline): `{sid, person}`, or None for a dead one.
-        origin: the only `Origin` from which the cookie may change something.
+        origin: the only origin from whose pages the cookie may change something.
         clock: seconds, monotonic.
     """
 
@@ -82,7 +83,7 @@ class Authentication:
         self._revocations = revocations
         self._check_session = check_session
         self._cookie_name = cookie_name
-        self._origin = origin
+        self._origin = Origin.parse(origin)
         self._clock = clock
         self._confirmed: TTLCache[str, tuple[float, Json]] = TTLCache(REMEMBERED, CONFIRMED_SECONDS, timer=clock)
         # Apart from the confirmed ones, which random cookies would otherwise drive out. A refused id never becomes a
@@ -142,11 +143,25 @@ class Authentication:
     def require_same_site(self, request: Request) -> None:
         """Refuse a request that does not come from our own pages.
 
+        Only `Sec-Fetch-Site: same-origin` is believed: proxies and privacy settings turn `Origin` into `null`, and a
+        neighbour under the same domain is `same-site`. `Host` shows that our own origin is meant, and not a name that
+        another site gave to this address.
+
         Raises:
             Problem: `cross-site`.
         """
-        if request.headers.get("origin") != self._origin:
+        headers = request.headers
+        if "host" in headers and not self._is_ours(f"{self._origin.scheme}://{headers['host']}"):
+            raise Problem("cross-site", f"Forms are taken at {self._origin} only, and this page has another address.")
+        site = headers.get("sec-fetch-site", "none")
+        if site != "same-origin" and not (site == "none" and self._is_ours(headers.get("origin", ""))):
             raise Problem("cross-site")
+
+    def _is_ours(self, origin: str) -> bool:
+        try:
+            return Origin.parse(origin) == self._origin
+        except ValueError:
+            return False
 
     def cookie(self, request: Request) -> str | None:
         """Return the opaque session id of our own pages, if the request has one."""

@@ -47,12 +47,14 @@ class CacheMiddleware:
 
     Args:
         cookie_name: requests with our cookie are for one person, and go to the app.
+        host: our own `Host`, if pages opened by another name are led there: those requests go to the app too.
     """
 
-    def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str) -> None:
+    def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str, host: bytes | None = None) -> None:
         self._app = app
         self._cache = cache
         self._cookie = cookie_name.encode() + b"="
+        self._host = host
         self._flights: dict[bytes, Flight] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +63,11 @@ class CacheMiddleware:
             return
         if_none_match = request_id = None
         for name, value in scope["headers"]:
-            if name == b"authorization" or (name == b"cookie" and self._cookie in value):
+            if (
+                name == b"authorization"
+                or (name == b"cookie" and self._cookie in value)
+                or (name == b"host" and self._host is not None and value != self._host)
+            ):
                 await self._app(scope, receive, send)
                 return
             if name == b"if-none-match":

@@ -1,7 +1,7 @@
 """Render templates: escaped by default, under a policy that lets no script run."""
 
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -14,15 +14,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
+from services.chassis.http.origins import Origin
 from services.chassis.http.problems import of_exception
 from services.contracts.characters import isolated
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
+from services.gateway.gateway import gateway_of
+from services.gateway.pages.forms import Again, typed
+from services.gateway.pages.refusals import Refusal
 
 log = structlog.get_logger(__name__)
 
 STYLE = (files("services.gateway") / "static" / "rapport.css").read_bytes()
 STYLE_PATH = f"/static/rapport-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
+MEDIA_TYPE = "text/html; charset=utf-8"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:; form-action 'self'; "
@@ -79,12 +84,12 @@ def page(
     *,
     status: int = 200,
     viewer: Json | None = None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     **values: Any,
 ) -> Response:
     """Return a page; `viewer` is the author shown as signed in."""
     text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
-    return Response(text.encode(), status, HEADERS | (headers or {}), "text/html; charset=utf-8")
+    return Response(text.encode(), status, HEADERS | dict(headers or {}), MEDIA_TYPE)
 
 
 def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
@@ -92,9 +97,9 @@ def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
     return Response(None, 303, {"Location": path, "Cache-Control": "no-store"} | (headers or {}))
 
 
-def problem_page(problem: Problem, viewer: Json | None = None) -> Response:
-    """Return a problem as a page."""
-    return page("problem.html", status=problem.status, viewer=viewer, headers=problem.headers, problem=problem)
+def problem_page(problem: Problem, back: str = "/") -> Response:
+    """Return a problem as a page, with a way back to another."""
+    return page("problem.html", status=problem.status, headers=problem.headers, problem=problem, back=back)
 
 
 async def viewer_author(context: RequestContext) -> Json | None:
@@ -106,15 +111,41 @@ async def viewer_author(context: RequestContext) -> Json | None:
 
 
 class PageRoute(APIRoute):
-    """A route that answers problems as pages."""
+    """A route that answers problems as pages; a refused form comes back, see `forms.gives_back`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        again: Again | None = getattr(self.endpoint, "again", None)
 
-        async def problem_as_page(request: Request) -> Response:
+        async def answer_as_page(request: Request) -> Response:
             try:
-                return await handle(request)
+                response = await handle(request)
             except Exception as error:
-                return problem_page(of_exception(error))
+                problem = of_exception(error)
+                if again is None:
+                    return problem_page(problem)
+                return await again(request, await typed(request), Refusal.of(problem))
+            return led_home(request, response)
 
-        return problem_as_page
+        return answer_as_page
+
+
+def led_home(request: Request, response: Response) -> Response:
+    """Return a redirect to our own origin for a page that was opened by another name of this machine.
+
+    Forms are taken at our own origin only. Nothing but names of this machine is led: a proxy that writes `Host` anew
+    would send the browser round in circles.
+    """
+    origin, host = gateway_of(request).settings.origin, request.headers.get("host", "")
+    if request.method != "GET" or origin.endswith(f"://{host}") or response.media_type != MEDIA_TYPE:
+        return response
+    own = Origin.parse(origin)
+    try:
+        opened = Origin.of(own.scheme, host)
+    except ValueError:
+        return response
+    if opened == own or opened.port != own.port or not (opened.is_loopback and own.is_loopback):
+        return response
+    path, query = request.scope["raw_path"].decode("ascii"), request.scope["query_string"].decode("ascii")
+    location = f"{origin}{path}" + (f"?{query}" if query else "")
+    return Response(None, 307, {"Location": location, "Cache-Control": "no-store"})

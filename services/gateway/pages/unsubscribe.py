@@ -9,6 +9,8 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.gateway.access.authentication import NOBODY
 from services.gateway.guards import Unauthenticated
+from services.gateway.pages.forms import Fields, gives_back
+from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -21,15 +23,24 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 async def ask(request: Request, context: Unauthenticated, token: str) -> Response:
     """Show the button, and change nothing."""
     await context.upstreams.notify.get(f"/unsubscribe/{token}", NOBODY, context.deadline)
-    return page("unsubscribe.html", token=token, done=False)
+    return page("unsubscribe.html", token=token, done=False, refusal=None)
+
+
+async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Show the button anew."""
+    token = request.path_params["token"]
+    return page(
+        "unsubscribe.html", status=refusal.status, headers=refusal.headers, token=token, done=False, refusal=refusal
+    )
 
 
 @router.post("/unsubscribe/{token}")
+@gives_back(again)
 async def unsubscribe(request: Request, context: Unauthenticated, token: str) -> Response:
     if not await _is_one_click(request):
         raise Problem("malformed-json", "Send List-Unsubscribe=One-Click as a form.")
     await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
-    return page("unsubscribe.html", token=token, done=True)
+    return page("unsubscribe.html", token=token, done=True, refusal=None)
 
 
 async def _is_one_click(request: Request) -> bool:

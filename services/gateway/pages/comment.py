@@ -1,0 +1,118 @@
+"""Take a comment from its form; whatever refuses it, the form comes back with its text."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.chassis.errors import Problem, invalid
+from services.chassis.http.problems import of_exception
+from services.chassis.http.routes import body_limit
+from services.gateway.composition import comment_views
+from services.gateway.composition.request_context import Json, RequestContext
+from services.gateway.gateway import gateway_of
+from services.gateway.guards import OptionalViewer, SignedIn, context_of
+from services.gateway.pages import drafts
+from services.gateway.pages.comment_form import CommentForm
+from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
+from services.gateway.pages.post import show
+from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.render import PageRoute, page, post_path, redirect, viewer_author
+from services.gateway.responses import invalidation
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+PAGE_SECONDS = 1.0  # for the page that shows a refused form, when the time of the request is used up
+
+
+async def again(request: Request, fields: Fields, refusal: Refusal) -> Response:
+    """Show the form anew: in its discussion, or by itself when nobody may be asked for that."""
+    form = CommentForm.sent(request, request.path_params["ref"], fields).refused(refusal)
+    context = context_of(request)
+    if context is not None:
+        context.deadline = max(context.deadline, time.monotonic()) + PAGE_SECONDS
+        try:
+            return await show(request, context, form)
+        except Exception as error:
+            of_exception(error)  # logs it
+    return by_itself(request, form)
+
+
+@router.post("/posts/{ref}/comments")
+@body_limit(READ_BYTES)
+@gives_back(again)
+async def comment(request: Request, context: SignedIn, ref: str) -> Response:
+    """Create the comment."""
+    form = CommentForm.sent(request, ref, await fields(request))
+    await _require_opener(context, form)
+    if not form.post_id:
+        raise invalid("", "The form does not say which post it belongs to. Press the button again.")
+    written = await _create(request, context, form)
+    return redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
+
+
+@router.get(drafts.PATH)
+async def draft(request: Request, context: OptionalViewer) -> Response:
+    """Show the text that somebody could not send without signing in."""
+    form = drafts.kept(request)
+    if form is None:
+        return redirect("/")
+    if context.viewer.person_id is None:
+        return by_itself(request, form.refused(Refusal.of(Problem("sign-in-required"))))
+    try:
+        return await show(request, context, form)
+    except Problem as problem:
+        return by_itself(request, form.refused(Refusal.of(problem)))
+
+
+def by_itself(request: Request, form: CommentForm) -> Response:
+    """Return a page with nothing but a refused form, for which no service is asked."""
+    settings, refusal = gateway_of(request).settings, form.refusal
+    assert refusal is not None
+    cookies = drafts.cookies(form, settings) if refusal.wants_sign_in else []
+    answer = page(
+        "comment.html",
+        status=refusal.status,
+        headers=refusal.headers,
+        form=form,
+        returns=len(cookies) > 1,
+        origin=settings.origin,
+    )
+    for cookie in cookies:
+        answer.headers.append("Set-Cookie", cookie)
+    return answer
+
+
+async def _require_opener(context: RequestContext, form: CommentForm) -> None:
+    """Refuse a form that was opened by somebody else, before another tab signed in anew.
+
+    Raises:
+        Problem: `wrong-state`.
+    """
+    if form.opened_by in (None, str(context.viewer.person_id)):
+        return
+    viewer = await viewer_author(context)
+    name = (viewer and viewer["name"]) or "somebody else"
+    raise Problem(
+        "wrong-state",
+        f"You are signed in as {name} now, and were somebody else when this form was opened, so nothing was stored. "
+        f"Press the button to send it as {name}.",
+    )
+
+
+async def _create(request: Request, context: RequestContext, form: CommentForm) -> Json:
+    path = comment_views.path_under(form.post_id)
+    body: Json = {"body": form.text} | ({"parent_id": form.parent_id} if form.parent_id else {})
+    headers = {"Idempotency-Key": form.key} if form.key else {}
+
+    async def ask() -> Any:
+        return await context.upstreams.comments.send(
+            "POST", path, context.viewer.caller, context.deadline, body=body, headers=headers
+        )
+
+    answer = await comment_views.retry_while_post_unknown(context, form.post_id, ask)
+    raw: Json = answer.json()
+    invalidation(request).comment(raw["post_id"], raw["author_id"])
+    return raw

@@ -1,0 +1,110 @@
+"""The form in which a comment or a reply is written: what it holds, for whom it is, and where it stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from starlette.requests import Request
+
+from services.contracts.comments import DEEPEST
+from services.contracts.ids import is_id
+from services.gateway.composition.request_context import Json
+from services.gateway.pages.forms import Fields
+from services.gateway.pages.refusals import Refusal
+
+PLACE = ("comments", "thread", "replies")  # parameters that say which part of a discussion a page shows
+
+
+def new_key() -> str:
+    """Return a new idempotency key."""
+    return str(uuid4())
+
+
+@dataclass(frozen=True)
+class CommentForm:
+    """A form as it is shown, new or anew.
+
+    Attributes:
+        ref: the post, as its page is addressed.
+        key: the idempotency key, one as long as the form lives, however often it comes back; empty if it came without.
+        opened_by: the id of the person it was shown to; None in a form of somebody who was not signed in.
+        place: the query of the page on which it stands.
+        refusal: why it came back.
+    """
+
+    ref: str
+    post_id: str = ""
+    parent_id: str | None = None
+    key: str = field(default_factory=new_key)
+    opened_by: str | None = None
+    text: str = ""
+    place: str = ""
+    refusal: Refusal | None = None
+
+    @classmethod
+    def opened(cls, request: Request, ref: str) -> "CommentForm":
+        """Return the empty form of a page."""
+        parent_id = request.query_params.get("reply_to", "")
+        return cls(ref, parent_id=_id_or_none(parent_id), place=place_of(request))
+
+    @classmethod
+    def sent(cls, request: Request, ref: str, fields: Fields) -> "CommentForm":
+        """Return the form that a browser sent."""
+        return cls(
+            ref,
+            post_id=_id_or_none(fields.get("post_id", "")) or "",
+            parent_id=fields.get("parent_id") or None,
+            key=_id_or_none(fields.get("key", "")) or "",
+            opened_by=_id_or_none(fields.get("for", "")),
+            text=fields.get("body", ""),
+            place=place_of(request),
+        )
+
+    def refused(self, refusal: Refusal) -> "CommentForm":
+        """Return the form as it comes back: with its key, unless that belongs to something else by now."""
+        is_used = refusal.kind == "idempotency-key-reused"
+        return replace(self, refusal=refusal, key=new_key() if is_used or not self.key else self.key)
+
+    @property
+    def anchor(self) -> str:
+        """The id of the text area, which browsers scroll to and focus."""
+        return f"reply-{self.parent_id}" if self.parent_id else "reply"
+
+    @property
+    def action(self) -> str:
+        """Where it is sent: the place comes along, so that it comes back there."""
+        query = f"?{self.place}" if self.place else ""
+        return f"/posts/{quote(self.ref, safe='')}/comments{query}#{self.anchor}"
+
+    @property
+    def parent_is_wrong(self) -> bool:
+        """Whether it came back because what it answers cannot be answered."""
+        return self.refusal is not None and self.refusal.field == "parent_id"
+
+
+def place_of(request: Request) -> str:
+    """Return the query that leads to the part of a discussion that a request is about."""
+    query: Mapping[str, str] = request.query_params
+    return urlencode({name: query[name] for name in PLACE if name in query})
+
+
+def can_be_answered(comment: Json) -> bool:
+    """Return whether a reply to this comment would be taken, as far as a page can tell."""
+    return bool(comment["state"] == "visible" and comment["depth"] < DEEPEST)
+
+
+def find(items: list[Json], comment_id: str | None) -> Json | None:
+    """Return a comment of a tree."""
+    waiting: list[Any] = list(items)
+    while waiting:
+        item: Json = waiting.pop()
+        if item["id"] == comment_id:
+            return item
+        waiting.extend(item["replies"]["items"])
+    return None
+
+
+def _id_or_none(text: str) -> str | None:
+    return text.lower() if is_id(text) else None

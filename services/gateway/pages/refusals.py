@@ -1,0 +1,71 @@
+"""Say to people why a form was refused, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.chassis.errors import Problem
+
+AGAIN = "Press the button again in a moment."
+
+# A problem that is not named here is told in its own words.
+SENTENCES: Mapping[str, str] = {
+    "sign-in-required": "You are not signed in any more, so nothing was stored.",
+    "not-found": "What this belongs to is not here any more, or you may not see it.",
+    "discussion-closed": "The discussion was closed in the meantime, so nothing was stored.",
+    "still-running": f"The first press of the button is still being worked on. {AGAIN} It is stored once only.",
+    "idempotency-key-reused": (
+        "Something else was already stored from this form. Press the button again if this is to be stored too."
+    ),
+    "too-large": "This is too long to be stored.",
+    "unsupported-media-type": "The form was sent in a way that is not understood here. Press the button again.",
+    "malformed-json": "The form could not be read to its end. Look it over, and press the button again.",
+    "link-used-or-expired": "This link was used already, or is older than ten minutes. Ask for another.",
+    "internal": f"Something went wrong on our side, and has been noted. {AGAIN}",
+    "unavailable": f"The site cannot do this just now. {AGAIN} Nothing is stored twice.",
+}
+FOREIGN = "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
+SUBJECTS: Mapping[str, str] = {"body": "The text", "name": "The name", "email": "The address"}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a form came back.
+
+    Attributes:
+        kind: of the problem.
+        field: the field that is wrong; None if it is none of them, or more than one.
+    """
+
+    kind: str
+    status: int
+    headers: Mapping[str, str]
+    sentence: str
+    field: str | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Refusal":
+        """Return the refusal that a problem means to a person."""
+        fields = {error.field for error in problem.errors}
+        field = next(iter(fields)) if len(fields) == 1 else None
+        return cls(problem.kind, problem.status, problem.headers, _sentence(problem), field)
+
+    @property
+    def wants_sign_in(self) -> bool:
+        """Whether signing in is the way on."""
+        return self.kind == "sign-in-required"
+
+
+def _sentence(problem: Problem) -> str:
+    if problem.kind == "too-many-requests":
+        seconds = problem.headers.get("Retry-After", "60")
+        return f"That was too often. Press the button again in {seconds} seconds."
+    if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
+        return FOREIGN
+    if problem.kind == "invalid" and problem.errors:
+        return " ".join(f"{SUBJECTS[one.field]} {one.message}." if one.field in SUBJECTS else _capital(one.message)
+                        for one in problem.errors)  # fmt: skip
+    return SENTENCES.get(problem.kind, problem.detail)
+
+
+def _capital(message: str) -> str:
+    return f"{message[:1].upper()}{message[1:].rstrip('.')}."
