@@ -63,6 +63,10 @@ def create_api(
     async def replies(comment_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.replies(db, caller, comment_id, cursor, limit))
 
+    @router.get("/comments/{comment_id}/context")
+    async def context(comment_id: UUID, caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await queries.with_context(db, caller, comment_id, cursor))
+
     @router.patch("/comments/{comment_id}")
     async def edit_comment(request: Request, comment_id: UUID, body: EditComment, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")

@@ -9,6 +9,7 @@ from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.comments import listing
+from services.comments.domain.comment import representation
 from services.comments.domain.tree import FIRST, LAST, replies_list
 from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by
@@ -17,6 +18,7 @@ from services.contracts.people import is_moderator
 
 Sort = Literal["oldest", "newest"]
 HELD_LIST = "held"
+REPLIES = 50  # on a later page of replies, where a person reads
 
 
 def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
@@ -72,6 +74,25 @@ async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | 
         _, hidden = await find_visible(reader, comment_id, caller)
         page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=limit)
     return _answer(page, replies_list(comment_id))
+
+
+async def with_context(db: Database, caller: Caller, comment_id: UUID, cursor: str | None) -> dict[str, Any]:
+    """Return the comments above one, from the top level down, and it with its replies or a later page of them.
+
+    Raises:
+        Problem: `malformed-cursor`, `not-found`.
+    """
+    list_name = replies_list(comment_id)
+    after = _place(cursor, list_name, FIRST)
+    async with db.reader() as reader:
+        found, hidden = await find_visible(reader, comment_id, caller)
+        above = await comment_rows.find_path(reader, found.ancestors) if found.ancestors else []
+        if cursor is None:
+            shown = await listing.with_replies(reader, found, caller, hidden)
+        else:
+            page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=REPLIES)
+            shown = representation(found, caller) | {"replies": _answer(page, list_name)}
+    return {"above": [representation(one, caller) for one in reversed(above)], "comment": shown}
 
 
 async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from email.utils import parseaddr
 from functools import partial
 from importlib.resources import files
-from urllib.parse import quote
 
 import css_inline
 import jinja2
@@ -16,6 +15,7 @@ from services.chassis.mail import message
 from services.chassis.mail.addresses import envelope_address
 from services.chassis.text.html_to_text import plain
 from services.contracts.characters import is_visible, isolated, without_unwanted
+from services.contracts.links import comment_path
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import ON_YOUR_POST, REPLY_TO_YOU, Answers, CommentNow
 from services.notify.tokens import Tokens
@@ -98,7 +98,7 @@ class MessageBuilder:
             "title": title,
             "deed": DEEDS[claimed.reasons[0]],
             "because": " and ".join(BECAUSE[reason] for reason in claimed.reasons),
-            "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
+            "url": self._public_url + comment_path(post.slug, claimed.comment_id),
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(

@@ -74,6 +74,13 @@ async def fetch_under(context: RequestContext, post_id: str, params: Mapping[str
     return raw
 
 
+async def fetch_context(context: RequestContext, comment_id: str, cursor: str | None) -> Json:
+    """Return a comment as comments answers, with those above it, and its replies or a later page of them."""
+    path, params = path_of(comment_id) + "/context", {"cursor": cursor} if cursor else {}
+    raw: Json = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
+    return raw
+
+
 async def retry_while_post_unknown(context: RequestContext, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:
     """Ask comments, and again until it has heard of the post, if posts says that there is such a published post.
 
