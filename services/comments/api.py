@@ -47,6 +47,10 @@ def create_api(
     ) -> Response:
         return json_response(await queries.comments(db, caller, post_id, sort, cursor, limit))
 
+    @router.get("/posts/{post_id}/version")
+    async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
+        return json_response({"version": await queries.version_of_post(db, post_id)})
+
     @router.get("/comments")
     async def held(caller: Gateway, state: Literal["held"], cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.held(db, caller, cursor, limit))

@@ -110,6 +110,12 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
     return _answer(page, HELD_LIST)
 
 
+async def version_of_post(db: Database, post_id: UUID) -> int | None:
+    """Return the version of a post from which on its discussion is what that version says; None for an unknown post."""
+    async with db.reader() as reader:
+        return await discussion_rows.find_version(reader, post_id)
+
+
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:
     """Count the visible comments of each post; 0 for one that is unknown or not published."""
     async with db.reader() as reader:
