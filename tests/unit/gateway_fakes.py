@@ -100,7 +100,8 @@ class FakeServices:
     @property
     def upstreams(self) -> Upstreams:
         posts, comments, people, notify = (
-            Upstream(service.name, service) for service in (self.posts, self.comments, self.people, self.notify)
+            Upstream(service.name, service, service)
+            for service in (self.posts, self.comments, self.people, self.notify)
         )
         return Upstreams(posts, comments, people, notify)
 

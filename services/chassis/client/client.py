@@ -70,10 +70,13 @@ class ServiceClient:
     Args:
         base_url: its address, such as `http://orders:8101`.
         audience: its name in tokens, metrics and messages.
-        connections: the pool of the process, closed by its creator.
+        connections: a pool of the process, closed by its creator.
+        purpose: what the calls are for, where one service has several clients: each has its own circuit breaker.
     """
 
-    def __init__(self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool) -> None:
+    def __init__(
+        self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool, purpose: str = "calls"
+    ) -> None:
         base = urlsplit(base_url)
         tls = base.scheme == "https"
         self._origin = Origin(base.hostname or "", base.port or (443 if tls else 80), tls)
@@ -81,7 +84,7 @@ class ServiceClient:
         self._audience = audience
         self._signer = signer
         self._connections = connections
-        self.breaker = CircuitBreaker(audience)
+        self.breaker = CircuitBreaker(audience, purpose)
 
     async def call(
         self,

@@ -104,8 +104,8 @@ class RequestContext:
 
     async def _count(self, post_ids: list[str]) -> dict[str, int]:
         body = {"post_ids": post_ids}
-        answer = await self.upstreams.comments.send("POST", "/counts", NOBODY, self._last_moment(), body=body)
-        found: dict[str, int] = answer.json()["counts"]
+        answer = await self.upstreams.comments.look_up("/counts", NOBODY, self._last_moment(), body)
+        found: dict[str, int] = answer["counts"]
         return {post_id: found.get(post_id, 0) for post_id in post_ids}
 
     def apart(self) -> "RequestContext":
