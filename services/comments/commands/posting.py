@@ -18,14 +18,14 @@ import structlog
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import Problem, invalid
+from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.identity import Caller
 from services.chassis.ids import moment_of, new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
-from services.chassis.text.renderer import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, is_long, render
 from services.comments.commands.reply_counts import count_replies
 from services.comments.commands.results import replayed, twin
 from services.comments.domain import comment as rules
@@ -81,22 +81,32 @@ async def post_comment(
     """
     author_id = caller.require_person()
     comment_id = new_id()
+
+    def prepared(body_html: str) -> Prepared:
+        return Prepared(
+            id=comment_id,
+            post_id=post_id,
+            parent_id=command.parent_id,
+            caller=caller,
+            author_id=author_id,
+            body=command.body,
+            body_html=body_html,
+            created_at=moment_of(comment_id),
+            key=key,
+            context=context.current(),
+        )
+
+    if is_long(command.body) and (result := await queue.decide_early(prepared(""))) is not None:
+        return result
     body_html = await render(
-        command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=queue.picture_hosts
+        command.body,
+        "markdown",
+        "comment",
+        anchor=str(comment_id),
+        picture_hosts=queue.picture_hosts,
+        owner=author_id,
     )
-    prepared = Prepared(
-        id=comment_id,
-        post_id=post_id,
-        parent_id=command.parent_id,
-        caller=caller,
-        author_id=author_id,
-        body=command.body,
-        body_html=body_html,
-        created_at=moment_of(comment_id),
-        key=key,
-        context=context.current(),
-    )
-    return await queue.store(prepared)
+    return await queue.store(prepared(body_html))
 
 
 class PostingQueue:
@@ -134,7 +144,31 @@ class PostingQueue:
         assert isinstance(outcome, CommandResult)
         return outcome
 
+    async def decide_early(self, item: Prepared) -> CommandResult | None:
+        """Replay a used key, or refuse what would be refused anyhow, before its text is rendered; None decides nothing.
+
+        Raises:
+            Problem: as `post_comment`.
+        """
+        async with self._db.transaction() as tx:
+            if (kept := await idempotency.lock_and_find(tx, item.key)) is not None:
+                return await replayed(tx, kept, item.caller)
+            discussion = await discussion_rows.find_discussion(tx, item.post_id)
+            if discussion is None:
+                raise Problem("post-unknown")
+            parent = next(iter(await _find_parents(tx, [item])), None)
+            _accept(item, discussion, parent if parent and await can_see(tx, parent, item.caller) else None)
+        return None
+
     async def _store(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
+        """Store a batch without those for which nobody waits any more: a slow database has enough to do with others."""
+        wanted = {item.id: item for item in batch if not item.context.is_over}
+        outcomes: dict[UUID, Outcome] = {}
+        if wanted:
+            outcomes = dict(zip(wanted, await self._store_wanted(list(wanted.values()), lock), strict=True))
+        return [outcomes.get(item.id) or unavailable("It came too late, and was not stored.") for item in batch]
+
+    async def _store_wanted(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
         try:
             async with self._db.transaction() as tx:
                 return await store_batch(tx, batch, lock)
