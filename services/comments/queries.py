@@ -86,13 +86,13 @@ async def with_context(db: Database, caller: Caller, comment_id: UUID, cursor: s
     after = _place(cursor, list_name, FIRST)
     async with db.reader() as reader:
         found, hidden = await find_visible(reader, comment_id, caller)
-        above = await comment_rows.find_path(reader, found.ancestors) if found.ancestors else []
+        above, left = await listing.above(reader, found, caller)
         if cursor is None:
-            shown = await listing.with_replies(reader, found, caller, hidden)
+            shown = await listing.with_replies(reader, found, caller, hidden, left)
         else:
-            page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=REPLIES)
+            page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=REPLIES, most=left)
             shown = representation(found, caller) | {"replies": _answer(page, list_name)}
-    return {"above": [representation(one, caller) for one in reversed(above)], "comment": shown}
+    return {"above": above, "comment": shown}
 
 
 async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:

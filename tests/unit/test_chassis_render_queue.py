@@ -70,7 +70,7 @@ async def test_a_text_that_nobody_waits_for_leaves_its_line() -> None:
     for task in late:
         assert (await refused(task)).headers["Retry-After"] == "1"
     work.let_go()
-    assert await asyncio.gather(first, last) == ["first", "last"]
+    assert list(await asyncio.gather(first, last)) == ["first", "last"]
     assert work.begun == ["first", "last"]
 
 
@@ -84,7 +84,7 @@ async def test_a_text_that_takes_too_long_keeps_its_turn_until_it_is_done() -> N
     await eventually(lambda: "other" in work.begun)
     assert work.begun == ["slow", "other"]
     work.let_go()
-    assert await asyncio.gather(next_one, other) == ["next", "other"]
+    assert list(await asyncio.gather(next_one, other)) == ["next", "other"]
 
 
 async def test_a_cancelled_text_gives_its_turn_away() -> None:
