@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 
 from services.chassis.database.pool import Reader
+from services.chassis.http.answer_size import MOST_BYTES
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import NO_HIDDEN, SeenHidden, nest, replies_seen
@@ -23,7 +24,6 @@ from services.contracts.people import is_moderator
 
 Order = Literal["asc", "desc"]
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
-MOST_BYTES = 2 * 1024 * 1024  # of JSON, after which a page ends early; one comment may have 180 kB of HTML
 LONG_BYTES = 4_000
 FIELDS_BYTES = 600  # what a comment has beside its text
 LONGEST_ESCAPE = 6  # bytes of JSON for a character
