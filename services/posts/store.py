@@ -244,7 +244,7 @@ order by revision desc
 async def revisions_before(
     reader: Reader, post_id: UUID, revision: int | None, limit: int, most_bytes: int
 ) -> list[Any]:
-    """Return revisions of a post, newest first, below `revision`, ended behind the second after `most_bytes` of text."""
+    """Return revisions of a post, newest first, below `revision`: two more than it takes to fill `most_bytes`."""
     return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit, most_bytes)
 
 
