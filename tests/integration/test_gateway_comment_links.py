@@ -58,6 +58,15 @@ async def test_a_comment_that_is_on_the_page_anyhow_is_shown_there(harness: Gate
     assert not [call for call in harness.services.comments.calls if call.path.endswith("/context")]
 
 
+async def test_a_line_that_is_too_long_for_a_page_leads_on_upwards(harness: GatewayHarness) -> None:
+    above = raw_comment(8, depth=1, parent_id=raw_comment(7)["id"])
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(above))
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+    assert f'href="{comment_path(SLUG, raw_comment(7)["id"])}">What this answers' in page
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(raw_comment(8)))
+    assert "What this answers" not in (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+
+
 async def test_later_replies_are_shown_below_their_comment(harness: GatewayHarness) -> None:
     await harness.get(f"{PATH}?comment={FAR_ID}&replies=more")
     asked = [call.params for call in harness.services.comments.calls if call.path.endswith("/context")]
