@@ -55,7 +55,7 @@ MEANINGS: Mapping[str, str] = {
     "invalid-token": "The access token is malformed, expired or revoked. Refresh it, or sign in again.",
     "invalid-refresh-token": "The refresh token is unknown, expired, ended or was used before. Sign in again.",
     "forbidden": "You are signed in, you may see it, and you may not do this with it.",
-    "cross-site": "A write with our cookie must come from our own pages. Other front ends use a Bearer token.",
+    "cross-site": "A write with our cookie must come from our pages at their public address. Others use Bearer tokens.",
     "not-found": "It does not exist, or you may not see it. The answer is the same for both.",
     "method-not-allowed": "`Allow` names the methods of this path.",
     "request-timeout": "Headers may take 15 seconds; a body may pause for 15 seconds and take ten minutes.",

@@ -54,7 +54,7 @@ class GatewaySettings(Settings, ServiceAddresses):
     @property
     def secure(self) -> bool:
         """Whether browsers reach the gateway by https."""
-        return self.public_url.startswith("https:")
+        return self.origin.startswith("https:")
 
     @property
     def cookie_name(self) -> str:

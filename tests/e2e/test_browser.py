@@ -44,17 +44,23 @@ async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
     yield visit
     for context in contexts:
         await context.close()
-    assert [each for each in trouble if "status of 422" not in each] == []  # a refused form is a regular answer
+    assert [each for each in trouble if "status of 4" not in each] == []  # a refused form is a regular answer
 
 
 async def signed_in(page: Page, sink: SmtpSink, name: str, email: str) -> None:
     """Register on the current page, by the link in the mail."""
     await page.get_by_role("link", name="Sign in").first.click()
+    await registered(page, sink, name, email)
+
+
+async def registered(page: Page, sink: SmtpSink, name: str, email: str) -> None:
+    """Fill in the form to register, and use the link in the next mail."""
+    before = len(sink.to(email))
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("E-mail address").last.fill(email)
     await page.get_by_role("button", name="Register").click()
     await expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
-    await eventually(lambda: sink.to(email), timeout=30)
+    await eventually(lambda: len(sink.to(email)) > before, timeout=30)
     link = LINK.search(sink.to(email)[-1].text)
     assert link is not None
     await page.goto(link[0])
@@ -110,3 +116,64 @@ async def test_a_refused_comment_stays_in_the_form(
     await page.get_by_label("Leave a reply").fill("Now with words.")
     await page.get_by_role("button", name="Comment").click()
     await expect(page.get_by_role("article").filter(has_text="Now with words.").last).to_be_visible()
+
+
+async def in_view(page: Page) -> bool:
+    """Return whether the sentence of a refused form is on the screen, and its text area has the focus."""
+    box = await page.get_by_role("alert").bounding_box()
+    size = page.viewport_size
+    await expect(page.get_by_role("textbox")).to_be_focused()
+    return box is not None and size is not None and 0 <= box["y"] <= size["height"]
+
+
+async def test_a_text_survives_signing_in(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"Written while signed out {unique}")
+    top = await client.comment(admin, post["id"], "A question?")
+    email = f"dora.{unique}@example.com"
+    page = await visitor()
+    await page.goto(urlsplit(post["url"]).path)
+    await signed_in(page, session_sink, "Dora", email)
+    await page.get_by_role("link", name="Reply to Ada Admin").click()
+    await expect(page.get_by_label("Your reply")).to_be_focused()
+    text = f"First line {unique}\n\n    indented, and *more*: ü & <b>"
+    await page.get_by_label("Your reply").fill(text)
+    await page.context.clear_cookies()
+    await page.get_by_role("button", name="Reply").click()
+    await expect(page.get_by_role("alert")).to_contain_text("You are not signed in")
+    await expect(page.get_by_label("Your reply")).to_have_value(text)
+    assert await in_view(page)
+
+    async with page.context.expect_page() as opening:
+        await page.get_by_role("link", name="sign in in a new one").click()
+    tab = await opening.value
+    await registered(tab, session_sink, "Dora", email)
+    await expect(tab.get_by_label("Your reply")).to_have_value(text)
+    await expect(tab.get_by_role("article").filter(has_text="A question?").last).to_be_visible()
+
+    for sender in (page, tab):  # in the tab that waited, and where signing in led: it is one reply
+        await sender.get_by_role("button", name="Reply", exact=True).click()
+        await expect(sender.get_by_role("article").filter(has_text=f"First line {unique}").last).to_be_visible()
+    replies = (await client.call("GET", f"/v1/comments/{top['id']}")).json["replies"]["items"]
+    assert len(replies) == 1
+
+
+async def test_a_refused_form_stands_in_view_with_the_focus(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"A long discussion {unique}")
+    for number in range(30):
+        await client.comment(admin, post["id"], f"No. {number}")
+    page = await visitor()
+    await page.goto(urlsplit(post["url"]).path)
+    await signed_in(page, session_sink, "Eve", f"eve.{unique}@example.com")
+    for width in (360, 1280):
+        await page.set_viewport_size({"width": width, "height": 640})
+        text = f"{unique} " * 1_200
+        await page.get_by_label("Leave a reply").fill(text)
+        await page.get_by_role("button", name="Comment").click()
+        await expect(page).to_have_title(re.compile("^Error: "))
+        await expect(page.get_by_role("alert")).to_have_text("The text must have at most 10,000 characters.")
+        await expect(page.get_by_label("Leave a reply")).to_have_value(text)
+        assert await in_view(page)

@@ -179,6 +179,35 @@ async def test_a_write_with_the_cookie_must_come_from_our_own_pages(harness: Har
     assert (await harness.person(own)).person_id == PERSON
 
 
+@pytest.mark.parametrize(
+    ("headers", "ours"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, True),
+        ({"Sec-Fetch-Site": "none", "Origin": ORIGIN}, True),
+        ({"Origin": "https://rapport.test:443", "Host": "rapport.test:443"}, True),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "RAPPORT.test"}, True),
+        ({"Sec-Fetch-Site": "same-site", "Origin": ORIGIN}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN}, False),
+        ({"Sec-Fetch-Site": "Same-Origin"}, False),
+        ({"Sec-Fetch-Site": ""}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "evil.test"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "rapport.test:8000"}, False),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "["}, False),
+        ({"Origin": ORIGIN, "Host": "sub.rapport.test"}, False),
+    ],
+)
+async def test_only_our_own_origin_at_our_own_host_is_believed(
+    harness: Harness, headers: dict[str, str], ours: bool
+) -> None:
+    asked = request("POST", Cookie="rapport=good", **headers)
+    if ours:
+        assert (await harness.person(asked)).person_id == PERSON
+    else:
+        assert await kind_of(harness.person(asked)) == "cross-site"
+
+
 async def test_a_token_takes_precedence_over_a_cookie_and_needs_no_origin(harness: Harness) -> None:
     await harness.revocations.refresh()
     asked = request(

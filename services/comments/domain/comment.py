@@ -143,7 +143,9 @@ def check_depth(parent: Comment, field: str) -> None:
         Problem: `invalid` naming `field`.
     """
     if parent.depth >= DEEPEST:
-        raise invalid(field, f"stands at depth {DEEPEST}, below which there are no replies; answer the comment above it")
+        raise invalid(
+            field, f"stands at depth {DEEPEST}, below which there are no replies; answer the comment above it"
+        )
 
 
 def is_own(comment: Comment, caller: Caller) -> bool:

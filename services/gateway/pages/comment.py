@@ -17,9 +17,10 @@ from services.gateway.guards import OptionalViewer, SignedIn, context_of
 from services.gateway.pages import drafts
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
+from services.gateway.pages.openers import require_opener
 from services.gateway.pages.post import show
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, post_path, redirect, viewer_author
+from services.gateway.pages.render import PageRoute, page, post_path, redirect
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -45,10 +46,13 @@ async def again(request: Request, fields: Fields, refusal: Refusal) -> Response:
 @gives_back(again)
 async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     """Create the comment."""
-    form = CommentForm.sent(request, ref, await fields(request))
-    await _require_opener(context, form)
+    sent = await fields(request)
+    form = CommentForm.sent(request, ref, sent)
+    await require_opener(context, form.opened_by)
     if not form.post_id:
         raise invalid("", "The form does not say which post it belongs to. Press the button again.")
+    if sent.get("parent_id") and form.parent_id is None:
+        raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
     return redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
 
@@ -83,23 +87,6 @@ def by_itself(request: Request, form: CommentForm) -> Response:
     for cookie in cookies:
         answer.headers.append("Set-Cookie", cookie)
     return answer
-
-
-async def _require_opener(context: RequestContext, form: CommentForm) -> None:
-    """Refuse a form that was opened by somebody else, before another tab signed in anew.
-
-    Raises:
-        Problem: `wrong-state`.
-    """
-    if form.opened_by in (None, str(context.viewer.person_id)):
-        return
-    viewer = await viewer_author(context)
-    name = (viewer and viewer["name"]) or "somebody else"
-    raise Problem(
-        "wrong-state",
-        f"You are signed in as {name} now, and were somebody else when this form was opened, so nothing was stored. "
-        f"Press the button to send it as {name}.",
-    )
 
 
 async def _create(request: Request, context: RequestContext, form: CommentForm) -> Json:

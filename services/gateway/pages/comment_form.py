@@ -55,7 +55,7 @@ class CommentForm:
         return cls(
             ref,
             post_id=_id_or_none(fields.get("post_id", "")) or "",
-            parent_id=fields.get("parent_id") or None,
+            parent_id=_id_or_none(fields.get("parent_id", "")),
             key=_id_or_none(fields.get("key", "")) or "",
             opened_by=_id_or_none(fields.get("for", "")),
             text=fields.get("body", ""),
@@ -74,9 +74,9 @@ class CommentForm:
 
     @property
     def action(self) -> str:
-        """Where it is sent: the place comes along, so that it comes back there."""
+        """The address that it is sent to: the place comes along, so that it comes back there."""
         query = f"?{self.place}" if self.place else ""
-        return f"/posts/{quote(self.ref, safe='')}/comments{query}#{self.anchor}"
+        return f"/posts/{quote(self.ref, safe='')}/comments{query}"
 
     @property
     def parent_is_wrong(self) -> bool:

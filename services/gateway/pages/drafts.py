@@ -2,26 +2,34 @@
 
 import base64
 import zlib
+from typing import Annotated
 
 import orjson
+from pydantic import AfterValidator, Field, TypeAdapter
 from starlette.requests import Request
 
+from services.contracts.ids import canonical
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
-from services.gateway.pages.sign_in import BACK_SECONDS, back_cookie, cookie_attributes
+from services.gateway.pages.sign_in import BACK_SECONDS, OUR_PATH, back_cookie, cookie_attributes
 from services.gateway.settings import GatewaySettings
 
 PATH = "/draft"
 COOKIE = "rapport_draft"
 LONGEST_COOKIE = 3_800  # browsers keep 4 KiB with name and attributes (RFC 6265, 6.1)
 LONGEST_TEXT = 64 * 1024  # what is packed and unpacked at most
+Ref = Annotated[str, Field(pattern=r"^[^/]+$")]
+IdOrNone = Annotated[str, AfterValidator(canonical)] | None
+FIELDS: TypeAdapter[tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]] = TypeAdapter(
+    tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]
+)
 
 
 def cookies(form: CommentForm, settings: GatewaySettings) -> list[str]:
     """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its post."""
-    value = pack(form)
+    value, path = pack(form), post_path(form.ref)
     if value is None:
-        return [back_cookie(settings, post_path(form.ref), BACK_SECONDS)]
+        return [back_cookie(settings, path, BACK_SECONDS)] if OUR_PATH.fullmatch(path) else []
     kept = f"{COOKIE}={value}; Path={PATH}; {cookie_attributes(settings, BACK_SECONDS)}"
     return [back_cookie(settings, PATH, BACK_SECONDS), kept]
 
@@ -45,10 +53,7 @@ def unpack(value: str) -> CommentForm | None:
     """Return the form in a cookie; None if there is none, or none that we have made."""
     try:
         packed = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-        ref, *rest, text, place = orjson.loads(zlib.decompressobj().decompress(packed, LONGEST_TEXT))
-        post_id, parent_id, key, opened_by = rest
-    except (ValueError, TypeError, zlib.error):
+        fields = FIELDS.validate_json(zlib.decompressobj().decompress(packed, LONGEST_TEXT))
+    except (ValueError, zlib.error):
         return None
-    if not all(isinstance(one, str) for one in (ref, post_id, key, text, place)):
-        return None
-    return CommentForm(ref, post_id, parent_id, key, opened_by, text, place)
+    return CommentForm(*fields)

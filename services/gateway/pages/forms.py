@@ -87,7 +87,8 @@ async def _typed(request: Request) -> Fields:
             return _normal({name: value.rstrip("\r\n") for name, value in zip(found[::2], found[1::2], strict=True)})
         case "application/json":
             value = orjson.loads(body)
-            return _normal({name: text for name, text in value.items() if isinstance(text, str)}) if value else {}
+            members = value.items() if isinstance(value, dict) else ()
+            return _normal({name: text for name, text in members if isinstance(text, str)})
         case _:
             return _decoded(body, "replace")
 

@@ -40,7 +40,7 @@ async def show(
     listed, post_id = shown["comments"], shown["post"]["id"]
     found = find(listed["items"], wanted) if listed is not None and wanted else None
     is_missing = listed is not None and linked == wanted is not None and found is None
-    takes_reply = None
+    form, takes_reply = replace(form, post_id=post_id), None
     if form.parent_id is not None and listed is not None:
         takes_reply = found is not None and can_be_answered(found)
     if takes_reply is False and not form.text:
@@ -64,7 +64,7 @@ async def show(
         can_comment=viewer is not None and viewer["can_comment"],
         can_be_answered=can_be_answered,
         written=found if written_id == wanted else None,
-        form=replace(form, post_id=post_id),
+        form=form,
         stands_below=form.parent_id if takes_reply else None,
         unanswerable=takes_reply is False,
     )

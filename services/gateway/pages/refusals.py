@@ -9,7 +9,7 @@ AGAIN = "Press the button again in a moment."
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
-    "sign-in-required": "You are not signed in any more, so nothing was stored.",
+    "sign-in-required": "You are not signed in, so nothing was stored.",
     "not-found": "What this belongs to is not here any more, or you may not see it.",
     "discussion-closed": "The discussion was closed in the meantime, so nothing was stored.",
     "still-running": f"The first press of the button is still being worked on. {AGAIN} It is stored once only.",
@@ -24,7 +24,12 @@ SENTENCES: Mapping[str, str] = {
     "unavailable": f"The site cannot do this just now. {AGAIN} Nothing is stored twice.",
 }
 FOREIGN = "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
-SUBJECTS: Mapping[str, str] = {"body": "The text", "name": "The name", "email": "The address"}
+SUBJECTS: Mapping[str, str] = {
+    "body": "The text",
+    "name": "The name",
+    "email": "The address",
+    "parent_id": "The comment above",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,15 @@ class Refusal:
     field: str | None = None
 
     @classmethod
-    def of(cls, problem: Problem) -> "Refusal":
-        """Return the refusal that a problem means to a person."""
+    def of(cls, problem: Problem, *, unread: bool = False) -> "Refusal":
+        """Return the refusal that a problem means to a person.
+
+        Args:
+            unread: whether nothing of the form could be read, so that nothing of it can be shown.
+        """
         fields = {error.field for error in problem.errors}
         field = next(iter(fields)) if len(fields) == 1 else None
-        return cls(problem.kind, problem.status, problem.headers, _sentence(problem), field)
+        return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field)
 
     @property
     def wants_sign_in(self) -> bool:
@@ -55,10 +64,12 @@ class Refusal:
         return self.kind == "sign-in-required"
 
 
-def _sentence(problem: Problem) -> str:
+def _sentence(problem: Problem, unread: bool) -> str:
+    if problem.kind == "too-large" and unread:
+        return f"{SENTENCES[problem.kind]} Go back to the page before: what you typed is still there."
     if problem.kind == "too-many-requests":
         seconds = problem.headers.get("Retry-After", "60")
-        return f"That was too often. Press the button again in {seconds} seconds."
+        return f"That was too often. Press the button again in {seconds} second{'' if seconds == '1' else 's'}."
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
         return FOREIGN
     if problem.kind == "invalid" and problem.errors:

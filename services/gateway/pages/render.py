@@ -121,7 +121,8 @@ class PageRoute(APIRoute):
                 problem = of_exception(error)
                 if again is None:
                     return problem_page(problem)
-                return await again(request, await typed(request), Refusal.of(problem))
+                fields = await typed(request)
+                return await again(request, fields, Refusal.of(problem, unread=not fields))
             return led_home(request, response)
 
         return answer_as_page

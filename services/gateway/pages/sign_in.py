@@ -11,7 +11,8 @@ from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, SignedIn, SigningIn, count_sign_in, end_session, forget_session
-from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page
+from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
+from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, redirect, viewer_author
 from services.gateway.settings import GatewaySettings
@@ -107,6 +108,7 @@ async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Re
 @gives_back(sign_out_again)
 async def sign_out(request: Request, context: SignedIn) -> Response:
     viewer = context.viewer
+    await require_opener(context, (await typed(request)).get("for"))
     if viewer.session_id is not None:
         body = {"session_id": viewer.session_id}
         await context.upstreams.people.send("DELETE", "/sessions/current", viewer.caller, context.deadline, body=body)

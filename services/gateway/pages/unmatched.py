@@ -1,6 +1,6 @@
 """Answer requests that no route answers: with problem details under `/v1`, for people everywhere else."""
 
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +20,11 @@ def refuse(request: Request, problem: Problem) -> Response:
     if problem.kind == "not-found" and request.method == "GET":
         location = without_slash(request, routes)
         if location is not None:
-            return Response(None, 308, {"Location": location, "Cache-Control": "no-store"})
+            return Response(None, 301, {"Location": location, "Cache-Control": "no-store"})
+    if problem.kind == "method-not-allowed":
+        problem = Problem(
+            problem.kind, "There is no page at this address; a form is sent to it.", headers=problem.headers
+        )
     return problem_page(problem, back=nearest_page(path, routes))
 
 
@@ -28,7 +32,7 @@ def without_slash(request: Request, routes: RouteTable) -> str | None:
     """Return the same address without slashes at its end, if there is a page; never one that names another host."""
     raw: bytes = request.scope["raw_path"]
     path = raw.rstrip(b"/").decode("ascii")
-    if not raw.endswith(b"/") or path.startswith("//") or not routes.reads(request.scope["path"].rstrip("/")):
+    if not raw.endswith(b"/") or path.startswith("//") or not routes.reads(unquote(path)):
         return None
     query = request.scope["query_string"].decode("ascii")
     return f"{path}?{query}" if query else path

@@ -1,0 +1,26 @@
+"""A form belongs to the person it was shown to: another tab may have signed in somebody else since."""
+
+from services.chassis.errors import Problem
+from services.contracts.characters import isolated
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.pages.render import viewer_author
+
+
+async def require_opener(context: RequestContext, opened_by: str | None) -> None:
+    """Refuse a form that was shown to somebody else than who sends it.
+
+    Args:
+        opened_by: the id in the form; forms without one are taken from everybody.
+
+    Raises:
+        Problem: `wrong-state`, which names who is signed in now.
+    """
+    if not opened_by or opened_by == str(context.viewer.person_id):
+        return
+    viewer = await viewer_author(context)
+    name = isolated((viewer and viewer["name"]) or "somebody else")
+    raise Problem(
+        "wrong-state",
+        f"You are signed in as {name} now. This was opened by somebody else, so nothing was done. "
+        f"Press the button to do it as {name}.",
+    )
