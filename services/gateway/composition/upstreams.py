@@ -1,13 +1,14 @@
 """Call the four services behind the gateway: one client each, and their refusals as problems."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.chassis.client.client import ServiceClient, ServiceResponse
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer
+from services.gateway.composition.shares import Shares
 from services.gateway.settings import GatewaySettings
 
 Params = Mapping[str, str | int | None]
@@ -36,11 +37,14 @@ class Upstream:
     Attributes:
         reader: the way of reads.
         writer: the way of writes, with connections and a circuit breaker of its own: slow writes must not stop reads.
+        reads, writes: who uses how much of them.
     """
 
     name: str
     reader: Client
     writer: Client
+    reads: Shares = field(default_factory=Shares)
+    writes: Shares = field(default_factory=Shares)
 
     async def get(self, path: str, caller: Caller, deadline: float, params: Params | None = None) -> Any:
         """Return the JSON of a GET.
@@ -48,9 +52,9 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        return self._checked(
-            await self.reader.call("GET", path, caller=caller, params=params, deadline=deadline), caller
-        ).json()
+        async with self.reads.turn(caller.person_id, deadline):
+            answer = await self.reader.call("GET", path, caller=caller, params=params, deadline=deadline)
+        return self._checked(answer, caller).json()
 
     async def look_up(self, path: str, caller: Caller, deadline: float, body: object) -> Any:
         """Return the JSON of a POST that reads: a question too long for a query.
@@ -58,9 +62,9 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        return self._checked(
-            await self.reader.call("POST", path, caller=caller, body=body, deadline=deadline), caller
-        ).json()
+        async with self.reads.turn(caller.person_id, deadline):
+            answer = await self.reader.call("POST", path, caller=caller, body=body, deadline=deadline)
+        return self._checked(answer, caller).json()
 
     async def send(
         self,
@@ -77,7 +81,8 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        answer = await self.writer.call(method, path, caller=caller, body=body, headers=headers, deadline=deadline)
+        async with self.writes.turn(caller.person_id, deadline):
+            answer = await self.writer.call(method, path, caller=caller, body=body, headers=headers, deadline=deadline)
         return self._checked(answer, caller)
 
     def _checked(self, answer: ServiceResponse, caller: Caller) -> ServiceResponse:
