@@ -162,11 +162,14 @@ class Client:
         return post
 
     async def comment(
-        self, who: Person, post_id: str, body: str = "Well said.", parent_id: str | None = None
+        self, who: Person, post_id: str, body: str | None = None, parent_id: str | None = None
     ) -> dict[str, Any]:
-        """Create a comment, repeated under one idempotency key while the answer is 503."""
+        """Create a comment, repeated under one idempotency key while the answer is 503.
+
+        Without a text it has one of its own: the same one again would be the first comment.
+        """
         key = {"Idempotency-Key": str(uuid4())}
-        payload = {"body": body} | ({"parent_id": parent_id} if parent_id else {})
+        payload = {"body": body or f"Well said: {uuid4().hex}."} | ({"parent_id": parent_id} if parent_id else {})
         answers: list[HttpResponse] = []
 
         async def done() -> bool:

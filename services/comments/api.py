@@ -47,6 +47,10 @@ def create_api(
     ) -> Response:
         return json_response(await queries.comments(db, caller, post_id, sort, cursor, limit))
 
+    @router.get("/posts/{post_id}/version")
+    async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
+        return json_response({"version": await queries.version_of_post(db, post_id)})
+
     @router.get("/comments")
     async def held(caller: Gateway, state: Literal["held"], cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.held(db, caller, cursor, limit))
@@ -62,6 +66,10 @@ def create_api(
     @router.get("/comments/{comment_id}/replies")
     async def replies(comment_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.replies(db, caller, comment_id, cursor, limit))
+
+    @router.get("/comments/{comment_id}/context")
+    async def context(comment_id: UUID, caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await queries.with_context(db, caller, comment_id, cursor))
 
     @router.patch("/comments/{comment_id}")
     async def edit_comment(request: Request, comment_id: UUID, body: EditComment, caller: Gateway) -> Response:

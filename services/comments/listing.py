@@ -1,25 +1,41 @@
 """Pages of the tree: a list read by keyset, and below each of its entries a beginning of its tree in depth-first order.
 
-A page is at most two statements, whatever the size of the thread. What everybody sees is read through the partial
-indexes (`where shown`), so that hidden comments in between cost nothing; those that a person sees are added by id.
+A page is at most two statements, whatever the size of the thread, and one more for each of them that meets long texts:
+those are read only if they are shown. What everybody sees is read through the partial indexes (`where shown`), so that
+hidden comments in between cost nothing; those that a person sees are added by id.
 """
 
 # ruff: noqa: S608  # the statements are constants
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
 from services.chassis.database.pool import Reader
+from services.chassis.http.answer_size import MOST_BYTES
 from services.chassis.identity import Caller
-from services.comments.domain.comment import Comment
+from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import NO_HIDDEN, SeenHidden, nest, replies_seen
 from services.comments.store.comment_rows import COLUMNS
 from services.contracts.people import is_moderator
 
 Order = Literal["asc", "desc"]
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
+LONG_BYTES = 4_000
+FIELDS_BYTES = 600  # what a comment has beside its text
+LONGEST_ESCAPE = 6  # bytes of JSON for a character
+
+# `COLUMNS` without texts that are long, and in their place the length of the HTML.
+PAGE_COLUMNS = f"""
+    id, post_id, parent_id, path, depth, author_id, parent_author_id,
+    case when octet_length(body) + octet_length(body_html) <= {LONG_BYTES} then body end as body, format,
+    case when octet_length(body) + octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
+    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
+    case when octet_length(body) + octet_length(body_html) > {LONG_BYTES} then octet_length(body_html) end as long_html
+"""
 
 
 @dataclass(frozen=True)
@@ -31,48 +47,99 @@ class Page:
 
 
 async def list_page(
-    reader: Reader, list_id: UUID, caller: Caller, hidden: SeenHidden, *, after: UUID, limit: int, order: Order = "asc"
+    reader: Reader,
+    list_id: UUID,
+    caller: Caller,
+    hidden: SeenHidden,
+    *,
+    after: UUID,
+    limit: int,
+    order: Order = "asc",
+    most: int = MOST_BYTES,
 ) -> Page:
-    """Return a page of the top level of a post, or of the replies of a comment, behind `after`."""
-    listed = await _listed(reader, list_id, caller, hidden, after, limit + 1, order)
-    entries = listed[:limit]
-    below = await _below(reader, entries, caller, hidden, max(2 * limit, ROOM))
-    return Page(nest(entries, below, caller, hidden), entries[-1].id if len(listed) > limit else None)
+    """Return a page of the top level of a post, or of the replies of a comment, behind `after`, in so many bytes."""
+    if is_moderator(caller.roles):
+        listed = await reader.fetch(LISTED_ALL[order], list_id, after, limit + 1)
+    else:
+        listed = await reader.fetch(LISTED_SHOWN_AND_HIDDEN[order], list_id, after, limit + 1, list(hidden.ids))
+    entries, left = await _fitting(reader, listed[:limit], caller, most)
+    below = await _below(reader, entries, caller, hidden, max(2 * limit, ROOM), left)
+    return Page(nest(entries, below, caller, hidden), entries[-1].id if len(listed) > len(entries) else None)
 
 
 LISTED_SHOWN_AND_HIDDEN = {
     "asc": f"""
-        (select {COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3)
+        (select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3)
         union all
-        (select {COLUMNS} from comments where list_id = $1 and id > $2 and not shown and id = any($4::uuid[]))
+        (select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 and not shown and id = any($4::uuid[]))
         order by id limit $3
     """,
     "desc": f"""
-        (select {COLUMNS} from comments where list_id = $1 and id < $2 and shown order by id desc limit $3)
+        (select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 and shown order by id desc limit $3)
         union all
-        (select {COLUMNS} from comments where list_id = $1 and id < $2 and not shown and id = any($4::uuid[]))
+        (select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 and not shown and id = any($4::uuid[]))
         order by id desc limit $3
     """,
 }
 LISTED_ALL = {
-    "asc": f"select {COLUMNS} from comments where list_id = $1 and id > $2 order by id limit $3",
-    "desc": f"select {COLUMNS} from comments where list_id = $1 and id < $2 order by id desc limit $3",
+    "asc": f"select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 order by id limit $3",
+    "desc": f"select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 order by id desc limit $3",
 }
 
 
-async def _listed(
-    reader: Reader, list_id: UUID, caller: Caller, hidden: SeenHidden, after: UUID, limit: int, order: Order
-) -> list[Comment]:
-    if is_moderator(caller.roles):
-        rows = await reader.fetch(LISTED_ALL[order], list_id, after, limit)
+async def _fitting(
+    reader: Reader, rows: Sequence[Any], caller: Caller, most: int, *, least: int = 1
+) -> tuple[Sequence[Comment], int]:
+    """Return the comments of the first rows whose JSON has at most `most` bytes, and how many bytes are left.
+
+    Args:
+        least: how many are returned whatever their size.
+    """
+    if any(row["long_html"] is not None for row in rows):
+        comments = await _with_long_texts(reader, rows, most)
     else:
-        rows = await reader.fetch(LISTED_SHOWN_AND_HIDDEN[order], list_id, after, limit, list(hidden.ids))
-    return [Comment(*row) for row in rows]
+        comments = [Comment(*row[:-1]) for row in rows]
+    letters = sum(len(one.body_html or "") + len(one.body or "") for one in comments)
+    at_most = FIELDS_BYTES * len(comments) + LONGEST_ESCAPE * letters
+    if at_most <= most // 2:  # nearly always, and measuring takes longer
+        return comments, most - at_most
+    used = 0
+    for number, one in enumerate(comments):
+        shows_source = is_moderator(caller.roles) or is_own(one, caller)
+        size = FIELDS_BYTES + len(orjson.dumps(one.body_html)) + (len(orjson.dumps(one.body)) if shows_source else 0)
+        if used + size > most and number >= least:
+            return comments[:number], max(0, most - used)
+        used += size
+    return comments, max(0, most - used)
+
+
+SELECT_TEXTS = "select id, body, body_html from comments where id = any($1::uuid[])"
+
+
+async def _with_long_texts(reader: Reader, rows: Sequence[Any], most: int) -> list[Comment]:
+    """Return the comments of the first rows whose HTML has at most `most` bytes, at least one."""
+    comments: list[Comment] = []
+    long: list[UUID] = []
+    for row in rows:
+        most -= len(row["body_html"] or "") if row["long_html"] is None else row["long_html"]
+        if most < 0 and comments:
+            break
+        comments.append(Comment(*row[:-1]))
+        if row["long_html"] is not None:
+            long.append(row["id"])
+    texts = {row["id"]: row for row in await reader.fetch(SELECT_TEXTS, long)}
+    for number, one in enumerate(comments):
+        if (text := texts.get(one.id)) is not None:
+            is_gone = text["body_html"] is None  # removed by its author since the row was read
+            comments[number] = replace(
+                one, body=text["body"], body_html=text["body_html"], state="removed" if is_gone else one.state
+            )
+    return comments
 
 
 # A scalar subquery and no join, so that the queue is read in its order and no further than the page.
 HELD = f"""
-select {COLUMNS} from comments
+select {PAGE_COLUMNS} from comments
 where state = 'held' and id > $1 and (select status from discussions where post_id = comments.post_id) = 'published'
 order by id limit $2
 """
@@ -80,47 +147,73 @@ order by id limit $2
 
 async def held_page(reader: Reader, caller: Caller, *, after: UUID, limit: int) -> Page:
     """Return a page of the moderators' queue: what is held below published posts, without what stands below it."""
-    listed = [Comment(*row) for row in await reader.fetch(HELD, after, limit + 1)]
-    entries = listed[:limit]
-    return Page(nest(entries, [], caller, NO_HIDDEN), entries[-1].id if len(listed) > limit else None)
+    listed = await reader.fetch(HELD, after, limit + 1)
+    entries, _ = await _fitting(reader, listed[:limit], caller, MOST_BYTES)
+    return Page(nest(entries, [], caller, NO_HIDDEN), entries[-1].id if len(listed) > len(entries) else None)
 
 
-async def with_replies(reader: Reader, comment: Comment, caller: Caller, hidden: SeenHidden) -> dict[str, Any]:
-    """Return a comment with the beginning of its tree."""
-    return nest([comment], await _below(reader, [comment], caller, hidden, ROOM), caller, hidden)[0]
+async def with_replies(
+    reader: Reader, comment: Comment, caller: Caller, hidden: SeenHidden, most: int = MOST_BYTES
+) -> dict[str, Any]:
+    """Return a comment with the beginning of its tree, which has at most so many bytes."""
+    left = most - len(orjson.dumps((comment.body_html, comment.body)))
+    return nest([comment], await _below(reader, [comment], caller, hidden, ROOM, left), caller, hidden)[0]
+
+
+ABOVE = f"select {PAGE_COLUMNS} from comments where id = any($1::uuid[]) order by depth desc"
+
+
+async def above(reader: Reader, comment: Comment, caller: Caller) -> tuple[list[dict[str, Any]], int]:
+    """Return the comments above one, from the top level down, and how many bytes they leave to the comment itself.
+
+    They get half of the room; if that is too little, those at the top are left out.
+    """
+    if not comment.ancestors:
+        return [], MOST_BYTES
+    rows = await reader.fetch(ABOVE, comment.ancestors)
+    nearest, left = await _fitting(reader, rows, caller, MOST_BYTES // 2)
+    return [representation(one, caller) for one in reversed(nearest)], MOST_BYTES // 2 + left
 
 
 BELOW_SHOWN = rf"""
-select {COLUMNS}
-from unnest($1::bytea[]) as opened (top)
+select {COLUMNS}, long_html
+from unnest($1::bytea[]) with ordinality as opened (top, place)
 cross join lateral (
-    select {COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown order by path limit $2
+    select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
+    order by path limit $2
 ) as below
+order by place, path
 """
 BELOW_SHOWN_AND_HIDDEN = rf"""
-select {COLUMNS}
-from unnest($1::bytea[]) as opened (top)
+select {COLUMNS}, long_html
+from unnest($1::bytea[]) with ordinality as opened (top, place)
 cross join lateral (
-    (select {COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown order by path limit $2)
+    (select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
+     order by path limit $2)
     union all
-    (select {COLUMNS} from comments
+    (select {PAGE_COLUMNS} from comments
      where path > top and path < top || '\xff'::bytea and not shown and id = any($3::uuid[]))
     order by path limit $2
 ) as below
+order by place, path
 """
 BELOW_ALL = rf"""
-select {COLUMNS}
-from unnest($1::bytea[]) as opened (top)
+select {COLUMNS}, long_html
+from unnest($1::bytea[]) with ordinality as opened (top, place)
 cross join lateral (
-    select {COLUMNS} from comments where path > top and path < top || '\xff'::bytea order by path limit $2
+    select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea order by path limit $2
 ) as below
+order by place, path
 """
 
 
 async def _below(
-    reader: Reader, entries: Sequence[Comment], caller: Caller, hidden: SeenHidden, room: int
-) -> list[Comment]:
-    """Return the beginnings of the entries' trees, which share the room that the entries leave."""
+    reader: Reader, entries: Sequence[Comment], caller: Caller, hidden: SeenHidden, room: int, left: int
+) -> Sequence[Comment]:
+    """Return the beginnings of the entries' trees, which share the room that the entries leave, in comments and bytes.
+
+    Those that do not fit are the last ones, so what is left of each list of replies is its beginning.
+    """
     tops = [entry.path for entry in entries if replies_seen(entry, caller, hidden)]
     if not tops:
         return []
@@ -131,4 +224,4 @@ async def _below(
         rows = await reader.fetch(BELOW_SHOWN_AND_HIDDEN, tops, share, list(hidden.ids))
     else:  # most callers; asking for no ids below each entry costs about 4 % of a page
         rows = await reader.fetch(BELOW_SHOWN, tops, share)
-    return sorted((Comment(*row) for row in rows), key=lambda comment: comment.path)
+    return (await _fitting(reader, rows, caller, left, least=0))[0]

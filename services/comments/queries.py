@@ -9,6 +9,7 @@ from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.comments import listing
+from services.comments.domain.comment import representation
 from services.comments.domain.tree import FIRST, LAST, replies_list
 from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by
@@ -17,6 +18,7 @@ from services.contracts.people import is_moderator
 
 Sort = Literal["oldest", "newest"]
 HELD_LIST = "held"
+REPLIES = 50  # on a later page of replies, where a person reads
 
 
 def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
@@ -74,6 +76,25 @@ async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | 
     return _answer(page, replies_list(comment_id))
 
 
+async def with_context(db: Database, caller: Caller, comment_id: UUID, cursor: str | None) -> dict[str, Any]:
+    """Return the comments above one, from the top level down, and it with its replies or a later page of them.
+
+    Raises:
+        Problem: `malformed-cursor`, `not-found`.
+    """
+    list_name = replies_list(comment_id)
+    after = _place(cursor, list_name, FIRST)
+    async with db.reader() as reader:
+        found, hidden = await find_visible(reader, comment_id, caller)
+        above, left = await listing.above(reader, found, caller)
+        if cursor is None:
+            shown = await listing.with_replies(reader, found, caller, hidden, left)
+        else:
+            page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=REPLIES, most=left)
+            shown = representation(found, caller) | {"replies": _answer(page, list_name)}
+    return {"above": above, "comment": shown}
+
+
 async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:
     """Return a page of the moderators' queue, oldest first.
 
@@ -87,6 +108,12 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
     async with db.reader() as reader:
         page = await listing.held_page(reader, caller, after=after, limit=limit)
     return _answer(page, HELD_LIST)
+
+
+async def version_of_post(db: Database, post_id: UUID) -> int | None:
+    """Return the version of a post from which on its discussion is what that version says; None for an unknown post."""
+    async with db.reader() as reader:
+        return await discussion_rows.find_version(reader, post_id)
 
 
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:

@@ -15,6 +15,8 @@ from services.gateway.caching.invalidation import InvalidationReader
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import connect
 
+CACHE_SECONDS = 15.0
+
 
 @asynccontextmanager
 async def compose(settings: GatewaySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
@@ -27,6 +29,7 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
         yield [
             monitoring(health.ready, settings.host, settings.gateway_metrics_port),
             Role("revocations", refresh.run),
+            Role("cache", Periodic("drop expired answers", CACHE_SECONDS, gateway.cache.drop_expired).run),
             Role("invalidation", InvalidationReader(gateway.invalidation, gateway.cache, settings).run),
             serve(
                 app,

@@ -39,8 +39,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     people = upstreams.people
 
     async def look_up(ids: list[str], deadline: float) -> list[Json]:
-        answer = await people.send("POST", "/people/lookup", NOBODY, deadline, body={"ids": ids})
-        items: list[Json] = answer.json()["items"]
+        items: list[Json] = (await people.look_up("/people/lookup", NOBODY, deadline, {"ids": ids}))["items"]
         return items
 
     async def fetch_changes() -> Json:
@@ -49,12 +48,11 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
 
     async def check_session(cookie: str, deadline: float) -> Json | None:
         try:
-            answer = await people.send("POST", "/sessions/check", NOBODY, deadline, body={"session_id": cookie})
+            session: Json = await people.look_up("/sessions/check", NOBODY, deadline, {"session_id": cookie})
         except Problem as problem:
             if problem.status < 500:
                 return None
             raise
-        session: Json = answer.json()
         return session
 
     counters = None

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from importlib.resources import files
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -15,6 +14,7 @@ from services.chassis.mail.subjects import without_answer_marks
 from services.chassis.text.html_to_text import plain
 from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
+from services.contracts.links import comment_path
 from services.contracts.shortening import shortened
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import Answers, CommentNow, in_mails
@@ -94,7 +94,7 @@ class MessageBuilder:
             "title": title,
             "deed": deed,
             "because": because,
-            "url": f"{self._public_url}/posts/{quote(post.slug, safe='')}#c-{claimed.comment_id}",
+            "url": self._public_url + comment_path(post.slug, claimed.comment_id),
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(

@@ -43,7 +43,11 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     """
     person_id = caller.require_person()
     post_id = new_id()
-    html = await render(command.body, "markdown", "post", anchor=str(post_id)) if is_author(caller.roles) else ""
+    html = (
+        await render(command.body, "markdown", "post", anchor=str(post_id), owner=person_id)
+        if is_author(caller.roles)
+        else ""
+    )
     at = rules.now()
     post = Post(
         id=post_id,
@@ -130,7 +134,7 @@ async def _render_body(db: Database, caller: Caller, post_id: UUID, body: str | 
         post = await store.find(reader, post_id)
     if post is None or not rules.may_change(post, caller):
         return Text(body, "", "")  # the transaction refuses or replays, so this is never stored
-    html = await render(body, post.format, "post", anchor=str(post_id))
+    html = await render(body, post.format, "post", anchor=str(post_id), owner=caller.person_id)
     return Text(body, html, excerpt(html, EXCERPT))
 
 

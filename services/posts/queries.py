@@ -8,6 +8,7 @@ from uuid import UUID
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
 from services.chassis.http import cursors
+from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.contracts.people import is_admin
@@ -93,10 +94,9 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
         found = await store.find(reader, post_id)
         if found is None or not is_visible(found, caller):
             raise not_found()
-        rows = await store.revisions_before(reader, post_id, place[0] if place else None, limit + 1)
-    page = rows[:limit]
-    items = [dict(row) | {"created_at": rfc3339(row["created_at"])} for row in page]
-    return {"items": items, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > limit else None}
+        rows = await store.revisions_before(reader, post_id, place[0] if place else None, limit + 1, MOST_BYTES)
+    page = fitting([dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]])
+    return {"items": page, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > len(page) else None}
 
 
 async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:

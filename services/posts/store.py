@@ -225,16 +225,27 @@ async def unpublished_before(
 
 SELECT_REVISIONS = """
 select revision, title, body, edit_note, created_at
-from revisions
-where post_id = $1 and ($2::bigint is null or revision < $2)
+from (
+    select revision, title, body, edit_note, created_at, sum(octet_length(body)) over (
+        order by revision desc rows between unbounded preceding and 2 preceding
+    ) as bytes_before
+    from (
+        select revision, title, body, edit_note, created_at from revisions
+        where post_id = $1 and ($2::bigint is null or revision < $2)
+        order by revision desc
+        limit $3
+    ) as found
+) as measured
+where bytes_before is null or bytes_before < $4
 order by revision desc
-limit $3
 """
 
 
-async def revisions_before(reader: Reader, post_id: UUID, revision: int | None, limit: int) -> list[Any]:
-    """Return revisions of a post, newest first, below `revision`."""
-    return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit)
+async def revisions_before(
+    reader: Reader, post_id: UUID, revision: int | None, limit: int, most_bytes: int
+) -> list[Any]:
+    """Return revisions of a post, newest first, below `revision`: two more than it takes to fill `most_bytes`."""
+    return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit, most_bytes)
 
 
 SELECT_MANY = """

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.contracts.links import comment_path
 from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts.shapes import check_problem
 from tests.smtp_sink import SmtpSink
@@ -272,3 +273,28 @@ async def test_long_discussions_span_pages(client: Client, author: Person, anna:
     assert "No. 50" in check_page(await zoe.get(later.partition("#")[0])).text
     answer: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
     assert "Far away" in check_page(await zoe.get(answer.headers["Location"].partition("#")[0])).text
+
+
+async def test_the_address_of_a_comment_shows_it_on_whatever_page_it_stands(
+    client: Client, author: Person, anna: Person, moderator: Person, browser: Browser, zoe: Browser
+) -> None:
+    post = await client.publish(author)
+    for number in range(51):
+        last = await client.comment(anna, post["id"], f"No. {number}")
+    line = [last]
+    for number in range(25):
+        line.append(await client.comment(anna, post["id"], f"Below {number}", parent_id=line[-1]["id"]))
+
+    async def shown(comment: dict[str, Any], status: int = 200) -> list[str]:
+        address = comment_path(post["slug"], comment["id"])
+        page = check_page(await browser.get(address.partition("#")[0]), status)
+        return [str(one["id"]).removeprefix("c-") for one in page.all("article") if one.get("id")]
+
+    for depth in (0, 1, 20, 25):
+        found = await shown(line[depth])
+        assert found[: depth + 1] == [one["id"] for one in line[: depth + 1]], depth
+    assert (await client.call("DELETE", f"/v1/comments/{line[20]['id']}", who=anna)).status == 204
+    assert (await shown(line[20]))[20] == line[20]["id"], "as a tombstone, because there are replies"
+    assert (await client.call("POST", f"/v1/comments/{line[25]['id']}/hold", who=moderator)).status == 200
+    assert line[25]["id"] not in await shown(line[25], 404)
+    assert (await shown(line[24]))[24] == line[24]["id"]

@@ -272,3 +272,20 @@ async def test_a_malformed_key_is_refused(client: Client, author: Person, key: s
         "POST", "/v1/posts", {"title": "x", "body": "y"}, who=author, headers={"Idempotency-Key": key}
     )
     check_problem(answer, 400, "malformed-idempotency-key")
+
+
+async def test_what_was_changed_in_a_discussion_holds_at_once(client: Client, author: Person, anna: Person) -> None:
+    post = await client.publish(author)
+    path = f"/v1/posts/{post['id']}"
+    for turn in range(5):
+        for discussion in ("held", "closed", "open"):
+            changed = await client.call("PATCH", path, {"discussion": discussion}, who=author)
+            assert changed.status == 200
+            assert "unavailable" not in changed.json
+            answer = await client.call("POST", path + "/comments", {"body": f"{turn} {discussion}"}, who=anna)
+            if discussion == "closed":
+                check_problem(answer, 409, "discussion-closed")
+            else:
+                assert (answer.status, answer.json["state"]) == (201, "held" if discussion == "held" else "visible")
+    assert (await client.call("POST", path + "/withdraw", who=author)).status == 200
+    check_problem(await client.call("GET", path + "/comments"), 404, "not-found")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -65,6 +65,7 @@ class Harness:
         self.db = db
         self.post_id = UUID(int=0)
         self._versions: dict[UUID, int] = {}
+        self._numbers = count(1)
         self.queues: Iterator[posting.PostingQueue] = repeat(posting.PostingQueue(db))  # each comment takes the next
 
     async def publish_post(self, **fields: Any) -> UUID:
@@ -80,9 +81,11 @@ class Harness:
             await discussion_rows.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
 
     async def post_comment(
-        self, who: Caller = ANN, parent: str | None = None, body: str = "Some *words*.", key: Key | None = None
+        self, who: Caller = ANN, parent: str | None = None, body: str | None = None, key: Key | None = None
     ) -> dict[str, Any]:
-        command = CreateComment(body=body, parent_id=UUID(parent) if parent else None)
+        """Post a comment, each with a text of its own if none is given: the same one again would be the first."""
+        text = body or f"Some *words* {next(self._numbers)}."
+        command = CreateComment(body=text, parent_id=UUID(parent) if parent else None)
         return (await posting.post_comment(next(self.queues), who, self.post_id, command, key)).representation
 
     async def edit(self, comment_id: str, body: str, who: Caller = ANN, **options: Any) -> dict[str, Any]:

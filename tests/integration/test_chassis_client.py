@@ -41,6 +41,7 @@ async def echo(request: Request, text: str, caller: Gateway) -> Response:
             "session": caller.session_id,
             "request_id": here.correlation_id,
             "traceparent": here.traceparent,
+            "seconds": None if here.deadline is None else here.deadline - time.monotonic(),
             "if_match": request.headers.get("if-match"),
         }
     )
@@ -192,6 +193,14 @@ async def test_deadline_ends_the_call(url: str) -> None:
         assert time.monotonic() - began < 5
         with pytest.raises(Problem, match="unavailable"):
             await service.call("GET", "/echo/x", deadline=within(-1))
+
+
+async def test_the_service_knows_how_long_its_answer_is_waited_for(url: str) -> None:
+    """A little less, so that its own refusal arrives in time."""
+    async with client(url) as service:
+        for seconds in (0.5, 2.0, 60.0):
+            answer = await service.call("GET", "/echo/x", deadline=within(seconds))
+            assert 0.5 * seconds < answer.json()["seconds"] <= 0.9 * seconds
 
 
 async def test_short_timeouts_do_not_open_the_breaker(url: str) -> None:

@@ -123,6 +123,30 @@ async def test_exhausted_pool_is_unavailable(new_database: NewDatabase) -> None:
     assert await small.answers()
 
 
+async def test_reads_pass_while_all_that_write_are_slow(new_database: NewDatabase) -> None:
+    small = await new_database("services.chassis", size=5, acquire_timeout=0.3)
+    begun, go_on = list[int](), asyncio.Event()
+
+    async def write() -> None:
+        async with small.transaction():
+            begun.append(1)
+            await go_on.wait()
+
+    writes = [asyncio.create_task(write()) for _ in range(4)]
+    await eventually(lambda: len(begun) == 4)
+    for _ in range(3):
+        with pytest.raises(Problem, match="no free connection to write with"):
+            await write()
+        with pytest.raises(Problem, match="no free connection to write with"):
+            async with small.statement():
+                pass
+        assert await small.answers()
+    go_on.set()
+    await asyncio.gather(*writes)
+    await write()
+    assert small.busy == 0
+
+
 async def test_unreachable_database_is_unavailable(free_port: Callable[[], int]) -> None:
     away = await Database.connect(f"postgresql://nobody@127.0.0.1:{free_port()}/none", name="test")
     with pytest.raises(Problem, match="does not answer"):

@@ -195,7 +195,7 @@ async def test_counts_and_look_up(harness: Harness, call: Call) -> None:
     found = await call("POST", "/comments/lookup", issuer="notify", json={"ids": [reply["id"], unknown]})
     (known,) = found.json()["items"]
     assert known["ancestors"] == [top["id"]]
-    assert (known["state"], known["post_status"], known["body"]) == ("held", "published", "Some *words*.")
+    assert (known["state"], known["post_status"], known["body"]) == ("held", "published", "Some *words* 1.")
     assert known["parent_author_id"] == str(person(ANN))
     await harness.remove(reply["id"], BOB)
     found = await call("POST", "/comments/lookup", issuer="notify", json={"ids": [reply["id"]]})

@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.chassis.database.pool import Database, Reader
-from services.chassis.ids import id_at
+from services.chassis.database.pool import Database, Reader, Transaction
+from services.chassis.ids import id_at, new_id
 from services.comments import listing
+from services.comments.domain.comment import new_comment
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.store import comment_rows
 from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, Harness, person
@@ -92,6 +93,18 @@ class Recorder(Reader):
         return await super().fetch(sql, *args)
 
 
+class WritingRecorder(Transaction):
+    """A transaction that keeps the statements and runs none."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.statements: list[tuple[str, tuple[object, ...]]] = []
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        self.statements.append((sql, args))
+        return []
+
+
 async def test_the_cost_of_a_page_depends_only_on_what_it_shows(db: Database) -> None:
     large = await thread(db, 10_000)
     flooded = await thread(db, 100, held=5_000)
@@ -126,6 +139,35 @@ async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
             seen = await listing.with_replies(recorder, comment, NOBODY, SeenHidden())
         assert len(recorder.statements) == statements
         assert seen == await harness.read(comment_id)
+
+
+async def test_looking_for_twins_reads_few_blocks(db: Database) -> None:
+    """However much the person has written below the post."""
+    post_id = await thread(db, 3_000, held=3_000)
+    async with db.transaction() as tx:
+        await tx.execute("update comments set author_id = $1, text_key = hashtext(id::text)", person(ANN))
+    async with db.reader() as reader:
+        await reader.fetch("vacuum analyze comments")
+    for generic in (False, True):
+        new = [
+            new_comment(
+                None,
+                id=new_id(),
+                post_id=post_id,
+                author_id=person(ANN),
+                body=str(number),
+                format="markdown",
+                body_html=str(number),
+                state="visible",
+                created_at=datetime.now(UTC),
+            )
+            for number in range(4)
+        ]
+        recorder = WritingRecorder()
+        await comment_rows.insert_all(recorder, new, [2**40 + number + 4 * generic for number in range(4)], 1)
+        ((sql, args),) = recorder.statements
+        touched, twins = await explained(db, sql, *args, generic=generic)
+        assert (twins, touched <= 3 * BLOCKS_OF_CHANCE) == (0, True), touched
 
 
 async def test_other_queries_read_few_blocks(db: Database) -> None:

@@ -50,7 +50,7 @@ async def test_each_moderation_step_from_each_state(
         assert (await harness.read(comment["id"], MODERATOR))["state"] == before
     else:
         seen = await harness.moderate(comment["id"], step, ADMIN)
-        assert (seen["state"], seen["body"]) == (after, "Some *words*.")
+        assert (seen["state"], seen["body"]) == (after, "Some *words* 1.")
         assert (await harness.moderate(comment["id"], step))["version"] == seen["version"], "twice changes nothing"
     assert len(await harness.events()) - before_step == int(after not in (None, before))
 
@@ -72,7 +72,7 @@ async def test_a_held_comment_without_replies_is_visible_to_its_author_and_moder
     await harness.moderate(comment["id"], "hold")
     for who in (ANN, MODERATOR, ADMIN):
         (seen,) = await harness.page(who)
-        assert (seen["state"], seen["body"]) == ("held", "Some *words*.")
+        assert (seen["state"], seen["body"]) == ("held", "Some *words* 1.")
         assert (await harness.read(comment["id"], who))["state"] == "held"
     for who in (NOBODY, BOB, WRITER):
         assert await harness.page(who) == []
@@ -96,7 +96,7 @@ async def test_a_tombstone_is_shown_while_a_reply_below_it_is_shown(harness: Har
         assert tombstone["replies"]["items"][0]["replies"]["items"][0]["id"] == leaf["id"]
         assert (await harness.read(middle["id"], who))["state"] == "removed"
     (whole,) = await harness.page(MODERATOR)
-    assert (whole["author_id"], whole["body"]) == (str(ANN.person_id), "Some *words*.")
+    assert (whole["author_id"], whole["body"]) == (str(ANN.person_id), "Some *words* 1.")
     assert whole["state"] == ("held" if step == "hold" else "removed")
     assert await harness.count() == 1
     assert tombstone["reply_count"] == 0
@@ -134,7 +134,7 @@ async def test_the_moderation_queue(harness: Harness) -> None:
     second = await queries.held(harness.db, ADMIN, first["next"], 3)
     assert [comment["id"] for comment in first["items"] + second["items"]] == [*held, later["id"]]
     assert second["next"] is None
-    assert first["items"][0]["body"] == "Some *words*."
+    assert first["items"][0]["body"] == "Some *words* 1."
     replies = first["items"][0]["replies"]
     assert replies["items"] == []
     page = await queries.replies(harness.db, MODERATOR, UUID(held[0]), replies["next"], 50)

@@ -137,11 +137,9 @@ async def act(harness: Harness, rng: random.Random, ids: list[str]) -> None:
     action = rng.choices(ACTIONS, (3, 9, 3, 2, 3, 2, 2, 2))[0]
     try:
         if action == "comment" or not ids:
-            ids.append((await harness.post_comment(who, body="x"))["id"])
+            ids.append((await harness.post_comment(who))["id"])
         elif action == "reply":
-            ids.append(
-                (await harness.post_comment(who, rng.choice(ids[-12:] if rng.random() < 0.5 else ids), "x"))["id"]
-            )
+            ids.append((await harness.post_comment(who, rng.choice(ids[-12:] if rng.random() < 0.5 else ids)))["id"])
         elif action == "import":
             ids.append(await import_random(harness, rng, who))
         elif action == "remove":
@@ -168,7 +166,7 @@ async def test_random_actions_in_sequence(harness: Harness, seed: int) -> None:
 async def test_random_actions_at_the_same_time(harness: Harness, seed: int, processes: int) -> None:
     harness.queues = cycle([posting.PostingQueue(harness.db) for _ in range(processes)])
     rng = random.Random(100 + seed)
-    ids = [(await harness.post_comment(body="x"))["id"]]
+    ids = [(await harness.post_comment())["id"]]
     for discussion in ("open", "held"):
         await harness.change_post(discussion=discussion)
         for _ in range(10):
@@ -177,11 +175,11 @@ async def test_random_actions_at_the_same_time(harness: Harness, seed: int, proc
 
 
 async def test_a_page_is_bounded_in_levels_and_comments(harness: Harness) -> None:
-    top = comment = await harness.post_comment(body="x")
+    top = comment = await harness.post_comment()
     for _ in range(INLINE_LEVELS + 5):
-        comment = await harness.post_comment(parent=comment["id"], body="x")
+        comment = await harness.post_comment(parent=comment["id"])
     for _ in range(ROOM):
-        await harness.post_comment(parent=top["id"], body="x")
+        await harness.post_comment(parent=top["id"])
     (seen,) = await harness.page()
     deep, levels = seen, 0
     while deep["replies"]["items"]:
@@ -193,10 +191,10 @@ async def test_a_page_is_bounded_in_levels_and_comments(harness: Harness) -> Non
 
 
 async def test_entries_share_the_room_for_inlined_replies(harness: Harness) -> None:
-    tops = [(await harness.post_comment(body="x"))["id"] for _ in range(4)]
+    tops = [(await harness.post_comment())["id"] for _ in range(4)]
     for top in tops[1:3]:
         for _ in range(ROOM // 2):
-            await harness.post_comment(parent=top, body="x")
+            await harness.post_comment(parent=top)
     share = (ROOM - len(tops)) // 2
     page = await harness.page()
     assert [len(seen["replies"]["items"]) for seen in page] == [0, share, share, 0]
@@ -205,16 +203,16 @@ async def test_entries_share_the_room_for_inlined_replies(harness: Harness) -> N
 
 async def test_every_entry_of_a_full_page_has_a_reply_inlined(harness: Harness) -> None:
     for _ in range(ROOM // 2 + 1):
-        top = await harness.post_comment(body="x")
-        await harness.post_comment(parent=top["id"], body="x")
+        top = await harness.post_comment()
+        await harness.post_comment(parent=top["id"])
     page = await harness.page(limit=ROOM // 2)
     assert [len(seen["replies"]["items"]) for seen in page] == [1] * (ROOM // 2)
 
 
 async def test_a_cursor_of_another_list_or_sort_is_malformed(harness: Harness) -> None:
-    first, second = [(await harness.post_comment(body="x"))["id"] for _ in range(2)]
+    first, second = [(await harness.post_comment())["id"] for _ in range(2)]
     for parent in (first, first, second, second):
-        await harness.post_comment(parent=parent, body="x")
+        await harness.post_comment(parent=parent)
     page = await queries.comments(harness.db, NOBODY, harness.post_id, "oldest", None, 1)
     replies = await queries.replies(harness.db, NOBODY, UUID(first), None, 1)
     assert (await queries.comments(harness.db, NOBODY, harness.post_id, "oldest", page["next"], 7))["items"]

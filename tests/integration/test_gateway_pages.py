@@ -59,7 +59,7 @@ async def test_a_post_shows_comments_in_every_state(harness: GatewayHarness) -> 
     assert "This comment was removed." in page
     assert "waits for approval" in page
     assert "· edited" in page
-    assert f"?thread={held['id']}&replies=deeper#" in page.replace("&amp;", "&")
+    assert f"?comment={held['id']}&replies=deeper#" in page.replace("&amp;", "&")
     assert "?comments=later#comments" in page
     assert page.count("Reply</a>") == 1
     assert "23 November 2026, 04:36 UTC" in page
@@ -128,29 +128,6 @@ async def test_a_post_shows_its_status_discussion_and_edits(
 ) -> None:
     harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(**changes))
     assert text in (await harness.get(PATH)).text
-
-
-async def test_one_thread_of_a_discussion(harness: GatewayHarness) -> None:
-    harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1))
-    page = (await harness.get(f"{PATH}?thread={COMMENT_ID}")).text
-    assert "One part of the discussion" in page
-    harness.services.comments.on(
-        "GET", f"/comments/{COMMENT_ID}/replies", {"items": [raw_comment(7)], "next": "still more"}
-    )
-    page = (await harness.get(f"{PATH}?thread={COMMENT_ID}&replies=x")).text
-    assert raw_comment(7)["id"] in page
-    assert harness.services.comments.calls[-1].path == "/counts" or "cursor" in str(harness.services.comments.calls)
-    harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", raw_comment(1, post_id=OTHER_POST))
-    assert (await harness.get(f"{PATH}?thread={COMMENT_ID}")).status_code == 404
-
-
-async def test_a_comment_just_written_is_shown_on_every_page(harness: GatewayHarness) -> None:
-    far = raw_comment(9, state="held")
-    harness.services.comments.on("GET", f"/comments/{far['id']}", far)
-    assert "Your comment waits for approval." in (await harness.get(f"{PATH}?said={far['id']}", **OWN)).text
-    gone = str(uuid4())
-    harness.services.comments.on("GET", f"/comments/{gone}", not_found())
-    assert (await harness.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
 
 
 async def test_creating_a_comment_by_form(harness: GatewayHarness) -> None:

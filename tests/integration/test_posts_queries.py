@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 
 from services.chassis.database.pool import Database
@@ -132,3 +133,26 @@ async def test_drafts_and_withdrawn_posts_are_listed_to_their_author_and_to_admi
         with pytest.raises(Problem, match="sign-in-required"):
             await queries.unpublished_posts(db, ANONYMOUS, status, None, 50)
     assert (await queries.unpublished_posts(db, AUTHOR, "scheduled", None, 50))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("letter", "length"), [("x", 240_000), ("日", 60_000), ('"', 60_000), ("\u0001", 60_000), ("x", 3_000_000)]
+)
+async def test_a_page_of_revisions_ends_early_when_the_texts_are_large(db: Database, letter: str, length: int) -> None:
+    post_id = UUID((await create(db, "Long"))["id"])
+    async with db.transaction() as tx:
+        await tx.execute(
+            "insert into revisions (post_id, revision, title, body, created_at)"
+            " select $1, number, 'Long', repeat($2, $3), now() from generate_series(2, 30) as number",
+            post_id,
+            letter,
+            length,
+        )
+    seen, cursor = list[int](), None
+    while True:
+        page = await queries.revisions(db, AUTHOR, post_id, cursor, 200)
+        assert len(orjson.dumps(page)) <= max(2 * 1024 * 1024, length) + 1_000
+        seen += [one["revision"] for one in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+    assert seen == list(range(30, 0, -1))

@@ -25,6 +25,7 @@ class Call:
     body: Any
     params: Params
     headers: Mapping[str, str]
+    deadline: float
 
 
 @dataclass
@@ -55,7 +56,7 @@ class FakeService:
     ) -> ServiceResponse:
         await asyncio.sleep(0)
         sent = orjson.loads(body) if isinstance(body, bytes) else body
-        call = Call(method, path, caller, sent, params or {}, headers or {})
+        call = Call(method, path, caller, sent, params or {}, headers or {}, deadline)
         self.calls.append(call)
         reply = self.replies.get((method, path))
         if callable(reply):
@@ -99,7 +100,8 @@ class FakeServices:
     @property
     def upstreams(self) -> Upstreams:
         posts, comments, people, notify = (
-            Upstream(service.name, service) for service in (self.posts, self.comments, self.people, self.notify)
+            Upstream(service.name, service, service)
+            for service in (self.posts, self.comments, self.people, self.notify)
         )
         return Upstreams(posts, comments, people, notify)
 

@@ -89,7 +89,7 @@ TestBreakerMachine = BreakerMachine.TestCase
 
 
 def gauge(name: str) -> float | None:
-    return REGISTRY.get_sample_value("rapport_breaker_state", {"upstream": name})
+    return REGISTRY.get_sample_value("rapport_breaker_state", {"upstream": name, "purpose": "calls"})
 
 
 def test_gauge_shows_the_state() -> None:

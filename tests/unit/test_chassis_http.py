@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http import request_middleware
 from services.chassis.http.app import create_app
 from services.chassis.http.guards import Guard
 from services.chassis.http.problems import problems
@@ -570,3 +571,9 @@ def test_app_with_its_own_guard() -> None:
         assert client.post("/raw", content=b"0123456789").json() == 10
         problem(client.post("/raw", content=b"0123456789x"), 413, "too-large")
         assert client.get("/openapi.json").status_code == 404, "no app serves its document"
+
+
+@pytest.mark.parametrize("given", ["", "x", "-1", "1e9", "nan", "inf", "99999", "1.5.5", "1 ", "\uff11"])
+def test_a_deadline_that_is_none_is_ignored(given: str) -> None:
+    scope = {"type": "http", "headers": [(b"x-deadline-seconds", given.encode())]}
+    assert request_middleware._context(scope).deadline is None

@@ -8,7 +8,7 @@ from html import escape
 import pytest
 
 from services.chassis.errors import Problem
-from services.chassis.text import renderer
+from services.chassis.text import render_queue, renderer
 from services.chassis.text.html_to_text import excerpt, plain
 from services.chassis.text.refused import Refused
 from services.chassis.text.renderer import Format, render, to_html
@@ -439,7 +439,7 @@ async def test_texts_are_rendered_concurrently() -> None:
 
 
 async def test_waiting_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(renderer, "MOST_WAITING", 3)
+    monkeypatch.setattr(render_queue, "MOST_WAITING", 3)
     text = "x" * 5000
     outcomes = await asyncio.gather(*(render(text, "markdown", "post") for _ in range(5)), return_exceptions=True)
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Problem)]

@@ -1,12 +1,13 @@
 """Answers composed of several services' answers."""
 
+import asyncio
 import time
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from services.chassis.errors import Problem, not_found
+from services.chassis.errors import Problem, not_found, unavailable
 from services.chassis.identity import Caller
 from services.gateway.access.authentication import Viewer
 from services.gateway.composition import comment_views, post_page, post_views, profile_views
@@ -118,8 +119,49 @@ async def test_without_people_authors_have_no_names(harness: Harness) -> None:
     harness.services.people.away = True
     shown = await harness.page(harness.context(ANNA, "author"))
     assert shown["post"]["author"] == {"id": ANNA, "name": None, "avatar_url": None}
-    assert shown["viewer"] is None
-    assert sorted(shown["unavailable"]) == ["people", "viewer"]
+    assert (shown["viewer"]["id"], shown["viewer"]["name"], shown["viewer"]["can_comment"]) == (ANNA, None, True)
+    assert shown["unavailable"] == ["people"]
+
+
+async def test_comments_that_use_up_their_time_leave_some_for_names(harness: Harness) -> None:
+    async def slow(call: Any) -> Any:
+        await asyncio.sleep(call.deadline - time.monotonic())
+        return unavailable("comments did not answer in time.")
+
+    given: list[float] = []
+
+    async def look_up(ids: list[str], deadline: float) -> list[dict[str, Any]]:
+        given.append(deadline - time.monotonic())
+        return [_author(one) for one in ids]
+
+    harness.authors = AuthorCache(look_up)
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", slow)
+    harness.services.comments.on("POST", "/counts", slow)
+    shown = await harness.page(harness.context(ANNA, seconds=1.0))
+    assert shown["post"]["author"]["name"] == "Name a"
+    assert shown["viewer"]["name"] == "Name a"
+    assert set(shown["unavailable"]) == {"comments", "comment_count"}
+    assert given[0] >= 0.2
+
+
+async def test_names_are_asked_for_with_time_left_whatever_was_slow_before(harness: Harness) -> None:
+    given: list[float] = []
+
+    async def look_up(ids: list[str], deadline: float) -> list[dict[str, Any]]:
+        given.append(deadline - time.monotonic())
+        return [_author(one) for one in ids]
+
+    harness.authors = AuthorCache(look_up)
+    context = harness.context(seconds=0.5)
+
+    async def late(_: Any) -> Any:
+        await asyncio.sleep(0.45)
+        return {"items": [raw_comment(1)], "next": None}
+
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", late)
+    shown = (await comment_views.under(context, ID, {})).data
+    assert shown["items"][0]["author"]["name"] == "Name b"
+    assert given[0] >= 0.2
 
 
 async def test_without_posts_there_is_no_page(harness: Harness) -> None:

@@ -28,6 +28,18 @@ def entry(clock: Clock, *tags: str, body: bytes = b"{}", since: float | None = N
     return Entry([], [], body, '"0-x"', frozenset(tags), clock.now if since is None else since)
 
 
+async def test_old_entries_go_though_nobody_asks_for_them(cache: ResponseCache, clock: Clock) -> None:
+    for number in range(10):
+        cache.store(b"/%d" % number, entry(clock, "post:1", body=b"x" * 100_000), cache.sequence)
+        clock.now += 5
+    await cache.drop_expired()
+    assert len(cache) == 5
+    assert cache.get(b"/9") is not None
+    clock.now += 30
+    await cache.drop_expired()
+    assert (len(cache), cache._bytes, cache._by_tag) == (0, 0, {})
+
+
 def test_an_entry_is_served_until_it_is_thirty_seconds_old(cache: ResponseCache, clock: Clock) -> None:
     kept = entry(clock, "post:1", since=clock.now - 10)
     assert cache.store(b"/a", kept, cache.sequence)

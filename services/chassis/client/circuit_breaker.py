@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 
 State = Literal["closed", "half-open", "open"]
 
-STATE = Gauge("rapport_breaker_state", "0 closed, 1 half-open, 2 open.", ["upstream"])
+STATE = Gauge("rapport_breaker_state", "0 closed, 1 half-open, 2 open.", ["upstream", "purpose"])
 LEVEL: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 
 
@@ -32,6 +32,7 @@ class CircuitBreaker:
     """The breaker of one upstream, for one event loop.
 
     Args:
+        upstream, purpose: whom is called and what for, in metrics.
         window: seconds for which an outcome counts.
         open_seconds: seconds between opening and the first probe.
     """
@@ -39,6 +40,7 @@ class CircuitBreaker:
     def __init__(
         self,
         upstream: str,
+        purpose: str = "calls",
         *,
         window: float = 10.0,
         min_calls: int = 5,
@@ -46,7 +48,8 @@ class CircuitBreaker:
         open_seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._upstream, self._window, self._min_calls, self._ratio = upstream, window, min_calls, ratio
+        self._gauge = STATE.labels(upstream, purpose)
+        self._window, self._min_calls, self._ratio = window, min_calls, ratio
         self._open_seconds = open_seconds
         self._clock = clock
         self._outcomes: deque[tuple[float, bool]] = deque()
@@ -107,4 +110,4 @@ class CircuitBreaker:
             self._opened_at = now
 
     def _update_gauge(self) -> None:
-        STATE.labels(self._upstream).set(LEVEL[self.state])
+        self._gauge.set(LEVEL[self.state])

@@ -28,6 +28,7 @@ from services.contracts.problems import KINDS
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
+SHARE = 0.9  # of the time for an answer in which the service gives up by itself, so that its refusal still arrives
 MIN_COUNTED_SECONDS = 0.1  # a timeout shorter than this says nothing about the upstream
 
 
@@ -70,10 +71,13 @@ class ServiceClient:
     Args:
         base_url: its address, such as `http://orders:8101`.
         audience: its name in tokens, metrics and messages.
-        connections: the pool of the process, closed by its creator.
+        connections: a pool of the process, closed by its creator.
+        purpose: what the calls are for, where one service has several clients: each has its own circuit breaker.
     """
 
-    def __init__(self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool) -> None:
+    def __init__(
+        self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool, purpose: str = "calls"
+    ) -> None:
         base = urlsplit(base_url)
         tls = base.scheme == "https"
         self._origin = Origin(base.hostname or "", base.port or (443 if tls else 80), tls)
@@ -81,7 +85,7 @@ class ServiceClient:
         self._audience = audience
         self._signer = signer
         self._connections = connections
-        self.breaker = CircuitBreaker(audience)
+        self.breaker = CircuitBreaker(audience, purpose)
 
     async def call(
         self,
@@ -114,7 +118,8 @@ class ServiceClient:
             raise unavailable(f"{self._audience} is not answering.", self.breaker.retry_after)
         began, ok, outcome = time.monotonic(), None, "cancelled"
         try:
-            response = await self._request(method, target, deadline, self._headers(caller, data, headers), data)
+            sent = self._headers(caller, data, headers, deadline)
+            response = await self._request(method, target, deadline, sent, data)
             # A 503 with Retry-After is the deliberate answer of a working service.
             ok = response.status < 500 or (response.status == 503 and "Retry-After" in response.headers)
             outcome = f"{response.status // 100}xx"
@@ -154,12 +159,15 @@ class ServiceClient:
         query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
         return quote(self._prefix + path, safe="/:@") + (f"?{query}" if query else "")
 
-    def _headers(self, caller: Caller | None, data: bytes | None, given: Mapping[str, str] | None) -> dict[str, str]:
+    def _headers(
+        self, caller: Caller | None, data: bytes | None, given: Mapping[str, str] | None, deadline: float
+    ) -> dict[str, str]:
         caller = caller or Caller(self._signer.issuer)
         context = current()
         headers = dict(given or {})
         headers["Authorization"] = "Bearer " + self._signer.token(self._audience, caller.person_id, caller.roles)
         headers["traceparent"] = next_hop(context.traceparent)
+        headers["X-Deadline-Seconds"] = f"{max(0.0, (deadline - time.monotonic()) * SHARE):.3f}"
         if context.correlation_id:
             headers["X-Request-ID"] = context.correlation_id
         if data is not None:

@@ -19,6 +19,8 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
+RESERVED = 5  # one connection of so many is never used to write, so that reads pass while writes are slow
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -108,6 +110,8 @@ class Database:
         self._pool = pool
         self._pooled = pooled
         self._acquire_timeout = acquire_timeout
+        most = pool.get_max_size()
+        self._for_writing = asyncio.Semaphore(most - most // RESERVED)
         self.on_outbox: Callable[[], None] = lambda: None
 
     @classmethod
@@ -147,6 +151,19 @@ class Database:
             return bool(await reader.fetchval("select true"))
 
     @asynccontextmanager
+    async def _acquire_to_write(self) -> AsyncIterator[Any]:
+        try:
+            async with asyncio.timeout(self._acquire_timeout if self._for_writing.locked() else None):
+                await self._for_writing.acquire()
+        except TimeoutError:
+            raise unavailable("The database has no free connection to write with.") from None
+        try:
+            async with self._acquire() as connection:
+                yield connection
+        finally:
+            self._for_writing.release()
+
+    @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Any]:
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout)
@@ -183,7 +200,7 @@ class Database:
         Raises:
             Problem: `unavailable` when no connection is free in time or the database is unreachable.
         """
-        async with self._acquire() as connection:
+        async with self._acquire_to_write() as connection:
             tx, transaction = Transaction(connection), connection.transaction()
             with translated():
                 await transaction.start()
@@ -214,7 +231,7 @@ class Database:
             Problem: `unavailable` when no connection is free in time or the database is unreachable.
             RuntimeError: a second statement was run; the first one is committed.
         """
-        async with self._acquire() as connection:
+        async with self._acquire_to_write() as connection:
             tx = Transaction(_SingleUse(connection))
             yield tx
         if tx.wakes_relay:

@@ -13,6 +13,7 @@ from services.chassis.http.problems import Refuse, of_exception
 from services.chassis.runtime.context import Context, bound, next_hop
 from services.chassis.runtime.telemetry import HTTP_REQUESTS, HTTP_SECONDS
 
+SECONDS = re.compile(rb"[0-9]{1,4}(\.[0-9]{1,6})?\Z")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -30,7 +31,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id, traceparent = _ids(scope)
+        hop = _context(scope)
+        request_id = str(hop.correlation_id).encode()
         method, is_head = scope["method"], scope["method"] == "HEAD"
         if is_head:
             scope = dict(scope, method="GET")
@@ -40,12 +42,12 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             elif is_head and message["type"] == "http.response.body":
                 message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
             await send(message)
 
-        with bound(Context(correlation_id=request_id, traceparent=next_hop(traceparent))):
+        with bound(hop):
             try:
                 if "\0" in scope["path"]:
                     raise not_found()
@@ -62,11 +64,13 @@ class RequestMiddleware:
                 HTTP_SECONDS.labels(label, route).observe(time.perf_counter() - began)
 
 
-def _ids(scope: Scope) -> tuple[str, str | None]:
-    request_id = traceparent = None
+def _context(scope: Scope) -> Context:
+    request_id = traceparent = deadline = None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.match(value):
             request_id = value.decode()
         elif name == b"traceparent":
             traceparent = value.decode("latin-1")
-    return request_id or uuid.uuid4().hex, traceparent
+        elif name == b"x-deadline-seconds" and SECONDS.match(value):
+            deadline = time.monotonic() + float(value)
+    return Context(request_id or uuid.uuid4().hex, None, next_hop(traceparent), deadline)

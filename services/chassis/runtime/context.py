@@ -3,6 +3,7 @@
 import contextlib
 import random
 import re
+import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,11 +23,18 @@ class Context:
         correlation_id: the request id of the first HTTP call, the same in all services.
         causation_id: the id of the event that is handled, if any.
         traceparent: the W3C Trace Context header of this hop.
+        deadline: when nobody waits for the answer any more, a moment of `time.monotonic()`; None if that is not known.
     """
 
     correlation_id: str | None = None
     causation_id: UUID | None = None
     traceparent: str | None = None
+    deadline: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
 
 _current: ContextVar[Context] = ContextVar("context", default=Context())  # noqa: B039  # frozen

@@ -3,27 +3,24 @@
 Short texts are rendered where they come in; long ones take more than a few milliseconds, so a thread renders them.
 """
 
-import asyncio
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
+from uuid import UUID
 
-from services.chassis.errors import invalid, unavailable
+from services.chassis.errors import invalid
 from services.chassis.text.imported_html import paragraphs
 from services.chassis.text.markdown import parse
 from services.chassis.text.markdown_rewriter import MarkdownRewriter
 from services.chassis.text.refused import Refused
+from services.chassis.text.render_queue import RenderQueue
 from services.chassis.text.rewriter import Kind, Rewriter
 from services.chassis.text.sanitiser import sanitised
 
-__all__ = ["RENDERER_VERSION", "Format", "Kind", "render", "to_html"]
+__all__ = ["RENDERER_VERSION", "Format", "Kind", "is_long", "render", "to_html"]
 
 RENDERER_VERSION = 3
-THREADS = 2
 SHORT = 1_000  # characters; the costliest text of this length takes about 5 ms
-MOST_WAITING = 100
 SPARE_SIZE = 100_000  # characters of HTML that any text may become
 SIZE_FACTOR = 8  # and as many more for each of its own
 
@@ -61,15 +58,12 @@ def to_html(
     return html
 
 
-@dataclass
-class _Queue:
-    """Texts that threads render or that wait for a thread."""
-
-    length: int = 0
+_queue = RenderQueue()
 
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="render")  # a thread starts when it is first needed
-_queue = _Queue()
+def is_long(source: str) -> bool:
+    """Return whether rendering may cost so much that what forbids it should be found out before."""
+    return len(source) > SHORT
 
 
 async def render(
@@ -80,6 +74,7 @@ async def render(
     anchor: str = "text",
     picture_hosts: Collection[str] = (),
     may_be_empty: bool = False,
+    owner: UUID | None = None,
 ) -> str:
     """Return safe HTML of the text.
 
@@ -89,21 +84,14 @@ async def render(
         anchor: what makes the ids of footnotes unique on a page: the id of the comment or the post.
         picture_hosts: whose pictures a comment may show.
         may_be_empty: whether a text that shows nothing is rendered, as what is imported.
+        owner: the person whose text it is; one at a time is rendered for each.
 
     Raises:
         Problem: `invalid` naming `body` for a text that shows nothing, is nested too deeply or becomes too large;
-            `unavailable` when too many texts wait.
+            `unavailable` when too many texts wait or it would come too late.
     """
     work = partial(to_html, source, format, kind, anchor=anchor, picture_hosts=picture_hosts, may_be_empty=may_be_empty)
     try:
-        if len(source) <= SHORT:
-            return work()
-        if _queue.length >= MOST_WAITING:
-            raise unavailable("Too many texts wait to be rendered.")
-        _queue.length += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(_threads, work)
-        finally:
-            _queue.length -= 1
+        return await _queue.run(work, owner, in_thread=is_long(source))
     except Refused as refusal:
         raise invalid("body", str(refusal)) from None

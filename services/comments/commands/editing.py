@@ -13,8 +13,9 @@ from services.chassis.identity import Caller
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.results import finish, replayed
 from services.comments.domain import comment as rules
+from services.comments.domain.comment import Comment
 from services.comments.store import comment_rows
-from services.comments.visibility import lock_visible
+from services.comments.visibility import find_visible, lock_visible
 from services.contracts.comments import CommentEdited, EditComment
 
 
@@ -31,25 +32,44 @@ async def edit_comment(
 ) -> CommandResult:
     """Edit a comment, within `window` after it was posted. A held comment stays held.
 
+    It is looked at twice: before the text is rendered, which may be costly, and again when it is stored.
+
     Raises:
         Problem: `sign-in-required`, `not-found` (also for a removed one), `forbidden`, `edit-window-over`, `stale`,
             `invalid` for the body, and those of the idempotency key.
     """
-    caller.require_person()
-    html = await render(command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts)
+    owner = caller.require_person()
+    async with db.transaction() as tx:
+        if (kept := await idempotency.lock_and_find(tx, key)) is not None:
+            return await replayed(tx, kept, caller)
+        comment, _ = await find_visible(tx, comment_id, caller)
+        _check(comment, caller, window, if_match)
+    html = await render(
+        command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts, owner=owner
+    )
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await lock_visible(tx, comment_id, caller)
-        if comment.state == "removed":
-            raise not_found()
-        if not rules.is_own(comment, caller):
-            raise Problem("forbidden", "Only its author may edit a comment.")
-        now = datetime.now(UTC)
-        if now - comment.created_at > window:
-            raise Problem("edit-window-over")
-        check_if_match(if_match, comment.version)
+        now = _check(comment, caller, window, if_match)
         if (command.body, "markdown") != (comment.body, comment.format):
             await comment_rows.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
             return await finish(tx, discussion, comment.id, CommentEdited, caller, key)
         return await finish(tx, discussion, comment.id, None, caller, key)
+
+
+def _check(comment: Comment, caller: Caller, window: timedelta, if_match: str | None) -> datetime:
+    """Refuse an edit that is not allowed, and return the time of one that is.
+
+    Raises:
+        Problem: `not-found`, `forbidden`, `edit-window-over`, `stale`.
+    """
+    if comment.state == "removed":
+        raise not_found()
+    if not rules.is_own(comment, caller):
+        raise Problem("forbidden", "Only its author may edit a comment.")
+    now = datetime.now(UTC)
+    if now - comment.created_at > window:
+        raise Problem("edit-window-over")
+    check_if_match(if_match, comment.version)
+    return now

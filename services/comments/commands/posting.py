@@ -18,16 +18,16 @@ import structlog
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import Problem, invalid
+from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.identity import Caller
 from services.chassis.ids import moment_of, new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
-from services.chassis.text.renderer import RENDERER_VERSION, render
+from services.chassis.text.renderer import RENDERER_VERSION, is_long, render
 from services.comments.commands.reply_counts import count_replies
-from services.comments.commands.results import replayed
+from services.comments.commands.results import replayed, twin
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, new_comment
 from services.comments.store import comment_rows, discussion_rows
@@ -81,22 +81,32 @@ async def post_comment(
     """
     author_id = caller.require_person()
     comment_id = new_id()
+
+    def prepared(body_html: str) -> Prepared:
+        return Prepared(
+            id=comment_id,
+            post_id=post_id,
+            parent_id=command.parent_id,
+            caller=caller,
+            author_id=author_id,
+            body=command.body,
+            body_html=body_html,
+            created_at=moment_of(comment_id),
+            key=key,
+            context=context.current(),
+        )
+
+    if is_long(command.body) and (result := await queue.decide_early(prepared(""))) is not None:
+        return result
     body_html = await render(
-        command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=queue.picture_hosts
+        command.body,
+        "markdown",
+        "comment",
+        anchor=str(comment_id),
+        picture_hosts=queue.picture_hosts,
+        owner=author_id,
     )
-    prepared = Prepared(
-        id=comment_id,
-        post_id=post_id,
-        parent_id=command.parent_id,
-        caller=caller,
-        author_id=author_id,
-        body=command.body,
-        body_html=body_html,
-        created_at=moment_of(comment_id),
-        key=key,
-        context=context.current(),
-    )
-    return await queue.store(prepared)
+    return await queue.store(prepared(body_html))
 
 
 class PostingQueue:
@@ -134,7 +144,31 @@ class PostingQueue:
         assert isinstance(outcome, CommandResult)
         return outcome
 
+    async def decide_early(self, item: Prepared) -> CommandResult | None:
+        """Replay a used key, or refuse what would be refused anyhow, before its text is rendered; None decides nothing.
+
+        Raises:
+            Problem: as `post_comment`.
+        """
+        async with self._db.transaction() as tx:
+            if (kept := await idempotency.lock_and_find(tx, item.key)) is not None:
+                return await replayed(tx, kept, item.caller)
+            discussion = await discussion_rows.find_discussion(tx, item.post_id)
+            if discussion is None:
+                raise Problem("post-unknown")
+            parent = next(iter(await _find_parents(tx, [item])), None)
+            _accept(item, discussion, parent if parent and await can_see(tx, parent, item.caller) else None)
+        return None
+
     async def _store(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
+        """Store a batch without those for which nobody waits any more: a slow database has enough to do with others."""
+        wanted = {item.id: item for item in batch if not item.context.is_over}
+        outcomes: dict[UUID, Outcome] = {}
+        if wanted:
+            outcomes = dict(zip(wanted, await self._store_wanted(list(wanted.values()), lock), strict=True))
+        return [outcomes.get(item.id) or unavailable("It came too late, and was not stored.") for item in batch]
+
+    async def _store_wanted(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
         try:
             async with self._db.transaction() as tx:
                 return await store_batch(tx, batch, lock)
@@ -150,14 +184,21 @@ class _Accepted:
     item: Prepared
     discussion: Discussion
     comment: Comment
+    text_key: int
     result: CommandResult
+
+    @property
+    def twins_key(self) -> tuple[UUID, UUID, int]:
+        """Who says what where: the same for twins."""
+        return self.item.author_id, self.item.parent_id or self.item.post_id, self.text_key
 
 
 async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock) -> list[Outcome]:
     """Store the comments that may be stored, and return an outcome for each, in order.
 
-    A batch of one also replays a used key and accepts a hidden parent. In a larger batch such an item is deferred: it
-    needs queries of its own, and showing a hidden parent changes comments above it that other items may change too.
+    A batch of one also replays a used key, answers a twin with the first comment, and accepts a hidden parent. In a
+    larger batch such an item is deferred: it needs queries of its own, and showing a hidden parent changes comments
+    above it that other items may change too.
 
     Args:
         lock: whether an item whose discussion another transaction has locked is deferred or waits for it.
@@ -173,7 +214,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
     discussions = await lock_discussions(tx, {item.post_id for item in fresh})
     parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
     outcomes: dict[UUID, Outcome] = {}
-    accepted: list[_Accepted] = []
+    accepted: dict[tuple[UUID, UUID, int], _Accepted] = {}
     for item in fresh:
         discussion = discussions.get(item.post_id)
         parent = parents.get(item.parent_id) if item.parent_id else None
@@ -188,11 +229,13 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
                 outcomes[item.id] = refusal
             else:
                 result = CommandResult(201, rules.representation(comment, item.caller), f"/v1/comments/{comment.id}")
-                outcomes[item.id] = result
-                accepted.append(_Accepted(item, discussion, comment, result))
-        else:
-            outcomes[item.id] = Deferred.ALONE
-    await _write(tx, accepted, parents)
+                one = _Accepted(item, discussion, comment, rules.text_key(item.body), result)
+                if accepted.setdefault(one.twins_key, one) is one:  # else its twin is in this batch
+                    outcomes[item.id] = result
+    twins = await _write(tx, list(accepted.values()), parents)
+    for comment_id, twin_id in twins.items():
+        alone = is_single and await twin(tx, twin_id, fresh[0].caller, fresh[0].key)
+        outcomes[comment_id] = alone or Deferred.ALONE
     return [outcomes.get(item.id, Deferred.ALONE) for item in prepared]
 
 
@@ -236,18 +279,21 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
     )
 
 
-async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> None:
-    comments = [one.comment for one in accepted]
-    await comment_rows.insert_all(tx, comments, RENDERER_VERSION)
-    await count_replies(tx, comments, parents)
+async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> dict[UUID, UUID]:
+    """Write what was accepted, and return the twins of those that were there already, by id."""
+    comments, text_keys = [one.comment for one in accepted], [one.text_key for one in accepted]
+    twins = await comment_rows.insert_all(tx, comments, text_keys, RENDERER_VERSION)
+    new = [one for one in accepted if one.comment.id not in twins]
+    await count_replies(tx, [one.comment for one in new], parents)
     rows = []
-    for one in accepted:
+    for one in new:
         with context.bound(one.item.context):
             rows.append(outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion)))
     await outbox.add_all(tx, rows)
     answers = [
         (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))
-        for one in accepted
+        for one in new
         if one.item.key
     ]
     await idempotency.keep_all(tx, answers)
+    return twins

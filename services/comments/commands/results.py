@@ -61,3 +61,13 @@ async def replayed(tx: Transaction, kept: Kept, caller: Caller) -> CommandResult
     if "replies" not in then:
         then["replies"] = (await _with_replies(tx, comment, caller))["replies"]
     return CommandResult(kept.status, then, kept.location, replayed=True)
+
+
+async def twin(tx: Transaction, comment_id: UUID, caller: Caller, key: Key | None) -> CommandResult:
+    """Return the comment that stands already instead of the same one posted again, and keep it under the new key."""
+    comment = await comment_rows.find(tx, comment_id)
+    assert comment is not None
+    representation = await _with_replies(tx, comment, caller)
+    result = CommandResult(201, representation, f"/v1/comments/{comment_id}", replayed=True)
+    await idempotency.keep(tx, key, Kept(result.status, result.location, comment_id, _without_replies(result)))
+    return result

@@ -1,8 +1,10 @@
 """One comment: its states, who may see what of it, and its representation."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -21,6 +23,8 @@ from services.contracts.people import is_moderator
 
 State = Literal["visible", "held", "removed"]
 Step = Literal["hold", "approve", "reject", "restore"]
+TWINS_WITHIN = timedelta(minutes=10)
+NO_INDENTATION = re.compile(r"\A {1,3}(?=\S)")  # four make a code block
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,16 @@ def new_comment(
     )
 
 
+def text_key(body: str) -> int:
+    """Return a number of 64 bits that is the same for the same text, whatever white space around and behind its lines.
+
+    It is signed, as PostgreSQL keeps it.
+    """
+    lines = [line.rstrip() for line in body.rstrip().replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    text = NO_INDENTATION.sub("", "\n".join(lines), count=1)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+
+
 def ids_of(path: bytes) -> list[UUID]:
     """Return the ids that a path holds, from the top level down."""
     return [UUID(bytes=path[start : start + 16]) for start in range(0, len(path), 16)]
@@ -129,7 +143,9 @@ def check_depth(parent: Comment, field: str) -> None:
         Problem: `invalid` naming `field`.
     """
     if parent.depth >= DEEPEST:
-        raise invalid(field, f"stands at depth {DEEPEST}, below which there are no replies")
+        raise invalid(
+            field, f"stands at depth {DEEPEST}, below which there are no replies; answer the comment above it"
+        )
 
 
 def is_own(comment: Comment, caller: Caller) -> bool:

@@ -1,13 +1,12 @@
 """SQL of comments one by one; pages of the tree stand in `listing`. Writers have locked the discussion."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.text.rerendering import Stored
-from services.comments.domain.comment import Comment, Discussion, State
+from services.comments.domain.comment import TWINS_WITHIN, Comment, Discussion, State
 from services.comments.domain.tree import Change
 from services.comments.store.discussion_rows import lock_discussion
 
@@ -88,17 +87,17 @@ async def visible_by_person(reader: Reader, person_ids: Sequence[UUID]) -> dict[
     return {row["id"]: row["count"] for row in await reader.fetch(SELECT_COUNTS_OF_PEOPLE, person_ids)}
 
 
-INSERT_COMMENT = """
+INSERT_IMPORTED = """
 insert into comments (
     id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
     renderer_version, created_at, shown, imported, site, source_id
 )
-values ($1, $2, $3, coalesce($3::uuid, $2::uuid), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+values ($1, $2, $3, coalesce($3::uuid, $2::uuid), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, true, $15, $16)
 on conflict (site, source_id) where site is not null do nothing
 """
 
 
-def _row(comment: Comment, renderer_version: int, source: tuple[str, str] | None = None) -> tuple[object, ...]:
+def _row(comment: Comment, renderer_version: int) -> tuple[object, ...]:
     return (
         comment.id,
         comment.post_id,
@@ -114,37 +113,82 @@ def _row(comment: Comment, renderer_version: int, source: tuple[str, str] | None
         renderer_version,
         comment.created_at,
         comment.shown,
-        comment.imported,
-        *(source or (None, None)),
     )
+
+
+COUNT_VISIBLE = "update discussions set visible_count = visible_count + 1 where post_id = $1"
 
 
 async def insert_imported(tx: Transaction, comment: Comment, renderer_version: int, source: tuple[str, str]) -> bool:
     """Store an imported comment and count it for its post; False when its source (site, source id) is there already."""
-    if not await tx.execute(INSERT_COMMENT, *_row(comment, renderer_version, source)):
+    if not await tx.execute(INSERT_IMPORTED, *_row(comment, renderer_version), *source):
         return False
-    await _count_visible(tx, [comment])
+    if comment.state == "visible":
+        await tx.execute(COUNT_VISIBLE, comment.post_id)
     return True
 
 
-async def insert_all(tx: Transaction, comments: Sequence[Comment], renderer_version: int) -> None:
-    """Store new comments and count them for their posts."""
-    if comments:
-        await tx.executemany(INSERT_COMMENT, [_row(comment, renderer_version) for comment in comments])
-        await _count_visible(tx, comments)
-
-
-COUNT_VISIBLE = """
-update discussions set visible_count = discussions.visible_count + added.count
-from unnest($1::uuid[], $2::int[]) as added (post_id, count)
-where discussions.post_id = added.post_id
+# One statement, so that looking for twins costs no round trip. It sees what was committed before the lock was granted,
+# because its snapshot is taken after that. The arrays stand in subqueries to hide their lengths from the planner, which
+# would else make a plan for each batch; that costs more than the statement.
+INSERT_UNLESS_TWIN = """
+with given as (
+    select id, post_id, parent_id, coalesce(parent_id, post_id) as list_id, path, depth, author_id, parent_author_id,
+        body, format, body_html, state, renderer_version, created_at, shown, text_key
+    from unnest(
+        (select $1::uuid[]), (select $2::uuid[]), (select $3::uuid[]), (select $4::bytea[]),
+        (select $5::smallint[]), (select $6::uuid[]), (select $7::uuid[]), (select $8::text[]),
+        (select $9::text[]), (select $10::text[]), (select $11::text[]), (select $12::smallint[]),
+        (select $13::timestamptz[]), (select $14::boolean[]), (select $15::bigint[])
+    ) as given (
+        id, post_id, parent_id, path, depth, author_id, parent_author_id, body,
+        format, body_html, state, renderer_version, created_at, shown, text_key
+    )
+), judged as materialized (
+    select given.*, coalesce(
+        (select twin.id from comments as twin
+         where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
+             and twin.state = 'visible' and twin.list_id = given.list_id
+             and twin.created_at > given.created_at - $16::interval
+         limit 1),
+        (select twin.id from comments as twin
+         where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
+             and twin.state = 'held' and twin.list_id = given.list_id
+             and twin.created_at > given.created_at - $16::interval
+         limit 1)
+    ) as twin_id
+    from given
+), inserted as (
+    insert into comments (
+        id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
+        body, format, body_html, state, renderer_version, created_at, shown, text_key
+    )
+    select id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
+        body, format, body_html, state, renderer_version, created_at, shown, text_key
+    from judged where twin_id is null
+    returning post_id, state
+), counted as (
+    update discussions set visible_count = discussions.visible_count + added.count
+    from (select post_id, count(*) as count from inserted where state = 'visible' group by post_id) as added
+    where discussions.post_id = added.post_id
+)
+select id, twin_id from judged where twin_id is not null
 """
 
 
-async def _count_visible(tx: Transaction, comments: Sequence[Comment]) -> None:
-    visible = Counter(comment.post_id for comment in comments if comment.state == "visible")
-    if visible:
-        await tx.execute(COUNT_VISIBLE, list(visible), list(visible.values()))
+async def insert_all(
+    tx: Transaction, comments: Sequence[Comment], text_keys: Sequence[int], renderer_version: int
+) -> dict[UUID, UUID]:
+    """Store new comments and count them for their posts. Return the twins instead of those that have one, by id.
+
+    A twin is the same text, still unedited, that the same person posted at the same place less than `TWINS_WITHIN`
+    before; no two of the given ones may be twins of each other.
+    """
+    if not comments:
+        return {}
+    columns = zip(*(_row(comment, renderer_version) for comment in comments), strict=True)
+    found = await tx.fetch(INSERT_UNLESS_TWIN, *columns, text_keys, TWINS_WITHIN)
+    return {row["id"]: row["twin_id"] for row in found}
 
 
 UPDATE_REPLY_COUNTS = """
@@ -173,7 +217,8 @@ async def update_reply_counts(tx: Transaction, changes: Sequence[Change]) -> Non
 
 
 UPDATE_TEXT = """
-update comments set body = $2, body_html = $3, renderer_version = $4, edited_at = $5, version = version + 1
+update comments set
+    body = $2, body_html = $3, text_key = null, renderer_version = $4, edited_at = $5, version = version + 1
 where id = $1
 """
 
@@ -225,7 +270,9 @@ async def update_state(tx: Transaction, comment_id: UUID, state: State, *, shown
 
 
 DELETE_TEXT = """
-update comments set body = null, body_html = null, removed_by_author = true, version = version + $2 where id = $1
+update comments set
+    body = null, body_html = null, text_key = null, removed_by_author = true, version = version + $2
+where id = $1
 """
 
 

@@ -32,6 +32,15 @@ async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
     return None if row is None else Discussion(**row)
 
 
+SELECT_VERSION = "select version from discussions where post_id = $1"
+
+
+async def find_version(reader: Reader, post_id: UUID) -> int | None:
+    """Return the version of the post that this service knows; None before it has heard of it."""
+    version: int | None = await reader.fetchval(SELECT_VERSION, post_id)
+    return version
+
+
 SELECT_DISCUSSIONS = """
 select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
 """

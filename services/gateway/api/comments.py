@@ -152,8 +152,8 @@ async def _evict(request: Request, context: RequestContext, comment_id: str) -> 
     """Evict what a removal changed; its answer is empty, so comments is asked whose comment it was."""
     invalidation, body = responses.invalidation(request), {"ids": [comment_id]}
     try:
-        answer = await context.upstreams.comments.send("POST", "/comments/lookup", NOBODY, context.deadline, body=body)
-        for item in answer.json()["items"]:
+        found = await context.upstreams.comments.look_up("/comments/lookup", NOBODY, context.deadline, body)
+        for item in found["items"]:
             invalidation.comment(item["post_id"], item["author_id"])
     except Problem:
         invalidation.everything()

@@ -12,7 +12,7 @@ from services.gateway import responses
 from services.gateway.api.references import PostRef, id_of
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
-from services.gateway.composition import post_page, post_views
+from services.gateway.composition import comment_views, post_page, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
@@ -83,7 +83,8 @@ async def page(request: Request, context: OptionalViewer, ref: PostRef) -> Respo
 async def edit(request: Request, context: SignedIn, ref: PostRef) -> Response:
     body = await body_of(request, POST_BYTES)
     path = post_views.path_of(await id_of(context, ref))
-    return await _written(request, context, await forward(request, context, context.upstreams.posts, path, body=body))
+    answer = await forward(request, context, context.upstreams.posts, path, body=body)
+    return await _written(request, context, answer, changes_discussion="discussion" in await request.json())
 
 
 @router.post(
@@ -101,7 +102,8 @@ async def publish(request: Request, context: SignedIn, ref: PostRef) -> Response
 )
 async def withdraw(request: Request, context: SignedIn, ref: PostRef) -> Response:
     path = post_views.path_of(await id_of(context, ref)) + "/withdraw"
-    return await _written(request, context, await forward(request, context, context.upstreams.posts, path))
+    answer = await forward(request, context, context.upstreams.posts, path)
+    return await _written(request, context, answer, changes_discussion=True)
 
 
 @router.get(
@@ -119,8 +121,13 @@ async def revisions(request: Request, context: OptionalViewer, ref: PostRef) -> 
     return responses.read(request, context, await post_views.revisions(context, found, params))
 
 
-async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:
+async def _written(
+    request: Request, context: RequestContext, answer: ServiceResponse, *, changes_discussion: bool = False
+) -> Response:
     raw = answer.json()
     responses.invalidation(request).post(raw["id"])
     post_views.remember_slug(context, raw)
+    if changes_discussion:
+        await comment_views.wait_for_version(context, raw)
+        responses.invalidation(request).post(raw["id"])  # what was read meanwhile may still show the old discussion
     return responses.written(context, answer, await post_views.with_author(context, raw))

@@ -117,6 +117,12 @@ class ResponseCache:
         self._shortened.update(dict.fromkeys(kept, until))
         self.evict(kept)
 
+    async def drop_expired(self) -> None:
+        """Drop what is too old to be served, so that the memory of a load comes back when nobody reads any more."""
+        now = self._clock()
+        for key in [key for key, (until, _) in self._entries.items() if now >= until]:
+            self._drop(key)
+
     def clear(self) -> None:
         """Drop all entries."""
         self._entries.clear()

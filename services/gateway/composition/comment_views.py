@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from services.chassis.errors import Problem, not_found, unavailable
 from services.chassis.runtime.waiting import backoff_seconds
+from services.gateway.access.authentication import NOBODY
 from services.gateway.composition import post_views, representations
 from services.gateway.composition.request_context import Composed, Json, RequestContext
 
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
+DISCUSSION_SECONDS = 2.0
 LEAST_LEFT = 0.1  # seconds without which asking again could only time out
 
 
@@ -72,6 +74,33 @@ async def fetch_under(context: RequestContext, post_id: str, params: Mapping[str
     path = path_under(post_id)
     raw: Json = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
     return raw
+
+
+async def fetch_context(context: RequestContext, comment_id: str, cursor: str | None) -> Json:
+    """Return a comment as comments answers, with those above it, and its replies or a later page of them."""
+    path, params = path_of(comment_id) + "/context", {"cursor": cursor} if cursor else {}
+    raw: Json = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
+    return raw
+
+
+async def wait_for_version(context: RequestContext, post: Json) -> None:
+    """Wait until comments has heard of this version of a post, so that its discussion is what its writer was told.
+
+    If that takes too long, `discussion` is named as missing: the post says what it will be, and comments follow.
+    """
+    path = path_under(post["id"]).removesuffix("/comments") + "/version"
+    deadline = min(context.deadline, time.monotonic() + DISCUSSION_SECONDS)
+    attempt = 0
+    try:
+        while ((await context.upstreams.comments.get(path, NOBODY, deadline))["version"] or 0) < post["version"]:
+            attempt += 1
+            pause = backoff_seconds(attempt, FIRST_PAUSE, LONGEST_PAUSE)
+            if time.monotonic() + pause >= deadline:
+                context.miss("discussion")
+                return
+            await asyncio.sleep(pause)
+    except Problem:
+        context.miss("discussion")
 
 
 async def retry_while_post_unknown(context: RequestContext, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:

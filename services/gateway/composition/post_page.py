@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 from services.chassis.errors import Problem
 from services.contracts.people import is_admin, is_author, is_moderator
@@ -12,18 +14,39 @@ from services.gateway.composition.request_context import Composed, Json, Request
 NO_COMMENTS: Json = {"items": [], "next": None}
 
 
-async def page(context: RequestContext, ref: str, params: dict[str, str] | None = None) -> Composed:
-    """Return `{post, comments, comment_count, viewer, unavailable}`, asked for at once where the id is known."""
+@dataclass(frozen=True)
+class Place:
+    """Which part of a discussion is shown; its beginning by default.
+
+    Attributes:
+        cursor: where the list of top-level comments goes on.
+        comment_id: a comment that is shown in any case: with what it answers, where it is not in that part anyhow.
+        replies: where the list of its replies goes on.
+    """
+
+    cursor: str | None = None
+    comment_id: str | None = None
+    replies: str | None = None
+
+
+BEGINNING = Place()
+
+
+async def page(context: RequestContext, ref: str, place: Place = BEGINNING) -> Composed:
+    """Return `{post, comments, comment_count, viewer, unavailable}`, asked for at once where the id is known.
+
+    The comments are marked as `part` where they are one comment's context and not a page of the list.
+    """
     guess = post_views.probable_id(context, ref)
     early = None
     if guess is not None:
-        early = asyncio.ensure_future(_discussion(context, {"id": guess, "status": "published"}, params))
+        early = asyncio.ensure_future(_discussion(context, {"id": guess, "status": "published"}, place))
     try:
         post = await post_views.fetch(context, ref)
         if early is not None and guess == post["id"] and post["status"] == "published":
             comments, count, missing = await early
         else:
-            comments, count, missing = await _discussion(context, post, params)
+            comments, count, missing = await _discussion(context, post, place)
     finally:
         if early is not None and not early.done():
             early.cancel()
@@ -32,31 +55,65 @@ async def page(context: RequestContext, ref: str, params: dict[str, str] | None 
     return Composed(await _put_together(context, post, comments, count), post["version"])
 
 
-async def _discussion(
-    context: RequestContext, post: Json, params: dict[str, str] | None
-) -> tuple[Json | None, int | None, list[str]]:
+async def _discussion(context: RequestContext, post: Json, place: Place) -> tuple[Json | None, int | None, list[str]]:
     """Return the comments of a post, their number, and what is missing of them."""
     if post["status"] != "published":
         return NO_COMMENTS, 0, []
     apart = context.apart()
     comments, counts = await asyncio.gather(
-        apart.optional("comments", lambda: _comments(context, post["id"], params or {})),
+        apart.optional("comments", lambda: _comments(apart, post["id"], place)),
         apart.comment_counts([post]),
     )
     return comments, counts[post["id"]], apart.missing
 
 
-async def _comments(context: RequestContext, post_id: str, params: dict[str, str]) -> Json:
-    def ask() -> Any:
-        return comment_views.fetch_under(context, post_id, params)
+async def _comments(context: RequestContext, post_id: str, place: Place) -> Json:
+    """Return the comments at a place as comments answers; its beginning where there is none such."""
+    if place.comment_id and place.replies and (found := await _around(context, post_id, place)):
+        return found
+    listed = await _listed(context, post_id, place.cursor)
+    if place.comment_id and place.comment_id not in _ids(listed["items"]):
+        return await _around(context, post_id, Place(comment_id=place.comment_id)) or listed
+    return listed
+
+
+async def _listed(context: RequestContext, post_id: str, cursor: str | None) -> Json:
+    async def ask() -> Json:
+        return await comment_views.fetch_under(context, post_id, {"cursor": cursor} if cursor else {})
 
     try:
-        raw: Json = await ask()
+        return await ask()
     except Problem as problem:
+        if problem.kind == "malformed-cursor":
+            return await _listed(context, post_id, None)
         if problem.kind != "post-unknown":
             raise
-        raw = await comment_views.retry_until(min(time.monotonic() + context.page_patience, context.deadline), ask)
-    return raw
+    return await comment_views.retry_until(min(time.monotonic() + context.page_patience, context.deadline), ask)
+
+
+async def _around(context: RequestContext, post_id: str, place: Place) -> Json | None:
+    """Return a comment with those above it, as a list of one tree; None if it is not there for this viewer."""
+    assert place.comment_id is not None
+    try:
+        raw = await comment_views.fetch_context(context, place.comment_id, place.replies)
+    except Problem as problem:
+        if problem.status < 500:
+            return None
+        raise
+    if raw["comment"]["post_id"] != post_id:
+        return None
+    line = [*raw["above"], raw["comment"]]
+    for above, below in pairwise(line):
+        above["replies"] = {"items": [below], "next": None}
+    return {"items": line[:1], "next": None, "part": True}
+
+
+def _ids(items: list[Json]) -> Iterator[str]:
+    waiting = list(items)
+    while waiting:
+        item = waiting.pop()
+        yield item["id"]
+        waiting.extend(item["replies"]["items"])
 
 
 async def _put_together(context: RequestContext, post: Json, comments: Json | None, count: int | None) -> Json:
@@ -65,15 +122,13 @@ async def _put_together(context: RequestContext, post: Json, comments: Json | No
     if person_id is not None:
         needed.add(person_id)
     people = await context.authors_of(needed)
-    viewer = None
-    if person_id is not None:
-        if person_id in people:
-            viewer = _viewer(context, post, people[person_id])
-        else:
-            context.miss("viewer")
+    viewer = _viewer(context, post, people.get(person_id) or representations.nameless(person_id)) if person_id else None
+    shown = None
+    if comments is not None:
+        shown = representations.comment_list(comments, people) | ({"part": True} if "part" in comments else {})
     return {
         "post": representations.post(post, people, context.public_url, count),
-        "comments": representations.comment_list(comments, people) if comments is not None else None,
+        "comments": shown,
         "comment_count": count,
         "viewer": viewer,
         "unavailable": context.missing,

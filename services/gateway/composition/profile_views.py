@@ -20,6 +20,6 @@ async def profile(context: RequestContext, person_id: str) -> Composed:
 
 async def _count(context: RequestContext, person_id: str) -> int:
     body = {"person_ids": [person_id]}
-    answer = await context.upstreams.comments.send("POST", "/counts/people", NOBODY, context.deadline, body=body)
-    found: dict[str, int] = answer.json()["counts"]
+    answer = await context.upstreams.comments.look_up("/counts/people", NOBODY, context.deadline, body)
+    found: dict[str, int] = answer["counts"]
     return next(iter(found.values()), 0)

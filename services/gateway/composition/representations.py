@@ -5,7 +5,8 @@ Each is written field by field, so that what a service adds for itself never lea
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
+
+from services.contracts.links import post_path
 
 Json = dict[str, Any]
 
@@ -15,7 +16,7 @@ POST_AFTER_AUTHOR = ("status", "discussion", "created_at", "published_at", "edit
 
 def post_url(public_url: str, slug: str) -> str:
     """Return the URL of a post's page; the slug percent-encoded."""
-    return f"{public_url.rstrip('/')}/posts/{quote(slug, safe='')}"
+    return public_url.rstrip("/") + post_path(slug)
 
 
 def nameless(person_id: str) -> Json:

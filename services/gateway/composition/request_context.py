@@ -1,6 +1,7 @@
 """Hold what one request needs while its answer is composed: the services, the viewer, and one deadline for all calls.
 
-A required part that fails fails the answer. An optional one is left out and named in `missing`.
+A required part that fails fails the answer. An optional one is left out and named in `missing`; none may use up the
+time of those that are asked for after it.
 """
 
 import time
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+SHARE = 0.75  # of the time that is left, for a part after which others are asked for
+LEAST_SECONDS = 0.25  # for a part that is asked for last
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class RequestContext:
     async def authors_of(self, ids: Iterable[str]) -> Mapping[str, Json]:
         """Return authors by id; those that could not be looked up are left out, and `people` named as missing."""
         wanted = list(ids)
-        found, complete, since = await self.authors.of(wanted, self.deadline)
+        found, complete, since = await self.authors.of(wanted, self._last_moment())
         self.tags.update(f"name:{person_id}" for person_id in wanted)
         self.since = min(self.since, since)
         if not complete:
@@ -100,12 +104,20 @@ class RequestContext:
 
     async def _count(self, post_ids: list[str]) -> dict[str, int]:
         body = {"post_ids": post_ids}
-        answer = await self.upstreams.comments.send("POST", "/counts", NOBODY, self.deadline, body=body)
-        found: dict[str, int] = answer.json()["counts"]
+        answer = await self.upstreams.comments.look_up("/counts", NOBODY, self._last_moment(), body)
+        found: dict[str, int] = answer["counts"]
         return {post_id: found.get(post_id, 0) for post_id in post_ids}
 
     def apart(self) -> "RequestContext":
-        """Return a context for parts that may turn out not to be needed: what they miss is not missing here yet."""
-        context = replace(self, missing=[], tags=set(), since=time.monotonic())
+        """Return a context for parts that may turn out not to be needed: what they miss is not missing here yet.
+
+        They get a share of the time, so that there is some left to ask for names.
+        """
+        now = time.monotonic()
+        context = replace(self, missing=[], tags=set(), since=now, deadline=now + SHARE * (self.deadline - now))
         context.missing.clear()
         return context
+
+    def _last_moment(self) -> float:
+        """Return the deadline of parts asked for last: whatever was asked for before, they have a moment."""
+        return max(self.deadline, time.monotonic() + LEAST_SECONDS)

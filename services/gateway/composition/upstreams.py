@@ -1,13 +1,14 @@
 """Call the four services behind the gateway: one client each, and their refusals as problems."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.chassis.client.client import ServiceClient, ServiceResponse
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer
+from services.gateway.composition.shares import Shares
 from services.gateway.settings import GatewaySettings
 
 Params = Mapping[str, str | int | None]
@@ -31,10 +32,19 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class Upstream:
-    """One service that the gateway calls. Deadlines are moments of `time.monotonic()`."""
+    """One service that the gateway calls. Deadlines are moments of `time.monotonic()`.
+
+    Attributes:
+        reader: the way of reads.
+        writer: the way of writes, with connections and a circuit breaker of its own: slow writes must not stop reads.
+        reads, writes: who uses how much of them.
+    """
 
     name: str
-    client: Client
+    reader: Client
+    writer: Client
+    reads: Shares = field(default_factory=Shares)
+    writes: Shares = field(default_factory=Shares)
 
     async def get(self, path: str, caller: Caller, deadline: float, params: Params | None = None) -> Any:
         """Return the JSON of a GET.
@@ -42,7 +52,19 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        return (await self.send("GET", path, caller, deadline, params=params)).json()
+        async with self.reads.turn(caller.person_id, deadline):
+            answer = await self.reader.call("GET", path, caller=caller, params=params, deadline=deadline)
+        return self._checked(answer, caller).json()
+
+    async def look_up(self, path: str, caller: Caller, deadline: float, body: object) -> Any:
+        """Return the JSON of a POST that reads: a question too long for a query.
+
+        Raises:
+            Problem: what the service refused with, or `unavailable`.
+        """
+        async with self.reads.turn(caller.person_id, deadline):
+            answer = await self.reader.call("POST", path, caller=caller, body=body, deadline=deadline)
+        return self._checked(answer, caller).json()
 
     async def send(
         self,
@@ -52,17 +74,18 @@ class Upstream:
         deadline: float,
         *,
         body: object = None,
-        params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse:
-        """Send a request; `body` is a JSON value, or the bytes of one as they came.
+        """Send a request that writes; `body` is a JSON value, or the bytes of one as they came.
 
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        answer = await self.client.call(
-            method, path, caller=caller, body=body, params=params, headers=headers, deadline=deadline
-        )
+        async with self.writes.turn(caller.person_id, deadline):
+            answer = await self.writer.call(method, path, caller=caller, body=body, headers=headers, deadline=deadline)
+        return self._checked(answer, caller)
+
+    def _checked(self, answer: ServiceResponse, caller: Caller) -> ServiceResponse:
         problem = answer.problem()
         if problem is None:
             return answer
@@ -79,26 +102,30 @@ class Upstreams:
     comments: Upstream
     people: Upstream
     notify: Upstream
-    connections: ConnectionPool | None = None
+    pools: Sequence[ConnectionPool] = ()
 
     @classmethod
     def connect(cls, settings: GatewaySettings) -> "Upstreams":
-        """Return clients that share their connections."""
+        """Return clients that share two pools of connections, one for reads and one for writes."""
         signer = Signer(settings.gateway_signing_key, "gateway")
-        connections = ConnectionPool()
+        reads, writes = ConnectionPool(), ConnectionPool()
 
         def upstream(name: str, url: str) -> Upstream:
-            return Upstream(name, ServiceClient(url, name, signer, connections=connections))
+            return Upstream(
+                name,
+                ServiceClient(url, name, signer, connections=reads, purpose="reads"),
+                ServiceClient(url, name, signer, connections=writes, purpose="writes"),
+            )
 
         return cls(
             upstream("posts", settings.posts_url),
             upstream("comments", settings.comments_url),
             upstream("people", settings.people_url),
             upstream("notify", settings.notify_url),
-            connections,
+            (reads, writes),
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        if self.connections is not None:
-            await self.connections.close()
+        for pool in self.pools:
+            await pool.close()

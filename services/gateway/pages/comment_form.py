@@ -14,7 +14,7 @@ from services.gateway.composition.request_context import Json
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.refusals import Refusal
 
-PLACE = ("comments", "thread", "replies")  # parameters that say which part of a discussion a page shows
+PLACE = ("comments", "comment", "thread", "replies")  # parameters that say which part of a discussion a page shows
 
 
 def new_key() -> str:

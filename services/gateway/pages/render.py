@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
 
 import structlog
 from fastapi.routing import APIRoute
@@ -17,6 +16,8 @@ from services.chassis.errors import Problem
 from services.chassis.http.origins import Origin
 from services.chassis.http.problems import of_exception
 from services.contracts.characters import isolated
+from services.contracts.links import comment_path
+from services.contracts.links import post_path as post_path
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -49,11 +50,6 @@ def moment(text: str | None) -> str:
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
 
 
-def post_path(slug: str) -> str:
-    """Return the path of a post's page."""
-    return "/posts/" + quote(slug, safe="")
-
-
 def outline(items: list[Json]) -> Iterator[tuple[str, Json]]:
     """Yield a tree of comments as steps: `enter` a comment, the steps of its replies, `leave` it.
 
@@ -75,7 +71,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline, "path": post_path}
+ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline}
+ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 
 

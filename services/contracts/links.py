@@ -1,0 +1,17 @@
+"""The addresses of our pages, as services write them into pages and mails."""
+
+from urllib.parse import quote
+from uuid import UUID
+
+
+def post_path(slug: str) -> str:
+    """Return the path of a post's page; the slug percent-encoded."""
+    return "/posts/" + quote(slug, safe="")
+
+
+def comment_path(slug: str, comment_id: UUID | str) -> str:
+    """Return the address of a comment on its post's page, which shows it wherever in the discussion it stands.
+
+    The fragment alone would not reach the server, and the page would show only the beginning of a long discussion.
+    """
+    return f"{post_path(slug)}?comment={comment_id}#c-{comment_id}"

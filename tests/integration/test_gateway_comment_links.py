@@ -1,0 +1,137 @@
+"""Links to a comment: the page shows it with what it answers, wherever in the discussion it stands."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.chassis.errors import Problem, not_found, unavailable
+from services.contracts.links import comment_path
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, author, harnesses
+from tests.unit.gateway_fakes import raw_comment, raw_post
+
+PATH = f"/posts/{SLUG}"
+FAR = raw_comment(9, depth=2, replies=[raw_comment(10)])
+FAR_ID = FAR["id"]
+OWN = {"Cookie": "rapport=good", "Origin": "http://rapport.test"}
+OTHER_POST = ID[:-1] + "9"
+
+
+def context_of(*above: dict[str, Any], comment: dict[str, Any] = FAR) -> dict[str, Any]:
+    return {"above": list(above), "comment": comment}
+
+
+@pytest.fixture
+async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
+    async with harnesses(keys, redis_url) as make:
+        harness = await make()
+        session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["author"]}}
+        harness.services.people.on("POST", "/sessions/check", session)
+        stone = raw_comment(8, author_id=None, body_html=None, state="removed", depth=1)
+        harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(raw_comment(7), stone))
+        yield harness
+
+
+def shown(page: str) -> list[str]:
+    """Return the numbers of the comments on a page, in order."""
+    return [match[-2:].lstrip("0") for match in re.findall(r'<article id="c-([0-9a-f-]+)"', page)]
+
+
+@pytest.mark.parametrize("query", ["comment={}", "thread={}", "said={}", "reply_to={}", "comments=later&comment={}"])
+async def test_a_comment_that_is_not_on_the_page_is_shown_with_what_it_answers(
+    harness: GatewayHarness, query: str
+) -> None:
+    answer = await harness.get(f"{PATH}?{query.format(FAR_ID)}", **OWN)
+    assert answer.status_code == 200
+    assert shown(answer.text) == ["7", "8", "9", "a"]
+    assert "One part of the discussion" in answer.text
+    assert f'href="{PATH}#comments">Show all of it' in answer.text
+    assert answer.text.count("<ol") == answer.text.count("</ol>")
+
+
+async def test_a_comment_that_is_on_the_page_anyhow_is_shown_there(harness: GatewayHarness) -> None:
+    answer = await harness.get(f"{PATH}?comment={raw_comment(1)['id'].upper()}")
+    assert (answer.status_code, shown(answer.text)) == (200, ["1"])
+    assert "One part of the discussion" not in answer.text
+    assert not [call for call in harness.services.comments.calls if call.path.endswith("/context")]
+
+
+async def test_a_line_that_is_too_long_for_a_page_leads_on_upwards(harness: GatewayHarness) -> None:
+    above = raw_comment(8, depth=1, parent_id=raw_comment(7)["id"])
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(above))
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+    assert f'href="{comment_path(SLUG, raw_comment(7)["id"])}">What this answers' in page
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(raw_comment(8)))
+    assert "What this answers" not in (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+
+
+async def test_later_replies_are_shown_below_their_comment(harness: GatewayHarness) -> None:
+    await harness.get(f"{PATH}?comment={FAR_ID}&replies=more")
+    asked = [call.params for call in harness.services.comments.calls if call.path.endswith("/context")]
+    assert asked == [{"cursor": "more"}]
+
+
+@pytest.mark.parametrize("answer", [not_found(), context_of(comment=FAR | {"post_id": OTHER_POST})])
+async def test_a_comment_that_is_not_there_leaves_the_post_and_says_so(harness: GatewayHarness, answer: Any) -> None:
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", answer)
+    page = await harness.get(f"{PATH}?comment={FAR_ID}")
+    assert (page.status_code, shown(page.text)) == (404, ["1"])
+    assert "That comment is not here" in page.text
+    assert "Some <em>text</em>." in page.text
+
+
+async def test_without_comments_the_post_is_shown_whatever_part_was_asked_for(harness: GatewayHarness) -> None:
+    harness.services.comments.away = True
+    for query in ("", f"?thread={FAR_ID}", f"?comment={FAR_ID}", f"?comment={FAR_ID}&replies=x", f"?said={FAR_ID}"):
+        answer = await harness.get(PATH + query)
+        assert answer.status_code == 200, query
+        assert "cannot be shown at the moment" in answer.text
+
+
+async def test_a_context_that_fails_leaves_the_post(harness: GatewayHarness) -> None:
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: unavailable("It is slow."))
+    answer = await harness.get(f"{PATH}?comment={FAR_ID}")
+    assert answer.status_code == 200
+    assert "cannot be shown at the moment" in answer.text
+
+
+async def test_a_cursor_that_is_none_shows_the_beginning(harness: GatewayHarness) -> None:
+    pages = {"later": Problem("malformed-cursor")}
+    usual = {"items": [raw_comment(1)], "next": None}
+    harness.services.comments.on(
+        "GET", f"/posts/{ID}/comments", lambda call: pages.get(str(call.params.get("cursor")), usual)
+    )
+    assert shown((await harness.get(f"{PATH}?comments=later")).text) == ["1"]
+
+
+@pytest.mark.parametrize("query", ["comment=", "comment=nonsense", "thread=%22%3E", "comment=x&comment=y"])
+async def test_what_is_no_id_is_ignored(harness: GatewayHarness, query: str) -> None:
+    answer = await harness.get(f"{PATH}?{query}")
+    assert (answer.status_code, shown(answer.text)) == (200, ["1"])
+
+
+async def test_every_comment_links_to_itself_by_the_same_address(harness: GatewayHarness) -> None:
+    page = (await harness.get(PATH)).text
+    assert f'href="{comment_path(SLUG, raw_comment(1)["id"])}"' in page
+
+
+async def test_a_comment_just_written_says_whether_it_waits(harness: GatewayHarness) -> None:
+    held = {**FAR, "state": "held"}
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment=held))
+    assert "Your comment waits for approval." in (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+    gone = str(uuid4())
+    harness.services.comments.on("GET", f"/comments/{gone}/context", not_found())
+    assert (await harness.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
+
+
+async def test_a_signed_in_reader_gets_the_form_without_a_name(harness: GatewayHarness) -> None:
+    assert "<textarea" in (await harness.get(PATH, **OWN)).text
+    harness.services.people.on("POST", "/people/lookup", unavailable("It is away."))
+    harness.gateway.authors.forget(ANNA)
+    answer = await harness.get(PATH, **OWN)
+    assert answer.status_code == 200
+    assert "<textarea" in answer.text
+    harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(discussion="closed"))
+    assert "<textarea" not in (await harness.get(PATH, **OWN)).text

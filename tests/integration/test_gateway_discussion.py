@@ -1,0 +1,73 @@
+"""What the author of a post changed in its discussion holds when the answer says so."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from services.chassis.errors import Problem, unavailable
+from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, harnesses, kind
+from tests.unit.gateway_fakes import raw_post
+
+WAITS = (
+    ("PATCH", "", {"discussion": "held"}),
+    ("PATCH", "", {"title": "x", "discussion": "closed"}),
+    ("POST", "/withdraw", None),
+)
+DOES_NOT_WAIT = (("PATCH", "", {"title": "x"}), ("POST", "/publish", None))
+VERSION_PATH = f"/posts/{ID}/version"
+
+
+@pytest.fixture
+async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
+    async with harnesses(keys, redis_url) as make:
+        harness = await make()
+        for method, rest, _ in (*WAITS, *DOES_NOT_WAIT):
+            harness.services.posts.on(method, f"/posts/{ID}{rest}", raw_post(version=5))
+        yield harness
+
+
+async def send(harness: GatewayHarness, method: str, rest: str, body: Any, ref: str = ID) -> Any:
+    return await harness.http.request(method, f"/v1/posts/{ref}{rest}", json=body, headers=harness.anna)
+
+
+@pytest.mark.parametrize("ref", [ID, ID.upper(), SLUG])
+@pytest.mark.parametrize(("method", "rest", "body"), WAITS)
+async def test_the_answer_waits_until_comments_has_the_version(
+    harness: GatewayHarness, method: str, rest: str, body: Any, ref: str
+) -> None:
+    known = [None, 3, 4, 5]
+    harness.services.comments.on("GET", VERSION_PATH, lambda _: {"version": known.pop(0)})
+    answer = await send(harness, method, rest, body, ref)
+    assert (answer.status_code, known) == (200, [])
+    assert "unavailable" not in answer.json()
+
+
+@pytest.mark.parametrize(("method", "rest", "body"), DOES_NOT_WAIT)
+async def test_other_changes_do_not_wait(harness: GatewayHarness, method: str, rest: str, body: Any) -> None:
+    assert (await send(harness, method, rest, body)).status_code == 200
+    assert harness.services.comments.count("GET", VERSION_PATH) == 0
+
+
+async def test_a_later_version_will_do(harness: GatewayHarness) -> None:
+    harness.services.comments.on("GET", VERSION_PATH, {"version": 6})
+    assert "unavailable" not in (await send(harness, *WAITS[0])).json()
+    assert harness.services.comments.count("GET", VERSION_PATH) == 1
+
+
+@pytest.mark.parametrize("reply", [{"version": 4}, unavailable("It is away."), Problem("internal"), None])
+async def test_after_two_seconds_the_discussion_is_named_as_missing(harness: GatewayHarness, reply: Any) -> None:
+    harness.services.comments.on("GET", VERSION_PATH, reply)
+    began = time.monotonic()
+    answer = await send(harness, *WAITS[0])
+    assert time.monotonic() - began < 3
+    assert (answer.status_code, answer.json()["unavailable"]) == (200, ["discussion"])
+    assert answer.json()["discussion"] == "open", "the post itself is as posts says"
+
+
+async def test_a_refusal_is_not_waited_for(harness: GatewayHarness) -> None:
+    harness.services.posts.on("POST", f"/posts/{ID}/withdraw", Problem("wrong-state", "It is a draft."))
+    answer = await send(harness, "POST", "/withdraw", None)
+    assert (answer.status_code, kind(answer)) == (409, "wrong-state")
+    assert harness.services.comments.calls == []
