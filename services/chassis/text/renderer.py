@@ -20,7 +20,7 @@ from services.chassis.text.sanitiser import sanitised
 
 __all__ = ["RENDERER_VERSION", "Format", "Kind", "render", "to_html"]
 
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 THREADS = 2
 SHORT = 1_000  # characters; the costliest text of this length takes about 5 ms
 MOST_WAITING = 100
