@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from pydantic import StrictBool
+from pydantic import Field, StrictBool
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body, EditNote, ImportedText, ImportedTitle, Opaque, PostText, Title
@@ -101,7 +101,10 @@ class EditPost(Body):
 
 
 class ImportPost(Body):
-    """Command of an import: import a post. Unique by (site, source_id); a repetition changes nothing."""
+    """Command of an import: import a post. Unique by (site, source_id); a repetition adds nothing but addresses.
+
+    `addresses` are paths with their queries that the post had there.
+    """
 
     site: Opaque
     source_id: Opaque
@@ -116,3 +119,20 @@ class ImportPost(Body):
     discussion: Discussion = "open"
     created_at: Moment
     published_at: Moment | None = None
+    addresses: list[str] = Field(default=[], max_length=20)
+
+
+class CompleteImport(Body):
+    """Command of an import: give an imported post the text that leads to posts imported after it.
+
+    A post that anybody has changed since it was imported keeps its text.
+    """
+
+    post_id: UUID
+    body: ImportedText
+
+
+class FindAddress(Body):
+    """Query: which post had this address, a path with its query, before it was imported?"""
+
+    address: str

@@ -7,7 +7,7 @@ from services.chassis.http.monitoring import Ready
 from services.gateway.api import comments, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
-from services.gateway.pages import docs, front, post, problems, sign_in, unsubscribe
+from services.gateway.pages import docs, front, old_addresses, post, problems, sign_in, unsubscribe
 from services.gateway.response_headers import ResponseHeaders
 
 ROUTERS = (
@@ -26,9 +26,11 @@ ROUTERS = (
 
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
-    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
+    """Return the app over these parts: FastAPI's, inside `OldAddresses`, inside `ResponseHeaders`, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready)
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
-    return CacheMiddleware(ResponseHeaders(app), gateway.cache, gateway.settings.cookie_name)
+    return CacheMiddleware(
+        ResponseHeaders(old_addresses.OldAddresses(app)), gateway.cache, gateway.settings.cookie_name
+    )
