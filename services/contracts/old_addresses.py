@@ -48,5 +48,5 @@ def possible_addresses(address: str) -> list[str]:
     normal = normal_address(address)
     if normal is None:
         return []
-    above = BELOW.sub("", normal)
-    return [normal] if above in (normal, "") else [normal, above]
+    path = normal.partition("?")[0]
+    return [one for one in dict.fromkeys((normal, path, BELOW.sub("", path))) if one not in ("", "/")]

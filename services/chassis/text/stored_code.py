@@ -32,7 +32,8 @@ class CodeEscaper:
             self._lower = source.translate(LOWER)
         self._brackets = brackets
         self._inline = inline
-        self._missing: set[str] = set()  # ends that do not come any more
+        self._ends: dict[str, int] = {}  # where each end was found last; -1 if it does not come any more
+        self._missing: set[str] = set()  # the same of raw elements
         self._out: list[str] = []
         self._code_end = 0  # where the code ends that the present position is in
 
@@ -46,10 +47,14 @@ class CodeEscaper:
         return "".join(self._out)
 
     def _bracket(self, position: int) -> int:
-        found = self._brackets.match(self._source, position) if self._brackets else None
+        is_text = self._source.startswith("[", position - 1) and position > 0  # `[[code]…[/code]]`
+        found = self._brackets.match(self._source, position) if self._brackets and not is_text else None
         if found is not None and (end := self._find(f"[/{found[1].lower()}]", found.end())) >= 0:
             code = self._source[found.end() : end]
-            self._out.append(block(code) if found[1].lower() not in self._inline else line(code))
+            if position < self._code_end:
+                self._out.append(_as_text(code))
+            else:
+                self._out.append(line(code) if found[1].lower() in self._inline else block(code))
             return end + len(found[1]) + 3
         self._out.append("[")
         return position + 1
@@ -86,11 +91,9 @@ class CodeEscaper:
         return end
 
     def _find(self, end: str, position: int) -> int:
-        if end in self._missing:
-            return -1
-        found = self._lower.find(end, position)
-        if found < 0:
-            self._missing.add(end)
+        found = self._ends.get(end, 0)
+        if 0 <= found < position:
+            found = self._ends[end] = self._lower.find(end, position)
         return found
 
 

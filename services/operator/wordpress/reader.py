@@ -34,7 +34,7 @@ WANTED = {
     ("rss", "channel", "item"): {
         *("title", "link", "guid", "pubDate", "dc:creator", "content:encoded", "excerpt:encoded", "wp:post_id"),
         *("wp:post_date", "wp:post_date_gmt", "wp:comment_status", "wp:post_name", "wp:status", "wp:post_type"),
-        "wp:post_password",
+        *("wp:post_password", "wp:post_parent", "wp:attachment_url"),
     },
     ("rss", "channel", "item", "wp:comment"): {
         *("wp:comment_id", "wp:comment_author", "wp:comment_author_email", "wp:comment_date", "wp:comment_date_gmt"),
