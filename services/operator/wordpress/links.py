@@ -16,6 +16,7 @@ from services.operator.wordpress.reader import Record
 
 LINKS = frozenset(("href", "src", "data", "poster", "longdesc", "cite"))
 RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
+MARKUP = re.compile(r"[<>\"]")  # of a tag whose quotation marks are out of order
 UPWARDS = re.compile(r"(?:\.\.?/)+")
 NO_LINKS = frozenset(("a", "pre", "code"))
 
@@ -133,7 +134,7 @@ def _with_new_address(name: str, attributes: str, base: str, places: Places) -> 
 
 def _new(address: str, base: str, places: Places) -> str:
     """Return the path of the post that an address leads to, else the whole address; unchanged if it is none."""
-    if not address or address.startswith("#"):
+    if not address or address.startswith("#") or MARKUP.search(address):
         return address
     try:
         whole = urljoin(base, address) if base else address
