@@ -24,7 +24,7 @@ from services.operator.settings import load
 from services.operator.wordpress.importing import Import
 from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.report import Report
-from services.operator.wordpress.rules import site_of
+from services.operator.wordpress.rules import ADDRESS
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def wordpress(
     """Import posts, pages and comments of a WordPress export. Repeating it adds nothing; after a kill, repeat it."""
     shown = Console()
     blog = site if "://" in site or not site else f"https://{site}"
-    if blog and not site_of(blog):
+    if blog and not ADDRESS.fullmatch(blog):
         raise Failed(f"--site {site!r} is not an address: write it like https://blog.example.")
 
     async def work() -> Report:

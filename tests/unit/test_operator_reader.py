@@ -1,11 +1,14 @@
 """Reading WordPress exports: every dialect is accepted, hostile content is refused."""
 
+import gzip
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from services.operator.failures import Failed
-from services.operator.wordpress import reader, source
+from services.operator.wordpress import archive, reader, source
 from services.operator.wordpress.reader import Record, records
 from tests.unit.operator_exports import author, comment, export, item, written
 
@@ -140,12 +143,57 @@ def test_a_document_type_is_refused_before_any_item(tmp_path: Path, doctype: str
         ("<feed/>", "begins with <feed>"),
         (export(item(1))[:-30], "not a whole XML file"),
         (export(item(1)).replace("</item>", "</itme>"), "mismatched tag"),
-        (export(item(1, title="x").replace("<title>x", "<title>&nbsp;")), "undefined entity"),
         ("<rss>" + "<a>" * 60, "nested deeper"),
         ("<rss><channel>" * 2 + "<a", "not a whole XML file"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence) as failure:
+        read(written(tmp_path, content))
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("declaration", ["", ' standalone="yes"', " standalone='no' "])
+def test_entities_of_html_are_known_outside_cdata(tmp_path: Path, declaration: str) -> None:
+    content = export(item(1, title="x", content="&eacute;&unknown;")).replace('"UTF-8" ', f'"UTF-8"{declaration}')
+    content = content.replace("<title>x", "<title>&eacute;&nbsp;&hellip; &unknown; &lt;&amp; Tom & J &#233; &; &")
+    [found] = items(tmp_path, content)
+    assert found.get("title") == "é\xa0… &unknown; <& Tom & J é &; &"
+    assert found.get("content:encoded") == "&eacute;&unknown;"
+
+
+def zipped(**files: str | bytes) -> bytes:
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name.replace("__", "."), content)
+    return archive.getvalue()
+
+
+def test_archives_are_read(tmp_path: Path) -> None:
+    first, second = export(author("ada", "Ada"), item(1, title="Été")), export(item(2))
+    assert [one.get("title") for one in items(tmp_path, gzip.compress(first.encode("utf-8-sig")))] == ["Été"]
+    both = zipped(b__XML=second, a__xml=first, readme__txt="no XML")
+    assert [one.get("wp:post_id") for one in items(tmp_path, both)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(export(item(1)).encode())[:-200], "broken archive"),
+        (gzip.compress(b"x" * 1000)[:20] + b"y" * 30, "broken archive"),
+        (zipped(a__xml=export(item(1)))[:-30], "broken archive"),
+        (zipped(a__txt="x"), "without an XML file"),
+        (b"PK\x03\x04", "broken archive"),
+        (gzip.compress(gzip.compress(export(item(1)).encode())), "not a whole XML file"),
+        (gzip.compress(b"<rss>" + b" " * 3_000_000), "expands"),
+        (zipped(a__xml=b"<rss>" + b" " * 1_500_000, b__xml=b"<rss>" + b" " * 1_500_000), "expands|not a whole"),
+    ],
+)
+def test_a_bad_archive_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, sentence: str
+) -> None:
+    monkeypatch.setattr(archive, "SPARE", 1_000_000)
     with pytest.raises(Failed, match=sentence) as failure:
         read(written(tmp_path, content))
     assert "\n" not in str(failure.value)

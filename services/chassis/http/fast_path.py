@@ -80,10 +80,6 @@ class RouteTable:
                 return entry, {name: entry.convertors[name].convert(text) for name, text in match.groupdict().items()}
         return None
 
-    def knows(self, path: str) -> bool:
-        """Return whether a route has this path, whatever the method."""
-        return any(entry.pattern.match(path) for entry in self._entries())
-
     async def refuse_method(self, request: Request, _: Exception) -> Response:
         """Return the 405 with all methods of the path in `Allow` (Starlette names only those of the first route)."""
         allowed: set[str] = set()
