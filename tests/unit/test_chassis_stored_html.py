@@ -32,6 +32,12 @@ def shown(stored: str) -> str:
         ),
         ("<pre><b>x</b> List<String> <?php y ?></pre>", "<pre><b>x</b> List&lt;String&gt; &lt;?php y ?&gt;</pre>"),
         ("<pre><form action='<x'>n</form></pre>", "<pre>&lt;form action='&lt;x'&gt;n&lt;/form&gt;</pre>"),
+        ("<PRE LANG=x><i></PRE\n>", "<pre><code>&lt;i&gt;</code></pre>"),
+        ("<kbd><stdin></kbd> <samp lang=x><b></samp>", "<p><kbd>&lt;stdin&gt;</kbd> <code>&lt;b&gt;</code></p>\n"),
+        (
+            '<script type="syntaxhighlighter" class="brush: js"><![CDATA[\na < "<b>"\n]]></script>',
+            '<pre><code>a &lt; "&lt;b&gt;"</code></pre>',
+        ),
         ("a <code><stdio.h></code>", "<p>a <code>&lt;stdio.h&gt;</code></p>\n"),
         ("<code>never ends <form>x</form>", "<p><code>never ends</code></p>\n<div>x</div>"),
         ("<!-- <pre lang=x> -->a</pre>", "<p>a</p>\n"),

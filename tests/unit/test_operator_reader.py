@@ -162,6 +162,11 @@ def test_entities_of_html_are_known_outside_cdata(tmp_path: Path, declaration: s
     assert found.get("content:encoded") == "&eacute;&unknown;"
 
 
+def test_a_section_that_was_closed_too_early_goes_on_as_text(tmp_path: Path) -> None:
+    content = export(item(1, content="x")).replace("<![CDATA[x]]>", "<![CDATA[a <![CDATA[ b ]]> c & d ]]>")
+    assert items(tmp_path, content)[0].get("content:encoded") == "a <![CDATA[ b  c & d ]]>"
+
+
 def zipped(**files: str | bytes) -> bytes:
     archive = BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:

@@ -22,7 +22,8 @@ LEFT_OUT = frozenset(("script", "style"))  # with their content: it is nothing t
 # Elements whose words stay although they do not: what ends a line or a block goes on doing so.
 SHOWN_AS = {
     **dict.fromkeys(("article", "aside", "button", "fieldset", "footer", "form", "header", "hgroup", "legend"), "div"),
-    **dict.fromkeys(("main", "nav", "noembed", "noframes", "noscript", "section", "title"), "div"),
+    **dict.fromkeys(("dialog", "main", "marquee", "nav", "noembed", "noframes", "noscript"), "div"),
+    **dict.fromkeys(("search", "section", "title"), "div"),
     **dict.fromkeys(("listing", "plaintext", "textarea", "xmp"), "pre"),
     **dict.fromkeys(("optgroup", "option"), "br"),
     **dict.fromkeys(("dir", "menu"), "ul"),

@@ -10,6 +10,9 @@ MARK = re.compile(r"<(?=[a-zA-Z/!?])|\[(?=[a-zA-Z])")
 LANGUAGE = re.compile(r"\slang\s*+=", re.IGNORECASE)
 ESCAPED = re.compile(r"""\sescaped\s*+=\s*+["']?(?:true|1)""", re.IGNORECASE)
 REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});")
+HIGHLIGHTED = re.compile(r"\stype\s*+=\s*+[\"']?syntaxhighlighter", re.IGNORECASE)
+CDATA = re.compile(r"\A\s*+<!\[CDATA\[|\]\]>\s*+\Z")
+CODE = frozenset(("code", "kbd", "pre", "samp", "tt"))
 RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
 # Tags that stay tags inside code, because editors colour and number lines with them; all others are code.
 MARKUP = (ALLOWED - {"input"}) | {"font"}
@@ -27,12 +30,9 @@ class CodeEscaper:
         self, source: str, brackets: re.Pattern[str] | None = None, inline: frozenset[str] = frozenset()
     ) -> None:
         self._source = source
-        self._lower = source.lower()
-        if len(self._lower) != len(source):  # a letter such as İ has two in lower case
-            self._lower = source.translate(LOWER)
         self._brackets = brackets
         self._inline = inline
-        self._ends: dict[str, int] = {}  # where each end was found last; -1 if it does not come any more
+        self._ends: dict[str, re.Match[str] | None] = {}  # where each end was found last; None if there is no more
         self._missing: set[str] = set()  # the same of raw elements
         self._out: list[str] = []
         self._code_end = 0  # where the code ends that the present position is in
@@ -49,37 +49,41 @@ class CodeEscaper:
     def _bracket(self, position: int) -> int:
         is_text = self._source.startswith("[", position - 1) and position > 0  # `[[code]…[/code]]`
         found = self._brackets.match(self._source, position) if self._brackets and not is_text else None
-        if found is not None and (end := self._find(f"[/{found[1].lower()}]", found.end())) >= 0:
-            code = self._source[found.end() : end]
-            if position < self._code_end:
-                self._out.append(_as_text(code))
-            else:
-                self._out.append(line(code) if found[1].lower() in self._inline else block(code))
-            return end + len(found[1]) + 3
-        self._out.append("[")
-        return position + 1
+        end = self._find(rf"\[/{re.escape(found[1])}\]", found.end()) if found else None
+        if found is None or end is None:
+            self._out.append("[")
+            return position + 1
+        code = self._source[found.end() : end.start()]
+        if position < self._code_end:
+            self._out.append(_as_text(code))
+        else:
+            self._out.append(line(code) if found[1].lower() in self._inline else block(code))
+        return end.end()
 
     def _tag(self, position: int) -> int:
         """Write what begins with `<`, and return where the rest begins."""
         source, in_code = self._source, position < self._code_end
-        if source.startswith("<!--", position) and not in_code and (end := self._find("-->", position + 4)) >= 0:
-            return self._kept(position, end + 3)
+        if source.startswith("<!--", position) and not in_code and (end := self._find("-->", position + 4)):
+            return self._kept(position, end.end())
         found = TAG.match(source, position)
         if found is None:
             return self._shown(position, position + 1) if in_code else self._kept(position, position + 1)
         name, closes, attributes = found[2].lower(), bool(found[1]), found[3]
         if in_code and (not found[4] or name not in MARKUP):
             return self._shown(position, found.end())
-        if not found[4]:
+        if not found[4] or closes:
             return self._kept(position, found.end())
-        if name in RAW and not closes:
+        if name == "script" and HIGHLIGHTED.search(attributes) and (end := self._find(r"</script\s*>", found.end())):
+            self._out.append(block(CDATA.sub("", source[found.end() : end.start()])))
+            return end.end()
+        if name in RAW:
             return self._kept(position, raw_end(source, name, found.end(), self._missing))
-        if name in ("pre", "code") and not closes and (end := self._find(f"</{name}>", found.end())) >= 0:
+        if name in CODE and (end := self._find(rf"</{name}\s*>", found.end())):
             if LANGUAGE.search(attributes) and not ESCAPED.search(attributes):
-                code = source[found.end() : end]
+                code = source[found.end() : end.start()]
                 self._out.append(block(code) if name == "pre" or "\n" in code.strip() else line(code))
-                return end + len(name) + 3
-            self._code_end = max(self._code_end, end)
+                return end.end()
+            self._code_end = max(self._code_end, end.start())
         return self._kept(position, found.end())
 
     def _kept(self, begin: int, end: int) -> int:
@@ -90,14 +94,11 @@ class CodeEscaper:
         self._out.append(self._source[begin:end].replace("<", "&lt;"))
         return end
 
-    def _find(self, end: str, position: int) -> int:
-        found = self._ends.get(end, 0)
-        if 0 <= found < position:
-            found = self._ends[end] = self._lower.find(end, position)
-        return found
-
-
-LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+    def _find(self, end: str, position: int) -> re.Match[str] | None:
+        """Return the next match of a pattern; one that was found further on is not looked for again."""
+        if end not in self._ends or ((found := self._ends[end]) is not None and found.start() < position):
+            self._ends[end] = re.compile(end, re.IGNORECASE).search(self._source, position)
+        return self._ends[end]
 
 
 def with_code_escaped(source: str) -> str:

@@ -85,10 +85,12 @@ def _allowed(text: str, *, in_cdata: bool) -> tuple[bytes, bool]:
     out: list[str] = []
     text = REFERENCE.sub(_reference, text.translate(FORBIDDEN))
     for part in CDATA.split(text):
-        if part in ("<![CDATA[", "]]>"):
-            in_cdata = part != "]]>"
+        if part == "<![CDATA[":
+            in_cdata = True
+        elif part == "]]>" and in_cdata:
+            in_cdata = False
         elif not in_cdata:
-            part = AMPERSAND.sub("&amp;", part)
+            part = "]]&gt;" if part == "]]>" else AMPERSAND.sub("&amp;", part)
         out.append(part)
     return "".join(out).encode(), in_cdata
 
