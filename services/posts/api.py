@@ -83,7 +83,7 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.post("/import/texts")
     @body_limit(IMPORT_BYTES)
     async def complete_import(body: CompleteImport, _: Operator) -> Response:
-        return json_response({"changed": await commands.complete_import(db, body)})
+        return json_response({"changed": await rerendering.complete_import(db, body)})
 
     @router.post("/rerender")
     async def rerender_posts(body: Rerender, _: Operator) -> Response:

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import invalid, not_found
+from services.chassis.errors import invalid
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.ids import id_at, new_id
@@ -17,7 +17,6 @@ from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.contracts.old_addresses import normal_address
 from services.contracts.people import is_author
 from services.contracts.posts import (
-    CompleteImport,
     CreatePost,
     EditPost,
     ImportPost,
@@ -28,7 +27,7 @@ from services.contracts.posts import (
     PostPublished,
     PostWithdrawn,
 )
-from services.posts import store
+from services.posts import old_addresses, store
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, Text
@@ -193,7 +192,7 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
         known = await store.find_by_source(reader, source)
     if known is not None:
         async with db.transaction() as tx:
-            await store.insert_addresses(tx, known, addresses)
+            await old_addresses.insert(tx, known, addresses)
         return known, False
     post_id = id_at(created_at, command.source_id) if created_at.year >= 1970 else new_id()
     html = await render(command.body, command.format, "post", anchor=str(post_id), may_be_empty=True)
@@ -217,32 +216,12 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
     slug = slugs.generated(post.id, slugs.decoded(command.slug), post.title)
     async with db.transaction() as tx:
         stored = await _insert_under_free_slug(tx, post, slug, source)
-        await store.insert_addresses(tx, stored.id, addresses)
+        await old_addresses.insert(tx, stored.id, addresses)
         if stored.id != post.id:
             return stored.id, False
         await store.insert_revision(tx, stored, None, created_at)
         await outbox.add(tx, rules.fact(PostImported, stored, rules.now()))
     return stored.id, True
-
-
-async def complete_import(db: Database, command: CompleteImport) -> bool:
-    """Give an imported post the text that leads to posts imported after it. Its version stays; nothing is published.
-
-    Returns:
-        Whether the text has changed: a post that anybody has changed since keeps its text.
-
-    Raises:
-        Problem: `not-found`, and `invalid` for a body that cannot be rendered.
-    """
-    async with db.reader() as reader:
-        post = await store.find(reader, command.post_id)
-    if post is None:
-        raise not_found()
-    if not post.imported or post.version != 1 or post.body == command.body:
-        return False
-    html = await render(command.body, post.format, "post", anchor=str(post.id), may_be_empty=True)
-    async with db.transaction() as tx:
-        return await store.complete_import(tx, post.id, command.body, html, RENDERER_VERSION)
 
 
 def _storable_time(field: str, moment: datetime) -> datetime:

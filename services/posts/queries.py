@@ -12,7 +12,7 @@ from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import store
+from services.posts import old_addresses, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 
@@ -46,7 +46,7 @@ async def post_of_address(db: Database, caller: Caller, address: str) -> dict[st
     addresses = possible_addresses(address)
     if addresses:
         async with db.reader() as reader:
-            for found in await store.find_by_addresses(reader, addresses, MOST_OF_AN_ADDRESS):
+            for found in await old_addresses.find_posts(reader, addresses, MOST_OF_AN_ADDRESS):
                 if is_visible(found, caller):
                     return {"id": str(found.id), "slug": found.slug}
     raise not_found()

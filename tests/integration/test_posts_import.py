@@ -13,7 +13,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.contracts.posts import CompleteImport, EditPost, ImportPost
-from services.posts import commands, queries
+from services.posts import commands, queries, rerendering
 
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
 NOBODY = Caller("gateway", None, frozenset())
@@ -174,17 +174,17 @@ async def test_a_repeated_import_adds_addresses(db: Database) -> None:
 async def test_an_import_is_completed_unless_somebody_changed_the_post(db: Database) -> None:
     post_id, _ = await commands.import_post(db, command())
     body = '<a href="/posts/other">x</a>'
-    assert await commands.complete_import(db, CompleteImport(post_id=post_id, body=body))
-    assert not await commands.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    assert await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    assert not await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
     post = await queries.post(db, ADMIN, str(post_id))
     assert (post["body"], post["version"], post["revision"]) == (body, 1, 1)
     assert 'href="/posts/other"' in post["body_html"]
     [revision] = (await queries.revisions(db, ADMIN, post_id, None, 50))["items"]
     assert revision["body"] == body
     await commands.edit_post(db, ADMIN, post_id, EditPost(body="mine"))
-    assert not await commands.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    assert not await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
     assert (await queries.post(db, ADMIN, str(post_id)))["body"] == "mine"
     assert await types(db) == [("imported", True), ("edited", True)]
     with pytest.raises(Problem) as refusal:
-        await commands.complete_import(db, CompleteImport(post_id=uuid4(), body=""))
+        await rerendering.complete_import(db, CompleteImport(post_id=uuid4(), body=""))
     assert refusal.value.kind == "not-found"

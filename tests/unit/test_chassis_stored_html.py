@@ -101,6 +101,8 @@ def test_addresses_of_players_stay(stored: str, addresses: list[str]) -> None:
         ("(https://a.b/c_(d))", '(<a href="https://a.b/c_(d)">https://a.b/c_(d)</a>)'),
         ("www.example.de, x", '<a href="http://www.example.de">www.example.de</a>, x'),
         ("&quot;ftp://a.b/&quot;", '"<a href="ftp://a.b/">ftp://a.b/</a>"'),
+        ("<http://a.b/C?d>", '&lt;<a href="http://a.b/C?d">http://a.b/C?d</a>&gt;'),
+        ("<me@a.example>", "&lt;me@a.example&gt;"),
         ("&lt;http://c.d&gt;", '&lt;<a href="http://c.d">http://c.d</a>&gt;'),
         ("看http://a.b。后", '看<a href="http://a.b">http://a.b</a>。后'),
         ("<a href='http://a.b'>http://c.d</a>", '<a href="http://a.b">http://c.d</a>'),

@@ -60,7 +60,12 @@ FIGURE = "<figure><img src=y>"
         ("[gallery ids=”1,99″]", PICTURE_1),
         ('[gallery exclude="1"]', PICTURE_2),
         ('a[gallery id="8"]b', "ab"),
+        (
+            """[caption]<a title="x > y" href='>'><img alt="a > b" src=y></a> c[/caption]""",
+            """<figure><a title="x > y" href='>'><img alt="a > b" src=y></a><figcaption>c</figcaption></figure>""",
+        ),
         (f'[audio src="{SOUND}"]', link(SOUND)),
+        ("[video mp4='/up/v.mp4' poster=/p.jpg]", link("/up/v.mp4")),
         (f'[audio mp3="{SOUND}"][/audio]', link(SOUND)),
         (f"[audio {SOUND}|titles=T|loop=yes]", link(SOUND)),
         (f"[audio:{SOUND},{V1}]", f"{link(SOUND)} {link(V1)}"),
@@ -114,6 +119,7 @@ def test_known_shortcodes_are_replaced(source: str, html: str) -> None:
         ('[foo a="&quot;"]', "", ["foo"]),
         ("[[foo a=1]]", "&#91;foo a=1]", []),
         ("[gallery ids=99][/caption]", "", ["gallery"]),
+        ("a\n [contact-form] \n<p>[my_map]</p>[toc]", "a\n  \n<p></p>", ["contact-form", "my_map", "toc"]),
     ],
 )
 def test_unknown_shortcodes_are_left_out_and_counted(source: str, html: str, names: list[str]) -> None:
@@ -145,7 +151,16 @@ def test_unknown_shortcodes_are_left_out_and_counted(source: str, html: str, nam
             "[]",
             "[ x=1 ]",
         ),
-        *("[youtube comments]", "[x](http://a.b)", "<b [x] y>z</b>", "[so-called]", "[code] without an end", "[[]]"),
+        *(
+            "[youtube comments]",
+            "[x](http://a.b)",
+            "<b [x] y>z</b>",
+            "the [so-called] end",
+            "x [toc]",
+            "[end]",
+            "[code] without an end",
+            "[[]]",
+        ),
     ],
 )
 def test_prose_in_brackets_stays(prose: str) -> None:

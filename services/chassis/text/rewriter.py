@@ -39,6 +39,7 @@ ADDRESSES = {
 }
 PARAMETERS = frozenset(("file", "filename", "movie", "src", "url"))  # of an object, those that hold an address
 PLAYERS = frozenset(("audio", "object", "video"))
+IN_BRACKETS = re.compile(r"(?:https?|ftp):|[^@]+@[^@]+\.")  # an address as people write it: `<http://…>`
 NO_LINKS = frozenset(("a", "code", "pre"))
 VOID = frozenset(("br", "hr", "img"))
 LAZY = {"loading": "lazy", "referrerpolicy": "no-referrer"}
@@ -89,6 +90,8 @@ class Rewriter:
                 self._media(token)
             elif (name := self._shown_name(token.name)) in ALLOWED:
                 self._start(name, token)
+            elif IN_BRACKETS.match(name):
+                self._text(f"&lt;{name}{token.source}&gt;")
         return self._builder.finished()
 
     def _shown_name(self, name: str) -> str:

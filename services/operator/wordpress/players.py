@@ -12,7 +12,8 @@ PICTURES = frozenset(("png", "jpg", "jpeg", "gif", "webp", "avif", "svg", "bmp",
 SOUNDS = frozenset(("mp3", "m4a", "ogg", "oga", "wav", "wma", "flac", "aac"))
 FILMS = frozenset(("mp4", "m4v", "webm", "ogv", "wmv", "flv", "mov", "avi", "mpg", "mpeg", "3gp", "mkv"))
 ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'<>|,\[\]]+", re.IGNORECASE)
-PICTURE = re.compile(r"\s*+(?:<a(?=\s)[^<>]*+>\s*+)?<img(?=\s)[^<>]*+>(?:\s*+</a\s*+>)?", re.IGNORECASE)
+INSIDE = r"""(?:=\s*+(?:"[^"]*+"|'[^']*+')|[^<>])*+"""
+PICTURE = re.compile(rf"\s*+(?:<a(?=\s){INSIDE}>\s*+)?<img(?=[\s/]){INSIDE}>(?:\s*+</a\s*+>)?", re.IGNORECASE)
 # Services whose shortcodes may name what they show by its id.
 SHOWS = {
     "dailymotion": (re.compile(r"x\w{4,}"), "https://www.dailymotion.com/video/{}"),
@@ -40,6 +41,8 @@ PLAYERS = frozenset(
         *("googlemaps", "googlevideo", "instagram", "facebook", "slideshare", "spotify", "ted", "twitter", *SHOWS),
     )
 )
+SOURCES = ("src", *sorted(SOUNDS | FILMS))  # attributes that hold an address, which may be relative
+RELATIVE = re.compile(r"[^\s\"'<>:]*/[^\s\"'<>:]*")
 NOT_PLAYED = frozenset(("poster", "image", "title", "caption"))
 CAPTIONS = frozenset(("caption", "wp_caption"))
 
@@ -90,6 +93,8 @@ class Replacements:
         named, bare = code.arguments()
         given = [value for name, value in named.items() if name not in NOT_PLAYED] + bare
         addresses = [address for text in given for address in ADDRESS.findall(unescape(text))]
+        if not addresses:
+            addresses = [unescape(named[name]) for name in SOURCES if RELATIVE.fullmatch(named.get(name, ""))]
         inside = unescape(content or "").strip()
         if not addresses and ADDRESS.fullmatch(inside):
             return _links([inside])

@@ -1,7 +1,8 @@
 """Take the shortcodes of WordPress and its plug-ins out of HTML: `[gallery ids="1,2"]`, `[caption]…[/caption]`.
 
 Not everything in brackets is one: `[sic]` and `[1]` are prose. A name that we do not know is a shortcode if it has an
-attribute, an end or a `/`, here or elsewhere in the same file; its words stay, it is left out and counted.
+attribute, an end or a `/`, here or elsewhere in the same file, or stands as `[a-name]` in a line of its own. It is left
+out and counted; what stands between it and its end stays.
 """
 
 import re
@@ -19,6 +20,8 @@ ATTRIBUTE = re.compile(r"""([A-Za-z_][\w-]*+)=(?:"([^"]*+)"|'([^']*+)'|([^\s"'=]
 NAMED = re.compile(r"""[\s"'][A-Za-z_][\w-]*+=(?:["'“”„«]|&quot;|&\#8|[^\s=&])""")
 SELF_CLOSED = re.compile(r"""(?:\A|[\s"'])/\Z""")
 TYPESET = re.compile(r"[“”„‟″]|&(?:quot|[lr]dquo|#34|#822[0123]|#8243);")  # quotation marks, as editors replace them
+COMPOUND = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)+")
+FAMILIAR = frozenset(("archives", "latexpage", "nggallery", "sitemap", "slideshow", "toc"))
 CODE = frozenset(("pre", "code"))
 
 
@@ -30,6 +33,7 @@ class Shortcode:
         source: the whole of it as it stands.
         given: what stands behind the name.
         opened: the bracket before it and closed the one behind it that make `[[it]]` text.
+        alone: whether nothing else stands in its line.
     """
 
     name: str
@@ -38,11 +42,14 @@ class Shortcode:
     given: str
     opened: bool
     closed: bool
+    alone: bool
 
     @property
     def is_certain(self) -> bool:
-        """Return whether it is a shortcode whatever its name: prose has no attributes."""
-        return bool(NAMED.search(self.given) or SELF_CLOSED.search(self.given))
+        """Return whether it is a shortcode: prose has no attributes, and is no `[a-name]` in a line of its own."""
+        if NAMED.search(self.given) or SELF_CLOSED.search(self.given):
+            return True
+        return self.alone and not self.given and (bool(COMPOUND.fullmatch(self.name)) or self.name in FAMILIAR)
 
     def arguments(self) -> tuple[dict[str, str], list[str]]:
         """Return the attributes by name in lower case, and the values without a name, as they stand in the HTML."""
@@ -128,9 +135,20 @@ def _parts(html: str) -> Iterator[str | Shortcode]:
         if found is None or (code and not (found[1] and found[5])):
             continue
         yield html[begin : found.start()]
-        yield Shortcode(found[3], bool(found[2]), found[0], found[4], bool(found[1]), bool(found[5]))
+        yield Shortcode(
+            found[3], bool(found[2]), found[0], found[4], bool(found[1]), bool(found[5]), _is_alone(html, found)
+        )
         position = begin = found.end()
     yield html[begin:]
+
+
+def _is_alone(html: str, found: re.Match[str]) -> bool:
+    before, after = found.start(), found.end()
+    while before and html[before - 1] in " \t":
+        before -= 1
+    while after < len(html) and html[after] in " \t":
+        after += 1
+    return (before == 0 or html[before - 1] in "\n>") and (after == len(html) or html[after] in "\n<")
 
 
 def _ends(parts: list[str | Shortcode]) -> set[int]:
