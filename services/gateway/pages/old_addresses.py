@@ -30,7 +30,7 @@ class OldAddresses:
         self._slugs: TTLCache[str, str | None] = TTLCache(REMEMBERED, REMEMBERED_SECONDS)  # as strangers see them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].startswith("/v1/"):
+        if scope["type"] != "http" or scope["method"] != "GET" or f"{scope['path']}/".startswith("/v1/"):
             await self._app(scope, receive, send)
             return
         if scope["path"] == "/":  # the front page answers whatever its query is

@@ -1,6 +1,7 @@
 """Read a file as it is, or what it holds as a gzip or zip archive, expanding a bounded amount."""
 
 import gzip
+import re
 import zipfile
 import zlib
 from collections.abc import Generator
@@ -11,6 +12,7 @@ from services.operator.failures import Failed
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 ENDINGS = (".xml", ".wxr", ".rss")
+HIDDEN = re.compile(r"(?:\A|/)(?:\.|__MACOSX/)")  # what a Macintosh adds to archives
 SPARE = 100 * 1024 * 1024  # bytes that any archive may expand to
 FACTOR = 100  # and as many more for each of its own; text becomes a tenth, spam a fiftieth
 MOST_FILES = 1000
@@ -48,7 +50,7 @@ def _of_zip(path: Path, file: BinaryIO) -> Generator[Stream, None, None]:
             names = sorted(
                 name
                 for name in archive.namelist()[:MOST_FILES]
-                if name.lower().endswith(ENDINGS) and not name.startswith("__MACOSX")
+                if name.lower().endswith(ENDINGS) and not HIDDEN.search(name)
             )
             if not names:
                 raise Failed(f"{path} is a zip archive without an XML file.")
