@@ -40,7 +40,7 @@ LANGUAGES = (
     *("xhtml", "xml", "xslt", "yaml"),
 )
 BRACKETS = re.compile(
-    r"\[(code|sourcecode|source|snippet|crayon|highlight|pre|tt|cc[a-z]{0,3}(?:_[a-z0-9#+-]+)?|"
+    r"\[(code|sourcecode|source|snippet|crayon|pre|tt|cc[a-z]{0,3}(?:_[a-z0-9#+-]+)?|"
     rf"{'|'.join(LANGUAGES)})(?=[\s=\]])[^\[\]]*+\]",
     re.IGNORECASE,
 )
