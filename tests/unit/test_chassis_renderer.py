@@ -362,9 +362,15 @@ async def test_deep_markdown_is_an_invalid_body(text: str) -> None:
 
 
 @pytest.mark.parametrize("tag", ["div", "b", "span", "blockquote", "ul", "ul><li", "em", "table><tr><td", "dl><dd"])
-def test_deep_html_is_refused(tag: str) -> None:
-    with pytest.raises(Refused, match="nested"):
-        to_html(f"<{tag}>" * 60 + "x", "html")
+def test_deep_html_loses_levels_and_no_word(tag: str) -> None:
+    html = to_html(f"<{tag}> w" * 200 + f"</{tag[:2]}><table>x<tr><td>y<table>z", "html")
+    assert plain(html).split().count("w") == 200
+    assert set("xyz") <= set(plain(html))
+    depth = deepest = 0
+    for closes in re.findall("<(/?)(?!br|tbody)[a-z]", html):
+        depth += -1 if closes else 1
+        deepest = max(deepest, depth)
+    assert (depth, deepest <= 50) == (0, True)
 
 
 @pytest.mark.parametrize("tag", ["p", "li", "a href=x", "tr", "h1", "font", "td", "br"])

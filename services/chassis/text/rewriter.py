@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from html import escape, unescape
 from typing import Literal
 
-from services.chassis.text.builder import HEADINGS, Builder
+from services.chassis.text.builder import HEADINGS, MAX_NESTING, Builder
+from services.chassis.text.html_to_text import BLOCKS
 from services.chassis.text.links import ADDRESS, address_end, file_name, picture_host, safe_url
 from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES
 from services.chassis.text.tokens import Tag, tokens
@@ -17,6 +18,7 @@ from services.contracts.characters import is_visible
 Kind = Literal["comment", "post"]
 
 MAX_PICTURES = 50
+DEEPEST = MAX_NESTING - 4  # deeper elements are left out, their words are not; cells may have to be opened for them
 LEVELS_ABOVE = {"comment": 2, "post": 1}  # the headings of the page that a text stands under
 LEFT_OUT = frozenset(("script", "style"))  # with their content: it is nothing to read
 # Elements whose words stay although they do not: what ends a line or a block goes on doing so.
@@ -142,6 +144,10 @@ class Rewriter:
         self._builder.write(f" {text} " if is_linked else f" <a{written({'href': url})}>{text}</a> ")
 
     def _start(self, name: str, tag: Tag) -> None:
+        if len(self._builder.open) >= DEEPEST and name not in VOID:
+            if name not in BLOCKS:
+                return
+            name = "br"
         if name == "input" or not self._builder.make_room(name):
             return
         attributes = tag.attributes() if tag.source else {}
