@@ -26,8 +26,10 @@ status: .venv/.local-stamp ## show every process and its memory
 logs: .venv/.local-stamp ## follow all logs
 	@$(local) logs
 
-demo: up ## play the story; WORDPRESS=file.xml imports that first
-	@$(local) run python -m deploy.local.demo $(if $(WORDPRESS),--wordpress '$(abspath $(WORDPRESS))')
+demo: .venv/.local-stamp ## play the story; WORDPRESS=file.xml imports that first
+	@[ -z "$$WORDPRESS" ] || [ -r "$$WORDPRESS" ] || { echo "$$WORDPRESS cannot be read." >&2; exit 1; }
+	@$(MAKE) up
+	@$(local) run python -m deploy.local.demo $${WORDPRESS:+--wordpress "$$WORDPRESS"}
 
 rapport: .venv/.local-stamp ## run an operator's command here: ARGS="person grant EMAIL ROLE"
 	@$(local) run rapport $(ARGS)

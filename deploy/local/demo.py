@@ -183,8 +183,8 @@ def main() -> int:
         if arguments.wordpress:
             report(f"0. Import {arguments.wordpress}")
             command = [sys.executable, "-m", "services.operator", "import", "wordpress", str(arguments.wordpress)]
-            if subprocess.run(command).returncode != 0:
-                raise LocalError("The import failed; run it again to continue where it stopped.")
+            if (status := subprocess.run(command).returncode) != 0:
+                return status  # the command has said why
         asyncio.run(play(layout))
     except (LocalError, aiohttp.ClientConnectionError) as error:
         print(f"{error}", file=sys.stderr)

@@ -107,7 +107,10 @@ class EditPost(Body):
 
 
 class ImportPost(Body):
-    """Command of an import: import a post. Unique by (site, source_id); a repetition changes nothing."""
+    """Command of an import: import a post. Unique by (site, source_id); a repetition adds nothing but addresses.
+
+    `addresses` are paths with their queries that the post had there.
+    """
 
     site: Opaque
     source_id: Opaque
@@ -122,6 +125,23 @@ class ImportPost(Body):
     discussion: Discussion = "open"
     created_at: Moment
     published_at: Moment | None = None
+    addresses: list[str] = Field(default=[], max_length=20)
+
+
+class CompleteImport(Body):
+    """Command of an import: give an imported post the text that leads to posts imported after it.
+
+    A post that anybody has changed since it was imported keeps its text.
+    """
+
+    post_id: UUID
+    body: ImportedText
+
+
+class FindAddress(Body):
+    """Query: which post had this address, a path with its query, before it was imported?"""
+
+    address: str
 
 
 class RevisionOf(Body):

@@ -1,5 +1,6 @@
 """Put the gateway's routes and layers together."""
 
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from services.chassis.http import app as chassis
@@ -9,6 +10,7 @@ from services.gateway.api import comments, notifications, people, posts, session
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import comment, docs, front, post, problems, sign_in, unmatched, unsubscribe
+from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.response_headers import ResponseHeaders
 
 ROUTERS = (
@@ -31,6 +33,7 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
+    app.user_middleware.append(Middleware(OldAddresses))  # innermost
     for router in ROUTERS:
         app.include_router(router)
     origin = Origin.parse(gateway.settings.origin)

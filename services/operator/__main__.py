@@ -24,6 +24,7 @@ from services.operator.settings import load, load_shared
 from services.operator.wordpress.importing import Import
 from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.report import Report
+from services.operator.wordpress.rules import ADDRESS
 
 T = TypeVar("T")
 
@@ -128,14 +129,20 @@ def rerender(
 
 
 @importing.command()
-def wordpress(file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export).")]) -> None:
+def wordpress(
+    file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export), as it is, zip or gzip.")],
+    site: Annotated[str, typer.Option(help="The address of the blog, if the file does not say it.")] = "",
+) -> None:
     """Import posts, pages and comments of a WordPress export. Repeating it adds nothing; after a kill, repeat it."""
     shown = Console()
+    blog = site if "://" in site or not site else f"https://{site}"
+    if blog and not ADDRESS.fullmatch(blog):
+        raise Failed(f"--site {site!r} is not an address: write it like https://blog.example.")
 
     async def work() -> Report:
         async with connected(load()) as services:
             with Progress(Console(stderr=True)) as progress:
-                return await Import(file, services, progress, datetime.now(UTC)).run()
+                return await Import(file, services, progress, datetime.now(UTC), blog).run()
 
     report = run_async(work())
     report.show(shown)

@@ -39,11 +39,11 @@ class Services:
     async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
         """Post a body and return the answer's JSON; repeat the call while the service is unavailable.
 
-        Use it only for idempotent routes.
+        It is repeated, too, while comments has not heard of a post. Use it only for idempotent routes.
 
         Raises:
             Problem: the service refused the request.
-            Failed: the service stayed unavailable, or does not accept the operator's key.
+            Failed: the service stayed unavailable, never heard of the post, or does not accept the operator's key.
         """
         begun, said = time.monotonic(), False
         try:
@@ -54,18 +54,25 @@ class Services:
                     try:
                         deadline = within(CALL_SECONDS)
                         answer = await self._clients[service].call("POST", path, body=body, deadline=deadline)
+                        if (refusal := answer.problem()) is not None and _is_passing(refusal):
+                            raise refusal
                     except Problem as problem:
                         if not said and _is_passing(problem) and time.monotonic() - begun > QUIET_SECONDS:
                             said = True
                             self._say(f"{problem.detail.rstrip('.')}; trying again for {self._patience:g} s.")
                         raise
         except Problem as problem:
+            if problem.kind == "post-unknown":
+                raise Failed(
+                    f"{service} did not hear of a post within {self._patience:g} s: see that its consumer and the "
+                    "relay of posts run, then repeat the command."
+                ) from problem
             raise Failed(f"{service} was unavailable for {self._patience:g} s: {problem.detail}") from problem
         return _accepted(service, answer)
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, Problem) and error.kind == "unavailable"
+    return isinstance(error, Problem) and error.kind in ("unavailable", "post-unknown")
 
 
 def _accepted(service: str, answer: ServiceResponse) -> Any:

@@ -15,7 +15,7 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
-from services.contracts.posts import CreatePost, EditPost, ImportPost, LookUpTitles
+from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
 from services.posts import commands, queries, rerendering
 
@@ -52,6 +52,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         asked = [(one.id, one.revision) for one in body.revisions]
         return json_response({"items": await queries.look_up_titles(db, asked)})
 
+    @router.post("/addresses/lookup")
+    async def post_of_address(body: FindAddress, caller: Gateway) -> Response:
+        return json_response(await queries.post_of_address(db, caller, body.address))
+
     @router.get("/posts/{reference}")
     async def post(reference: str, caller: Gateway) -> Response:
         return json_response(await queries.post(db, caller, reference))
@@ -78,7 +82,14 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @body_limit(IMPORT_BYTES)
     async def import_post(body: ImportPost, caller: Operator) -> Response:
         post_id, created = await commands.import_post(db, body)
-        return json_response({"id": str(post_id), "created": created}, 201 if created else 200)
+        [found] = await queries.look_up(db, [post_id])
+        answer = {"id": str(post_id), "created": created, "slug": found["slug"], "status": found["status"]}
+        return json_response(answer, 201 if created else 200)
+
+    @router.post("/import/texts")
+    @body_limit(IMPORT_BYTES)
+    async def complete_import(body: CompleteImport, _: Operator) -> Response:
+        return json_response({"changed": await rerendering.complete_import(db, body)})
 
     @router.post("/rerender")
     async def rerender_posts(body: Rerender, _: Operator) -> Response:

@@ -14,6 +14,7 @@ from services.chassis.ids import id_at, new_id
 from services.chassis.messaging import outbox
 from services.chassis.text.html_to_text import excerpt
 from services.chassis.text.renderer import RENDERER_VERSION, render
+from services.contracts.old_addresses import normal_address
 from services.contracts.people import is_author
 from services.contracts.posts import (
     CreatePost,
@@ -26,7 +27,7 @@ from services.contracts.posts import (
     PostPublished,
     PostWithdrawn,
 )
-from services.posts import store
+from services.posts import old_addresses, store
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, Text
@@ -176,11 +177,11 @@ async def withdraw_post(db: Database, caller: Caller, post_id: UUID, key: Key | 
 
 
 async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
-    """Import a post of another system with its dates and state. Never causes a mail.
+    """Import a post of another system with its dates, state and former addresses. Never causes a mail.
 
     Returns:
         The post's id, and whether the post was created now. A second import of the same source, concurrent ones too,
-        finds the first.
+        finds the first, and adds addresses that it did not have.
 
     Raises:
         Problem: `invalid` for a source or a date that cannot be stored, and for a body that cannot be rendered.
@@ -190,10 +191,14 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
         raise invalid("source_id", "is too long together with site")
     created_at = _storable_time("created_at", command.created_at)
     published_at = _storable_time("published_at", command.published_at or command.created_at)
+    addresses = sorted({normal for address in command.addresses if (normal := normal_address(address)) is not None})
     async with db.reader() as reader:
-        if (known := await store.find_by_source(reader, source)) is not None:
-            return known, False
-    post_id = id_at(created_at) if created_at.year >= 1970 else new_id()
+        known = await store.find_by_source(reader, source)
+    if known is not None:
+        async with db.transaction() as tx:
+            await old_addresses.insert(tx, known, addresses)
+        return known, False
+    post_id = id_at(created_at, command.source_id) if created_at.year >= 1970 else new_id()
     html = await render(command.body, command.format, "post", anchor=str(post_id), may_be_empty=True)
     summary = await render(command.excerpt, "html", "post", may_be_empty=True) if command.excerpt else html
     post = Post(
@@ -215,6 +220,7 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
     slug = slugs.generated(post.id, slugs.decoded(command.slug), post.title)
     async with db.transaction() as tx:
         stored = await _insert_under_free_slug(tx, post, slug, source)
+        await old_addresses.insert(tx, stored.id, addresses)
         if stored.id != post.id:
             return stored.id, False
         await store.insert_revision(tx, stored, None, created_at)

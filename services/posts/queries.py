@@ -11,12 +11,14 @@ from services.chassis.http import cursors
 from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
+from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import store
+from services.posts import old_addresses, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 
 PUBLISHED = "posts"
+MOST_OF_AN_ADDRESS = 20  # posts of different blogs that are looked at for one that the caller may see
 Status = Literal["draft", "scheduled", "published", "withdrawn"]  # no post can be scheduled yet
 
 
@@ -34,6 +36,21 @@ async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
     if found is None or not is_visible(found, caller):
         raise not_found()
     return representation(found)
+
+
+async def post_of_address(db: Database, caller: Caller, address: str) -> dict[str, Any]:
+    """Return id and slug of the post that had this address before it was imported.
+
+    Raises:
+        Problem: `not-found` when there is none that the caller may read.
+    """
+    addresses = possible_addresses(address)
+    if addresses:
+        async with db.reader() as reader:
+            for found in await old_addresses.find_posts(reader, addresses, MOST_OF_AN_ADDRESS):
+                if is_visible(found, caller):
+                    return {"id": str(found.id), "slug": found.slug}
+    raise not_found()
 
 
 async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[str, Any]:

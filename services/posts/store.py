@@ -270,3 +270,18 @@ join revisions r on r.post_id = asked.post_id and r.revision = asked.revision
 async def titles_of(reader: Reader, revisions: Sequence[tuple[UUID, int]]) -> list[Any]:
     """Return the titles of these revisions, each a post and a number."""
     return await reader.fetch(SELECT_TITLES, [one for one, _ in revisions], [number for _, number in revisions])
+
+
+COMPLETE_IMPORT = """
+with completed as (
+    update posts set body = $2, body_html = $3, renderer_version = $4
+    where id = $1 and imported and version = 1 and body <> $2
+    returning id, revision
+)
+update revisions r set body = $2 from completed c where r.post_id = c.id and r.revision = c.revision
+"""
+
+
+async def complete_import(tx: Transaction, post_id: UUID, body: str, html: str, renderer_version: int) -> bool:
+    """Replace the text of an imported post that nobody has changed; return False when it stays as it is."""
+    return await tx.execute(COMPLETE_IMPORT, post_id, body, html, renderer_version) == 1

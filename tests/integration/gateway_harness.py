@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 
+from services.chassis.errors import not_found
 from services.chassis.identity import Signer
 from services.gateway.app import create_app
 from services.gateway.gateway import Gateway
@@ -42,6 +43,7 @@ def answer_as_usual(services: FakeServices) -> None:
     for ref in (ID, SLUG):
         services.posts.on("GET", f"/posts/{ref}", POST)
     services.posts.on("GET", "/posts", {"items": [POST], "next": None})
+    services.posts.on("POST", "/addresses/lookup", not_found())
     services.comments.on("GET", f"/posts/{ID}/comments", {"items": [COMMENT], "next": None})
     services.comments.on("POST", f"/posts/{ID}/comments", lambda _: answered(COMMENT, 201, Location="/v1/comments/x"))
     services.comments.on("DELETE", f"/comments/{COMMENT_ID}", lambda _: answered(None, 204))

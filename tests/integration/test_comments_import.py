@@ -86,6 +86,16 @@ async def test_imported_comments_are_listed_by_date(harness: Harness) -> None:
     assert newest == dates[::-1]
 
 
+async def test_comments_of_one_moment_are_listed_by_the_number_of_their_source(harness: Harness) -> None:
+    numbers = [9, 10, 100, 2, 2**63, 11, 1]
+    for number in numbers:
+        await importing.import_comment(harness.db, old_comment(harness, str(number), body=f"{number}"))
+    await importing.import_comment(harness.db, old_comment(harness, "7#3", body="3"))
+    assert [comment["body"] for comment in await harness.page(MODERATOR)] == [
+        str(number) for number in sorted([*numbers, 3])
+    ]
+
+
 async def test_a_source_is_imported_once(harness: Harness) -> None:
     first = await importing.import_comment(harness.db, old_comment(harness, "1"))
     assert await importing.import_comment(harness.db, old_comment(harness, "1", body="Invalidation")) == (
@@ -110,7 +120,7 @@ async def test_refused_imports(harness: Harness) -> None:
     unknown = await refused(
         importing.import_comment(harness.db, old_comment(harness, "x").model_copy(update={"post_id": uuid4()}))
     )
-    assert (unknown.kind, unknown.headers) == ("unavailable", {"Retry-After": "1"})
+    assert (unknown.kind, unknown.status) == ("post-unknown", 404)
     for fields, field in (
         ({"parent_source_id": "unknown"}, "parent_source_id"),
         ({"parent_source_id": "there"}, "parent_source_id"),

@@ -78,6 +78,14 @@ async def test_retries_end_after_the_patience(services: Any) -> None:
     assert len(posts.bodies) > 2
 
 
+async def test_a_post_that_has_not_arrived_is_waited_for_and_a_missing_one_ends_with_a_sentence(services: Any) -> None:
+    connection, posts = await services([problem("post-unknown", 404), (201, {"created": True})])
+    assert await connection.post("posts", "/republish", {}) == {"created": True}
+    posts.script = [problem("post-unknown", 404)]
+    with pytest.raises(Failed, match=r"posts did not hear of a post within 2 s: see that .* repeat the command\."):
+        await connection.post("posts", "/republish", {})
+
+
 async def test_waiting_is_said_once(
     services: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -98,7 +98,22 @@ async def test_an_import_reports_whether_the_post_is_new(call: Call) -> None:
     first = await call("POST", "/import/posts", body, by="operator")
     again = await call("POST", "/import/posts", body, by="operator")
     assert (first.status_code, first.json()["created"]) == (201, True)
-    assert (again.status_code, again.json()) == (200, {"id": first.json()["id"], "created": False})
+    assert (again.status_code, again.json()) == (200, first.json() | {"created": False})
+    assert (first.json()["slug"], first.json()["status"]) == (UUID(first.json()["id"]).hex, "draft")
+
+
+async def test_old_addresses_are_for_the_gateway_and_texts_of_imports_for_the_operator(call: Call) -> None:
+    body = {"site": "s", "source_id": "1", "author_id": str(AUTHOR), "created_at": "2020-01-01T00:00:00Z"}
+    given = body | {"status": "published", "slug": "old", "addresses": ["/2009/old/"]}
+    post_id = (await call("POST", "/import/posts", given, by="operator")).json()["id"]
+    answer = await call("POST", "/addresses/lookup", {"address": "/2009/OLD?x=1"})
+    assert (answer.status_code, answer.json()) == (200, {"id": post_id, "slug": "old"})
+    assert (await call("POST", "/addresses/lookup", {"address": "/2010/old"})).status_code == 404
+    assert (await call("POST", "/addresses/lookup", {"address": "/2009/old"}, by="operator")).status_code == 403
+    text = {"post_id": post_id, "body": "new"}
+    assert (await call("POST", "/import/texts", text, by="operator")).json() == {"changed": True}
+    assert (await call("POST", "/import/texts", text)).status_code == 403
+    assert (await call("POST", "/import/posts", given | {"addresses": ["/"] * 21}, by="operator")).status_code == 422
     long = await call("POST", "/import/posts", body | {"source_id": "2", "body": "x" * POST_BYTES}, by="operator")
     assert long.status_code == 201
     since = {"since": "2020-01-01T00:00:00Z"}

@@ -12,10 +12,11 @@ import pytest
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.contracts.posts import EditPost, ImportPost
-from services.posts import commands, queries
+from services.contracts.posts import CompleteImport, EditPost, ImportPost
+from services.posts import commands, queries, rerendering
 
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
+NOBODY = Caller("gateway", None, frozenset())
 THEN = datetime(2012, 1, 4, 16, 38, 5, tzinfo=UTC)
 
 
@@ -121,3 +122,69 @@ async def test_an_impossible_source_or_date_is_refused(db: Database, fields: dic
         await commands.import_post(db, command(**fields))
     assert refusal.value.errors[0].field == field
     assert await types(db) == []
+
+
+async def test_posts_of_one_moment_are_listed_by_the_number_of_their_source(db: Database) -> None:
+    for number in (9, 10, 100, 2):
+        await commands.import_post(db, command(str(number), title=f"{number}"))
+    listed = (await queries.published_posts(db, None, 50))["items"]
+    assert [post["title"] for post in listed] == ["100", "10", "9", "2"]
+
+
+async def found(db: Database, address: str, caller: Caller = NOBODY) -> str | None:
+    try:
+        return str((await queries.post_of_address(db, caller, address))["slug"])
+    except Problem as problem:
+        assert problem.kind == "not-found"
+        return None
+
+
+async def test_a_post_is_found_by_the_addresses_it_had(db: Database) -> None:
+    addresses = ["/2009/02/07/%D7%A9%d7%9c%D7%95%D7%9D/", "/?p=12", "http-is-no-path", "/", "/%00"]
+    await commands.import_post(db, command(slug="old", addresses=addresses))
+    for address in (
+        "/2009/02/07/שלום",
+        "/2009/02/07/%d7%a9%d7%9c%d7%95%d7%9d",
+        "//2009/02/./07/x/../%D7%A9%D7%9C%D7%95%D7%9D/?utm_source=x",
+        "/index.php/2009/02/07/שלום/comment-page-3/",
+        "/2009/02/07/שלום/feed/",
+        "/?p=12",
+        "/index.php?page_id=0012&preview=true",
+    ):
+        assert await found(db, address) == "old", address
+    for address in ("/", "/2009/02/07/", "/?p=1", "/?p=12x", "/?p=%00", "", "?", "/\ud800", "/" + "x" * 5000):
+        assert await found(db, address) is None, address
+
+
+async def test_an_address_leads_only_to_what_its_reader_may_see(db: Database) -> None:
+    await commands.import_post(db, command("1", slug="draft", status="draft", addresses=["/a"]))
+    assert (await found(db, "/a"), await found(db, "/a", ADMIN)) == (None, "draft")
+    await commands.import_post(db, command("2", slug="first", addresses=["/A/"]))
+    await commands.import_post(db, command("3", slug="second", addresses=["/a"]))
+    assert await found(db, "/a") == "first"
+
+
+async def test_a_repeated_import_adds_addresses(db: Database) -> None:
+    await commands.import_post(db, command(slug="old"))
+    await commands.import_post(db, command(slug="old", addresses=["/x/y"]))
+    assert await found(db, "/X/Y/") == "old"
+    assert len(await types(db)) == 1
+
+
+async def test_an_import_is_completed_unless_somebody_changed_the_post(db: Database) -> None:
+    post_id, _ = await commands.import_post(db, command())
+    body = '<a href="/posts/other">x</a>'
+    assert await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    assert not await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    post = await queries.post(db, ADMIN, str(post_id))
+    assert (post["body"], post["version"], post["revision"]) == (body, 1, 1)
+    assert 'href="/posts/other"' in post["body_html"]
+    [revision] = (await queries.revisions(db, ADMIN, post_id, None, 50))["items"]
+    assert revision["body"] == body
+    await commands.edit_post(db, ADMIN, post_id, EditPost(body="mine"))
+    assert not await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
+    assert (await queries.post(db, ADMIN, str(post_id)))["body"] == "mine"
+    assert await types(db) == [("imported", True), ("edited", True)]
+    with pytest.raises(Problem) as refusal:
+        await rerendering.complete_import(db, CompleteImport(post_id=uuid4(), body=""))
+    assert refusal.value.kind == "not-found"

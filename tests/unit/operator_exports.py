@@ -33,6 +33,7 @@ def comment(comment_id: int | str, parent: int | str = 0, *, prefix: str = "wp",
 
 def item(post_id: int | str, *comments: str, prefix: str = "wp", **fields: object) -> str:
     title, creator = fields.pop("title", f"Title {post_id}"), fields.pop("creator", "ada")
+    link, guid = fields.pop("link", ""), fields.pop("guid", "")
     content, excerpt = fields.pop("content", f"<p>Text {post_id}</p>"), fields.pop("excerpt", "")
     given: dict[str, object] = {
         "post_id": post_id,
@@ -46,7 +47,8 @@ def item(post_id: int | str, *comments: str, prefix: str = "wp", **fields: objec
         "post_password": "",
     }
     return (
-        f"<item>\n<title>{escape(str(title))}</title>\n<dc:creator>{cdata(str(creator))}</dc:creator>\n"
+        f"<item>\n<title>{escape(str(title))}</title>\n<link>{escape(str(link))}</link>\n"
+        f"<guid>{escape(str(guid))}</guid>\n<dc:creator>{cdata(str(creator))}</dc:creator>\n"
         f"<content:encoded>{cdata(str(content))}</content:encoded>\n"
         f"<excerpt:encoded>{cdata(str(excerpt))}</excerpt:encoded>\n{_fields(given | fields, prefix)}"
         f"<{prefix}:postmeta><{prefix}:meta_key>_edit_last</{prefix}:meta_key></{prefix}:postmeta>\n"

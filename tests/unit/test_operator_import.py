@@ -32,6 +32,7 @@ class InMemoryServices:
 
     def __init__(self, *, refused: tuple[str, ...] = (), dies_at: int | None = None) -> None:
         self.kept: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
+        self.completed: dict[str, str] = {}
         self.refused = refused
         self.dies_at = dies_at
         self.calls = itertools.count(1)
@@ -40,6 +41,9 @@ class InMemoryServices:
         await asyncio.sleep(0)
         if self.dies_at is not None and next(self.calls) >= self.dies_at:
             raise Failed(f"{service} was unavailable.")
+        if path == "/import/texts":
+            self.completed[body["post_id"]] = body["body"]
+            return {"changed": True}
         source_id = (
             body["source_user_id"] or f"{body['email']} {body['name']}" if service == "people" else body["source_id"]
         )
@@ -52,7 +56,8 @@ class InMemoryServices:
         key = (service, body["site"], source_id)
         created = key not in self.kept
         self.kept.setdefault(key, (str(uuid4()), body))
-        return {"id": self.kept[key][0], "created": created}
+        answer = {"id": self.kept[key][0], "created": created}
+        return answer | ({"slug": body["slug"], "status": body["status"]} if service == "posts" else {})
 
     def named(self, service: str) -> dict[str, tuple[str, dict[str, Any]]]:
         return {key[2]: value for key, value in self.kept.items() if key[0] == service}
@@ -61,9 +66,9 @@ class InMemoryServices:
         return self.named(service)[source_id][1]
 
 
-async def run(path: Path, services: InMemoryServices) -> Report:
+async def run(path: Path, services: InMemoryServices, blog: str = "") -> Report:
     with Progress(Console(file=StringIO())) as progress:
-        return await Import(path, cast(Services, services), progress, NOW).run()
+        return await Import(path, cast(Services, services), progress, NOW, blog).run()
 
 
 async def imported(folder: Path, *parts: str, **options: Any) -> tuple[Report, InMemoryServices]:
@@ -98,6 +103,7 @@ async def test_a_post_keeps_its_properties(tmp_path: Path) -> None:
         "discussion": "closed",
         "created_at": "2012-01-02T03:04:05.000Z",
         "published_at": None,
+        "addresses": ["/?p=7"],
     }
     assert services.sent("people", "user:3")["name"] == "Ada L."
     assert report.is_complete
@@ -121,11 +127,63 @@ async def test_names_that_share_an_address_stay_separate_and_users_are_known_by_
         comment(number, comment_author=f"Name {number % 9}", comment_author_email="one@example.org")
         for number in range(1, 19)
     ]
-    users = [comment(30 + number, comment_user_id=3, comment_author=f"Alias {number}") for number in range(3)]
+    users = [comment(30 + number, comment_user_id=3, comment_author="Ada") for number in range(3)]
+    users += [comment(40 + number, comment_user_id=3, comment_author="Ada L.") for number in range(3)]
     report, services = await imported(tmp_path, author("ada", "Ada", "ada@example.org", 3), item(1, *shared, *users))
-    assert report.people.total() == 10
+    assert report.people.total() == 11
     writers = {services.sent("comments", str(number))["author_id"] for number in range(30, 33)}
     assert writers == {services.sent("posts", "1")["author_id"]}
+    assert {services.sent("comments", str(number))["author_id"] for number in range(40, 43)} == {
+        services.named("people")["user:3 as Ada L."][0]
+    }
+
+
+async def test_links_between_posts_lead_to_their_new_places(tmp_path: Path) -> None:
+    blog = "https://blog.example"
+    links = f'<a href="{blog}/2012/01/two/">a</a> <a href="?p=2">b</a> {blog}/?p=3 <a href="../one/#x">c</a>'
+    one = item(1, content=links, link=f"{blog}/2012/01/one/", post_name="one")
+    said = comment(9, comment_content=f"See {blog}/2012/01/two and <a href='/?p=1'>this</a>")
+    two = item(2, said, content="<img src='/x.jpg'> none", link=f"{blog}/2012/01/two/", post_name="%d7%a9")
+    three = item(3, status="draft", link=f"{blog}/?p=3")
+    report, services = await imported(tmp_path, one, two, three)
+    first = services.sent("posts", "1")["body"]
+    assert first == (
+        f'<a href="{blog}/2012/01/two/">a</a> <a href="{blog}/2012/01/one/?p=2">b</a> {blog}/?p=3 '
+        f'<a href="{blog}/2012/01/one/#x">c</a>'
+    )
+    post_id = services.named("posts")["1"][0]
+    new = '<a href="/posts/%25d7%25a9">a</a> <a href="/posts/%25d7%25a9">b</a> '
+    assert services.completed == {post_id: f'{new}{blog}/?p=3 <a href="/posts/one">c</a>'}
+    assert services.sent("posts", "2")["body"] == f'<img src="{blog}/x.jpg"> none'
+    assert services.sent("comments", "9")["body"] == (
+        f"See <a href=\"/posts/%25d7%25a9\">{blog}/2012/01/two</a> and <a href='/posts/one'>this</a>".replace("'", '"')
+    )
+    assert services.sent("posts", "1")["addresses"] == ["/2012/01/one/", "/?p=1"]
+    assert report.is_complete
+
+
+async def test_shortcodes_are_replaced_and_unknown_ones_counted(tmp_path: Path) -> None:
+    picture = item(5, post_type="attachment", attachment_url="http://b.example/a.png", post_parent=1, excerpt="C")
+    content = "[gallery] [sic] [box a=b]x[/box] [box]y[/box] [php]<?[/php] [gallery ids=77] [[box]]"
+    report, services = await imported(tmp_path, item(1, comment(1), content=content, excerpt="[box z=1]e"), picture)
+    body = services.sent("posts", "1")["body"]
+    assert '<img src="http://b.example/a.png" alt=""><figcaption>C</figcaption>' in body
+    assert body.endswith(" [sic] x y <pre><code>&lt;?</code></pre>  &#91;box]")
+    assert services.sent("posts", "1")["excerpt"] == "e"
+    out = StringIO()
+    report.show(Console(file=out, width=100))
+    assert "4 shortcodes left out, what stood between them kept: box 3, gallery 1" in out.getvalue()
+    assert "The file holds 2 items and 1 comment; 2 and 1 are accounted for." in out.getvalue()
+
+
+async def test_a_file_that_does_not_say_its_blog_may_show_it(tmp_path: Path) -> None:
+    parts = (item(1, guid="http://blog.example/sub/?p=1"), item(2))
+    content = export(*parts, blog="").replace("https://network.example/", "").replace("<link></link>", "")
+    services = InMemoryServices()
+    report = await run(written(tmp_path, content), services)
+    assert (report.site, services.sent("posts", "2")["addresses"]) == ("blog.example/sub", ["/sub/?p=2"])
+    report = await run(written(tmp_path, content), services, "https://named.example")
+    assert report.site == "named.example"
 
 
 async def test_every_item_and_comment_is_on_one_line_of_the_report(tmp_path: Path) -> None:
@@ -233,7 +291,7 @@ async def test_the_report_is_printed_with_its_sums(tmp_path: Path) -> None:
     out = StringIO()
     report.show(Console(file=out, width=100))
     text = out.getvalue()
-    assert "The file holds 1 items and 2 comments; 1 and 2 are accounted for." in text
+    assert "The file holds 1 item and 2 comments; 1 and 2 are accounted for." in text
     assert "refused: post [bold]1: is too costly to render" in text
 
 

@@ -1,11 +1,14 @@
 """Reading WordPress exports: every dialect is accepted, hostile content is refused."""
 
+import gzip
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from services.operator.failures import Failed
-from services.operator.wordpress import reader, source
+from services.operator.wordpress import archive, reader, source
 from services.operator.wordpress.reader import Record, records
 from tests.unit.operator_exports import author, comment, export, item, written
 
@@ -140,12 +143,64 @@ def test_a_document_type_is_refused_before_any_item(tmp_path: Path, doctype: str
         ("<feed/>", "begins with <feed>"),
         (export(item(1))[:-30], "not a whole XML file"),
         (export(item(1)).replace("</item>", "</itme>"), "mismatched tag"),
-        (export(item(1, title="x").replace("<title>x", "<title>&nbsp;")), "undefined entity"),
         ("<rss>" + "<a>" * 60, "nested deeper"),
         ("<rss><channel>" * 2 + "<a", "not a whole XML file"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    with pytest.raises(Failed, match=sentence) as failure:
+        read(written(tmp_path, content))
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("declaration", ["", ' standalone="yes"', " standalone='no' "])
+def test_entities_of_html_are_known_outside_cdata(tmp_path: Path, declaration: str) -> None:
+    content = export(item(1, title="x", content="&eacute;&unknown;")).replace('"UTF-8" ', f'"UTF-8"{declaration}')
+    content = content.replace("<title>x", "<title>&eacute;&nbsp;&hellip; &unknown; &lt;&amp; Tom & J &#233; &; &")
+    [found] = items(tmp_path, content)
+    assert found.get("title") == "é\xa0… &unknown; <& Tom & J é &; &"
+    assert found.get("content:encoded") == "&eacute;&unknown;"
+
+
+def test_a_section_that_was_closed_too_early_goes_on_as_text(tmp_path: Path) -> None:
+    content = export(item(1, content="x")).replace("<![CDATA[x]]>", "<![CDATA[a <![CDATA[ b ]]> c & d ]]>")
+    assert items(tmp_path, content)[0].get("content:encoded") == "a <![CDATA[ b  c & d ]]>"
+
+
+def zipped(**files: str | bytes) -> bytes:
+    """Return a zip archive of files by their names."""
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+def test_archives_are_read(tmp_path: Path) -> None:
+    first, second = export(author("ada", "Ada"), item(1, title="Été")), export(item(2))
+    assert [one.get("title") for one in items(tmp_path, gzip.compress(first.encode("utf-8-sig")))] == ["Été"]
+    junk: dict[str, str | bytes] = {"__MACOSX/a.xml": b"junk", "blog/._a.xml": b"junk", "readme.txt": b"no XML"}
+    both = zipped(**{"blog/b.XML": second, "a.xml": first, **junk})
+    assert [one.get("wp:post_id") for one in items(tmp_path, both)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(export(item(1)).encode())[:-200], "broken archive"),
+        (gzip.compress(b"x" * 1000)[:20] + b"y" * 30, "broken archive"),
+        (zipped(**{"a.xml": export(item(1))})[:-30], "broken archive"),
+        (zipped(**{"a.txt": "x"}), "without an XML file"),
+        (b"PK\x03\x04", "broken archive"),
+        (gzip.compress(gzip.compress(export(item(1)).encode())), "not a whole XML file"),
+        (gzip.compress(b"<rss>" + b" " * 3_000_000), "expands"),
+        (zipped(**{"a.xml": b"<rss/>" + b" " * 900_000, "b.xml": b"<rss/>" + b" " * 900_000}), "expands"),
+    ],
+)
+def test_a_bad_archive_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, sentence: str
+) -> None:
+    monkeypatch.setattr(archive, "SPARE", 1_000_000)
     with pytest.raises(Failed, match=sentence) as failure:
         read(written(tmp_path, content))
     assert "\n" not in str(failure.value)

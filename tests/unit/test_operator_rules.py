@@ -118,7 +118,23 @@ def test_titles_and_names_are_plain_text() -> None:
     ],
 )
 def test_a_blog_is_identified_by_its_own_address(fields: dict[str, str], site: str) -> None:
-    assert rules.site_of(Record("channel", fields)) == site
+    assert rules.site_of(rules.address_of(Record("channel", fields))) == site
+
+
+@pytest.mark.parametrize(
+    ("link", "guid", "site"),
+    [
+        ("http://blog.example/sub/2009/x/", "http://blog.example/sub/?p=5", "blog.example/sub"),
+        ("http://Blog.Example/2009/x/", "", "blog.example"),
+        ("http://blog.example/sub/?p=5", "urn:x", "blog.example/sub"),
+        ("http://blog.example/index.php?page_id=5", "", "blog.example"),
+        ("", "http://blog.example/?attachment_id=7", "blog.example"),
+        ("", "http://blog.example/x.jpg", "blog.example"),
+        ("x", "5", ""),
+    ],
+)
+def test_an_item_shows_the_address_of_its_blog(link: str, guid: str, site: str) -> None:
+    assert rules.site_of(rules.address_of(Record("item", {"link": link, "guid": guid}))) == site
 
 
 def named(login: str, name: str, author_id: str = "") -> Record:
@@ -139,8 +155,24 @@ def test_the_writer_of_an_item() -> None:
 
 def test_a_commenter_is_a_user_or_an_address_with_a_name() -> None:
     guest = comment(user_id="0", author="O&#039;Brien &amp; Co", author_email="x@example.org")
-    assert rules.writer_of_comment(guest) == Writer(None, "O'Brien & Co", "x@example.org")
-    assert rules.writer_of_comment(comment(user_id="7", author="Bob")).user_id == "user:7"
+    assert rules.writer_of_comment(guest, {}) == Writer(None, "O'Brien & Co", "x@example.org")
+
+
+@pytest.mark.parametrize(
+    ("author", "user_id", "name"),
+    [
+        ("jane", "user:7", "jane"),
+        ("", "user:7", "jane"),
+        ("Jane R. Doe", "user:7 as Jane R. Doe", "Jane R. Doe"),
+        ("Tom &amp; J", "user:7 as Tom & J", "Tom & J"),
+        ("x" * 400, f"user:7 as {'x' * 300}", "x" * 400),
+    ],
+)
+def test_a_comment_keeps_its_own_name(author: str, user_id: str, name: str) -> None:
+    accounts = rules.names_by_id([named("jane_login", "jane", "7"), named("bob", "", "8")])
+    assert accounts == {"7": "jane", "8": "bob"}
+    assert rules.writer_of_comment(comment(user_id="7", author=author), accounts) == Writer(user_id, name, "")
+    assert rules.writer_of_comment(comment(user_id="9", author="Al"), accounts).user_id == "user:9 as Al"
 
 
 def tree(*pairs: tuple[str, str]) -> list[tuple[str, Record]]:

@@ -3,10 +3,13 @@
 import re
 
 from services.chassis.text.html_to_text import BLOCKS
+from services.chassis.text.rewriter import SHOWN_AS
+from services.chassis.text.stored_code import with_code_escaped
+from services.chassis.text.tokens import Tag, tokens
 
-BLOCK_TAG = re.compile(rf"</?(?:{'|'.join(sorted(BLOCKS))})(?=[\s/>])[^<>]*>", re.IGNORECASE)
-PREFORMATTED = re.compile(r"(<pre(?=[\s>]))|(</pre\s*>)", re.IGNORECASE)
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
+ALIKE = frozenset(name for name, shown in SHOWN_AS.items() if shown in BLOCKS)  # blocks under another name
+PREFORMATTED = frozenset(("pre", "plaintext", "textarea", "xmp"))
 
 
 def paragraphs(source: str) -> str:
@@ -15,21 +18,10 @@ def paragraphs(source: str) -> str:
     Blog software stores posts without paragraphs and adds them when it shows them. HTML comments, which mark the blocks
     of its editor, are removed; a text with marked blocks has its paragraphs already.
     """
+    source = with_code_escaped(source.replace("\r\n", "\n").replace("\r", "\n"))
     marked = "<!-- wp:" in source
-    source = without_comments(source.replace("\r\n", "\n").replace("\r", "\n"))
-    if marked:
-        return source
-    parts: list[str] = []
-    opened = position = 0
-    for tag in PREFORMATTED.finditer(source):
-        if tag[1] and not opened:
-            parts.append(_paragraphs(source[position : tag.start()]))
-            opened, position = 1, tag.start()
-        elif tag[2] and opened:
-            parts.append(source[position : tag.end()])
-            opened, position = 0, tag.end()
-    parts.append(source[position:] if opened else _paragraphs(source[position:]))
-    return "\n".join(filter(None, parts))
+    source = without_comments(source)
+    return source if marked else _Paragraphs().of(source)
 
 
 def without_comments(source: str) -> str:
@@ -42,21 +34,53 @@ def without_comments(source: str) -> str:
     return "".join(kept) + source[position:]
 
 
-def _paragraphs(source: str) -> str:
-    """Wrap text between block tags, split at blank lines, in paragraphs."""
-    parts: list[str] = []
-    position, inside = 0, False
-    for tag in BLOCK_TAG.finditer(source):
-        parts += _wrapped(source[position : tag.start()], inside=inside)
-        parts.append(tag[0])
-        position = tag.end()
-        inside = not tag[0].startswith(("</", "<hr"))
-    return "".join(parts + _wrapped(source[position:], inside=False))
+class _Paragraphs:
+    """Wraps what stands between tags of blocks, split at blank lines, in paragraphs. Line ends inside tags are none."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._line: list[str] = []  # text and tags since the last block
+        self._inside = False  # whether a block has just begun
+        self._preformatted: str | None = None  # the element in which white space is kept
+
+    def of(self, source: str) -> str:
+        for token in tokens(source):
+            if isinstance(token, str):
+                (self._parts if self._preformatted else self._line).append(token)
+            elif self._preformatted:
+                self._parts.append(_written(token))
+                if token.closes and token.name == self._preformatted:
+                    self._preformatted = None
+            elif token.name in BLOCKS or token.name in ALIKE:
+                self._block(token)
+            else:
+                self._line.append("<br>" if token.name == "br" else _written(token))
+        self._wrap(inside=False)
+        return "".join(self._parts)
+
+    def _block(self, tag: Tag) -> None:
+        self._wrap(inside=self._inside)
+        self._parts.append(_written(tag))
+        self._inside = not tag.closes and tag.name != "hr"
+        if tag.name in PREFORMATTED and not tag.closes:
+            self._preformatted, self._inside = tag.name, False
+
+    def _wrap(self, *, inside: bool) -> None:
+        """Write the paragraphs of what came since the last block. One alone in a block, as in an item, has no `<p>`."""
+        pieces = [_with_breaks(piece) for piece in BLANK_LINE.split("".join(self._line).strip()) if piece]
+        self._line.clear()
+        if inside and len(pieces) == 1:
+            self._parts += pieces
+        else:
+            self._parts += [f"<p>{piece}</p>\n" for piece in pieces]
 
 
-def _wrapped(text: str, *, inside: bool) -> list[str]:
-    """Return the paragraphs of a text without block tags. A single one in a block, as in a list item, has no `<p>`."""
-    pieces = [piece.replace("\n", "<br>\n") for piece in BLANK_LINE.split(text.strip()) if piece]
-    if inside and len(pieces) == 1:
-        return pieces
-    return [f"<p>{piece}</p>\n" for piece in pieces]
+def _with_breaks(piece: str) -> str:
+    """Return the lines of a paragraph with a `<br>` behind each but the last, unless there is one."""
+    *lines, last = piece.split("\n")
+    broken = [line if line.rstrip().endswith("<br>") else line + "<br>" for line in lines]
+    return "\n".join([*broken, last])
+
+
+def _written(tag: Tag) -> str:
+    return f"<{'/' if tag.closes else ''}{tag.name}{tag.source}>".replace("\n", " ")

@@ -18,9 +18,13 @@ JUDGE = nh3.Cleaner(tags={"a"}, attributes={"a": {"href"}}, url_schemes={"http",
 PICTURE = re.compile(r"(?:https?:)?//([a-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][^\\]*)?", re.IGNORECASE)
 
 BARE = re.compile(r"(?:(?:https?|ftp)://|www\.|mailto:)?\w", re.IGNORECASE)
+LONGEST = 2000  # characters of a bare address: a longer one is none, and each is looked at once or twice
+ADDRESS = re.compile(
+    rf"(?<![A-Za-z0-9_@./-])(?:(?:https?|ftp)://|www\.(?=[\w-]+\.))\w[^\s<>\"。，、．｡､]{{0,{LONGEST}}}+", re.IGNORECASE
+)
 STOPS = re.compile("[。，、．｡､]")
 # The parser knows small letters alone, and telephones begin a sentence with a capital one.
-CAPITAL = re.compile(r"(?<![\w/.@-])(?-i:(?=[a-z]*[A-Z]))((?:https?|ftp)://|www\.)\w[^\s<]*", re.IGNORECASE)
+CAPITAL = re.compile(r"(?<![\w/.@-])(?-i:(?=[a-z]*[A-Z]))((?:https?|ftp)://|www\.)\w[^\s<]{0,2000}+", re.IGNORECASE)
 TRAILING = "?!.,:;*_~'\"？！：；…”’»›“‘„"
 WIDE_TRAILING = tuple("？！：；…”’»›“‘„")  # what the parser leaves at the end of an address
 BRACKETS = {")": "(", "）": "（", "」": "「", "』": "『", "】": "【", "》": "《", "〉": "〈", "］": "［", "｝": "｛"}
@@ -60,6 +64,11 @@ def file_name(url: str) -> str:
     """Return the last part of the path, by which a picture without a description is called."""
     path = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
     return unquote(path.rpartition("/")[2]) or url
+
+
+def address_end(text: str) -> int:
+    """Return how much of a text that `ADDRESS` has found is linked; 0 if it is too long."""
+    return trimmed_end(text, bare_end(text)) if len(text) < LONGEST else 0
 
 
 def bare_end(text: str) -> int:

@@ -8,17 +8,41 @@ from collections.abc import Collection, Mapping
 from html import escape
 from typing import Literal
 
-from services.chassis.text.builder import HEADINGS, Builder
-from services.chassis.text.links import file_name, picture_host, safe_url
-from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES, GONE_WITH_CONTENT
+from services.chassis.text.builder import HEADINGS, MAX_NESTING, Builder
+from services.chassis.text.html_to_text import BLOCKS
+from services.chassis.text.links import ADDRESS, address_end, file_name, picture_host, safe_url
+from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES
 from services.chassis.text.tokens import Tag, resolved, tokens
 from services.contracts.characters import is_visible, without_unwanted
 
 Kind = Literal["comment", "post"]
 
 MAX_PICTURES = 50
+DEEPEST = MAX_NESTING - 4  # deeper elements are left out, their words are not; cells may have to be opened for them
 LEVELS_ABOVE = {"comment": 2, "post": 1}  # the headings of the page that a text stands under
-EMPTY = frozenset(("embed", "frame"))  # of what is left out with its content, those without any
+LEFT_OUT = frozenset(("script", "style"))  # with their content: it is nothing to read
+# Elements whose words stay although they do not: what ends a line or a block goes on doing so.
+SHOWN_AS = {
+    **dict.fromkeys(("article", "aside", "button", "fieldset", "footer", "form", "header", "hgroup", "legend"), "div"),
+    **dict.fromkeys(("dialog", "main", "marquee", "nav", "noembed", "noframes", "noscript"), "div"),
+    **dict.fromkeys(("search", "section", "title"), "div"),
+    **dict.fromkeys(("listing", "plaintext", "textarea", "xmp"), "pre"),
+    **dict.fromkeys(("optgroup", "option"), "br"),
+    **dict.fromkeys(("dir", "menu"), "ul"),
+    "acronym": "abbr",
+}
+# Where elements that are not shown keep the address of what they would show; the first one counts.
+ADDRESSES = {
+    **dict.fromkeys(("audio", "embed", "frame", "iframe", "source", "track", "video"), ("src", "data-src")),
+    "applet": ("archive",),
+    "area": ("href",),
+    "object": ("data",),
+    "param": ("value",),
+}
+PARAMETERS = frozenset(("file", "filename", "movie", "src", "url"))  # of an object, those that hold an address
+PLAYERS = frozenset(("audio", "object", "video"))
+IN_BRACKETS = re.compile(r"(?:https?|ftp):|[^@]+@[^@]+\.")  # an address as people write it: `<http://…>`
+NO_LINKS = frozenset(("a", "code", "pre"))
 VOID = frozenset(("br", "hr", "img"))
 LAZY = {"loading": "lazy", "referrerpolicy": "no-referrer"}
 ALIGNMENTS = frozenset(("left", "center", "right"))
@@ -44,6 +68,8 @@ class Rewriter:
         self._pictures = 0
         self._builder = Builder(most)
         self._gone: str | None = None  # the element that is left out with what it contains
+        self._players = 0  # how many are open: their addresses are often said twice
+        self._addresses: set[str] = set()  # of the outermost player
 
     def rewrite(self, html: str) -> str:
         """Return the HTML, well-formed; `is_visible` says afterwards whether anything of it can be seen.
@@ -61,27 +87,70 @@ class Rewriter:
                     self.is_visible = is_visible(resolved(text))
                 self._text(text)
             elif token.closes:
+                self._players -= token.name in PLAYERS and self._players > 0
                 self._end(self._shown_name(token.name))
-            elif token.name in GONE_WITH_CONTENT:
-                self._gone = None if token.name in EMPTY or token.source.endswith("/") else token.name
-            elif token.name in ALLOWED:
-                self._start(self._shown_name(token.name), token)
+            elif token.name in LEFT_OUT:
+                self._gone = None if token.source.endswith("/") else token.name
+            elif token.name in ADDRESSES:
+                self._media(token)
+            elif (name := self._shown_name(token.name)) in ALLOWED:
+                self._start(name, token)
+            elif IN_BRACKETS.match(name):
+                self._text(f"&lt;{name}{token.source}&gt;")
         return self._builder.finished()
 
     def _shown_name(self, name: str) -> str:
         """Return the name of the element that is written: no heading stands above those of the page."""
         if name in HEADINGS:
             return HEADINGS[max(HEADINGS.index(name), LEVELS_ABOVE[self._kind])]
-        return name
+        return SHOWN_AS.get(name, name)
 
     def _text(self, text: str) -> None:
         if self._builder.is_between_cells():
             if text.isspace():
                 return
             self._builder.open_cell()
-        self._builder.write(REFERENCES.sub(r"\g<0><!---->", text.replace("<", "&lt;")))
+        if ADDRESS.search(text) is None or not NO_LINKS.isdisjoint(self._builder.open):
+            self._builder.write(_divided(text.replace("<", "&lt;")))
+        else:
+            self._text_with_links(resolved(text))
+
+    def _text_with_links(self, text: str) -> None:
+        """Write text in which bare addresses become links."""
+        position = 0
+        for found in ADDRESS.finditer(text):
+            shown = found[0][: address_end(found[0])]
+            href = shown if "://" in shown else f"http://{shown}"
+            if not shown or safe_url(href) is None:
+                continue
+            self._builder.write(_divided(escape(text[position : found.start()], quote=False)))
+            self._builder.write(f"<a{written({'href': href})}>{_divided(escape(shown))}</a>")
+            position = found.start() + len(shown)
+        self._builder.write(_divided(escape(text[position:], quote=False)))
+
+    def _media(self, tag: Tag) -> None:
+        """Write a link to what an element would play or frame; what stands in it for others is kept as text."""
+        attributes = tag.attributes()
+        if self._players == 0:
+            self._addresses.clear()
+        self._players += tag.name in PLAYERS and not tag.source.endswith("/")
+        if tag.name == "param" and attributes.get("name", "").lower() not in PARAMETERS:
+            return
+        url = next((attributes[name].strip() for name in ADDRESSES[tag.name] if attributes.get(name)), "")
+        if url in self._addresses or safe_url(url) is None:
+            return
+        self._addresses.add(url)
+        self.is_visible = True
+        self._builder.make_room("img")
+        text = escape(attributes.get("title") or attributes.get("alt") or url)
+        is_linked = "a" in self._builder.open
+        self._builder.write(f" {text} " if is_linked else f" <a{written({'href': url})}>{text}</a> ")
 
     def _start(self, name: str, tag: Tag) -> None:
+        if len(self._builder.open) >= DEEPEST and name not in VOID:
+            if name not in BLOCKS:
+                return
+            name = "br"
         if name == "input" or not self._builder.make_room(name):
             return
         attributes = tag.attributes() if tag.source else {}
@@ -132,6 +201,11 @@ def readable(text: str) -> str:
 
 def _wanted(reference: re.Match[str]) -> str:
     return reference[0] if without_unwanted(resolved(reference[0])) else ""
+
+
+def _divided(text: str) -> str:
+    """Return escaped text with comments between many references."""
+    return REFERENCES.sub(r"\g<0><!---->", text) if "&" in text else text
 
 
 def written(attributes: Mapping[str, str | None]) -> str:

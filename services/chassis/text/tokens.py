@@ -15,8 +15,10 @@ TAG = re.compile(
 ATTRIBUTE = re.compile(r"""([^\s"'<>/=]++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]++)))?+""")
 
 LONG_REFERENCE = re.compile(r"&#([0-9]{20,}+);?")
-# What stands in these is no markup until their own end tag.
-RAW = frozenset(("iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp"))
+# What stands in these is no markup until their own end tag. What browsers show only in place of a frame is read as
+# markup, because here it is shown.
+RAW = frozenset(("plaintext", "script", "style", "textarea", "title", "xmp"))
+UNSEEN = frozenset(("script", "style"))
 
 
 class Tag(NamedTuple):
@@ -56,7 +58,7 @@ def _short(reference: re.Match[str]) -> str:
 
 
 def tokens(html: str) -> Iterator[Tag | str]:
-    """Yield tags and the text between them; comments, declarations and processing instructions are left out.
+    """Yield tags and the text between them; comments, declarations, instructions, scripts and styles are left out.
 
     A `<` that begins no tag is text. Text is as in the source: references are not resolved.
     """
@@ -73,7 +75,13 @@ def tokens(html: str) -> Iterator[Tag | str]:
             if tag is not None:
                 token = Tag(tag[2].lower(), bool(tag[1]), tag[3], tag.end())
                 yield token
-                end = _raw_end(html, token, missing) if token.name in RAW and not token.closes else token.end
+                end = token.end
+                if token.name in RAW and not token.closes:
+                    end = raw_end(html, token.name, token.end, missing)
+                    if token.name not in UNSEEN:
+                        yield html[token.end : end]
+                    elif end == len(html) and token.source.endswith("/"):
+                        end = token.end  # as careless authors end a script
             position = begin = end
         else:
             position += 1
@@ -90,13 +98,17 @@ def _markup_end(html: str, position: int, missing: set[str]) -> int:
     return 0
 
 
-def _raw_end(html: str, tag: Tag, missing: set[str]) -> int:
-    """Return where the end tag of a raw element begins; without one the rest belongs to the element."""
-    if tag.name not in missing:
-        end = re.compile(rf"</{tag.name}(?=[\s/>])", re.IGNORECASE).search(html, tag.end)
+def raw_end(html: str, name: str, position: int, missing: set[str]) -> int:
+    """Return where the end tag of a raw element begins; without one the rest belongs to the element.
+
+    Args:
+        missing: ends that do not come any more; a name is added when its end tag is not found.
+    """
+    if name not in missing:
+        end = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(html, position)
         if end is not None:
             return end.start()
-        missing.add(tag.name)
+        missing.add(name)
     return len(html)
 
 

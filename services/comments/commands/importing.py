@@ -4,7 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import invalid, unavailable
+from services.chassis.errors import Problem, invalid
 from services.chassis.ids import id_at, moment_of
 from services.chassis.messaging import outbox
 from services.chassis.text.renderer import RENDERER_VERSION, render
@@ -25,14 +25,14 @@ async def import_comment(
     A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
 
     Raises:
-        Problem: `unavailable` while the post has not arrived here; `invalid` for a parent that is not there, for a
+        Problem: `post-unknown` while the post has not arrived here; `invalid` for a parent that is not there, for a
             source or a date that cannot be kept.
     """
     source = (command.site, command.source_id)
     if len("".join(source).encode()) > LONGEST_SOURCE:
         raise invalid("source_id", "is too long together with site")
     try:
-        comment_id = id_at(command.created_at)
+        comment_id = id_at(command.created_at, command.source_id)
         created_at = moment_of(comment_id)
     except (ValueError, OverflowError):
         raise invalid("created_at", "must be between the years 1970 and 9999") from None
@@ -49,7 +49,7 @@ async def import_comment(
             return known, False
         discussion = await discussion_rows.lock_discussion(tx, command.post_id)
         if discussion is None:
-            raise unavailable("The post has not arrived here yet.")
+            raise Problem("post-unknown", "The post has not arrived here.")
         parent = await _imported_parent(tx, command)
         comment = new_comment(
             parent,

@@ -26,6 +26,13 @@ async def fetch(context: RequestContext, ref: str) -> Json:
     return raw
 
 
+async def slug_of_address(context: RequestContext, address: str) -> str:
+    """Return the slug of the post that had this address before it was imported."""
+    posts, viewer = context.upstreams.posts, context.viewer
+    answer = await posts.send("POST", "/addresses/lookup", viewer.caller, context.deadline, body={"address": address})
+    return str(answer.json()["slug"])
+
+
 async def with_author(context: RequestContext, raw: Json) -> Composed:
     """Return a post of the posts service as the public reads it."""
     people, counts = await asyncio.gather(context.authors_of([raw["author_id"]]), context.comment_counts([raw]))

@@ -1,7 +1,8 @@
 """The import itself: it reads the file three times and holds one item at a time.
 
 The first pass checks the whole file, so that a broken file changes nothing. The second imports posts and pages with
-their authors, the third the comments, because comments needs to know their posts first. Every request carries the
+their authors, the third the comments, because comments needs to know their posts first, and the links between posts,
+because only then each has its place. Every request carries the
 blog's own ids, so a repetition adds nothing, and one after a kill adds what is missing.
 """
 
@@ -16,30 +17,40 @@ from pydantic import ValidationError
 from services.chassis.errors import Problem
 from services.contracts.comments import ImportComment
 from services.contracts.people import ImportPerson
-from services.contracts.posts import ImportPost
+from services.contracts.posts import CompleteImport, ImportPost
 from services.operator.calls import Services
 from services.operator.failures import Failed
 from services.operator.wordpress import rules
+from services.operator.wordpress.links import Places, addresses_of, path_of
 from services.operator.wordpress.progress import Progress
 from services.operator.wordpress.reader import Record, records
 from services.operator.wordpress.report import Outcome, Report
 from services.operator.wordpress.rules import Decision, Placed, Writer
 from services.operator.wordpress.survey import survey
+from services.operator.wordpress.texts import Texts
 
 AT_ONCE = 8  # items whose comments are imported at the same time
+Command = ImportPost | ImportComment | ImportPerson | CompleteImport
+Answer = tuple[dict[str, Any] | None, Outcome]
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # no comment is dated before it
 
 
 class Import:
-    """One import of one file."""
+    """One import of one file.
 
-    def __init__(self, path: Path, services: Services, progress: Progress, now: datetime) -> None:
+    Args:
+        blog: the address of the blog, if it is not to be taken from the file.
+    """
+
+    def __init__(self, path: Path, services: Services, progress: Progress, now: datetime, blog: str = "") -> None:
         self._path = path
+        self._blog = blog
         self._services = services
         self._progress = progress
         self._now = now
         self._people: dict[tuple[str, ...], asyncio.Future[str]] = {}
         self._posts: dict[str, str] = {}
+        self._places = Places()
 
     async def run(self) -> Report:
         """Run the import.
@@ -47,12 +58,14 @@ class Import:
         Raises:
             Failed: the file is unusable, or a service stayed unavailable. A repetition continues from there.
         """
-        found = survey(self._path)
-        self._site, self._written = found.site, found.written
-        self.report = Report(found.site, found.items, found.comments)
+        found = survey(self._path, self._blog)
+        self._site, self._blog, self._written = found.site, found.blog, found.written
+        self._texts = Texts(found)
+        self._accounts = rules.names_by_id(found.authors)
+        self.report = Report(found.site, found.items, found.comments, left_out=self._texts.left_out)
         self._progress.begin(found.items, found.comments)
         await self._import_items(rules.authors_by_login(found.authors))
-        await self._import_comments()
+        await self._import_comments_and_links()
         return self.report
 
     def _items(self) -> Iterator[Record]:
@@ -75,31 +88,47 @@ class Import:
     async def _import_post(self, item: Record, source_id: str, decision: Decision, author_id: str) -> Outcome:
         moment = rules.moment_of(item, "wp:post_date") or self._written
         if moment is None:
-            self.report.remarks["items have no date and got the date of today"] += 1
+            self.report.remarks["without a date got the date of today", "item"] += 1
+        addresses = addresses_of(item, self._blog)
         body = {
             "site": self._site,
             "source_id": source_id,
             "author_id": author_id,
             "kind": rules.KINDS[item.get("wp:post_type")],
             "title": rules.plain_text(item.get("title")),
-            "body": item.get("content:encoded"),
-            "excerpt": item.get("excerpt:encoded") or None,
+            "body": self._texts.of_post(item, "content:encoded"),
+            "excerpt": self._texts.of_post(item, "excerpt:encoded") or None,
             "slug": item.get("wp:post_name") or None,
             "status": decision.status,
             "discussion": rules.discussion_of(item),
             "created_at": moment or self._now,
+            "addresses": [path for address in addresses if (path := path_of(address))],
         }
         name = f"{item.get('wp:post_type')} {source_id}"
         answer, outcome = await self._ask("posts", "/import/posts", ImportPost, body, name)
         if answer is not None:
             self._posts[source_id] = answer["id"]
+            for address in addresses if answer["status"] == "published" else ():
+                self._places.add(address, answer["slug"])
         return outcome
 
-    async def _import_comments(self) -> None:
+    async def _link(self, item: Record, post_id: str) -> None:
+        """Give an imported post the links to posts that were imported after it."""
+        body = self._texts.of_post(item, "content:encoded", self._places)
+        if body != self._texts.of_post(item, "content:encoded", Places()):
+            name = f"links of {item.get('wp:post_type')} {_source_id(item)}"
+            await self._send("posts", "/import/texts", CompleteImport, {"post_id": post_id, "body": body}, name)
+
+    async def _import_comments_and_links(self) -> None:
         seen: set[str] = set()
         under_way: set[asyncio.Task[None]] = set()
         try:
+            linked: set[str] = set()
             for item in self._items():
+                source_id = _source_id(item)
+                if source_id in self._posts and source_id not in linked:
+                    linked.add(source_id)
+                    await self._link(item, self._posts[source_id])
                 if not item.comments:
                     continue
                 placed, decisions = self._sort(item, seen)
@@ -142,7 +171,7 @@ class Import:
         absent: set[str] = set()
         for place in placed:
             if place.moved:
-                self.report.remarks[f"comments are {place.moved}"] += 1
+                self.report.remarks[place.moved, "comment"] += 1
             if place.parent_id in absent:
                 absent.add(place.source_id)
                 self.report.comments.count("skipped: a reply to a comment that was refused", "left out")
@@ -157,14 +186,14 @@ class Import:
         comment = place.comment
         moment = rules.moment_of(comment, "wp:comment_date") or rules.moment_of(item, "wp:post_date") or self._now
         if moment < EARLIEST:
-            self.report.remarks["comments were dated before 1970 and got 1970-01-01"] += 1
+            self.report.remarks["dated before 1970 got 1970-01-01", "comment"] += 1
         body = {
             "site": self._site,
             "source_id": place.source_id,
             "post_id": post_id,
-            "author_id": await self._person(rules.writer_of_comment(comment)),
+            "author_id": await self._person(rules.writer_of_comment(comment, self._accounts)),
             "parent_source_id": place.parent_id,
-            "body": comment.get("wp:comment_content"),
+            "body": self._texts.of_comment(comment, item, self._places),
             "state": decision.status,
             "created_at": max(moment, EARLIEST),
         }
@@ -194,17 +223,22 @@ class Import:
         person_id: str = answer["id"]
         return person_id
 
-    async def _ask(
-        self, service: str, path: str, model: type[ImportPost | ImportComment | ImportPerson], body: Any, name: str
-    ) -> tuple[dict[str, Any] | None, Outcome]:
+    async def _ask(self, service: str, path: str, model: type[Command], body: Any, name: str) -> Answer:
         """Return the answer and its outcome; note a refusal and continue."""
+        answer = await self._send(service, path, model, body, name)
+        if answer is None:
+            return None, "refused"
+        return answer, "new" if answer["created"] else "there before"
+
+    async def _send(self, service: str, path: str, model: type[Command], body: Any, name: str) -> dict[str, Any] | None:
+        """Return the answer; note a refusal and return None."""
         try:
-            answer = await self._services.post(service, path, model(**body).model_dump(mode="json"))
+            answer: dict[str, Any] = await self._services.post(service, path, model(**body).model_dump(mode="json"))
         except (Problem, ValidationError) as error:
             reason = error.detail if isinstance(error, Problem) else error.errors()[0]["msg"]
             self.report.refusals.append(f"{name}: {reason}")
-            return None, "refused"
-        return answer, "new" if answer["created"] else "there before"
+            return None
+        return answer
 
 
 def _source_id(item: Record) -> str:

@@ -2,17 +2,19 @@
 
 The parser ignores namespaces on purpose. Exports declare `http://` or `https://`, 1.0, 1.1 or 1.2, and some do not
 declare a prefix at all; the role of an element follows from the declaration of its prefix, else from the prefix itself.
-Everything a hostile file could use is refused: document types, hence entities, and unbounded nesting, tokens and items.
+Everything a hostile file could use is refused: document types, hence entities of its own, and unbounded nesting, tokens
+and items. HTML's entities are known.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html.entities import html5
 from pathlib import Path
 from xml.parsers import expat
 
 from services.operator.failures import Failed
-from services.operator.wordpress.source import characters
+from services.operator.wordpress.source import documents
 
 MOST_NESTED = 50
 MOST_PENDING = 32 * 1024 * 1024  # bytes of one unfinished token
@@ -34,7 +36,7 @@ WANTED = {
     ("rss", "channel", "item"): {
         *("title", "link", "guid", "pubDate", "dc:creator", "content:encoded", "excerpt:encoded", "wp:post_id"),
         *("wp:post_date", "wp:post_date_gmt", "wp:comment_status", "wp:post_name", "wp:status", "wp:post_type"),
-        "wp:post_password",
+        *("wp:post_password", "wp:post_parent", "wp:attachment_url"),
     },
     ("rss", "channel", "item", "wp:comment"): {
         *("wp:comment_id", "wp:comment_author", "wp:comment_author_email", "wp:comment_date", "wp:comment_date_gmt"),
@@ -61,18 +63,19 @@ def records(path: Path) -> Iterator[Record]:
     Raises:
         Failed: the file is unreadable, not XML, not a WordPress export, or hostile.
     """
-    parser = _Parser()
     try:
-        for data in characters(path):
-            parser.feed(data)
+        for document in documents(path):
+            parser = _Parser()
+            for data in document:
+                parser.feed(data)
+                yield from parser.completed()
+            parser.end()
             yield from parser.completed()
-        parser.end()
     except expat.ExpatError as error:
         reason = expat.errors.messages.get(error.code, "broken XML")
         raise Failed(f"{path} is not a whole XML file: {reason}, line {error.lineno}.") from error
     except _Refused as error:
         raise Failed(f"{path} {error}.") from error
-    yield from parser.completed()
 
 
 class _Refused(Exception):
@@ -88,6 +91,9 @@ class _Parser:
         self._expat.StartDoctypeDeclHandler = _refuse_doctype
         self._expat.EntityDeclHandler = _refuse_doctype
         self._expat.ExternalEntityRefHandler = _refuse_doctype
+        # Exports have HTML's entities outside CDATA: as if they were declared elsewhere, they come to our handler.
+        self._expat.UseForeignDTD(True)
+        self._expat.SkippedEntityHandler = self._entity
         self._expat.StartElementHandler = self._start
         self._expat.EndElementHandler = self._end
         self._expat.CharacterDataHandler = self._text
@@ -155,6 +161,10 @@ class _Parser:
             if self._size > MOST_TEXT:
                 raise _Refused("contains an item that is too large")
             self._texts.append(text)
+
+    def _entity(self, name: str, is_parameter: bool) -> None:
+        if not is_parameter:
+            self._text(html5.get(f"{name};", f"&{name};"))
 
     def _end(self, _: str) -> None:
         if self._text_depth == len(self._path):

@@ -9,9 +9,12 @@ from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
+from services.operator.moments import counted
+
 Outcome = Literal["new", "there before", "refused", "left out"]
 OUTCOMES: dict[Outcome, str] = {"new": "new", "there before": "before", "refused": "refused", "left out": "left out"}
 MOST_REFUSALS = 20
+MOST_NAMES = 30
 
 
 class Section:
@@ -52,7 +55,8 @@ class Report:
 
     Attributes:
         items_in_file: number of items that the first pass found.
-        remarks: changes made during the import, with their counts.
+        remarks: what was changed during the import, and the noun of what it was changed in, with their counts.
+        left_out: shortcodes without a replacement, with their counts.
         refusals: what a service refused, and why.
     """
 
@@ -62,7 +66,8 @@ class Report:
     items: Section = field(default_factory=Section)
     comments: Section = field(default_factory=Section)
     people: Section = field(default_factory=Section)
-    remarks: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     refusals: list[str] = field(default_factory=list)
 
     @property
@@ -74,14 +79,22 @@ class Report:
     def show(self, console: Console) -> None:
         console.print(f"Import of {escape(self.site)}", style="bold", highlight=False)
         console.print(Group(self.items.table("items"), self.comments.table("comments"), self.people.table("people")))
-        for remark, count in sorted(self.remarks.items()):
-            console.print(f"{count} {escape(remark)}", highlight=False)
+        for (remark, noun), count in sorted(self.remarks.items()):
+            console.print(f"{counted(count, noun)} {escape(remark)}", highlight=False)
+        if self.left_out:
+            names = ", ".join(f"{name} {count:,}" for name, count in self.left_out.most_common(MOST_NAMES))
+            and_more = ", …" if len(self.left_out) > MOST_NAMES else ""
+            console.print(
+                f"{counted(self.left_out.total(), 'shortcode')} left out, what stood between them kept: "
+                f"{escape(names)}{and_more}",
+                highlight=False,
+            )
         for refusal in self.refusals[:MOST_REFUSALS]:
             console.print(f"refused: {escape(refusal)}", highlight=False)
-        if len(self.refusals) > MOST_REFUSALS:
-            console.print(f"and {len(self.refusals) - MOST_REFUSALS} more were refused")
+        if (more := len(self.refusals) - MOST_REFUSALS) > 0:
+            console.print(f"and {more:,} more {'was' if more == 1 else 'were'} refused", highlight=False)
         console.print(
-            f"The file holds {self.items_in_file} items and {self.comments_in_file} comments; "
-            f"{self.items.total()} and {self.comments.total()} are accounted for.",
+            f"The file holds {counted(self.items_in_file, 'item')} and {counted(self.comments_in_file, 'comment')}; "
+            f"{self.items.total():,} and {self.comments.total():,} are accounted for.",
             highlight=False,
         )

@@ -4,7 +4,6 @@ Nothing becomes public that was not public in WordPress: an item is published on
 password and without a future date; a comment is visible only if it was approved.
 """
 
-import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +13,15 @@ from typing import Literal
 
 import nh3
 
+from services.chassis.text.tokens import resolved
 from services.operator.wordpress.reader import Record
 
 KINDS: dict[str, Literal["post", "page"]] = {"post": "post", "page": "page"}
 HIDDEN = {"draft": "draft", "pending": "pending", "future": "scheduled", "private": "private"}
 DISCUSSIONS: dict[str, Literal["open", "closed"]] = {"open": "open", "registered_only": "open"}
 ADDRESS = re.compile(r"https?://([^/?#\s@]{1,260})(/[^?#\s]{0,200})?", re.IGNORECASE)
+NUMBERED = re.compile(r"(https?://[^?#\s]{1,460}/)(?:index\.php)?\?(?:p|page_id|attachment_id)=\d", re.IGNORECASE)
+HOST = re.compile(r"https?://[^/?#\s@]{1,260}/?", re.IGNORECASE)
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
 FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft has one in the year -0001
 DEEPEST = 100
@@ -104,19 +106,28 @@ def moment_of(record: Record, name: str) -> datetime | None:
 
 def plain_text(text: str) -> str:
     """Return a title or name, which WordPress stores as HTML, as plain text."""
-    return html.unescape(nh3.clean(text, tags=set()))
+    return resolved(nh3.clean(text, tags=set()))
 
 
-def site_of(channel: Record) -> str:
-    """Return the blog's address without scheme and trailing slash, so that moving to https keeps the identity.
+def address_of(record: Record) -> str:
+    """Return the address of the blog as its channel says it, or as an item of it shows it; empty if it does not.
 
-    The address of the blog precedes that of the site, which all blogs of one network share.
+    The address of the blog precedes that of the site, which all blogs of one network share. The permanent address of an
+    item, `http://blog/?p=1`, begins with that of the blog; any other shows only its host.
     """
-    for name in ("wp:base_blog_url", "link", "wp:base_site_url"):
-        match = ADDRESS.match(channel.get(name))
-        if match is not None:
-            return match[1].lower() + (match[2] or "").rstrip("/")
-    return ""
+    if record.kind == "channel":
+        given = (record.get(name) for name in ("wp:base_blog_url", "link", "wp:base_site_url"))
+        return next((one for one in given if ADDRESS.match(one)), "")
+    given = (record.get(name) for name in ("guid", "link"))
+    found = [match[1] for one in given if (match := NUMBERED.match(one))]
+    found += [match[0] for name in ("link", "guid") if (match := HOST.match(record.get(name)))]
+    return next(iter(found), "")
+
+
+def site_of(address: str) -> str:
+    """Return the blog's address without scheme and trailing slash, so that moving to https keeps the identity."""
+    match = ADDRESS.match(address)
+    return match[1].lower() + (match[2] or "").rstrip("/") if match is not None else ""
 
 
 @dataclass(frozen=True)
@@ -145,15 +156,33 @@ def authors_by_login(authors: Iterable[Record]) -> dict[str, Record]:
     return {_login(author.get("wp:author_login")).lower(): author for author in authors}
 
 
+def names_by_id(authors: Iterable[Record]) -> dict[str, str]:
+    """Return the names under which the accounts of the file are shown, by their ids."""
+    return {
+        author.get("wp:author_id"): plain_text(author.get("wp:author_display_name")) or author.get("wp:author_login")
+        for author in authors
+    }
+
+
 def _login(text: str) -> str:
     """Return a login without the characters that only badly edited exports contain."""
     return text.strip("<>\"'` \t\r\n")
 
 
-def writer_of_comment(comment: Record) -> Writer:
+def writer_of_comment(comment: Record, accounts: dict[str, str]) -> Writer:
+    """Return the writer under the name that the comment shows, which need not be that of the account.
+
+    Args:
+        accounts: names of accounts by their ids; a writer of that name is the author of that account's posts.
+    """
     user_id = comment.get("wp:comment_user_id")
-    name, email = html.unescape(comment.get("wp:comment_author")), comment.get("wp:comment_author_email")
-    return Writer(None if user_id in ("", "0") else f"user:{user_id}", name, email)
+    name, email = resolved(comment.get("wp:comment_author")), comment.get("wp:comment_author_email")
+    if user_id in ("", "0"):
+        return Writer(None, name, email)
+    account = accounts.get(user_id)
+    if not name or name == account:
+        return Writer(f"user:{user_id}", name or account or "", email)
+    return Writer(f"user:{user_id} as {name[:300]}", name, email)
 
 
 @dataclass(frozen=True)
@@ -196,7 +225,7 @@ def _place(source_id: str, comment: Record, lineage: dict[str, tuple[str, ...]])
     parent, moved = _parent(comment), None
     above = lineage.get(parent, ())
     if parent and not above:
-        moved = "shown at the top level, because their parent is not in the file or was skipped"
+        moved = "shown at the top level, because the comment above is not in the file or was skipped"
     if len(above) > DEEPEST:
         above, moved = above[:DEEPEST], f"shown at depth {DEEPEST}, below which there are no replies"
     lineage[source_id] = (*above, source_id)

@@ -1,0 +1,141 @@
+"""HTML as blog software stores it: code, forms, players and bare addresses lose no word."""
+
+import pytest
+
+from services.chassis.text.imported_html import paragraphs
+from services.chassis.text.renderer import to_html
+from services.chassis.text.stored_code import with_code_escaped
+
+REL = ' rel="nofollow ugc noopener"'
+
+
+def shown(stored: str) -> str:
+    return to_html(stored, "html").replace(REL, "")
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        (
+            '<pre lang="php">echo "<form>Name</form>"; $x = 1;</pre>',
+            '<pre><code>echo "&lt;form&gt;Name&lt;/form&gt;"; $x = 1;</code></pre>',
+        ),
+        ("<pre LANG='c'>\n#include <stdio.h>\n\nx;\n</pre>", "<pre><code>#include &lt;stdio.h&gt;\n\nx;</code></pre>"),
+        ('<code lang="sql">a <> b</code>', "<p><code>a &lt;&gt; b</code></p>\n"),
+        ('<code lang="sql">a\n<> b</code>', "<pre><code>a\n&lt;&gt; b</code></pre>"),
+        ('<pre lang="x">&lt;b&gt; &amp;&amp;</pre>', "<pre><code>&lt;b&gt; &amp;&amp;</code></pre>"),
+        ('<pre lang="x"><b> &amp;&amp;</pre>', "<pre><code>&lt;b&gt; &amp;amp;&amp;amp;</code></pre>"),
+        ('<pre lang="x" escaped="true">&lt;i&gt;</pre>', "<pre>&lt;i&gt;</pre>"),
+        (
+            "<pre lang='x'><!-- a --><script>b</script></pre>",
+            "<pre><code>&lt;!-- a --&gt;&lt;script&gt;b&lt;/script&gt;</code></pre>",
+        ),
+        ("<pre><b>x</b> List<String> <?php y ?></pre>", "<pre><b>x</b> List&lt;String&gt; &lt;?php y ?&gt;</pre>"),
+        ("<pre><form action='<x'>n</form></pre>", "<pre>&lt;form action='&lt;x'&gt;n&lt;/form&gt;</pre>"),
+        ("<PRE LANG=x><i></PRE\n>", "<pre><code>&lt;i&gt;</code></pre>"),
+        ("<kbd><stdin></kbd> <samp lang=x><b></samp>", "<p><kbd>&lt;stdin&gt;</kbd> <code>&lt;b&gt;</code></p>\n"),
+        (
+            '<script type="syntaxhighlighter" class="brush: js"><![CDATA[\na < "<b>"\n]]></script>',
+            '<pre><code>a &lt; "&lt;b&gt;"</code></pre>',
+        ),
+        ("a <code><stdio.h></code>", "<p>a <code>&lt;stdio.h&gt;</code></p>\n"),
+        ("<code>never ends <form>x</form>", "<p><code>never ends</code></p>\n<div>x</div>"),
+        ("<!-- <pre lang=x> -->a</pre>", "<p>a</p>\n"),
+    ],
+)
+def test_code_is_escaped(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+def test_escaping_code_again_changes_nothing() -> None:
+    stored = "<pre lang=x>[code]<b>[/code] &lt;</pre> <pre><q>İ <form></pre><code><?x></code> <script>'<pre>'</script>"
+    assert with_code_escaped(with_code_escaped(stored)) == with_code_escaped(stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        ("<form><label>Name</label> <b>x</b></form>", "<div>Name <b>x</b></div>"),
+        ("<textarea>a <b> &amp;\n\nc</textarea>", "<pre>a &lt;b&gt; &amp;\n\nc</pre>"),
+        ("<noscript>On!</noscript>", "<div>On!</div>"),
+        ("<select><option>One<option>Two</select>", "<p><br>One<br>Two</p>\n"),
+        ("<section>a</section><section>b</section>", "<div>a</div><div>b</div>"),
+        ("<svg><text>a</text></svg> <math><mi>x</mi></math>", "<p>a x</p>\n"),
+        ("<canvas>a</canvas><template>b</template><xmp><i></xmp>", "<p>ab</p>\n<pre>&lt;i&gt;</pre>"),
+        ("<script>x</script>a<style>y</style>", "<p>a</p>\n"),
+        ("<form>never ends", "<div><p>never ends</p>\n</div>"),
+        ("<script src=x />after", "<p>after</p>\n"),
+        ("<textarea>never <i>ends", "<pre>never &lt;i&gt;ends</pre>"),
+    ],
+)
+def test_words_of_other_elements_stay(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+@pytest.mark.parametrize(
+    ("stored", "addresses"),
+    [
+        ('<video src="http://a.example/v.mp4">words</video>', ["http://a.example/v.mp4"]),
+        ("<video><source src=http://a.b/1><source src=http://a.b/2></video>", ["http://a.b/1", "http://a.b/2"]),
+        ("<audio controls\n src='https://a.b/x.mp3'></audio>", ["https://a.b/x.mp3"]),
+        ('<iframe src="//www.example/embed/1" width=5></iframe>', ["//www.example/embed/1"]),
+        (
+            '<object data="http://a.b/o"><param name="movie" value="http://a.b/m"><param name=x value=http://no.example>'
+            '<embed src="http://a.b/m"></embed></object><embed src="http://a.b/m">',
+            ["http://a.b/o", "http://a.b/m", "http://a.b/m"],
+        ),
+        ("<embed src=javascript:x><embed src=data:text/html,x>", []),
+        ("<frame src=http://a.b/><area href=http://a.b/c alt=C>", ["http://a.b/", "http://a.b/c"]),
+    ],
+)
+def test_addresses_of_players_stay(stored: str, addresses: list[str]) -> None:
+    html = shown(stored)
+    assert [part.partition('"')[0] for part in html.split('<a href="')[1:]] == addresses
+    assert ("words" in html) == ("words" in stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        ("See http://a.b/x?y=1&amp;z=2.", 'See <a href="http://a.b/x?y=1&amp;z=2">http://a.b/x?y=1&amp;z=2</a>.'),
+        ("(https://a.b/c_(d))", '(<a href="https://a.b/c_(d)">https://a.b/c_(d)</a>)'),
+        ("www.example.de, x", '<a href="http://www.example.de">www.example.de</a>, x'),
+        ("&quot;ftp://a.b/&quot;", '"<a href="ftp://a.b/">ftp://a.b/</a>"'),
+        ("<http://a.b/C?d>", '&lt;<a href="http://a.b/C?d">http://a.b/C?d</a>&gt;'),
+        ("<me@a.example>", "&lt;me@a.example&gt;"),
+        ("&lt;http://c.d&gt;", '&lt;<a href="http://c.d">http://c.d</a>&gt;'),
+        ("看http://a.b。后", '看<a href="http://a.b">http://a.b</a>。后'),
+        ("<a href='http://a.b'>http://c.d</a>", '<a href="http://a.b">http://c.d</a>'),
+        ("<code>http://a.b</code>", "<code>http://a.b</code>"),
+        ("xhttp://a.b www. http:// www.x me@www.a.b", "xhttp://a.b www. http:// www.x me@www.a.b"),
+        ("<b>http://a.b</b>/c", '<b><a href="http://a.b">http://a.b</a></b>/c'),
+        ("http://a.b/" + "x" * 3000, "http://a.b/" + "x" * 3000),
+    ],
+)
+def test_bare_addresses_are_links(stored: str, html: str) -> None:
+    assert shown(stored) == f"<p>{html}</p>\n"
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        ("a<br />\nb<br>\n c", "<p>a<br>\nb<br>\n c</p>\n"),
+        ("<br />\n\nb", "<p><br></p>\n<p>b</p>\n"),
+        ('a <a\nhref="/x"\ntitle="y\nz">b</a>', '<p>a <a href="/x" title="y z">b</a></p>\n'),
+        ("<p\nclass=x>a</p>", "<p>a</p>"),
+        ('<b\n>a</b\n>\n"c"', '<p><b>a</b><br>\n"c"</p>\n'),
+    ],
+)
+def test_tags_may_span_lines(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+def test_a_picture_over_two_lines_stays_one() -> None:
+    html = shown('<img src="http://a.b/c.png"\n alt="b"\n\n width="5">')
+    assert html.count("<img") == 1 and 'alt="b"' in html and 'width="5"' in html and "<br>" not in html
+
+
+def test_what_editors_mark_is_left_as_it_is() -> None:
+    assert paragraphs("<!-- wp:code -->\n<pre><code>a\n\n&lt;!-- b</code></pre>\n<!-- /wp:code -->") == (
+        "\n<pre><code>a\n\n&lt;!-- b</code></pre>\n"
+    )

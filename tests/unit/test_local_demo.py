@@ -1,0 +1,52 @@
+"""The demo with a WordPress export says once what is wrong with it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import demo
+from deploy.local.layout import Layout
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_a_failed_import_has_said_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path))
+    monkeypatch.setattr(demo, "http_status", lambda *_: 200)
+    monkeypatch.setattr(demo, "Layout", _Everywhere)
+    monkeypatch.setattr(sys, "argv", ["demo", "--wordpress", "my export.xml"])
+    asked: list[Any] = []
+
+    def failed(command: list[str]) -> subprocess.CompletedProcess[str]:
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(subprocess, "run", failed)
+    assert demo.main() == 1
+    assert asked == ["my export.xml"]
+    assert capfd.readouterr() == ("0. Import my export.xml\n", "")
+
+
+class _Everywhere(Layout):
+    @classmethod
+    def from_environment(cls) -> Layout:
+        return cls.__new__(cls)
+
+    def port(self, name: str) -> int:
+        return 1
+
+
+def test_a_file_that_cannot_be_read_starts_nothing() -> None:
+    recipe = subprocess.run(
+        ["make", "--dry-run", "--always-make", "demo", "WORDPRESS=no file"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    check = next(line for line in recipe.splitlines() if "cannot be read" in line)
+    assert recipe.index(check) < recipe.index("make up")
+    ended = subprocess.run(["sh", "-c", check], env={"WORDPRESS": "no file"}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "no file cannot be read.\n")
+    assert subprocess.run(["sh", "-c", check], env={"WORDPRESS": ""}).returncode == 0
