@@ -62,7 +62,7 @@ class ConnectionShares:
 
     Args:
         clock: the time in seconds.
-        limited: whether a network may have at most `SHARE` connections, and clients leave at most `UNREAD_BYTES` unread;
+        limited: whether a network has at most `SHARE` connections, and clients leave at most `UNREAD_BYTES` unread;
             only a server of the public needs that.
         exempt: networks of proxies, which have as many as their clients need.
     """
