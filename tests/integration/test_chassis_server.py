@@ -121,10 +121,12 @@ async def test_client_that_does_not_read_gives_way(connect: Connect) -> None:
         await open_all(stack, connect, [9], GET)
 
 
-async def test_responses_that_nobody_reads_are_bounded(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_shares, "UNREAD_BYTES", 2**20)
-    monkeypatch.setattr(protocol, "WRITE_SECONDS", 30.0)
-    async with contextlib.AsyncExitStack() as stack:
+async def test_responses_that_nobody_reads_are_bounded(
+    free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connections(free_port(), monkeypatch, public=True) as connect, contextlib.AsyncExitStack() as stack:
+        monkeypatch.setattr(connection_shares, "UNREAD_BYTES", 2**20)
+        monkeypatch.setattr(protocol, "WRITE_SECONDS", 30.0)
         opened = [await stack.enter_async_context(connect(host)) for host in (1, 2, 3)]
         for _, writer in opened:
             writer.write(GET.replace(b" / ", b" /big "))

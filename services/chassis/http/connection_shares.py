@@ -62,7 +62,8 @@ class ConnectionShares:
 
     Args:
         clock: the time in seconds.
-        limited: whether a network may have at most `SHARE` connections; only a server of the public needs that.
+        limited: whether a network has at most `SHARE` connections, and clients leave at most `UNREAD_BYTES` unread;
+            only a server of the public needs that.
         exempt: networks of proxies, which have as many as their clients need.
     """
 
@@ -82,13 +83,14 @@ class ConnectionShares:
     def admit(self, connection: Connection, peer: str | None) -> bool:
         """Take a connection in, if there is room for it or if others that wait for their clients can be closed."""
         name = PROXIES if self._exempt and parse_ip(peer) in self._exempt else network_of(peer)
-        group = self._groups.get(name)
-        full = self._limited and group is not None and name != PROXIES and len(group.connections) >= SHARE
-        if full and group is not None and not self._make_room_in(group):
+        group = self._groups.get(name) or Group()
+        has_share = self._limited and name != PROXIES
+        if has_share and len(group.connections) >= SHARE and not self._make_room_in(group):
             return False
         if len(self) >= MAX_CONNECTIONS and not self._make_room_in_all():
             return False
-        self._groups.setdefault(name, group or Group()).connections.add(connection)
+        group.connections.add(connection)
+        self._groups[name] = group
         self._group_of[connection] = name
         return True
 
@@ -107,7 +109,7 @@ class ConnectionShares:
         self.read_on(connection)
         self._unread[connection] = size
         self._unread_bytes += size
-        while self._unread_bytes > UNREAD_BYTES:
+        while self._limited and self._unread_bytes > UNREAD_BYTES:
             longest = next(iter(self._unread))
             self.leave(longest)
             longest.drop()
