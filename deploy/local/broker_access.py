@@ -15,6 +15,8 @@ from services.chassis.messaging.connection import connection
 from services.chassis.runtime.settings import Settings
 from services.contracts.access import grants
 
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the user reads sentences, not each attempt
+
 
 async def grant_all(layout: Layout) -> None:
     """Give every account its rights, as the broker's own account. Rights that exist stay.
@@ -42,7 +44,6 @@ def is_reached(layout: Layout) -> bool:
 
 
 async def _is_reached(settings: Settings) -> bool:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs each attempt
     admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=2000)
     try:
         await admin.start()

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
-from redis import Redis
-from redis.exceptions import RedisError
 
 from deploy.local import broker_access, environment, private
 from deploy.local.layout import SERVICES, Layout
@@ -116,6 +114,9 @@ def _check(what: str, where: str, *variables: str, answers: Callable[[], bool]) 
 
 def _pings(url: str) -> bool:
     """Return whether the server answers and accepts the password in its address."""
+    from redis import Redis  # 14 MiB, and only for a given server
+    from redis.exceptions import RedisError
+
     try:
         with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
             return bool(client.ping())

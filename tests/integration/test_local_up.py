@@ -134,7 +134,9 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
 
 async def nobody_else_gets_in(home: Home) -> None:
     for path in (home.folder, *home.folder.rglob("*")):
-        assert path.is_symlink() or path.stat().st_mode & 0o077 == 0, path
+        # as root without user namespaces, `nobody` passes through the folders above PostgreSQL's data
+        closed = 0o066 if path.is_dir() else 0o077
+        assert path.is_symlink() or path.stat().st_mode & closed == 0, path
     for name in ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT"):
         assert not await asyncio.to_thread(lists_a_broker, "127.0.0.1", home.ports[name])
     async with Redis(port=home.ports["VALKEY_PORT"]) as client:
