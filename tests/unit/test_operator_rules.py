@@ -165,6 +165,7 @@ def test_a_commenter_is_a_user_or_an_address_with_a_name() -> None:
         ("", "user:7", "jane"),
         ("Jane R. Doe", "user:7 as Jane R. Doe", "Jane R. Doe"),
         ("Tom &amp; J", "user:7 as Tom & J", "Tom & J"),
+        ("A\ufdd0\u202eb", "user:7 as Ab", "A\ufdd0\u202eb"),
         ("x" * 400, f"user:7 as {'x' * 300}", "x" * 400),
     ],
 )

@@ -58,6 +58,7 @@ FIGURE = "<figure><img src=y>"
         ("[gallery]", f"{PICTURE_1}\n\n{PICTURE_2}"),
         ('[gallery columns=3 ids="2,1"/]', f"{PICTURE_2}\n\n{PICTURE_1}"),
         ("[gallery ids=”1,99″]", PICTURE_1),
+        ('[gallery&nbsp;ids="1"&nbsp;link="file"]', PICTURE_1),
         ('[gallery exclude="1"]', PICTURE_2),
         ('a[gallery id="8"]b', "ab"),
         (

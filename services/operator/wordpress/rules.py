@@ -14,6 +14,7 @@ from typing import Literal
 import nh3
 
 from services.chassis.text.tokens import resolved
+from services.contracts.characters import without_unwanted
 from services.operator.wordpress.reader import Record
 
 KINDS: dict[str, Literal["post", "page"]] = {"post": "post", "page": "page"}
@@ -182,7 +183,7 @@ def writer_of_comment(comment: Record, accounts: dict[str, str]) -> Writer:
     account = accounts.get(user_id)
     if not name or name == account:
         return Writer(f"user:{user_id}", name or account or "", email)
-    return Writer(f"user:{user_id} as {name[:300]}", name, email)
+    return Writer(f"user:{user_id} as {without_unwanted(name)[:300]}", name, email)
 
 
 @dataclass(frozen=True)

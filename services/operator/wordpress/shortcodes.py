@@ -14,11 +14,12 @@ from services.chassis.text.tokens import TAG
 
 MARK = re.compile(r"[<\[]")
 SHORTCODE = re.compile(
-    r"""\[(\[?)(/?)([A-Za-z_][\w-]*+)((?:[\s/=:|](?:=\s*+(?:"[^"]*+"|'[^']*+')|[^\[\]]){0,5000}+)?)\](\]?)"""
+    r"""\[(\[?)(/?)([A-Za-z_][\w-]*+)((?:(?:[\s/=:|]|&nbsp;)(?:=\s*+(?:"[^"]*+"|'[^']*+')|[^\[\]]){0,5000}+)?)\](\]?)"""
 )
 ATTRIBUTE = re.compile(r"""([A-Za-z_][\w-]*+)=(?:"([^"]*+)"|'([^']*+)'|([^\s"'=]++))|"([^"]*+)"|'([^']*+)'|(\S++)""")
 NAMED = re.compile(r"""[\s"'][A-Za-z_][\w-]*+=(?:["'“”„«]|&quot;|&\#8|[^\s=&])""")
 SELF_CLOSED = re.compile(r"""(?:\A|[\s"'])/\Z""")
+SPACE = re.compile("&nbsp;|&#160;|\u200b")  # as editors put it where a space was typed
 TYPESET = re.compile(r"[“”„‟″]|&(?:quot|[lr]dquo|#34|#822[0123]|#8243);")  # quotation marks, as editors replace them
 COMPOUND = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)+")
 FAMILIAR = frozenset(("archives", "latexpage", "nggallery", "sitemap", "slideshow", "toc"))
@@ -136,7 +137,13 @@ def _parts(html: str) -> Iterator[str | Shortcode]:
             continue
         yield html[begin : found.start()]
         yield Shortcode(
-            found[3], bool(found[2]), found[0], found[4], bool(found[1]), bool(found[5]), _is_alone(html, found)
+            found[3],
+            bool(found[2]),
+            found[0],
+            SPACE.sub(" ", found[4]),
+            bool(found[1]),
+            bool(found[5]),
+            _is_alone(html, found),
         )
         position = begin = found.end()
     yield html[begin:]
