@@ -10,6 +10,7 @@ from rich.table import Table
 
 from services.chassis.messaging.dead_letter import DeadLetter, entries, redrive
 from services.chassis.messaging.producer import Unacknowledged
+from services.chassis.messaging.topics import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
@@ -76,10 +77,8 @@ async def send_again(settings: Settings, group: str, positions: Collection[int],
 def _unavailable(settings: Settings, error: Exception) -> Failed:
     """Return the sentence for an error of Kafka, without the words of its client."""
     if isinstance(error, (KafkaConnectionError, TimeoutError, OSError)):
-        return Failed(
-            f"Kafka at {settings.kafka_bootstrap_servers} does not answer: check KAFKA_BOOTSTRAP_SERVERS, or wait "
-            "until it runs again."
-        )
+        unreachable = Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username))
+        return Failed(f"{unreachable}, or wait until it runs again.")
     if isinstance(error, Unacknowledged):
         return Failed(
             f"Kafka at {settings.kafka_bootstrap_servers} did not take every dead letter: repeat the command; "

@@ -195,6 +195,18 @@ async def test_files_are_private(mailbox: Mailbox) -> None:
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
 
 
+def delivered(port: int, uid: int) -> str:
+    """Return the answer to a mail of this user."""
+    code = (
+        f"import os, socket; os.setuid({uid}); s = socket.socket(); s.connect(('127.0.0.1', {port}))\n"
+        "f = s.makefile('rw')\n"
+        "for line in ('HELO x', 'MAIL FROM:<a@b>', 'RCPT TO:<c@d>', 'DATA', 'Subject: x\\r\\n\\r\\n.'):\n"
+        "    f.readline(); f.write(line + '\\r\\n'); f.flush()\n"
+        "print(f.readline()[:3])"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 async def test_other_users_of_the_machine_read_nothing(tmp_path: Path) -> None:
     """The mailbox runs as one user, and is asked by it, by root and by another."""
@@ -228,6 +240,8 @@ asyncio.run(mailbox.serve(pathlib.Path("mail"), {smtp_port}, {port}, asyncio.Eve
         assert await asyncio.to_thread(status, user) == "200"
         assert await asyncio.to_thread(status, other) == "403"
         assert await asyncio.to_thread(status, other, "s.shutdown(socket.SHUT_WR)") != "200"
+        assert await asyncio.to_thread(delivered, smtp_port, user) == "250"
+        assert await asyncio.to_thread(delivered, smtp_port, other) == "550"  # no mails that look like ours either
     finally:
         running.kill()
         running.wait()

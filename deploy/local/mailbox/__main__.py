@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from deploy.local.mailbox.guard import is_this_user
 from deploy.local.mailbox.store import Store
 from deploy.local.mailbox.web import create_app
 
@@ -24,6 +25,9 @@ class Receiver:
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         assert isinstance(envelope.content, bytes)
+        peer, own = (server.transport.get_extra_info(name) for name in ("peername", "sockname"))
+        if not is_this_user(peer, own):
+            return "550 5.7.1 this mailbox belongs to another user of this machine"
         name = self._store.add(envelope.mail_from or "", envelope.rcpt_tos, envelope.content)
         return f"250 2.0.0 kept as {name}"
 

@@ -1,4 +1,4 @@
-"""Who may read the mailbox: the user who runs it, by a name of this machine. Its mails contain links that sign in."""
+"""Who may use the mailbox: the user who runs it, by a name of this machine. Its mails contain links that sign in."""
 
 import ipaddress
 import os
@@ -28,12 +28,12 @@ async def only_for_its_owner(
     own: Address = transport.get_extra_info("sockname")
     if request.headers.getall("Host", []) not in [[f"{name}:{own[1]}"] for name in LOOPBACK_NAMES]:
         raise web.HTTPForbidden(text=f"This mailbox is at http://127.0.0.1:{own[1]}/ only.\n")
-    if not may_read(transport.get_extra_info("peername"), own):
+    if not is_this_user(transport.get_extra_info("peername"), own):
         raise web.HTTPForbidden(text="This mailbox belongs to another user of this machine.\n")
     return await handler(request)
 
 
-def may_read(peer: Address, own: Address, table: Path = TCP_TABLE) -> bool:
+def is_this_user(peer: Address, own: Address, table: Path = TCP_TABLE) -> bool:
     """Return whether a process of this user or of root is at the other end of a connection.
 
     Everybody may where the kernel shows no such table or not even our own end in it: a system other than Linux, or a
