@@ -112,10 +112,6 @@ def test_the_gateway_can_be_told_of_its_proxies_and_every_process_how_much_to_lo
     assert all("LOG_LEVEL" in found["environment"] for found in OURS.values())
 
 
-def test_people_can_be_told_of_front_ends_elsewhere() -> None:
-    assert OURS["people-api"]["environment"]["RETURN_URLS"] == "${RETURN_URLS-}"
-
-
 def test_only_the_gateway_is_published() -> None:
     published = {name: found["ports"] for name, found in SERVICES.items() if "ports" in found}
     assert published.keys() == {"gateway", "mailbox"}
