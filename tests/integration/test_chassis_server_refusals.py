@@ -145,6 +145,14 @@ async def test_too_many_headers_are_refused(connect: Connect) -> None:
         assert (await read_answer(reader)).body == b"0"
 
 
+async def test_too_many_trailers_are_refused(connect: Connect) -> None:
+    await refused(connect, CHUNKED + b"0\r\n" + b"a:b\r\n" * 201 + b"\r\n", 431, "headers-too-large")
+    async with connect() as (reader, writer):
+        for _ in range(2):
+            writer.write(CHUNKED + b"0\r\n" + b"a:b\r\n" * 200 + b"\r\n")
+            assert (await read_answer(reader)).body == b"0"
+
+
 async def test_too_many_parameters_are_refused(connect: Connect) -> None:
     await refused(connect, GET.replace(b" / ", b" /?" + b"a&" * 500 + b" "), 400, "malformed-request")
     async with connect() as (reader, writer):

@@ -17,7 +17,9 @@ MAX_CONNECTIONS = 4096
 SHARE = 512  # of one network; a quarter of that would be much for an office behind one address
 CLOSED_AT_ONCE = 1 / 8  # of the connections searched
 UNREAD_BYTES = 64 * 2**20  # of responses that clients do not read; beyond it, those unread for longest are given up
-SEARCH_SECONDS = 0.1  # between two searches: who opens connections faster than they are closed costs least if refused
+# Between two searches. Who opens connections faster than others are closed costs least if refused.
+SEARCH_SECONDS = 0.1  # of all
+SHARE_SEARCH_SECONDS = 0.5  # of one network
 
 NO_NETWORKS = Networks(())
 PROXIES = "proxies"  # the name of their group; the others' are their networks
@@ -123,7 +125,7 @@ class ConnectionShares:
         now = self._clock()
         if now < group.next_search:
             return False
-        group.next_search = now + SEARCH_SECONDS
+        group.next_search = now + SHARE_SEARCH_SECONDS
         return self._close_some(group.connections, "share")
 
     def _make_room_in_all(self) -> bool:

@@ -15,7 +15,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import last_response
-from services.chassis.http.request_head import FIELD_BYTES, HEADER_BYTES, check_head, headers_too_large, malformed
+from services.chassis.http.request_head import (
+    FIELD_BYTES,
+    HEADER_BYTES,
+    MAX_FIELDS,
+    check_head,
+    headers_too_large,
+    malformed,
+)
 from services.chassis.runtime.telemetry import HTTP_REQUESTS
 
 log = structlog.get_logger(__name__)
@@ -53,7 +60,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
     _undelivered = 0  # bytes since the parser last handed over headers or a piece of a body
-    _trailer_bytes = 0
+    _trailers = _trailer_bytes = 0
     _body_began = 0.0
     _progress = 0.0  # when the last piece of the body came
     _refusal: Problem | None = None  # once set, nothing is parsed any more
@@ -107,11 +114,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase is Phase.HEADERS:
+            if len(self.headers) >= MAX_FIELDS:  # thousands more may have come in the same read
+                raise headers_too_large()
             super().on_header(name, value)
             return
         # A trailer. Nothing here needs any; uvicorn would add it to the headers of the request that is being handled.
+        self._trailers += 1
         self._trailer_bytes += len(name) + len(value) + FIELD_BYTES
-        if self._trailer_bytes > HEADER_BYTES:
+        if self._trailers > MAX_FIELDS or self._trailer_bytes > HEADER_BYTES:
             raise headers_too_large()
 
     def on_headers_complete(self) -> None:
@@ -124,7 +134,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise malformed("The URL is not valid.") from None
         self.cycle.transport = self._cycle_transport  # type: ignore[assignment]  # all that a cycle uses
         self._phase = Phase.BODY
-        self._undelivered = self._trailer_bytes = 0
+        self._undelivered = self._trailers = self._trailer_bytes = 0
         self._body_began = self._progress = self.loop.time()
         self._start_deadline(BODY_SECONDS, self._check_progress)
 
