@@ -1,6 +1,6 @@
 """Give the services' accounts their rights on the broker, or show which these are."""
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, SecurityDisabled
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +22,8 @@ def show(settings: Settings, console: Console) -> None:
 async def give(settings: Settings, console: Console) -> None:
     """Create the access control lists, as the account in the settings, which must be allowed to.
 
+    A broker without an authorizer takes none, which is said.
+
     Raises:
         Failed: the broker does not answer, or refuses.
     """
@@ -29,6 +31,9 @@ async def give(settings: Settings, console: Console) -> None:
         count = await grant(settings, grants())
     except Unreachable as error:
         raise Failed(f"{error}.") from error
+    except SecurityDisabled:
+        console.print("This broker has no authorizer: whoever reaches it may write every topic.")
+        return
     except (KafkaError, OSError) as error:
         who = settings.kafka_username or "nobody: set KAFKA_USERNAME and KAFKA_PASSWORD"
         raise Failed(

@@ -13,7 +13,7 @@ from deploy.local.layout import PORTS, SERVICES
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docs/operations.md").read_text()
 DECLARED = re.compile(r"\b(Counter|Gauge|Histogram)\(\s*\"(rapport_\w+)\"")
-OTHERS = {"KAFKA_JARS", "RAPPORT_HOME", "OPERATOR_SIGNING_KEY", *PORTS}
+OTHERS = {"KAFKA_JARS", "RAPPORT_HOME", "OPERATOR_SIGNING_KEY", "POSTS_KAFKA_USERNAME", *PORTS}
 
 
 def settings_classes() -> list[type[BaseSettings]]:

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
 )
+from rich.console import Console
 
 from deploy.local import checks
 from deploy.local.broker_check import lists_a_broker
@@ -36,6 +37,7 @@ from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.access import ACCOUNTS, Grant, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
+from services.operator import broker_access
 from services.operator.keys import generate_keys
 from tests.certificates import certificate
 from tests.conftest import NewDatabase
@@ -359,3 +361,8 @@ def test_make_up_tells_a_given_broker_s_refusal_of_the_credential(
         assert "guessed" not in str(refusal.value)
     with pytest.raises(LocalError, match=r"check KAFKA_BOOTSTRAP_SERVERS\."):
         checks.check_given_servers(Layout(tmp_path, {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap}))
+
+
+async def test_a_broker_that_refuses_nobody_is_told_of(kafka: str, capsys: pytest.CaptureFixture[str]) -> None:
+    await broker_access.give(Settings(kafka_bootstrap_servers=kafka), Console(width=200))
+    assert capsys.readouterr().out == "This broker has no authorizer: whoever reaches it may write every topic.\n"

@@ -151,7 +151,7 @@ def test_accounts_have_one_name_and_password_each() -> None:
         }
     for name, found in OURS.items():
         account = BROKER if name == "kafka-access" else owner(name)
-        assert found["environment"]["KAFKA_USERNAME"] == account
+        assert found["environment"]["KAFKA_USERNAME"] == f"${{{account.upper()}_KAFKA_USERNAME-{account}}}"
     assert kafka["KAFKA_SUPER_USERS"] == f"User:{BROKER}"
     assert SERVICES["posts-relay"]["depends_on"]["kafka-access"] == {"condition": "service_completed_successfully"}
 
