@@ -10,8 +10,7 @@ import pytest
 from services.chassis.client.client import ServiceResponse, within
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
-from services.gateway.composition.shares import AT_ONCE, Shares
-from services.gateway.composition.upstreams import Upstream
+from services.gateway.composition.upstreams import AT_ONCE, Shares, Upstream
 from tests.waiting import eventually
 
 ANN, BOB, NOBODY = Caller("gateway", uuid4()), Caller("gateway", uuid4()), Caller("gateway")

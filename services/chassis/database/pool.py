@@ -152,11 +152,14 @@ class Database:
 
     @asynccontextmanager
     async def _acquire_to_write(self) -> AsyncIterator[Any]:
-        try:
-            async with asyncio.timeout(self._acquire_timeout if self._for_writing.locked() else None):
-                await self._for_writing.acquire()
-        except TimeoutError:
-            raise unavailable("The database has no free connection to write with.") from None
+        if self._for_writing.locked():
+            try:
+                async with asyncio.timeout(self._acquire_timeout):
+                    await self._for_writing.acquire()
+            except TimeoutError:
+                raise unavailable("The database has no free connection to write with.") from None
+        else:
+            await self._for_writing.acquire()
         try:
             async with self._acquire() as connection:
                 yield connection

@@ -1,17 +1,25 @@
-"""Call the four services behind the gateway: one client each, and their refusals as problems."""
+"""Call the four services behind the gateway: a client for reads and one for writes each, and refusals as problems.
 
-from collections.abc import Mapping, Sequence
+Of one person, few calls of either kind are under way at one service, so that a burst of theirs passes beside others.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from uuid import UUID
 
 from services.chassis.client.client import ServiceClient, ServiceResponse
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer
-from services.gateway.composition.shares import Shares
 from services.gateway.settings import GatewaySettings
 
 Params = Mapping[str, str | int | None]
+
+AT_ONCE = 2  # requests of one person under way at one service; an answer of 2 MiB takes some 20 ms of each process
 
 
 class Client(Protocol):
@@ -28,6 +36,49 @@ class Client(Protocol):
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse: ...
+
+
+@dataclass
+class _Share:
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    users: int = 0
+
+
+class Shares:
+    """The requests of all people to one service that are under way or wait for their turn."""
+
+    def __init__(self) -> None:
+        self._shares: dict[UUID, _Share] = {}
+
+    @asynccontextmanager
+    async def turn(self, person_id: UUID | None, deadline: float) -> AsyncIterator[None]:
+        """Wait until few enough requests of this person are under way; nobody in particular does not wait.
+
+        Raises:
+            Problem: `unavailable` when the deadline, a moment of `time.monotonic()`, comes first.
+        """
+        if person_id is None:
+            yield
+            return
+        share = self._shares.setdefault(person_id, _Share())
+        share.users += 1
+        try:
+            if share.slots.locked():
+                try:
+                    async with asyncio.timeout(deadline - time.monotonic()):
+                        await share.slots.acquire()
+                except TimeoutError:
+                    raise unavailable("Too many requests of yours are under way.") from None
+            else:
+                await share.slots.acquire()
+            try:
+                yield
+            finally:
+                share.slots.release()
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[person_id]
 
 
 @dataclass(frozen=True)
