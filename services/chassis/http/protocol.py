@@ -44,6 +44,10 @@ class Phase(enum.Enum):
     BODY = enum.auto()
 
 
+def _nothing() -> None:
+    """Replace what a cycle calls when its response has ended, once its connection has."""
+
+
 class CycleTransport:
     """What the request cycles of uvicorn see of a transport; closing it is the protocol's decision."""
 
@@ -78,7 +82,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._write_deadline.cancel()
         self._unset_keepalive_if_required()  # uvicorn leaves it, and all that belongs to it, behind a reset
         super().connection_lost(exc)
-        self._cycle_transport.close = self.transport.close  # ends the circle, so that memory comes back at once
+        # Nothing refers in a circle to what is left, so that memory comes back at once and not with a collection.
+        self._cycle_transport.close = self.transport.close
+        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                cycle.on_response = _nothing
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. This replaces uvicorn's method, which answers with text and logs advice on WebSocket."""
