@@ -28,13 +28,13 @@ LONG_BYTES = 4_000
 FIELDS_BYTES = 600  # what a comment has beside its text
 LONGEST_ESCAPE = 6  # bytes of JSON for a character
 
-# `COLUMNS` without texts that are long, and in their place the length of the HTML.
+# `COLUMNS` without texts that are long, and how long the HTML is.
 PAGE_COLUMNS = f"""
     id, post_id, parent_id, path, depth, author_id, parent_author_id,
-    case when octet_length(body) + octet_length(body_html) <= {LONG_BYTES} then body end as body, format,
-    case when octet_length(body) + octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
+    case when octet_length(body) <= {LONG_BYTES} then body end as body, format,
+    case when octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
     removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
-    case when octet_length(body) + octet_length(body_html) > {LONG_BYTES} then octet_length(body_html) end as long_html
+    octet_length(body_html) as html_bytes
 """
 
 
@@ -95,8 +95,8 @@ async def _fitting(
     Args:
         least: how many are returned whatever their size.
     """
-    if any(row["long_html"] is not None for row in rows):
-        comments = await _with_long_texts(reader, rows, most)
+    if any(_has_long_text(row) for row in rows):
+        comments = await _with_long_texts(reader, rows, caller, most)
     else:
         comments = [Comment(*row[:-1]) for row in rows]
     letters = sum(len(one.body_html or "") + len(one.body or "") for one in comments)
@@ -113,21 +113,29 @@ async def _fitting(
     return comments, max(0, most - used)
 
 
-SELECT_TEXTS = "select id, body, body_html from comments where id = any($1::uuid[])"
+def _has_long_text(row: Any) -> bool:
+    return (row["body_html"] is None or row["body"] is None) and row["html_bytes"] is not None
 
 
-async def _with_long_texts(reader: Reader, rows: Sequence[Any], most: int) -> list[Comment]:
+SELECT_TEXTS = """
+select id, case when $2 or author_id = $3 then body end as body, body_html from comments where id = any($1::uuid[])
+"""
+
+
+async def _with_long_texts(reader: Reader, rows: Sequence[Any], caller: Caller, most: int) -> list[Comment]:
     """Return the comments of the first rows whose HTML has at most `most` bytes, at least one."""
     comments: list[Comment] = []
     long: list[UUID] = []
     for row in rows:
-        most -= len(row["body_html"] or "") if row["long_html"] is None else row["long_html"]
+        most -= row["html_bytes"] or 0
         if most < 0 and comments:
             break
         comments.append(Comment(*row[:-1]))
-        if row["long_html"] is not None:
+        if _has_long_text(row):
             long.append(row["id"])
-    texts = {row["id"]: row for row in await reader.fetch(SELECT_TEXTS, long)}
+    texts = {
+        row["id"]: row for row in await reader.fetch(SELECT_TEXTS, long, is_moderator(caller.roles), caller.person_id)
+    }
     for number, one in enumerate(comments):
         if (text := texts.get(one.id)) is not None:
             is_gone = text["body_html"] is None  # removed by its author since the row was read
@@ -176,17 +184,16 @@ async def above(reader: Reader, comment: Comment, caller: Caller) -> tuple[list[
 
 
 BELOW_SHOWN = rf"""
-select {COLUMNS}, long_html
-from unnest($1::bytea[]) with ordinality as opened (top, place)
+select {COLUMNS}, html_bytes
+from unnest($1::bytea[]) as opened (top)
 cross join lateral (
     select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
     order by path limit $2
 ) as below
-order by place, path
 """
 BELOW_SHOWN_AND_HIDDEN = rf"""
-select {COLUMNS}, long_html
-from unnest($1::bytea[]) with ordinality as opened (top, place)
+select {COLUMNS}, html_bytes
+from unnest($1::bytea[]) as opened (top)
 cross join lateral (
     (select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
      order by path limit $2)
@@ -195,15 +202,13 @@ cross join lateral (
      where path > top and path < top || '\xff'::bytea and not shown and id = any($3::uuid[]))
     order by path limit $2
 ) as below
-order by place, path
 """
 BELOW_ALL = rf"""
-select {COLUMNS}, long_html
-from unnest($1::bytea[]) with ordinality as opened (top, place)
+select {COLUMNS}, html_bytes
+from unnest($1::bytea[]) as opened (top)
 cross join lateral (
     select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea order by path limit $2
 ) as below
-order by place, path
 """
 
 
@@ -224,4 +229,5 @@ async def _below(
         rows = await reader.fetch(BELOW_SHOWN_AND_HIDDEN, tops, share, list(hidden.ids))
     else:  # most callers; asking for no ids below each entry costs about 4 % of a page
         rows = await reader.fetch(BELOW_SHOWN, tops, share)
-    return (await _fitting(reader, rows, caller, left, least=0))[0]
+    in_order = sorted(rows, key=lambda row: row["path"])
+    return (await _fitting(reader, in_order, caller, left, least=0))[0]

@@ -11,9 +11,9 @@ from services.chassis.client.client import ServiceResponse, within
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.gateway.composition.upstreams import AT_ONCE, Shares, Upstream
-from tests.waiting import eventually
 
-ANN, BOB, NOBODY = Caller("gateway", uuid4()), Caller("gateway", uuid4()), Caller("gateway")
+ANN_ID = uuid4()
+ANN, BOB, NOBODY = Caller("gateway", ANN_ID), Caller("gateway", uuid4()), Caller("gateway")
 
 
 class Slow:
@@ -65,8 +65,11 @@ async def test_who_waits_too_long_or_leaves_frees_the_place() -> None:
     shares, go_on = Shares(), asyncio.Event()
 
     async def use(deadline: float) -> None:
-        async with shares.turn(ANN.person_id, deadline):
+        await shares.enter(ANN_ID, deadline)
+        try:
             await go_on.wait()
+        finally:
+            shares.leave(ANN_ID)
 
     first = [asyncio.create_task(use(within(20))) for _ in range(AT_ONCE)]
     await settled()
@@ -82,13 +85,32 @@ async def test_who_waits_too_long_or_leaves_frees_the_place() -> None:
     await asyncio.gather(waiting, first[0], return_exceptions=True)
     go_on.set()
     await asyncio.gather(*first[1:], use(within(20)))
-    await eventually(lambda: not shares._shares)
+    assert not shares._under_way
+    assert not shares._waiting
 
 
 async def test_an_error_frees_the_place() -> None:
-    shares = Shares()
+    class Failing(Slow):
+        async def call(self, *_: Any, **__: Any) -> ServiceResponse:
+            raise ValueError("no")
+
+    upstream = Upstream("failing", Failing(), Failing())
     for _ in range(2 * AT_ONCE):
         with pytest.raises(ValueError, match="no"):
-            async with shares.turn(ANN.person_id, within(1)):
-                raise ValueError("no")
-    assert not shares._shares
+            await upstream.get("/x", ANN, within(1))
+    assert not upstream.reads._under_way
+
+
+async def test_a_turn_that_comes_when_nobody_waits_any_more_goes_on_to_the_next() -> None:
+    shares = Shares()
+    for _ in range(AT_ONCE):
+        await shares.enter(ANN_ID, within(20))
+    first, second = (asyncio.create_task(shares.enter(ANN_ID, within(20))) for _ in range(2))
+    await settled()
+    shares.leave(ANN_ID)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await asyncio.wait_for(second, 5)
+    for _ in range(AT_ONCE):
+        shares.leave(ANN_ID)
+    assert not shares._under_way

@@ -5,8 +5,8 @@ Of one person, few calls of either kind are under way at one service, so that a 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -38,47 +38,47 @@ class Client(Protocol):
     ) -> ServiceResponse: ...
 
 
-@dataclass
-class _Share:
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    users: int = 0
-
-
 class Shares:
     """The requests of all people to one service that are under way or wait for their turn."""
 
     def __init__(self) -> None:
-        self._shares: dict[UUID, _Share] = {}
+        self._under_way: dict[UUID, int] = {}
+        self._waiting: dict[UUID, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def turn(self, person_id: UUID | None, deadline: float) -> AsyncIterator[None]:
-        """Wait until few enough requests of this person are under way; nobody in particular does not wait.
+    async def enter(self, person_id: UUID, deadline: float) -> None:
+        """Wait until few enough requests of this person are under way; `leave` must follow.
 
         Raises:
             Problem: `unavailable` when the deadline, a moment of `time.monotonic()`, comes first.
         """
-        if person_id is None:
-            yield
+        count = self._under_way.get(person_id, 0)
+        if count < AT_ONCE:
+            self._under_way[person_id] = count + 1
             return
-        share = self._shares.setdefault(person_id, _Share())
-        share.users += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(person_id, deque()).append(turn)
         try:
-            if share.slots.locked():
-                try:
-                    async with asyncio.timeout(deadline - time.monotonic()):
-                        await share.slots.acquire()
-                except TimeoutError:
-                    raise unavailable("Too many requests of yours are under way.") from None
-            else:
-                await share.slots.acquire()
-            try:
-                yield
-            finally:
-                share.slots.release()
-        finally:
-            share.users -= 1
-            if not share.users:
-                del self._shares[person_id]
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self.leave(person_id)
+            if isinstance(error, TimeoutError):
+                raise unavailable("Too many requests of yours are under way.") from None
+            raise
+
+    def leave(self, person_id: UUID) -> None:
+        """Give the turn to the next request of this person that still waits."""
+        waiting = self._waiting.get(person_id, ())
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._waiting.pop(person_id, None)
+        self._under_way[person_id] -= 1
+        if not self._under_way[person_id]:
+            del self._under_way[person_id]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        async with self.reads.turn(caller.person_id, deadline):
-            answer = await self.reader.call("GET", path, caller=caller, params=params, deadline=deadline)
-        return self._checked(answer, caller).json()
+        return (await self._call(self.reader, self.reads, "GET", path, caller, deadline, params=params)).json()
 
     async def look_up(self, path: str, caller: Caller, deadline: float, body: object) -> Any:
         """Return the JSON of a POST that reads: a question too long for a query.
@@ -113,9 +111,7 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        async with self.reads.turn(caller.person_id, deadline):
-            answer = await self.reader.call("POST", path, caller=caller, body=body, deadline=deadline)
-        return self._checked(answer, caller).json()
+        return (await self._call(self.reader, self.reads, "POST", path, caller, deadline, body=body)).json()
 
     async def send(
         self,
@@ -132,11 +128,31 @@ class Upstream:
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        async with self.writes.turn(caller.person_id, deadline):
-            answer = await self.writer.call(method, path, caller=caller, body=body, headers=headers, deadline=deadline)
-        return self._checked(answer, caller)
+        return await self._call(self.writer, self.writes, method, path, caller, deadline, body=body, headers=headers)
 
-    def _checked(self, answer: ServiceResponse, caller: Caller) -> ServiceResponse:
+    async def _call(
+        self,
+        client: Client,
+        shares: Shares,
+        method: str,
+        path: str,
+        caller: Caller,
+        deadline: float,
+        *,
+        body: object = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ServiceResponse:
+        person_id = caller.person_id
+        if person_id is not None:
+            await shares.enter(person_id, deadline)
+        try:
+            answer = await client.call(
+                method, path, caller=caller, body=body, params=params, headers=headers, deadline=deadline
+            )
+        finally:
+            if person_id is not None:
+                shares.leave(person_id)
         problem = answer.problem()
         if problem is None:
             return answer
