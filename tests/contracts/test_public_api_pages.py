@@ -139,7 +139,11 @@ async def test_a_post_is_shown_with_its_discussion(
     ids = [one.get("id") for one in page.all("article")]
     assert ids == [None, f"c-{top['id']}", f"c-{reply['id']}"]
     assert "<em>here</em>" in page.text
-    assert page.text.index(f"c-{top['id']}") < page.text.index("<ol>") < page.text.index(f"c-{reply['id']}")
+    assert (
+        page.text.index(f"c-{top['id']}")
+        < page.text.index('<ol class="replies">')
+        < page.text.index(f"c-{reply['id']}")
+    )
     assert [one for one in page.all("form") if "comments" in str(one["action"])] == []
     assert "/sign-in" in [one["href"] for one in page.all("a")]
     check_page(await browser.get("/posts/none"), 404)

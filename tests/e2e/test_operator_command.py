@@ -135,7 +135,7 @@ async def test_old_addresses_and_links_lead_to_imported_posts(
     assert "<figcaption>A dog</figcaption>" in first["body_html"]
     assert first["edited_at"] is None
     third = (await client.call("GET", f"/v1/posts/three-{unique}")).json
-    assert third["body_html"] == "<pre><code>&lt;a.h&gt;</code></pre>"
+    assert third["body_html"] == '<pre tabindex="0"><code>&lt;a.h&gt;</code></pre>'
     listed = (await client.call("GET", f"/v1/posts/{third['id']}/comments")).json["items"]
     assert [entry["body_html"] for entry in listed] == ["<p>c9</p>\n", "<p>c20</p>\n", "<p>c100</p>\n"]
     for address in (old, f"{old}/", f"{old.upper()}/?replytocom=1", f"{old}/comment-page-2/"):

@@ -119,7 +119,8 @@ async def test_unknown_and_repeated_parameters_are_refused_by_every_call(
     harness: GatewayHarness, method: str, path: str
 ) -> None:
     path = path.format(ref=ID, post_id=ID, comment_id=COMMENT_ID, person_id=ANNA)
-    body = {"token": "x"} if path == "/v1/sessions" else None
+    email = {"email": "anna@example.com"}
+    body = {"/v1/sessions": {"token": "x"}, "/v1/people": {"name": "Anna", **email}, "/v1/sign-in": email}.get(path)
     answer = await harness.http.request(method, f"{path}?utm_source=a&other=b", json=body, headers=harness.anna)
     assert answer.status_code == 422, answer.text
     message = "is not a parameter of this call"

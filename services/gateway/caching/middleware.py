@@ -47,7 +47,8 @@ class CacheMiddleware:
 
     Args:
         cookie_name: requests with our cookie are for one person, and go to the app.
-        host: our own `Host`, if pages opened by another name are led there: those requests go to the app too.
+        host: our own `Host`, if pages opened by another name are led there: those requests go to the app too, and the
+            API, which leads nobody, is cached under every name.
     """
 
     def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str, host: bytes | None = None) -> None:
@@ -66,7 +67,7 @@ class CacheMiddleware:
             if (
                 name == b"authorization"
                 or (name == b"cookie" and self._cookie in value)
-                or (name == b"host" and self._host is not None and value != self._host)
+                or (name == b"host" and self._host not in (None, value) and not scope["raw_path"].startswith(b"/v1/"))
             ):
                 await self._app(scope, receive, send)
                 return

@@ -84,7 +84,7 @@ async def _listed(context: RequestContext, post_id: str, cursor: str | None) -> 
     try:
         return await ask()
     except Problem as problem:
-        if problem.kind == "malformed-cursor":
+        if problem.kind == "malformed-cursor" and cursor is not None:
             return await _listed(context, post_id, None)
         if problem.kind != "post-unknown":
             raise
