@@ -580,3 +580,43 @@ def test_address_whose_host_cannot_be_read_is_no_link(url: str) -> None:
 )
 def test_address_of_an_unusual_host_is_a_link(url: str) -> None:
     assert "href=" in to_html(f"[x]({url})", "markdown", "comment")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Cheers,\n--\nBob", "<p>Cheers,<br>--<br>Bob</p>"),
+        ("Cheers,\n-- \nBob", "<p>Cheers,<br>--<br>Bob</p>"),
+        ("a\n-\nb", "<p>a<br>-<br>b</p>"),
+        ("a\n:-:\nb", "<p>a<br>:-:<br>b</p>"),
+        ("> a\n> -\n> b", "<blockquote><p>a<br>-<br>b</p></blockquote>"),
+        ("- x\n  --\n  y", "<ul><li>x<br>--<br>y</li></ul>"),
+        ("text\n---\nmore", "<p>text</p><hr><p>more</p>"),
+        ("```\na\n--\n```\n\nb\n--", '<pre tabindex="0"><code>a--</code></pre><p>b<br>--</p>'),
+    ],
+)
+def test_hyphens_under_a_line_of_a_comment_are_no_table(text: str, shown: str) -> None:
+    assert comment(text) == shown
+
+
+def test_delimiters_with_a_bar_make_a_table() -> None:
+    for text in ("| a |\n|--|\n| b |", "a | b\n-- | --\nc | d", "a |\n--|\nb |"):
+        assert "<table" in to_html(text, "markdown", "comment")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x\n\n[edit]: typo\n\ny", "<p>x</p><p>[edit]: typo</p><p>y</p>"),
+        ("[^1]: no note\n\ny", "<p>[^1]: no note</p><p>y</p>"),
+        ("- a\n\n  [x]: y", "<ul><li><p>a</p><p>[x]: y</p></li></ul>"),
+        ("a\n\n> [x]: y", "<p>a</p><blockquote><p>[x]: y</p></blockquote>"),
+        ("[n]: /u 'a\nb'\n\nc", "<p>[n]: /u 'a<br>b'</p><p>c</p>"),
+        ("[x]: y\n[x]: z\n\n[x]", '<p><a href="y">x</a></p>'),
+        ("[A]: /b\n\n[x][a]", '<p><a href="/b">x</a></p>'),
+        ("```\n[z]: q\n```\n\n[w]: q", '<pre tabindex="0"><code>[z]: q</code></pre><p>[w]: q</p>'),
+        ("`[a]: b`", "<p><code>[a]: b</code></p>"),
+    ],
+)
+def test_definitions_of_a_comment_that_nothing_refers_to_are_text(text: str, shown: str) -> None:
+    assert comment(text) == shown

@@ -4,6 +4,7 @@ import re
 
 import comrak
 
+from services.chassis.text.misreadings import ESCAPED, with_definitions_shown, without_bare_tables
 from services.chassis.text.quotations import close_quotations, may_quote
 from services.chassis.text.refused import Refused
 
@@ -59,12 +60,20 @@ def parse(source: str, *, is_comment: bool) -> tuple[str, str]:
         return comrak.render_markdown(source + "\n", extensions, PARSE[is_comment], RENDER[is_comment])
 
     html = to_html(source)
-    if is_comment and may_quote(source):
+    if not is_comment:
+        return html, source
+    if may_quote(source):
         for _ in range(MOST_REPAIRS):
             closed = close_quotations(source, html)
             if closed == source:
                 break
             html, source = to_html(closed), closed
+    if (plain := without_bare_tables(source, html)) != source:
+        html, source = to_html(plain), plain
+    if (plain := with_definitions_shown(source, html)) != source:
+        shown = to_html(plain)
+        if shown.count(ESCAPED) == html.count(ESCAPED):  # more of them stand in code, where they are text
+            html, source = shown, plain
     return html, source
 
 
