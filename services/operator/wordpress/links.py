@@ -10,12 +10,11 @@ from html import escape
 from urllib.parse import quote, urljoin, urlsplit
 
 from services.chassis.text.links import ADDRESS, address_end
-from services.chassis.text.tokens import ATTRIBUTE, TAG, raw_end, resolved
+from services.chassis.text.tokens import ATTRIBUTE, RAW, TAG, raw_end, resolved
 from services.contracts.old_addresses import possible_addresses
 from services.operator.wordpress.reader import Record
 
 LINKS = frozenset(("href", "src", "data", "poster", "longdesc", "cite"))
-RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
 MARKUP = re.compile(r"[<>\"]")  # of a tag whose quotation marks are out of order
 UPWARDS = re.compile(r"(?:\.\.?/)+")
 NO_LINKS = frozenset(("a", "pre", "code"))
