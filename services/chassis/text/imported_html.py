@@ -17,8 +17,11 @@ def paragraphs(source: str) -> str:
 
     Blog software stores posts without paragraphs and adds them when it shows them. HTML comments, which mark the blocks
     of its editor, are removed; a text with marked blocks has its paragraphs already.
+
+    Args:
+        source: its line ends are line feeds.
     """
-    source = with_code_escaped(source.replace("\r\n", "\n").replace("\r", "\n"))
+    source = with_code_escaped(source)
     marked = "<!-- wp:" in source
     source = without_comments(source)
     return source if marked else _Paragraphs().of(source)
