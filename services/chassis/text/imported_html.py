@@ -2,10 +2,10 @@
 
 import re
 
-from services.chassis.text.html_to_text import BLOCKS
 from services.chassis.text.rewriter import SHOWN_AS
 from services.chassis.text.stored_code import with_code_escaped
 from services.chassis.text.tokens import Tag, tokens
+from services.chassis.text.words import BLOCKS
 
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 ALIKE = frozenset(name for name, shown in SHOWN_AS.items() if shown in BLOCKS)  # blocks under another name
