@@ -143,6 +143,19 @@ def test_what_editors_mark_is_left_as_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        ("<title>a\n\nb</title>c", "<div>a\n\nb</div><p>c</p>\n"),
+        ("<title>a\nb</title>", "<div>a\nb</div>"),
+        ("<title>a <i>b</i>", "<div>a &lt;i&gt;b&lt;/i&gt;</div>"),
+        ("<textarea>a\n\nb", "<pre>a\n\nb</pre>"),
+    ],
+)
+def test_what_is_no_markup_gets_no_paragraphs(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
 @pytest.mark.parametrize("name", sorted(RAW))
 def test_what_is_no_markup_for_the_renderer_is_none_for_those_before_it(name: str) -> None:
     """Else they write tags that the renderer shows as text."""
