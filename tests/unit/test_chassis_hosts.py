@@ -7,10 +7,11 @@ from deploy.local.mailbox.guard import names_this_server
 from services.chassis.http.origins import Origin
 from services.people.settings import PeopleSettings
 
-HERE = ["localhost", "LOCALHOST", "app.localhost", "a.b.Localhost", "127.0.0.1", "127.8.9.1", "[::1]", "[0:0:0::1]",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]  # fmt: skip
-ELSEWHERE = ["localhost.example", "notlocalhost", "app-localhost", "128.0.0.1", "0.0.0.0", "1.0.0.127", "127.1",
-             "[::2]", "[::]", "127.0.0.1.example", "[::ffff:10.0.0.1]", "2130706433"]  # fmt: skip
+HERE = ["localhost", "LOCALHOST", "app.localhost", "a.b.Localhost", "localhost.", "127.0.0.1", "127.8.9.1",
+        "[::1]", "[0:0:0::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]  # fmt: skip
+ELSEWHERE = ["localhost.example", "localhost..", "localhost.localdomain", "notlocalhost", "app-localhost", "128.0.0.1",
+             "0.0.0.0", "1.0.0.127", "127.1", "[::2]", "[::]", "127.0.0.1.example", "[::ffff:10.0.0.1]",
+             "2130706433"]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])

@@ -9,7 +9,7 @@ def is_loopback(host: str) -> bool:
     Args:
         host: a name or an address without port; one of IPv6 with or without its brackets.
     """
-    name = host.lower()
+    name = host.lower().removesuffix(".")  # of a name from the root
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
