@@ -1,4 +1,4 @@
-"""The rights of the local broker's accounts (the table is in `services/contracts/access.py`), and a given broker."""
+"""The rights of the local broker's accounts, by the table in `contracts/broker_rights.py`, and a given broker."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ from deploy.local import environment
 from deploy.local.kafka import BROKER
 from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
-from services.chassis.messaging.access import grant
+from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
 from services.chassis.runtime.settings import Settings
-from services.contracts.access import grants
+from services.contracts.broker_rights import grants
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the user reads sentences, not each attempt
 

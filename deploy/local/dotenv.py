@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.local import private
 from deploy.local.kafka import BROKER
 from deploy.local.layout import DATABASES
-from services.contracts.access import ACCOUNTS
+from services.contracts.broker_rights import ACCOUNTS
 from services.operator.keys import generate_keys
 
 PASSWORDS = (

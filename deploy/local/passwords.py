@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy.local import private
 from deploy.local.kafka import BROKER
 from deploy.local.layout import DATABASES, Layout
-from services.contracts.access import ACCOUNTS
+from services.contracts.broker_rights import ACCOUNTS
 
 
 def of_databases(layout: Layout) -> dict[str, str]:

@@ -166,7 +166,7 @@ class FetchSession(Body):
 
 
 class LinkReference(Body):
-    """Query: where does this link lead?"""
+    """Query: find out where a link leads."""
 
     token: Opaque
 

@@ -70,11 +70,11 @@ async def ask_for_mail(
 ) -> ServiceResponse:
     """Ask people for a mail to the address of the body, and count it.
 
-    Args:
-        press: names the form that asks, if a page of ours does; its second press asks for no second mail.
-
     It is counted for the mailbox and the network: others cannot use up what its owner needs to sign in. Whether the
     address is known plays no part.
+
+    Args:
+        press: names the form that asks, if a page of ours does; its second press asks for no second mail.
 
     Raises:
         Problem: `invalid`, `too-many-requests`, or what people refused with.

@@ -55,9 +55,10 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             raise
         return session
 
+    pseudonyms = Pseudonyms(settings.gateway_signing_key)
     counters = None
     if settings.rate_limits == "on":
-        counters = Counters(settings.redis_url, secret=settings.gateway_signing_key)
+        counters = Counters(settings.redis_url, pseudonyms=pseudonyms)
     revocations = Revocations(fetch_changes)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
@@ -74,7 +75,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             revocations=revocations,
             rate_limits=RateLimits(counters),
             client_addresses=ClientAddresses(settings.proxies),
-            pseudonyms=Pseudonyms(settings.gateway_signing_key),
+            pseudonyms=pseudonyms,
             cache=cache,
             invalidation=Invalidation(cache, authors),
         )

@@ -29,13 +29,13 @@ from deploy.local.broker_check import lists_a_broker
 from deploy.local.kafka import BROKER, Kafka
 from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
-from services.chassis.messaging.access import grant
+from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.runtime.settings import Settings
-from services.contracts.access import ACCOUNTS, Grant, grants
+from services.contracts.broker_rights import ACCOUNTS, Grant, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
 from services.operator import broker_access
 from services.operator.keys import generate_keys

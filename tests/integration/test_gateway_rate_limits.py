@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from services.chassis.errors import Problem
 from services.chassis.http.client_networks import network_of
 from services.gateway.access import rate_limits as module
+from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually
@@ -31,7 +32,8 @@ class Clock:
 
 @asynccontextmanager
 async def counters(url: str, clock: Clock | None = None, pause: float = 0.05) -> AsyncIterator[Counters]:
-    opened = Counters(url, secret="secret", clock=clock or Clock(), pause=pause)
+    now = clock or Clock()
+    opened = Counters(url, pseudonyms=Pseudonyms("secret", now), clock=now, pause=pause)
     try:
         yield opened
     finally:

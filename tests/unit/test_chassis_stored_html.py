@@ -5,6 +5,7 @@ import pytest
 from services.chassis.text.imported_html import paragraphs
 from services.chassis.text.renderer import to_html
 from services.chassis.text.stored_code import with_code_escaped
+from services.chassis.text.tokens import RAW
 
 REL = ' rel="nofollow ugc noopener"'
 FOCUS = ' tabindex="0"'
@@ -140,3 +141,23 @@ def test_what_editors_mark_is_left_as_it_is() -> None:
     assert paragraphs("<!-- wp:code -->\n<pre><code>a\n\n&lt;!-- b</code></pre>\n<!-- /wp:code -->") == (
         "\n<pre><code>a\n\n&lt;!-- b</code></pre>\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        ("<title>a\n\nb</title>c", "<div>a\n\nb</div><p>c</p>\n"),
+        ("<title>a\nb</title>", "<div>a\nb</div>"),
+        ("<title>a <i>b</i>", "<div>a &lt;i&gt;b&lt;/i&gt;</div>"),
+        ("<textarea>a\n\nb", "<pre>a\n\nb</pre>"),
+    ],
+)
+def test_what_is_no_markup_gets_no_paragraphs(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+@pytest.mark.parametrize("name", sorted(RAW))
+def test_what_is_no_markup_for_the_renderer_is_none_for_those_before_it(name: str) -> None:
+    """Else they write tags that the renderer shows as text."""
+    stored = f'<{name}>a <code lang="c">x &lt; y</code></{name}> b'
+    assert with_code_escaped(stored) == stored

@@ -152,6 +152,26 @@ def test_everything_is_described(document: Json) -> None:
         jsonschema_rs.validate(header["schema"], header["example"])
 
 
+def test_every_way_to_make_a_call_is_told(document: Json) -> None:
+    """A body of several forms: the text of the operation names the fields that tell them apart."""
+    told = []
+    for operation in operations(document):
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            schema = resolve(document, media["schema"]["$ref"])
+            for option in schema.get("anyOf", ()):
+                fields = resolve(document, option["$ref"])["required"]
+                told.append(operation["operationId"])
+                unsaid = [field for field in fields if f"`{field}`" not in operation["description"]]
+                assert not unsaid, (operation["operationId"], option["$ref"], unsaid)
+    assert told == ["createSession"] * 3
+
+
+@pytest.mark.parametrize("name", ["register", "requestSignIn"])
+def test_asking_for_a_mail_tells_of_its_code_and_of_the_request(document: Json, name: str) -> None:
+    (described,) = (found for found in operations(document) if found["operationId"] == name)
+    assert all(word in described["description"] for word in ("a code", "`request`", "createSession", "`return_to`"))
+
+
 def test_what_has_a_form_says_so(document: Json) -> None:
     checked = set()
     for name, schema in document["components"]["schemas"].items():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.local import checks, commands
+from deploy.local import background, checks, commands
 from deploy.local.layout import CHECKOUT, Layout
 from deploy.local.processes import LocalError, free_port
 from services.operator.keys import generate_keys
@@ -86,10 +86,10 @@ def test_the_start_message_fits_80_columns() -> None:
 
 def test_the_lines_of_a_running_stack_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = Layout(tmp_path, {"GATEWAY_PORT": "9999", "PUBLIC_URL": "http://localhost:9999"})
-    monkeypatch.setattr(commands, "supervisor", lambda _: object())
-    monkeypatch.setattr(commands, "state", lambda _: {"given": started.kept() | {"ADMIN_EMAILS": "ada@example.com"}})
+    monkeypatch.setattr(background, "supervisor", lambda _: object())
+    monkeypatch.setattr(background, "state", lambda _: {"given": started.kept() | {"ADMIN_EMAILS": "ada@example.com"}})
     caller = Layout(tmp_path, {"PUBLIC_URL": "http://elsewhere", "SMTP_HOST": "mail", "ADMIN_EMAILS": "x@example.com"})
-    text = commands.start_message(commands.as_running(caller))
+    text = commands.start_message(background.as_running(caller))
     assert "http://localhost:9999/" in text
     assert "mailbox" in text
     assert "ada@example.com" in text

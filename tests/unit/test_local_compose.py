@@ -15,7 +15,7 @@ from deploy.local.environment import OWN_SECRETS, SECRETS
 from deploy.local.kafka import BROKER
 from deploy.local.layout import DATABASES, PORTS
 from services.chassis.mail.smtp import SmtpSettings
-from services.contracts.access import ACCOUNTS
+from services.contracts.broker_rights import ACCOUNTS
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -71,6 +71,10 @@ def test_links_become_new_or_whole(html: str, new: str) -> None:
         "<a href='#'>http://blog.example/?p=3</a>",
         "<!-- http://blog.example/?p=3 -->",
         "<script>'http://blog.example/?p=3'</script>",
+        "<title>see http://blog.example/?p=3</title>",  # its text is no markup: a link would be shown as such
+        "<textarea><a href='/?p=3'>x</a> and more</textarea>",
+        "<xmp><b>x</b> and more",
+        "<title><a href='/?p=3'></title>",
         "<b title='http://blog.example/?p=3'>x</b>",
         "a < b http://other.example",
         "<a href='http://blog.example/'>home</a>",

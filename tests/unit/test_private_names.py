@@ -53,7 +53,7 @@ async def test_aiokafka() -> None:
         assert DefaultPartitioner()(b"key", [0, 1, 2], [0, 1, 2]) in (0, 1, 2)
     with needed_by("chassis/messaging/consumer.py (_close)", "a stuck client keeps its connections"):
         assert inspect.iscoroutinefunction(consumer._client.close)
-    with needed_by("chassis/messaging/access.py (grant)", "the broker's access control lists cannot be made"):
+    with needed_by("chassis/messaging/broker_rights.py (grant)", "the broker's access control lists cannot be made"):
         assert parameters(AIOKafkaAdminClient._send_to_controller) == ["self", "request"]
         assert CreateAclsRequest_v1([(2, "posts.events", 3, "User:posts", "*", 4, 3)]).API_KEY == 30
     await producer.stop()

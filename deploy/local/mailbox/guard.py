@@ -2,13 +2,16 @@
 
 import ipaddress
 import os
+import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+from services.chassis.runtime.hosts import is_loopback
+
+WITH_PORT = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", re.ASCII)
 TCP_TABLE = Path("/proc/net/tcp")
 LOCAL, REMOTE, OWNER = 1, 2, 7  # columns of the table
 ROOT = 0
@@ -26,11 +29,17 @@ async def only_for_its_owner(
     if transport is None:
         raise web.HTTPForbidden
     own: Address = transport.get_extra_info("sockname")
-    if request.headers.getall("Host", []) not in [[f"{name}:{own[1]}"] for name in LOOPBACK_NAMES]:
+    if not names_this_server(request.headers.getall("Host", []), own[1]):
         raise web.HTTPForbidden(text=f"This mailbox is at http://127.0.0.1:{own[1]}/ only.\n")
     if not is_this_user(transport.get_extra_info("peername"), own):
         raise web.HTTPForbidden(text="This mailbox belongs to another user of this machine.\n")
     return await handler(request)
+
+
+def names_this_server(hosts: Sequence[str], port: int) -> bool:
+    """Return whether there is one `Host`, and it is a name of this machine with that port."""
+    found = WITH_PORT.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    return found is not None and is_loopback(found[1]) and int(found[2]) == port
 
 
 def is_this_user(peer: Address, own: Address, table: Path = TCP_TABLE) -> bool:

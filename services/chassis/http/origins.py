@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import idna
 
+from services.chassis.runtime.hosts import is_loopback
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -42,13 +44,8 @@ class Origin:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it names this machine (RFC 6761, 6.3)."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        """Whether it names this machine."""
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import email_validator
 from email_validator import EmailNotValidError, validate_email
 
+from services.contracts.characters import LINE_BREAKS
+
 # Dot-atoms (RFC 5322, 3.2.3) and host names only. Quoted local parts, comments, routes and address literals are legal
 # and refused: parsers disagree about them.
 LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 ADDRESS = re.compile(rf"{LOCAL_PART}@{DOMAIN}\Z")
 ADDRESS_LIKE = re.compile(r"\S*(?:@|=40|%40|&#64;|\(at\))\S*", re.IGNORECASE)
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 LONGEST_ANSWER = 400
 LONGEST = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
 
@@ -101,7 +102,7 @@ def envelope_address(address: str) -> str:
 
 def without_addresses(answer: str, *known: str) -> str:
     """Return one bounded line of a server's answer without any address, neither the known ones nor another."""
-    text = CONTROLS.sub(" ", answer.encode("utf-8", "replace").decode())
+    text = LINE_BREAKS.sub(" ", answer.encode("utf-8", "replace").decode())
     text = ADDRESS_LIKE.sub("<address>", text)
     for address in known:
         local = address.partition("@")[0]

@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from services.chassis.runtime.hosts import is_loopback
+
 PORT_TEXT = re.compile(r"[0-9]{1,5}\Z")
 HOST_TEXT = re.compile(r"[^\s:/?#@\[\]]+\Z")
 RETURN_HOST = re.compile(r"[A-Za-z0-9.-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")  # as it may stand in a Content-Security-Policy
@@ -132,17 +134,10 @@ def _mail_from(text: str) -> str:
     return text
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _return_url(text: str) -> str:
     parts = urlsplit(text)
     host, _ = split_host(parts.netloc)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     if not safe or not RETURN_HOST.match(host):
         raise ValueError("host")
     if not PRINTABLE.match(text) or "#" in text:

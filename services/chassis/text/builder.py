@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from services.chassis.text.html_to_text import BLOCKS
 from services.chassis.text.refused import Refused
+from services.chassis.text.words import BLOCKS
 
 MAX_NESTING = 50
 

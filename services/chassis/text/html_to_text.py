@@ -4,11 +4,9 @@ import re
 
 from services.chassis.text.structured_text import StructuredText
 from services.chassis.text.text_writer import TextWriter
-from services.chassis.text.words import BLOCKS, Words
+from services.chassis.text.words import Words
 from services.contracts.characters import without_unwanted
 from services.contracts.shortening import beginning
-
-__all__ = ["BLOCKS", "excerpt", "plain"]
 
 HEADING = re.compile(r"<h([1-6])[\s>]")
 EXCERPT_HTML = 20_000

@@ -2,14 +2,14 @@
 
 import re
 
-from services.chassis.text.html_to_text import BLOCKS
 from services.chassis.text.rewriter import SHOWN_AS
 from services.chassis.text.stored_code import with_code_escaped
-from services.chassis.text.tokens import Tag, tokens
+from services.chassis.text.tokens import RAW, Tag, tokens
+from services.chassis.text.words import BLOCKS
 
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
 ALIKE = frozenset(name for name, shown in SHOWN_AS.items() if shown in BLOCKS)  # blocks under another name
-PREFORMATTED = frozenset(("pre", "plaintext", "textarea", "xmp"))
+AS_IT_IS = RAW | {"pre"}  # a paragraph in what is no markup would be shown as text
 
 
 def paragraphs(source: str) -> str:
@@ -17,8 +17,11 @@ def paragraphs(source: str) -> str:
 
     Blog software stores posts without paragraphs and adds them when it shows them. HTML comments, which mark the blocks
     of its editor, are removed; a text with marked blocks has its paragraphs already.
+
+    Args:
+        source: its line ends are line feeds.
     """
-    source = with_code_escaped(source.replace("\r\n", "\n").replace("\r", "\n"))
+    source = with_code_escaped(source)
     marked = "<!-- wp:" in source
     source = without_comments(source)
     return source if marked else _Paragraphs().of(source)
@@ -62,7 +65,7 @@ class _Paragraphs:
         self._wrap(inside=self._inside)
         self._parts.append(_written(tag))
         self._inside = not tag.closes and tag.name != "hr"
-        if tag.name in PREFORMATTED and not tag.closes:
+        if tag.name in AS_IT_IS and not tag.closes:
             self._preformatted, self._inside = tag.name, False
 
     def _wrap(self, *, inside: bool) -> None:

@@ -8,9 +8,8 @@ from html import escape
 
 import nh3
 
-from services.chassis.text.links import file_name
+from services.chassis.text.links import AN_IMAGE, said_of_picture
 from services.chassis.text.tokens import TAG, Tag, tokens
-from services.contracts.characters import is_visible
 
 PARAGRAPHS = ("dd", "dt", "h2", "h3", "h4", "h5", "h6", "li", "p", "td", "th")
 CONTAINERS = frozenset(("blockquote", "ol", "table", "ul"))
@@ -62,12 +61,10 @@ def _said(match: re.Match[str]) -> str:
     if name in ("td", "th"):
         return ALIGN.sub(r' align="\1"', match[0])
     if name == "a" and 'class="picture"' in source:
-        return f"{match[0]}an image: "
+        return match[0] + AN_IMAGE
     if name != "img":
         return match[0]
-    attributes = Tag(name, False, source, 0).attributes()
-    description = attributes.get("alt", "")
-    return "an image: " + escape(description if is_visible(description) else file_name(attributes.get("src", "")))
+    return escape(said_of_picture(Tag(name, False, source, 0).attributes()))
 
 
 def _directed(html: str) -> str:

@@ -1,12 +1,16 @@
 """Rules for addresses: which may be linked, which pictures may be fetched, where a bare one ends."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 from urllib.parse import quote, unquote
 
 import nh3
 
+from services.contracts.characters import is_visible
+
+AN_IMAGE = "an image: "  # stands before what a picture shows, where it is said in words
 SCHEMES = frozenset(("http", "https", "mailto", "ftp"))
 SCHEME = re.compile(r"([^/?#]*?):")
 # A host that every parser of addresses accepts; others are asked about.
@@ -60,8 +64,18 @@ def picture_host(url: str) -> str | None:
     return match[1].lower() if match else None
 
 
+def picture_name(description: str, url: str | None) -> str:
+    """Return what a picture is called: its description, or the name of its file if that shows nothing."""
+    return description if url is None or is_visible(description) else file_name(url)
+
+
+def said_of_picture(attributes: Mapping[str, str]) -> str:
+    """Return a picture in words, given the attributes of its tag."""
+    return AN_IMAGE + picture_name(attributes.get("alt", ""), attributes.get("src", ""))
+
+
 def file_name(url: str) -> str:
-    """Return the last part of the path, by which a picture without a description is called."""
+    """Return the last part of the path."""
     path = re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/")
     return unquote(path.rpartition("/")[2]) or url
 

@@ -9,10 +9,10 @@ from html import escape
 from typing import Literal
 
 from services.chassis.text.builder import HEADINGS, MAX_NESTING, Builder
-from services.chassis.text.html_to_text import BLOCKS
-from services.chassis.text.links import ADDRESS, address_end, file_name, picture_host, safe_url
+from services.chassis.text.links import ADDRESS, address_end, picture_host, picture_name, safe_url
 from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES
 from services.chassis.text.tokens import Tag, resolved, tokens
+from services.chassis.text.words import BLOCKS
 from services.contracts.characters import is_visible, without_unwanted
 
 Kind = Literal["comment", "post"]
@@ -184,7 +184,7 @@ class Rewriter:
             shown |= {key: attributes[key] for key in ("title", "width", "height") if key in attributes}
             self._builder.write(f"<img{written(shown | LAZY)}>")
             return
-        text = escape(description if is_visible(description) or url is None else file_name(url))
+        text = escape(picture_name(description, url))
         if url is None or "a" in self._builder.open:
             self._builder.write(text)
         else:

@@ -4,8 +4,8 @@ import re
 
 import nh3
 
-from services.chassis.text.html_to_text import BLOCKS
 from services.chassis.text.links import SCHEMES, safe_url
+from services.chassis.text.words import BLOCKS
 
 INLINES = frozenset(
     (

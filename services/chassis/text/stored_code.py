@@ -4,7 +4,7 @@ import re
 from html import escape, unescape
 
 from services.chassis.text.sanitiser import ALLOWED
-from services.chassis.text.tokens import TAG, raw_end
+from services.chassis.text.tokens import RAW, TAG, raw_end
 
 MARK = re.compile(r"<(?=[a-zA-Z/!?])|\[(?=[a-zA-Z])")
 LANGUAGE = re.compile(r"\slang\s*+=", re.IGNORECASE)
@@ -13,7 +13,6 @@ REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{
 HIGHLIGHTED = re.compile(r"\stype\s*+=\s*+[\"']?syntaxhighlighter", re.IGNORECASE)
 CDATA = re.compile(r"\A\s*+<!\[CDATA\[|\]\]>\s*+\Z")
 CODE = frozenset(("code", "kbd", "pre", "samp", "tt"))
-RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
 # Tags that stay tags inside code, because editors colour and number lines with them; all others are code.
 MARKUP = (ALLOWED - {"input"}) | {"font"}
 

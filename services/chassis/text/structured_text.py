@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-from services.chassis.text.links import file_name
+from services.chassis.text.links import AN_IMAGE, said_of_picture
 from services.chassis.text.text_table import Alignment, Cell, laid_out
 from services.chassis.text.text_writer import TextWriter
 from services.chassis.text.tokens import Tag
@@ -14,7 +14,6 @@ ABSOLUTE = re.compile(r"(?:https?:)?//|ftp://|mailto:", re.IGNORECASE)
 SAID_WITHOUT = re.compile(r"(?:https?:)?//|mailto:", re.IGNORECASE)  # what people leave out when they write an address
 ALIGNMENT = re.compile(r'class="align-(left|center|right)"')
 RULE = "---"
-PICTURE = "an image: "
 
 
 class StructuredText(Words):
@@ -93,13 +92,12 @@ class StructuredText(Words):
             self._writer.begin_item(f"[{number}] " if is_footnote else f"{number}. ")
 
     def _picture(self, attributes: dict[str, str]) -> None:
-        description = attributes.get("alt", "")
-        self._put(PICTURE + (description if is_visible(description) else file_name(attributes.get("src", ""))))
+        self._put(said_of_picture(attributes))
 
     def _start_link(self, tag: Tag) -> None:
         attributes = tag.attributes()
         if attributes.get("class") == "picture":
-            self._put(PICTURE)
+            self._put(AN_IMAGE)
         elif ABSOLUTE.match(address := attributes.get("href", "")):
             self._link = len(self._text), address
 

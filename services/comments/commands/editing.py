@@ -1,4 +1,4 @@
-"""Editing by the author."""
+"""Edit a comment, as its author."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta

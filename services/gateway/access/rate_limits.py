@@ -85,13 +85,18 @@ class Counters:
     """Counters in Redis, else in this process.
 
     Args:
-        secret: of the pseudonyms under which IPs and addresses are counted.
+        pseudonyms: under which IPs and addresses are counted.
         clock: the time in seconds since 1970.
         pause: seconds between a failure of Redis and the next question.
     """
 
     def __init__(
-        self, redis_url: str, *, secret: str, clock: Callable[[], float] = time.time, pause: float = AWAY_SECONDS
+        self,
+        redis_url: str,
+        *,
+        pseudonyms: Pseudonyms,
+        clock: Callable[[], float] = time.time,
+        pause: float = AWAY_SECONDS,
     ) -> None:
         self._pool = ConnectionPool.from_url(
             redis_url,
@@ -108,7 +113,7 @@ class Counters:
             key_prefix="rapport:limit",
             connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
         )
-        self._pseudonyms = Pseudonyms(secret, clock)
+        self._pseudonyms = pseudonyms
         self._clock = clock
         self._pause = pause
         self._local: LRUCache[str, LocalCount] = LRUCache(LOCAL_KEYS)

@@ -10,8 +10,8 @@ from services.contracts.comments import CreateComment, EditComment
 from services.gateway import responses
 from services.gateway.access.authentication import NOBODY
 from services.gateway.api.references import PathId, PostRef, id_of
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import comments as schemas
 from services.gateway.composition import comment_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext

@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from services.contracts.notify import EditMailSettings
 from services.gateway import responses
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import notifications as schemas
 from services.gateway.composition import comment_views, representations
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import Composed

@@ -7,8 +7,8 @@ from starlette.responses import Response
 from services.contracts.people import EditMe
 from services.gateway import responses
 from services.gateway.api.references import PathId
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import people as schemas
 from services.gateway.composition import profile_views, representations
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.composition.request_context import Composed, RequestContext

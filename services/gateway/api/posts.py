@@ -10,8 +10,8 @@ from services.contracts.body_sizes import POST_BYTES
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import responses
 from services.gateway.api.references import PostRef, id_of
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import posts as schemas
 from services.gateway.composition import comment_views, post_page, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext

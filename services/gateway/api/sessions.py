@@ -11,8 +11,8 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.contracts.people import RefreshSession, Register, SignIn
 from services.gateway import responses
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import sign_in as schemas
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.guards import PublicRoute, SignedIn, SigningIn, ask_for_mail, end_session
 

@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from services.chassis.http.problems import problems
-from services.gateway.apidocs import schemas
 from services.gateway.apidocs.parameters import HEADER, QUERY
+from services.gateway.apidocs.schemas.problems import Problem
 
 MODELS: dict[str, type[BaseModel]] = {  # and every one that an operation names
-    "Problem": schemas.Problem,
+    "Problem": Problem,
 }
 BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")
 

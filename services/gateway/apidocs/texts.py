@@ -33,12 +33,19 @@ TAGS: Mapping[str, str] = {
 
 OPERATIONS: Mapping[str, str] = {
     # sign-in
-    "register": "Sends a mail with a link that signs in, also to an address that is known already: the answer is the "
-    "same in about the same time. Nothing changes before the link is used. Asking again does not void earlier links.",
-    "requestSignIn": "Sends a mail with a link that signs in, if the address is known. The answer is the same in about "
-    "the same time whether it is or not. A link works once, for ten minutes.",
-    "createSession": "Exchanges the token of a mailed link for an access token and a refresh token. A link works once: "
-    "used or expired 410, unknown 404.",
+    "register": "Sends a mail with a link that signs in and a code of 8 digits that does the same, also to an address "
+    "that is known already: the answer is the same in about the same time. It names the `request` that `createSession` "
+    "takes together with the code. With `return_to` and `challenge` the link leads back to a front end elsewhere. "
+    "Nothing changes before the link or the code is used. Asking again does not void earlier links.",
+    "requestSignIn": "Sends a mail with a link that signs in and a code of 8 digits that does the same, if the address "
+    "is known. The answer is the same in about the same time whether it is or not; it names the `request` that "
+    "`createSession` takes together with the code. With `return_to` and `challenge` the link leads back to a front end "
+    "elsewhere. A link works once, for ten minutes, and so does its code.",
+    "createSession": "Starts a session and returns an access token and a refresh token. The fields tell the three ways "
+    "apart: the `token` of a mailed link; the `code` of 8 digits in a mail, with the `request` that asked for that "
+    "mail; or the `code` that a link led back to a front end elsewhere with, once and within 60 seconds, with the "
+    "`verifier` of its `challenge` (RFC 7636, S256). A link works once: used or expired 410, unknown 404. A code that "
+    "is wrong, unknown, used, expired or was tried too often is 401 `invalid-code`, whatever the reason.",
     "refreshSession": "Exchanges a refresh token for a new pair; the old one is used up. Using it again ends the "
     "session, unless that is the same request within 60 seconds with the same `Idempotency-Key`: when the first "
     "answer was lost, a new pair is given and the lost one is void.",

@@ -10,12 +10,11 @@ from html import escape
 from urllib.parse import quote, urljoin, urlsplit
 
 from services.chassis.text.links import ADDRESS, address_end
-from services.chassis.text.tokens import ATTRIBUTE, TAG, raw_end, resolved
+from services.chassis.text.tokens import ATTRIBUTE, RAW, TAG, raw_end, resolved
 from services.contracts.old_addresses import possible_addresses
 from services.operator.wordpress.reader import Record
 
 LINKS = frozenset(("href", "src", "data", "poster", "longdesc", "cite"))
-RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
 MARKUP = re.compile(r"[<>\"]")  # of a tag whose quotation marks are out of order
 UPWARDS = re.compile(r"(?:\.\.?/)+")
 NO_LINKS = frozenset(("a", "pre", "code"))
@@ -78,11 +77,10 @@ def with_new_links(html: str, base: str, places: Places) -> str:
     """
     out: list[str] = []
     open_elements = dict.fromkeys(NO_LINKS, 0)
-    for text, is_tag in _pieces(html):
-        tag = TAG.match(text) if is_tag else None
+    for text, tag, is_kept in _pieces(html):
         if tag is None:
-            is_linked = any(open_elements.values()) or is_tag
-            out.append(text if is_linked or ADDRESS.search(text) is None else _with_links(text, places))
+            is_kept = is_kept or any(open_elements.values()) or ADDRESS.search(text) is None
+            out.append(text if is_kept else _with_links(text, places))
             continue
         name = tag[2].lower()
         if name in open_elements:
@@ -91,30 +89,30 @@ def with_new_links(html: str, base: str, places: Places) -> str:
     return "".join(out)
 
 
-def _pieces(html: str) -> Iterator[tuple[str, bool]]:
-    """Yield text, and with True tags, comments and the contents of elements without markup."""
+def _pieces(html: str) -> Iterator[tuple[str, re.Match[str] | None, bool]]:
+    """Yield tags with their match, text, and with True what is kept: comments and what elements without markup hold."""
     position = begin = 0
     last_end = html.rfind("-->")
     missing: set[str] = set()
     while (position := html.find("<", position)) >= 0:
         if html.startswith("<!--", position) and position < last_end:
-            yield html[begin:position], False
+            yield html[begin:position], None, False
             begin, position = position, html.find("-->", position) + 3
-            yield html[begin:position], True
+            yield html[begin:position], None, True
             begin = position
             continue
         tag = TAG.match(html, position)
         if tag is None or not tag[4]:
             position = tag.end() if tag else position + 1
             continue
-        yield html[begin:position], False
-        yield tag[0], True
+        yield html[begin:position], None, False
+        yield tag[0], tag, False
         position = begin = tag.end()
         if tag[2].lower() in RAW and not tag[1]:
             position = raw_end(html, tag[2].lower(), begin, missing)
-            yield html[begin:position], True
+            yield html[begin:position], None, True
             begin = position
-    yield html[begin:], False
+    yield html[begin:], None, False
 
 
 def _with_new_address(name: str, attributes: str, base: str, places: Places) -> str:

@@ -9,7 +9,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import Unreachable
 from services.chassis.runtime.settings import Settings
-from services.contracts.access import Grant
+from services.contracts.broker_rights import Grant
 
 # the numbers of Kafka's protocol (KIP-140)
 RESOURCES = {"topic": 2, "group": 3}

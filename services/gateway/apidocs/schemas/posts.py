@@ -1,0 +1,105 @@
+"""Schemas of posts, their lists, revisions and pages."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
+
+from services.gateway.apidocs.schemas.comments import Comments
+from services.gateway.apidocs.schemas.shared import (
+    AVATAR,
+    CREATED,
+    NAME,
+    NEXT,
+    Author,
+    Part,
+    Role,
+    TextFormat,
+    Unavailable,
+    Uri,
+)
+from services.gateway.apidocs.vocabulary import values
+
+PostKind = Annotated[str, WithJsonSchema(values("PostKind"))]
+PostStatus = Annotated[str, WithJsonSchema(values("PostStatus"))]
+Discussion = Annotated[str, WithJsonSchema(values("Discussion"))]
+
+COUNT = "Comments that everybody sees. Null when it could not be had in time."
+
+
+class PostInList(BaseModel):
+    """A post as lists show it: without its text."""
+
+    id: UUID = Field(description="The id of the post; it never changes.")
+    kind: PostKind = Field(description="An entry or a page.")
+    slug: str = Field(
+        description="Its name in addresses: lower-case letters and digits of any alphabet, `-` and `_`, as plain text."
+    )
+    url: Uri = Field(description="The address of its page, with the slug percent-encoded.")
+    title: str = Field(description="Plain text: escape it. Empty only in what was imported.")
+    format: TextFormat = Field(description="The language of `body`.")
+    excerpt: str = Field(description="The beginning of the text, as plain text: escape it.")
+    author: Author = Field(description="Who wrote it.")
+    status: PostStatus = Field(description="Draft, published or withdrawn.")
+    discussion: Discussion = Field(description="What happens to new comments.")
+    created_at: AwareDatetime = Field(description=CREATED)
+    published_at: AwareDatetime | None = Field(description="When it was published first; null before.")
+    edited_at: AwareDatetime | None = Field(description="When title or body changed last after publication.")
+    edit_note: str | None = Field(description="What the author said about that change. Plain text: escape it.")
+    revision: int = Field(description="The number of its text; the first is 1.")
+    comment_count: int | None = Field(description=COUNT)
+
+
+class Post(PostInList):
+    """A post with its text."""
+
+    body: str = Field(description="The text as it was written, in the language that `format` names.")
+    body_html: str = Field(description="The text as sanitised HTML, safe to insert.")
+    unavailable: Unavailable = []
+
+
+class Posts(BaseModel):
+    """A page of posts, newest first."""
+
+    items: list[PostInList] = Field(description="The posts of this page.")
+    next: str | None = Field(description=NEXT)
+    unavailable: Unavailable = []
+
+
+class Revision(BaseModel):
+    """One text of a post."""
+
+    revision: int = Field(description="Its number; the first is 1.")
+    title: str = Field(description="The title then. Plain text: escape it.")
+    body: str = Field(description="The text then, as it was written.")
+    edit_note: str | None = Field(description="What the author said about the change. Plain text: escape it.")
+    created_at: AwareDatetime = Field(description="When this text was written.")
+
+
+class Revisions(BaseModel):
+    """A page of the revisions of a post, newest first."""
+
+    items: list[Revision] = Field(description="The revisions of this page.")
+    next: str | None = Field(description=NEXT)
+
+
+class PageViewer(BaseModel):
+    """Who is signed in, and what they may do with this post."""
+
+    id: UUID = Field(description="The id of the person.")
+    name: str | None = Field(description=NAME)
+    avatar_url: Uri | None = Field(description=AVATAR)
+    roles: list[Role] = Field(description="What they may do in general.")
+    can_comment: bool = Field(description="Whether they may comment here now.")
+    can_moderate: bool = Field(description="Whether they may decide about comments.")
+    can_edit_post: bool = Field(description="Whether they may change this post.")
+
+
+class Page(BaseModel):
+    """All that the page of a post shows, in one answer."""
+
+    post: Post = Field(description="The post.")
+    comments: Comments | None = Field(description="The first page of its comments, oldest first.")
+    comment_count: int | None = Field(description=COUNT)
+    viewer: PageViewer | None = Field(description="Who is signed in; null if nobody is.")
+    unavailable: list[Part] = Field(description="Parts that could not be had in time; always there, mostly empty.")
