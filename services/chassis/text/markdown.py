@@ -62,14 +62,14 @@ def parse(source: str, *, is_comment: bool) -> tuple[str, str]:
     html = to_html(source)
     if not is_comment:
         return html, source
-    if may_quote(source):
-        for _ in range(MOST_REPAIRS):
-            closed = close_quotations(source, html)
-            if closed == source:
-                break
-            html, source = to_html(closed), closed
-    if (plain := without_bare_tables(source, html)) != source:
-        html, source = to_html(plain), plain
+    quotes = may_quote(source)
+    for _ in range(MOST_REPAIRS):
+        mended = without_bare_tables(source, html)
+        if quotes:
+            mended = close_quotations(mended, html)
+        if mended == source:
+            break
+        html, source = to_html(mended), mended
     if (plain := with_definitions_shown(source, html)) != source:
         shown = to_html(plain)
         if shown.count(ESCAPED) == html.count(ESCAPED):  # more of them stand in code, where they are text
