@@ -89,7 +89,7 @@ async def finish_request(db: Database, request: Claimed, outcome: str, *, unsent
     """Finish the request; `unsent` is a link whose mail was certainly not delivered."""
     async with db.transaction() as tx:
         if unsent:
-            await sign_in.delete_link(tx, fingerprint(unsent.token))
+            await _delete_unsent(tx, request, unsent)
         await sign_in.finish(tx, request, outcome)
 
 
@@ -97,8 +97,13 @@ async def postpone_request(db: Database, request: Claimed, delay: timedelta, *, 
     """Postpone the request by `delay`; the next attempt draws another link."""
     async with db.transaction() as tx:
         if unsent:
-            await sign_in.delete_link(tx, fingerprint(unsent.token))
+            await _delete_unsent(tx, request, unsent)
         await sign_in.postpone(tx, request, delay)
+
+
+async def _delete_unsent(tx: Transaction, request: Claimed, unsent: Drawn) -> None:
+    await sign_in.lock_address(tx, request.address.lookup)
+    await sign_in.delete_link(tx, fingerprint(unsent.token))
 
 
 async def prune(tx: Transaction) -> int:

@@ -1,7 +1,8 @@
 """Rows of sign-in requests as the mailer works on them, and the links it draws; see `asking` and `link_use` too.
 
-A transaction that draws, uses or voids links of an address calls `lock_address` first: otherwise a link that is drawn
-while another one is used would not be voided.
+A transaction that draws, uses, voids or deletes links of an address calls `lock_address` first: otherwise a link that is
+drawn while another one is used would not be voided, and two that lock rows of links and requests in different orders
+would wait for each other. What works on requests of many addresses at once has no such lock, and waits for no row.
 """
 
 from collections.abc import Collection
@@ -77,12 +78,17 @@ async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) 
 
 RENEW = """
 update sign_in_requests set next_attempt_at = now() + $2::interval
-where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
+where id in (
+    select id from sign_in_requests
+    where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
+    order by id
+    for update skip locked
+)
 """
 
 
 async def renew(tx: Transaction, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Prolong these leases, except those that have expired."""
+    """Prolong these leases, except those that have expired, or whose rows are locked: they have another turn."""
     await tx.execute(RENEW, list(leases), lease_life)
 
 
@@ -155,11 +161,14 @@ async def insert_link(tx: Transaction, token_sha256: bytes, request_id: UUID) ->
     await tx.execute(INSERT_LINK, token_sha256, request_id, LINK_LIFE)
 
 
-DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
+DELETE_LINK = "delete from sign_in_links where token_sha256 = $1 and nonce_sha256 is null"
 
 
 async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
-    """Delete a link, whose mail was certainly not delivered."""
+    """Delete a link whose mail was certainly not delivered.
+
+    One that a browser has used by the code, which an earlier mail brought, stays: the button may be pressed again.
+    """
     await tx.execute(DELETE_LINK, token_sha256)
 
 
@@ -207,7 +216,12 @@ async def backlog(reader: Reader) -> tuple[int, float]:
 
 
 # A mail may go out as long after its request as a link lives, and counts for an hour; see COUNT_UNCONFIRMED.
-PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '70 minutes'"
+PRUNE_REQUESTS = """
+delete from sign_in_requests
+where id in (
+    select id from sign_in_requests where created_at < now() - interval '70 minutes' order by id for update skip locked
+)
+"""
 PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
 
 
