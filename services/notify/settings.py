@@ -1,12 +1,13 @@
 """Settings of notify, beyond those of every service. Its mailer reads `SmtpSettings` too."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, MailFrom, Pause, Port, Seconds, key_of
+from services.chassis.mail.sender import MailFrom, Sender
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -39,6 +40,11 @@ class NotifySettings(Settings, ServiceAddresses):
 
     # of the outbox relay: the events of notify are not urgent, so one batch may hold more of them
     relay_pace_seconds: Pause = 0.1
+
+    @cached_property
+    def sender(self) -> Sender:
+        """The sender of notifications."""
+        return Sender.parse(self.mail_from)
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:

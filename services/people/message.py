@@ -2,12 +2,11 @@
 
 import secrets
 from datetime import UTC, datetime
-from email.utils import parseaddr
 from html import escape
 from string import Template
 
 from services.chassis.mail import html_page, message
-from services.chassis.mail.addresses import envelope_address
+from services.chassis.mail.sender import Sender
 from services.contracts.characters import isolated
 from services.people.tokens import Tokens
 
@@ -35,22 +34,13 @@ class SignInMessageBuilder:
     """Builds sign-in messages.
 
     Args:
-        mail_from: name of the site and the address the mails come from.
         public_url: where people reach the site.
         tokens: makes the code.
-
-    Raises:
-        ValueError: there is no usable address in `mail_from`.
     """
 
-    def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
-        name, address = parseaddr(mail_from)
-        try:
-            self.sender = envelope_address(address)
-        except ValueError:
-            raise ValueError(f"MAIL_FROM is not one address with a name: {mail_from!r}") from None
-        self._site = message.header_text(name) or "Rapport"
-        self._domain = self.sender.rpartition("@")[2]
+    def __init__(self, *, sender: Sender, public_url: str, tokens: Tokens) -> None:
+        self.sender = sender.address
+        self._site, self._domain = sender.site, sender.domain
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
         self._html = Template(html_page.template("Sign in to $site", BODY))

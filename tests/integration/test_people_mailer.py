@@ -13,6 +13,7 @@ import structlog
 
 from services.chassis.errors import unavailable
 from services.chassis.mail.message import Unsafe
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import Dialogue
 from services.chassis.runtime import context
@@ -38,7 +39,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, s
 
 def messages(harness: Harness) -> SignInMessageBuilder:
     return SignInMessageBuilder(
-        mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test", tokens=harness.tokens
+        sender=Sender.parse("Rapport <mail@rapport.test>"), public_url="https://rapport.test", tokens=harness.tokens
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from services.chassis.identity import generate_key
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import Settings, sentences
 from services.comments.settings import CommentsSettings
@@ -17,6 +18,7 @@ from services.notify.settings import NotifySettings
 from services.people.settings import PeopleSettings
 from services.posts.settings import PostsSettings
 
+KEY = generate_key("people")[0]
 DATABASE: dict[str, Any] = {"posts_database_url": "postgresql://posts@db/posts"}
 REFUSED: list[tuple[type[BaseSettings], str, str]] = [
     *[
@@ -199,7 +201,12 @@ def test_secrets_are_not_shown() -> None:
             ["LOG_LEVEL=LOUD", "POSTS_DATABASE_URL"],
         ),
         ("posts", "api", {}, ["POSTS_DATABASE_URL is not set."]),
-        ("people", "mailer", {"SMTP_PORT": "smtp"}, ["SMTP_PORT=smtp"]),
+        ("people", "mailer", {"SMTP_PORT": "smtp", "PEOPLE_SIGNING_KEY": KEY}, ["SMTP_PORT=smtp"]),
+        ("people", "mailer", {"MAIL_FROM": "X <a..b@host.example>"}, ["MAIL_FROM=X <a..b@host.example> cannot"]),
+        ("people", "mailer", {}, ["PEOPLE_SIGNING_KEY is not set."]),
+        ("people", "all", {}, ["PEOPLE_SIGNING_KEY is not set."]),
+        ("notify", "mailer", {}, ["NOTIFY_SIGNING_KEY is not set.", "NOTIFY_SECRET is not set."]),
+        ("notify", "api", {"NOTIFY_SECRET": ""}, ["NOTIFY_SIGNING_KEY is not set.", "NOTIFY_SECRET is not set."]),
     ],
 )
 def test_a_process_ends_with_sentences_only(service: str, role: str, given: dict[str, str], named: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Rows of sign-in requests as the mailer works on them, and the links it draws; see `asking` and `link_use` too.
 
-A transaction that draws, uses, voids or deletes links of an address calls `lock_address` first: otherwise a link that is
-drawn while another one is used would not be voided, and two that lock rows of links and requests in different orders
+A transaction that draws, uses, voids or deletes links of an address calls `lock_address` first: otherwise a link that
+is drawn while another one is used would not be voided, and two that lock rows of links and requests in different orders
 would wait for each other. What works on requests of many addresses at once has no such lock, and waits for no row.
 """
 
