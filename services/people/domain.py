@@ -14,7 +14,6 @@ from services.contracts.characters import is_visible
 from services.contracts.people import ROLES
 from services.contracts.shortening import beginning
 
-LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
 SECOND_PRESS_WINDOW = timedelta(seconds=10)  # in which a browser gets what its first press of a button got
 WRONG_CODES_PER_REQUEST = 5

@@ -8,6 +8,7 @@ from string import Template
 from services.chassis.mail import html_page, message
 from services.chassis.mail.sender import Sender
 from services.contracts.characters import isolated
+from services.contracts.people import LINK_LIFE_WORDS
 from services.people.tokens import Tokens
 
 SUBJECT = "Sign in to {site}"
@@ -16,7 +17,7 @@ Open this link and press the button to sign in to {site}:
 
 {link}
 
-{code}It works once, within ten minutes.
+{code}It works once, within {life}.
 
 Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing happens.
 """
@@ -24,7 +25,7 @@ CODE = "Or type the code {code} where you asked for it, and nowhere else."
 BODY = """\
 <p>Open this link and press the button to sign in to <bdi>$site</bdi>:</p>
 <p><a href="$link">$link</a></p>
-$code<p>It works once, within ten minutes.</p>
+$code<p>It works once, within $life.</p>
 <p class="foot">Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing
 happens.</p>
 """
@@ -62,9 +63,12 @@ class SignInMessageBuilder:
             subject=SUBJECT.format(site=isolated(self._site)),
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),
-            text=TEXT.format(site=isolated(self._site), link=link, code=code and f"{code}\n\n"),
+            text=TEXT.format(site=isolated(self._site), link=link, life=LINK_LIFE_WORDS, code=code and f"{code}\n\n"),
             html=self._html.substitute(
-                site=escape(self._site), link=escape(link), code=code and f"<p>{escape(code)}</p>\n"
+                site=escape(self._site),
+                link=escape(link),
+                life=LINK_LIFE_WORDS,
+                code=code and f"<p>{escape(code)}</p>\n",
             ),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
         )

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
+from services.contracts.people import SIGN_IN_PERIOD
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
@@ -313,6 +314,8 @@ async def test_signing_in_by_a_link_leads_back_to_the_text(harness: GatewayHarne
     refused = await post(harness, FIELDS | {"parent_id": UNKNOWN}, Cookie="rapport=dead")
     cookies = refused.headers.get_list("Set-Cookie")
     assert all("; HttpOnly; SameSite=Lax" in cookie for cookie in cookies)
+    lives = [int(re.findall(r"Max-Age=([0-9]+)", cookie)[0]) for cookie in cookies]
+    assert min(lives) > SIGN_IN_PERIOD.total_seconds()  # the link of a mail that goes out late lives as long
     assert [cookie.partition("=")[0] for cookie in cookies] == ["rapport_back", "rapport_draft"]
     assert "; Path=/draft; " in cookies[1]  # not with every request
     came_from = {"Referer": f"http://rapport.test{PATH}/comments"}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from services.chassis.database.pool import Transaction
+from services.contracts.people import LINK_LIFE
 from services.people.commands import sign_in as commands
 from services.people.commands.sign_in import Drawn
-from services.people.domain import LINK_LIFE, fingerprint
+from services.people.domain import fingerprint
 from services.people.store import link_use, sign_in, sign_in_codes
 from services.people.store.sign_in import Claimed
 from services.people.store.sign_in_codes import Requested

@@ -17,10 +17,10 @@ from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import Dialogue
 from services.chassis.runtime import context
-from services.contracts.people import REQUESTER
+from services.contracts.people import LINK_LIFE, REQUESTER
 from services.people import queries
 from services.people.commands import sign_in
-from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
+from services.people.domain import LIVE_LINKS_PER_ADDRESS
 from services.people.mailer import Mailer
 from services.people.message import SignInMessageBuilder
 from services.people.store.sign_in import Claimed

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from services.contracts.ids import canonical
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
-from services.gateway.pages.sign_in import BACK_SECONDS, OUR_PATH, back_cookie, cookie_attributes
+from services.gateway.pages.sign_in import OUR_PATH, SIGN_IN_SECONDS, back_cookie, cookie_attributes
 from services.gateway.settings import GatewaySettings
 
 PATH = "/draft"
@@ -29,9 +29,9 @@ def cookies(form: CommentForm, settings: GatewaySettings) -> list[str]:
     """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its post."""
     value, path = pack(form), post_path(form.ref)
     if value is None:
-        return [back_cookie(settings, path, BACK_SECONDS)] if OUR_PATH.fullmatch(path) else []
-    kept = f"{COOKIE}={value}; Path={PATH}; {cookie_attributes(settings, BACK_SECONDS)}"
-    return [back_cookie(settings, PATH, BACK_SECONDS), kept]
+        return [back_cookie(settings, path, SIGN_IN_SECONDS)] if OUR_PATH.fullmatch(path) else []
+    kept = f"{COOKIE}={value}; Path={PATH}; {cookie_attributes(settings, SIGN_IN_SECONDS)}"
+    return [back_cookie(settings, PATH, SIGN_IN_SECONDS), kept]
 
 
 def kept(request: Request) -> CommentForm | None:

@@ -3,6 +3,7 @@
 import re
 import secrets
 from contextlib import suppress
+from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
-from services.contracts.people import Register, SignIn
+from services.contracts.people import BITS_256, LINK_LIFE_WORDS, SIGN_IN_PERIOD, Register, SignIn
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -37,12 +38,10 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 COOKIE_DAYS = 30
 BACK = "rapport_back"
-BACK_SECONDS = 900  # longer than a link lives
 # A post, as `post_path` writes it, or a text that waits; never another site.
 OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}|/draft")
 NONCE = "rapport_nonce"
-NONCE_SECONDS = 1_800  # longer than a mail may take and its link lives
-SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a session, a nonce
+SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds())  # also for typing an address
 
 
 @router.get("/sign-in")
@@ -54,7 +53,7 @@ async def ask(request: Request, context: OptionalViewer) -> Response:
     origin, came_from = settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
     if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
-        answer.headers.append("Set-Cookie", back_cookie(settings, back, BACK_SECONDS))
+        answer.headers.append("Set-Cookie", back_cookie(settings, back, SIGN_IN_SECONDS))
     return answer
 
 
@@ -89,8 +88,7 @@ async def _ask_for_mail(
     body = validated(model, {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields})
     key = form.get("key", "")
     answer = await ask_for_mail(request, context, path, body, press=key if is_id(key) else None)
-    shown = page("check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="")
-    return _with_nonce(request, shown)
+    return _check_mail(request, answer.json().get("request"))
 
 
 @router.get("/sign-in/code")
@@ -101,9 +99,14 @@ async def ask_for_code() -> Response:
 
 async def code_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show a refused code anew."""
+    return _check_mail(request, form.get("request", ""), form.get("code", ""), refusal)
+
+
+def _check_mail(request: Request, named: str | None, code: str = "", refusal: Refusal | None = None) -> Response:
+    """Return the page that asks for the code in the mail of a request."""
     shown = page(
-        "check_mail.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
-        request=form.get("request", ""), code=form.get("code", ""),
+        "check_mail.html", status=refusal.status if refusal else 202, headers=refusal.headers if refusal else None,
+        refusal=refusal, request=named, code=code, link_life=LINK_LIFE_WORDS,
     )  # fmt: skip
     return _with_nonce(request, shown)
 
@@ -181,7 +184,7 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
 
 async def _return_origin(context: RequestContext, token: str) -> str | None:
     """Return the origin of the front end elsewhere to which a link leads back."""
-    if not SECRET.fullmatch(token):
+    if not BITS_256.fullmatch(token):
         return None
     answer = await context.upstreams.people.send(
         "POST", "/sign-in/lookup", NOBODY, context.deadline, body={"token": token}
@@ -203,7 +206,7 @@ def _browser(request: Request) -> Json:
     """Return what people must know of the browser that gets a cookie: its nonce, and the session it has."""
     own = gateway_of(request).authentication.cookie(request)
     found = {"nonce": request.cookies.get(NONCE), "replaces": own}
-    return {"cookie": True} | {name: value for name, value in found.items() if value and SECRET.fullmatch(value)}
+    return {"cookie": True} | {name: value for name, value in found.items() if value and BITS_256.fullmatch(value)}
 
 
 def _with_nonce(request: Request, answer: Response) -> Response:
@@ -212,8 +215,8 @@ def _with_nonce(request: Request, answer: Response) -> Response:
     One that it has is kept: its other tabs may be about to send it.
     """
     kept = request.cookies.get(NONCE, "")
-    nonce = kept if SECRET.fullmatch(kept) else secrets.token_urlsafe(32)
-    attributes = cookie_attributes(gateway_of(request).settings, NONCE_SECONDS)
+    nonce = kept if BITS_256.fullmatch(kept) else secrets.token_urlsafe(32)
+    attributes = cookie_attributes(gateway_of(request).settings, SIGN_IN_SECONDS)
     answer.headers.append("Set-Cookie", f"{NONCE}={nonce}; Path=/sign-in; {attributes}")
     return answer
 

@@ -52,7 +52,7 @@ class Drawn:
 
 
 async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
-    """Draw a link for a claimed request, good for ten minutes from now.
+    """Draw a link for a claimed request, good for `LINK_LIFE` from now.
 
     Returns:
         None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain

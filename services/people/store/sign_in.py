@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.mail.addresses import Address
-from services.people.domain import LINK_LIFE
+from services.contracts.people import LINK_LIFE
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
 
@@ -219,12 +219,14 @@ async def backlog(reader: Reader) -> tuple[int, float]:
 PRUNE_REQUESTS = """
 delete from sign_in_requests
 where id in (
-    select id from sign_in_requests where created_at < now() - interval '70 minutes' order by id for update skip locked
+    select id from sign_in_requests where created_at < now() - $1::interval - interval '1 hour'
+    order by id
+    for update skip locked
 )
 """
 PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests, with their addresses, after 70 minutes, and the hashes of links after 30 days."""
-    return await tx.execute(PRUNE_REQUESTS) + await tx.execute(PRUNE_LINKS)
+    """Delete requests, with their addresses, an hour after their links, and the hashes of links after 30 days."""
+    return await tx.execute(PRUNE_REQUESTS, LINK_LIFE) + await tx.execute(PRUNE_LINKS)
