@@ -10,9 +10,9 @@ import pytest
 from services.contracts.people import LINK_LIFE, LINK_LIFE_WORDS, SIGN_IN_PERIOD
 from services.contracts.problems import MEANINGS
 from services.gateway.apidocs import texts
+from services.gateway.pages.cookies import SIGN_IN_SECONDS
 from services.gateway.pages.refusals import SENTENCES
 from services.gateway.pages.render import ENVIRONMENT
-from services.gateway.pages.sign_in import SIGN_IN_SECONDS
 from tests.sample_mails import SIGN_IN
 
 MAIL = message_from_bytes(SIGN_IN.build("ana@example.com", "t" * 43, "r" * 22), policy=policy.default)

@@ -24,6 +24,7 @@ SENTENCES: Mapping[str, str] = {
     "internal": f"Something went wrong on our side, and has been noted. {AGAIN}",
     "unavailable": f"The site cannot do this just now. {AGAIN} Nothing is stored twice.",
 }
+DRAFT_OF_NOBODY = "It is not known who wrote this, so nothing was stored. Press the button only if it was you."
 FOREIGN = "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
 SUBJECTS: Mapping[str, str] = {
     "body": "The text",

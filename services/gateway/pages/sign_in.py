@@ -1,9 +1,7 @@
 """Sign in and out with the cookie of our own pages."""
 
-import re
 import secrets
 from contextlib import suppress
-from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -15,7 +13,7 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
-from services.contracts.people import BITS_256, LINK_LIFE_WORDS, SIGN_IN_PERIOD, Register, SignIn
+from services.contracts.people import BITS_256, LINK_LIFE_WORDS, Register, SignIn
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -28,6 +26,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
+from services.gateway.pages import cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -37,11 +36,7 @@ from services.gateway.settings import GatewaySettings
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 COOKIE_DAYS = 30
-BACK = "rapport_back"
-# A post, as `post_path` writes it, or a text that waits; never another site.
-OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}|/draft")
 NONCE = "rapport_nonce"
-SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds())  # also for typing an address
 
 
 @router.get("/sign-in")
@@ -52,8 +47,8 @@ async def ask(request: Request, context: OptionalViewer) -> Response:
     settings = gateway_of(request).settings
     origin, came_from = settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
-    if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
-        answer.headers.append("Set-Cookie", back_cookie(settings, back, SIGN_IN_SECONDS))
+    if came_from.startswith(origin + "/") and cookies.OUR_PATH.fullmatch(back):
+        answer.headers.append("Set-Cookie", cookies.back(settings, back))
     return answer
 
 
@@ -166,7 +161,7 @@ async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Re
 @router.post("/sign-out")
 @gives_back(sign_out_again)
 async def sign_out(request: Request, context: OptionalViewer) -> Response:
-    """End the session; a second press finds it ended and leads to the same page."""
+    """End the session, and what the browser keeps of a text; a second press leads to the same page."""
     require_our_page(request)
     viewer = context.viewer
     if not viewer.sure:
@@ -179,7 +174,10 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
         end_session(request, viewer.session_id)
     else:
         forget_session(request)
-    return redirect("/", _session_cookie(gateway_of(request).settings, "", 0))
+    settings = gateway_of(request).settings
+    done = redirect("/", _session_cookie(settings, "", 0))
+    done.headers.append("Set-Cookie", cookies.draft(settings, ""))
+    return done
 
 
 async def _return_origin(context: RequestContext, token: str) -> str | None:
@@ -216,7 +214,7 @@ def _with_nonce(request: Request, answer: Response) -> Response:
     """
     kept = request.cookies.get(NONCE, "")
     nonce = kept if BITS_256.fullmatch(kept) else secrets.token_urlsafe(32)
-    attributes = cookie_attributes(gateway_of(request).settings, SIGN_IN_SECONDS)
+    attributes = cookies.attributes(gateway_of(request).settings, cookies.SIGN_IN_SECONDS)
     answer.headers.append("Set-Cookie", f"{NONCE}={nonce}; Path=/sign-in; {attributes}")
     return answer
 
@@ -227,23 +225,13 @@ def _entered(request: Request, entered: Json) -> Response:
         return redirect(f"{entered['return_to']}#code={entered['code']}")
     if entered.get("ended"):
         end_session(request, entered["ended"])
-    settings, back = gateway_of(request).settings, request.cookies.get(BACK)
-    came_from = back if back and OUR_PATH.fullmatch(back) else "/"
+    settings, back = gateway_of(request).settings, request.cookies.get(cookies.BACK)
+    came_from = back if back and cookies.OUR_PATH.fullmatch(back) else "/"
     done = redirect(came_from, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
     if back is not None:
-        done.headers.append("Set-Cookie", back_cookie(settings, "", 0))
+        done.headers.append("Set-Cookie", cookies.back(settings, ""))
     return done
 
 
 def _session_cookie(settings: GatewaySettings, value: str, seconds: int) -> dict[str, str]:
-    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {cookie_attributes(settings, seconds)}"}
-
-
-def back_cookie(settings: GatewaySettings, path: str, seconds: int) -> str:
-    """Return the cookie that keeps where signing in leads back to."""
-    return f"{BACK}={path}; Path=/sign-in; {cookie_attributes(settings, seconds)}"
-
-
-def cookie_attributes(settings: GatewaySettings, seconds: int) -> str:
-    """Return the attributes of a cookie of our pages."""
-    return f"Max-Age={seconds}; HttpOnly; SameSite=Lax" + ("; Secure" if settings.secure else "")
+    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {cookies.attributes(settings, seconds)}"}
