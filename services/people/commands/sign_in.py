@@ -10,9 +10,15 @@ from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.ids import new_id
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, UNCONFIRMED_MAILS, fingerprint, new_public_id, new_secret
+from services.people.domain import (
+    LIVE_LINKS_PER_ADDRESS,
+    UNCONFIRMED_MAILS,
+    Asked,
+    fingerprint,
+    new_public_id,
+    new_secret,
+)
 from services.people.store import asking, hand_overs, people, sign_in, sign_in_codes
-from services.people.store.asking import Asked
 from services.people.store.sign_in import Claimed
 
 
