@@ -25,7 +25,7 @@ class NotifySettings(Settings, ServiceAddresses):
         notify_give_up_days: how long a mail that servers refuse for now is tried.
     """
 
-    notify_database_url: DatabaseUrl = Field(default="postgresql://notify@127.0.0.1:5432/notify", repr=False)
+    notify_database_url: DatabaseUrl = Field(repr=False)
     notify_database_direct_url: DirectUrl = Field(default="", repr=False)
     notify_port: Port = 8104
     notify_metrics_port: Port = 9104

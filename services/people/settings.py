@@ -34,7 +34,7 @@ class PeopleSettings(Settings):
             does not tell whether a mail is being sent.
     """
 
-    people_database_url: DatabaseUrl = Field(default="postgresql://people@127.0.0.1:5432/people", repr=False)
+    people_database_url: DatabaseUrl = Field(repr=False)
     people_database_direct_url: DirectUrl = Field(default="", repr=False)
     people_port: Port = 8103
     people_metrics_port: Port = 9103

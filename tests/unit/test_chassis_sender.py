@@ -1,5 +1,8 @@
 """The sender of mails, as `MAIL_FROM` names it: one parser for the check of the settings and for both services."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from pydantic_settings import BaseSettings
 
@@ -7,6 +10,8 @@ from services.chassis.mail.sender import Sender
 from services.notify.settings import NotifySettings
 from services.people.settings import PeopleSettings
 
+people = partial(PeopleSettings, people_database_url="postgresql://people@db/people")
+notify = partial(NotifySettings, notify_database_url="postgresql://notify@db/notify")
 REFUSED = [
     *("", "Rapport", "a@b@c", "Rapport <>", "nobody"),
     *("X <a..b@host.example>", "X <a@b_c.example>", f"X <{'a' * 70}@host.example>", "X <a@[127.0.0.1]>"),
@@ -18,9 +23,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("mail_from", REFUSED)
-@pytest.mark.parametrize("kind", [PeopleSettings, NotifySettings])
+@pytest.mark.parametrize("kind", [people, notify])
 def test_a_sender_from_whom_no_mail_could_go_is_refused_with_the_settings(
-    kind: type[BaseSettings], mail_from: str
+    kind: Callable[..., BaseSettings], mail_from: str
 ) -> None:
     with pytest.raises(ValueError, match=r"is not one e-mail address: write Name <address@host.example>"):
         kind(mail_from=mail_from)
@@ -38,7 +43,7 @@ def test_a_sender_from_whom_no_mail_could_go_is_refused_with_the_settings(
     ],
 )
 def test_a_sender_is_an_address_in_ascii_and_a_name_safe_in_headers(mail_from: str, sender: Sender) -> None:
-    assert PeopleSettings(mail_from=mail_from).sender == NotifySettings(mail_from=mail_from).sender == sender
+    assert people(mail_from=mail_from).sender == notify(mail_from=mail_from).sender == sender
 
 
 def test_the_domain_of_a_sender_is_that_of_its_address() -> None:

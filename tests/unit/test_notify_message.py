@@ -19,6 +19,7 @@ from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 
+DATABASE = "postgresql://notify@db/notify"
 TOKENS = Tokens("s" * 32, "rapport.test")
 MESSAGES = MessageBuilder(
     sender=Sender.parse("Rapport <notifications@rapport.test>"), public_url="https://rapport.test/", tokens=TOKENS
@@ -358,5 +359,6 @@ def test_any_name_of_a_site_gives_valid_headers(name: str) -> None:
 
 def test_production_needs_an_https_public_url() -> None:
     with pytest.raises(ValueError, match="PUBLIC_URL must be https"):
-        NotifySettings(environment="production", public_url="http://rapport.test")
-    assert NotifySettings(environment="production", public_url="https://rapport.test").notify_settle_seconds == 10
+        NotifySettings(notify_database_url=DATABASE, environment="production", public_url="http://rapport.test")
+    settings = NotifySettings(notify_database_url=DATABASE, environment="production", public_url="https://rapport.test")
+    assert settings.notify_settle_seconds == 10

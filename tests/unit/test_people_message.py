@@ -100,6 +100,7 @@ def test_the_name_of_the_site_is_isolated() -> None:
 
 
 def test_admins_are_normalised_like_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEOPLE_DATABASE_URL", "postgresql://people@db/people")
     monkeypatch.setenv("ADMIN_EMAILS", " Root@Example.com, ,b@bücher.example,")
     assert PeopleSettings().admins == {"root@example.com", "b@xn--bcher-kva.example"}
     monkeypatch.setenv("ADMIN_EMAILS", "root")
