@@ -11,6 +11,8 @@ from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
+SHORTEST_SECRET = 32
+
 
 class NotifySettings(Settings, ServiceAddresses):
     """Settings of notify.
@@ -53,6 +55,6 @@ class NotifySettings(Settings, ServiceAddresses):
     @field_validator("notify_secret")
     @classmethod
     def _is_long_enough(cls, value: str) -> str:
-        if 0 < len(value) < 32:  # without one, the roles that need it do not start
-            raise ValueError("is shorter than 32 characters; `rapport keys` prints one")
+        if 0 < len(value) < SHORTEST_SECRET:  # without one, the roles that need it do not start
+            raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `rapport keys` prints one")
         return value

@@ -45,6 +45,7 @@ class Claimed:
     public_id: str | None = None
 
 
+# `sign_in_requests_open` of 0001 serves the order of versions before `turn` alone; a later migration may drop it.
 CLAIM = """
 update sign_in_requests
 set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
