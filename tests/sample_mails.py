@@ -3,6 +3,7 @@
 from email import message_from_bytes, policy
 from uuid import UUID, uuid4
 
+from services.chassis.mail.sender import Sender
 from services.chassis.text.renderer import to_html
 from services.notify.delivery_queue import Claimed
 from services.notify.domain import Answers, CommentNow, Contact, PostNow
@@ -22,12 +23,12 @@ So we should wait, see https://example.org/waiting for ~~why~~ [how](https://exa
 2. second
 """
 NOTIFICATIONS = MessageBuilder(
-    mail_from="The Talk <notifications@talk.example.org>",
+    sender=Sender.parse("The Talk <notifications@talk.example.org>"),
     public_url="https://talk.example.org",
     tokens=Tokens("s" * 32, "talk.example.org"),
 )
 SIGN_IN = SignInMessageBuilder(
-    mail_from="The Talk <mail@talk.example.org>",
+    sender=Sender.parse("The Talk <mail@talk.example.org>"),
     public_url="https://talk.example.org",
     tokens=tokens.Tokens("a key of tests"),
 )

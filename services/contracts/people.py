@@ -13,7 +13,10 @@ from services.contracts.text import Body, EmailText, ImportedText, ImportedTitle
 from services.contracts.topics import PEOPLE, Topic
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=15)  # people makes them, gateways accept none that lives longer
-CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+LINK_LIFE = timedelta(minutes=10)
+LINK_LIFE_WORDS = "ten minutes"
+SIGN_IN_PERIOD = 2 * LINK_LIFE  # from asking to the end of the link: its mail may go out as late as a link lives
+BITS_256 = re.compile(r"[A-Za-z0-9_-]{43}")  # in base64url (RFC 4648): a link, a session, a nonce, a challenge
 
 Role = Literal["reader", "author", "moderator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -97,13 +100,13 @@ class PersonStated(PersonFact):
 
 
 def _s256(text: str) -> str:
-    if not CHALLENGE.fullmatch(text):
+    if not BITS_256.fullmatch(text):
         raise ValueError("must be the SHA-256 of a verifier in base64url, 43 characters (RFC 7636, S256)")
     return text
 
 
 Challenge = Annotated[
-    StrictStr, AfterValidator(_s256), WithJsonSchema({"type": "string", "pattern": f"^{CHALLENGE.pattern}$"})
+    StrictStr, AfterValidator(_s256), WithJsonSchema({"type": "string", "pattern": f"^{BITS_256.pattern}$"})
 ]
 ReturnTo = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
 

@@ -6,6 +6,8 @@ Clients and services tell errors apart by their kind; a page of the gateway expl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.contracts.people import LINK_LIFE_WORDS
+
 
 @dataclass(frozen=True)
 class ProblemKind:
@@ -65,7 +67,7 @@ MEANINGS: Mapping[str, str] = {
     "discussion-closed": "The author closed the discussion. What is there stays readable.",
     "wrong-state": "The thing is in a state from which this step does not lead on.",
     "still-running": "The first request with this idempotency key has not ended. Wait as `Retry-After` says.",
-    "link-used-or-expired": "A link to sign in works once, for ten minutes. Ask for another.",
+    "link-used-or-expired": f"A link to sign in works once, for {LINK_LIFE_WORDS}. Ask for another.",
     "stale": "`If-Match` names a version that is no longer the present one. Read the thing again.",
     "too-large": "Bodies may have 256 KiB, those of posts 1.5 MiB.",
     "unsupported-media-type": "Send `application/json` in UTF-8, without a content coding.",

@@ -28,7 +28,7 @@ from services.notify import handlers
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer
-from services.notify.message import MessageBuilder, domain_of
+from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -39,6 +39,7 @@ PACKAGES = ("services.chassis", "services.notify")
 @asynccontextmanager
 async def compose(settings: NotifySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
     """Build the wanted roles of notify."""
+    settings.require("notify_signing_key", "notify_secret")
     url = settings.notify_database_url
     db = await Database.connect(url, name="notify", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
@@ -49,7 +50,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         comments=ServiceClient(settings.comments_url, "comments", signer, connections=pool),
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=pool),
     )
-    tokens = Tokens(settings.notify_secret, domain_of(settings.mail_from))
+    tokens = Tokens(settings.notify_secret, settings.sender.domain)
     event_handlers = handlers.build(settings.notify_settle_seconds)
     smtp: Smtp | None = None
     roles = [
@@ -87,7 +88,7 @@ def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, sett
     delivery = Delivery(
         db,
         upstreams,
-        MessageBuilder(mail_from=settings.mail_from, public_url=settings.public_url, tokens=tokens),
+        MessageBuilder(sender=settings.sender, public_url=settings.public_url, tokens=tokens),
         smtp,
         first_retry=timedelta(seconds=settings.notify_retry_seconds),
         give_up=timedelta(days=settings.notify_give_up_days),

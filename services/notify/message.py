@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parseaddr
 from importlib.resources import files
 
 import jinja2
 from markupsafe import Markup
 
 from services.chassis.mail import html_page, message
-from services.chassis.mail.addresses import envelope_address
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.subjects import without_answer_marks
 from services.chassis.text.html_to_text import plain
 from services.chassis.text.inert import inert
@@ -52,18 +51,12 @@ class MessageBuilder:
     """Builds notification messages.
 
     Args:
-        mail_from: name of the site and the address that all notifications come from.
         public_url: where people reach the site.
-
-    Raises:
-        ValueError: `mail_from` has no plain address.
     """
 
-    def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
-        name, address = parseaddr(mail_from)
-        self.sender = envelope_address(address)
-        self._site = name or "Rapport"
-        self._domain = domain_of(mail_from)
+    def __init__(self, *, sender: Sender, public_url: str, tokens: Tokens) -> None:
+        self.sender = sender.address
+        self._site, self._domain = sender.site, sender.domain
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
         folder = files("services.notify") / "templates"
@@ -126,15 +119,6 @@ class MessageBuilder:
         line = comment.ancestors[-MOST_ANCESTORS:]
         references = [root, *(self._tokens.message_id("comment", one, claimed.person_id) for one in line)]
         return [("In-Reply-To", references[-1]), ("References", " ".join(references))]
-
-
-def domain_of(mail_from: str) -> str:
-    """Return the domain of the sender's address, in ASCII: the right side of every message id.
-
-    Raises:
-        ValueError: there is no plain address.
-    """
-    return envelope_address(parseaddr(mail_from)[1]).rpartition("@")[2]
 
 
 def _shown_or(line: str, substitute: str) -> str:

@@ -1,14 +1,17 @@
 """Settings of notify, beyond those of every service. Its mailer reads `SmtpSettings` too."""
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, MailFrom, Pause, Port, Seconds, key_of
+from services.chassis.mail.sender import MailFrom, Sender
+from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
+
+SHORTEST_SECRET = 32
 
 
 class NotifySettings(Settings, ServiceAddresses):
@@ -24,7 +27,7 @@ class NotifySettings(Settings, ServiceAddresses):
         notify_give_up_days: how long a mail that servers refuse for now is tried.
     """
 
-    notify_database_url: DatabaseUrl = Field(default="postgresql://notify@127.0.0.1:5432/notify", repr=False)
+    notify_database_url: DatabaseUrl = Field(repr=False)
     notify_database_direct_url: DirectUrl = Field(default="", repr=False)
     notify_port: Port = 8104
     notify_metrics_port: Port = 9104
@@ -40,6 +43,11 @@ class NotifySettings(Settings, ServiceAddresses):
     # of the outbox relay: the events of notify are not urgent, so one batch may hold more of them
     relay_pace_seconds: Pause = 0.1
 
+    @cached_property
+    def sender(self) -> Sender:
+        """The sender of notifications."""
+        return Sender.parse(self.mail_from)
+
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
         return self.with_safe_links()
@@ -47,6 +55,6 @@ class NotifySettings(Settings, ServiceAddresses):
     @field_validator("notify_secret")
     @classmethod
     def _is_long_enough(cls, value: str) -> str:
-        if 0 < len(value) < 32:  # without one, the roles that need it do not start
-            raise ValueError("is shorter than 32 characters; `rapport keys` prints one")
+        if 0 < len(value) < SHORTEST_SECRET:  # without one, the roles that need it do not start
+            raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `rapport keys` prints one")
         return value

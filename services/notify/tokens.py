@@ -8,6 +8,8 @@ from uuid import UUID
 
 import itsdangerous
 
+from services.notify.settings import SHORTEST_SECRET
+
 
 class Tokens:
     """Makes and reads tokens and ids.
@@ -17,12 +19,12 @@ class Tokens:
         domain: the part of a message id behind the `@`.
 
     Raises:
-        ValueError: the secret is shorter than 32 characters.
+        ValueError: the secret is shorter than `SHORTEST_SECRET`.
     """
 
     def __init__(self, secret: str, domain: str) -> None:
-        if len(secret) < 32:
-            raise ValueError("NOTIFY_SECRET must have at least 32 characters")
+        if len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"NOTIFY_SECRET must have at least {SHORTEST_SECRET} characters")
         self._unsubscribe = itsdangerous.Signer(
             secret, salt="rapport.notify.unsubscribe", key_derivation="hmac", digest_method=hashlib.sha256
         )

@@ -30,6 +30,8 @@ PACKAGES = ("services.chassis", "services.people")
 
 @asynccontextmanager
 async def compose(settings: PeopleSettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
+    if "api" in wanted or "mailer" in wanted:
+        settings.require("people_signing_key")
     url = settings.people_database_url
     db = await Database.connect(url, name="people", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
@@ -48,7 +50,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         mailer = Mailer(
             db,
             SignInMessageBuilder(
-                mail_from=settings.mail_from,
+                sender=settings.sender,
                 public_url=settings.public_url,
                 tokens=Tokens(settings.people_signing_key),
             ),

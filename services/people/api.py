@@ -40,9 +40,8 @@ from services.contracts.services import LookUp
 from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in, starting
 from services.people.commands.sessions import Started
-from services.people.commands.starting import Browser, HandedOver, SignInRules
-from services.people.domain import FrontEnd
-from services.people.store.asking import Asked
+from services.people.commands.starting import SignInRules
+from services.people.domain import Asked, Browser, FrontEnd, HandedOver
 
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]

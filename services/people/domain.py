@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from services.chassis.mail.addresses import Address
 from services.contracts.characters import is_visible
 from services.contracts.people import ROLES
 from services.contracts.shortening import beginning
 
-LINK_LIFE = timedelta(minutes=10)
 LIVE_LINKS_PER_ADDRESS = 5  # the limit of sign-in mails; the gateway limits the requests for them
 SECOND_PRESS_WINDOW = timedelta(seconds=10)  # in which a browser gets what its first press of a button got
 WRONG_CODES_PER_REQUEST = 5
@@ -41,6 +41,64 @@ class FrontEnd:
 
     return_to: str
     challenge: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for with a sign-in mail.
+
+    Attributes:
+        name: the name offered with a registration; None for a plain sign-in.
+        front_end: where the link leads back to, if a front end elsewhere asked.
+        form: names the form that asked, if a page of ours did; a second press sends the same.
+        requester: who asks; requesters have their turns one by one.
+    """
+
+    address: Address
+    name: str | None = None
+    front_end: FrontEnd | None = None
+    form: str | None = None
+    requester: str = ""
+
+    @property
+    def form_sha256(self) -> bytes | None:
+        """Return the fingerprint of the form and of what was typed into it."""
+        return None if self.form is None else fingerprint("\0".join((self.form, self.address.lookup, self.name or "")))
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link, by the hash of its token.
+
+    Attributes:
+        asked: what its request asked for; None once that was deleted.
+        live: it was neither used nor has it expired.
+    """
+
+    token_sha256: bytes
+    asked: Asked | None
+    live: bool
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A browser that signs in with the cookie of our own pages.
+
+    Attributes:
+        nonce: what the page with the button gave it.
+        replaces: the cookie that it has.
+    """
+
+    nonce: str | None = None
+    replaces: str | None = None
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """A sign-in that a front end elsewhere fetches at the address to which the browser goes, by a code."""
+
+    return_to: str
+    code: str
 
 
 def challenge_of(verifier: str) -> str:

@@ -2,13 +2,13 @@
 
 import secrets
 from datetime import UTC, datetime
-from email.utils import parseaddr
 from html import escape
 from string import Template
 
 from services.chassis.mail import html_page, message
-from services.chassis.mail.addresses import envelope_address
+from services.chassis.mail.sender import Sender
 from services.contracts.characters import isolated
+from services.contracts.people import LINK_LIFE_WORDS
 from services.people.tokens import Tokens
 
 SUBJECT = "Sign in to {site}"
@@ -17,7 +17,7 @@ Open this link and press the button to sign in to {site}:
 
 {link}
 
-{code}It works once, within ten minutes.
+{code}It works once, within {life}.
 
 Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing happens.
 """
@@ -25,7 +25,7 @@ CODE = "Or type the code {code} where you asked for it, and nowhere else."
 BODY = """\
 <p>Open this link and press the button to sign in to <bdi>$site</bdi>:</p>
 <p><a href="$link">$link</a></p>
-$code<p>It works once, within ten minutes.</p>
+$code<p>It works once, within $life.</p>
 <p class="foot">Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing
 happens.</p>
 """
@@ -35,22 +35,13 @@ class SignInMessageBuilder:
     """Builds sign-in messages.
 
     Args:
-        mail_from: name of the site and the address the mails come from.
         public_url: where people reach the site.
         tokens: makes the code.
-
-    Raises:
-        ValueError: there is no usable address in `mail_from`.
     """
 
-    def __init__(self, *, mail_from: str, public_url: str, tokens: Tokens) -> None:
-        name, address = parseaddr(mail_from)
-        try:
-            self.sender = envelope_address(address)
-        except ValueError:
-            raise ValueError(f"MAIL_FROM is not one address with a name: {mail_from!r}") from None
-        self._site = message.header_text(name) or "Rapport"
-        self._domain = self.sender.rpartition("@")[2]
+    def __init__(self, *, sender: Sender, public_url: str, tokens: Tokens) -> None:
+        self.sender = sender.address
+        self._site, self._domain = sender.site, sender.domain
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
         self._html = Template(html_page.template("Sign in to $site", BODY))
@@ -72,9 +63,12 @@ class SignInMessageBuilder:
             subject=SUBJECT.format(site=isolated(self._site)),
             message_id=f"<sign-in.{secrets.token_hex(16)}@{self._domain}>",
             date=datetime.now(UTC),
-            text=TEXT.format(site=isolated(self._site), link=link, code=code and f"{code}\n\n"),
+            text=TEXT.format(site=isolated(self._site), link=link, life=LINK_LIFE_WORDS, code=code and f"{code}\n\n"),
             html=self._html.substitute(
-                site=escape(self._site), link=escape(link), code=code and f"<p>{escape(code)}</p>\n"
+                site=escape(self._site),
+                link=escape(link),
+                life=LINK_LIFE_WORDS,
+                code=code and f"<p>{escape(code)}</p>\n",
             ),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],
         )

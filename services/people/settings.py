@@ -7,11 +7,11 @@ from pydantic import Field, field_validator, model_validator
 
 from services.chassis.identity import Signer
 from services.chassis.mail.addresses import parse_address
+from services.chassis.mail.sender import MailFrom, Sender
 from services.chassis.runtime.setting_types import (
     Count,
     DatabaseUrl,
     DirectUrl,
-    MailFrom,
     Port,
     ReturnUrls,
     Seconds,
@@ -34,7 +34,7 @@ class PeopleSettings(Settings):
             does not tell whether a mail is being sent.
     """
 
-    people_database_url: DatabaseUrl = Field(default="postgresql://people@127.0.0.1:5432/people", repr=False)
+    people_database_url: DatabaseUrl = Field(repr=False)
     people_database_direct_url: DirectUrl = Field(default="", repr=False)
     people_port: Port = 8103
     people_metrics_port: Port = 9103
@@ -55,6 +55,11 @@ class PeopleSettings(Settings):
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
         return self.with_safe_links()
+
+    @cached_property
+    def sender(self) -> Sender:
+        """The sender of sign-in mails."""
+        return Sender.parse(self.mail_from)
 
     @cached_property
     def admins(self) -> frozenset[str]:

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from services.chassis.database.pool import Database
 from services.chassis.identity import Signer, Verifier
 from services.chassis.ids import new_id
+from services.contracts.people import LINK_LIFE
 from services.people.api import create_api
 from services.people.commands import sign_in
 from services.people.commands.starting import SignInRules
-from services.people.domain import LINK_LIFE
 from services.people.store.sign_in import Claimed
 from services.people.tokens import Tokens
 

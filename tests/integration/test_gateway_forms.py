@@ -14,6 +14,8 @@ import orjson
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
+from services.contracts.people import SIGN_IN_PERIOD
+from services.gateway.pages.refusals import DRAFT_OF_NOBODY
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
@@ -313,6 +315,8 @@ async def test_signing_in_by_a_link_leads_back_to_the_text(harness: GatewayHarne
     refused = await post(harness, FIELDS | {"parent_id": UNKNOWN}, Cookie="rapport=dead")
     cookies = refused.headers.get_list("Set-Cookie")
     assert all("; HttpOnly; SameSite=Lax" in cookie for cookie in cookies)
+    lives = [int(re.findall(r"Max-Age=([0-9]+)", cookie)[0]) for cookie in cookies]
+    assert min(lives) > SIGN_IN_PERIOD.total_seconds()  # the link of a mail that goes out late lives as long
     assert [cookie.partition("=")[0] for cookie in cookies] == ["rapport_back", "rapport_draft"]
     assert "; Path=/draft; " in cookies[1]  # not with every request
     came_from = {"Referer": f"http://rapport.test{PATH}/comments"}
@@ -362,16 +366,61 @@ async def test_a_cookie_that_holds_no_text_leads_to_the_front_page(harness: Gate
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
 
 
-async def test_a_draft_is_shown_again_before_and_after_signing_in_as_anybody(harness: GatewayHarness) -> None:
-    refused = await post(harness, Cookie="rapport=dead")
-    draft = refused.headers.get_list("Set-Cookie")[1].partition(";")[0]
+async def drafted(harness: GatewayHarness, fields: dict[str, str] = FIELDS) -> str:
+    """Return the cookie of a form that was refused because nobody was signed in."""
+    refused = await post(harness, fields, Cookie="rapport=dead")
     harness.http.cookies.clear()
+    return refused.headers.get_list("Set-Cookie")[1].partition(";")[0]
+
+
+async def test_a_draft_is_shown_again_before_and_after_signing_in(harness: GatewayHarness) -> None:
+    draft = await drafted(harness)
     check_returned(await harness.get("/draft", Cookie=draft), 401)
     harness.http.cookies.clear()
-    form = Form(await harness.get("/draft", Cookie=f"{draft}; rapport=ben"))
-    assert (form.text, form.fields["for"]) == (TEXT, BEN)
+    own = await harness.get("/draft", Cookie=f"{draft}; rapport=good")
+    assert own.status_code == 200
+    assert (Form(own).text, Form(own).fields["for"], Form(own).sentence) == (TEXT, ANNA, "")
     harness.services.posts.away = True
     check_returned(await harness.get("/draft", Cookie=f"{draft}; rapport=good"), 503)
+
+
+@pytest.mark.parametrize("posts_away", [False, True])
+async def test_a_draft_of_somebody_else_says_so(harness: GatewayHarness, posts_away: bool) -> None:
+    draft = await drafted(harness)
+    harness.services.posts.away = posts_away
+    answer = await harness.get("/draft", Cookie=f"{draft}; rapport=ben")
+    form = Form(answer)
+    assert answer.status_code == 409
+    assert "signed in as Name b now" in form.sentence
+    assert "opened by somebody else" in form.sentence
+    assert (form.text, form.fields["key"]) == (TEXT, KEY)
+    assert form.fields["for"] == (ANNA if posts_away else BEN)
+
+
+async def test_a_draft_that_names_nobody_says_that_it_may_be_anybodys(harness: GatewayHarness) -> None:
+    draft = f"rapport_draft={packed(SLUG, ID, None, KEY, None, TEXT, '')}"
+    answer = await harness.get("/draft", Cookie=f"{draft}; rapport=good")
+    form = Form(answer)
+    assert answer.status_code == 409
+    assert form.text == TEXT
+    assert form.sentence == DRAFT_OF_NOBODY
+    assert "what you wrote before" not in form.page
+
+
+async def test_a_draft_ends_when_its_author_signs_out_or_a_comment_is_taken(harness: GatewayHarness) -> None:
+    harness.services.people.on("DELETE", "/sessions/current", lambda _: answered(None, 204))
+    ends = "rapport_draft=; Path=/draft; Max-Age=0; HttpOnly; SameSite=Lax"
+    for cookie in ("rapport=good", "rapport=dead"):
+        answer = await post(harness, {"for": ANNA}, "/sign-out", Cookie=cookie)
+        assert answer.status_code == 303
+        assert ends in answer.headers.get_list("Set-Cookie")
+        assert "rapport=; Path=/; Max-Age=0" in str(answer.headers.get_list("Set-Cookie"))
+    kept = await post(harness, {"for": ANNA}, "/sign-out", Cookie="rapport=ben")
+    assert kept.status_code == 409
+    assert "Set-Cookie" not in kept.headers
+    taken = await post(harness)
+    assert taken.status_code == 303
+    assert taken.headers.get_list("Set-Cookie") == [ends]
 
 
 # The key, and for whom the form is

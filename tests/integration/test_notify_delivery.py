@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from services.chassis.errors import Problem, unavailable
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
@@ -76,7 +77,9 @@ async def harness(
 ) -> AsyncIterator[DeliveryHarness]:
     db = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    messages = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    messages = MessageBuilder(
+        sender=Sender.parse("Rapport <n@rapport.test>"), public_url="https://rapport.test", tokens=tokens
+    )
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port, smtp_dot_timeout_seconds=1))
     async with serving_upstreams(keys) as (fake, upstreams):
         first_retry, give_up = timedelta(seconds=30), timedelta(days=4)

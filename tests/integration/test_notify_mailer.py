@@ -11,6 +11,7 @@ import pytest
 
 from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.runtime import context
 from services.chassis.runtime.waiting import Backoff
@@ -87,7 +88,9 @@ class MailerHarness:
 async def harness(new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink) -> AsyncIterator[MailerHarness]:
     db = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    messages = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    messages = MessageBuilder(
+        sender=Sender.parse("Rapport <n@rapport.test>"), public_url="https://rapport.test", tokens=tokens
+    )
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port))
     async with serving_upstreams(keys) as (fake, upstreams):
         delivery = Delivery(db, upstreams, messages, smtp, first_retry=timedelta(0), give_up=timedelta(days=4))

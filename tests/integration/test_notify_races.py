@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.contracts.comments import CommentFact
 from services.notify import commands
@@ -35,7 +36,7 @@ async def mailers_at_work(
     service: NotifyHarness, keys: dict[str, str], smtp_sink: SmtpSink
 ) -> AsyncIterator[tuple[FakeUpstreams, list[Mailer]]]:
     messages = MessageBuilder(
-        mail_from="Rapport <n@rapport.test>",
+        sender=Sender.parse("Rapport <n@rapport.test>"),
         public_url="https://rapport.test",
         tokens=Tokens(keys["NOTIFY_SECRET"], "rapport.test"),
     )

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.notify import delivery_queue
 from services.notify.delivery import Delivery
@@ -58,7 +59,9 @@ class ThreadHarness:
 async def harness(new_database: NewDatabase, keys: dict[str, str], smtp_sink: SmtpSink) -> AsyncIterator[ThreadHarness]:
     db = await new_database(*PACKAGES)
     tokens = Tokens(keys["NOTIFY_SECRET"], "rapport.test")
-    messages = MessageBuilder(mail_from="Rapport <n@rapport.test>", public_url="https://rapport.test", tokens=tokens)
+    messages = MessageBuilder(
+        sender=Sender.parse("Rapport <n@rapport.test>"), public_url="https://rapport.test", tokens=tokens
+    )
     smtp = Smtp(SmtpSettings(smtp_port=smtp_sink.port, smtp_dot_timeout_seconds=1))
     async with serving_upstreams(keys) as (fake, upstreams):
         delivery = Delivery(db, upstreams, messages, smtp, first_retry=timedelta(seconds=30), give_up=timedelta(days=4))

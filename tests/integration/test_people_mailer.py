@@ -13,13 +13,14 @@ import structlog
 
 from services.chassis.errors import unavailable
 from services.chassis.mail.message import Unsafe
+from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import Dialogue
 from services.chassis.runtime import context
-from services.contracts.people import REQUESTER
+from services.contracts.people import LINK_LIFE, REQUESTER
 from services.people import queries
 from services.people.commands import sign_in
-from services.people.domain import LINK_LIFE, LIVE_LINKS_PER_ADDRESS
+from services.people.domain import LIVE_LINKS_PER_ADDRESS
 from services.people.mailer import Mailer
 from services.people.message import SignInMessageBuilder
 from services.people.store.sign_in import Claimed
@@ -38,7 +39,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]], keys: dict[str, s
 
 def messages(harness: Harness) -> SignInMessageBuilder:
     return SignInMessageBuilder(
-        mail_from="Rapport <mail@rapport.test>", public_url="https://rapport.test", tokens=harness.tokens
+        sender=Sender.parse("Rapport <mail@rapport.test>"), public_url="https://rapport.test", tokens=harness.tokens
     )
 
 

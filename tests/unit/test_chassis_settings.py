@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from services.chassis.identity import generate_key
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import Settings, sentences
 from services.comments.settings import CommentsSettings
@@ -17,7 +18,15 @@ from services.notify.settings import NotifySettings
 from services.people.settings import PeopleSettings
 from services.posts.settings import PostsSettings
 
-DATABASE: dict[str, Any] = {"posts_database_url": "postgresql://posts@db/posts"}
+PEOPLE = {"PEOPLE_DATABASE_URL": "postgresql://people@127.0.0.1:1/people"}
+NOTIFY = {"NOTIFY_DATABASE_URL": "postgresql://notify@127.0.0.1:1/notify"}
+KEY = generate_key("people")[0]
+DATABASES: dict[type[BaseSettings], dict[str, Any]] = {
+    PostsSettings: {"posts_database_url": "postgresql://posts@db/posts"},
+    CommentsSettings: {"comments_database_url": "postgresql://comments@db/comments"},
+    PeopleSettings: {"people_database_url": "postgresql://people@db/people"},
+    NotifySettings: {"notify_database_url": "postgresql://notify@db/notify"},
+}
 REFUSED: list[tuple[type[BaseSettings], str, str]] = [
     *[
         (Settings, "public_url", value)
@@ -132,11 +141,9 @@ def refused(kind: type[BaseSettings], **values: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "field", "value"), REFUSED)
 def test_what_cannot_work_is_refused_in_a_sentence(kind: type[BaseSettings], field: str, value: str) -> None:
-    others = {
-        PostsSettings: DATABASE,
-        CommentsSettings: {"comments_database_url": "postgresql://c@db/comments"},
-    }.get(kind, {})
-    found = [one for one in refused(kind, **(others | {field: value})) if one.startswith(field.upper())]
+    found = [
+        one for one in refused(kind, **(DATABASES.get(kind, {}) | {field: value})) if one.startswith(field.upper())
+    ]
     assert len(found) == 1
     assert found[0].endswith(".")
     assert found[0].count("\n") == 0
@@ -165,8 +172,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(kind: type[BaseSettings], fie
     ],
 )
 def test_what_can_work_is_accepted(kind: type[BaseSettings], field: str, value: str, read: str | None) -> None:
-    others: dict[str, Any] = DATABASE if kind is PostsSettings else {}
-    assert getattr(kind(**(others | {field: value})), field) == (read or value)
+    assert getattr(kind(**(DATABASES.get(kind, {}) | {field: value})), field) == (read or value)
 
 
 def test_networks_are_read_as_the_gateway_reads_them(keys: dict[str, str]) -> None:
@@ -177,12 +183,14 @@ def test_networks_are_read_as_the_gateway_reads_them(keys: dict[str, str]) -> No
 
 def test_links_are_https_in_production(keys: dict[str, str]) -> None:
     for kind in (PeopleSettings, NotifySettings):
-        assert any("PUBLIC_URL must be https" in one for one in refused(kind, environment="production"))
+        found = refused(kind, **DATABASES[kind], environment="production")
+        assert any("PUBLIC_URL must be https" in one for one in found)
 
 
 def test_secrets_are_not_shown() -> None:
     shown = refused(PostsSettings, posts_database_url="postgresql://posts:hunter2@db:x/posts")
-    shown += refused(PeopleSettings, people_signing_key="hunter2", verification_keys="hunter2")
+    people = DATABASES[PeopleSettings]
+    shown += refused(PeopleSettings, **people, people_signing_key="hunter2", verification_keys="hunter2")
     shown += refused(NotifySettings, notify_secret="hunter2", notify_database_url="postgresql://n:hunter2@db:x/n")
     shown += refused(GatewaySettings, gateway_signing_key="hunter2", redis_url="redis://:hunter2@h:x/0")
     assert len(shown) == 7
@@ -199,7 +207,24 @@ def test_secrets_are_not_shown() -> None:
             ["LOG_LEVEL=LOUD", "POSTS_DATABASE_URL"],
         ),
         ("posts", "api", {}, ["POSTS_DATABASE_URL is not set."]),
-        ("people", "mailer", {"SMTP_PORT": "smtp"}, ["SMTP_PORT=smtp"]),
+        ("people", "migrate", {}, ["PEOPLE_DATABASE_URL is not set."]),
+        ("notify", "all", {}, ["NOTIFY_DATABASE_URL is not set."]),
+        ("people", "mailer", {**PEOPLE, "SMTP_PORT": "smtp", "PEOPLE_SIGNING_KEY": KEY}, ["SMTP_PORT=smtp"]),
+        (
+            "people",
+            "mailer",
+            {**PEOPLE, "MAIL_FROM": "X <a..b@host.example>"},
+            ["MAIL_FROM=X <a..b@host.example> cannot"],
+        ),
+        ("people", "mailer", PEOPLE, ["PEOPLE_SIGNING_KEY is not set."]),
+        ("people", "all", PEOPLE, ["PEOPLE_SIGNING_KEY is not set."]),
+        ("notify", "mailer", NOTIFY, ["NOTIFY_SIGNING_KEY is not set.", "NOTIFY_SECRET is not set."]),
+        (
+            "notify",
+            "api",
+            {**NOTIFY, "NOTIFY_SECRET": ""},
+            ["NOTIFY_SIGNING_KEY is not set.", "NOTIFY_SECRET is not set."],
+        ),
     ],
 )
 def test_a_process_ends_with_sentences_only(service: str, role: str, given: dict[str, str], named: list[str]) -> None:

@@ -12,6 +12,7 @@ def settings(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> NotifySet
     """Settings read from an environment in which those of SMTP are not valid."""
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NOTIFY_DATABASE_URL", "postgresql://notify@127.0.0.1:5432/notify")
     monkeypatch.setenv("SMTP_PORT", "none")
     monkeypatch.setenv("SMTP_SECURITY", "no such thing")
     return NotifySettings()
@@ -29,5 +30,6 @@ async def test_only_the_mailer_reads_the_smtp_settings(
 
 
 def test_the_settings_hold_no_password(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_DATABASE_URL", "postgresql://notify@127.0.0.1:5432/notify")
     monkeypatch.setenv("SMTP_PASSWORD", "correct horse")
     assert "correct horse" not in str(NotifySettings().model_dump())

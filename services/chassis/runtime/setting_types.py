@@ -5,7 +5,6 @@ import json
 import re
 import ssl
 from collections.abc import Callable
-from email.utils import parseaddr
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -126,14 +125,6 @@ def _authorities_file(text: str) -> str:
     return text
 
 
-def _mail_from(text: str) -> str:
-    address = parseaddr(text)[1]
-    local, at, domain = address.rpartition("@")
-    if not (local and at and domain) or "@" in local or any(sign in text for sign in "\r\n") or " " in address:
-        raise ValueError("contains no e-mail address: write Name <address@host.example>")
-    return text
-
-
 def _return_url(text: str) -> str:
     parts = urlsplit(text)
     host, _ = split_host(parts.netloc)
@@ -199,7 +190,6 @@ KafkaServers = Annotated[str, AfterValidator(_kafka_servers)]
 KafkaProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(_upper)]
 KafkaMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(_upper)]
 AuthoritiesFile = Annotated[str, AfterValidator(_authorities_file)]
-MailFrom = Annotated[str, AfterValidator(_mail_from)]
 ReturnUrls = Annotated[str, AfterValidator(_return_urls)]
 KeySet = Annotated[str, AfterValidator(_key_set)]
 NetworkList = Annotated[str, AfterValidator(_networks)]

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.chassis.errors import CannotStart
 from services.chassis.runtime.setting_types import (
     AuthoritiesFile,
     Count,
@@ -95,6 +96,16 @@ class Settings(BaseSettings):
                 "names: set SASL_SSL or SASL_PLAINTEXT"
             )
         return self
+
+    def require(self, *fields: str) -> None:
+        """Check that settings are not empty which some roles need and others do not.
+
+        Raises:
+            CannotStart: some are; a sentence for each.
+        """
+        missing = [field.upper() for field in fields if not getattr(self, field)]
+        if missing:
+            raise CannotStart("\n".join(f"{variable} is not set." for variable in missing))
 
     def with_safe_links(self) -> Self:
         """Return the settings, for a validator of a service whose links act, such as those that sign in.

@@ -14,12 +14,12 @@ from services.gateway.composition import comment_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, SignedIn, context_of
-from services.gateway.pages import drafts
+from services.gateway.pages import cookies, drafts
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.post import show
-from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.refusals import DRAFT_OF_NOBODY, Refusal
 from services.gateway.pages.render import PageRoute, page, post_path, redirect
 from services.gateway.responses import invalidation
 
@@ -54,37 +54,54 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
-    return redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
+    done = redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
+    done.headers.append("Set-Cookie", cookies.draft(gateway_of(request).settings, ""))
+    return done
 
 
-@router.get(drafts.PATH)
+@router.get(cookies.DRAFT_PATH)
 async def draft(request: Request, context: OptionalViewer) -> Response:
-    """Show the text that somebody could not send without signing in."""
+    """Show the text that somebody could not send without signing in; to somebody else, with both said."""
     form = drafts.kept(request)
     if form is None:
         return redirect("/")
     if context.viewer.person_id is None:
         return by_itself(request, form.refused(Refusal.of(Problem("sign-in-required"))))
     try:
+        await _require_author(context, form)
+    except Problem as problem:
+        form = form.refused(Refusal.of(problem))
+    try:
         return await show(request, context, form)
     except Problem as problem:
-        return by_itself(request, form.refused(Refusal.of(problem)))
+        return by_itself(request, form if form.refusal else form.refused(Refusal.of(problem)))
+
+
+async def _require_author(context: RequestContext, form: CommentForm) -> None:
+    """Refuse a kept text of somebody else; one that names nobody may come from a neighbouring host.
+
+    Raises:
+        Problem: `wrong-state`.
+    """
+    if form.opened_by is None:
+        raise Problem("wrong-state", DRAFT_OF_NOBODY)
+    await require_opener(context, form.opened_by)
 
 
 def by_itself(request: Request, form: CommentForm) -> Response:
     """Return a page with nothing but a refused form, for which no service is asked."""
     settings, refusal = gateway_of(request).settings, form.refusal
     assert refusal is not None
-    cookies = drafts.cookies(form, settings) if refusal.wants_sign_in else []
+    kept = drafts.kept_by(form, settings) if refusal.wants_sign_in else []
     answer = page(
         "comment.html",
         status=refusal.status,
         headers=refusal.headers,
         form=form,
-        returns=len(cookies) > 1,
+        returns=len(kept) > 1,
         origin=settings.origin,
     )
-    for cookie in cookies:
+    for cookie in kept:
         answer.headers.append("Set-Cookie", cookie)
     return answer
 

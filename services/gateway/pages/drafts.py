@@ -9,13 +9,11 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from starlette.requests import Request
 
 from services.contracts.ids import canonical
+from services.gateway.pages import cookies
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
-from services.gateway.pages.sign_in import BACK_SECONDS, OUR_PATH, back_cookie, cookie_attributes
 from services.gateway.settings import GatewaySettings
 
-PATH = "/draft"
-COOKIE = "rapport_draft"
 LONGEST_COOKIE = 3_800  # browsers keep 4 KiB with name and attributes (RFC 6265, 6.1)
 LONGEST_TEXT = 64 * 1024  # what is packed and unpacked at most
 Ref = Annotated[str, Field(pattern=r"^[^/]+$")]
@@ -25,18 +23,17 @@ FIELDS: TypeAdapter[tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]] = TypeAd
 )
 
 
-def cookies(form: CommentForm, settings: GatewaySettings) -> list[str]:
+def kept_by(form: CommentForm, settings: GatewaySettings) -> list[str]:
     """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its post."""
     value, path = pack(form), post_path(form.ref)
     if value is None:
-        return [back_cookie(settings, path, BACK_SECONDS)] if OUR_PATH.fullmatch(path) else []
-    kept = f"{COOKIE}={value}; Path={PATH}; {cookie_attributes(settings, BACK_SECONDS)}"
-    return [back_cookie(settings, PATH, BACK_SECONDS), kept]
+        return [cookies.back(settings, path)] if cookies.OUR_PATH.fullmatch(path) else []
+    return [cookies.back(settings, cookies.DRAFT_PATH), cookies.draft(settings, value)]
 
 
 def kept(request: Request) -> CommentForm | None:
     """Return the form that this browser keeps."""
-    return unpack(request.cookies.get(COOKIE, ""))
+    return unpack(request.cookies.get(cookies.DRAFT, ""))
 
 
 def pack(form: CommentForm) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.chassis.errors import Problem
+from services.contracts.people import LINK_LIFE_WORDS
 
 AGAIN = "Press the button again in a moment."
 
@@ -19,10 +20,11 @@ SENTENCES: Mapping[str, str] = {
     "too-large": "This is too long to be stored.",
     "unsupported-media-type": "The form was sent in a way that is not understood here. Press the button again.",
     "malformed-json": "The form could not be read to its end. Look it over, and press the button again.",
-    "link-used-or-expired": "This link was used already, or is older than ten minutes. Ask for another.",
+    "link-used-or-expired": f"This link was used already, or is older than {LINK_LIFE_WORDS}. Ask for another.",
     "internal": f"Something went wrong on our side, and has been noted. {AGAIN}",
     "unavailable": f"The site cannot do this just now. {AGAIN} Nothing is stored twice.",
 }
+DRAFT_OF_NOBODY = "It is not known who wrote this, so nothing was stored. Press the button only if it was you."
 FOREIGN = "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
 SUBJECTS: Mapping[str, str] = {
     "body": "The text",

@@ -1,6 +1,5 @@
 """Sign in and out with the cookie of our own pages."""
 
-import re
 import secrets
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
-from services.contracts.people import Register, SignIn
+from services.contracts.people import BITS_256, LINK_LIFE_WORDS, Register, SignIn
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -27,6 +26,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
+from services.gateway.pages import cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -36,13 +36,7 @@ from services.gateway.settings import GatewaySettings
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 COOKIE_DAYS = 30
-BACK = "rapport_back"
-BACK_SECONDS = 900  # longer than a link lives
-# A post, as `post_path` writes it, or a text that waits; never another site.
-OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}|/draft")
 NONCE = "rapport_nonce"
-NONCE_SECONDS = 1_800  # longer than a mail may take and its link lives
-SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a session, a nonce
 
 
 @router.get("/sign-in")
@@ -53,8 +47,8 @@ async def ask(request: Request, context: OptionalViewer) -> Response:
     settings = gateway_of(request).settings
     origin, came_from = settings.origin, request.headers.get("referer", "")
     back = came_from.removeprefix(origin).partition("?")[0]
-    if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
-        answer.headers.append("Set-Cookie", back_cookie(settings, back, BACK_SECONDS))
+    if came_from.startswith(origin + "/") and cookies.OUR_PATH.fullmatch(back):
+        answer.headers.append("Set-Cookie", cookies.back(settings, back))
     return answer
 
 
@@ -89,8 +83,7 @@ async def _ask_for_mail(
     body = validated(model, {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields})
     key = form.get("key", "")
     answer = await ask_for_mail(request, context, path, body, press=key if is_id(key) else None)
-    shown = page("check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="")
-    return _with_nonce(request, shown)
+    return _check_mail(request, answer.json().get("request"))
 
 
 @router.get("/sign-in/code")
@@ -101,9 +94,14 @@ async def ask_for_code() -> Response:
 
 async def code_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show a refused code anew."""
+    return _check_mail(request, form.get("request", ""), form.get("code", ""), refusal)
+
+
+def _check_mail(request: Request, named: str | None, code: str = "", refusal: Refusal | None = None) -> Response:
+    """Return the page that asks for the code in the mail of a request."""
     shown = page(
-        "check_mail.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
-        request=form.get("request", ""), code=form.get("code", ""),
+        "check_mail.html", status=refusal.status if refusal else 202, headers=refusal.headers if refusal else None,
+        refusal=refusal, request=named, code=code, link_life=LINK_LIFE_WORDS,
     )  # fmt: skip
     return _with_nonce(request, shown)
 
@@ -163,7 +161,7 @@ async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Re
 @router.post("/sign-out")
 @gives_back(sign_out_again)
 async def sign_out(request: Request, context: OptionalViewer) -> Response:
-    """End the session; a second press finds it ended and leads to the same page."""
+    """End the session, and what the browser keeps of a text; a second press leads to the same page."""
     require_our_page(request)
     viewer = context.viewer
     if not viewer.sure:
@@ -176,12 +174,15 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
         end_session(request, viewer.session_id)
     else:
         forget_session(request)
-    return redirect("/", _session_cookie(gateway_of(request).settings, "", 0))
+    settings = gateway_of(request).settings
+    done = redirect("/", _session_cookie(settings, "", 0))
+    done.headers.append("Set-Cookie", cookies.draft(settings, ""))
+    return done
 
 
 async def _return_origin(context: RequestContext, token: str) -> str | None:
     """Return the origin of the front end elsewhere to which a link leads back."""
-    if not SECRET.fullmatch(token):
+    if not BITS_256.fullmatch(token):
         return None
     answer = await context.upstreams.people.send(
         "POST", "/sign-in/lookup", NOBODY, context.deadline, body={"token": token}
@@ -203,7 +204,7 @@ def _browser(request: Request) -> Json:
     """Return what people must know of the browser that gets a cookie: its nonce, and the session it has."""
     own = gateway_of(request).authentication.cookie(request)
     found = {"nonce": request.cookies.get(NONCE), "replaces": own}
-    return {"cookie": True} | {name: value for name, value in found.items() if value and SECRET.fullmatch(value)}
+    return {"cookie": True} | {name: value for name, value in found.items() if value and BITS_256.fullmatch(value)}
 
 
 def _with_nonce(request: Request, answer: Response) -> Response:
@@ -212,8 +213,8 @@ def _with_nonce(request: Request, answer: Response) -> Response:
     One that it has is kept: its other tabs may be about to send it.
     """
     kept = request.cookies.get(NONCE, "")
-    nonce = kept if SECRET.fullmatch(kept) else secrets.token_urlsafe(32)
-    attributes = cookie_attributes(gateway_of(request).settings, NONCE_SECONDS)
+    nonce = kept if BITS_256.fullmatch(kept) else secrets.token_urlsafe(32)
+    attributes = cookies.attributes(gateway_of(request).settings, cookies.SIGN_IN_SECONDS)
     answer.headers.append("Set-Cookie", f"{NONCE}={nonce}; Path=/sign-in; {attributes}")
     return answer
 
@@ -224,23 +225,13 @@ def _entered(request: Request, entered: Json) -> Response:
         return redirect(f"{entered['return_to']}#code={entered['code']}")
     if entered.get("ended"):
         end_session(request, entered["ended"])
-    settings, back = gateway_of(request).settings, request.cookies.get(BACK)
-    came_from = back if back and OUR_PATH.fullmatch(back) else "/"
+    settings, back = gateway_of(request).settings, request.cookies.get(cookies.BACK)
+    came_from = back if back and cookies.OUR_PATH.fullmatch(back) else "/"
     done = redirect(came_from, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
     if back is not None:
-        done.headers.append("Set-Cookie", back_cookie(settings, "", 0))
+        done.headers.append("Set-Cookie", cookies.back(settings, ""))
     return done
 
 
 def _session_cookie(settings: GatewaySettings, value: str, seconds: int) -> dict[str, str]:
-    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {cookie_attributes(settings, seconds)}"}
-
-
-def back_cookie(settings: GatewaySettings, path: str, seconds: int) -> str:
-    """Return the cookie that keeps where signing in leads back to."""
-    return f"{BACK}={path}; Path=/sign-in; {cookie_attributes(settings, seconds)}"
-
-
-def cookie_attributes(settings: GatewaySettings, seconds: int) -> str:
-    """Return the attributes of a cookie of our pages."""
-    return f"Max-Age={seconds}; HttpOnly; SameSite=Lax" + ("; Secure" if settings.secure else "")
+    return {"Set-Cookie": f"{settings.cookie_name}={value}; Path=/; {cookies.attributes(settings, seconds)}"}

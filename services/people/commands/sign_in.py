@@ -10,9 +10,15 @@ from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.ids import new_id
-from services.people.domain import LIVE_LINKS_PER_ADDRESS, UNCONFIRMED_MAILS, fingerprint, new_public_id, new_secret
+from services.people.domain import (
+    LIVE_LINKS_PER_ADDRESS,
+    UNCONFIRMED_MAILS,
+    Asked,
+    fingerprint,
+    new_public_id,
+    new_secret,
+)
 from services.people.store import asking, hand_overs, people, sign_in, sign_in_codes
-from services.people.store.asking import Asked
 from services.people.store.sign_in import Claimed
 
 
@@ -52,7 +58,7 @@ class Drawn:
 
 
 async def draw_link(db: Database, request: Claimed, *, limited: bool = True) -> Drawn | None:
-    """Draw a link for a claimed request, good for ten minutes from now.
+    """Draw a link for a claimed request, good for `LINK_LIFE` from now.
 
     Returns:
         None when no mail must be sent: the lease is lost, the request is no longer wanted, the address of a plain
@@ -89,7 +95,7 @@ async def finish_request(db: Database, request: Claimed, outcome: str, *, unsent
     """Finish the request; `unsent` is a link whose mail was certainly not delivered."""
     async with db.transaction() as tx:
         if unsent:
-            await sign_in.delete_link(tx, fingerprint(unsent.token))
+            await _delete_unsent(tx, request, unsent)
         await sign_in.finish(tx, request, outcome)
 
 
@@ -97,8 +103,13 @@ async def postpone_request(db: Database, request: Claimed, delay: timedelta, *, 
     """Postpone the request by `delay`; the next attempt draws another link."""
     async with db.transaction() as tx:
         if unsent:
-            await sign_in.delete_link(tx, fingerprint(unsent.token))
+            await _delete_unsent(tx, request, unsent)
         await sign_in.postpone(tx, request, delay)
+
+
+async def _delete_unsent(tx: Transaction, request: Claimed, unsent: Drawn) -> None:
+    await sign_in.lock_address(tx, request.address.lookup)
+    await sign_in.delete_link(tx, fingerprint(unsent.token))
 
 
 async def prune(tx: Transaction) -> int:

@@ -14,32 +14,20 @@ from services.chassis.messaging import outbox
 from services.contracts.people import PersonConfirmed, PersonRolesChanged
 from services.people.commands import fact
 from services.people.commands.sessions import Started, open_session
-from services.people.domain import FrontEnd, Person, challenge_of, confirmed_roles, fingerprint, new_secret
+from services.people.domain import (
+    Asked,
+    Browser,
+    FrontEnd,
+    HandedOver,
+    Link,
+    Person,
+    challenge_of,
+    confirmed_roles,
+    fingerprint,
+    new_secret,
+)
 from services.people.store import hand_overs, link_use, people, sessions, sign_in, sign_in_codes
-from services.people.store.asking import Asked
-from services.people.store.link_use import Link
 from services.people.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Browser:
-    """A browser that signs in with the cookie of our own pages.
-
-    Attributes:
-        nonce: what the page with the button gave it.
-        replaces: the cookie that it has.
-    """
-
-    nonce: str | None = None
-    replaces: str | None = None
-
-
-@dataclass(frozen=True)
-class HandedOver:
-    """A sign-in that a front end elsewhere fetches at the address to which the browser goes, by a code."""
-
-    return_to: str
-    code: str
 
 
 @dataclass(frozen=True)

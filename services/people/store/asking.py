@@ -1,36 +1,10 @@
 """Rows of sign-in requests as they are asked for."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from services.chassis.database.pool import Transaction
-from services.chassis.mail.addresses import Address
 from services.chassis.runtime import context
-from services.people.domain import SECOND_PRESS_WINDOW, FrontEnd, fingerprint
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for with a sign-in mail.
-
-    Attributes:
-        name: the name offered with a registration; None for a plain sign-in.
-        front_end: where the link leads back to, if a front end elsewhere asked.
-        form: names the form that asked, if a page of ours did; a second press sends the same.
-        requester: who asks; requesters have their turns one by one.
-    """
-
-    address: Address
-    name: str | None = None
-    front_end: FrontEnd | None = None
-    form: str | None = None
-    requester: str = ""
-
-    @property
-    def form_sha256(self) -> bytes | None:
-        """Return the fingerprint of the form and of what was typed into it."""
-        return None if self.form is None else fingerprint("\0".join((self.form, self.address.lookup, self.name or "")))
-
+from services.people.domain import SECOND_PRESS_WINDOW, Asked
 
 LOCK_FORM = "select pg_advisory_xact_lock(hashtextextended('sign-in form ' || encode($1, 'hex'), 0))"
 SELECT_PRESSED = """

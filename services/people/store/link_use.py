@@ -1,28 +1,11 @@
 """Rows of links as they are used. `sign_in.lock_address` comes before `use_link`."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.mail.addresses import Address
-from services.people.domain import SECOND_PRESS_WINDOW, FrontEnd
-from services.people.store.asking import Asked
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link, by the hash of its token.
-
-    Attributes:
-        asked: what its request asked for; None once that was deleted.
-        live: it was neither used nor has it expired.
-    """
-
-    token_sha256: bytes
-    asked: Asked | None
-    live: bool
-
+from services.people.domain import SECOND_PRESS_WINDOW, Asked, FrontEnd, Link
 
 LINK = """
 select sign_in_links.token_sha256, sign_in_links.used_at is null and sign_in_links.expires_at > now() as live,

@@ -1,7 +1,8 @@
 """Rows of sign-in requests as the mailer works on them, and the links it draws; see `asking` and `link_use` too.
 
-A transaction that draws, uses or voids links of an address calls `lock_address` first: otherwise a link that is drawn
-while another one is used would not be voided.
+A transaction that draws, uses, voids or deletes links of an address calls `lock_address` first: otherwise a link that
+is drawn while another one is used would not be voided, and two that lock rows of links and requests in different orders
+would wait for each other. What works on requests of many addresses at once has no such lock, and waits for no row.
 """
 
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.mail.addresses import Address
-from services.people.domain import LINK_LIFE
+from services.contracts.people import LINK_LIFE
 
 LOCK_ADDRESS = "select pg_advisory_xact_lock(hashtextextended('sign-in ' || $1, 0))"
 
@@ -44,6 +45,7 @@ class Claimed:
     public_id: str | None = None
 
 
+# `sign_in_requests_open` of 0001 serves the order of versions before `turn` alone; a later migration may drop it.
 CLAIM = """
 update sign_in_requests
 set lease = $1, attempts = attempts + 1, next_attempt_at = now() + $2::interval
@@ -77,12 +79,17 @@ async def claim(tx: Transaction, lease: UUID, lease_life: timedelta, most: int) 
 
 RENEW = """
 update sign_in_requests set next_attempt_at = now() + $2::interval
-where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
+where id in (
+    select id from sign_in_requests
+    where lease = any($1::uuid[]) and outcome is null and next_attempt_at > now()
+    order by id
+    for update skip locked
+)
 """
 
 
 async def renew(tx: Transaction, leases: Collection[UUID], lease_life: timedelta) -> None:
-    """Prolong these leases, except those that have expired."""
+    """Prolong these leases, except those that have expired, or whose rows are locked: they have another turn."""
     await tx.execute(RENEW, list(leases), lease_life)
 
 
@@ -155,11 +162,14 @@ async def insert_link(tx: Transaction, token_sha256: bytes, request_id: UUID) ->
     await tx.execute(INSERT_LINK, token_sha256, request_id, LINK_LIFE)
 
 
-DELETE_LINK = "delete from sign_in_links where token_sha256 = $1"
+DELETE_LINK = "delete from sign_in_links where token_sha256 = $1 and nonce_sha256 is null"
 
 
 async def delete_link(tx: Transaction, token_sha256: bytes) -> None:
-    """Delete a link, whose mail was certainly not delivered."""
+    """Delete a link whose mail was certainly not delivered.
+
+    One that a browser has used by the code, which an earlier mail brought, stays: the button may be pressed again.
+    """
     await tx.execute(DELETE_LINK, token_sha256)
 
 
@@ -207,10 +217,17 @@ async def backlog(reader: Reader) -> tuple[int, float]:
 
 
 # A mail may go out as long after its request as a link lives, and counts for an hour; see COUNT_UNCONFIRMED.
-PRUNE_REQUESTS = "delete from sign_in_requests where created_at < now() - interval '70 minutes'"
+PRUNE_REQUESTS = """
+delete from sign_in_requests
+where id in (
+    select id from sign_in_requests where created_at < now() - $1::interval - interval '1 hour'
+    order by id
+    for update skip locked
+)
+"""
 PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30 days'"
 
 
 async def prune(tx: Transaction) -> int:
-    """Delete requests, with their addresses, after 70 minutes, and the hashes of links after 30 days."""
-    return await tx.execute(PRUNE_REQUESTS) + await tx.execute(PRUNE_LINKS)
+    """Delete requests, with their addresses, an hour after their links, and the hashes of links after 30 days."""
+    return await tx.execute(PRUNE_REQUESTS, LINK_LIFE) + await tx.execute(PRUNE_LINKS)

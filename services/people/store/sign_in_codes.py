@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.chassis.database.pool import Transaction
+from services.contracts.people import SIGN_IN_PERIOD
 from services.people.domain import (
-    LINK_LIFE,
     WRONG_CODES_PER_ADDRESS,
     WRONG_CODES_PER_REQUEST,
     WRONG_CODES_WINDOW,
@@ -28,11 +28,10 @@ async def find_request(tx: Transaction, public_id: str) -> Requested | None:
     return None if row is None else Requested(row["id"], row["lookup"])
 
 
-# A mail may be on its way for a link's life, and its link lives as long from then on.
 COUNT_TRY = """
 update sign_in_requests set code_tries = code_tries + 1
 where id = $1
-returning code_tries <= $2 and created_at > now() - 2 * $3::interval
+returning code_tries <= $2 and created_at > now() - $3::interval
 """
 IS_ENDED = """
 select count(*) = $2 and max(tried_at) > now() - $3::interval and max(tried_at) - min(tried_at) <= $3
@@ -45,7 +44,7 @@ async def count_try(tx: Transaction, request: Requested) -> bool:
 
     The row is written whatever the outcome, so that the time an answer takes does not tell it.
     """
-    open_request = await tx.fetchval(COUNT_TRY, request.id, WRONG_CODES_PER_REQUEST, LINK_LIFE)
+    open_request = await tx.fetchval(COUNT_TRY, request.id, WRONG_CODES_PER_REQUEST, SIGN_IN_PERIOD)
     ended = await tx.fetchval(IS_ENDED, request.lookup, WRONG_CODES_PER_ADDRESS, WRONG_CODES_WINDOW)
     return bool(open_request) and not ended
 

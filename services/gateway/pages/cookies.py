@@ -1,0 +1,29 @@
+"""Cookies of our pages beside the session: what a browser keeps while somebody signs in."""
+
+import re
+from datetime import timedelta
+
+from services.contracts.people import SIGN_IN_PERIOD
+from services.gateway.settings import GatewaySettings
+
+SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds())  # also for typing an address
+BACK = "rapport_back"
+DRAFT = "rapport_draft"
+DRAFT_PATH = "/draft"
+# A post, as `post_path` writes it, or a text that waits; never another site.
+OUR_PATH = re.compile(rf"/posts/[A-Za-z0-9._~%-]{{1,2000}}|{DRAFT_PATH}")
+
+
+def attributes(settings: GatewaySettings, seconds: int) -> str:
+    """Return the attributes of a cookie of our pages."""
+    return f"Max-Age={seconds}; HttpOnly; SameSite=Lax" + ("; Secure" if settings.secure else "")
+
+
+def back(settings: GatewaySettings, path: str) -> str:
+    """Return the cookie that keeps where signing in leads back to; an empty path ends it."""
+    return f"{BACK}={path}; Path=/sign-in; {attributes(settings, SIGN_IN_SECONDS if path else 0)}"
+
+
+def draft(settings: GatewaySettings, value: str) -> str:
+    """Return the cookie that keeps a text while its author signs in; an empty value ends it."""
+    return f"{DRAFT}={value}; Path={DRAFT_PATH}; {attributes(settings, SIGN_IN_SECONDS if value else 0)}"
