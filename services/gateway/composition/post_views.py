@@ -29,8 +29,8 @@ async def fetch(context: RequestContext, ref: str) -> Json:
 async def slug_of_address(context: RequestContext, address: str) -> str:
     """Return the slug of the post that had this address before it was imported."""
     posts, viewer = context.upstreams.posts, context.viewer
-    answer = await posts.send("POST", "/addresses/lookup", viewer.caller, context.deadline, body={"address": address})
-    return str(answer.json()["slug"])
+    found = await posts.look_up("/addresses/lookup", viewer.caller, context.deadline, {"address": address})
+    return str(found["slug"])
 
 
 async def with_author(context: RequestContext, raw: Json) -> Composed:
