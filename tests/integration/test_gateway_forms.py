@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
+from services.contracts.links import comment_path
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
@@ -300,7 +301,7 @@ async def test_a_session_that_ended_gives_the_text_back_and_leads_on(harness: Ga
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert '<a href="/sign-in" target="_blank" rel="noopener">' in form.page
     assert form.fields["parent_id"] == COMMENT_ID
-    assert f'href="{PATH}?thread={COMMENT_ID}#c-{COMMENT_ID}" target="_blank"' in form.page
+    assert f'href="{comment_path(SLUG, COMMENT_ID)}" target="_blank"' in form.page
     harness.http.cookies.clear()
     again = await harness.http.post(form.action, data=form.fields | {"body": form.text}, headers=OWN)  # in that tab
     assert again.status_code == 303
