@@ -28,6 +28,11 @@ def canonical(text: str) -> str:
     return text.lower()
 
 
+def id_or_none(text: str | None) -> str | None:
+    """Return the id in lower case; None for what has not the form of one."""
+    return text.lower() if text is not None and is_id(text) else None
+
+
 def _canonical_text(value: object) -> object:
     return canonical(value) if isinstance(value, str) else value
 

@@ -1,10 +1,12 @@
 """Addresses that posts had elsewhere, in the one form in which they are kept, looked up and compared."""
 
 import re
-import unicodedata
 from urllib.parse import parse_qsl, unquote
 
+from services.contracts.normal_form import nfc
+
 LONGEST = 1000  # characters of an address that is kept or looked up
+LONGEST_ENCODED = 12 * LONGEST  # of its path: a character takes at most four bytes, each written as three characters
 NUMBER = re.compile(r"[0-9]{1,19}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 INDEX = "index.php"
@@ -19,12 +21,14 @@ def normal_address(address: str) -> str | None:
     number of a post counts (`p`, `page_id`).
     """
     path, _, query = address.partition("#")[0].partition("?")
+    if len(path) > LONGEST_ENCODED:
+        return None
     parts: list[str] = []
     for part in unquote(path, errors="replace").split("/"):
         if part == "..":
             del parts[-1:]
         elif part not in ("", "."):
-            parts.append(unicodedata.normalize("NFC", unicodedata.normalize("NFC", part).casefold()))
+            parts.append(nfc(nfc(part).casefold()))
     normal = "/" + "/".join(part for part in parts if part != INDEX)
     if number := _number(query):
         normal += f"?p={number}"

@@ -197,7 +197,8 @@ def context_of(request: Request) -> RequestContext | None:
     return next((value for value in admitted.values() if isinstance(value, RequestContext)), None)
 
 
-OptionalViewer = Annotated[RequestContext, Depends(OptionalViewerGuard())]
+optional_viewer = OptionalViewerGuard()
+OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
 SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
 Unauthenticated = Annotated[RequestContext, Depends(UnauthenticatedGuard(READING))]

@@ -10,12 +10,14 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 ADDRESS = "127.0.0.9"  # bystanders have others; all of 127.0.0.0/8 is the loopback of Linux
 CONNECTIONS = 4_200  # a hundred more than a server takes
 OPENING = 64  # at once
 REOPEN_SECONDS = 2.0  # after a connection ended: thousands that come back at once are a flood of connections
 GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
+MARKS = "/" + quote("a" + "".join(mark * 1_760 for mark in "\u0345\u0301\u0316"))  # fills the head of a request
 CHUNKED = (
     b"POST /v1/sign-in HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
 )
@@ -111,6 +113,23 @@ async def headers(attacker: Attacker) -> None:
             writer.close()
 
 
+async def marks(attacker: Attacker) -> None:
+    """Ask for an address that was never anybody's, full of marks out of order, on one connection."""
+    raw = f"GET {MARKS} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    while time.monotonic() < attacker.deadline:
+        with contextlib.suppress(*BROKEN):
+            reader, writer = await attacker.open()
+            try:
+                while time.monotonic() < attacker.deadline:
+                    writer.write(raw)
+                    async with asyncio.timeout(5):
+                        head = await reader.readuntil(b"\r\n\r\n")
+                        length = next(one for one in head.lower().split(b"\r\n") if one.startswith(b"content-length:"))
+                        await reader.readexactly(int(length.partition(b":")[2]))
+            finally:
+                writer.close()
+
+
 async def idle(attacker: Attacker) -> None:
     """Keep connections of one address open after a request."""
     await attacker.hold(_ask_and_stay, [ADDRESS])
@@ -139,6 +158,7 @@ async def pipelined(attacker: Attacker) -> None:
 ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     "trailers": trailers,
     "headers": headers,
+    "marks": marks,
     "idle": idle,
     "slow-headers": slow_headers,
     "slow-bodies": slow_bodies,

@@ -1,5 +1,6 @@
 """Links to a comment: the page shows it with what it answers, wherever in the discussion it stands."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -55,7 +56,37 @@ async def test_a_comment_that_is_on_the_page_anyhow_is_shown_there(harness: Gate
     answer = await harness.get(f"{PATH}?comment={raw_comment(1)['id'].upper()}")
     assert (answer.status_code, shown(answer.text)) == (200, ["1"])
     assert "One part of the discussion" not in answer.text
-    assert not [call for call in harness.services.comments.calls if call.path.endswith("/context")]
+
+
+async def test_the_page_and_the_place_of_a_comment_are_asked_for_at_once(harness: GatewayHarness) -> None:
+    both = asyncio.Barrier(2)
+
+    async def answer(found: Any) -> Any:
+        async with asyncio.timeout(1):
+            await both.wait()
+        return found
+
+    comments = harness.services.comments
+    comments.on("GET", f"/posts/{ID}/comments", lambda _: answer({"items": [raw_comment(1)], "next": None}))
+    comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: answer(context_of(raw_comment(7))))
+    assert shown((await harness.get(f"{PATH}?comment={FAR_ID}")).text) == ["7", "9", "a"]
+
+
+@pytest.mark.parametrize("away", [not_found(), unavailable("It is slow."), None])
+async def test_the_place_of_a_comment_is_not_waited_for_where_the_page_has_it(
+    harness: GatewayHarness, away: Problem | None
+) -> None:
+    comment_id = raw_comment(1)["id"]
+
+    async def answer() -> Any:
+        if away is None:
+            await asyncio.Event().wait()
+        return away
+
+    harness.services.comments.on("GET", f"/comments/{comment_id}/context", lambda _: answer())
+    page = await harness.get(f"{PATH}?comment={comment_id}")
+    assert (page.status_code, shown(page.text)) == (200, ["1"])
+    assert "cannot be shown" not in page.text
 
 
 async def test_a_line_that_is_too_long_for_a_page_leads_on_upwards(harness: GatewayHarness) -> None:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
+from services.contracts.links import comment_path
 from services.contracts.people import SIGN_IN_PERIOD
 from services.gateway.pages.refusals import DRAFT_OF_NOBODY
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author, harnesses
@@ -302,7 +303,7 @@ async def test_a_session_that_ended_gives_the_text_back_and_leads_on(harness: Ga
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert '<a href="/sign-in" target="_blank" rel="noopener">' in form.page
     assert form.fields["parent_id"] == COMMENT_ID
-    assert f'href="{PATH}?thread={COMMENT_ID}#c-{COMMENT_ID}" target="_blank"' in form.page
+    assert f'href="{comment_path(SLUG, COMMENT_ID)}" target="_blank"' in form.page
     harness.http.cookies.clear()
     again = await harness.http.post(form.action, data=form.fields | {"body": form.text}, headers=OWN)  # in that tab
     assert again.status_code == 303

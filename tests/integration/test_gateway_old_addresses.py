@@ -117,3 +117,26 @@ async def test_asking_is_counted(keys: dict[str, str], redis_url: str, monkeypat
     async with harnesses(keys, redis_url) as make:
         harness = await make(rate_limits="on")
         assert [(await harness.get(f"/{number}")).status_code for number in range(4)] == [404, 404, 404, 429]
+
+
+async def test_what_is_no_address_is_counted_before_it_is_looked_at(
+    keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "READING", Policy("no addresses", 3, 60, strict=False))
+    path = "/" + "x" * 3000
+    async with harnesses(keys, redis_url) as make:
+        harness = await make(rate_limits="on")
+        assert [(await harness.get(path)).status_code for _ in range(4)] == [404, 404, 404, 429]
+
+
+@pytest.mark.parametrize("path", ["/posts/nope", "/nope", "/?p=7"])
+async def test_a_request_is_counted_once_and_has_one_deadline(
+    keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(guards, "READING", Policy(f"once {path}", 2, 60, strict=False))
+    async with harnesses(keys, redis_url) as make:
+        harness = await make(rate_limits="on")
+        harness.services.posts.on("GET", "/posts/nope", not_found())
+        expected = 200 if path.startswith("/?") else 404
+        assert [(await harness.get(path)).status_code for _ in range(3)] == [expected, expected, 429]
+        assert len({call.deadline for call in harness.services.posts.calls}) <= 2

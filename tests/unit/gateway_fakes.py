@@ -14,6 +14,8 @@ from services.gateway.composition.upstreams import Params, Upstream, Upstreams
 
 Reply = Callable[["Call"], Any]
 
+QUESTIONS = ("/lookup", "/counts", "/counts/people", "/check")  # how paths end at which a POST reads
+
 
 @dataclass(frozen=True)
 class Call:
@@ -75,6 +77,19 @@ class FakeService:
         return sum((call.method, call.path) == (method, path) for call in self.calls)
 
 
+@dataclass(frozen=True)
+class Way:
+    """One of the two ways to a service, which takes nothing that belongs to the other (ADR 24)."""
+
+    service: FakeService
+    reads: bool
+
+    async def call(self, method: str, path: str, **sent: Any) -> ServiceResponse:
+        does_read = method == "GET" or (method == "POST" and path.endswith(QUESTIONS))
+        assert does_read == self.reads, f"{method} {path} goes the way of {'reads' if self.reads else 'writes'}"
+        return await self.service.call(method, path, **sent)
+
+
 def answered(data: Any, status: int = 200, **headers: str) -> ServiceResponse:
     return ServiceResponse(
         status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(data)
@@ -100,7 +115,7 @@ class FakeServices:
     @property
     def upstreams(self) -> Upstreams:
         posts, comments, people, notify = (
-            Upstream(service.name, service, service)
+            Upstream(service.name, Way(service, reads=True), Way(service, reads=False))
             for service in (self.posts, self.comments, self.people, self.notify)
         )
         return Upstreams(posts, comments, people, notify)

@@ -1,5 +1,6 @@
 """A mail says exactly what was meant, whatever stands in the strings it is made from."""
 
+import time
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -127,6 +128,12 @@ def test_a_hostile_subject_becomes_harmless(hostile: str, shown: str | None) -> 
     if shown is not None:
         assert read(message)["Subject"] == shown
     assert len(header_text(hostile)) <= 250
+
+
+def test_a_subject_full_of_marks_costs_no_more_than_another() -> None:
+    begun = time.process_time()
+    assert len(header_text("a" + "\u05b3\u05b2\u05b1\u05b0" * 7_000)) <= 250
+    assert time.process_time() - begun < 0.2
 
 
 @pytest.mark.parametrize(

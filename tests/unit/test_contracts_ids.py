@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from services.contracts.ids import Id, canonical, is_id
+from services.contracts.ids import Id, canonical, id_or_none, is_id
 
 AN_ID = "01936f6e-0000-7000-8000-00000000abcd"
 OTHER_SPELLINGS = [
@@ -23,13 +23,15 @@ OTHER_SPELLINGS = [
 @pytest.mark.parametrize("text", [AN_ID, AN_ID.upper(), AN_ID.replace("abcd", "aBcD")])
 def test_the_case_of_letters_means_nothing(text: str) -> None:
     assert is_id(text)
-    assert canonical(text) == AN_ID
+    assert canonical(text) == id_or_none(text) == AN_ID
     assert TypeAdapter(Id).validate_python(text) == UUID(AN_ID)
 
 
 @pytest.mark.parametrize("text", OTHER_SPELLINGS)
 def test_other_spellings_are_no_ids(text: str) -> None:
     assert not is_id(text)
+    assert id_or_none(text) is None
+    assert id_or_none(None) is None
     with pytest.raises(ValueError, match="must be an id"):
         canonical(text)
     with pytest.raises(ValidationError, match="must be an id"):

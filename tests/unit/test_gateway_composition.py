@@ -36,10 +36,9 @@ class Harness:
         self.slugs: dict[str, str] = {}
 
     async def _look_up(self, ids: list[str], deadline: float) -> list[dict[str, Any]]:
-        answer = await self.services.upstreams.people.send(
-            "POST", "/people/lookup", Caller("gateway"), deadline, body={"ids": ids}
-        )
-        items: list[dict[str, Any]] = answer.json()["items"]
+        people = self.services.upstreams.people
+        answer = await people.look_up("/people/lookup", Caller("gateway"), deadline, {"ids": ids})
+        items: list[dict[str, Any]] = answer["items"]
         return items
 
     def context(

@@ -19,7 +19,7 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
-RESERVED = 5  # one connection of so many is never used to write, so that reads pass while writes are slow
+RESERVED = 5  # one connection of so many, at least one, is never used to write: reads pass while writes are slow
 
 
 @contextmanager
@@ -111,7 +111,7 @@ class Database:
         self._pooled = pooled
         self._acquire_timeout = acquire_timeout
         most = pool.get_max_size()
-        self._for_writing = asyncio.Semaphore(most - most // RESERVED)
+        self._for_writing = asyncio.Semaphore(max(1, most - max(1, most // RESERVED)))
         self.on_outbox: Callable[[], None] = lambda: None
 
     @classmethod

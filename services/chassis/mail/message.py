@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from email.utils import format_datetime
 
 from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
 from services.contracts.characters import LINE_BREAKS, without_unwanted
+from services.contracts.normal_form import nfc
 from services.contracts.shortening import shortened
 
 LONGEST_SUBJECT = 250
@@ -121,7 +121,7 @@ def list_id(name: str, identifier: str) -> str:
 
 def _line(text: str, longest: int, *, keep_isolates: bool = False) -> str:
     text = without_unwanted(LINE_BREAKS.sub(" ", text), keep_isolates=keep_isolates)
-    text = unicodedata.normalize("NFC", text)
+    text = nfc(text)
     return shortened(" ".join(text.replace("=?", "= ?").replace("?=", "? =").split()), longest)
 
 

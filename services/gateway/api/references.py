@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from services.contracts.ids import canonical, is_id
+from services.contracts.ids import canonical, id_or_none, is_id
 from services.gateway.composition import post_views
 from services.gateway.composition.request_context import RequestContext
 
 
 def post_reference(text: str) -> str:
     """Return an id in lower case; anything else may be a slug, which posts judges."""
-    return text.lower() if is_id(text) else text
+    return id_or_none(text) or text
 
 
 PathId = Annotated[str, AfterValidator(canonical), WithJsonSchema({"type": "string", "format": "uuid"})]

@@ -3,12 +3,12 @@
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
+from services.chassis.http.problems import validated
 from services.contracts.people import RefreshSession, Register, SignIn
 from services.gateway import responses
 from services.gateway.apidocs.operations import operation
@@ -69,14 +69,11 @@ def _way_to_start(body: Any) -> tuple[str, BaseModel]:
     """Return the internal path and the command of a way to start a session; its fields tell which one it is.
 
     Raises:
-        RequestValidationError: a field is missing, unknown or wrong for that way.
+        Problem: `invalid`: a field is missing, unknown or wrong for that way.
     """
     fields = body if isinstance(body, dict) else {}
     path, kind = next((way for field, way in WAYS.items() if field in fields), WAYS["token"])
-    try:
-        return path, kind.model_validate(body)
-    except ValidationError as error:
-        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+    return path, validated(kind, body)
 
 
 @router.post(

@@ -68,13 +68,21 @@ async def _discussion(context: RequestContext, post: Json, place: Place) -> tupl
 
 
 async def _comments(context: RequestContext, post_id: str, place: Place) -> Json:
-    """Return the comments at a place as comments answers; its beginning where there is none such."""
-    if place.comment_id and place.replies and (found := await _around(context, post_id, place)):
+    """Return the comments at a place as comments answers; its beginning where there is none such.
+
+    Only the list tells whether a comment stands in it, so the comment's surroundings are asked for meanwhile.
+    """
+    if place.comment_id is None:
+        return await _listed(context, post_id, place.cursor)
+    if place.replies and (found := await _around(context, post_id, place)):
         return found
-    listed = await _listed(context, post_id, place.cursor)
-    if place.comment_id and place.comment_id not in _ids(listed["items"]):
-        return await _around(context, post_id, Place(comment_id=place.comment_id)) or listed
-    return listed
+    around = asyncio.ensure_future(_around(context, post_id, Place(comment_id=place.comment_id)))
+    try:
+        listed = await _listed(context, post_id, place.cursor)
+        return listed if place.comment_id in _ids(listed["items"]) else await around or listed
+    finally:
+        around.cancel()
+        await asyncio.gather(around, return_exceptions=True)
 
 
 async def _listed(context: RequestContext, post_id: str, cursor: str | None) -> Json:

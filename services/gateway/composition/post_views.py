@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from services.contracts.ids import is_id
+from services.contracts.ids import id_or_none
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Composed, Json, RequestContext
 
@@ -29,8 +29,8 @@ async def fetch(context: RequestContext, ref: str) -> Json:
 async def slug_of_address(context: RequestContext, address: str) -> str:
     """Return the slug of the post that had this address before it was imported."""
     posts, viewer = context.upstreams.posts, context.viewer
-    answer = await posts.send("POST", "/addresses/lookup", viewer.caller, context.deadline, body={"address": address})
-    return str(answer.json()["slug"])
+    found = await posts.look_up("/addresses/lookup", viewer.caller, context.deadline, {"address": address})
+    return str(found["slug"])
 
 
 async def with_author(context: RequestContext, raw: Json) -> Composed:
@@ -67,4 +67,4 @@ def remember_slug(context: RequestContext, raw: Json) -> None:
 
 def probable_id(context: RequestContext, ref: str) -> str | None:
     """Return the id that a reference probably means; None when only the posts service knows."""
-    return ref.lower() if is_id(ref) else context.slugs.get(ref)
+    return id_or_none(ref) or context.slugs.get(ref)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from starlette.requests import Request
 
 from services.contracts.comments import DEEPEST
-from services.contracts.ids import is_id
+from services.contracts.ids import id_or_none
+from services.contracts.links import post_path
 from services.gateway.composition.request_context import Json
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.refusals import Refusal
@@ -46,18 +47,18 @@ class CommentForm:
     @classmethod
     def opened(cls, request: Request, ref: str) -> "CommentForm":
         """Return the empty form of a page."""
-        parent_id = request.query_params.get("reply_to", "")
-        return cls(ref, parent_id=_id_or_none(parent_id), place=place_of(request))
+        parent_id = request.query_params.get("reply_to")
+        return cls(ref, parent_id=id_or_none(parent_id), place=place_of(request))
 
     @classmethod
     def sent(cls, request: Request, ref: str, fields: Fields) -> "CommentForm":
         """Return the form that a browser sent."""
         return cls(
             ref,
-            post_id=_id_or_none(fields.get("post_id", "")) or "",
-            parent_id=_id_or_none(fields.get("parent_id", "")),
-            key=_id_or_none(fields.get("key", "")) or "",
-            opened_by=_id_or_none(fields.get("for", "")),
+            post_id=id_or_none(fields.get("post_id")) or "",
+            parent_id=id_or_none(fields.get("parent_id")),
+            key=id_or_none(fields.get("key")) or "",
+            opened_by=id_or_none(fields.get("for")),
             text=fields.get("body", ""),
             place=place_of(request),
         )
@@ -76,7 +77,7 @@ class CommentForm:
     def action(self) -> str:
         """The address that it is sent to: the place comes along, so that it comes back there."""
         query = f"?{self.place}" if self.place else ""
-        return f"/posts/{quote(self.ref, safe='')}/comments{query}"
+        return f"{post_path(self.ref)}/comments{query}"
 
     @property
     def parent_is_wrong(self) -> bool:
@@ -104,7 +105,3 @@ def find(items: list[Json], comment_id: str | None) -> Json | None:
             return item
         waiting.extend(item["replies"]["items"])
     return None
-
-
-def _id_or_none(text: str) -> str | None:
-    return text.lower() if is_id(text) else None

@@ -54,7 +54,7 @@ async def fields(request: Request) -> Fields:
     Raises:
         Problem: `too-large`; `unsupported-media-type`; `invalid` for a form that cannot be read.
     """
-    if _media_type(request) != URLENCODED:
+    if media_type(request) != URLENCODED:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
     body = await read_body(request, READ_BYTES)
     if len(body) > FORM_BYTES:
@@ -78,7 +78,7 @@ async def typed(request: Request) -> Fields:
 
 async def _typed(request: Request) -> Fields:
     body = await read_body(request, READ_BYTES)
-    match _media_type(request):
+    match media_type(request):
         case "multipart/form-data":
             async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=READ_BYTES) as form:
                 return _normal({name: value for name, value in form.multi_items() if isinstance(value, str)})
@@ -119,7 +119,8 @@ def _normal(found: Fields) -> Fields:
     return {name: value.replace("\r\n", "\n") for name, value in found.items()}
 
 
-def _media_type(request: Request) -> str:
+def media_type(request: Request) -> str:
+    """Return the media type of the body in lower case, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -14,10 +14,11 @@ from services.chassis.errors import Problem
 from services.chassis.http.problems import of_exception
 from services.contracts.old_addresses import normal_address
 from services.gateway.composition import post_views
-from services.gateway.guards import OptionalViewerGuard
+from services.gateway.composition.request_context import RequestContext
+from services.gateway.guards import context_of, optional_viewer
 from services.gateway.pages.render import post_path, problem_page
 
-REMEMBERED = 10_000
+REMEMBERED = 1_000
 REMEMBERED_SECONDS = 30.0
 
 
@@ -26,7 +27,6 @@ class OldAddresses:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._guard = OptionalViewerGuard()
         self._slugs: TTLCache[str, str | None] = TTLCache(REMEMBERED, REMEMBERED_SECONDS)  # as strangers see them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,13 +59,14 @@ class OldAddresses:
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         """Return a redirect to the post that had this address; None if the viewer may see no such post.
 
-        While posts cannot be asked the answer is 503: "not found" would be taken for good.
+        The request is counted before its address is looked at, unless a route has counted it. While posts cannot be
+        asked the answer is 503: "not found" would be taken for good.
         """
-        address = normal_address(f"{quote(scope['path'])}?{scope['query_string'].decode('latin-1')}")
-        if address is None:
-            return None
+        request = Request(scope, receive)
         try:
-            slug = await self._slug(Request(scope, receive), address)
+            context = context_of(request) or await optional_viewer(request)
+            address = normal_address(f"{quote(scope['path'])}?{scope['query_string'].decode('latin-1')}")
+            slug = await self._slug(context, address) if address is not None else None
         except Exception as error:
             return problem_page(of_exception(error))
         if slug is None:
@@ -73,8 +74,7 @@ class OldAddresses:
         # A browser keeps a redirect for ever unless told to ask, but the post may get another address.
         return Response(None, 301, {"Location": post_path(slug), "Cache-Control": "no-cache"})
 
-    async def _slug(self, request: Request, address: str) -> str | None:
-        context = await self._guard.admit(request)
+    async def _slug(self, context: RequestContext, address: str) -> str | None:
         is_stranger = not context.viewer.private
         if is_stranger and address in self._slugs:
             return self._slugs[address]

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.contracts.ids import is_id
+from services.contracts.ids import id_or_none
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_page
 from services.gateway.composition.request_context import RequestContext
@@ -19,7 +19,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/posts/{ref}")
 async def post(request: Request, context: OptionalViewer, ref: str) -> Response:
-    written_id = _id(request.query_params.get("said"))
+    written_id = id_or_none(request.query_params.get("said"))
     return await show(request, context, CommentForm.opened(request, ref), written_id=written_id)
 
 
@@ -33,7 +33,9 @@ async def show(
         written_id: the comment that was just written, shown even where its place is on a later page.
     """
     query = request.query_params
-    linked = _id(query.get("comment")) or _id(query.get("thread"))  # links in older mails and pages say thread
+    linked = id_or_none(query.get("comment")) or id_or_none(
+        query.get("thread")
+    )  # links in older mails and pages say thread
     wanted = form.parent_id or written_id or linked
     place = post_page.Place(cursor=query.get("comments"), comment_id=wanted, replies=query.get("replies"))
     shown = (await post_page.page(context, form.ref, place)).data
@@ -68,7 +70,3 @@ async def show(
         stands_below=form.parent_id if takes_reply else None,
         unanswerable=takes_reply is False,
     )
-
-
-def _id(text: str | None) -> str | None:
-    return text.lower() if text is not None and is_id(text) else None

@@ -184,10 +184,8 @@ async def _return_origin(context: RequestContext, token: str) -> str | None:
     """Return the origin of the front end elsewhere to which a link leads back."""
     if not BITS_256.fullmatch(token):
         return None
-    answer = await context.upstreams.people.send(
-        "POST", "/sign-in/lookup", NOBODY, context.deadline, body={"token": token}
-    )
-    return_to: str | None = answer.json()["return_to"]
+    found = await context.upstreams.people.look_up("/sign-in/lookup", NOBODY, context.deadline, {"token": token})
+    return_to: str | None = found["return_to"]
     if return_to is None:
         return None
     parts = urlsplit(return_to)

@@ -1,22 +1,24 @@
 """Unsubscribe from notification mail by one click, without cookie or sign-in (RFC 8058)."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.errors import Problem
+from services.chassis.errors import invalid
 from services.chassis.http.requests import read_body
 from services.gateway.access.authentication import NOBODY
 from services.gateway.guards import Unauthenticated
-from services.gateway.pages.forms import Fields, gives_back
+from services.gateway.pages.forms import URLENCODED, Fields, gives_back, media_type
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-FORM_BYTES = 4096
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+ONE_CLICK_BYTES = 4096
+FORMS = (URLENCODED, "multipart/form-data")
 
 
 @router.get("/unsubscribe/{token}")
@@ -38,15 +40,16 @@ async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
 @gives_back(again)
 async def unsubscribe(request: Request, context: Unauthenticated, token: str) -> Response:
     if not await _is_one_click(request):
-        raise Problem("malformed-json", "Send List-Unsubscribe=One-Click as a form.")
+        refusal = Refusal.of(invalid("", "This did not come from the button of this page. Press it again."))
+        return await again(request, {}, replace(refusal, status=400))
     await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
     return page("unsubscribe.html", token=token, done=True, refusal=None)
 
 
 async def _is_one_click(request: Request) -> bool:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in FORMS:
+    if media_type(request) not in FORMS:
         return False
-    await read_body(request, FORM_BYTES)
+    await read_body(request, ONE_CLICK_BYTES)
     try:
         async with request.form(max_files=0, max_fields=4) as form:
             return form.getlist("List-Unsubscribe") == ["One-Click"]

@@ -7,10 +7,11 @@ the end, by number or by name, http or https.
 import re
 from collections.abc import Iterator
 from html import escape
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from services.chassis.text.links import ADDRESS, address_end
 from services.chassis.text.tokens import ATTRIBUTE, RAW, TAG, raw_end, resolved
+from services.contracts.links import post_path
 from services.contracts.old_addresses import possible_addresses
 from services.operator.wordpress.reader import Record
 
@@ -56,7 +57,7 @@ class Places:
         keys = [_keys(address) for address in addresses]
         likely = [key for each in keys for key in each[:1]] + [key for each in keys for key in each[1:]]
         slug = next((self._slugs[key] for key in likely if key in self._slugs), None)
-        return None if slug is None else "/posts/" + quote(slug, safe="")
+        return None if slug is None else post_path(slug)
 
 
 def _keys(address: str) -> list[str]:
