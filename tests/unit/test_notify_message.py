@@ -12,8 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.notify.delivery_queue import Claimed
-from services.notify.domain import Answers, CommentNow, Contact, PostNow
+from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
 from services.notify.message import MessageBuilder, domain_of
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
