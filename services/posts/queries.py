@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
 from services.chassis.http import cursors
@@ -112,7 +114,8 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
         if found is None or not is_visible(found, caller):
             raise not_found()
         rows = await revision_rows.before(reader, post_id, place[0] if place else None, limit + 1, MOST_BYTES)
-    page = fitting([dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]])
+    items = [dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]]
+    page, _ = fitting(items, (len(orjson.dumps(item)) for item in items))
     return {"items": page, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > len(page) else None}
 
 
