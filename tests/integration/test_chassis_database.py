@@ -405,6 +405,17 @@ async def test_a_migration_lets_others_pass_while_it_waits_for_a_table(
     await other.close()
 
 
+async def test_limits_of_the_database_do_not_end_a_migration(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    connection = await asyncpg.connect(blank)
+    database = await connection.fetchval("select current_database()")
+    await connection.execute(f'alter database "{database}" set statement_timeout = 50')
+    await connection.close()
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    (folder / "0002_index.sql").write_text(INDEX + "select pg_sleep(0.2);\n")
+    assert len(await migrate(blank, [name])) == 2
+
+
 @pytest.mark.parametrize(
     ("service", "read_and_write", "since"),
     [

@@ -25,6 +25,11 @@ OUTSIDE = "-- outside a transaction\n"
 END_OF_STATEMENT = re.compile(r";[ \t]*$", re.MULTILINE)
 COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 ASK_AGAIN_SECONDS = 0.2
+PARAMETERS = {  # an operator's limits on statements are meant for requests
+    "application_name": "migrate",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+}
 SET_LOCK_TIMEOUT = "set local lock_timeout = '1s'"
 LOCK_TRIES = 30
 LET_PASS_SECONDS = 1.0
@@ -53,9 +58,7 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
         PoolerFound: a connection pooler answers: the lock needs a session.
     """
     applied = []
-    connection = await sessions.connect(
-        url, packages[-1].rpartition(".")[2], parameters={"application_name": "migrate"}, timeout=10
-    )
+    connection = await sessions.connect(url, packages[-1].rpartition(".")[2], parameters=PARAMETERS, timeout=10)
     try:
         await _lock(connection)
         await connection.execute(CREATE_LEDGER)
