@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from services.chassis.database.pool import Reader
-from services.chassis.http.answer_size import MOST_BYTES
+from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import NO_HIDDEN, SeenHidden, nest, replies_seen
@@ -103,14 +103,15 @@ async def _fitting(
     at_most = FIELDS_BYTES * len(comments) + LONGEST_ESCAPE * letters
     if at_most <= most // 2:  # nearly always, and measuring takes longer
         return comments, most - at_most
-    used = 0
-    for number, one in enumerate(comments):
-        shows_source = is_moderator(caller.roles) or is_own(one, caller)
-        size = FIELDS_BYTES + len(orjson.dumps(one.body_html)) + (len(orjson.dumps(one.body)) if shows_source else 0)
-        if used + size > most and number >= least:
-            return comments[:number], max(0, most - used)
-        used += size
-    return comments, max(0, most - used)
+    return fitting(comments, (_size(one, caller) for one in comments), most, least=least)
+
+
+def _size(comment: Comment, caller: Caller) -> int:
+    """Return about how many bytes of JSON the comment has for this caller."""
+    shown = [comment.body_html]
+    if is_moderator(caller.roles) or is_own(comment, caller):
+        shown.append(comment.body)
+    return FIELDS_BYTES + sum(len(orjson.dumps(text)) for text in shown)
 
 
 def _has_long_text(row: Any) -> bool:
@@ -124,15 +125,9 @@ select id, case when $2 or author_id = $3 then body end as body, body_html from 
 
 async def _with_long_texts(reader: Reader, rows: Sequence[Any], caller: Caller, most: int) -> list[Comment]:
     """Return the comments of the first rows whose HTML has at most `most` bytes, at least one."""
-    comments: list[Comment] = []
-    long: list[UUID] = []
-    for row in rows:
-        most -= row["html_bytes"] or 0
-        if most < 0 and comments:
-            break
-        comments.append(Comment(*row[:-1]))
-        if _has_long_text(row):
-            long.append(row["id"])
+    read, _ = fitting(rows, (row["html_bytes"] or 0 for row in rows), most)
+    comments = [Comment(*row[:-1]) for row in read]
+    long = [row["id"] for row in read if _has_long_text(row)]
     texts = {
         row["id"]: row for row in await reader.fetch(SELECT_TEXTS, long, is_moderator(caller.roles), caller.person_id)
     }

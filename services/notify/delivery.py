@@ -6,32 +6,27 @@ attempt sends the same bytes.
 """
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
 
 import asyncpg
-import stamina
 import structlog
 from prometheus_client import Counter
 
 from services.chassis.database.pool import Database
+from services.chassis.database.until_written import retry_until_written
 from services.chassis.errors import Problem
 from services.chassis.mail.smtp import Smtp
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
-from services.notify import delivery_queue
-from services.notify.delivery_queue import Claimed, Draft, End, OwnRefusal
-from services.notify.domain import Answers, EndState, NotVisible, NotWanted, addressee, retry_delay
+from services.notify import delivery_queue, rescheduling
+from services.notify.delivery_queue import Draft, End, OwnRefusal
+from services.notify.domain import Answers, Claimed, EndState, NotVisible, NotWanted, addressee
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
 
@@ -40,7 +35,6 @@ ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state
 FRESH_SECONDS = 2.0
 OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppressions
 CANNOT_ASK_DELAY = timedelta(seconds=1)
-WRITE_AGAIN_SECONDS = 0.5
 MAIL_SERVER_ANSWERED = ("accepted", "refused", "refused_for_now", "bad_address")
 
 
@@ -196,7 +190,7 @@ class Delivery:
             case NotWanted("address_changed"):
                 await self._give_back(claimed, keep_frozen=False)
             case NotVisible(why, checked_version):
-                if await retry_until_written(delivery_queue.skip_not_visible, self._db, claimed, why, checked_version):
+                if await retry_until_written(rescheduling.skip_not_visible, self._db, claimed, why, checked_version):
                     _count_end("skipped", why, claimed)
             case NotWanted(why):
                 await self._end(End(claimed, "skipped", why))
@@ -211,9 +205,9 @@ class Delivery:
         if claimed.tried_for is not None and claimed.tried_for > self._give_up:
             await self._end(End(claimed, "failed", "gave_up", answer))
             return
-        delay = retry_delay(claimed.tried_for, self._first_retry)
+        delay = rescheduling.retry_delay(claimed.tried_for, self._first_retry)
         await retry_until_written(
-            delivery_queue.reschedule,
+            rescheduling.reschedule,
             self._db,
             claimed,
             delay,
@@ -223,7 +217,7 @@ class Delivery:
         )
 
     async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
-        await retry_until_written(delivery_queue.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
+        await retry_until_written(rescheduling.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
 
 
 def _is_fresh(answers: Answers) -> bool:
@@ -234,22 +228,3 @@ def _is_fresh(answers: Answers) -> bool:
 def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:
     ENDED.labels(state, why or "").inc()
     log.info("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))
-
-
-async def retry_until_written(write: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
-    """Repeat a write of what has happened until the database confirms it.
-
-    Each write filters on the lease, so one that was committed although its confirmation was lost changes nothing the
-    second time.
-    """
-    writing = stamina.AsyncRetryingCaller(
-        attempts=None, timeout=None, wait_initial=WRITE_AGAIN_SECONDS, wait_max=WRITE_AGAIN_SECONDS, wait_jitter=0
-    )
-    return await writing(_can_be_written_again, write, *args, **options)
-
-
-def _can_be_written_again(error: Exception) -> bool:
-    if not isinstance(error, Problem | asyncpg.PostgresError):
-        return False
-    log.warning("the outcome of a mail could not be written yet", error=repr(error))
-    return True

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
-from uuid import UUID
 
 import structlog
 
@@ -19,33 +18,11 @@ from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
-from services.notify.domain import ENDS, EndState, Notification, fact
+from services.notify.domain import ENDS, Claimed, EndState, fact
 
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Claimed(Notification):
-    """A due notification under a lease; nothing but its end changes its version while the lease holds.
-
-    Attributes:
-        frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
-        tried_for: how long ago the first counted attempt was; None before it.
-        thread_revision: the revision of the post after whose title the person's mails about it are named; None before
-            the first of them.
-    """
-
-    author_id: UUID
-    lease_token: UUID
-    tried_for: timedelta | None
-    frozen: bytes | None
-    frozen_for: int | None
-    correlation_id: str | None
-    causation_id: UUID | None
-    thread_revision: int | None = None
-
 
 CLAIM = """
 with due as materialized (
@@ -200,35 +177,6 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
     return refusals
 
 
-RESCHEDULE = """
-update notifications set
-    lease_token = null, lease_until = null, due_at = coalesce(now() + $4::interval, due_at), attempts = attempts + $5,
-    first_tried_at = case when $5 > 0 then coalesce(first_tried_at, now()) else first_tried_at end,
-    smtp_answer = coalesce($6, smtp_answer),
-    frozen = case when $7 then frozen end, frozen_for = case when $7 then frozen_for end
-where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting'
-"""
-
-
-async def reschedule(
-    db: Database,
-    claimed: Claimed,
-    delay: timedelta | None = None,
-    *,
-    counts: bool = False,
-    keep_frozen: bool,
-    smtp_answer: str | None = None,
-) -> None:
-    """End the lease, and make the row due after `delay` (None: as before).
-
-    Args:
-        counts: whether this was an attempt at this mail, and not an outage of something else.
-    """
-    key = claimed.person_id, claimed.comment_id, claimed.lease_token
-    async with db.statement() as tx:
-        await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
-
-
 @dataclass(frozen=True)
 class End:
     """How a claimed row ends.
@@ -269,13 +217,13 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
     """
     if len(ends) == 1:
         async with db.statement() if ends[0].bad_address_version is None else db.transaction() as tx:
-            return [await _finish(tx, ends[0])]
+            return [await end_row(tx, ends[0])]
     ended = [False] * len(ends)
     order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
     try:
         async with db.transaction() as tx:
             for at in order:
-                ended[at] = await _finish(tx, ends[at])
+                ended[at] = await end_row(tx, ends[at])
         return ended
     except Problem:
         raise
@@ -290,7 +238,8 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
     return outcomes
 
 
-async def _finish(tx: Transaction, end: End) -> bool:
+async def end_row(tx: Transaction, end: End) -> bool:
+    """End one row in this transaction and add its event; return False, and change nothing, when its lease is lost."""
     claimed = end.claimed
     with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
         event = fact(ENDS[end.state], replace(claimed, version=claimed.version + 1), end.why)
@@ -299,20 +248,3 @@ async def _finish(tx: Transaction, end: End) -> bool:
     if ended and end.bad_address_version is not None:
         await tx.execute(INSERT_SUPPRESSION, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
     return ended
-
-
-LOCK_COMMENT = "select version from comments where comment_id = $1 for share"
-
-
-async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_version: int) -> bool:
-    """Skip a row whose comment is not visible at `checked_version`; give it back if notify knows a later version.
-
-    Otherwise an approval that was handled while the upstreams were asked would be lost: its handler found the row
-    waiting and changed nothing.
-    """
-    async with db.transaction() as tx:
-        if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > checked_version:
-            key = claimed.person_id, claimed.comment_id, claimed.lease_token
-            await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
-            return False
-        return await _finish(tx, End(claimed, "skipped", why))

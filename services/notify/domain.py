@@ -1,4 +1,4 @@
-"""Rules of notify: who gets mail about a comment, when a mail must not go, how long to wait for the next attempt."""
+"""Rules of notify: who gets mail about a comment, and when a mail must not go."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,8 +65,6 @@ def in_mails(reasons: Sequence[str]) -> tuple[str, str]:
 
 WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
 
-LONGEST_RETRY = timedelta(hours=3)
-
 
 @dataclass(frozen=True)
 class Comment:
@@ -105,6 +103,27 @@ class Notification:
     comment_id: UUID
     post_id: UUID
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Claimed(Notification):
+    """A due notification under a lease; nothing but its end changes its version while the lease holds.
+
+    Attributes:
+        frozen: the message of an earlier attempt whose outcome is unknown, built for the address of `frozen_for`.
+        tried_for: how long ago the first counted attempt was; None before it.
+        thread_revision: the revision of the post after whose title the person's mails about it are named; None before
+            the first of them.
+    """
+
+    author_id: UUID
+    lease_token: UUID
+    tried_for: timedelta | None
+    frozen: bytes | None
+    frozen_for: int | None
+    correlation_id: str | None
+    causation_id: UUID | None
+    thread_revision: int | None = None
 
 
 def fact(kind: type[NotificationFact], notification: Notification, why: str | None) -> NotificationFact:
@@ -221,41 +240,3 @@ def addressee(answers: Answers) -> tuple[str, int]:
     if comment is not None and why is not None and why in WHY_NOT_VISIBLE.values():
         raise NotVisible(why, comment.version)
     raise NotWanted(why or "address_not_confirmed")
-
-
-def retry_delay(tried_for: timedelta | None, first: timedelta) -> timedelta:
-    """Return how long to wait for the next attempt: a quarter of the time since the first one, at most 3 h.
-
-    So a mail that was rescheduled during an outage goes soon after it, however long it lasted.
-    """
-    return first if tried_for is None else min(max(first, tried_for / 4), LONGEST_RETRY)
-
-
-STATE_TEXTS: Mapping[str, str] = {
-    "waiting": "A mail about this comment is on its way to you, because {reasons}.",
-    "sent": "A mail about this comment was sent to you, because {reasons}.",
-    "skipped": "No mail was sent about this comment, although {reasons}: {why}.",
-    "failed": "The mail about this comment, meant for you because {reasons}, could not be delivered: {why}.",
-    "none": "No mail about this comment was meant for you: {why}.",
-}
-
-WHY_TEXTS: Mapping[str, str] = {
-    "own_comment": "you wrote it yourself",
-    "not_concerned": "it neither answers you nor stands under a post of yours",
-    "unrecorded": "it is older than what is remembered here",
-    "unsubscribed": "you had asked for no mail about answers",
-    "address_not_confirmed": "you have no confirmed address",
-    "address_suppressed": "a mail server said earlier that your address does not exist",
-    "comment_held": "it waits for a moderator",
-    "comment_removed": "it was removed before the mail went out",
-    "post_withdrawn": "the post was not public when the mail was due",
-    "imported": "it was imported from another site, and nothing imported is ever mailed",
-    "refused_by_server": "the mail server refused it for good",
-    "gave_up": "every attempt failed for days",
-}
-
-
-def in_words(state: str, why: str | None, reasons: tuple[str, ...]) -> str:
-    """Return one sentence that tells a person how a notification ended."""
-    named = " and ".join(reason.cause for reason in Reason.all_of(reasons))
-    return STATE_TEXTS[state].format(reasons=named, why=WHY_TEXTS.get(why or "", why or ""))

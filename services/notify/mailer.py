@@ -15,10 +15,9 @@ from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
 from services.chassis.runtime import context, failpoint
 from services.chassis.runtime.waiting import Backoff, Periodic
-from services.notify import delivery_queue, store
+from services.notify import delivery_queue, rescheduling, store
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
-from services.notify.delivery_queue import Claimed
-from services.notify.domain import Answers
+from services.notify.domain import Answers, Claimed
 from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)
@@ -114,7 +113,7 @@ class Mailer:
     async def _release(self, claimed: Claimed, delay: timedelta | None = None) -> None:
         """Give back a row that was not attempted. If the database is unavailable, its lease expires."""
         with contextlib.suppress(Problem, asyncpg.PostgresError):
-            await delivery_queue.reschedule(self._db, claimed, delay, keep_frozen=claimed.frozen is not None)
+            await rescheduling.reschedule(self._db, claimed, delay, keep_frozen=claimed.frozen is not None)
 
     async def _attend(self, row: Row) -> None:
         claimed, answers = row

@@ -7,7 +7,8 @@ from services.chassis.database.pool import Database
 from services.chassis.http import cursors
 from services.contracts.event import rfc3339
 from services.notify import store
-from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned, in_words
+from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned
+from services.notify.explanations import in_words
 
 
 def _view(row: Any) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from uuid import UUID
 
 from services.chassis.client.client import ServiceClient, within
 from services.chassis.errors import unavailable
-from services.notify.delivery_queue import Claimed
-from services.notify.domain import Answers, Comment, CommentNow, Contact, PostNow
+from services.notify.domain import Answers, Claimed, Comment, CommentNow, Contact, PostNow
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from services.chassis.messaging import outbox
 from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
 from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
-from services.posts import commands, queries, rerendering
+from services.posts import commands, importing, queries, rerendering
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
@@ -81,7 +81,7 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)
     async def import_post(body: ImportPost, caller: Operator) -> Response:
-        post_id, created = await commands.import_post(db, body)
+        post_id, created = await importing.import_post(db, body)
         [found] = await queries.look_up(db, [post_id])
         answer = {"id": str(post_id), "created": created, "slug": found["slug"], "status": found["status"]}
         return json_response(answer, 201 if created else 200)

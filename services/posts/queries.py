@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
 from services.chassis.http import cursors
@@ -13,7 +15,7 @@ from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import old_addresses, store
+from services.posts import old_addresses, revision_rows, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 
@@ -111,8 +113,9 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
         found = await store.find(reader, post_id)
         if found is None or not is_visible(found, caller):
             raise not_found()
-        rows = await store.revisions_before(reader, post_id, place[0] if place else None, limit + 1, MOST_BYTES)
-    page = fitting([dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]])
+        rows = await revision_rows.before(reader, post_id, place[0] if place else None, limit + 1, MOST_BYTES)
+    items = [dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]]
+    page, _ = fitting(items, (len(orjson.dumps(item)) for item in items))
     return {"items": page, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > len(page) else None}
 
 
@@ -126,5 +129,5 @@ async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]
 async def look_up_titles(db: Database, revisions: Sequence[tuple[UUID, int]]) -> list[dict[str, Any]]:
     """Return the titles of these revisions, of posts in any status; unknown ones are left out."""
     async with db.reader() as reader:
-        rows = await store.titles_of(reader, revisions)
+        rows = await revision_rows.titles_of(reader, revisions)
     return [dict(row) | {"id": str(row["id"])} for row in rows]

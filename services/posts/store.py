@@ -1,4 +1,4 @@
-"""SQL of posts and revisions."""
+"""SQL of posts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -109,16 +109,6 @@ async def update_html(tx: Transaction, text: Stored, html: str, renderer_version
     return await tx.execute(UPDATE_HTML, text.id, text.body, text.format, html, renderer_version) == 1
 
 
-INSERT_REVISION = """
-insert into revisions (post_id, revision, title, body, edit_note, created_at) values ($1, $2, $3, $4, $5, $6)
-"""
-
-
-async def insert_revision(tx: Transaction, post: Post, note: str | None, at: datetime) -> None:
-    """Insert the present text of a post as its revision."""
-    await tx.execute(INSERT_REVISION, post.id, post.revision, post.title, post.body, note, at)
-
-
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported
@@ -164,14 +154,6 @@ async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None
     """Return the id of the post that was imported from this source (site, source id)."""
     found: UUID | None = await reader.fetchval(SELECT_BY_SOURCE, *source)
     return found
-
-
-SELECT_TAKEN = "select slug from posts where slug = any($1::text[])"
-
-
-async def existing_slugs(reader: Reader, slugs: Sequence[str]) -> set[str]:
-    """Return those of the slugs that belong to a post."""
-    return {row["slug"] for row in await reader.fetch(SELECT_TAKEN, slugs)}
 
 
 SELECT_VERSION = "select version from posts where id = $1"
@@ -223,31 +205,6 @@ async def unpublished_before(
     return [Post(**row) for row in rows]
 
 
-SELECT_REVISIONS = """
-select revision, title, body, edit_note, created_at
-from (
-    select revision, title, body, edit_note, created_at, sum(octet_length(body)) over (
-        order by revision desc rows between unbounded preceding and 2 preceding
-    ) as bytes_before
-    from (
-        select revision, title, body, edit_note, created_at from revisions
-        where post_id = $1 and ($2::bigint is null or revision < $2)
-        order by revision desc
-        limit $3
-    ) as found
-) as measured
-where bytes_before is null or bytes_before < $4
-order by revision desc
-"""
-
-
-async def revisions_before(
-    reader: Reader, post_id: UUID, revision: int | None, limit: int, most_bytes: int
-) -> list[Any]:
-    """Return revisions of a post, newest first, below `revision`: two more than it takes to fill `most_bytes`."""
-    return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit, most_bytes)
-
-
 SELECT_MANY = """
 select id, kind, slug, title, author_id, status, discussion, version, revision
 from posts
@@ -258,18 +215,6 @@ where id = any($1::uuid[])
 async def find_many(reader: Reader, post_ids: Sequence[UUID]) -> list[Any]:
     """Return the fields of these posts that other services use, in any status."""
     return await reader.fetch(SELECT_MANY, post_ids)
-
-
-SELECT_TITLES = """
-select r.post_id as id, r.revision, r.title
-from unnest($1::uuid[], $2::integer[]) as asked (post_id, revision)
-join revisions r on r.post_id = asked.post_id and r.revision = asked.revision
-"""
-
-
-async def titles_of(reader: Reader, revisions: Sequence[tuple[UUID, int]]) -> list[Any]:
-    """Return the titles of these revisions, each a post and a number."""
-    return await reader.fetch(SELECT_TITLES, [one for one, _ in revisions], [number for _, number in revisions])
 
 
 COMPLETE_IMPORT = """

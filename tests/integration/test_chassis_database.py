@@ -1,6 +1,7 @@
 """Pool, transactions and migrations on a real PostgreSQL."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.chassis.database.migrations import migrate, migration_files
+from services.chassis.database import migrations
+from services.chassis.database.migrations import migrate, migration_files, statements
 from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import Problem
@@ -273,6 +275,24 @@ async def test_reader_is_no_transaction(db: OwnDatabase) -> None:
         assert not hasattr(reader, "execute")
 
 
+PACKAGES = ("services.chassis", "services.posts", "services.comments", "services.people", "services.notify")
+# of requests to sign in, which are deleted after 70 minutes
+SMALL_TABLES = {("services.people", "0003_sign_in_codes.sql"), ("services.people", "0004_fair_mail.sql")}
+INDEX = """-- outside a transaction
+-- By a; for nothing.
+drop index concurrently if exists things_a;
+create index concurrently things_a
+    on things (a);
+"""
+IS_VALID = "select indisvalid from pg_index where indexrelid = 'things_a'::regclass"
+IS_WAITING = """
+select exists (
+    select from pg_stat_activity
+    where datname = current_database() and application_name = 'migrate' and wait_event_type = 'Lock'
+)
+"""
+
+
 @pytest.fixture
 async def blank(servers: Any, unique: str) -> Any:
     """Create an empty database and yield its URL."""
@@ -332,7 +352,135 @@ async def test_concurrent_runs_apply_a_migration_once(blank: str, package: tuple
     assert sorted(map(len, outcomes)) == [0, 0, 0, 1]
 
 
+async def test_an_index_is_made_concurrently_while_other_runs_wait(blank: str, package: tuple[str, Path]) -> None:
+    """A run that waits in a statement of PostgreSQL is itself what the index waits for: a deadlock."""
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int); select pg_sleep(0.2)")
+    (folder / "0002_index.sql").write_text(INDEX)
+    outcomes = await asyncio.gather(*(migrate(blank, [name]) for _ in range(4)))
+    assert sorted(map(len, outcomes)) == [0, 0, 0, 2]
+
+
+async def test_an_index_that_could_not_be_made_is_made_by_the_next_run(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int); insert into things values (1), (1)")
+    (folder / "0002_index.sql").write_text(INDEX.replace("create index", "create unique index"))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await migrate(blank, [name])
+    connection = await asyncpg.connect(blank)
+    assert await connection.fetchval(IS_VALID) is False
+    await connection.execute("delete from things")
+    assert await migrate(blank, [name]) == [f"{name}/0002_index.sql"]
+    assert await connection.fetchval(IS_VALID) is True
+    await connection.close()
+
+
+async def test_a_migration_lets_others_pass_while_it_waits_for_a_table(
+    blank: str, package: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, folder = package
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    await migrate(blank, [name])
+    (folder / "0002_more.sql").write_text("alter table things add column b int")
+    long, other = await asyncpg.connect(blank), await asyncpg.connect(blank)
+    reading = long.transaction()
+    await reading.start()
+    await long.fetch("select a from things")
+    migrating = asyncio.create_task(migrate(blank, [name]))
+    try:
+        await eventually(lambda: other.fetchval(IS_WAITING))
+        await other.execute("set lock_timeout = '2500ms'")  # as the services' own requests
+        await other.execute("insert into things values (1)")
+        assert not migrating.done()
+    finally:
+        await reading.rollback()
+    assert await migrating == [f"{name}/0002_more.sql"]
+    monkeypatch.setattr(migrations, "LOCK_TRIES", 1)
+    (folder / "0003_last.sql").write_text("alter table things add column c int")
+    reading = long.transaction()
+    await reading.start()
+    await long.fetch("select a from things")
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await migrate(blank, [name])
+    await long.close()
+    await other.close()
+
+
+async def test_limits_of_the_database_do_not_end_a_migration(blank: str, package: tuple[str, Path]) -> None:
+    name, folder = package
+    connection = await asyncpg.connect(blank)
+    database = await connection.fetchval("select current_database()")
+    await connection.execute(f'alter database "{database}" set statement_timeout = 50')
+    await connection.close()
+    (folder / "0001_first.sql").write_text("create table things (a int)")
+    (folder / "0002_index.sql").write_text(INDEX + "select pg_sleep(0.2);\n")
+    assert len(await migrate(blank, [name])) == 2
+
+
+@pytest.mark.parametrize(
+    ("service", "read_and_write", "since"),
+    [
+        ("comments", "update comments set reply_count = 1", "0003"),
+        ("posts", "update posts set title = 'b'", "0002"),
+    ],
+)
+async def test_an_old_version_reads_and_writes_while_indexes_are_made(
+    blank: str, package: tuple[str, Path], service: str, read_and_write: str, since: str
+) -> None:
+    name, folder = package
+    files = migration_files(f"services.{service}")
+    for file, sql in files:
+        if file < since:
+            (folder / file).write_text(sql)
+    await migrate(blank, [name])
+    for file, sql in files:
+        (folder / file).write_text(sql)
+    writer, other = await asyncpg.connect(blank), await asyncpg.connect(blank)
+    writing = writer.transaction()
+    await writing.start()
+    await writer.execute(read_and_write)
+    migrating = asyncio.create_task(migrate(blank, [name]))
+    try:
+        await eventually(lambda: other.fetchval(IS_WAITING))
+        await other.execute("set lock_timeout = '500ms'")
+        outcomes = await asyncio.gather(other.execute(read_and_write), return_exceptions=True)
+        is_waiting = not migrating.done()
+    finally:
+        await writing.rollback()
+    assert await migrating == [f"{name}/{file}" for file, _ in files if file >= since]
+    assert [str(outcome) for outcome in outcomes] == ["UPDATE 0"]
+    assert is_waiting
+    assert await other.fetchval("select bool_and(indisvalid) from pg_index")
+    await writer.close()
+    await other.close()
+
+
+def test_a_file_outside_a_transaction_is_run_statement_by_statement() -> None:
+    assert statements(INDEX) == [
+        "drop index concurrently if exists things_a",
+        "create index concurrently things_a\n    on things (a)",
+    ]
+    assert statements("-- outside a transaction\n  -- nothing; here;\nselect ';' as a; ") == ["select ';' as a"]
+
+
+def test_indexes_of_tables_in_use_are_made_concurrently() -> None:
+    """An index that is made in a transaction stops every writer of its table until it is finished."""
+    stopping, lasting = [], []
+    for package in PACKAGES:
+        for name, sql in migration_files(package):
+            made = set(re.findall(r"create table (\w+)", sql))
+            for concurrently, index, table in re.findall(
+                r"create (?:unique )?index (concurrently )?(\w+)\s+on (\w+)", sql
+            ):
+                if not concurrently and table not in made and (package, name) not in SMALL_TABLES:
+                    stopping.append(f"{package} {name} {index}")
+                if concurrently and f"drop index concurrently if exists {index};" not in sql:
+                    lasting.append(f"{package} {name} {index}")
+    assert stopping == []
+    assert lasting == []  # a failed try leaves an index that is invalid
+
+
 def test_migrations_are_numbered_without_gaps() -> None:
-    for package in ("services.chassis", "services.posts", "services.comments", "services.people", "services.notify"):
+    for package in PACKAGES:
         numbers = [name.partition("_")[0] for name, _ in migration_files(package)]
         assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]

@@ -222,5 +222,5 @@ async def test_import_over_http(harness: Harness, call: Call) -> None:
     later = await call(
         "POST", "/import/comments", issuer="operator", json=body | {"post_id": str(uuid4()), "source_id": "8"}
     )
-    assert (later.status_code, later.json()["type"]) == (404, "/problems/post-unknown")
+    assert (later.status_code, later.json()["type"]) == (404, "/problems/post-unknown")  # the operator tries again
     assert UUID(first.json()["id"]).version == 7

@@ -16,7 +16,8 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.context import Context
-from services.comments.commands.posting import Deferred, Lock, Outcome, PostingQueue, Prepared, store_batch
+from services.comments.commands.posting import PostingQueue
+from services.comments.commands.storing import Deferred, Lock, Outcome, Prepared, store_batch
 from services.comments.store import discussion_rows
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, request_key
 

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.runtime.context import Context, bound
-from services.comments.commands import editing, posting
+from services.comments.commands import editing, importing, posting
 from tests.integration.comments_harness import ANN, BOB, NOBODY, Harness, refused, request_key
+from tests.integration.test_comments_import import old_comment
 from tests.integration.test_comments_posting import prepared
 
 LONG = "A long text. " * 200
@@ -28,7 +29,7 @@ async def harness(new_database: Callable[..., Awaitable[Any]]) -> Harness:
 def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts that are rendered."""
     texts: list[str] = []
-    for module in (posting, editing):
+    for module in (posting, editing, importing):
 
         async def recorded(source: str, *args: Any, __render: Any = module.render, **options: Any) -> str:
             texts.append(source)
@@ -80,6 +81,17 @@ async def test_a_long_comment_that_is_refused_is_not_rendered(harness: Harness, 
     assert (await refused(harness.post_comment(ANN, body=LONG))).kind == "post-unknown"
     harness.post_id = uuid4()
     assert (await refused(harness.post_comment(ANN, body=LONG))).kind == "post-unknown"
+    assert rendered == []
+
+
+async def test_an_import_that_is_refused_or_repeated_is_not_rendered(harness: Harness, rendered: list[str]) -> None:
+    first = await importing.import_comment(harness.db, old_comment(harness, "1"))
+    assert first[1]
+    rendered.clear()
+    assert await importing.import_comment(harness.db, old_comment(harness, "1", body="Otherwise.")) == (first[0], False)
+    harness.post_id = uuid4()
+    unknown = importing.import_comment(harness.db, old_comment(harness, "2"))
+    assert (await refused(unknown)).kind == "post-unknown"
     assert rendered == []
 
 

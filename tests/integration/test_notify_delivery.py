@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from services.chassis.database import until_written
 from services.chassis.errors import Problem, unavailable
 from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
@@ -18,7 +19,8 @@ from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.notify import commands, delivery, delivery_queue
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
-from services.notify.delivery_queue import Claimed, End
+from services.notify.delivery_queue import End
+from services.notify.domain import Claimed
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -599,7 +601,7 @@ async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comment = await harness.add_comment()
-    monkeypatch.setattr(delivery, "WRITE_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(until_written, "WRITE_AGAIN_SECONDS", 0.01)
     finish, failures = delivery_queue.finish, [0]
 
     async def failing(*args: Any) -> Any:

@@ -17,7 +17,7 @@ from services.chassis.runtime import context
 from services.chassis.runtime.waiting import Backoff
 from services.notify import delivery_queue, mailer
 from services.notify.delivery import Delivery
-from services.notify.delivery_queue import Claimed
+from services.notify.domain import Claimed
 from services.notify.mailer import Mailer
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.tokens import Tokens

@@ -13,7 +13,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.contracts.posts import CompleteImport, EditPost, ImportPost
-from services.posts import commands, queries, rerendering
+from services.posts import commands, importing, queries, rerendering
 
 ADMIN = Caller("gateway", uuid4(), frozenset({"admin"}))
 NOBODY = Caller("gateway", None, frozenset())
@@ -32,7 +32,7 @@ def command(source_id: str = "1", **fields: Any) -> ImportPost:
 
 
 async def import_post(db: Database, **fields: Any) -> dict[str, Any]:
-    post_id, created = await commands.import_post(db, command(str(uuid4()), **fields))
+    post_id, created = await importing.import_post(db, command(str(uuid4()), **fields))
     assert created
     return await queries.post(db, ADMIN, str(post_id))
 
@@ -82,18 +82,18 @@ async def test_the_excerpt_is_the_given_one_or_the_beginning(db: Database) -> No
 
 
 async def test_a_repeated_import_changes_nothing(db: Database) -> None:
-    first, created = await commands.import_post(db, command())
-    again, anew = await commands.import_post(db, command(title="Otherwise"))
+    first, created = await importing.import_post(db, command())
+    again, anew = await importing.import_post(db, command(title="Otherwise"))
     assert (created, anew) == (True, False)
     assert first == again
     assert (await queries.post(db, ADMIN, str(first)))["title"] == "Old"
     assert len(await types(db)) == 1
     other_site = ImportPost(site="https://other.example", source_id="1", author_id=uuid4(), created_at=THEN)
-    assert (await commands.import_post(db, other_site))[1]
+    assert (await importing.import_post(db, other_site))[1]
 
 
 async def test_concurrent_imports_of_one_source_create_one_post(db: Database) -> None:
-    outcomes = await asyncio.gather(*(commands.import_post(db, command(title=f"T{n % 3}")) for n in range(9)))
+    outcomes = await asyncio.gather(*(importing.import_post(db, command(title=f"T{n % 3}")) for n in range(9)))
     assert len({post_id for post_id, _ in outcomes}) == 1
     assert [created for _, created in outcomes].count(True) == 1
     assert len(await types(db)) == 1
@@ -105,7 +105,7 @@ async def test_a_taken_slug_gets_a_number(db: Database) -> None:
 
 
 async def test_later_events_are_marked_as_imported_and_html_stays_html(db: Database) -> None:
-    post_id, _ = await commands.import_post(db, command(format="html"))
+    post_id, _ = await importing.import_post(db, command(format="html"))
     edited = await commands.edit_post(db, ADMIN, post_id, EditPost(body="*not* <i>Markdown</i>"))
     assert edited.representation["format"] == "html"
     assert "*not* <i>Markdown</i>" in edited.representation["body_html"]
@@ -119,14 +119,14 @@ async def test_later_events_are_marked_as_imported_and_html_stays_html(db: Datab
 )
 async def test_an_impossible_source_or_date_is_refused(db: Database, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(Problem) as refusal:
-        await commands.import_post(db, command(**fields))
+        await importing.import_post(db, command(**fields))
     assert refusal.value.errors[0].field == field
     assert await types(db) == []
 
 
 async def test_posts_of_one_moment_are_listed_by_the_number_of_their_source(db: Database) -> None:
     for number in (9, 10, 100, 2):
-        await commands.import_post(db, command(str(number), title=f"{number}"))
+        await importing.import_post(db, command(str(number), title=f"{number}"))
     listed = (await queries.published_posts(db, None, 50))["items"]
     assert [post["title"] for post in listed] == ["100", "10", "9", "2"]
 
@@ -141,7 +141,7 @@ async def found(db: Database, address: str, caller: Caller = NOBODY) -> str | No
 
 async def test_a_post_is_found_by_the_addresses_it_had(db: Database) -> None:
     addresses = ["/2009/02/07/%D7%A9%d7%9c%D7%95%D7%9D/", "/?p=12", "http-is-no-path", "/", "/%00"]
-    await commands.import_post(db, command(slug="old", addresses=addresses))
+    await importing.import_post(db, command(slug="old", addresses=addresses))
     for address in (
         "/2009/02/07/שלום",
         "/2009/02/07/%d7%a9%d7%9c%d7%95%d7%9d",
@@ -157,22 +157,22 @@ async def test_a_post_is_found_by_the_addresses_it_had(db: Database) -> None:
 
 
 async def test_an_address_leads_only_to_what_its_reader_may_see(db: Database) -> None:
-    await commands.import_post(db, command("1", slug="draft", status="draft", addresses=["/a"]))
+    await importing.import_post(db, command("1", slug="draft", status="draft", addresses=["/a"]))
     assert (await found(db, "/a"), await found(db, "/a", ADMIN)) == (None, "draft")
-    await commands.import_post(db, command("2", slug="first", addresses=["/A/"]))
-    await commands.import_post(db, command("3", slug="second", addresses=["/a"]))
+    await importing.import_post(db, command("2", slug="first", addresses=["/A/"]))
+    await importing.import_post(db, command("3", slug="second", addresses=["/a"]))
     assert await found(db, "/a") == "first"
 
 
 async def test_a_repeated_import_adds_addresses(db: Database) -> None:
-    await commands.import_post(db, command(slug="old"))
-    await commands.import_post(db, command(slug="old", addresses=["/x/y"]))
+    await importing.import_post(db, command(slug="old"))
+    await importing.import_post(db, command(slug="old", addresses=["/x/y"]))
     assert await found(db, "/X/Y/") == "old"
     assert len(await types(db)) == 1
 
 
 async def test_an_import_is_completed_unless_somebody_changed_the_post(db: Database) -> None:
-    post_id, _ = await commands.import_post(db, command())
+    post_id, _ = await importing.import_post(db, command())
     body = '<a href="/posts/other">x</a>'
     assert await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))
     assert not await rerendering.complete_import(db, CompleteImport(post_id=post_id, body=body))

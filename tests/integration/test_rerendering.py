@@ -9,7 +9,7 @@ import pytest
 from services.chassis.identity import Caller
 from services.chassis.text import rerendering as batches
 from services.comments.commands import rerendering as of_comments
-from services.comments.store import comment_rows
+from services.comments.store import comment_changes
 from services.contracts.posts import CreatePost
 from services.posts import commands, queries
 from services.posts import rerendering as of_posts
@@ -70,5 +70,5 @@ async def test_text_that_was_edited_meanwhile_stays(new_database: NewDatabase) -
         await tx.execute("update comments set renderer_version = 1")
     stale = batches.Stored(UUID(comment["id"]), "another text", "markdown")
     async with harness.db.transaction() as tx:
-        assert not await comment_rows.update_html(tx, stale, "<p>another text</p>", 2)
+        assert not await comment_changes.update_html(tx, stale, "<p>another text</p>", 2)
     assert (await harness.read(comment["id"], ANN))["body_html"] == comment["body_html"]

@@ -7,9 +7,6 @@ from uuid import uuid4
 import pytest
 
 from services.notify.domain import (
-    LONGEST_RETRY,
-    STATE_TEXTS,
-    WHY_TEXTS,
     Answers,
     Comment,
     CommentNow,
@@ -17,10 +14,10 @@ from services.notify.domain import (
     PostNow,
     Reason,
     concerned,
-    in_words,
     objection,
-    retry_delay,
 )
+from services.notify.explanations import STATE_TEXTS, WHY_TEXTS, in_words
+from services.notify.rescheduling import LONGEST_RETRY, retry_delay
 
 ANNA, BEN, CARL = uuid4(), uuid4(), uuid4()
 COMMENT = Comment(

@@ -13,8 +13,7 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.mail.sender import Sender
-from services.notify.delivery_queue import Claimed
-from services.notify.domain import Answers, CommentNow, Contact, PostNow
+from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
 from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens

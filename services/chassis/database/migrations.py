@@ -1,9 +1,18 @@
-"""The migration runner: plain forward SQL, each file applied once. Only the role `migrate` runs it, never a start."""
+"""The migration runner: plain forward SQL, each file applied once. Only the role `migrate` runs it, never a start.
 
+A file is one transaction. One that begins with the line `-- outside a transaction` runs statement by statement, for
+what PostgreSQL refuses inside: indexes that are made or dropped while an old version reads and writes the table. Such a
+file that failed is run again from its beginning.
+"""
+
+import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
+import asyncpg
 import structlog
 
 from services.chassis.database import sessions
@@ -11,6 +20,19 @@ from services.chassis.database import sessions
 log = structlog.get_logger(__name__)
 
 MIGRATION_LOCK = 0x5261_7070_6F72_7401  # arbitrary, unique among the advisory locks of the database
+
+OUTSIDE = "-- outside a transaction\n"
+END_OF_STATEMENT = re.compile(r";[ \t]*$", re.MULTILINE)
+COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+ASK_AGAIN_SECONDS = 0.2
+PARAMETERS = {  # an operator's limits on statements are meant for requests
+    "application_name": "migrate",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+}
+SET_LOCK_TIMEOUT = "set local lock_timeout = '1s'"
+LOCK_TRIES = 30
+LET_PASS_SECONDS = 1.0
 
 CREATE_LEDGER = """
 create table if not exists schema_migrations (
@@ -22,9 +44,11 @@ create table if not exists schema_migrations (
 )
 """
 
+INSERT_APPLIED = "insert into schema_migrations (package, name, sha256) values ($1, $2, $3)"
+
 
 async def migrate(url: str, packages: Sequence[str]) -> list[str]:
-    """Apply each package's `migrations/NNNN_name.sql` in order, one transaction each, under an advisory lock.
+    """Apply each package's `migrations/NNNN_name.sql` in order, under an advisory lock.
 
     Returns:
         The names of the migrations applied now.
@@ -34,11 +58,9 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
         PoolerFound: a connection pooler answers: the lock needs a session.
     """
     applied = []
-    connection = await sessions.connect(
-        url, packages[-1].rpartition(".")[2], parameters={"application_name": "migrate"}, timeout=10
-    )
+    connection = await sessions.connect(url, packages[-1].rpartition(".")[2], parameters=PARAMETERS, timeout=10)
     try:
-        await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+        await _lock(connection)
         await connection.execute(CREATE_LEDGER)
         for package in packages:
             rows = await connection.fetch("select name, sha256 from schema_migrations where package = $1", package)
@@ -51,20 +73,56 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
                             f"{package} {name} was applied and has changed since; write a new migration instead"
                         )
                     continue
-                async with connection.transaction():
-                    await connection.execute("set local lock_timeout = '5s'")
-                    await connection.execute(sql)
-                    await connection.execute(
-                        "insert into schema_migrations (package, name, sha256) values ($1, $2, $3)",
-                        package,
-                        name,
-                        digest,
-                    )
+                if sql.startswith(OUTSIDE):
+                    for statement in statements(sql):
+                        await connection.execute(statement)
+                    await connection.execute(INSERT_APPLIED, package, name, digest)
+                else:
+                    await _apply(connection, sql, (package, name, digest))
                 applied.append(f"{package}/{name}")
                 log.info("migration applied", package=package, name=name)
     finally:
         await connection.close()
     return applied
+
+
+async def _apply(connection: Any, sql: str, applied: tuple[str, str, str]) -> None:
+    """Run a file in one transaction; try again when a lock is not had soon.
+
+    Everybody else waits behind the one who waits for a table, so a try waits less than a service's requests do.
+
+    Raises:
+        asyncpg.LockNotAvailableError: not one of `LOCK_TRIES` had its locks.
+    """
+    for tries_left in reversed(range(LOCK_TRIES)):
+        try:
+            async with connection.transaction():
+                await connection.execute(SET_LOCK_TIMEOUT)
+                await connection.execute(sql)
+                await connection.execute(INSERT_APPLIED, *applied)
+        except asyncpg.LockNotAvailableError:
+            if not tries_left:
+                raise
+            log.info("a migration waits for a lock", name=applied[1], tries_left=tries_left)
+            await asyncio.sleep(LET_PASS_SECONDS)
+        else:
+            return
+
+
+async def _lock(connection: Any) -> None:
+    """Wait until no other migration runs here.
+
+    Asking again and again, because an index that is made concurrently waits for every statement of the database, also
+    for one that waits for this lock: the two would never end.
+    """
+    while not await connection.fetchval("select pg_try_advisory_lock($1)", MIGRATION_LOCK):  # noqa: ASYNC110
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+
+def statements(sql: str) -> list[str]:
+    """Return the statements of a file that runs outside a transaction, each ended by a semicolon at a line's end."""
+    parts = (part.strip() for part in END_OF_STATEMENT.split(COMMENT.sub("", sql)))
+    return [part for part in parts if part]
 
 
 def migration_files(package: str) -> list[tuple[str, str]]:

@@ -1,18 +1,25 @@
 """The size of an answer: a list ends early, with a cursor, when its items fill it."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import orjson
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 MOST_BYTES = 2 * 1024 * 1024  # of JSON
 
+T = TypeVar("T")
 
-def fitting(items: Sequence[Any]) -> Sequence[Any]:
-    """Return the first items that make an answer of at most `MOST_BYTES` together, at least one."""
-    used = 0
-    for number, item in enumerate(items):
-        used += len(orjson.dumps(item))
-        if used > MOST_BYTES and number:
-            return items[:number]
-    return items
+
+def fitting(
+    items: Sequence[T], sizes: Iterable[int], most: int = MOST_BYTES, *, least: int = 1
+) -> tuple[Sequence[T], int]:
+    """Return the first items that have at most `most` bytes together, and how many bytes they leave.
+
+    Args:
+        sizes: of the items, in bytes; not asked for behind the first that does not fit.
+        least: how many are returned whatever their size.
+    """
+    left = most
+    for number, size in enumerate(sizes):
+        if size > left and number >= least:
+            return items[:number], max(0, left)
+        left -= size
+    return items, max(0, left)

@@ -14,7 +14,7 @@ from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.results import finish, replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment
-from services.comments.store import comment_rows
+from services.comments.store import comment_changes
 from services.comments.visibility import find_visible, lock_visible
 from services.contracts.comments import CommentEdited, EditComment
 
@@ -53,7 +53,7 @@ async def edit_comment(
         discussion, comment = await lock_visible(tx, comment_id, caller)
         now = _check(comment, caller, window, if_match)
         if (command.body, "markdown") != (comment.body, comment.format):
-            await comment_rows.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
+            await comment_changes.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
             return await finish(tx, discussion, comment.id, CommentEdited, caller, key)
         return await finish(tx, discussion, comment.id, None, caller, key)
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
+from services.chassis.database.sources import checked_source
 from services.chassis.errors import Problem, invalid
 from services.chassis.ids import id_at, moment_of
 from services.chassis.messaging import outbox
@@ -14,7 +15,7 @@ from services.comments.domain.comment import Comment, new_comment
 from services.comments.store import comment_rows, discussion_rows
 from services.contracts.comments import CommentImported, ImportComment
 
-LONGEST_SOURCE = 2000  # bytes that an index entry of PostgreSQL always holds
+NOT_ARRIVED = "The post has not arrived here."
 
 
 async def import_comment(
@@ -22,20 +23,24 @@ async def import_comment(
 ) -> tuple[UUID, bool]:
     """Import a comment from elsewhere with its date and state. Return its id and whether it is new here.
 
-    A repetition, also at the same time, changes nothing. No mail is ever sent about what was imported.
+    A repetition, also at the same time, changes nothing, and an earlier one is not rendered again. No mail is ever sent
+    about what was imported.
 
     Raises:
         Problem: `post-unknown` while the post has not arrived here; `invalid` for a parent that is not there, for a
             source or a date that cannot be kept.
     """
-    source = (command.site, command.source_id)
-    if len("".join(source).encode()) > LONGEST_SOURCE:
-        raise invalid("source_id", "is too long together with site")
+    source = checked_source(command.site, command.source_id)
     try:
         comment_id = id_at(command.created_at, command.source_id)
         created_at = moment_of(comment_id)
     except (ValueError, OverflowError):
         raise invalid("created_at", "must be between the years 1970 and 9999") from None
+    async with db.reader() as reader:
+        if (known := await comment_rows.find_by_source(reader, *source)) is not None:
+            return known, False
+        if await discussion_rows.find_discussion(reader, command.post_id) is None:
+            raise Problem("post-unknown", NOT_ARRIVED)
     html = await render(
         command.body,
         command.format,
@@ -49,7 +54,7 @@ async def import_comment(
             return known, False
         discussion = await discussion_rows.lock_discussion(tx, command.post_id)
         if discussion is None:
-            raise Problem("post-unknown", "The post has not arrived here.")
+            raise Problem("post-unknown", NOT_ARRIVED)
         parent = await _imported_parent(tx, command)
         comment = new_comment(
             parent,

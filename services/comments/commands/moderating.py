@@ -13,7 +13,7 @@ from services.comments.commands.results import TEXT_FIELDS, finish, replayed
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, State, Step
 from services.comments.domain.tree import changes_above
-from services.comments.store import comment_rows
+from services.comments.store import comment_changes, comment_rows
 from services.comments.visibility import can_see, lock_visible
 from services.contracts.comments import CommentRemoved
 from services.contracts.people import is_moderator
@@ -44,9 +44,9 @@ async def remove_comment(
             check_if_match(if_match, comment.version)
             await _set_state(tx, comment, "removed")
             if is_author:
-                await comment_rows.delete_text(tx, comment.id, new_version=False)
+                await comment_changes.delete_text(tx, comment.id, new_version=False)
         elif is_author and not comment.removed_by_author:
-            await comment_rows.delete_text(tx, comment.id, new_version=True)
+            await comment_changes.delete_text(tx, comment.id, new_version=True)
         else:
             return await _removed(tx, comment.id, key)
         if is_author:
@@ -88,7 +88,7 @@ async def _set_state(tx: Transaction, comment: Comment, state: State) -> None:
     """Write a comment's state, and what it changes in the count of its post and in the comments above it."""
     visible = int(state == "visible") - int(comment.state == "visible")
     shown = state == "visible" or comment.shown_replies > 0
-    await comment_rows.update_state(tx, comment.id, state, shown=shown, counted=visible)
+    await comment_changes.update_state(tx, comment.id, state, shown=shown, counted=visible)
     if comment.parent_id is not None:
         above = await comment_rows.find_path(tx, comment.ancestors)
         changes = changes_above(above, visible=visible, shown=int(shown) - int(comment.shown))

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.chassis.database.pool import Database
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.chassis.text.rerendering import BATCH, Stored, rerender_batch
-from services.comments.store import comment_rows
+from services.comments.store import comment_changes
 
 
 async def rerender_comments(db: Database, after: UUID | None, picture_hosts: Collection[str] = ()) -> dict[str, Any]:
@@ -25,8 +25,8 @@ async def rerender_comments(db: Database, after: UUID | None, picture_hosts: Col
 
     async def store(text: Stored, html: str) -> bool:
         async with db.transaction() as tx:
-            return await comment_rows.update_html(tx, text, html, RENDERER_VERSION)
+            return await comment_changes.update_html(tx, text, html, RENDERER_VERSION)
 
     async with db.reader() as reader:
-        texts = await comment_rows.find_outdated(reader, RENDERER_VERSION, after, BATCH)
+        texts = await comment_changes.find_outdated(reader, RENDERER_VERSION, after, BATCH)
     return await rerender_batch(texts, render_anew, store)

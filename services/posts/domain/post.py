@@ -11,6 +11,8 @@ from services.contracts.event import rfc3339
 from services.contracts.people import is_admin, is_author
 from services.contracts.posts import Discussion, PostFact
 
+EXCERPT = 200  # characters
+
 
 @dataclass(frozen=True)
 class Post:
