@@ -140,3 +140,49 @@ def test_what_editors_mark_is_left_as_it_is() -> None:
     assert paragraphs("<!-- wp:code -->\n<pre><code>a\n\n&lt;!-- b</code></pre>\n<!-- /wp:code -->") == (
         "\n<pre><code>a\n\n&lt;!-- b</code></pre>\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        (
+            "before<!--more-->after<!--nextpage-->page2",
+            "<p>before</p>\n<p>after</p>\n<p>page2</p>\n",
+        ),
+        ("<p>a<!--more Read on - it's <free> -->b</p>", "<p>a</p>\n<p>b</p>"),
+        ("<p>a<!--more Read on-->b</p>", "<p>a</p>\n<p>b</p>"),
+        ("<b>a<!-- NextPage -->b</b>", "<p><b>a</b></p>\n<p>b</p>\n"),
+        ("a<!--more--> b\n<!--nextpage-->\nc", "<p>a</p>\n<p>b</p>\n<p>c</p>\n"),
+        ("a<!--moreover-->b<!-- x -->c<!--more-", "<p>abc&lt;!--more-</p>\n"),
+        ("<pre>a<!--more-->b</pre>", "<pre>a&lt;!--more--&gt;b</pre>"),
+        ("<!-- wp:paragraph --><p>a<!--more-->b</p><!-- /wp:paragraph -->", "<p>a\n\nb</p>"),
+    ],
+)
+def test_what_divides_a_text_ends_a_paragraph(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        "<div>" * 2000 + "x" + "</div>" * 2000,
+        "<blockquote>" * 300 + "x" + "</blockquote>" * 300,
+        "<div>\n" * 300 + "<p> </p>" * 300 + "x",
+        "<ul><li>" * 300 + "x",
+        "<select>" + "<option>" * 300 + "x",
+    ],
+)
+def test_elements_left_out_break_no_more_than_a_line(nested: str) -> None:
+    html = shown(nested)
+    assert html.count("<br>") <= 1
+    assert "x" in html
+
+
+def test_words_in_elements_left_out_stay_in_lines_of_their_own() -> None:
+    html = shown("<div>" * 60 + "<p>a</p><p></p><p>b</p><div><img src=http://a.b/c><p>d" + "</div>" * 60)
+    assert html.partition("<br>")[2].replace("\n", "").partition("</div>")[0].split("<br>") == [
+        "a",
+        "b",
+        '<img src="http://a.b/c" alt="" loading="lazy" referrerpolicy="no-referrer">',
+        "d",
+    ]

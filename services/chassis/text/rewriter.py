@@ -70,6 +70,7 @@ class Rewriter:
         self._gone: str | None = None  # the element that is left out with what it contains
         self._players = 0  # how many are open: their addresses are often said twice
         self._addresses: set[str] = set()  # of the outermost player
+        self._is_broken = False  # whether a line was broken for an element left out, and nothing came since
 
     def rewrite(self, html: str) -> str:
         """Return the HTML, well-formed; `is_visible` says afterwards whether anything of it can be seen.
@@ -110,6 +111,8 @@ class Rewriter:
             if text.isspace():
                 return
             self._builder.open_cell()
+        if self._is_broken:
+            self._is_broken = text.isspace()
         if ADDRESS.search(text) is None or not NO_LINKS.isdisjoint(self._builder.open):
             self._builder.write(_divided(text.replace("<", "&lt;")))
         else:
@@ -141,6 +144,7 @@ class Rewriter:
             return
         self._addresses.add(url)
         self.is_visible = True
+        self._is_broken = False
         self._builder.make_room("img")
         text = escape(attributes.get("title") or attributes.get("alt") or url)
         is_linked = "a" in self._builder.open
@@ -151,6 +155,12 @@ class Rewriter:
             if name not in BLOCKS:
                 return
             name = "br"
+        if name == "br" != tag.name:
+            if self._is_broken:
+                return
+            self._is_broken = True
+        elif name == "img":
+            self._is_broken = False
         if name == "input" or not self._builder.make_room(name):
             return
         attributes = tag.attributes() if tag.source else {}
