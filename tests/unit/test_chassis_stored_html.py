@@ -1,5 +1,7 @@
 """HTML as blog software stores it: code, forms, players and bare addresses lose no word."""
 
+import re
+
 import pytest
 
 from services.chassis.text.imported_html import paragraphs
@@ -186,3 +188,43 @@ def test_words_in_elements_left_out_stay_in_lines_of_their_own() -> None:
         '<img src="http://a.b/c" alt="" loading="lazy" referrerpolicy="no-referrer">',
         "d",
     ]
+
+
+def mark(number: int) -> str:
+    return f'<a id="fn-p1-{number}"></a>'
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        (
+            '<a href="#fn1" id="r1">1</a> <a href="#here">h</a>'
+            '<p id="fn1"><a href="#r1">^</a> note</p><a name="here">x',
+            f'<p>{mark(3)}<a href="#fn-p1-1">1</a> <a href="#fn-p1-2">h</a></p>\n'
+            f'<p>{mark(1)}<a href="#fn-p1-3">^</a> note</p><p>{mark(2)}x</p>\n',
+        ),
+        (
+            '<p><a href="#no">a</a> <a href="#">b</a> <a href=#top>c</a></p>',
+            '<p>a <a href="#">b</a> <a href="#top">c</a></p>',
+        ),
+        (
+            '<p><a href="#caf%C3%A9">a</a></p><p id="café">b</p><p id="café">c</p>',
+            f'<p><a href="#fn-p1-1">a</a></p><p>{mark(1)}b</p><p>c</p>',
+        ),
+        (
+            '<p><a href="#t">a</a></p><table id=t><tr><td>b</table>',
+            f'<p><a href="#fn-p1-1">a</a></p><table><tbody><tr><td>{mark(1)}b</td></tr></tbody></table>',
+        ),
+        (
+            '<p><a href="#i">a</a><a href="/x"><b id=i>b</b></a> <i>c</i></p>',
+            f'<p><a href="#fn-p1-1">a</a><a href="/x"><b>b</b></a> <i>{mark(1)}c</i></p>',
+        ),
+        ('<p><a href="#e">a</a></p><a name=e id=e></a>', f'<p><a href="#fn-p1-1">a</a></p><p>{mark(1)}</p>\n'),
+        ('<p id=x><a name="y">a</a></p>', "<p>a</p>"),
+    ],
+)
+def test_links_inside_a_text_lead_to_their_places(stored: str, html: str) -> None:
+    shown = to_html(stored, "html", anchor="p1")
+    assert shown.replace(REL, "").replace(FOCUS, "").replace("<p></p>\n", "") == html
+    other = to_html(stored, "html", "comment", anchor="c2")
+    assert not {*re.findall(' id="([^"]*)"', shown)} & {*re.findall(' id="([^"]*)"', other)}
