@@ -42,7 +42,10 @@ class Scripted:
             return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
         created = key not in self._known
-        return web.json_response({"id": self._known.setdefault(key, str(uuid4())), "created": created})
+        answer = {"id": self._known.setdefault(key, str(uuid4())), "created": created}
+        if request.path == "/import/posts":
+            answer |= {"slug": body["slug"], "status": body["status"]}
+        return web.json_response(answer)
 
 
 Run = Callable[..., Any]
@@ -147,7 +150,7 @@ async def test_an_import_ends_with_a_report(scripted: Scripted, rapport: Run, tm
     path = str(written(tmp_path, export(item(1, comment(2)), item(3, post_type="attachment"))))
     status, out, err = await rapport("import", "wordpress", path)
     assert (status, err) == (0, "")
-    assert "The file holds 2 items and 1 comments; 2 and 1 are accounted for." in out
+    assert "The file holds 2 items and 1 comment; 2 and 1 are accounted for." in out
     paths = [path for path, _ in scripted.bodies]
     assert paths == ["/import/people", "/import/posts", "/import/people", "/import/comments"]
 
