@@ -21,6 +21,7 @@ RAW = frozenset(("script", "style", "textarea", "xmp", "plaintext"))
 MARKUP = re.compile(r"[<>\"]")  # of a tag whose quotation marks are out of order
 UPWARDS = re.compile(r"(?:\.\.?/)+")
 TO_COMMENT = re.compile(r"#(?:(?:li|div)-)?comment-([0-9]{1,20})(?![\w-])")
+TARGET = re.compile(r"""\s(?:id|name)\s*+=\s*+["']?([^\s"'<>]++)""", re.IGNORECASE)
 NO_LINKS = frozenset(("a", "pre", "code"))
 
 
@@ -106,6 +107,7 @@ def with_new_links(html: str, base: str, places: Places) -> str:
     """
     out: list[str] = []
     open_elements = dict.fromkeys(NO_LINKS, 0)
+    targets = set(TARGET.findall(html)) if "#" in html else set[str]()
     for text, is_tag in _pieces(html):
         tag = TAG.match(text) if is_tag else None
         if tag is None:
@@ -115,7 +117,7 @@ def with_new_links(html: str, base: str, places: Places) -> str:
         name = tag[2].lower()
         if name in open_elements:
             open_elements[name] = max(0, open_elements[name] + (-1 if tag[1] else 1))
-        out.append(text if tag[1] else _with_new_address(tag[2], tag[3], base, places))
+        out.append(text if tag[1] else _with_new_address(tag[2], tag[3], base, places, targets))
     return "".join(out)
 
 
@@ -145,7 +147,7 @@ def _pieces(html: str) -> Iterator[tuple[str, bool]]:
     yield html[begin:], False
 
 
-def _with_new_address(name: str, attributes: str, base: str, places: Places) -> str:
+def _with_new_address(name: str, attributes: str, base: str, places: Places, targets: set[str]) -> str:
     out: list[str] = []
     position = 0
     for found in ATTRIBUTE.finditer(attributes):
@@ -154,6 +156,9 @@ def _with_new_address(name: str, attributes: str, base: str, places: Places) -> 
             continue
         address = resolved(value).strip()
         new = _new(address, base, places)
+        target = address.partition("#")[2]
+        if target in targets and new == places.find(base):
+            new = f"#{target}"  # inside the same text
         if new != address:
             out += [attributes[position : found.start()], f'{found[1]}="{escape(new)}"']
             position = found.end()
