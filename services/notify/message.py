@@ -13,7 +13,7 @@ from services.chassis.mail.subjects import without_answer_marks
 from services.chassis.text.html_to_text import plain
 from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
-from services.contracts.links import comment_path
+from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
 from services.notify.domain import Answers, Claimed, CommentNow, in_mails
 from services.notify.tokens import Tokens
@@ -96,7 +96,8 @@ class MessageBuilder:
             message_id=self.message_id(claimed),
             date=datetime.now(UTC),
             text=self._text.render(
-                words | {"commenter": isolated(commenter), "title": isolated(title)}, quoted=_quoted(comment.body_html)
+                words | {"commenter": isolated(commenter), "title": isolated(title)},
+                quoted=_quoted(comment.body_html, self._public_url + post_path(post.slug)),
             ),
             html=self._html.render(words, said=_said(comment.body_html)),
             headers=[
@@ -137,6 +138,6 @@ def _said(body_html: str) -> Markup:
     return Markup(inert(without_unwanted(body_html)))  # noqa: S704  # fresh from the sanitiser
 
 
-def _quoted(body_html: str) -> str:
-    quotation = plain(f"<blockquote>{body_html}</blockquote>", columns=COLUMNS, most=MOST_QUOTED)
+def _quoted(body_html: str, page: str) -> str:
+    quotation = plain(f"<blockquote>{body_html}</blockquote>", columns=COLUMNS, most=MOST_QUOTED, base=page)
     return without_unwanted(quotation)

@@ -43,7 +43,9 @@ class Scripted:
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
         created = key not in self._known
         answer = {"id": self._known.setdefault(key, str(uuid4())), "created": created}
-        return web.json_response(answer | {"slug": "a-post", "status": "published"})
+        if request.path == "/import/posts":
+            answer |= {"slug": body["slug"], "status": body["status"]}
+        return web.json_response(answer)
 
 
 Run = Callable[..., Any]

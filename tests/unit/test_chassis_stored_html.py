@@ -1,5 +1,7 @@
 """HTML as blog software stores it: code, forms, players and bare addresses lose no word."""
 
+import re
+
 import pytest
 
 from services.chassis.text.imported_html import paragraphs
@@ -161,3 +163,89 @@ def test_what_is_no_markup_for_the_renderer_is_none_for_those_before_it(name: st
     """Else they write tags that the renderer shows as text."""
     stored = f'<{name}>a <code lang="c">x &lt; y</code></{name}> b'
     assert with_code_escaped(stored) == stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        (
+            "before<!--more-->after<!--nextpage-->page2",
+            "<p>before</p>\n<p>after</p>\n<p>page2</p>\n",
+        ),
+        ("<p>a<!--more Read on - it's <free> -->b</p>", "<p>a</p>\n<p>b</p>"),
+        ("<p>a<!--more Read on-->b</p>", "<p>a</p>\n<p>b</p>"),
+        ("<b>a<!-- NextPage -->b</b>", "<p><b>a</b></p>\n<p>b</p>\n"),
+        ("a<!--more--> b\n<!--nextpage-->\nc", "<p>a</p>\n<p>b</p>\n<p>c</p>\n"),
+        ("a<!--moreover-->b<!-- x -->c<!--more-", "<p>abc&lt;!--more-</p>\n"),
+        ("<pre>a<!--more-->b</pre>", "<pre>a&lt;!--more--&gt;b</pre>"),
+        ("<!-- wp:paragraph --><p>a<!--more-->b</p><!-- /wp:paragraph -->", "<p>a\n\nb</p>"),
+    ],
+)
+def test_what_divides_a_text_ends_a_paragraph(stored: str, html: str) -> None:
+    assert shown(stored) == html
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        "<div>" * 2000 + "x" + "</div>" * 2000,
+        "<blockquote>" * 300 + "x" + "</blockquote>" * 300,
+        "<div>\n" * 300 + "<p> </p>" * 300 + "x",
+        "<ul><li>" * 300 + "x",
+        "<select>" + "<option>" * 300 + "x",
+    ],
+)
+def test_elements_left_out_break_no_more_than_a_line(nested: str) -> None:
+    html = shown(nested)
+    assert html.count("<br>") <= 1
+    assert "x" in html
+
+
+def test_words_in_elements_left_out_stay_in_lines_of_their_own() -> None:
+    html = shown("<div>" * 60 + "<p>a</p><p></p><p>b</p><div><img src=http://a.b/c><p>d" + "</div>" * 60)
+    assert html.partition("<br>")[2].replace("\n", "").partition("</div>")[0].split("<br>") == [
+        "a",
+        "b",
+        '<img src="http://a.b/c" alt="" loading="lazy" referrerpolicy="no-referrer">',
+        "d",
+    ]
+
+
+def mark(number: int) -> str:
+    return f'<a id="fn-p1-{number}"></a>'
+
+
+@pytest.mark.parametrize(
+    ("stored", "html"),
+    [
+        (
+            '<a href="#fn1" id="r1">1</a> <a href="#here">h</a>'
+            '<p id="fn1"><a href="#r1">^</a> note</p><a name="here">x',
+            f'<p>{mark(3)}<a href="#fn-p1-1">1</a> <a href="#fn-p1-2">h</a></p>\n'
+            f'<p>{mark(1)}<a href="#fn-p1-3">^</a> note</p><p>{mark(2)}x</p>\n',
+        ),
+        (
+            '<p><a href="#no">a</a> <a href="#">b</a> <a href=#top>c</a></p>',
+            '<p>a <a href="#">b</a> <a href="#top">c</a></p>',
+        ),
+        (
+            '<p><a href="#caf%C3%A9">a</a></p><p id="café">b</p><p id="café">c</p>',
+            f'<p><a href="#fn-p1-1">a</a></p><p>{mark(1)}b</p><p>c</p>',
+        ),
+        (
+            '<p><a href="#t">a</a></p><table id=t><tr><td>b</table>',
+            f'<p><a href="#fn-p1-1">a</a></p><table><tbody><tr><td>{mark(1)}b</td></tr></tbody></table>',
+        ),
+        (
+            '<p><a href="#i">a</a><a href="/x"><b id=i>b</b></a> <i>c</i></p>',
+            f'<p><a href="#fn-p1-1">a</a><a href="/x"><b>b</b></a> <i>{mark(1)}c</i></p>',
+        ),
+        ('<p><a href="#e">a</a></p><a name=e id=e></a>', f'<p><a href="#fn-p1-1">a</a></p><p>{mark(1)}</p>\n'),
+        ('<p id=x><a name="y">a</a></p>', "<p>a</p>"),
+    ],
+)
+def test_links_inside_a_text_lead_to_their_places(stored: str, html: str) -> None:
+    shown = to_html(stored, "html", anchor="p1")
+    assert shown.replace(REL, "").replace(FOCUS, "").replace("<p></p>\n", "") == html
+    other = to_html(stored, "html", "comment", anchor="c2")
+    assert not {*re.findall(' id="([^"]*)"', shown)} & {*re.findall(' id="([^"]*)"', other)}

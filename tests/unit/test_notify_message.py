@@ -181,6 +181,27 @@ ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007
 HEBREW = "דנה כהן"
 
 
+@pytest.mark.parametrize(
+    ("href", "address"),
+    [
+        ("/posts/x?a=1", "https://rapport.test/posts/x?a=1"),
+        ("//h.example/p", "https://h.example/p"),
+        ("other", "https://rapport.test/posts/other"),
+        ("?comment=1#c-1", "https://rapport.test/posts/a-post?comment=1#c-1"),
+        ("../about", "https://rapport.test/about"),
+        ("http://h.example/p", "http://h.example/p"),
+        ("mailto:a@b.example", "a@b.example"),
+    ],
+)
+def test_links_have_whole_addresses_in_the_text(href: str, address: str) -> None:
+    answers = replace(said(f'<p><a href="{href}">here</a></p>'), post=replace(POST, slug="a-post"))
+    assert f"> here ({address})" in part(written(answers), "plain").splitlines()
+
+
+def test_a_link_inside_the_comment_has_no_address_in_the_text() -> None:
+    assert "> here" in part(written(said('<p><a href="#fn-1">here</a></p>')), "plain").splitlines()
+
+
 def test_names_and_titles_are_isolated() -> None:
     title = "שלום! 27"
     mail = written(replace(ANSWERS, commenter_name=HEBREW, post=replace(POST, title=title)))

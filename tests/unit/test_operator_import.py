@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -160,6 +161,47 @@ async def test_links_between_posts_lead_to_their_new_places(tmp_path: Path) -> N
     )
     assert services.sent("posts", "1")["addresses"] == ["/2012/01/one/", "/?p=1"]
     assert report.is_complete
+
+
+async def test_links_to_comments_lead_to_them(tmp_path: Path) -> None:
+    blog = "http://old.example"
+    links = " ".join(
+        f'<a href="{address}">x</a>'
+        for address in (
+            f"{blog}/2020/01/nasty-1/comment-page-2/#comment-10",
+            *("?p=1#comment-10", "#comment-10", "/?p=1&cpage=2#div-comment-11", "?p=1#comment-12", "?p=1#comment-99"),
+            *("?p=2#comment-10", "#comments", f"{blog}/2020/01/nasty-1/#respond"),
+        )
+    )
+    later = comment(
+        11, 10, comment_content=f"<a href='#comment-10'>@Joe</a> {blog}/?p=1#comment-10 <a href='#comment-11'>I</a>"
+    )
+    one = item(
+        1,
+        *(comment(10), later, comment(12, comment_approved="0")),
+        content=links,
+        link=f"{blog}/2020/01/nasty-1/",
+        post_name="nasty-1",
+    )
+    path = written(tmp_path, export(one, item(2, content=f"{blog}/?p=1#comment-10"), blog=blog))
+    services = InMemoryServices()
+    await run(path, services)
+    ten, eleven = (
+        f"/posts/nasty-1?comment={found}#c-{found}"
+        for found in (services.named("comments")[number][0] for number in ("10", "11"))
+    )
+    first, second = (services.completed[services.named("posts")[number][0]] for number in "12")
+    assert re.findall('href="([^"]*)"', first) == [
+        *(ten, ten, ten, eleven, "/posts/nasty-1", "/posts/nasty-1"),
+        *("/posts/slug-2", "#comments", "/posts/nasty-1"),
+    ]
+    assert second == f'<a href="{ten}">{blog}/?p=1#comment-10</a>'
+    assert services.sent("comments", "11")["body"] == (
+        f'<a href="{ten}">@Joe</a> <a href="{ten}">{blog}/?p=1#comment-10</a> <a href=\'#comment-11\'>I</a>'
+    )
+    completed = dict(services.completed)
+    await run(path, services)
+    assert services.completed == completed
 
 
 async def test_shortcodes_are_replaced_and_unknown_ones_counted(tmp_path: Path) -> None:

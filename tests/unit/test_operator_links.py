@@ -41,6 +41,17 @@ def test_links_inside_the_blog_lead_to_the_new_place(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address", [BASE + "#fn:1", "/?p=3#fn:1", "https://www.blog.example/2009/02/07/3#fn:1", "#fn:1"]
+)
+def test_links_to_a_place_in_the_same_text_stay_inside_it(address: str) -> None:
+    html = "<p id='fn:1'>x</p>"
+    assert with_new_links(f'<a href="{address}">y</a>{html}', BASE, places()) == f'<a href="#fn:1">y</a>{html}'
+    assert with_new_links(f'<a href="{BASE}#no">y</a>', BASE, places()) == '<a href="/posts/three">y</a>'
+    elsewhere = '<a href="/?page_id=12#fn:1">y</a>'
+    assert with_new_links(elsewhere + html, BASE, places()) == f'<a href="/posts/about">y</a>{html}'
+
+
+@pytest.mark.parametrize(
     ("html", "new"),
     [
         ("<A HREF=../2007/01/%D7%A9%d7%9c%D7%95%D7%9D/>x</A>", '<A HREF="/posts/%D7%A9%D7%9C%D7%95%D7%9D">x</A>'),

@@ -185,8 +185,25 @@ def test_archives_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["../../etc/x.xml", "./x.xml", "/etc/x.XML", "a/../x/../x.wxr/../x.xml", "..\\x.xml", "C:\\x.xml", "\\x.xml"],
+)
+def test_only_the_bytes_of_a_file_in_an_archive_are_used(tmp_path: Path, name: str) -> None:
+    content = zipped(**{name: export(item(1))})
+    assert [one.get("wp:post_id") for one in items(tmp_path, content)] == ["1"]
+    assert [one.name for one in tmp_path.iterdir()] == ["export.xml"]
+
+
+def test_an_archive_of_many_files_is_read_to_its_end(tmp_path: Path) -> None:
+    content = zipped(**{f"{number}.txt": "" for number in range(1500)}, **{"x.xml": export(item(1))})
+    assert [one.get("wp:post_id") for one in items(tmp_path, content)] == ["1"]
+
+
+@pytest.mark.parametrize(
     ("content", "sentence"),
     [
+        (zipped(**{"a/.b.xml": "x"}), "of hidden XML files"),
+        (zipped(**{f"{number}.xml": "x" for number in range(1001)}), "of more than 1000 XML files"),
         (gzip.compress(export(item(1)).encode())[:-200], "broken archive"),
         (gzip.compress(b"x" * 1000, mtime=0)[:20] + b"y" * 30, "broken archive"),
         (zipped(**{"a.xml": export(item(1))})[:-30], "broken archive"),

@@ -95,6 +95,13 @@ FIGURE = "<figure><img src=y>"
             "<pre><code>&#91;gallery] &#91;code]y&#91;/code]</code></pre>",
         ),
         ("<pre>[code]<form>[/code]</pre>", "<pre>&lt;form&gt;</pre>"),
+        (
+            "<pre><code>[gallery] [code] x &amp; <y></code></pre> a [code]<z>[/code]",
+            "<pre><code>[gallery] [code] x &amp; &lt;y></code></pre> a <pre><code>&lt;z&gt;</code></pre>",
+        ),
+        ("<code>[php]</code> <b>a</b> <code>[/php]</code>", "<code>[php]</code> <b>a</b> <code>[/php]</code>"),
+        ("<pre><kbd>[tt]</kbd> a [/tt]</pre> [/tt]", "<pre><kbd>[tt]</kbd> a [/tt]</pre> [/tt]"),
+        ("<pre><code>[css]</code> [css]<x>[/css]</pre>", "<pre><code>[css]</code> &lt;x&gt;</pre>"),
         ("<code>[gallery] [[gallery]]</code>", "<code>[gallery] &#91;gallery]</code>"),
         (
             "[[gallery]] [[caption id=1]x[/caption]] [[code]y[/code]]",

@@ -14,15 +14,16 @@ EXCERPT_HTML = 20_000
 NEAR = 30
 
 
-def plain(html: str, *, columns: int | None = None, most: int | None = None) -> str:
+def plain(html: str, *, columns: int | None = None, most: int | None = None, base: str = "") -> str:
     """Return the text of sanitised HTML: what can be seen of it, with the marks of structure.
 
     Args:
         columns: where long lines of prose are broken, and how wide a table may be.
         most: how many characters the text may have; what comes later is left out, and a line says so.
+        base: the address at which the HTML stands, which relative addresses begin from.
     """
     top_heading = int(min(HEADING.findall(html), default=1))
-    structured = StructuredText(TextWriter(columns, most), top_heading)
+    structured = StructuredText(TextWriter(columns, most), top_heading, base)
     structured.read(html)
     return structured.text()
 

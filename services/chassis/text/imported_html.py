@@ -8,6 +8,7 @@ from services.chassis.text.tokens import RAW, Tag, tokens
 from services.chassis.text.words import BLOCKS
 
 BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
+DIVISION = re.compile(r"<!--\s*+(?:more|nextpage)(?=\s|-->)", re.IGNORECASE)  # between parts of a text
 ALIKE = frozenset(name for name, shown in SHOWN_AS.items() if shown in BLOCKS)  # blocks under another name
 AS_IT_IS = RAW | {"pre"}  # a paragraph in what is no markup would be shown as text
 
@@ -28,11 +29,16 @@ def paragraphs(source: str) -> str:
 
 
 def without_comments(source: str) -> str:
-    """Return the source without `<!-- … -->`, in linear time even if no comment ends."""
+    """Return the source without `<!-- … -->`, in linear time even if no comment ends.
+
+    Where one divides the text, a blank line does.
+    """
     kept: list[str] = []
     position = 0
     while (start := source.find("<!--", position)) >= 0 and (end := source.find("-->", start + 4)) >= 0:
         kept.append(source[position:start])
+        if DIVISION.match(source, start):
+            kept.append("\n\n")
         position = end + 3
     return "".join(kept) + source[position:]
 
@@ -43,7 +49,7 @@ class _Paragraphs:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._line: list[str] = []  # text and tags since the last block
-        self._inside = False  # whether a block has just begun
+        self._inside = ""  # the block that has just begun
         self._preformatted: str | None = None  # the element in which white space is kept
 
     def of(self, source: str) -> str:
@@ -58,22 +64,22 @@ class _Paragraphs:
                 self._block(token)
             else:
                 self._line.append("<br>" if token.name == "br" else _written(token))
-        self._wrap(inside=False)
+        self._wrap("")
         return "".join(self._parts)
 
     def _block(self, tag: Tag) -> None:
-        self._wrap(inside=self._inside)
+        self._wrap(self._inside)
         self._parts.append(_written(tag))
-        self._inside = not tag.closes and tag.name != "hr"
+        self._inside = "" if tag.closes or tag.name == "hr" else tag.name
         if tag.name in AS_IT_IS and not tag.closes:
-            self._preformatted, self._inside = tag.name, False
+            self._preformatted, self._inside = tag.name, ""
 
-    def _wrap(self, *, inside: bool) -> None:
+    def _wrap(self, inside: str) -> None:
         """Write the paragraphs of what came since the last block. One alone in a block, as in an item, has no `<p>`."""
         pieces = [_with_breaks(piece) for piece in BLANK_LINE.split("".join(self._line).strip()) if piece]
         self._line.clear()
-        if inside and len(pieces) == 1:
-            self._parts += pieces
+        if inside == "p" or (inside and len(pieces) == 1):
+            self._parts.append("</p>\n<p>".join(pieces))
         else:
             self._parts += [f"<p>{piece}</p>\n" for piece in pieces]
 

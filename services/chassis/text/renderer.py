@@ -9,6 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.chassis.errors import invalid
+from services.chassis.text.fragments import targets_in
 from services.chassis.text.imported_html import paragraphs
 from services.chassis.text.markdown import parse
 from services.chassis.text.markdown_rewriter import MarkdownRewriter
@@ -19,7 +20,7 @@ from services.chassis.text.sanitiser import sanitised
 
 __all__ = ["RENDERER_VERSION", "Format", "Kind", "is_long", "render", "to_html"]
 
-RENDERER_VERSION = 3
+RENDERER_VERSION = 4
 SHORT = 1_000  # characters; the costliest text of this length takes about 5 ms
 SPARE_SIZE = 100_000  # characters of HTML that any text may become
 SIZE_FACTOR = 8  # and as many more for each of its own
@@ -49,7 +50,7 @@ def to_html(
         rewriter = MarkdownRewriter(kind, picture_hosts, most, source, anchor)
     else:
         html = paragraphs(source)
-        rewriter = Rewriter(kind, picture_hosts, most)
+        rewriter = Rewriter(kind, picture_hosts, most, targets_in(html, anchor))
     html = sanitised(rewriter.rewrite(html))
     if len(html) > most:
         raise Refused("becomes too large when it is shown")
@@ -81,7 +82,7 @@ async def render(
     Args:
         kind: what the text is. In a comment a line end is a line end, quotations end with their marks, headings stand
             lower, and pictures are links.
-        anchor: what makes the ids of footnotes unique on a page: the id of the comment or the post.
+        anchor: what makes ids, such as those of footnotes, unique on a page: the id of the comment or the post.
         picture_hosts: whose pictures a comment may show.
         may_be_empty: whether a text that shows nothing is rendered, as what is imported.
         owner: the person whose text it is; one at a time is rendered for each.

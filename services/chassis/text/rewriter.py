@@ -4,11 +4,12 @@ What may not stay is left out here, so that the sanitiser has nothing to decide;
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from html import escape
 from typing import Literal
 
 from services.chassis.text.builder import HEADINGS, MAX_NESTING, Builder
+from services.chassis.text.fragments import names_of, new_fragment
 from services.chassis.text.links import ADDRESS, address_end, picture_host, picture_name, safe_url
 from services.chassis.text.sanitiser import ALLOWED, ATTRIBUTES
 from services.chassis.text.tokens import Tag, resolved, tokens
@@ -59,9 +60,12 @@ class Rewriter:
     Args:
         picture_hosts: whose pictures a comment may show.
         most: how many characters of HTML there may be.
+        targets: the ids to be written for those that links in the HTML lead to; without them such links stay.
     """
 
-    def __init__(self, kind: Kind, picture_hosts: Collection[str], most: int) -> None:
+    def __init__(
+        self, kind: Kind, picture_hosts: Collection[str], most: int, targets: dict[str, str] | None = None
+    ) -> None:
         self.is_visible = False
         self._kind = kind
         self._picture_hosts = picture_hosts
@@ -70,6 +74,10 @@ class Rewriter:
         self._gone: str | None = None  # the element that is left out with what it contains
         self._players = 0  # how many are open: their addresses are often said twice
         self._addresses: set[str] = set()  # of the outermost player
+        self._targets = targets
+        self._unmarked = dict(targets or {})  # targets that have not come yet
+        self._marks: list[str] = []  # ids of those that have come, for the next place where they may stand
+        self._is_broken = False  # whether a line was broken for an element left out, and nothing came since
 
     def rewrite(self, html: str) -> str:
         """Return the HTML, well-formed; `is_visible` says afterwards whether anything of it can be seen.
@@ -77,7 +85,7 @@ class Rewriter:
         Raises:
             Refused: it is nested too deeply or too large.
         """
-        for token in tokens(html):
+        for token in self._noted(html) if self._unmarked else tokens(html):
             if self._gone is not None:
                 if not isinstance(token, str) and token.closes and token.name == self._gone:
                     self._gone = None
@@ -97,7 +105,19 @@ class Rewriter:
                 self._start(name, token)
             elif IN_BRACKETS.match(name):
                 self._text(f"&lt;{name}{token.source}&gt;")
-        return self._builder.finished()
+        return self._builder.finished() + "".join(map(_mark, self._marks))
+
+    def _noted(self, html: str) -> Iterator[Tag | str]:
+        """Yield the tokens, and note the targets among them."""
+        for token in tokens(html):
+            if self._unmarked and isinstance(token, Tag) and not token.closes and token.source:
+                self._marks += [self._unmarked.pop(name) for name in names_of(token) if name in self._unmarked]
+            yield token
+
+    def _write_marks(self) -> None:
+        if self._marks and "a" not in self._builder.open:
+            self._builder.write("".join(map(_mark, self._marks)))
+            self._marks.clear()
 
     def _shown_name(self, name: str) -> str:
         """Return the name of the element that is written: no heading stands above those of the page."""
@@ -110,6 +130,10 @@ class Rewriter:
             if text.isspace():
                 return
             self._builder.open_cell()
+        if self._is_broken or self._marks:
+            self._is_broken = self._is_broken and text.isspace()
+            if not text.isspace():
+                self._write_marks()
         if ADDRESS.search(text) is None or not NO_LINKS.isdisjoint(self._builder.open):
             self._builder.write(_divided(text.replace("<", "&lt;")))
         else:
@@ -141,6 +165,7 @@ class Rewriter:
             return
         self._addresses.add(url)
         self.is_visible = True
+        self._is_broken = False
         self._builder.make_room("img")
         text = escape(attributes.get("title") or attributes.get("alt") or url)
         is_linked = "a" in self._builder.open
@@ -151,6 +176,12 @@ class Rewriter:
             if name not in BLOCKS:
                 return
             name = "br"
+        if name == "br" != tag.name:
+            if self._is_broken:
+                return
+            self._is_broken = True
+        elif name == "img":
+            self._is_broken = False
         if name == "input" or not self._builder.make_room(name):
             return
         attributes = tag.attributes() if tag.source else {}
@@ -169,7 +200,11 @@ class Rewriter:
 
     def _link(self, attributes: dict[str, str]) -> None:
         """Open a link, if its address may be linked; else its text stays."""
-        if (url := safe_url(attributes.get("href", ""))) is not None:
+        url = safe_url(attributes.get("href", ""))
+        if self._targets is not None and url is not None and url.startswith("#"):
+            url = new_fragment(url, self._targets)
+        self._write_marks()
+        if url is not None:
             self._builder.start("a", written({"href": url, "title": attributes.get("title")}))
 
     def _picture(self, attributes: dict[str, str]) -> None:
@@ -177,6 +212,7 @@ class Rewriter:
         url = safe_url(attributes.get("src", ""))
         description = attributes.get("alt", "")
         self.is_visible = self.is_visible or url is not None or is_visible(description)
+        self._write_marks()
         is_fetched = url is not None and (self._kind == "post" or picture_host(url) in self._picture_hosts)
         if is_fetched and self._pictures < MAX_PICTURES:
             self._pictures += 1
@@ -190,6 +226,10 @@ class Rewriter:
         else:
             link = {"href": url, "class": "picture", "title": attributes.get("title")}
             self._builder.write(f"<a{written(link)}>{text}</a>")
+
+
+def _mark(own_id: str) -> str:
+    return f'<a id="{own_id}"></a>'
 
 
 def readable(text: str) -> str:

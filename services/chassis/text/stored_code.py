@@ -34,7 +34,8 @@ class CodeEscaper:
         self._ends: dict[str, re.Match[str] | None] = {}  # where each end was found last; None if there is no more
         self._missing: set[str] = set()  # the same of raw elements
         self._out: list[str] = []
-        self._code_end = 0  # where the code ends that the present position is in
+        self._code_ends: dict[str, int] = {}  # where the code ends that the present position is in, by its element
+        self._code_end = 0  # the furthest of them
 
     def escaped(self) -> str:
         """Return the HTML with its code escaped; escaping it again changes nothing."""
@@ -54,6 +55,9 @@ class CodeEscaper:
             return position + 1
         code = self._source[found.end() : end.start()]
         if position < self._code_end:
+            if end.start() > min(one for one in self._code_ends.values() if one > position):
+                self._out.append("[")  # named in code that ends first
+                return position + 1
             self._out.append(_as_text(code))
         else:
             self._out.append(line(code) if found[1].lower() in self._inline else block(code))
@@ -82,6 +86,7 @@ class CodeEscaper:
                 code = source[found.end() : end.start()]
                 self._out.append(block(code) if name == "pre" or "\n" in code.strip() else line(code))
                 return end.end()
+            self._code_ends[name] = end.start()
             self._code_end = max(self._code_end, end.start())
         return self._kept(position, found.end())
 

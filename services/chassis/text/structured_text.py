@@ -1,7 +1,7 @@
 """Read sanitised HTML with its structure, and write it with the marks that people use in plain text."""
 
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 from services.chassis.text.links import AN_IMAGE, said_of_picture
 from services.chassis.text.text_table import Alignment, Cell, laid_out
@@ -17,10 +17,15 @@ RULE = "---"
 
 
 class StructuredText(Words):
-    """The words with their structure: headings, lists, quotations, code, tables, footnotes, and where links lead."""
+    """The words with their structure: headings, lists, quotations, code, tables, footnotes, and where links lead.
 
-    def __init__(self, writer: TextWriter, top_heading: int) -> None:
+    Args:
+        base: the address at which the HTML stands; without one, relative addresses are not said.
+    """
+
+    def __init__(self, writer: TextWriter, top_heading: int, base: str = "") -> None:
         super().__init__()
+        self._base = base
         self._writer = writer
         self._top_heading = top_heading
         self._heading = ""
@@ -98,7 +103,7 @@ class StructuredText(Words):
         attributes = tag.attributes()
         if attributes.get("class") == "picture":
             self._put(AN_IMAGE)
-        elif ABSOLUTE.match(address := attributes.get("href", "")):
+        elif ABSOLUTE.match(address := _whole(attributes.get("href", ""), self._base)):
             self._link = len(self._text), address
 
     def _end_link(self, begin: int, address: str) -> None:
@@ -128,6 +133,18 @@ class StructuredText(Words):
             self._writer.block([self._heading + " ".join(lines)])
         else:
             self._writer.block(lines, is_prose=True)
+
+
+def _whole(address: str, base: str) -> str:
+    """Return an address that means the same everywhere. One inside the page stays: its target is in the text."""
+    if address.startswith("//"):
+        return f"https:{address}"
+    if not base or not address or address.startswith("#") or ABSOLUTE.match(address):
+        return address
+    try:
+        return urljoin(base, address)
+    except ValueError:  # brackets that are no host's
+        return address
 
 
 def _bare(address: str) -> str:

@@ -12,7 +12,7 @@ from services.operator.failures import Failed
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 ENDINGS = (".xml", ".wxr", ".rss")
-HIDDEN = re.compile(r"(?:\A|/)(?:\.|__MACOSX/)")  # what a Macintosh adds to archives
+HIDDEN = re.compile(r"(?:\A|[/\\])(?:\.(?!\.?[/\\])|__MACOSX[/\\])")  # what a Macintosh adds to archives
 SPARE = 100 * 1024 * 1024  # bytes that any archive may expand to
 FACTOR = 100  # and as many more for each of its own; text becomes a tenth, spam a fiftieth
 MOST_FILES = 1000
@@ -47,15 +47,14 @@ def streams(path: Path) -> Generator[Stream, None, None]:
 def _of_zip(path: Path, file: BinaryIO) -> Generator[Stream, None, None]:
     try:
         with zipfile.ZipFile(file) as archive:
-            names = sorted(
-                name
-                for name in archive.namelist()[:MOST_FILES]
-                if name.lower().endswith(ENDINGS) and not HIDDEN.search(name)
-            )
+            found = [name for name in archive.namelist() if name.lower().endswith(ENDINGS)]
+            names = [name for name in found if not HIDDEN.search(name)]
             if not names:
-                raise Failed(f"{path} is a zip archive without an XML file.")
+                raise Failed(f"{path} is a zip archive {'of hidden XML files' if found else 'without an XML file'}.")
+            if len(names) > MOST_FILES:
+                raise Failed(f"{path} is a zip archive of more than {MOST_FILES} XML files.")
             expanded = [0]
-            for name in names:
+            for name in sorted(names):
                 with archive.open(name) as member:
                     yield _Expanding(path, expanded).of(member)
     except BROKEN as error:

@@ -1,9 +1,9 @@
-"""The import itself: it reads the file three times and holds one item at a time.
+"""The import itself: it reads the file four times and holds one item at a time.
 
 The first pass checks the whole file, so that a broken file changes nothing. The second imports posts and pages with
-their authors, the third the comments, because comments needs to know their posts first, and the links between posts,
-because only then each has its place. Every request carries the
-blog's own ids, so a repetition adds nothing, and one after a kill adds what is missing.
+their authors, the third the comments, because comments needs to know their posts first, and the fourth the links to
+posts and comments, because only then each has its place. Every request carries the blog's own ids, so a repetition adds
+nothing, and one after a kill adds what is missing.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class Import:
         self._now = now
         self._people: dict[tuple[str, ...], asyncio.Future[str]] = {}
         self._posts: dict[str, str] = {}
+        self._slugs: dict[str, str] = {}  # of those that everybody may read
         self._places = Places()
 
     async def run(self) -> Report:
@@ -60,12 +61,14 @@ class Import:
         """
         found = survey(self._path, self._blog)
         self._site, self._blog, self._written = found.site, found.blog, found.written
+        self._linked_comments = found.linked_comments
         self._texts = Texts(found)
         self._accounts = rules.names_by_id(found.authors)
         self.report = Report(found.site, found.items, found.comments, left_out=self._texts.left_out)
         self._progress.begin(found.items, found.comments)
         await self._import_items(rules.authors_by_login(found.authors))
-        await self._import_comments_and_links()
+        await self._import_comments()
+        await self._link_posts()
         return self.report
 
     def _items(self) -> Iterator[Record]:
@@ -108,27 +111,31 @@ class Import:
         answer, outcome = await self._ask("posts", "/import/posts", ImportPost, body, name)
         if answer is not None:
             self._posts[source_id] = answer["id"]
-            for address in addresses if answer["status"] == "published" else ():
-                self._places.add(address, answer["slug"])
+            if answer["status"] == "published":
+                self._slugs[source_id] = answer["slug"]
+                for address in addresses:
+                    self._places.add(address, answer["slug"])
         return outcome
 
-    async def _link(self, item: Record, post_id: str) -> None:
-        """Give an imported post the links to posts that were imported after it."""
-        body = self._texts.of_post(item, "content:encoded", self._places)
-        if body != self._texts.of_post(item, "content:encoded", Places()):
-            name = f"links of {item.get('wp:post_type')} {_source_id(item)}"
-            await self._send("posts", "/import/texts", CompleteImport, {"post_id": post_id, "body": body}, name)
+    async def _link_posts(self) -> None:
+        """Give imported posts the links to posts and comments that were imported after them."""
+        linked: set[str] = set()
+        for item in self._items():
+            source_id = _source_id(item)
+            if source_id not in self._posts or source_id in linked:
+                continue
+            linked.add(source_id)
+            body = self._texts.of_post(item, "content:encoded", self._places)
+            if body != self._texts.of_post(item, "content:encoded", Places()):
+                name = f"links of {item.get('wp:post_type')} {source_id}"
+                command = {"post_id": self._posts[source_id], "body": body}
+                await self._send("posts", "/import/texts", CompleteImport, command, name)
 
-    async def _import_comments_and_links(self) -> None:
+    async def _import_comments(self) -> None:
         seen: set[str] = set()
         under_way: set[asyncio.Task[None]] = set()
         try:
-            linked: set[str] = set()
             for item in self._items():
-                source_id = _source_id(item)
-                if source_id in self._posts and source_id not in linked:
-                    linked.add(source_id)
-                    await self._link(item, self._posts[source_id])
                 if not item.comments:
                     continue
                 placed, decisions = self._sort(item, seen)
@@ -198,7 +205,10 @@ class Import:
             "created_at": max(moment, EARLIEST),
         }
         name = f"comment {place.source_id}"
-        _, outcome = await self._ask("comments", "/import/comments", ImportComment, body, name)
+        answer, outcome = await self._ask("comments", "/import/comments", ImportComment, body, name)
+        slug = self._slugs.get(_source_id(item))
+        if answer is not None and slug and decision.status == "visible" and place.source_id in self._linked_comments:
+            self._places.add_comment(place.source_id, slug, answer["id"])
         return outcome
 
     async def _person(self, writer: Writer) -> str:

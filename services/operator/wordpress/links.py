@@ -7,17 +7,20 @@ the end, by number or by name, http or https.
 import re
 from collections.abc import Iterator
 from html import escape
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from services.chassis.text.links import ADDRESS, address_end
 from services.chassis.text.tokens import ATTRIBUTE, RAW, TAG, raw_end, resolved
-from services.contracts.links import post_path
+from services.contracts.links import comment_path, post_path
 from services.contracts.old_addresses import possible_addresses
 from services.operator.wordpress.reader import Record
 
 LINKS = frozenset(("href", "src", "data", "poster", "longdesc", "cite"))
 MARKUP = re.compile(r"[<>\"]")  # of a tag whose quotation marks are out of order
 UPWARDS = re.compile(r"(?:\.\.?/)+")
+TO_COMMENT = re.compile(r"#(?:(?:li|div)-)?comment-([0-9]{1,20})(?![\w-])")
+TARGET = re.compile(r"""\s(?:id|name)\s*+=\s*+["']?([^\s"'<>]++)""", re.IGNORECASE)
 NO_LINKS = frozenset(("a", "pre", "code"))
 
 
@@ -38,26 +41,51 @@ def path_of(address: str) -> str | None:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
+class _Comment(NamedTuple):
+    slug: str
+    id: str
+
+
 class Places:
-    """Where the posts of a blog are now."""
+    """Where the posts of a blog are now, and those of its comments that links lead to."""
 
     def __init__(self) -> None:
         self._slugs: dict[str, str] = {}
+        self._comments: dict[str, _Comment] = {}
 
     def add(self, address: str, slug: str) -> None:
         """Note the slug of the post that had an address; the first one counts."""
         for key in _keys(address)[:1]:
             self._slugs.setdefault(key, slug)
 
+    def add_comment(self, number: str, slug: str, comment_id: str) -> None:
+        """Note the id of the comment that had a number in the blog, and the slug of its post."""
+        self._comments[number] = _Comment(slug, comment_id)
+
     def find(self, *addresses: str) -> str | None:
         """Return the path of the page that one of the addresses leads to now; None if none is a post's of the blog.
 
-        The address of a post itself counts before one below it, such as that of a page of its comments.
+        The address of a post itself counts before one below it, such as that of a page of its comments. The fragment of
+        the first address may name a comment of the post.
         """
         keys = [_keys(address) for address in addresses]
         likely = [key for each in keys for key in each[:1]] + [key for each in keys for key in each[1:]]
         slug = next((self._slugs[key] for key in likely if key in self._slugs), None)
-        return None if slug is None else post_path(slug)
+        if slug is None:
+            return None
+        linked = TO_COMMENT.search(addresses[0])
+        comment = self._comments.get(linked[1]) if linked else None
+        return comment_path(*comment) if comment is not None and comment.slug == slug else post_path(slug)
+
+    def find_comment(self, address: str) -> str | None:
+        """Return the address of the comment that an address leads to; None if it leads to none that is known."""
+        found = self.find(address) if self._comments and TO_COMMENT.search(address) else None
+        return found if found is not None and "#" in found else None
+
+
+def comments_linked_in(html: str) -> set[str]:
+    """Return the numbers of the comments that links in a text lead to."""
+    return set(TO_COMMENT.findall(html)) if "#" in html else set()
 
 
 def _keys(address: str) -> list[str]:
@@ -78,6 +106,7 @@ def with_new_links(html: str, base: str, places: Places) -> str:
     """
     out: list[str] = []
     open_elements = dict.fromkeys(NO_LINKS, 0)
+    targets = set(TARGET.findall(html)) if "#" in html else set[str]()
     for text, tag, is_kept in _pieces(html):
         if tag is None:
             is_kept = is_kept or any(open_elements.values()) or ADDRESS.search(text) is None
@@ -86,7 +115,7 @@ def with_new_links(html: str, base: str, places: Places) -> str:
         name = tag[2].lower()
         if name in open_elements:
             open_elements[name] = max(0, open_elements[name] + (-1 if tag[1] else 1))
-        out.append(text if tag[1] else _with_new_address(tag[2], tag[3], base, places))
+        out.append(text if tag[1] else _with_new_address(tag[2], tag[3], base, places, targets))
     return "".join(out)
 
 
@@ -116,7 +145,7 @@ def _pieces(html: str) -> Iterator[tuple[str, re.Match[str] | None, bool]]:
     yield html[begin:], None, False
 
 
-def _with_new_address(name: str, attributes: str, base: str, places: Places) -> str:
+def _with_new_address(name: str, attributes: str, base: str, places: Places, targets: set[str]) -> str:
     out: list[str] = []
     position = 0
     for found in ATTRIBUTE.finditer(attributes):
@@ -125,6 +154,9 @@ def _with_new_address(name: str, attributes: str, base: str, places: Places) -> 
             continue
         address = resolved(value).strip()
         new = _new(address, base, places)
+        target = address.partition("#")[2]
+        if target in targets and new == places.find(base):
+            new = f"#{target}"  # inside the same text
         if new != address:
             out += [attributes[position : found.start()], f'{found[1]}="{escape(new)}"']
             position = found.end()
@@ -132,9 +164,11 @@ def _with_new_address(name: str, attributes: str, base: str, places: Places) -> 
 
 
 def _new(address: str, base: str, places: Places) -> str:
-    """Return the path of the post that an address leads to, else the whole address; unchanged if it is none."""
-    if not address or address.startswith("#") or MARKUP.search(address):
+    """Return where the post or comment is that an address leads to, else the whole address; unchanged if it is none."""
+    if not address or MARKUP.search(address):
         return address
+    if address.startswith("#"):
+        return places.find_comment(base + address) or address
     try:
         whole = urljoin(base, address) if base else address
         if urlsplit(whole).scheme not in ("http", "https"):

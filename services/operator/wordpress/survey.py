@@ -9,6 +9,7 @@ from pathlib import Path
 from services.operator.failures import Failed
 from services.operator.wordpress import rules
 from services.operator.wordpress.code import with_code_escaped
+from services.operator.wordpress.links import comments_linked_in
 from services.operator.wordpress.players import Attachment
 from services.operator.wordpress.reader import Record, records
 from services.operator.wordpress.shortcodes import names_in
@@ -26,6 +27,7 @@ class Survey:
         attachments: its files by their ids.
         uploads: the ids of the files that were uploaded for a post, by the id of that post.
         shortcodes: names that are shortcodes somewhere in the file.
+        linked_comments: the ids of comments that texts lead to.
     """
 
     blog: str = ""
@@ -37,6 +39,7 @@ class Survey:
     attachments: dict[str, Attachment] = field(default_factory=dict)
     uploads: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     shortcodes: set[str] = field(default_factory=set)
+    linked_comments: set[str] = field(default_factory=set)
 
     @property
     def site(self) -> str:
@@ -76,7 +79,10 @@ def survey(path: Path, blog: str = "") -> Survey:
 
 
 def _note_texts_and_files(item: Record, found: Survey) -> None:
+    for comment in item.comments:
+        found.linked_comments |= comments_linked_in(comment.get("wp:comment_content"))
     if item.get("wp:post_type") in rules.KINDS:
+        found.linked_comments |= comments_linked_in(item.get("content:encoded"))
         found.shortcodes |= names_in(with_code_escaped(item.get("content:encoded")))
     elif address := item.get("wp:attachment_url"):
         number, parent = item.get("wp:post_id"), item.get("wp:post_parent")
