@@ -4,14 +4,16 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import orjson
+from fastapi import Query
+from pydantic import BeforeValidator
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from services.chassis.database import idempotency
-from services.chassis.errors import FieldError, Problem, invalid
+from services.chassis.errors import FieldError, Problem, invalid, sentence_of
 from services.chassis.identity import Caller
 from services.contracts.ids import is_id
 
@@ -19,6 +21,8 @@ MAX_DEPTH = 32
 MAX_MEMBERS = 100  # no body has as many; each unknown one would cost an error
 MAX_ERRORS = 50
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
+DIGITS = re.compile(r"0|[1-9][0-9]*")
+WHOLE_NUMBER = "must be a whole number"
 STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
 # A string (up to the end of the text if unterminated), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -155,7 +159,7 @@ def _check_strings(value: Any) -> None:
         elif isinstance(item, str) and (reason := _string_error(item)):
             errors.append(FieldError(_dotted(path), reason))
     if errors:
-        raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors)
+        raise Problem("invalid", sentence_of([error.statement() for error in errors]), errors=errors)
 
 
 def _dotted(path: Path) -> str:
@@ -172,6 +176,20 @@ def _string_error(text: str) -> str | None:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "must not contain a lone surrogate"
     return None
+
+
+def _digits(text: object) -> object:
+    """Return a number of a query, which has one spelling; pydantic would also take `+5`, `05` and `5.0`.
+
+    Raises:
+        ValueError: it is spelled in another way.
+    """
+    if isinstance(text, str) and not DIGITS.fullmatch(text):
+        raise ValueError(WHOLE_NUMBER)
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=200)]  # of a page of a list
 
 
 def query_errors(query: QueryParams, known: Mapping[str, bool]) -> list[dict[str, Any]]:
@@ -209,7 +227,7 @@ def idempotency_key(request: Request, caller: Caller, body: object = None) -> id
     try:
         digest = idempotency.digest(_with_ids_in_lower_case(value))
     except TypeError:  # an integer beyond 64 bits, which no field accepts
-        raise invalid("", "A number is too large.") from None
+        raise invalid("", "holds a number that is too large") from None
     return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
 
 

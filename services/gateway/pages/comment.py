@@ -50,7 +50,7 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     form = CommentForm.sent(request, ref, sent)
     await require_opener(context, form.opened_by)
     if not form.post_id:
-        raise invalid("", "The form does not say which post it belongs to. Press the button again.")
+        raise Problem("invalid", "The form does not say which post it belongs to. Press the button again.")
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
