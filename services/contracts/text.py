@@ -10,11 +10,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTERS, is_visible, without_unwanted
 from services.contracts.normal_form import nfc
@@ -119,25 +117,23 @@ def _schema(most: int, **more: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most, **more})
 
 
-class NotNull:
-    """Marks a field that may be left out, which is None here, but that no client may send as null."""
+def _given(value: object) -> object:
+    if value is None:
+        raise ValueError("must not be null")
+    return value
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._given, handler(source))
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+class _WithoutNull:
+    """Describes an optional type by its first alternative."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         given: dict[str, Any] = handler(schema)["anyOf"][0]
         return given
 
-    @staticmethod
-    def _given(value: object) -> object:
-        if value is None:
-            raise ValueError("must not be null")
-        return value
-
 
 T = TypeVar("T")
-LeftOut = Annotated[T | None, NotNull()]
+# of a field that may be left out, which is None here, but that no client may send as null
+LeftOut = Annotated[T | None, BeforeValidator(_given), _WithoutNull()]
 
 
 def left_out() -> None:

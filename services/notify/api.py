@@ -10,8 +10,8 @@ from starlette.responses import Response
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
 from services.chassis.http.app import create_internal_api
+from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
-from services.chassis.http.requests import Limit
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox

@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
+from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
-from services.chassis.http.requests import Limit, idempotency_key
+from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox

@@ -16,9 +16,10 @@ from structlog.testing import capture_logs
 from services.chassis.errors import FieldError, Problem, invalid, unavailable
 from services.chassis.http import request_middleware
 from services.chassis.http.app import create_app
+from services.chassis.http.cursors import Limit
 from services.chassis.http.guards import Guard
 from services.chassis.http.problems import problems
-from services.chassis.http.requests import Limit, check_if_match, idempotency_key, read_body
+from services.chassis.http.requests import check_if_match, idempotency_key, read_body
 from services.chassis.http.routes import StrictRoute, allow, body_limit, json_response
 from services.chassis.identity import Caller, Signer, Verifier
 from services.contracts.text import Body, CommentText, Title

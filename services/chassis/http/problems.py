@@ -14,7 +14,6 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from services.chassis.errors import FieldError, Problem, not_found, sentence_of, unavailable
-from services.chassis.http.requests import WHOLE_NUMBER
 from services.chassis.runtime.context import Context, bound, current
 from services.contracts.problems import KINDS
 
@@ -36,6 +35,7 @@ KIND_OF_STATUS = {
 
 UNNAMED = {"query": "The parameter without a name"}
 OBJECT = "must be a JSON object"
+WHOLE_NUMBER = "must be a whole number"
 TIME = "must be a time with its offset, such as 2026-11-23T04:35:00.000Z"
 MESSAGES = {  # of pydantic's errors by their type, for people; our own validators write theirs
     "missing": "is required",

@@ -4,11 +4,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import orjson
-from fastapi import Query
-from pydantic import BeforeValidator
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
@@ -21,8 +19,6 @@ MAX_DEPTH = 32
 MAX_MEMBERS = 100  # no body has as many; each unknown one would cost an error
 MAX_ERRORS = 50
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
-DIGITS = re.compile(r"0|[1-9][0-9]*")
-WHOLE_NUMBER = "must be a whole number"
 STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
 # A string (up to the end of the text if unterminated), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -176,20 +172,6 @@ def _string_error(text: str) -> str | None:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         return "must not contain a lone surrogate"
     return None
-
-
-def _digits(text: object) -> object:
-    """Return a number of a query, which has one spelling; pydantic would also take `+5`, `05` and `5.0`.
-
-    Raises:
-        ValueError: it is spelled in another way.
-    """
-    if isinstance(text, str) and not DIGITS.fullmatch(text):
-        raise ValueError(WHOLE_NUMBER)
-    return text
-
-
-Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=200)]  # of a page of a list
 
 
 def query_errors(query: QueryParams, known: Mapping[str, bool]) -> list[dict[str, Any]]:
