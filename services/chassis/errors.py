@@ -12,10 +12,18 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One invalid field: its dotted name, `""` for the whole body, the parameter's name in a query."""
+    """One invalid field: its dotted name, `""` for the whole body, the parameter's name in a query.
+
+    Attributes:
+        message: what is wrong with it, as the predicate of a sentence about it.
+    """
 
     field: str
     message: str
+
+    def statement(self, unnamed: str = "The body") -> str:
+        """Return the message with its subject."""
+        return f"{self.field or unnamed} {self.message}"
 
 
 class Problem(Exception):
@@ -46,7 +54,13 @@ class Problem(Exception):
 
 def invalid(field: str, message: str) -> Problem:
     """Return the 422 for one field."""
-    return Problem("invalid", message, errors=[FieldError(field, message)])
+    error = FieldError(field, message)
+    return Problem("invalid", sentence_of([error.statement()]), errors=[error])
+
+
+def sentence_of(statements: Sequence[str]) -> str:
+    """Return the first of these statements about fields as one sentence."""
+    return "; ".join(statement.rstrip(".") for statement in statements[:3]) + "."
 
 
 def not_found() -> Problem:

@@ -6,7 +6,17 @@ from uuid import UUID
 from pydantic import Field, StrictBool, StrictInt
 
 from services.contracts.event import Event, Moment, published
-from services.contracts.text import Body, EditNote, ImportedText, ImportedTitle, Opaque, PostText, Title
+from services.contracts.text import (
+    Body,
+    EditNote,
+    ImportedText,
+    ImportedTitle,
+    LeftOut,
+    Opaque,
+    PostText,
+    Title,
+    left_out,
+)
 from services.contracts.topics import POSTS, Topic
 
 Discussion = Literal["open", "held", "closed"]
@@ -98,12 +108,14 @@ class CreatePost(Body):
 class EditPost(Body):
     """Command: edit a post; fields that are left out stay as they are."""
 
-    title: Title | None = Field(default=None, description="The new title: one line of plain text.")
-    body: PostText | None = Field(default=None, description="The whole new text, in Markdown.")
+    title: LeftOut[Title] = Field(default_factory=left_out, description="The new title: one line of plain text.")
+    body: LeftOut[PostText] = Field(default_factory=left_out, description="The whole new text, in Markdown.")
     edit_note: EditNote | None = Field(
         default=None, description="What to tell readers about the change; only together with a changed title or body."
     )
-    discussion: Discussion | None = Field(default=None, description="What happens to new comments from now on.")
+    discussion: LeftOut[Discussion] = Field(
+        default_factory=left_out, description="What happens to new comments from now on."
+    )
 
 
 class ImportPost(Body):

@@ -3,9 +3,16 @@
 Lengths count code points after NFC, without outer white space. What people see on one line has a visible character.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
 
 from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTERS, is_visible, without_unwanted
 from services.contracts.normal_form import nfc
@@ -108,6 +115,29 @@ def _most_of_body(most: int) -> AfterValidator:
 
 def _schema(most: int, **more: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": most, **more})
+
+
+def _given(value: object) -> object:
+    if value is None:
+        raise ValueError("must not be null")
+    return value
+
+
+class _WithoutNull:
+    """Describes an optional type by its first alternative."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        given: dict[str, Any] = handler(schema)["anyOf"][0]
+        return given
+
+
+T = TypeVar("T")
+# of a field that may be left out, which is None here, but that no client may send as null
+LeftOut = Annotated[T | None, BeforeValidator(_given), _WithoutNull()]
+
+
+def left_out() -> None:
+    """Return the default of a `LeftOut` field; a default that is a value would be published as null."""
 
 
 VISIBLE = AfterValidator(_check_visible)

@@ -20,7 +20,15 @@ from services.chassis.http.routes import StrictRoute
 from services.chassis.mail.addresses import parse_address
 from services.contracts.people import REQUESTER, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
-from services.gateway.access.rate_limits import POSTING, READING, SIGN_IN, SIGN_IN_PER_ADDRESS, Policy
+from services.gateway.access.rate_limits import (
+    POSTING,
+    READING,
+    REFRESH,
+    SESSION,
+    SIGN_IN,
+    SIGN_IN_PER_ADDRESS,
+    Policy,
+)
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
@@ -200,7 +208,9 @@ def context_of(request: Request) -> RequestContext | None:
 optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
-SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
+AskingForMail = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
+SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SESSION))]
+Refreshing = Annotated[RequestContext, Depends(UnauthenticatedGuard(REFRESH))]
 Unauthenticated = Annotated[RequestContext, Depends(UnauthenticatedGuard(READING))]
 
 

@@ -4,12 +4,13 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
 from services.chassis.http.app import create_internal_api
+from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
@@ -21,7 +22,6 @@ from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 
 Gateway = Annotated[Caller, allow("gateway")]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: Verifier, ready: Ready) -> FastAPI:

@@ -4,11 +4,12 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
+from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
@@ -23,7 +24,6 @@ Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
 Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
@@ -98,6 +99,45 @@ async def test_sign_in_mails_to_one_address_are_limited(new_harness: NewHarness)
     answer = await harness.http.post("/v1/people", json={"name": "x", "email": "anna@example.com"})
     assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
     assert answer.headers["RateLimit-Policy"].count(";q=") == 2
+    assert (await harness.http.post("/v1/sign-in", json={"email": "ben@example.com"})).status_code == 202
+
+
+async def test_asking_for_mails_uses_up_nothing_of_what_those_with_a_mail_or_a_session_need(
+    new_harness: NewHarness,
+) -> None:
+    harness = await new_harness(rate_limits="on")
+    for number in range(rate_limits.SIGN_IN.quota):
+        await harness.http.post("/v1/sign-in", json={"email": f"p{number}@example.com"})
+    for path, body in (("/v1/sign-in", {"email": "x@example.com"}), ("/v1/people", {"email": "x@x.org", "name": "x"})):
+        assert (await harness.http.post(path, json=body)).status_code == 429
+    refused: dict[str, Any] = {
+        "/sessions/refresh": Problem("invalid-refresh-token"),
+        "/sessions": Problem("link-used-or-expired"),
+        "/sessions/by-code": Problem("invalid-code"),
+    }
+    for upstream, problem in refused.items():
+        harness.services.people.on("POST", upstream, problem)
+    used = await harness.http.post("/v1/sessions", json={"token": "x"})
+    assert (used.status_code, kind(used)) == (410, "link-used-or-expired")
+    assert (await harness.http.post("/v1/sessions", json={"request": "x", "code": "1"})).status_code == 401
+    assert (await harness.http.post(f"/sign-in/{'x' * 43}", data={})).status_code == 410
+    assert (await harness.http.post("/sign-in/code", data={"request": "x", "code": "1"})).status_code == 401
+    refreshed = await harness.http.post("/v1/sessions/refresh", json={"refresh_token": "x"})
+    assert (refreshed.status_code, kind(refreshed)) == (401, "invalid-refresh-token")
+    assert refreshed.headers["RateLimit-Policy"] == '"refresh";q=1200;w=60'
+
+
+async def test_wrong_codes_do_not_stop_sessions_from_being_refreshed(new_harness: NewHarness) -> None:
+    harness = await new_harness(rate_limits="on")
+    for path, problem in (("by-code", "invalid-code"), ("refresh", "invalid-refresh-token")):
+        harness.services.people.on("POST", f"/sessions/{path}", Problem(problem))
+    body = {"request": "x", "code": "1"}
+    answers = [(await harness.http.post("/v1/sessions", json=body)).status_code for _ in range(121)]
+    assert answers == [401] * 120 + [429]
+    answers = [
+        (await harness.http.post("/v1/sessions/refresh", json={"refresh_token": "x"})).status_code for _ in range(200)
+    ]
+    assert answers == [401] * 200
     assert (await harness.http.post("/v1/sign-in", json={"email": "ben@example.com"})).status_code == 202
 
 

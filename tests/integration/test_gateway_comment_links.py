@@ -149,12 +149,43 @@ async def test_every_comment_links_to_itself_by_the_same_address(harness: Gatewa
 
 
 async def test_a_comment_just_written_says_whether_it_waits(harness: GatewayHarness) -> None:
-    held = {**FAR, "state": "held"}
+    held = {**FAR, "state": "held", "author_id": ANNA}
     harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment=held))
     assert "Your comment waits for approval." in (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+
+
+@pytest.mark.parametrize("headers", [OWN, {}])
+async def test_a_comment_written_that_is_gone_since_is_said_to_be_gone(
+    harness: GatewayHarness, headers: dict[str, str]
+) -> None:
     gone = str(uuid4())
     harness.services.comments.on("GET", f"/comments/{gone}/context", not_found())
-    assert (await harness.get(f"{PATH}?said={gone}", **OWN)).status_code == 200
+    page = await harness.get(f"{PATH}?said={gone}", **headers)
+    assert (page.status_code, shown(page.text)) == (200, ["1"])
+    assert "That comment is not here" in page.text
+
+
+async def test_a_comment_written_and_removed_is_said_to_be_removed(harness: GatewayHarness) -> None:
+    removed = {**FAR, "state": "removed", "author_id": ANNA}
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment=removed))
+    page = (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+    assert "Your comment was removed." in page
+    assert "Your comment is here" not in page
+
+
+@pytest.mark.parametrize("state", ["visible", "held"])
+async def test_only_its_author_is_told_where_a_comment_just_written_is(harness: GatewayHarness, state: str) -> None:
+    own = {**FAR, "state": state, "author_id": ANNA}
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment=own))
+    assert "Your comment" in (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+    anonymous = (await harness.get(f"{PATH}?said={FAR_ID}")).text
+    harness.services.comments.on(
+        "GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment={**FAR, "state": state})
+    )
+    elsewhere = (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+    for page in (anonymous, elsewhere):
+        assert f'id="c-{FAR_ID}"' in page
+        assert "Your comment" not in page
 
 
 async def test_a_signed_in_reader_gets_the_form_without_a_name(harness: GatewayHarness) -> None:

@@ -1,5 +1,6 @@
 """What the author of a post changed in its discussion holds when the answer says so."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import Problem, unavailable
+from services.gateway.composition.comment_views import DISCUSSION_SECONDS
 from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, harnesses, kind
-from tests.unit.gateway_fakes import raw_post
+from tests.unit.gateway_fakes import Call, raw_post
 
 WAITS = (
     ("PATCH", "", {"discussion": "held"}),
@@ -56,14 +58,44 @@ async def test_a_later_version_will_do(harness: GatewayHarness) -> None:
     assert harness.services.comments.count("GET", VERSION_PATH) == 1
 
 
-@pytest.mark.parametrize("reply", [{"version": 4}, unavailable("It is away."), Problem("internal"), None])
-async def test_after_two_seconds_the_discussion_is_named_as_missing(harness: GatewayHarness, reply: Any) -> None:
+@pytest.mark.parametrize(
+    ("reply", "missing"),
+    [
+        ({"version": 4}, ["discussion"]),
+        (unavailable("It is away."), ["discussion", "comment_count"]),
+        (Problem("internal"), ["discussion", "comment_count"]),
+        (None, ["discussion", "comment_count"]),
+    ],
+)
+async def test_after_two_seconds_the_discussion_is_named_as_missing(
+    harness: GatewayHarness, reply: Any, missing: list[str]
+) -> None:
     harness.services.comments.on("GET", VERSION_PATH, reply)
     began = time.monotonic()
     answer = await send(harness, *WAITS[0])
     assert time.monotonic() - began < 3
-    assert (answer.status_code, answer.json()["unavailable"]) == (200, ["discussion"])
+    assert (answer.status_code, answer.json()["unavailable"]) == (200, missing)
     assert answer.json()["discussion"] == "open", "the post itself is as posts says"
+
+
+async def hang(call: Call) -> Problem:
+    """Answer as the client does to a service that is silent until the deadline."""
+    await asyncio.sleep(call.deadline - time.monotonic())
+    return unavailable("It took too long.")
+
+
+@pytest.mark.parametrize("known", [hang, {"version": 4}, {"version": 5}])
+async def test_comments_that_answers_no_more_delays_the_answer_by_two_seconds_at_most(
+    harness: GatewayHarness, known: Any
+) -> None:
+    harness.services.comments.on("GET", VERSION_PATH, known)
+    harness.services.comments.on("POST", "/counts", hang)
+    began = time.monotonic()
+    answer = await send(harness, *WAITS[0])
+    assert time.monotonic() - began < DISCUSSION_SECONDS + 0.4
+    assert "comment_count" in answer.json()["unavailable"]
+    assert answer.json()["author"]["name"], "names have a moment left"
+    assert (known is hang) == (harness.services.comments.count("POST", "/counts") == 0)
 
 
 async def test_a_refusal_is_not_waited_for(harness: GatewayHarness) -> None:

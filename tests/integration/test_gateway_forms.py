@@ -293,6 +293,21 @@ async def test_a_form_names_its_post_by_an_id_and_nothing_else(harness: GatewayH
     assert {call.path for call in harness.services.comments.calls if call.method == "POST"} == {"/counts"}
 
 
+@pytest.mark.parametrize("ref", ["none-such", "%C3%BCber", f"{ID[:-1]}9"])
+async def test_a_comment_leads_to_the_post_that_it_is_under(harness: GatewayHarness, ref: str) -> None:
+    answer = await post(harness, path=f"/posts/{ref}/comments")
+    assert answer.headers["Location"] == f"{PATH}?said={COMMENT_ID}#c-{COMMENT_ID}"
+    for own in (SLUG, ID, ID.upper()):
+        answer = await post(harness, path=f"/posts/{own}/comments")
+        assert answer.headers["Location"].partition("?")[0] == f"/posts/{own}"
+
+
+async def test_a_comment_leads_to_its_post_even_when_posts_does_not_answer(harness: GatewayHarness) -> None:
+    harness.services.posts.away = True
+    answer = await post(harness, path="/posts/none-such/comments")
+    assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, f"/posts/{ID}")
+
+
 # Signed out while writing
 
 

@@ -134,6 +134,16 @@ async def test_unknown_and_repeated_parameters_are_refused_by_every_call(
     assert answer.json()["errors"] == [{"field": name, "message": message} for name in ("utm_source", "other")]
 
 
+@pytest.mark.parametrize("query", ["=1", "=", "=1&=2", "%20=1"])
+async def test_a_parameter_without_a_name_is_not_called_the_body(harness: GatewayHarness, query: str) -> None:
+    for path in ("/v1/posts", f"/v1/posts/{ID}/comments", f"/v1/posts/{ID}", f"/v1/people/{ANNA}"):
+        answer = await harness.get(f"{path}?{query}")
+        assert answer.status_code == 422
+        assert "body" not in answer.json()["detail"]
+    if query.startswith("="):
+        assert answer.json()["detail"].startswith("The parameter without a name is not a parameter of this call")
+
+
 async def test_a_repeated_parameter_is_named(harness: GatewayHarness) -> None:
     for path in ("/v1/posts", f"/v1/posts/{ID}/comments", "/v1/me/notifications"):
         answer = await harness.get(f"{path}?limit=1&limit=1&cursor=", **harness.anna)

@@ -40,15 +40,22 @@ async def test_unknown_addresses_have_a_page(harness: GatewayHarness, path: str)
 
 
 @pytest.mark.parametrize(
-    ("path", "back"),
+    ("path", "page"),
     [(f"/posts/{SLUG}/comments", f"/posts/{SLUG}"), ("/posts/%C3%BCber/comments", "/posts/%C3%BCber"),
-     ("/sign-out", "/"), ("/register", "/")],
+     (f"/posts/{SLUG}/comments?comments=a%26b&replies=x", f"/posts/{SLUG}?comments=a%26b&replies=x"),
+     ("/sign-out", "/"), ("/sign-out?x=1", "/"), ("/register", "/sign-in"), ("/sign-in/code", "/sign-in")],
 )  # fmt: skip
-async def test_the_target_of_a_form_has_a_page_that_leads_back(harness: GatewayHarness, path: str, back: str) -> None:
-    answer = await ask(harness, path)
-    assert (answer.status_code, answer.headers["Content-Type"]) == (405, PAGE)
-    assert answer.headers["Allow"] == "POST"
-    assert f'<a href="{back}">' in answer.text
+async def test_the_target_of_a_form_leads_to_the_page_with_the_form(
+    harness: GatewayHarness, path: str, page: str
+) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await ask(harness, path, method)
+        assert (answer.status_code, answer.headers["Location"]) == (303, page)
+        assert answer.headers["Cache-Control"] == "no-store"
+    for method in ("PUT", "DELETE"):
+        answer = await ask(harness, path, method)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (405, PAGE)
+        assert "POST" in answer.headers["Allow"]
 
 
 async def test_a_method_that_a_page_does_not_take_has_a_page(harness: GatewayHarness) -> None:

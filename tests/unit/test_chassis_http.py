@@ -6,16 +6,17 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Form, Request
 from prometheus_client import REGISTRY
 from pydantic import StrictInt
 from starlette.responses import Response
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from services.chassis.errors import Problem, unavailable
+from services.chassis.errors import FieldError, Problem, invalid, unavailable
 from services.chassis.http import request_middleware
 from services.chassis.http.app import create_app
+from services.chassis.http.cursors import Limit
 from services.chassis.http.guards import Guard
 from services.chassis.http.problems import problems
 from services.chassis.http.requests import check_if_match, idempotency_key, read_body
@@ -72,7 +73,7 @@ async def get(
     thing_id: UUID,
     caller: Annotated[Caller, allow("gateway", "notify")],
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
 ) -> Response:
     return json_response({"id": thing_id, "limit": limit, "issuer": caller.issuer})
 
@@ -310,10 +311,48 @@ def test_errors_of_a_query_are_told_in_plain_words(client: TestClient) -> None:
         ("201", "at most 200"),
         ("x", "a whole number"),
         ("", "a whole number"),
+        *((spelled, "a whole number") for spelled in ("5.0", "+5", "-5", "05", "00", " 5", "5 ", "1_0", "٥", "5e0")),
     ):
         answer = client.get(f"/things/{uuid4()}", params={"limit": limit}, headers=bearer())
         assert messages(answer) == [f"must be {message}"]
         assert answer.json()["detail"] == f"limit must be {message}."
+
+
+def test_a_whole_number_of_a_query_is_taken(client: TestClient) -> None:
+    for limit in ("1", "10", "200"):
+        answer = client.get(f"/things/{uuid4()}", params={"limit": limit}, headers=bearer())
+        assert answer.json()["limit"] == int(limit)
+    assert messages(client.get(f"/things/{uuid4()}", params={"limit": "9" * 5_000}, headers=bearer()))
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "detail"),
+    [
+        ("body", "shows nothing", "body shows nothing."),
+        ("", "holds a number that is too large", "The body holds a number that is too large."),
+        ("a.0.b", "must not contain NUL", "a.0.b must not contain NUL."),
+        ("parent_id", "is unknown. Leave it out.", "parent_id is unknown. Leave it out."),
+    ],
+)
+def test_the_detail_of_one_field_is_a_sentence_about_it(field: str, message: str, detail: str) -> None:
+    problem = invalid(field, message)
+    assert (problem.detail, problem.errors) == (detail, (FieldError(field, message),))
+
+
+def test_refused_strings_and_numbers_are_told_in_sentences(client: TestClient) -> None:
+    for content, detail in (
+        (b'{"body": "\\u0000"}', "body must not contain NUL."),
+        (b'{"body": "x", "inner": {"body": "\\ud800"}}', "inner.body must not contain a lone surrogate."),
+        (b'{"a\\u0000": 1}', "The body has a member whose name holds NUL or a lone surrogate."),
+        (b"{" + b",".join(b'"%x":1' % number for number in range(101)) + b"}",
+         "The body must have at most 100 members."),
+    ):  # fmt: skip
+        assert post(client, content, "/things/large").json()["detail"] == detail
+    huge = post(client, b'{"body": "x", "size": 99999999999999999999999}', **{"Idempotency-Key": "k"})
+    assert huge.json()["detail"] in (
+        "The body holds a number that is too large.",
+        "size must be a whole number.",
+    )
 
 
 def test_huge_numbers_are_no_error(client: TestClient) -> None:

@@ -1,23 +1,42 @@
-"""Opaque cursors for keyset pagination: the position at which a page ended, bound to its list.
+"""Pages of lists: their size, and opaque cursors for keyset pagination (where a page ended), bound to their list.
 
 A cursor is neither secret nor signed: a forged one gives another position in the same list, or a 400.
 """
 
 import base64
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
+from fastapi import Query
+from pydantic import BeforeValidator
 
 from services.chassis.errors import Problem
+from services.chassis.http.problems import WHOLE_NUMBER
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 MAX_LENGTH = 1024
 INTEGERS = range(-(1 << 31), 1 << 31)  # the range of every integer column
+DIGITS = re.compile(r"0|[1-9][0-9]*")
 MICROSECONDS = range(-(1 << 56), 1 << 58)
+
+
+def _digits(text: object) -> object:
+    """Return a number of a query, which has one spelling; pydantic would also take `+5`, `05` and `5.0`.
+
+    Raises:
+        ValueError: it is spelled in another way.
+    """
+    if isinstance(text, str) and not DIGITS.fullmatch(text):
+        raise ValueError(WHOLE_NUMBER)
+    return text
+
+
+Limit = Annotated[int, BeforeValidator(_digits), Query(ge=1, le=200)]  # of a page of a list
 
 
 def encode(list_name: str, *values: datetime | UUID | int | str) -> str:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from services.chassis.errors import FieldError, Problem, not_found, unavailable
+from services.chassis.errors import FieldError, Problem, not_found, sentence_of, unavailable
 from services.chassis.runtime.context import Context, bound, current
 from services.contracts.problems import KINDS
 
@@ -33,6 +33,7 @@ KIND_OF_STATUS = {
     503: "unavailable",
 }
 
+UNNAMED = {"query": "The parameter without a name"}
 OBJECT = "must be a JSON object"
 WHOLE_NUMBER = "must be a whole number"
 TIME = "must be a time with its offset, such as 2026-11-23T04:35:00.000Z"
@@ -150,14 +151,15 @@ def of_exception(error: Exception) -> Problem:
 
 def of_validation(error: RequestValidationError) -> Problem:
     """Return the 422 with dotted field names, or the 404 if the path is invalid: no such resource can exist."""
-    errors = []
+    errors, statements = [], []
     for item in error.errors():
         source, *path = item["loc"]
         if source == "path":
             return not_found()
-        errors.append(FieldError(".".join(str(part) for part in path), _message(item)))
-    detail = "; ".join(f"{item.field or 'The body'} {item.message}" for item in errors[:3])
-    return Problem("invalid", detail + ".", errors=errors[:50])
+        wrong = FieldError(".".join(str(part) for part in path), _message(item))
+        errors.append(wrong)
+        statements.append(wrong.statement(UNNAMED.get(source, "The body")))
+    return Problem("invalid", sentence_of(statements), errors=errors[:50])
 
 
 def validated(model: type[Model], values: object) -> Model:

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from services.chassis.database import idempotency
-from services.chassis.errors import FieldError, Problem, invalid
+from services.chassis.errors import FieldError, Problem, invalid, sentence_of
 from services.chassis.identity import Caller
 from services.contracts.ids import is_id
 
@@ -155,7 +155,7 @@ def _check_strings(value: Any) -> None:
         elif isinstance(item, str) and (reason := _string_error(item)):
             errors.append(FieldError(_dotted(path), reason))
     if errors:
-        raise Problem("invalid", f"{errors[0].field} {errors[0].message}".strip(), errors=errors)
+        raise Problem("invalid", sentence_of([error.statement() for error in errors]), errors=errors)
 
 
 def _dotted(path: Path) -> str:
@@ -209,7 +209,7 @@ def idempotency_key(request: Request, caller: Caller, body: object = None) -> id
     try:
         digest = idempotency.digest(_with_ids_in_lower_case(value))
     except TypeError:  # an integer beyond 64 bits, which no field accepts
-        raise invalid("", "A number is too large.") from None
+        raise invalid("", "holds a number that is too large") from None
     return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
 
 

@@ -47,6 +47,10 @@ POSTING = Policy("posting", 120, 60)
 # of requests; how many mails an address gets is decided by people
 SIGN_IN = Policy("sign-in", 120, 600)
 SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)
+# of using what a mail brought; apart, so that those who ask for mails do not stop those who have theirs
+SESSION = Policy("session", 120, 600)
+# Tokens of 256 random bits cannot be guessed; everybody signed in behind one address does this four times an hour.
+REFRESH = Policy("refresh", 1_200, 60)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,15 @@ from services.gateway import responses
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import sign_in as schemas
 from services.gateway.composition.forwarding import body_of, forward
-from services.gateway.guards import PublicRoute, SignedIn, SigningIn, ask_for_mail, end_session
+from services.gateway.guards import (
+    AskingForMail,
+    PublicRoute,
+    Refreshing,
+    SignedIn,
+    SigningIn,
+    ask_for_mail,
+    end_session,
+)
 
 # the ways to start a session, by the field that tells them apart: the internal path, and the command
 WAYS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -31,7 +39,7 @@ router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
     "/people",
     **operation("register", "Register by name and e-mail address", schemas.CheckYourMail, status=202, body=Register),
 )
-async def register(request: Request, context: SigningIn, body: Register) -> Response:
+async def register(request: Request, context: AskingForMail, body: Register) -> Response:
     answer = await ask_for_mail(request, context, "/people", body)
     return responses.not_stored(answer.json(), 202)
 
@@ -40,7 +48,7 @@ async def register(request: Request, context: SigningIn, body: Register) -> Resp
     "/sign-in",
     **operation("requestSignIn", "Request a sign-in link by mail", schemas.CheckYourMail, status=202, body=SignIn),
 )
-async def sign_in(request: Request, context: SigningIn, body: SignIn) -> Response:
+async def sign_in(request: Request, context: AskingForMail, body: SignIn) -> Response:
     answer = await ask_for_mail(request, context, "/sign-in", body)
     return responses.not_stored(answer.json(), 202)
 
@@ -87,7 +95,7 @@ def _way_to_start(body: Any) -> tuple[str, BaseModel]:
         kinds=["invalid-refresh-token"],
     ),
 )
-async def refresh(request: Request, context: SigningIn) -> Response:
+async def refresh(request: Request, context: Refreshing) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.people, "/sessions/refresh", body=body)
     return responses.not_stored(answer.json())

@@ -9,7 +9,7 @@ from services.chassis.errors import Problem, not_found, unavailable
 from services.chassis.runtime.waiting import backoff_seconds
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition import post_views, representations
-from services.gateway.composition.request_context import Composed, Json, RequestContext
+from services.gateway.composition.request_context import LEAST_SECONDS, Composed, Json, RequestContext
 
 T = TypeVar("T")
 
@@ -86,10 +86,12 @@ async def fetch_context(context: RequestContext, comment_id: str, cursor: str | 
 async def wait_for_version(context: RequestContext, post: Json) -> None:
     """Wait until comments has heard of this version of a post, so that its discussion is what its writer was told.
 
-    If that takes too long, `discussion` is named as missing: the post says what it will be, and comments follow.
+    If that takes too long, `discussion` is named as missing: the post says what it will be, and comments follow. The
+    rest of the answer is composed within the same two seconds, without comments if it did not answer here.
     """
     path = path_under(post["id"]).removesuffix("/comments") + "/version"
-    deadline = min(context.deadline, time.monotonic() + DISCUSSION_SECONDS)
+    context.deadline = min(context.deadline, time.monotonic() + DISCUSSION_SECONDS)
+    deadline = context.deadline - LEAST_SECONDS
     attempt = 0
     try:
         while ((await context.upstreams.comments.get(path, NOBODY, deadline))["version"] or 0) < post["version"]:
@@ -101,6 +103,7 @@ async def wait_for_version(context: RequestContext, post: Json) -> None:
             await asyncio.sleep(pause)
     except Problem:
         context.miss("discussion")
+        context.may_count = False
 
 
 async def retry_while_post_unknown(context: RequestContext, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, unavailable
 from services.gateway.access.authentication import NOBODY, Viewer
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.upstreams import Upstreams
@@ -45,6 +45,7 @@ class RequestContext:
         missing: optional parts that could not be had, in the words of the API.
         tags: everything that the answer is made of; see `caching.response_cache`.
         since: when the oldest part of it was asked for.
+        may_count: whether comments may be asked for numbers; not if it has just failed to answer this request.
     """
 
     upstreams: Upstreams
@@ -57,6 +58,7 @@ class RequestContext:
     missing: list[str] = field(default_factory=list)
     tags: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
+    may_count: bool = True
 
     def __post_init__(self) -> None:
         if not self.viewer.sure:
@@ -103,6 +105,8 @@ class RequestContext:
         return counts
 
     async def _count(self, post_ids: list[str]) -> dict[str, int]:
+        if not self.may_count:
+            raise unavailable("Comments did not answer in time.")
         body = {"post_ids": post_ids}
         answer = await self.upstreams.comments.look_up("/counts", NOBODY, self._last_moment(), body)
         found: dict[str, int] = answer["counts"]

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from services.chassis.errors import Problem, invalid
 from services.chassis.http.problems import of_exception
 from services.chassis.http.routes import body_limit
-from services.gateway.composition import comment_views
+from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, SignedIn, context_of
@@ -50,11 +50,12 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     form = CommentForm.sent(request, ref, sent)
     await require_opener(context, form.opened_by)
     if not form.post_id:
-        raise invalid("", "The form does not say which post it belongs to. Press the button again.")
+        raise Problem("invalid", "The form does not say which post it belongs to. Press the button again.")
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
-    done = redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
+    path = post_path(await _ref_of(context, written["post_id"], ref))
+    done = redirect(f"{path}?said={written['id']}#c-{written['id']}")
     done.headers.append("Set-Cookie", cookies.draft(gateway_of(request).settings, ""))
     return done
 
@@ -104,6 +105,16 @@ def by_itself(request: Request, form: CommentForm) -> Response:
     for cookie in kept:
         answer.headers.append("Set-Cookie", cookie)
     return answer
+
+
+async def _ref_of(context: RequestContext, post_id: str, ref: str) -> str:
+    """Return a reference to the post that a comment is under: that of its form, unless it means another post."""
+    if post_views.probable_id(context, ref) == post_id:
+        return ref
+    try:
+        return str((await post_views.fetch(context, post_id))["slug"])
+    except Problem:  # the comment is written: where it is shown must not be a reason to send it again
+        return post_id
 
 
 async def _create(request: Request, context: RequestContext, form: CommentForm) -> Json:

@@ -25,7 +25,14 @@ Json = dict[str, Any]
 STYLE = (files("services.gateway") / "static" / "docs.css").read_bytes()
 STYLE_PATH = f"/static/docs-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
 KEPT = {"Cache-Control": "public, max-age=60"}
-POLICIES = (rate_limits.READING, rate_limits.POSTING, rate_limits.SIGN_IN, rate_limits.SIGN_IN_PER_ADDRESS)
+POLICIES = (
+    rate_limits.READING,
+    rate_limits.POSTING,
+    rate_limits.SIGN_IN,
+    rate_limits.SIGN_IN_PER_ADDRESS,
+    rate_limits.SESSION,
+    rate_limits.REFRESH,
+)
 
 
 async def document_of(request: Request, public_url: str) -> Json:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from services.contracts.ids import id_or_none
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_page
-from services.gateway.composition.request_context import RequestContext
+from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import OptionalViewer
 from services.gateway.pages.comment_form import CommentForm, can_be_answered, find
 from services.gateway.pages.render import PageRoute, page, viewer_author
@@ -41,7 +41,7 @@ async def show(
     shown = (await post_page.page(context, form.ref, place)).data
     listed, post_id = shown["comments"], shown["post"]["id"]
     found = find(listed["items"], wanted) if listed is not None and wanted else None
-    is_missing = listed is not None and linked == wanted is not None and found is None
+    is_missing = listed is not None and wanted in (linked, written_id) and wanted is not None and found is None
     form, takes_reply = replace(form, post_id=post_id), None
     if form.parent_id is not None and listed is not None:
         takes_reply = found is not None and can_be_answered(found)
@@ -50,7 +50,7 @@ async def show(
     viewer = shown["viewer"]
     if viewer is not None:
         form = replace(form, opened_by=viewer["id"])
-    status = form.refusal.status if form.refusal else 404 if is_missing else 200
+    status = form.refusal.status if form.refusal else 404 if is_missing and wanted == linked else 200
     if status == 200:
         offer_to_cache(request, context)
     return page(
@@ -65,8 +65,14 @@ async def show(
         comment_count=shown["comment_count"],
         can_comment=viewer is not None and viewer["can_comment"],
         can_be_answered=can_be_answered,
-        written=found if written_id == wanted else None,
+        written=found if written_id == wanted and _is_by(viewer, found) else None,
         form=form,
         stands_below=form.parent_id if takes_reply else None,
         unanswerable=takes_reply is False,
     )
+
+
+def _is_by(viewer: Json | None, comment: Json | None) -> bool:
+    """Return whether the viewer wrote a comment that has not lost its author."""
+    author = comment["author"] if comment is not None else None
+    return viewer is not None and author is not None and bool(author["id"] == viewer["id"])

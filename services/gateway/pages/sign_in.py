@@ -18,6 +18,7 @@ from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import (
+    AskingForMail,
     OptionalViewer,
     SigningIn,
     Unauthenticated,
@@ -64,14 +65,14 @@ async def ask_again(request: Request, form: Fields, refusal: Refusal) -> Respons
 @router.post("/sign-in")
 @body_limit(READ_BYTES)
 @gives_back(ask_again)
-async def send_link(request: Request, context: SigningIn) -> Response:
+async def send_link(request: Request, context: AskingForMail) -> Response:
     return await _ask_for_mail(request, context, "/sign-in", SignIn)
 
 
 @router.post("/register")
 @body_limit(READ_BYTES)
 @gives_back(ask_again)
-async def register(request: Request, context: SigningIn) -> Response:
+async def register(request: Request, context: AskingForMail) -> Response:
     return await _ask_for_mail(request, context, "/people", Register)
 
 

@@ -8,7 +8,9 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import RouteTable
 from services.chassis.http.problems import render
-from services.gateway.pages.render import problem_page
+from services.gateway.pages.render import problem_page, redirect
+
+FORM_PAGES = {"/register": "/sign-in"}  # where the form is not on the page above its target
 
 
 def refuse(request: Request, problem: Problem) -> Response:
@@ -22,10 +24,23 @@ def refuse(request: Request, problem: Problem) -> Response:
         if location is not None:
             return Response(None, 301, {"Location": location, "Cache-Control": "no-store"})
     if problem.kind == "method-not-allowed":
+        if request.method in ("GET", "HEAD"):
+            return redirect(form_page(request, routes))
         problem = Problem(
             problem.kind, "There is no page at this address; a form is sent to it.", headers=problem.headers
         )
     return problem_page(problem, back=nearest_page(path, routes))
+
+
+def form_page(request: Request, routes: RouteTable) -> str:
+    """Return the page with the form that is sent to an address, at the place that the address names.
+
+    Browsers ask for such an address where somebody reloads or shares the answer to a form.
+    """
+    path: str = request.scope["path"]
+    page = FORM_PAGES.get(path) or nearest_page(path, routes)
+    query = request.scope["query_string"].decode("ascii", "ignore")
+    return f"{page}?{query}" if query and page != "/" else page
 
 
 def without_slash(request: Request, routes: RouteTable) -> str | None:
