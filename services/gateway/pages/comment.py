@@ -54,7 +54,8 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
-    return redirect(f"{post_path(ref)}?said={written['id']}#c-{written['id']}")
+    query = f"{form.list_place}&" if form.list_place else ""
+    return redirect(f"{post_path(ref)}?{query}said={written['id']}#c-{written['id']}")
 
 
 @router.get(drafts.PATH)
