@@ -9,12 +9,13 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from starlette.requests import Request
 
 from services.contracts.ids import canonical
+from services.gateway.pages import came_from
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
-from services.gateway.pages.sign_in import BACK_SECONDS, OUR_PATH, back_cookie, cookie_attributes
+from services.gateway.pages.sign_in import BACK_SECONDS, back_cookie, cookie_attributes
 from services.gateway.settings import GatewaySettings
 
-PATH = "/draft"
+PATH = came_from.DRAFT
 COOKIE = "rapport_draft"
 LONGEST_COOKIE = 3_800  # browsers keep 4 KiB with name and attributes (RFC 6265, 6.1)
 LONGEST_TEXT = 64 * 1024  # what is packed and unpacked at most
@@ -26,10 +27,12 @@ FIELDS: TypeAdapter[tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]] = TypeAd
 
 
 def cookies(form: CommentForm, settings: GatewaySettings) -> list[str]:
-    """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its post."""
-    value, path = pack(form), post_path(form.ref)
+    """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its place."""
+    value = pack(form)
     if value is None:
-        return [back_cookie(settings, path, BACK_SECONDS)] if OUR_PATH.fullmatch(path) else []
+        reply_to = f"&reply_to={form.parent_id}" if form.parent_id else ""
+        back = came_from.our_page(f"{post_path(form.ref)}?{form.place}{reply_to}")
+        return [back_cookie(settings, back, BACK_SECONDS)] if back is not None else []
     kept = f"{COOKIE}={value}; Path={PATH}; {cookie_attributes(settings, BACK_SECONDS)}"
     return [back_cookie(settings, PATH, BACK_SECONDS), kept]
 

@@ -27,6 +27,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
+from services.gateway.pages import came_from
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -38,8 +39,6 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 COOKIE_DAYS = 30
 BACK = "rapport_back"
 BACK_SECONDS = 900  # longer than a link lives
-# A post, as `post_path` writes it, or a text that waits; never another site.
-OUR_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}|/draft")
 NONCE = "rapport_nonce"
 NONCE_SECONDS = 1_800  # longer than a mail may take and its link lives
 SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a session, a nonce
@@ -47,13 +46,12 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 random bits: of a link, a sessi
 
 @router.get("/sign-in")
 async def ask(request: Request, context: OptionalViewer) -> Response:
-    """Show the form; a cookie keeps the post the reader came from until the link in the mail is used."""
+    """Show the form; a cookie keeps the page the reader came from until the link in the mail is used."""
     viewer = await viewer_author(context)
     answer = page("sign_in.html", viewer=viewer, refusal=None, email="", name="", registering=False, key=uuid4())
     settings = gateway_of(request).settings
-    origin, came_from = settings.origin, request.headers.get("referer", "")
-    back = came_from.removeprefix(origin).partition("?")[0]
-    if came_from.startswith(origin + "/") and OUR_PATH.fullmatch(back):
+    back = came_from.of_referrer(request.headers.get("referer", ""), settings.origin)
+    if back is not None:
         answer.headers.append("Set-Cookie", back_cookie(settings, back, BACK_SECONDS))
     return answer
 
@@ -89,7 +87,10 @@ async def _ask_for_mail(
     body = validated(model, {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields})
     key = form.get("key", "")
     answer = await ask_for_mail(request, context, path, body, press=key if is_id(key) else None)
-    shown = page("check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="")
+    shown = page(
+        "check_mail.html", status=202, request=answer.json().get("request"), refusal=None, code="",
+        email=form.get("email", ""), registers=model is Register,
+    )  # fmt: skip
     return _with_nonce(request, shown)
 
 
@@ -103,7 +104,7 @@ async def code_again(request: Request, form: Fields, refusal: Refusal) -> Respon
     """Show a refused code anew."""
     shown = page(
         "check_mail.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
-        request=form.get("request", ""), code=form.get("code", ""),
+        request=form.get("request", ""), code=form.get("code", ""), email=form.get("email", ""), registers=False,
     )  # fmt: skip
     return _with_nonce(request, shown)
 
@@ -157,7 +158,8 @@ async def use_link(request: Request, context: SigningIn, token: str) -> Response
 
 async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show the button anew."""
-    return page("sign_out.html", status=refusal.status, headers=refusal.headers, refusal=refusal)
+    back = came_from.our_page(form.get("back", ""))
+    return page("sign_out.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back=back)
 
 
 @router.post("/sign-out")
@@ -176,7 +178,8 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
         end_session(request, viewer.session_id)
     else:
         forget_session(request)
-    return redirect("/", _session_cookie(gateway_of(request).settings, "", 0))
+    back = came_from.our_page((await typed(request)).get("back", ""))
+    return redirect(back or "/", _session_cookie(gateway_of(request).settings, "", 0))
 
 
 async def _return_origin(context: RequestContext, token: str) -> str | None:
@@ -225,8 +228,8 @@ def _entered(request: Request, entered: Json) -> Response:
     if entered.get("ended"):
         end_session(request, entered["ended"])
     settings, back = gateway_of(request).settings, request.cookies.get(BACK)
-    came_from = back if back and OUR_PATH.fullmatch(back) else "/"
-    done = redirect(came_from, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
+    location = came_from.our_page(back or "") or "/"
+    done = redirect(location, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
     if back is not None:
         done.headers.append("Set-Cookie", back_cookie(settings, "", 0))
     return done
