@@ -88,6 +88,8 @@ async def test_without_comments_the_post_is_shown_whatever_part_was_asked_for(ha
         answer = await harness.get(PATH + query)
         assert answer.status_code == 200, query
         assert "cannot be shown at the moment" in answer.text
+        again = query.replace("&", "&amp;") if "said" not in query else ""
+        assert f'href="{PATH}{again}#comments">Try again</a>' in answer.text
 
 
 async def test_a_context_that_fails_leaves_the_post(harness: GatewayHarness) -> None:
@@ -140,7 +142,8 @@ def form_of(page: str) -> tuple[str, str]:
 async def test_the_form_of_a_linked_comment_answers_it(harness: GatewayHarness, query: str) -> None:
     page = (await harness.get(f"{PATH}?{query.format(FAR_ID)}", **OWN)).text
     assert form_of(page) == ("Your reply to Name b", FAR_ID)
-    instead = f'href="{PATH}#reply">Comment on the post instead'
+    place = "?comments=later" if query.startswith("comments") else ""
+    instead = f'href="{PATH}{place}#reply">Comment on the post instead'
     order = [f'id="c-{FAR_ID}"', "<textarea", instead, f'id="c-{raw_comment(10)["id"]}"']
     assert sorted(order, key=page.index) == order
     assert page.count(instead) == 1
@@ -160,6 +163,26 @@ async def test_a_linked_comment_that_takes_no_reply_leaves_the_form_of_the_post(
     page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
     assert form_of(page) == ("Comment on the post", "")
     assert "takes no replies" not in page  # nobody asked for one
+
+
+async def test_nobody_answers_a_linked_comment_who_may_not(harness: GatewayHarness) -> None:
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+    assert "<textarea" not in page
+    assert "instead" not in page
+    harness.services.posts.on("GET", PATH, raw_post(discussion="closed"))
+    assert "<textarea" not in (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+
+
+async def test_the_form_of_a_linked_comment_names_its_author_as_text(harness: GatewayHarness) -> None:
+    harness.services.people.on(
+        "POST", "/people/lookup", lambda call: {"items": [author(x) | {"name": "<b>&"} for x in call.body["ids"]]}
+    )
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+    assert "Your reply to <bdi>&lt;b&gt;&amp;</bdi></label>" in page
+    harness.services.people.on("POST", "/people/lookup", {"items": []})
+    harness.gateway.authors.forget(FAR["author_id"])
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+    assert form_of(page) == ("Your reply to this comment", FAR_ID)
 
 
 async def test_a_comment_just_written_is_not_answered_by_its_own_form(harness: GatewayHarness) -> None:
