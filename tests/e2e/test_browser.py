@@ -84,16 +84,18 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await anna.goto(path)
     await signed_in(anna, session_sink, "Anna", f"anna.{unique}@example.com")
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
-    await anna.get_by_label("Leave a reply").fill("Who *still* writes <b>letters</b>?")
+    await anna.get_by_label("Comment on the post").fill("Who *still* writes <b>letters</b>?")
     await anna.get_by_role("button", name="Comment").click()
     comment = anna.get_by_role("article").filter(has_text="Who still writes <b>letters</b>?").last
     await expect(comment).to_be_visible()
     await expect(comment.locator("em")).to_have_text("still")
 
-    await ben.goto(path)
+    linked = await comment.locator(".byline a").get_attribute("href")
+    assert linked is not None
+    await ben.goto(linked)  # as from a mail
     await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")
-    await ben.get_by_role("link", name="Reply to Anna").click()
-    await ben.get_by_label("Your reply").fill("I do.")
+    assert ben.url.endswith(linked)
+    await ben.get_by_label("Your reply to Anna").fill("I do.")
     await ben.get_by_role("button", name="Reply").click()
     await expect(ben.get_by_role("article").filter(has_text="I do.").last).to_be_visible()
 
@@ -107,6 +109,7 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await anna.goto(path)
     await anna.get_by_role("button", name="Sign out").click()
     await expect(anna.get_by_role("link", name="Sign in").first).to_be_visible()
+    await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
 
 
 async def mailed(sink: SmtpSink, email: str, pattern: re.Pattern[str]) -> str:
@@ -171,10 +174,10 @@ async def test_a_refused_comment_stays_in_the_form(
     page = await visitor()
     await page.goto(urlsplit(post["url"]).path)
     await signed_in(page, session_sink, "Cleo", f"cleo.{unique}@example.com")
-    await page.get_by_label("Leave a reply").fill("   ")
+    await page.get_by_label("Comment on the post").fill("   ")
     await page.get_by_role("button", name="Comment").click()
     await expect(page.get_by_role("alert")).to_be_visible()
-    await page.get_by_label("Leave a reply").fill("Now with words.")
+    await page.get_by_label("Comment on the post").fill("Now with words.")
     await page.get_by_role("button", name="Comment").click()
     await expect(page.get_by_role("article").filter(has_text="Now with words.").last).to_be_visible()
 
@@ -207,7 +210,7 @@ async def test_a_text_survives_signing_in(
     assert await in_view(page)
 
     async with page.context.expect_page() as opening:
-        await page.get_by_role("link", name="sign in in a new one").click()
+        await page.get_by_role("link", name="Sign in in a new tab").click()
     tab = await opening.value
     await registered(tab, session_sink, "Dora", email)
     await expect(tab.get_by_label("Your reply")).to_have_value(text)
@@ -232,9 +235,9 @@ async def test_a_refused_form_stands_in_view_with_the_focus(
     for width in (360, 1280):
         await page.set_viewport_size({"width": width, "height": 640})
         text = f"{unique} " * 1_200
-        await page.get_by_label("Leave a reply").fill(text)
+        await page.get_by_label("Comment on the post").fill(text)
         await page.get_by_role("button", name="Comment").click()
         await expect(page).to_have_title(re.compile("^Error: "))
         await expect(page.get_by_role("alert")).to_have_text("The text must have at most 10,000 characters.")
-        await expect(page.get_by_label("Leave a reply")).to_have_value(text)
+        await expect(page.get_by_label("Comment on the post")).to_have_value(text)
         assert await in_view(page)

@@ -48,7 +48,7 @@ async def test_a_comment_that_is_not_on_the_page_is_shown_with_what_it_answers(
     assert answer.status_code == 200
     assert shown(answer.text) == ["7", "8", "9", "a"]
     assert "One part of the discussion" in answer.text
-    assert f'href="{PATH}#comments">Show all of it' in answer.text
+    assert f'href="{PATH}#comments">From the beginning' in answer.text
     assert answer.text.count("<ol") == answer.text.count("</ol>")
 
 
@@ -119,6 +119,8 @@ async def test_without_comments_the_post_is_shown_whatever_part_was_asked_for(ha
         answer = await harness.get(PATH + query)
         assert answer.status_code == 200, query
         assert "cannot be shown at the moment" in answer.text
+        again = query.replace("&", "&amp;") if "said" not in query else ""
+        assert f'href="{PATH}{again}#comments">Try again</a>' in answer.text
 
 
 async def test_a_context_that_fails_leaves_the_post(harness: GatewayHarness) -> None:
@@ -186,6 +188,102 @@ async def test_only_its_author_is_told_where_a_comment_just_written_is(harness: 
     for page in (anonymous, elsewhere):
         assert f'id="c-{FAR_ID}"' in page
         assert "Your comment" not in page
+
+
+def form_of(page: str) -> tuple[str, str]:
+    """Return what the only form to write in says that it does, and the comment that it answers."""
+    forms = re.findall(r'<form method="post" action="/posts/[^"]*">(.*?)</form>', page, re.DOTALL)
+    assert len(forms) == 1
+    label = re.search(r"<label [^>]*>(.*?)</label>", forms[0])
+    parent = re.search(r'name="parent_id" value="([^"]*)"', forms[0])
+    assert label is not None
+    return re.sub("<[^>]*>", "", label[1]), parent[1] if parent else ""
+
+
+@pytest.mark.parametrize("query", ["comment={}", "thread={}", "comment={}&replies=more", "comments=later&comment={}"])
+async def test_the_form_of_a_linked_comment_answers_it(harness: GatewayHarness, query: str) -> None:
+    page = (await harness.get(f"{PATH}?{query.format(FAR_ID)}", **OWN)).text
+    assert form_of(page) == ("Your reply to Name b", FAR_ID)
+    place = "?comments=later" if query.startswith("comments") else ""
+    instead = f'href="{PATH}{place}#reply">Comment on the post instead'
+    order = [f'id="c-{FAR_ID}"', "<textarea", instead, f'id="c-{raw_comment(10)["id"]}"']
+    assert sorted(order, key=page.index) == order
+    assert page.count(instead) == 1
+
+
+async def test_the_form_of_a_linked_comment_on_the_first_page_answers_it(harness: GatewayHarness) -> None:
+    near = raw_comment(1)["id"]
+    assert form_of((await harness.get(f"{PATH}?comment={near}", **OWN)).text) == ("Your reply to Name b", near)
+    assert form_of((await harness.get(PATH, **OWN)).text) == ("Comment on the post", "")
+
+
+@pytest.mark.parametrize("changes", [{"depth": 100}, {"state": "held"}, {"state": "removed", "body_html": None}])
+async def test_a_linked_comment_that_takes_no_reply_leaves_the_form_of_the_post(
+    harness: GatewayHarness, changes: dict[str, Any]
+) -> None:
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(comment=FAR | changes))
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+    assert form_of(page) == ("Comment on the post", "")
+    assert "takes no replies" not in page  # nobody asked for one
+
+
+async def test_nobody_answers_a_linked_comment_who_may_not(harness: GatewayHarness) -> None:
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}")).text
+    assert "<textarea" not in page
+    assert "instead" not in page
+    harness.services.posts.on("GET", PATH, raw_post(discussion="closed"))
+    assert "<textarea" not in (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+
+
+async def test_the_form_of_a_linked_comment_names_its_author_as_text(harness: GatewayHarness) -> None:
+    harness.services.people.on(
+        "POST", "/people/lookup", lambda call: {"items": [author(x) | {"name": "<b>&"} for x in call.body["ids"]]}
+    )
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+    assert "Your reply to <bdi>&lt;b&gt;&amp;</bdi></label>" in page
+    harness.services.people.on("POST", "/people/lookup", {"items": []})
+    harness.gateway.authors.forget(FAR["author_id"])
+    page = (await harness.get(f"{PATH}?comment={FAR_ID}", **OWN)).text
+    assert form_of(page) == ("Your reply to this comment", FAR_ID)
+
+
+async def test_a_comment_just_written_is_not_answered_by_its_own_form(harness: GatewayHarness) -> None:
+    page = (await harness.get(f"{PATH}?said={FAR_ID}", **OWN)).text
+    assert form_of(page) == ("Comment on the post", "")
+
+
+async def test_a_refused_comment_on_the_post_stays_one_where_a_comment_was_linked(harness: GatewayHarness) -> None:
+    harness.services.comments.on("POST", f"/posts/{ID}/comments", Problem("discussion-closed"))
+    fields = {"post_id": ID, "body": "For all of you", "parent_id": ""}
+    page = (await harness.http.post(f"{PATH}/comments?comment={FAR_ID}", data=fields, headers=OWN)).text
+    assert form_of(page) == ("Comment on the post", "")
+
+
+async def test_a_later_page_leads_to_the_beginning(harness: GatewayHarness) -> None:
+    beginning = f'href="{PATH}#comments">From the beginning</a>'
+    assert beginning not in (await harness.get(PATH)).text
+    assert (await harness.get(f"{PATH}?comments=later")).text.count(beginning) == 2
+
+
+async def test_a_reply_written_on_a_later_page_leads_back_to_it(harness: GatewayHarness) -> None:
+    fields = {"post_id": ID, "body": "x", "parent_id": FAR_ID}
+    answer = await harness.http.post(f"{PATH}/comments?comments=a%26b&thread={FAR_ID}", data=fields, headers=OWN)
+    written = raw_comment(1)["id"]
+    assert answer.headers["Location"] == f"{PATH}?comments=a%26b&said={written}#c-{written}"
+    page = (await harness.get(f"{PATH}?comments=a%26b&said={FAR_ID}", **OWN)).text
+    assert "One part of the discussion" in page
+    assert f'href="{PATH}?comments=a%26b#comments">Back to where you were</a>' in page
+
+
+async def test_replies_that_stand_flush_say_whom_they_answer(harness: GatewayHarness) -> None:
+    comment = raw_comment(9, author_id="01936f6e-0000-7000-8000-00000000000c")
+    for number in (8, 7, 6, 5):
+        gone = {"author_id": None, "body_html": None, "state": "removed"} if number == 7 else {}
+        comment = raw_comment(number, replies=[comment], **gone)
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
+    page = (await harness.get(PATH)).text
+    told = re.findall(r'<span class="answers">· to <a href="#c-([^"]*)"><bdi>([^<]*)</bdi></a></span>', page)
+    assert told == [(raw_comment(7)["id"], "a removed comment"), (raw_comment(8)["id"], "Name b")]
 
 
 async def test_a_signed_in_reader_gets_the_form_without_a_name(harness: GatewayHarness) -> None:

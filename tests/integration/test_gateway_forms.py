@@ -173,7 +173,7 @@ async def test_too_many_comments_give_the_text_back(new_harness: NewHarness) -> 
     harness = await new_harness(rate_limits="on")
     answers = [await post(harness) for _ in range(121)]
     form = check_returned(answers[-1], 429)
-    assert re.search(r"in \d+ seconds", form.sentence)
+    assert re.search(r"in \d+ seconds?", form.sentence)
     assert answers[-1].headers["Retry-After"]
 
 
@@ -317,6 +317,8 @@ async def test_a_session_that_ended_gives_the_text_back_and_leads_on(harness: Ga
     form = check_returned(answer, 401)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert '<a href="/sign-in" target="_blank" rel="noopener">' in form.page
+    assert re.findall(r"\w+ tab\b", form.content) == ["new tab"]
+    assert "shown there again" in form.page
     assert form.fields["parent_id"] == COMMENT_ID
     assert f'href="{comment_path(SLUG, COMMENT_ID)}" target="_blank"' in form.page
     harness.http.cookies.clear()
@@ -355,10 +357,39 @@ async def test_a_text_that_no_cookie_holds_stays_in_its_tab(harness: GatewayHarn
     text = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(10_000))
     answer = await post(harness, FIELDS | {"body": text}, Cookie="rapport=dead")
     form = check_returned(answer, 401, text)
-    assert "leads back to your text" not in form.page
+    assert "shown there again" not in form.page
+    assert "your text stays here" in form.page
     assert "rapport_draft" not in str(answer.headers.get_list("Set-Cookie"))
     harness.services.people.on("POST", "/sessions", lambda _: answered({"session_id": "good", "person": {}}, 201))
     assert (await harness.http.post("/sign-in/secret")).headers["Location"] == PATH
+
+
+@pytest.mark.parametrize(
+    ("parent_id", "location"),
+    [("", "?comments=LATER#comments"), (COMMENT_ID, f"?comments=LATER&reply_to={COMMENT_ID}#reply-{COMMENT_ID}")],
+)
+async def test_a_text_that_no_cookie_holds_leads_back_to_its_place(
+    harness: GatewayHarness, parent_id: str, location: str
+) -> None:
+    text = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(10_000))
+    fields = FIELDS | {"body": text, "parent_id": parent_id}
+    refused = await post(harness, fields, f"{PATH}/comments?comments=LATER", Cookie="rapport=dead")
+    assert parent_id or f'href="{PATH}?comments=LATER#comments" target="_blank"' in refused.text
+    harness.services.people.on("POST", "/sessions", lambda _: answered({"session_id": "good", "person": {}}, 201))
+    assert (await harness.http.post("/sign-in/secret")).headers["Location"] == PATH + location
+
+
+async def test_a_draft_is_shown_in_the_place_where_it_was_written(harness: GatewayHarness) -> None:
+    later = raw_comment(90)
+    harness.services.comments.on(
+        "GET", f"/posts/{ID}/comments", lambda call: {"items": [later] if call.params else [], "next": None}
+    )
+    refused = await post(harness, FIELDS, f"{PATH}/comments?comments=LATER", Cookie="rapport=dead")
+    draft = refused.headers.get_list("Set-Cookie")[1].partition(";")[0]
+    harness.http.cookies.clear()
+    form = Form(await harness.get("/draft", Cookie=f"{draft}; rapport=good"))
+    assert form.text == TEXT
+    assert f'id="c-{later["id"]}"' in form.page
 
 
 def packed(*fields: Any) -> str:

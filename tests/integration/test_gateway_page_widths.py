@@ -163,6 +163,27 @@ async def test_deep_discussions_stay_readable(page: Page, harness: GatewayHarnes
     assert min(box["width"] for box in boxes if box) >= 240
 
 
+@pytest.mark.parametrize(("width", "first"), [(PHONE, 3), (WIDE, 6)])
+async def test_a_reply_says_whom_it_answers_where_it_stands_flush(
+    page: Page, harness: GatewayHarness, width: int, first: int
+) -> None:
+    comment = raw_comment(9, body_html=f"<p>{PROSE}</p>")
+    for number in range(8, 0, -1):
+        comment = raw_comment(number, replies=[comment])
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.goto(f"/posts/{SLUG}")
+    shown, lefts = [], []
+    for article in await page.locator(".thread article").all():
+        said = article.locator(".answers")
+        shown.append(await said.count() > 0 and await said.is_visible())
+        box = await article.bounding_box()
+        lefts.append(box["x"] if box else 0)
+    assert shown == [level >= first for level in range(9)]
+    assert [level > 0 and lefts[level] == lefts[level - 1] for level in range(9)] == shown
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
+
+
 async def test_lists_in_comments_have_their_numbers_and_print_has_no_forms(page: Page, harness: GatewayHarness) -> None:
     html = to_html("1. one\n2. two\n\n```\n" + "x" * 400, "markdown", "comment")
     await show(page, harness, html, PHONE)

@@ -1,5 +1,6 @@
 """The web pages over fake services."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +15,7 @@ from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 SID = str(uuid4())
 PATH = f"/posts/{SLUG}"
+HERE = f"http://rapport.test{PATH}"
 OTHER_POST = ID[:-1] + "9"
 
 
@@ -206,6 +208,18 @@ async def test_a_sign_in_link_is_used_by_its_button_only(harness: GatewayHarness
     [
         ("http://rapport.test/posts/on-letters", "/posts/on-letters"),
         ("http://rapport.test/posts/%C3%BCber?reply_to=1", "/posts/%C3%BCber"),
+        (f"{HERE}?comment={COMMENT_ID}", f"{PATH}?comment={COMMENT_ID}#c-{COMMENT_ID}"),
+        (f"{HERE}?thread={COMMENT_ID}&replies=MO_-re", f"{PATH}?thread={COMMENT_ID}&replies=MO_-re#c-{COMMENT_ID}"),
+        (f"{HERE}?comments=LA_-ter", f"{PATH}?comments=LA_-ter#comments"),
+        (f"{HERE}?comments=a&reply_to={COMMENT_ID}", f"{PATH}?comments=a&reply_to={COMMENT_ID}#reply-{COMMENT_ID}"),
+        (f"{HERE}?said={COMMENT_ID}", f"{PATH}?said={COMMENT_ID}#c-{COMMENT_ID}"),
+        (f"{HERE}?next=//evil.test&comments=a&lang=de", f"{PATH}?comments=a#comments"),
+        (f"{HERE}?comments=%0d%0aX:y;%20b%ff", f"{PATH}?comments=%0D%0AX%3Ay%3B+b%EF%BF%BD#comments"),
+        (f"{HERE}?comment=%22%3E%3Cscript%3E", PATH),
+        (f"{HERE}?comments={'x' * 2_000}&comment={COMMENT_ID}", f"{PATH}?comment={COMMENT_ID}#c-{COMMENT_ID}"),
+        (f"{HERE}?comments=", PATH),
+        (f"{HERE}?{'a=b&' * 5_000}comments=a", PATH),
+        (f"{HERE}?comments=a#//evil.test", f"{PATH}?comments=a#comments"),
         ("http://rapport.test/", "/"),
         ("http://rapport.test/posts/../unsubscribe", "/"),
         ("http://rapport.test/posts/x;y", "/"),
@@ -227,6 +241,25 @@ async def test_signing_in_redirects_back_to_a_post_and_nowhere_else(
     harness.http.cookies.clear()
 
 
+@pytest.mark.parametrize(
+    ("kept", "location"),
+    [
+        (f"{PATH}?comments=a#comments", f"{PATH}?comments=a#comments"),
+        (PATH, PATH),
+        ("/draft", "/draft"),
+        *((kept, "/") for kept in ("//evil.test", "/posts/x//evil.test", "https://evil.test/posts/x", "/posts/", "x")),
+        ("/posts/x?comments=a#//evil.test", "/posts/x?comments=a#comments"),
+        ("/draft?comments=a", "/draft"),
+    ],
+)
+async def test_a_cookie_that_others_wrote_leads_to_no_other_site(
+    harness: GatewayHarness, kept: str, location: str
+) -> None:
+    harness.services.people.on("POST", "/sessions", lambda _: answered({"session_id": "opaque", "person": {}}, 201))
+    entered = await harness.http.post("/sign-in/secret", headers={"Cookie": f"rapport_back={kept}"})
+    assert entered.headers["Location"] == location
+
+
 async def test_sign_in_forms_of_browsers_must_come_from_our_own_pages(harness: GatewayHarness) -> None:
     for headers in ({"Cookie": "rapport=any"}, {"Origin": "https://evil.test"}, {"Origin": "null"}):
         for path in ("/sign-in", "/register", "/sign-in/secret"):
@@ -242,6 +275,67 @@ async def test_sign_out(harness: GatewayHarness) -> None:
     assert "rapport=; Path=/; Max-Age=0" in answer.headers["Set-Cookie"]
     assert harness.services.people.calls[-1].body == {"session_id": SID}
     assert "Sign out" not in (await harness.get("/", **OWN)).text
+
+
+@pytest.mark.parametrize(
+    ("query", "location"),
+    [
+        ("", PATH),
+        (f"?comment={COMMENT_ID}", f"{PATH}?comment={COMMENT_ID}#c-{COMMENT_ID}"),
+        ("?comments=a%26b", f"{PATH}?comments=a%26b#comments"),
+        (f"?reply_to={COMMENT_ID}", PATH),
+        (f"?said={COMMENT_ID}", PATH),
+    ],
+)
+async def test_signing_out_stays_at_the_post(harness: GatewayHarness, query: str, location: str) -> None:
+    harness.services.people.on("DELETE", "/sessions/current", lambda _: answered(None, 204))
+    page = (await harness.get(f"{PATH}{query}", **OWN)).text
+    button = re.search(r'<form method="post" action="/sign-out">(.*?)</form>', page)
+    assert button is not None
+    fields = {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', button[1])}
+    refused = await harness.http.post("/sign-out", data=fields, headers=OWN | {"Origin": "https://evil.test"})
+    assert refused.status_code == 403
+    assert f'name="back" value="{html.escape(location)}"' in refused.text
+    assert (await submit(harness, "/sign-out", **fields)).headers["Location"] == location
+
+
+@pytest.mark.parametrize("back", ["//evil.test", "https://evil.test/", "/posts/x//y", "/v1/me", "", "x" * 9_000])
+async def test_signing_out_leads_to_no_other_site(harness: GatewayHarness, back: str) -> None:
+    harness.services.people.on("DELETE", "/sessions/current", lambda _: answered(None, 204))
+    assert (await submit(harness, "/sign-out", back=back)).headers["Location"] == "/"
+
+
+async def test_signing_out_leaves_a_post_that_only_its_author_sees(harness: GatewayHarness) -> None:
+    harness.services.posts.on("GET", PATH, raw_post(status="draft", published_at=None))
+    assert 'name="back"' not in (await harness.get(PATH, **OWN)).text
+
+
+async def test_who_asked_for_a_mail_reads_to_which_address(harness: GatewayHarness) -> None:
+    typed = {"name": "Anna", "email": " a<b&c@example.com "}
+    for path, says in (("/register", "is on its way to"), ("/sign-in", "If you are registered with")):
+        harness.services.people.on(
+            "POST", "/people" if path == "/register" else path, lambda _: answered({"request": "r" * 22}, 202)
+        )
+        page = (await harness.http.post(path, data=typed | {"email": " anna+x@example.com "})).text
+        assert f"{says} <bdi>anna+x@example.com</bdi>" in page
+        assert 'name="email" value="anna+x@example.com"' in page
+        assert ("If " in page) == (path == "/sign-in")
+    harness.services.people.on("POST", "/sessions/by-code", Problem("invalid-code"))
+    code = {"request": "r" * 22, "code": "1", "email": typed["email"]}
+    page = (await harness.http.post("/sign-in/code", data=code)).text
+    assert "newest mail to <bdi>a&lt;b&amp;c@example.com</bdi>" in page
+    page = (await harness.http.post("/sign-in/code", data={**code, "email": "x" * 5_000})).text
+    assert "x" * 400 not in page
+    page = (await harness.http.post("/sign-in/code", data={"request": "r" * 22, "code": "1"})).text
+    assert "<bdi></bdi>" not in page
+
+
+async def test_who_unsubscribed_reads_how_to_get_mail_again(harness: GatewayHarness) -> None:
+    harness.services.notify.on("POST", "/unsubscribe/secret", {"notifications": False})
+    page = (await harness.http.post("/unsubscribe/secret", data={"List-Unsubscribe": "One-Click"})).text
+    assert 'href="/docs#editMailSettings"' in page
+    assert "no button" in page
+    assert 'id="editMailSettings"' in (await harness.get("/docs")).text
 
 
 async def test_unsubscribe(harness: GatewayHarness) -> None:

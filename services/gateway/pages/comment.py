@@ -55,7 +55,8 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
         raise invalid("parent_id", "is unknown. Press the button to comment on the post instead")
     written = await _create(request, context, form)
     path = post_path(await _ref_of(context, written["post_id"], ref))
-    done = redirect(f"{path}?said={written['id']}#c-{written['id']}")
+    query = f"{form.list_place}&" if form.list_place else ""
+    done = redirect(f"{path}?{query}said={written['id']}#c-{written['id']}")
     done.headers.append("Set-Cookie", cookies.draft(gateway_of(request).settings, ""))
     return done
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -78,6 +78,17 @@ class CommentForm:
         """The address that it is sent to: the place comes along, so that it comes back there."""
         query = f"?{self.place}" if self.place else ""
         return f"{post_path(self.ref)}/comments{query}"
+
+    @property
+    def place_parameters(self) -> dict[str, str]:
+        """The parameters of the place."""
+        return dict(parse_qsl(self.place))
+
+    @property
+    def list_place(self) -> str:
+        """The query of the page of the list from which somebody came, without the comment that was shown of it."""
+        cursor = self.place_parameters.get("comments")
+        return urlencode({"comments": cursor}) if cursor else ""
 
     @property
     def parent_is_wrong(self) -> bool:

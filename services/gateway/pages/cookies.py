@@ -1,6 +1,5 @@
 """Cookies of our pages beside the session: what a browser keeps while somebody signs in."""
 
-import re
 from datetime import timedelta
 
 from services.contracts.people import SIGN_IN_PERIOD
@@ -10,8 +9,6 @@ SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds()) 
 BACK = "rapport_back"
 DRAFT = "rapport_draft"
 DRAFT_PATH = "/draft"
-# A post, as `post_path` writes it, or a text that waits; never another site.
-OUR_PATH = re.compile(rf"/posts/[A-Za-z0-9._~%-]{{1,2000}}|{DRAFT_PATH}")
 
 
 def attributes(settings: GatewaySettings, seconds: int) -> str:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from starlette.requests import Request
 
 from services.contracts.ids import canonical
-from services.gateway.pages import cookies
+from services.gateway.pages import came_from, cookies
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.render import post_path
 from services.gateway.settings import GatewaySettings
@@ -24,10 +24,12 @@ FIELDS: TypeAdapter[tuple[Ref, str, IdOrNone, str, IdOrNone, str, str]] = TypeAd
 
 
 def kept_by(form: CommentForm, settings: GatewaySettings) -> list[str]:
-    """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its post."""
-    value, path = pack(form), post_path(form.ref)
+    """Return the cookies that lead back to a form after signing in: to its text if that fits, else to its place."""
+    value = pack(form)
     if value is None:
-        return [cookies.back(settings, path)] if cookies.OUR_PATH.fullmatch(path) else []
+        reply_to = f"&reply_to={form.parent_id}" if form.parent_id else ""
+        place = came_from.our_page(f"{post_path(form.ref)}?{form.place}{reply_to}")
+        return [cookies.back(settings, place)] if place is not None else []
     return [cookies.back(settings, cookies.DRAFT_PATH), cookies.draft(settings, value)]
 
 

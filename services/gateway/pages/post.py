@@ -19,23 +19,27 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/posts/{ref}")
 async def post(request: Request, context: OptionalViewer, ref: str) -> Response:
-    written_id = id_or_none(request.query_params.get("said"))
-    return await show(request, context, CommentForm.opened(request, ref), written_id=written_id)
+    form, written_id = CommentForm.opened(request, ref), id_or_none(request.query_params.get("said"))
+    return await show(request, context, form, written_id=written_id, is_new=True)
 
 
 async def show(
-    request: Request, context: RequestContext, form: CommentForm, *, written_id: str | None = None
+    request: Request,
+    context: RequestContext,
+    form: CommentForm,
+    *,
+    written_id: str | None = None,
+    is_new: bool = False,
 ) -> Response:
     """Return the page of a post.
 
     Args:
         form: the form on it, under the comment that it answers.
         written_id: the comment that was just written, shown even where its place is on a later page.
+        is_new: whether nobody has seen the form: then it answers the comment that the address names.
     """
-    query = request.query_params
-    linked = id_or_none(query.get("comment")) or id_or_none(
-        query.get("thread")
-    )  # links in older mails and pages say thread
+    query = form.place_parameters
+    linked = id_or_none(query.get("comment")) or id_or_none(query.get("thread"))  # older links say thread
     wanted = form.parent_id or written_id or linked
     place = post_page.Place(cursor=query.get("comments"), comment_id=wanted, replies=query.get("replies"))
     shown = (await post_page.page(context, form.ref, place)).data
@@ -47,6 +51,8 @@ async def show(
         takes_reply = found is not None and can_be_answered(found)
     if takes_reply is False and not form.text:
         form = replace(form, parent_id=None)
+    if is_new and linked == wanted and found is not None and can_be_answered(found):
+        form, takes_reply = replace(form, parent_id=linked), True
     viewer = shown["viewer"]
     if viewer is not None:
         form = replace(form, opened_by=viewer["id"])
@@ -62,12 +68,13 @@ async def show(
         comments={"items_": listed["items"], "next": listed["next"]} if listed is not None else None,
         is_part=listed is not None and "part" in listed,
         is_missing=is_missing,
+        is_later=bool(place.cursor),
         comment_count=shown["comment_count"],
         can_comment=viewer is not None and viewer["can_comment"],
         can_be_answered=can_be_answered,
         written=found if written_id == wanted and _is_by(viewer, found) else None,
         form=form,
-        stands_below=form.parent_id if takes_reply else None,
+        answered=found if takes_reply else None,
         unanswerable=takes_reply is False,
     )
 

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 STYLE = (files("services.gateway") / "static" / "rapport.css").read_bytes()
 STYLE_PATH = f"/static/rapport-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
+FLUSH_LEVEL = 3  # replies stand flush from here on, on a phone; see `.answers` in rapport.css
 MEDIA_TYPE = "text/html; charset=utf-8"
 HEADERS = {
     "Content-Security-Policy": (
@@ -50,18 +51,19 @@ def moment(text: str | None) -> str:
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
 
 
-def outline(items: list[Json]) -> Iterator[tuple[str, Json]]:
+def outline(items: list[Json]) -> Iterator[tuple[str, Json, Json | None]]:
     """Yield a tree of comments as steps: `enter` a comment, the steps of its replies, `leave` it.
 
+    With each comes the comment that it answers, from the level on from which a reply may not be seen to be one.
     A discussion may be a hundred deep, more than a template can call itself.
     """
-    waiting: list[tuple[str, Json]] = [("enter", item) for item in reversed(items)]
+    waiting: list[tuple[str, Json, Json | None, int]] = [("enter", item, None, 0) for item in reversed(items)]
     while waiting:
-        step, item = waiting.pop()
-        yield step, item
+        step, item, above, level = waiting.pop()
+        yield step, item, above if level >= FLUSH_LEVEL else None
         if step == "enter":
-            waiting.append(("leave", item))
-            waiting.extend(("enter", reply) for reply in reversed(item["replies"]["items"]))
+            waiting.append(("leave", item, above, level))
+            waiting.extend(("enter", reply, item, level + 1) for reply in reversed(item["replies"]["items"]))
 
 
 ENVIRONMENT = Environment(

@@ -27,7 +27,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
-from services.gateway.pages import cookies
+from services.gateway.pages import came_from, cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -42,13 +42,12 @@ NONCE = "rapport_nonce"
 
 @router.get("/sign-in")
 async def ask(request: Request, context: OptionalViewer) -> Response:
-    """Show the form; a cookie keeps the post the reader came from until the link in the mail is used."""
+    """Show the form; a cookie keeps the page the reader came from until the link in the mail is used."""
     viewer = await viewer_author(context)
     answer = page("sign_in.html", viewer=viewer, refusal=None, email="", name="", registering=False, key=uuid4())
     settings = gateway_of(request).settings
-    origin, came_from = settings.origin, request.headers.get("referer", "")
-    back = came_from.removeprefix(origin).partition("?")[0]
-    if came_from.startswith(origin + "/") and cookies.OUR_PATH.fullmatch(back):
+    back = came_from.of_referrer(request.headers.get("referer", ""), settings.origin)
+    if back is not None:
         answer.headers.append("Set-Cookie", cookies.back(settings, back))
     return answer
 
@@ -84,7 +83,7 @@ async def _ask_for_mail(
     body = validated(model, {name: form.get(name, "") for name in ("name", "email") if name in model.model_fields})
     key = form.get("key", "")
     answer = await ask_for_mail(request, context, path, body, press=key if is_id(key) else None)
-    return _check_mail(request, answer.json().get("request"))
+    return _check_mail(request, answer.json().get("request"), form.get("email", ""), registers=model is Register)
 
 
 @router.get("/sign-in/code")
@@ -95,14 +94,23 @@ async def ask_for_code() -> Response:
 
 async def code_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show a refused code anew."""
-    return _check_mail(request, form.get("request", ""), form.get("code", ""), refusal)
+    email, code = form.get("email", ""), form.get("code", "")
+    return _check_mail(request, form.get("request", ""), email, code=code, refusal=refusal)
 
 
-def _check_mail(request: Request, named: str | None, code: str = "", refusal: Refusal | None = None) -> Response:
+def _check_mail(
+    request: Request,
+    named: str | None,
+    email: str,
+    *,
+    registers: bool = False,
+    code: str = "",
+    refusal: Refusal | None = None,
+) -> Response:
     """Return the page that asks for the code in the mail of a request."""
     shown = page(
         "check_mail.html", status=refusal.status if refusal else 202, headers=refusal.headers if refusal else None,
-        refusal=refusal, request=named, code=code, link_life=LINK_LIFE_WORDS,
+        refusal=refusal, request=named, code=code, email=email, registers=registers, link_life=LINK_LIFE_WORDS,
     )  # fmt: skip
     return _with_nonce(request, shown)
 
@@ -156,7 +164,8 @@ async def use_link(request: Request, context: SigningIn, token: str) -> Response
 
 async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show the button anew."""
-    return page("sign_out.html", status=refusal.status, headers=refusal.headers, refusal=refusal)
+    back = came_from.our_page(form.get("back", ""))
+    return page("sign_out.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back=back)
 
 
 @router.post("/sign-out")
@@ -175,8 +184,8 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
         end_session(request, viewer.session_id)
     else:
         forget_session(request)
-    settings = gateway_of(request).settings
-    done = redirect("/", _session_cookie(settings, "", 0))
+    settings, back = gateway_of(request).settings, came_from.our_page((await typed(request)).get("back", ""))
+    done = redirect(back or "/", _session_cookie(settings, "", 0))
     done.headers.append("Set-Cookie", cookies.draft(settings, ""))
     return done
 
@@ -225,8 +234,8 @@ def _entered(request: Request, entered: Json) -> Response:
     if entered.get("ended"):
         end_session(request, entered["ended"])
     settings, back = gateway_of(request).settings, request.cookies.get(cookies.BACK)
-    came_from = back if back and cookies.OUR_PATH.fullmatch(back) else "/"
-    done = redirect(came_from, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
+    location = came_from.our_page(back or "") or "/"
+    done = redirect(location, _session_cookie(settings, entered["session_id"], COOKIE_DAYS * 86_400))
     if back is not None:
         done.headers.append("Set-Cookie", cookies.back(settings, ""))
     return done
