@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem
-from services.contracts.people import RefreshSession, Register, SignIn
+from services.contracts.people import RefreshSession
 from services.gateway import responses
 from services.gateway.apidocs import schemas
 from services.gateway.apidocs.operations import operation
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.guards import PublicRoute, SignedIn, SigningIn, ask_for_mail, end_session
+from services.gateway.mail_requests import Register, SignIn
 
 # the ways to start a session, by the field that tells them apart: the internal path, and the command
 WAYS: dict[str, tuple[str, type[BaseModel]]] = {
