@@ -57,12 +57,17 @@ def disk_problem(layout: Layout, error: OSError) -> str:
 
 
 def check_settings(layout: Layout) -> None:
-    """Check the settings of every service as it would read them.
+    """Check the ports, and the settings of every service as it would read them.
 
     Raises:
         LocalError: some cannot work; one line for each, naming its variable.
     """
     found: dict[str, None] = {}  # in order, each once
+    try:
+        layout.ports_needed()
+    except LocalError as refusal:
+        found |= dict.fromkeys(str(refusal).splitlines())
+        layout = layout.with_sound_ports()
     for service in SERVICES:
         try:
             given = environment.of(layout, service)

@@ -61,10 +61,11 @@ def up(layout: Layout) -> None:
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
-            print(f"  {time.strftime('%H:%M:%S')} starting Rapport; the first time takes about a minute", flush=True)
+            patience = "" if log.exists() else "; the first time takes about a minute"
+            print(f"  {time.strftime('%H:%M:%S')} starting Rapport{patience}", flush=True)
             end_leftovers(layout)
-            check_ports(layout)
             checks.check_settings(layout)
+            check_ports(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
             running = start_supervisor(layout, log)
@@ -161,10 +162,14 @@ def check_ports(layout: Layout) -> None:
     taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
     if taken:
         named = ", ".join(f"{port} ({name})" for name, port in taken)
-        raise LocalError(
-            f"Another program listens on port {named}. Stop it, or set the variable in brackets to a free port,  "
-            f"such as: {taken[0][0]}={free_port()} make up"
-        )
+        free: dict[int, str] = {}
+        for name, _ in taken:
+            while (port := free_port()) in free:
+                pass
+            free[port] = name
+        chosen = " ".join(f"{name}={port}" for port, name in free.items())
+        what, it = ("ports", "them") if len(taken) > 1 else ("port", "it")
+        raise LocalError(f"Another program listens on {what} {named}. Stop {it}, or start with:\n    {chosen} make up")
 
 
 def start_message(layout: Layout) -> str:

@@ -45,7 +45,7 @@ class Problem(Exception):
 
 
 def invalid(field: str, message: str) -> Problem:
-    """Return the 422 for one field; `message` is the predicate of a sentence about it, or a sentence without a field."""
+    """Return the 422 for one field; `message` is a predicate about it, or a sentence without a field."""
     detail = f"{field} {message}".strip()
     return Problem("invalid", detail if detail.endswith(".") else f"{detail}.", errors=[FieldError(field, message)])
 
