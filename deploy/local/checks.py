@@ -1,4 +1,4 @@
-"""What is checked before anything starts: the folder, the disk, every setting, and the servers that are given."""
+"""What is checked before anything starts: the folder, the disk, every setting, the ports, and the servers that are given."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 
 from deploy.local import broker_access, environment, private
 from deploy.local.layout import SERVICES, Layout
-from deploy.local.processes import LocalError, wait_until
+from deploy.local.processes import LocalError, free_port, port_is_taken, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import sentences
@@ -90,6 +90,25 @@ def _refused(kind: type[BaseSettings], given: Mapping[str, str]) -> list[str]:
     except ValidationError as error:
         return sentences(kind, error)
     return []
+
+
+def check_ports(layout: Layout) -> None:
+    """Check that every port is free.
+
+    Raises:
+        LocalError: another program listens on one of the ports.
+    """
+    taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
+    if taken:
+        named = ", ".join(f"{port} ({name})" for name, port in taken)
+        free: dict[int, str] = {}
+        for name, _ in taken:
+            while (port := free_port()) in free:
+                pass
+            free[port] = name
+        chosen = " ".join(f"{name}={port}" for port, name in free.items())
+        what, it = ("ports", "them") if len(taken) > 1 else ("port", "it")
+        raise LocalError(f"Another program listens on {what} {named}. Stop {it}, or start with:\n    {chosen} make up")
 
 
 def check_given_servers(layout: Layout) -> None:

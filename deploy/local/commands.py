@@ -18,7 +18,7 @@ from deploy.local import checks, environment, units
 from deploy.local import logs as reading
 from deploy.local.layout import CHECKOUT, SERVICES, Layout
 from deploy.local.memory import session_memory
-from deploy.local.processes import Identity, LocalError, free_port, port_is_taken, wait_until
+from deploy.local.processes import Identity, LocalError, wait_until
 from deploy.local.stack import SERVERS
 
 START_SECONDS = 600
@@ -65,7 +65,7 @@ def up(layout: Layout) -> None:
             print(f"  {time.strftime('%H:%M:%S')} starting Rapport{patience}", flush=True)
             end_leftovers(layout)
             checks.check_settings(layout)
-            check_ports(layout)
+            checks.check_ports(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
             running = start_supervisor(layout, log)
@@ -151,25 +151,6 @@ def end_leftovers(layout: Layout) -> None:
         left[name].end(units.STOP_SIGNALS.get(name, signal.SIGTERM), grace=20)
     for file in files.values():
         file.unlink(missing_ok=True)
-
-
-def check_ports(layout: Layout) -> None:
-    """Check that every port is free.
-
-    Raises:
-        LocalError: another program listens on one of the ports.
-    """
-    taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
-    if taken:
-        named = ", ".join(f"{port} ({name})" for name, port in taken)
-        free: dict[int, str] = {}
-        for name, _ in taken:
-            while (port := free_port()) in free:
-                pass
-            free[port] = name
-        chosen = " ".join(f"{name}={port}" for port, name in free.items())
-        what, it = ("ports", "them") if len(taken) > 1 else ("port", "it")
-        raise LocalError(f"Another program listens on {what} {named}. Stop {it}, or start with:\n    {chosen} make up")
 
 
 def start_message(layout: Layout) -> str:

@@ -136,7 +136,7 @@ def test_a_wrong_port_hides_no_other_wrong_setting(home: Path) -> None:
 
 
 def test_the_settings_are_checked_before_the_ports_are_tried(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "port_is_taken", lambda _: True)
+    monkeypatch.setattr(checks, "port_is_taken", lambda _: True)
     with pytest.raises(LocalError, match=r"^LOG_LEVEL"):
         commands.up(Layout(home, {"LOG_LEVEL": "LOUD"}))
 
@@ -155,9 +155,9 @@ def test_only_the_first_start_announces_a_minute(home: Path, again: bool, capsys
 def test_free_ports_for_all_that_are_taken_are_on_one_line_to_paste(
     taken: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "port_is_taken", lambda port: port in taken)
+    monkeypatch.setattr(checks, "port_is_taken", lambda port: port in taken)
     with pytest.raises(LocalError) as refusal:
-        commands.check_ports(Layout(tmp_path, {}))
+        checks.check_ports(Layout(tmp_path, {}))
     shown = logs.message(str(refusal.value), 60).splitlines()
     *chosen, make, up = shown[-1].split()
     assert (make, up) == ("make", "up")
@@ -166,4 +166,4 @@ def test_free_ports_for_all_that_are_taken_are_on_one_line_to_paste(
     assert len(set(given.values())) == len(taken)
     assert "  " not in " ".join(shown[:-1])
     assert max(map(len, shown[:-1])) <= 60
-    commands.check_ports(Layout(tmp_path, given))
+    checks.check_ports(Layout(tmp_path, given))
