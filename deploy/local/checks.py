@@ -1,4 +1,4 @@
-"""What is checked before anything starts: the folder, the disk, every setting, the ports, and the servers that are given."""
+"""What is checked before anything starts: the folder, the disk, settings, ports, and the servers that are given."""
 
 import os
 import shutil
