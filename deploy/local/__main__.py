@@ -6,7 +6,7 @@ import sys
 
 from deploy.local import commands, stack
 from deploy.local.layout import Layout
-from deploy.local.logs import wrapped
+from deploy.local.logs import message
 from deploy.local.processes import LocalError
 
 
@@ -41,7 +41,7 @@ def main() -> int:
             case "supervise":
                 return stack.main(layout)
     except LocalError as error:
-        print(wrapped(str(error)), file=sys.stderr)
+        print(message(str(error)), file=sys.stderr)
         return 1
     except BrokenPipeError:  # `make status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

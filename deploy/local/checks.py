@@ -1,4 +1,4 @@
-"""What is checked before anything starts: the folder, the disk, every setting, and the servers that are given."""
+"""What is checked before anything starts: the folder, the disk, settings, ports, and the servers that are given."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 
 from deploy.local import broker_access, environment, private
 from deploy.local.layout import SERVICES, Layout
-from deploy.local.processes import LocalError, wait_until
+from deploy.local.processes import LocalError, free_port, port_is_taken, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import sentences
@@ -57,12 +57,17 @@ def disk_problem(layout: Layout, error: OSError) -> str:
 
 
 def check_settings(layout: Layout) -> None:
-    """Check the settings of every service as it would read them.
+    """Check the ports, and the settings of every service as it would read them.
 
     Raises:
         LocalError: some cannot work; one line for each, naming its variable.
     """
     found: dict[str, None] = {}  # in order, each once
+    try:
+        layout.ports_needed()
+    except LocalError as refusal:
+        found |= dict.fromkeys(str(refusal).splitlines())
+        layout = layout.with_sound_ports()
     for service in SERVICES:
         try:
             given = environment.of(layout, service)
@@ -85,6 +90,25 @@ def _refused(kind: type[BaseSettings], given: Mapping[str, str]) -> list[str]:
     except ValidationError as error:
         return sentences(kind, error)
     return []
+
+
+def check_ports(layout: Layout) -> None:
+    """Check that every port is free.
+
+    Raises:
+        LocalError: another program listens on one of the ports.
+    """
+    taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
+    if taken:
+        named = ", ".join(f"{port} ({name})" for name, port in taken)
+        free: dict[int, str] = {}
+        for name, _ in taken:
+            while (port := free_port()) in free:
+                pass
+            free[port] = name
+        chosen = " ".join(f"{name}={port}" for port, name in free.items())
+        what, it = ("ports", "them") if len(taken) > 1 else ("port", "it")
+        raise LocalError(f"Another program listens on {what} {named}. Stop {it}, or start with:\n    {chosen} make up")
 
 
 def check_given_servers(layout: Layout) -> None:

@@ -15,7 +15,7 @@ from deploy.local import logs as reading
 from deploy.local.background import as_running, follow, start_supervisor, state, supervisor
 from deploy.local.layout import CHECKOUT, SERVICES, Layout
 from deploy.local.memory import session_memory
-from deploy.local.processes import Identity, LocalError, free_port, port_is_taken, wait_until
+from deploy.local.processes import Identity, LocalError, wait_until
 from deploy.local.stack import SERVERS
 
 START_SECONDS = 600
@@ -43,10 +43,11 @@ def up(layout: Layout) -> None:
         log = layout.log_folder / "supervisor.log"
         shown = 0
         if running is None:
-            print(f"  {time.strftime('%H:%M:%S')} starting Rapport; the first time takes about a minute", flush=True)
+            patience = "" if log.exists() else "; the first time takes about a minute"
+            print(f"  {time.strftime('%H:%M:%S')} starting Rapport{patience}", flush=True)
             end_leftovers(layout)
-            check_ports(layout)
             checks.check_settings(layout)
+            checks.check_ports(layout)
             (layout.home / "state.json").unlink(missing_ok=True)
             shown = log.stat().st_size if log.exists() else 0
             running = start_supervisor(layout, log)
@@ -77,21 +78,6 @@ def end_leftovers(layout: Layout) -> None:
         left[name].end(units.STOP_SIGNALS.get(name, signal.SIGTERM), grace=20)
     for file in files.values():
         file.unlink(missing_ok=True)
-
-
-def check_ports(layout: Layout) -> None:
-    """Check that every port is free.
-
-    Raises:
-        LocalError: another program listens on one of the ports.
-    """
-    taken = [(name, port) for name, port in sorted(layout.ports_needed().items()) if port_is_taken(port)]
-    if taken:
-        named = ", ".join(f"{port} ({name})" for name, port in taken)
-        raise LocalError(
-            f"Another program listens on port {named}. Stop it, or set the variable in brackets to a free port,  "
-            f"such as: {taken[0][0]}={free_port()} make up"
-        )
 
 
 def start_message(layout: Layout) -> str:

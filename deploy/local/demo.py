@@ -16,11 +16,12 @@ from uuid import uuid4
 import aiohttp
 
 from deploy.local.layout import Layout
+from deploy.local.logs import wrapped
 from deploy.local.processes import LocalError
 from deploy.local.program import http_status
 
 LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
-SHOWN_HEADERS = ("From", "To", "Subject", "Message-ID", "In-Reply-To", "References", "List-Id", "List-Unsubscribe")
+SHOWN_HEADERS = ("From", "To", "Subject")  # the mailbox shows them all
 PATIENCE = 60.0
 
 
@@ -116,8 +117,9 @@ async def wait_for(what: str, condition: Callable[[], Awaitable[Any]]) -> Any:
     return found
 
 
-def report(line: str = "") -> None:
-    print(line, flush=True)
+def report(text: str = "", indent: str = "") -> None:
+    """Print a text, wrapped to the terminal; addresses stay whole."""
+    print(wrapped(text, indent), flush=True)
 
 
 async def play(layout: Layout) -> None:
@@ -167,9 +169,9 @@ def show(layout: Layout, mail: dict[str, Any]) -> None:
     report(f"\n  {layout.mailbox_url}/messages/{mail['id']}")
     for name in SHOWN_HEADERS:
         if name.lower() in headers:
-            report(f"  {name}: {headers[name.lower()]}")
+            report(f"  {name}: {headers[name.lower()]}", "    ")
     for line in mail["text"].splitlines():
-        report(f"  | {line}")
+        report(f"  | {line}", "  | ")
 
 
 def main() -> int:
@@ -187,7 +189,7 @@ def main() -> int:
                 return status  # the command has said why
         asyncio.run(play(layout))
     except (LocalError, aiohttp.ClientConnectionError) as error:
-        print(f"{error}", file=sys.stderr)
+        print(wrapped(str(error)), file=sys.stderr)
         return 1
     return 0
 

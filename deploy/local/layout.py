@@ -123,7 +123,7 @@ class Layout:
         """Return every port that this stack listens on, by the variable that sets it.
 
         Raises:
-            LocalError: two of them are the same.
+            LocalError: some are not port numbers, or the same as others; one line for each.
         """
         unused = {
             *(() if self.needs_postgres else ("POSTGRES_PORT",)),
@@ -132,10 +132,26 @@ class Layout:
             *(() if self.needs_mailbox else ("SMTP_PORT", "MAILBOX_PORT")),
         }
         ports: dict[str, int] = {}
-        for variable in PORTS.keys() - unused:
-            ports[variable] = self.port(variable)
-        for variable, port in sorted(ports.items()):
-            twin = next((other for other, taken in sorted(ports.items()) if taken == port and other != variable), None)
+        refused: list[str] = []
+        for variable in sorted(PORTS.keys() - unused):
+            try:
+                ports[variable] = self.port(variable)
+            except LocalError as error:
+                refused.append(str(error))
+        for variable, port in ports.items():
+            twin = next((other for other, taken in ports.items() if taken == port and other > variable), None)
             if twin:
-                raise LocalError(f"{variable} and {twin} are both {port}: set one of them to another port.")
+                refused.append(f"{variable} and {twin} are both {port}: set one of them to another port.")
+        if refused:
+            raise LocalError("\n".join(refused))
         return ports
+
+    def with_sound_ports(self) -> "Layout":
+        """Return the layout with the default of each port that is not one, to check what else is given."""
+        given = dict(self.given)
+        for variable in PORTS:
+            try:
+                self.port(variable)
+            except LocalError:
+                del given[variable]
+        return Layout(self.home, given)

@@ -33,6 +33,11 @@ def wrapped(text: str, indent: str = "", columns: int | None = None) -> str:
     )
 
 
+def message(text: str, columns: int | None = None) -> str:
+    """Wrap the lines of a message; one that is indented by four is a command to paste and stays whole."""
+    return "\n".join(line if line.startswith("    ") else wrapped(line, columns=columns) for line in text.splitlines())
+
+
 def indented(line: str, columns: int | None = None) -> str:
     """Return a line of the supervisor's log, as `up` and `down` show it."""
     return wrapped("  " + readable("", line), " " * 11, columns)

@@ -61,3 +61,16 @@ def table_row(line: str) -> tuple[str, str] | None:
     """Return variable and default of a table row about one variable with a number."""
     found = re.match(r"\| `([A-Z_]+)` \| ([0-9.]+) \|", line)
     return (found[1], found[2]) if found else None
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
+def test_the_command_for_containers_has_a_mailbox_and_an_administrator(name: str) -> None:
+    """Without the profile no mail arrives, and without an administrator nobody may publish."""
+    lines = [line.strip() for line in (ROOT / name).read_text().splitlines() if line.startswith("    ")]
+    started = [line for line in lines if re.search(r"docker compose\b.*\bup( |$)", line)]
+    assert started == ["ADMIN_EMAILS=you@example.com docker compose --profile dev up --wait"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
+def test_the_operator_s_command_is_said_so_that_it_runs_beside_make_up(name: str) -> None:
+    assert 'make rapport ARGS="person grant robin@example.com author"' in (ROOT / name).read_text()

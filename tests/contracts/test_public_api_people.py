@@ -161,6 +161,10 @@ async def test_an_invalid_combination_names_its_field(client: Client) -> None:
     ("path", "body", "fields"),
     [
         ("/v1/people", {}, {"name", "email"}),
+        ("/v1/people", {"name": "", "email": "x"}, {"name", "email"}),
+        ("/v1/people", {"email": "x@", "roles": 1}, {"name", "email", "roles"}),
+        ("/v1/sign-in", {"email": "x", "challenge": "short"}, {"email", "challenge"}),
+        ("/v1/sign-in?from=x", {"email": "x"}, {"email", "from"}),
         ("/v1/people", {"name": " ", "email": "a@example.com"}, {"name"}),
         ("/v1/people", {"name": "x" * 101, "email": "a@example.com"}, {"name"}),
         ("/v1/people", {"name": "x", "email": "nonsense"}, {"email"}),
@@ -174,6 +178,13 @@ async def test_an_invalid_combination_names_its_field(client: Client) -> None:
 )
 async def test_an_invalid_field_is_named(client: Client, path: str, body: Any, fields: set[str]) -> None:
     check_invalid(await client.call("POST", path, body), *fields)
+
+
+async def test_the_detail_names_the_field(client: Client) -> None:
+    refused = await client.call("POST", "/v1/sign-in", {"email": "x"})
+    assert refused.json["detail"] == "email must be an e-mail address."
+    refused = await client.call("POST", "/v1/sign-in", {"email": "x@example.com", "return_to": "https://x.example"})
+    assert refused.json["detail"] == "return_to is not one of the addresses to which this site leads back."
 
 
 async def refresh(client: Client, token: str, key: str | None = None) -> Any:

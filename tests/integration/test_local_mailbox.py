@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
+from shutil import which
 
 import aiohttp
 import pytest
+from playwright.async_api import async_playwright
 
 from deploy.local.mailbox.__main__ import serve
 from deploy.local.mailbox.store import Store
@@ -19,6 +21,7 @@ from tests.servers import free_port
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = which("chromium")
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -176,6 +179,25 @@ async def test_no_or_two_hosts_are_none_of_its_names(mailbox: Mailbox, head: str
 async def test_it_answers_every_name_of_this_machine(mailbox: Mailbox, name: str) -> None:
     request = f"GET / HTTP/1.1\r\nHost: {name}:{mailbox.web_port}\r\nConnection: close\r\n\r\n"
     assert (await raw(mailbox.web_port, request)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+async def test_it_can_be_read_on_a_telephone_and_in_the_dark(mailbox: Mailbox) -> None:
+    message = b"Message-ID: <" + b"a" * 90 + b"@example.com>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    await mailbox.send(message + mail("Somebody answered your comment on a post with a long title " + "w" * 80))
+    [item] = await mailbox.messages()
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        for path in ("/", f"/messages/{item['id']}"):
+            await page.goto(f"http://127.0.0.1:{mailbox.web_port}{path}")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360, path
+            widths = await page.evaluate("[...document.querySelectorAll('td')].map(one => one.clientWidth)")
+            assert min(widths) >= 300, (path, widths)
+            dark = await page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)")
+            light = await page.evaluate("getComputedStyle(document.body).color.match(/[0-9]+/g).map(Number)")
+            assert max(dark[:3]) < 64 < 192 < min(light[:3]), (path, dark, light)
+        await browser.close()
 
 
 async def raw(port: int, request: str) -> bytes:

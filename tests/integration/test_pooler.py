@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
+import asyncpg
 import pytest
 import structlog
 
@@ -26,6 +30,7 @@ from services.chassis.runtime.settings import Settings
 from services.posts import __main__ as posts
 from services.posts.settings import PostsSettings
 from tests.conftest import NewDatabase
+from tests.installed import Installed, running_program
 from tests.pgbouncer import pgbouncer, through
 from tests.servers import Servers, free_port
 from tests.waiting import eventually
@@ -294,3 +299,30 @@ async def answers(db: Database) -> bool:
         return await db.answers()
     except Problem:
         return False
+
+
+async def test_the_file_in_the_operations_guide_runs(
+    servers: Servers, tmp_path: Path, new_database: NewDatabase, free_port: Callable[[], int]
+) -> None:
+    """Only its addresses, which are those of a network of containers, are put in place."""
+    guide = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    block = r"^    \[databases\]\n(?:^    .*\n|^\n(?=    ))*"
+    found = re.search(rf"(?:^    .*\n|^\n(?=    \[))*{block}", guide, re.MULTILINE)
+    assert found
+    config = textwrap.dedent(found[0])
+    db = await new_database(*posts.PACKAGES)
+    to, port = urlsplit(db.url), free_port()
+    for documented, own in (
+        ("host=postgres port=5432", f"host=127.0.0.1 port={to.port}"),
+        ("listen_addr = *", "listen_addr = 127.0.0.1"),
+        ("listen_port = 6432", f"listen_port = {port}"),
+        ("/etc/pgbouncer/", f"{tmp_path}/"),
+    ):
+        assert documented in config
+        config = config.replace(documented, own)
+    (tmp_path / "userlist.txt").write_text(f'"{to.username}" "{to.password}"\n')
+    config += f"unix_socket_dir =\nlogfile = {tmp_path}/pgbouncer.out\n"
+    with running_program(Installed("pgbouncer", tmp_path / "run", port, config, ["{config}"])):
+        connection = await asyncpg.connect(through(db.url, port), statement_cache_size=0)
+        assert await connection.fetchval("select 1") == 1
+        await connection.close()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -116,3 +117,10 @@ def test_the_first_errors_are_named_and_no_more_looked_for() -> None:
     errors = refused.value.errors
     assert [error.field for error in errors[:4]] == ["0.b.0", "0.b.1", "1", "2"]
     assert len(errors) == 50
+
+
+@pytest.mark.parametrize("body", [b'{"name":"x', b'{"name":', b"{name", b'["a" "b"]'])
+def test_the_place_of_an_error_is_said_once(body: bytes) -> None:
+    with pytest.raises(Problem) as refused:
+        parse_json(body)
+    assert len(re.findall(r"\bat\b", refused.value.detail)) == 1, refused.value.detail

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.local import background, checks, commands
-from deploy.local.layout import CHECKOUT, Layout
+from deploy.local import background, checks, commands, logs
+from deploy.local.layout import CHECKOUT, PORTS, Layout
 from deploy.local.processes import LocalError, free_port
 from services.operator.keys import generate_keys
 
@@ -125,3 +125,45 @@ def test_a_pooler_before_a_given_database_needs_a_direct_address(home: Path) -> 
         checks.check_settings(Layout(home, given))
     assert str(refusal.value).count("\n") == 0  # the other databases are this machine's own
     checks.check_settings(Layout(home, given | {"POSTS_DATABASE_DIRECT_URL": "postgresql://posts@db/posts"}))
+
+
+def test_a_wrong_port_hides_no_other_wrong_setting(home: Path) -> None:
+    given = {"GATEWAY_PORT": "http", "POSTS_PORT": "0", "LOG_LEVEL": "LOUD", "SMTP_PORT": "2526", "KAFKA_PORT": "2526"}
+    with pytest.raises(LocalError) as refusal:
+        checks.check_settings(Layout(home, given))
+    named = [line.partition("=")[0].partition(" ")[0] for line in str(refusal.value).splitlines()]
+    assert named == ["GATEWAY_PORT", "POSTS_PORT", "KAFKA_PORT", "LOG_LEVEL"]
+
+
+def test_the_settings_are_checked_before_the_ports_are_tried(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "port_is_taken", lambda _: True)
+    with pytest.raises(LocalError, match=r"^LOG_LEVEL"):
+        commands.up(Layout(home, {"LOG_LEVEL": "LOUD"}))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_only_the_first_start_announces_a_minute(home: Path, again: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if again:
+        (home / "log").mkdir()
+        (home / "log/supervisor.log").write_text("")
+    with pytest.raises(LocalError):
+        commands.up(Layout(home, {"LOG_LEVEL": "LOUD"}))
+    assert ("about a minute" in capsys.readouterr().out) is not again
+
+
+@pytest.mark.parametrize("taken", [{8000}, {8000, 8101, 54320}, set(PORTS.values())])
+def test_free_ports_for_all_that_are_taken_are_on_one_line_to_paste(
+    taken: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "port_is_taken", lambda port: port in taken)
+    with pytest.raises(LocalError) as refusal:
+        checks.check_ports(Layout(tmp_path, {}))
+    shown = logs.message(str(refusal.value), 60).splitlines()
+    *chosen, make, up = shown[-1].split()
+    assert (make, up) == ("make", "up")
+    given = dict(one.split("=") for one in chosen)
+    assert given.keys() == {name for name, port in PORTS.items() if port in taken}
+    assert len(set(given.values())) == len(taken)
+    assert "  " not in " ".join(shown[:-1])
+    assert max(map(len, shown[:-1])) <= 60
+    checks.check_ports(Layout(tmp_path, given))

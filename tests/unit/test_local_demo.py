@@ -50,3 +50,23 @@ def test_a_file_that_cannot_be_read_starts_nothing() -> None:
     ended = subprocess.run(["sh", "-c", check], env={"WORDPRESS": "no file"}, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "no file cannot be read.\n")
     assert subprocess.run(["sh", "-c", check], env={"WORDPRESS": ""}).returncode == 0
+
+
+def test_what_it_prints_fits_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    long = "A sentence of several words that goes on and on. " * 5
+    address = f"http://127.0.0.1:8000/{'x' * 90}"
+    demo.report(f"Ada, about Ben's comment: sent. {long}")
+    headers = [
+        ["Subject", long],
+        ["References", f"<{'a' * 60}@x> <{'b' * 60}@x>"],
+        ["List-Unsubscribe", f"<{address}>"],
+    ]
+    demo.show(Layout(tmp_path, {}), {"id": "1", "headers": headers, "text": f"{long}\n\n{address}\nEnd"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 72] == [f"  | {address}"]
+    assert not [line for line in lines if "References" in line or "List-Unsubscribe" in line]
+    first = next(number for number, line in enumerate(lines) if line.startswith("  |"))
+    assert all(line.startswith("  |") for line in lines[first:])

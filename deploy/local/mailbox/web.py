@@ -17,12 +17,25 @@ MAIL_POLICY = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 )
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+:root { color-scheme: light dark;
+  --text: #222; --soft: #555; --line: #ddd; --link: #1a4d8f; --paper: #fff; --box: #f6f6f4 }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6e6e3; --soft: #a9a9a4; --line: #444; --link: #8ab8f0; --paper: #1b1b1a; --box: #282827 }
+}
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color: var(--text); background: var(--paper) }
+h1 { overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .4rem .6rem; vertical-align: top }
-tr { border-bottom: 1px solid #ddd } a { color: #1a4d8f } time, th { color: #555; white-space: nowrap }
+tr { border-bottom: 1px solid var(--line) } a { color: var(--link) }
+time, th { color: var(--soft); white-space: nowrap }
 td { overflow-wrap: anywhere }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f4; padding: 1rem }
-iframe { width: 100%; height: 32rem; border: 1px solid #ccc }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: 1rem }
+iframe { width: 100%; height: 32rem; border: 1px solid var(--line); box-sizing: border-box;
+  color-scheme: light; background: #fff }
+@media (max-width: 40rem) {
+  table, tbody, tr, td, th { display: block } .list tr:first-child { display: none }
+  td, th { padding: 0 } tr { padding: .5rem 0 }
+}
 """
 STORE = web.AppKey("store", Store)
 
@@ -57,7 +70,7 @@ async def show_list(request: web.Request) -> web.Response:
     names = store.names()
     rows = "".join(_row(mail) for name in names[:LISTED] if (mail := store.get(name)))
     empty = "<p>No mail yet. This page reloads every five seconds.</p>"
-    body = f"<table><tr><th>Arrived<th>To<th>Subject</tr>{rows}</table>" if rows else empty
+    body = f"<table class='list'><tr><th>Arrived<th>To<th>Subject</tr>{rows}</table>" if rows else empty
     more = f"<p>The newest {LISTED} of {len(names)}.</p>" if len(names) > LISTED else ""
     button = '<form method="post" action="/clear"><button>Delete all</button></form>' if rows else ""
     return _page(f"Mailbox ({len(names)})", body + more + button, refresh=True)

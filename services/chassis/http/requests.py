@@ -112,7 +112,10 @@ def _parse_with_stdlib(data: bytes) -> Any:
 def _reason(error: ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
-    return f"{error.msg.lower()} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+    if isinstance(error, json.JSONDecodeError):
+        what = error.msg.lower().removesuffix(" at")  # "Unterminated string starting at"
+        return f"{what} at character {error.pos}"
+    return str(error)
 
 
 def _refuse(name: str) -> NoReturn:

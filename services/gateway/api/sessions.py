@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import validated
-from services.contracts.people import RefreshSession, Register, SignIn
+from services.contracts.people import RefreshSession
 from services.gateway import responses
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import sign_in as schemas
@@ -23,6 +23,7 @@ from services.gateway.guards import (
     ask_for_mail,
     end_session,
 )
+from services.gateway.mail_requests import Register, SignIn
 
 # the ways to start a session, by the field that tells them apart: the internal path, and the command
 WAYS: dict[str, tuple[str, type[BaseModel]]] = {

@@ -13,7 +13,7 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
-from services.contracts.people import BITS_256, LINK_LIFE_WORDS, Register, SignIn
+from services.contracts.people import BITS_256, LINK_LIFE_WORDS
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -27,6 +27,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
+from services.gateway.mail_requests import Register, SignIn
 from services.gateway.pages import came_from, cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
 from services.gateway.pages.openers import require_opener
