@@ -23,7 +23,7 @@ TOLD = {
     "the mail": PARTS["text/plain"],
     "its HTML part": PARTS["text/html"],
     "the page after asking": ENVIRONMENT.get_template("check_mail.html").render(
-        viewer=None, request=None, refusal=None, code="", link_life=LINK_LIFE_WORDS
+        viewer=None, request=None, refusal=None, code="", email="", registers=False, link_life=LINK_LIFE_WORDS
     ),
     "the guide": (Path(texts.__file__).parent.parent / "templates/docs_guide.html").read_text(),
     "the reference": re.sub(r'"\s+"', "", Path(texts.__file__).read_text()),

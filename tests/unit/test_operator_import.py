@@ -288,7 +288,7 @@ async def test_a_refusal_is_reported_and_the_import_continues(tmp_path: Path) ->
     report, services = await imported(tmp_path, *parts, refused=refused)
     assert set(services.named("comments")) == {"11", "14"}
     assert not report.is_complete
-    assert report.refusals == ["post 1: is too costly to render", "comment 12: is too costly to render"]
+    assert report.refusals == ["post 1: body is too costly to render.", "comment 12: body is too costly to render."]
     assert (report.items.total(), report.comments.total()) == (2, 5)
     assert report.comments.of("skipped: a reply to a comment that was refused") == 1
 
@@ -334,7 +334,7 @@ async def test_the_report_is_printed_with_its_sums(tmp_path: Path) -> None:
     report.show(Console(file=out, width=100))
     text = out.getvalue()
     assert "The file holds 1 item and 2 comments; 1 and 2 are accounted for." in text
-    assert "refused: post [bold]1: is too costly to render" in text
+    assert "refused: post [bold]1: body is too costly to render" in text
 
 
 def test_surplus_refusals_are_counted() -> None:
