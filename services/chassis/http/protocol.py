@@ -63,6 +63,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _phase = Phase.NOTHING
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
+    _has_ended = False  # whether a request ended in the bytes that are being parsed
     _undelivered = 0  # bytes since the parser last handed over headers or a piece of a body
     _trailers = _trailer_bytes = 0
     _body_began = 0.0
@@ -95,9 +96,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._refusal is not None or self._lingering:
             self._discard(len(data))
             return
-        if self._deadline is None and self._phase is Phase.NOTHING:  # also for empty lines without end
-            self._start_deadline(HEADER_SECONDS, self._headers_are_late)
         self._undelivered += len(data)
+        self._has_ended = False
         rest: bytes | memoryview = data
         try:
             while rest:
@@ -114,11 +114,18 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         else:
             if self._undelivered > HEADER_BYTES:
                 self._refuse(headers_too_large())
+            elif self._deadline is None and (self._phase is not Phase.NOTHING or not self._has_ended):
+                self._await_the_rest()
+
+    def _await_the_rest(self) -> None:
+        """Start the deadline of what is awaited; a request that comes as a whole needs none, which is most of them."""
+        if self._phase is Phase.BODY:
+            self._start_deadline(BODY_SECONDS, self._check_progress)
+        else:  # headers, or empty lines without end
+            self._start_deadline(HEADER_SECONDS, self._headers_are_late)
 
     def on_message_begin(self) -> None:
         self._phase = Phase.HEADERS
-        if self._deadline is None:
-            self._start_deadline(HEADER_SECONDS, self._headers_are_late)
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -145,7 +152,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.BODY
         self._undelivered = self._trailers = self._trailer_bytes = 0
         self._body_began = self._progress = self.loop.time()
-        self._start_deadline(BODY_SECONDS, self._check_progress)
+        self._cancel_deadline()
 
     def on_body(self, body: bytes) -> None:
         self._undelivered = 0
@@ -156,6 +163,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._phase = Phase.NOTHING
         self._undelivered = 0
+        self._has_ended = True
         self._cancel_deadline()
         super().on_message_complete()
 
