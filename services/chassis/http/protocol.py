@@ -44,6 +44,9 @@ class Phase(enum.Enum):
     BODY = enum.auto()
 
 
+NOTHING, HEADERS, BODY = Phase  # looking a member up by its class costs more than all else that a header costs
+
+
 def _nothing() -> None:
     """Replace what a cycle calls when its response has ended, once its connection has."""
 
@@ -60,11 +63,12 @@ class CycleTransport:
 class LimitedHttpProtocol(HttpToolsProtocol):
     """Refuses what is malformed, too large or too slow, and aborts connections whose clients do not read."""
 
-    _phase = Phase.NOTHING
+    _phase = NOTHING
     _deadline: asyncio.TimerHandle | None = None
     _write_deadline: asyncio.TimerHandle | None = None
     _has_ended = False  # whether a request ended in the bytes that are being parsed
     _undelivered = 0  # bytes since the parser last handed over headers or a piece of a body
+    _received = 0  # the same when the last read began to be parsed; no head in it is larger
     _trailers = _trailer_bytes = 0
     _body_began = 0.0
     _progress = 0.0  # when the last piece of the body came
@@ -96,7 +100,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._refusal is not None or self._lingering:
             self._discard(len(data))
             return
-        self._undelivered += len(data)
+        self._received = self._undelivered = self._undelivered + len(data)
         self._has_ended = False
         rest: bytes | memoryview = data
         try:
@@ -114,25 +118,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         else:
             if self._undelivered > HEADER_BYTES:
                 self._refuse(headers_too_large())
-            elif self._deadline is None and (self._phase is not Phase.NOTHING or not self._has_ended):
+            elif self._deadline is None and (self._phase is not NOTHING or not self._has_ended):
                 self._await_the_rest()
 
     def _await_the_rest(self) -> None:
         """Start the deadline of what is awaited; a request that comes as a whole needs none, which is most of them."""
-        if self._phase is Phase.BODY:
+        if self._phase is BODY:
             self._start_deadline(BODY_SECONDS, self._check_progress)
         else:  # headers, or empty lines without end
             self._start_deadline(HEADER_SECONDS, self._headers_are_late)
 
     def on_message_begin(self) -> None:
-        self._phase = Phase.HEADERS
+        self._phase = HEADERS
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase is Phase.HEADERS:
+        if self._phase is HEADERS:
             if len(self.headers) >= MAX_FIELDS:  # thousands more may have come in the same read
                 raise headers_too_large()
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":  # as uvicorn does
+                self.expect_100_continue = True
+            self.headers.append((name, value))
             return
         # A trailer. Nothing here needs any; uvicorn would add it to the headers of the request that is being handled.
         self._trailers += 1
@@ -141,7 +148,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise headers_too_large()
 
     def on_headers_complete(self) -> None:
-        check_head(self.parser.get_http_version(), self.url, self.headers)
+        check_head(self.parser.get_http_version(), self.url, self.headers, self._received)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise malformed(f"At most {MAX_PIPELINED} requests may wait on a connection.")
         try:
@@ -149,7 +156,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserInvalidURLError:
             raise malformed("The URL is not valid.") from None
         self.cycle.transport = self._cycle_transport  # type: ignore[assignment]  # all that a cycle uses
-        self._phase = Phase.BODY
+        self._phase = BODY
         self._undelivered = self._trailers = self._trailer_bytes = 0
         self._body_began = self._progress = self.loop.time()
         self._cancel_deadline()
@@ -161,7 +168,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._phase = Phase.NOTHING
+        self._phase = NOTHING
         self._undelivered = 0
         self._has_ended = True
         self._cancel_deadline()
@@ -172,7 +179,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._answer(self._refusal)
         elif not self._lingering:
             super().on_response_complete()
-            if self._phase is Phase.NOTHING and self.cycle.response_complete:  # idle; the largest part of what it holds
+            if self._phase is NOTHING and self.cycle.response_complete:  # idle; the largest part of what it holds
                 self.cycle = self.scope = self.headers = None  # type: ignore[assignment]  # as before the first
 
     def pause_writing(self) -> None:
@@ -187,7 +194,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _headers_are_late(self) -> None:
         self._deadline = None
-        if self._phase is Phase.HEADERS:
+        if self._phase is HEADERS:
             self._refuse(Problem("request-timeout", f"Send the headers within {HEADER_SECONDS:g} seconds."))
         elif self.cycle is None or self.cycle.response_complete:
             self.transport.abort()  # there is no request to answer
@@ -214,7 +221,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         self._cancel_deadline()
         self._refusal = problem
-        if self._phase is not Phase.BODY:
+        if self._phase is not BODY:
             if self.cycle is None or self.cycle.response_complete:
                 self._answer(problem)
         elif self.cycle.response_complete:
@@ -232,13 +239,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._answer(problem)
 
     def _answer(self, problem: Problem) -> None:
-        is_head = self._phase is not Phase.NOTHING and self.parser.get_method() == b"HEAD"
+        is_head = self._phase is not NOTHING and self.parser.get_method() == b"HEAD"
         self.transport.write(last_response(problem, self.server_state.default_headers, with_body=not is_head))
         HTTP_REQUESTS.labels("other", "unmatched", problem.status).inc()
         self._linger()
 
     def _close_after_response(self) -> None:
-        if self._phase is Phase.BODY and self.cycle.response_complete:  # the rest of the body is on its way
+        if self._phase is BODY and self.cycle.response_complete:  # the rest of the body is on its way
             self._linger()
         else:
             self._close()

@@ -1,6 +1,7 @@
 """Check what a request says before its body: version, target and the headers that decide who reads what."""
 
 import re
+import sys
 from collections.abc import Sequence
 
 from services.chassis.errors import Problem
@@ -24,19 +25,21 @@ ONCE = {
 }
 
 
-def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+def check_head(
+    version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], received: int = sys.maxsize
+) -> None:
     """Check the head of a request; the names of its headers are in lower case.
+
+    Args:
+        received: how many bytes it has at most.
 
     Raises:
         Problem: `malformed-request`, whose detail names the header; `headers-too-large`.
     """
-    size, seen = len(target), {}
-    for name, value in headers:
-        size += len(name) + len(value) + FIELD_BYTES
-        if name in ONCE and name in seen:
-            raise malformed(f"Send the header {ONCE[name]} once.")
-        seen[name] = value
-    if size > HEADER_BYTES:
+    seen = dict(headers)
+    if len(seen) < len(headers):
+        _check_repeated(headers)
+    if received > HEADER_BYTES and _size(target, headers) > HEADER_BYTES:
         raise headers_too_large()
     if version not in VERSIONS:
         raise malformed("Only HTTP/1.1 and HTTP/1.0 are served.")
@@ -53,6 +56,18 @@ def check_head(version: str, target: bytes, headers: Sequence[tuple[bytes, bytes
         raise malformed("The header Host names no host.")
     if b"transfer-encoding" in seen:
         _check_transfer_encoding(version, headers)
+
+
+def _check_repeated(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    seen = set()
+    for name, _ in headers:
+        if name in ONCE and name in seen:
+            raise malformed(f"Send the header {ONCE[name]} once.")
+        seen.add(name)
+
+
+def _size(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
+    return len(target) + sum(len(name) + len(value) + FIELD_BYTES for name, value in headers)
 
 
 def _check_transfer_encoding(version: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
