@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
 from services.chassis.errors import Problem
 
@@ -45,17 +46,22 @@ def check_head(
         raise malformed("Only HTTP/1.1 and HTTP/1.0 are served.")
     if not target.isascii():
         raise malformed("The URL must be ASCII: percent-encode its other characters as UTF-8.")
-    if not TARGET.match(target):
+    if not target.startswith(b"/") and not TARGET.match(target):
         raise malformed("The URL must begin with a slash, or with http:// or https://, a host and a slash.")
     if target.count(b"&") >= MAX_PARAMETERS:
         raise malformed(f"The URL may have at most {MAX_PARAMETERS} parameters.")
     host = seen.get(b"host")
     if host is None and version != "1.0":
         raise malformed("The header Host is missing.")
-    if host is not None and not HOST.match(host):
+    if host is not None and not _names_a_host(host):
         raise malformed("The header Host names no host.")
     if b"transfer-encoding" in seen:
         _check_transfer_encoding(version, headers)
+
+
+@lru_cache(maxsize=64)  # most requests name the same few
+def _names_a_host(host: bytes) -> bool:
+    return HOST.match(host) is not None
 
 
 def _check_repeated(headers: Sequence[tuple[bytes, bytes]]) -> None:
