@@ -255,3 +255,13 @@ async def test_a_request_that_waits_for_a_cancelled_one_asks_the_app_itself(harn
     harness.app.gate.set()
     assert (await second).status == 200
     assert len(harness.app.asked) == 2
+
+
+async def test_by_another_name_of_this_machine_the_api_is_cached_and_pages_go_to_the_app() -> None:
+    harness = Harness()
+    harness.layer = CacheMiddleware(harness.app, harness.cache, "rapport", b"127.0.0.1:8000")
+    for path, asked in (("/v1/posts", 1), ("/posts/on-letters", 2)):
+        harness.app.asked.clear()
+        for host in ("127.0.0.1:8000", "localhost:8000"):
+            await harness.get(path, host=host)
+        assert len(harness.app.asked) == asked
