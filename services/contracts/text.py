@@ -14,7 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTERS, is_visible, without_unwanted
+from services.contracts.characters import LINE_BREAKS, LINE_END, NONCHARACTER, is_visible, without_unwanted
 from services.contracts.normal_form import nfc
 
 
@@ -55,7 +55,7 @@ def _compared(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = clean(value).strip()
-    if not NONCHARACTERS.isdisjoint(text):
+    if NONCHARACTER.search(text):
         raise ValueError("must not contain a non-character")
     return text
 

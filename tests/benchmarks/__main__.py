@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tests.benchmarks import cores, mailing, reading, table, writing
 from tests.benchmarks.bounds import missing
-from tests.benchmarks.checkout import Checkout, CheckoutError, build, present
+from tests.benchmarks.checkout import Checkout, CheckoutError, build, build_present
 from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
 from tests.benchmarks.crowd import crowd_size
 from tests.benchmarks.measurement import Measurement, MeasurementError, Unit
@@ -114,9 +114,9 @@ def main() -> None:
     begun = time.monotonic()
     try:
         checkouts = {BASE: build(given.base, say)} if given.base else {}
+        checkouts[THIS] = build_present(say)
     except CheckoutError as error:
         sys.exit(str(error))
-    checkouts[THIS] = present()
     lines, foreign = asyncio.run(run(checkouts, parts, rounds, say))
     show = table.comparison if given.base else table.alone
     console.print(show(lines, caption(checkouts, rounds, time.monotonic() - begun, foreign)))

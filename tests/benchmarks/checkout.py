@@ -40,6 +40,21 @@ def present() -> Checkout:
     return Checkout(f"{name} and uncommitted changes" if changed else name, ROOT, Path(sys.executable))
 
 
+def build_present(say: Callable[[str], None]) -> Checkout:
+    """Give the checkout that this code belongs to an environment such as the base has: the same packages, compiled.
+
+    The environment that runs this has packages for the tests, some of which the product's processes would load.
+
+    Raises:
+        CheckoutError: it could not be built.
+    """
+    checkout = present()
+    environment = FOLDER / "environment"
+    say(f"building this {checkout.name} in {environment.relative_to(ROOT)} …")
+    _install(f"this {checkout.name}", checkout.root, environment)
+    return Checkout(checkout.name, checkout.root, environment / "bin/python")
+
+
 def resolve(ref: str) -> str:
     """Find the full id of a commit.
 
@@ -68,7 +83,7 @@ def build(ref: str, say: Callable[[str], None]) -> Checkout:
     say(f"building base {short} in {root.relative_to(ROOT)} …")
     if not root.exists():
         _unpack(sha, root)
-    _install(short, root)
+    _install(f"base {short}", root, root / ".venv")
     (root / FINISHED).touch()
     return checkout
 
@@ -84,24 +99,27 @@ def _unpack(sha: str, root: Path) -> None:
     unfinished.rename(root)
 
 
-def _install(short: str, root: Path) -> None:
-    """Make the environment with the commit's own installer and the interpreter that runs this."""
-    environment = dict(os.environ) | {
+def _install(name: str, root: Path, environment: Path) -> None:
+    """Make an environment with the commit's own installer and the interpreter that runs this, and compile the code."""
+    interpreter = os.environ.get("PYTHON") or str(Path(sys.executable).resolve())
+    variables = dict(os.environ) | {
         "PATH": f"{os.environ['PATH']}:{ROOT / '.local/tools/bin'}",  # where uv is, if it was fetched
-        "PYTHON": os.environ.get("PYTHON") or str(Path(sys.executable).resolve()),
+        "PYTHON": interpreter,
+        "UV_PYTHON": interpreter,
+        "UV_PROJECT_ENVIRONMENT": str(environment),
     }
-    environment.pop("VIRTUAL_ENV", None)
-    log = root / ".local" / "build.log"
-    log.parent.mkdir(exist_ok=True)
+    variables.pop("VIRTUAL_ENV", None)
+    log = environment.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("wb") as output:
-            code = subprocess.run(INSTALL, cwd=root, env=environment, stdout=output, stderr=output).returncode
+            code = subprocess.run(INSTALL, cwd=root, env=variables, stdout=output, stderr=output).returncode
     except OSError as error:
-        raise CheckoutError(f"Base {short} could not be built: {INSTALL[0]} does not run ({error.strerror}).") from None
+        raise CheckoutError(f"{name} could not be built: {INSTALL[0]} does not run ({error.strerror}).") from None
     if code == 0:  # compiling at the first start would cost memory that later starts do not need
-        code = subprocess.run([root / ".venv/bin/python", "-m", "compileall", "-q", "services"], cwd=root).returncode
+        code = subprocess.run([environment / "bin/python", "-m", "compileall", "-q", "services"], cwd=root).returncode
     if code != 0:
-        raise CheckoutError(f"Base {short} could not be built: {INSTALL[0]} ended with {code}; its output is in {log}.")
+        raise CheckoutError(f"{name} could not be built: {INSTALL[0]} ended with {code}; its output is in {log}.")
 
 
 def _git(*arguments: str) -> str:
