@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -219,6 +219,18 @@ def generate_keys(root: Path = ROOT, python: Path = Path(sys.executable)) -> dic
     printed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     lines = (line.partition("=") for line in printed.splitlines() if "=" in line)
     return {name: value.removeprefix("'").removesuffix("'") for name, _, value in lines}
+
+
+@asynccontextmanager
+async def started(stack: Stack) -> AsyncIterator[Stack]:
+    """Run the whole system inside the block; afterwards nothing of it is left."""
+    try:
+        await stack.prepare()
+        await stack.up()
+        yield stack
+    finally:
+        stack.down()
+        await stack.drop()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from services.chassis.identity import Signer
 from tests.client import Client, Person
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import Stack
+from tests.stack import Stack, started
 
 NewPerson = Callable[..., Awaitable[Person]]
 
@@ -21,13 +21,8 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("contract")
     stack = Stack(servers, folder, session_sink.port, name=f"api{folder.parent.name[-6:]}".replace("-", "_"))
-    try:
-        await stack.prepare()
-        await stack.up()
+    async with started(stack):
         yield stack
-    finally:
-        stack.down()
-        await stack.drop()
 
 
 @pytest.fixture(scope="session")

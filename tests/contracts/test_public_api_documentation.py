@@ -21,7 +21,7 @@ from tests.contracts.example_story import ADA, code_of, tell, token_of
 from tests.contracts.recording import Fixed, Recorder
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import ROOT, Stack
+from tests.stack import ROOT, Stack, started
 from tests.waiting import eventually
 
 GUIDE = re.compile(r'<pre class="run(?: refused)?"><code>(.*?)</code></pre>', re.DOTALL)
@@ -49,14 +49,8 @@ async def fresh(
         name=f"docs{folder.parent.name[-6:]}".replace("-", "_"),
         overrides={"ADMIN_EMAILS": ADA, "RATE_LIMITS": "on", "RETURN_URLS": RETURN_TO},
     )
-    try:
-        await stack.prepare()
-        await stack.up()
-        async with Client(stack.url, session_sink) as client:
-            yield client
-    finally:
-        stack.down()
-        await stack.drop()
+    async with started(stack), Client(stack.url, session_sink) as client:
+        yield client
 
 
 async def test_the_examples_are_what_the_system_answers(fresh: Client) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from tests.client import Client, Person
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import Stack
+from tests.stack import Stack, started
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +38,8 @@ async def stack(
     folder: Path = tmp_path_factory.mktemp("stack")
     name = f"e2e{folder.parent.name[-6:]}".replace("-", "_")
     stack = Stack(servers, folder, session_sink.port, name, overrides={"RETURN_URLS": front_end})
-    try:
-        await stack.prepare()
-        await stack.up()
+    async with started(stack):
         yield stack
-    finally:
-        stack.down()
-        await stack.drop()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tests.client import Client, Person
 from tests.pgbouncer import pgbouncer, through
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import DATABASES, Stack
+from tests.stack import DATABASES, Stack, started
 from tests.waiting import eventually
 
 PARALLEL = 40
@@ -27,13 +27,8 @@ async def behind(
         direct = {f"{name.upper()}_DATABASE_DIRECT_URL": stack.database_urls[name] for name in DATABASES}
         pooled = {f"{name.upper()}_DATABASE_URL": through(stack.database_urls[name], port) for name in DATABASES}
         stack.overrides = {**direct, **pooled, "DATABASE_POOLER": "transaction"}
-        try:
-            await stack.prepare()
-            await stack.up()
+        async with started(stack):
             yield stack
-        finally:
-            stack.down()
-            await stack.drop()
 
 
 @pytest.fixture(scope="module")
