@@ -174,19 +174,19 @@ async def sign_out_again(request: Request, form: Fields, refusal: Refusal) -> Re
 async def sign_out(request: Request, context: OptionalViewer) -> Response:
     """End the session, and what the browser keeps of a text; a second press leads to the same page."""
     require_our_page(request)
-    viewer = context.viewer
+    viewer, form = context.viewer, await typed(request)
     if not viewer.sure:
         raise unavailable("Who you are could not be checked in time.")
     if viewer.person_id is not None:
-        await require_opener(context, (await typed(request)).get("for"))
+        await require_opener(context, form.get("for"))
     if viewer.person_id is not None and viewer.session_id is not None:
         body = {"session_id": viewer.session_id}
         await context.upstreams.people.send("DELETE", "/sessions/current", viewer.caller, context.deadline, body=body)
         end_session(request, viewer.session_id)
     else:
         forget_session(request)
-    settings, back = gateway_of(request).settings, came_from.our_page((await typed(request)).get("back", ""))
-    done = redirect(back or "/", _session_cookie(settings, "", 0))
+    settings = gateway_of(request).settings
+    done = redirect(came_from.our_page(form.get("back", "")) or "/", _session_cookie(settings, "", 0))
     done.headers.append("Set-Cookie", cookies.draft(settings, ""))
     return done
 
