@@ -77,6 +77,25 @@ async def imported(folder: Path, *parts: str, **options: Any) -> tuple[Report, I
     return await run(written(folder, export(*parts)), services), services
 
 
+class HalfDead(InMemoryServices):
+    """Services of which one fails at a comment while the others are still at work."""
+
+    async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
+        if service == "comments" and body["source_id"] == "101":
+            raise Failed("comments was unavailable.")
+        if service == "comments" or body.get("name") == "Somebody 103":
+            await asyncio.Event().wait()
+        return await super().post(service, path, body)
+
+
+async def test_a_failed_import_leaves_nothing_at_work(tmp_path: Path) -> None:
+    items = (item(number, comment(number + 100)) for number in range(1, 4))
+    path, before = written(tmp_path, export(author("ada", "Ada"), *items)), asyncio.all_tasks()
+    with pytest.raises(Failed):
+        await run(path, HalfDead())
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_post_keeps_its_properties(tmp_path: Path) -> None:
     page = item(
         7,

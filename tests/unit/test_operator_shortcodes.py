@@ -11,10 +11,10 @@ from services.operator.wordpress.players import OWN, Attachment, Replacements
 from services.operator.wordpress.shortcodes import names_in, without_shortcodes
 
 FILES = {
-    "1": Attachment("http://b.example/a.jpg", "One", "7"),
-    "2": Attachment("http://b.example/b.PNG?x=1", "", "7"),
-    "3": Attachment("http://b.example/c.mp3", "", "7"),
-    "4": Attachment("http://b.example/d.mp4", "", "8"),
+    "1": Attachment("http://b.example/a.jpg", "One"),
+    "2": Attachment("http://b.example/b.PNG?x=1", ""),
+    "3": Attachment("http://b.example/c.mp3", ""),
+    "4": Attachment("http://b.example/d.mp4", ""),
 }
 REPLACE = Replacements(FILES, {"7": ["1", "2", "3"], "8": ["4"]}, "7")
 

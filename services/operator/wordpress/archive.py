@@ -37,7 +37,7 @@ def streams(path: Path) -> Generator[Stream, None, None]:
         file.seek(0)
         if start[:2] == GZIP:
             with gzip.open(file) as expanded:
-                yield _Expanding(path, [0]).of(expanded)
+                yield _Expanding(expanded, _Allowance(path))
         elif start == ZIP:
             yield from _of_zip(path, file)
         else:
@@ -53,32 +53,43 @@ def _of_zip(path: Path, file: BinaryIO) -> Generator[Stream, None, None]:
                 raise Failed(f"{path} is a zip archive {'of hidden XML files' if found else 'without an XML file'}.")
             if len(names) > MOST_FILES:
                 raise Failed(f"{path} is a zip archive of more than {MOST_FILES} XML files.")
-            expanded = [0]
+            allowance = _Allowance(path)
             for name in sorted(names):
                 with archive.open(name) as member:
-                    yield _Expanding(path, expanded).of(member)
+                    yield _Expanding(member, allowance)
     except BROKEN as error:
         raise Failed(f"{path} is a broken archive: {str(error).rstrip('.') or 'it ends too early'}.") from error
 
 
+class _Allowance:
+    """How many bytes an archive may still expand to, so that a small file cannot keep an import busy for days."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._left = SPARE + FACTOR * path.stat().st_size
+
+    def take(self, size: int) -> None:
+        """Count bytes that the archive expanded to.
+
+        Raises:
+            Failed: they are too many.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise Failed(f"{self.path} expands to more than a hundred times its size: it is no export.")
+
+
 class _Expanding:
-    """A stream that is refused when it expands too far, so that a small file cannot keep an import busy for days."""
+    """One stream of an archive."""
 
-    def __init__(self, path: Path, expanded: list[int]) -> None:
-        self._path = path
-        self._expanded = expanded
-        self._most = SPARE + FACTOR * path.stat().st_size
-
-    def of(self, stream: Stream) -> "_Expanding":
+    def __init__(self, stream: Stream, allowance: _Allowance) -> None:
         self._stream = stream
-        return self
+        self._allowance = allowance
 
     def read(self, size: int, /) -> bytes:
         try:
             data = self._stream.read(size)
         except BROKEN as error:
-            raise Failed(f"{self._path} is a broken archive: {str(error).rstrip('.')}.") from error
-        self._expanded[0] += len(data)
-        if self._expanded[0] > self._most:
-            raise Failed(f"{self._path} expands to more than a hundred times its size: it is no export.")
+            raise Failed(f"{self._allowance.path} is a broken archive: {str(error).rstrip('.')}.") from error
+        self._allowance.take(len(data))
         return data

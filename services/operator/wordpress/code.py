@@ -5,39 +5,11 @@ import re
 from services.chassis.text.stored_code import CodeEscaper
 
 LANGUAGES = (
-    *(
-        "actionscript",
-        "actionscript3",
-        "as3",
-        "applescript",
-        "awk",
-        "bash",
-        "c",
-        "clojure",
-        "coldfusion",
-        "cpp",
-        "csharp",
-    ),
-    *("css", "delphi", "diff", "erlang", "fsharp", "go", "groovy", "haskell", "html", "java", "javafx", "javascript"),
-    *("jscript", "js", "latex", "lua", "matlab", "objc", "pascal", "patch", "perl", "php", "pl", "plain", "powershell"),
-    *(
-        "ps",
-        "py",
-        "python",
-        "r",
-        "rails",
-        "rb",
-        "ruby",
-        "rust",
-        "scala",
-        "shell",
-        "sql",
-        "swift",
-        "text",
-        "vb",
-        "vbnet",
-    ),
-    *("xhtml", "xml", "xslt", "yaml"),
+    *("actionscript", "actionscript3", "as3", "applescript", "awk", "bash", "c", "clojure", "coldfusion"),
+    *("cpp", "csharp", "css", "delphi", "diff", "erlang", "fsharp", "go", "groovy", "haskell", "html"),
+    *("java", "javafx", "javascript", "jscript", "js", "latex", "lua", "matlab", "objc", "pascal", "patch"),
+    *("perl", "php", "pl", "plain", "powershell", "ps", "py", "python", "r", "rails", "rb", "ruby", "rust"),
+    *("scala", "shell", "sql", "swift", "text", "vb", "vbnet", "xhtml", "xml", "xslt", "yaml"),
 )
 BRACKETS = re.compile(
     r"\[(code|sourcecode|source|snippet|crayon|pre|tt|cc[a-z]{0,3}(?:_[a-z0-9#+-]+)?|"

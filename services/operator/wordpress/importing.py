@@ -7,7 +7,7 @@ nothing, and one after a kill adds what is missing.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,10 @@ class Import:
         self.report = Report(found.site, found.items, found.comments, left_out=self._texts.left_out)
         self._progress.begin(found.items, found.comments)
         await self._import_items(rules.authors_by_login(found.authors))
-        await self._import_comments()
+        try:
+            await self._import_comments()
+        finally:
+            await _end(self._people.values())  # that nobody waits for any more
         await self._link_posts()
         return self.report
 
@@ -125,8 +128,8 @@ class Import:
             if source_id not in self._posts or source_id in linked:
                 continue
             linked.add(source_id)
-            body = self._texts.of_post(item, "content:encoded", self._places)
-            if body != self._texts.of_post(item, "content:encoded", Places()):
+            body = self._texts.with_links(item, self._places)
+            if body is not None:
                 name = f"links of {item.get('wp:post_type')} {source_id}"
                 command = {"post_id": self._posts[source_id], "body": body}
                 await self._send("posts", "/import/texts", CompleteImport, command, name)
@@ -147,8 +150,7 @@ class Import:
                     await asyncio.gather(*finished)
             await asyncio.gather(*under_way)
         finally:
-            for task in under_way:
-                task.cancel()
+            await _end(under_way)
 
     def _sort(self, item: Record, seen: set[str]) -> tuple[list[Placed], dict[str, Decision]]:
         """Return the comments of an item that will be imported; count the others."""
@@ -249,6 +251,13 @@ class Import:
             self.report.refusals.append(f"{name}: {reason}")
             return None
         return answer
+
+
+async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks and wait until they have ended: none may call a service once its client is closed."""
+    for task in (waiting := list(tasks)):
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _source_id(item: Record) -> str:

@@ -26,20 +26,9 @@ SHOWS = {
 OWN = frozenset(("caption", "wp_caption", "gallery", "audio", "video", "embed", "playlist"))  # WordPress's own names
 PLAYERS = frozenset(
     (
-        *(
-            "audio",
-            "embed",
-            "video",
-            "playlist",
-            "wpvideo",
-            "videopress",
-            "flv",
-            "flash",
-            "swf",
-            "soundcloud",
-            "iframe",
-        ),
-        *("googlemaps", "googlevideo", "instagram", "facebook", "slideshare", "spotify", "ted", "twitter", *SHOWS),
+        *("audio", "embed", "facebook", "flash", "flv", "googlemaps", "googlevideo", "iframe", "instagram"),
+        *("playlist", "slideshare", "soundcloud", "spotify", "swf", "ted", "twitter", "video", "videopress"),
+        *("wpvideo", *SHOWS),
     )
 )
 SOURCES = ("src", *sorted(SOUNDS | FILMS))  # attributes that hold an address, which may be relative
@@ -50,15 +39,10 @@ CAPTIONS = frozenset(("caption", "wp_caption"))
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file of the blog.
-
-    Attributes:
-        parent: the id of the post it was uploaded for.
-    """
+    """A file of the blog."""
 
     address: str
     caption: str
-    parent: str
 
     def ends_with(self, endings: frozenset[str]) -> bool:
         return urlsplit(self.address).path.rpartition(".")[2].lower() in endings

@@ -73,8 +73,8 @@ class Report:
     @property
     def is_complete(self) -> bool:
         """Return whether every item and comment of the file is on one line and none was refused."""
-        counted = (self.items.total(), self.comments.total())
-        return counted == (self.items_in_file, self.comments_in_file) and not self.refusals
+        all_items = self.items.total() == self.items_in_file
+        return all_items and self.comments.total() == self.comments_in_file and not self.refusals
 
     def show(self, console: Console) -> None:
         console.print(f"Import of {escape(self.site)}", style="bold", highlight=False)

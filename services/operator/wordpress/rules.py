@@ -15,6 +15,7 @@ import nh3
 
 from services.chassis.text.tokens import resolved
 from services.contracts.characters import without_unwanted
+from services.contracts.comments import DEEPEST
 from services.operator.wordpress.reader import Record
 
 KINDS: dict[str, Literal["post", "page"]] = {"post": "post", "page": "page"}
@@ -25,7 +26,6 @@ NUMBERED = re.compile(r"(https?://[^?#\s]{1,460}/)(?:index\.php)?\?(?:p|page_id|
 HOST = re.compile(r"https?://[^/?#\s@]{1,260}/?", re.IGNORECASE)
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
 FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft has one in the year -0001
-DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Placed:
 def in_order(comments: list[tuple[str, Record]]) -> list[Placed]:
     """Return the comments of one item, given with their ids, each after its parent, in any order of the file.
 
-    A comment whose parent is missing or below itself moves to the top; one deeper than 100 moves to depth 100.
+    A comment whose parent is missing or below itself moves to the top; one deeper than `DEEPEST` moves to that depth.
     """
     by_id = dict(comments)
     placed: list[Placed] = []

@@ -86,5 +86,5 @@ def _note_texts_and_files(item: Record, found: Survey) -> None:
         found.shortcodes |= names_in(with_code_escaped(item.get("content:encoded")))
     elif address := item.get("wp:attachment_url"):
         number, parent = item.get("wp:post_id"), item.get("wp:post_parent")
-        found.attachments.setdefault(number, Attachment(address, item.get("excerpt:encoded"), parent))
+        found.attachments.setdefault(number, Attachment(address, item.get("excerpt:encoded")))
         found.uploads[parent].append(number)

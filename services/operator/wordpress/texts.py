@@ -24,22 +24,28 @@ class Texts:
         self._found = found
         self._shortcodes = OWN | found.shortcodes
 
-    def of_post(self, item: Record, field: str, places: Places = NOWHERE) -> str:
-        """Return a text of an item.
+    def of_post(self, item: Record, field: str) -> str:
+        """Return a text of an item, and count what was left out of it.
 
         Args:
             field: `content:encoded` or `excerpt:encoded`.
-            places: where the posts that it links to are now; what is left out is counted without them, so once.
         """
-        found = self._found
-        replace = Replacements(found.attachments, found.uploads, item.get("wp:post_id"))
-        left_out = self.left_out if places is NOWHERE else Counter[str]()
-        html = without_shortcodes(with_code_escaped(item.get(field)), replace, self._shortcodes, left_out)
-        return with_new_links(html, self._base(item), places)
+        return with_new_links(self._without_shortcodes(item, field, self.left_out), self._base(item), NOWHERE)
+
+    def with_links(self, item: Record, places: Places) -> str | None:
+        """Return the text of an item with links to where the posts of the blog are now; None if it has no such link."""
+        html, base = self._without_shortcodes(item, "content:encoded", Counter()), self._base(item)
+        linked = with_new_links(html, base, places)
+        return linked if linked != with_new_links(html, base, NOWHERE) else None
 
     def of_comment(self, comment: Record, item: Record, places: Places) -> str:
         """Return the text of a comment, in which WordPress knows no shortcodes but code."""
         return with_new_links(with_code_escaped(comment.get("wp:comment_content")), self._base(item), places)
+
+    def _without_shortcodes(self, item: Record, field: str, left_out: Counter[str]) -> str:
+        found = self._found
+        replace = Replacements(found.attachments, found.uploads, item.get("wp:post_id"))
+        return without_shortcodes(with_code_escaped(item.get(field)), replace, self._shortcodes, left_out)
 
     def _base(self, item: Record) -> str:
         """Return the address that relative links of an item mean."""
