@@ -13,8 +13,13 @@ REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{
 HIGHLIGHTED = re.compile(r"\stype\s*+=\s*+[\"']?syntaxhighlighter", re.IGNORECASE)
 CDATA = re.compile(r"\A\s*+<!\[CDATA\[|\]\]>\s*+\Z")
 CODE = frozenset(("code", "kbd", "pre", "samp", "tt"))
-# Tags that stay tags inside code, because editors colour and number lines with them; all others are code.
+# Tags that stay tags inside code, because editors colour and number lines with them; all others are code. Editors give
+# attributes values, so `a<b && c>d` is code too.
 MARKUP = (ALLOWED - {"input"}) | {"font"}
+VALUED = re.compile(
+    r"""(?:\s++(?:[a-z][\w:.-]*+\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'=]++)|nowrap(?=\s|\Z)))*+\s*+/?\s*+""",
+    re.IGNORECASE,
+)
 
 
 class CodeEscaper:
@@ -72,7 +77,7 @@ class CodeEscaper:
         if found is None:
             return self._shown(position, position + 1) if in_code else self._kept(position, position + 1)
         name, closes, attributes = found[2].lower(), bool(found[1]), found[3]
-        if in_code and (not found[4] or name not in MARKUP):
+        if in_code and not (found[4] and name in MARKUP and VALUED.fullmatch(attributes)):
             return self._shown(position, found.end())
         if not found[4] or closes:
             return self._kept(position, found.end())
