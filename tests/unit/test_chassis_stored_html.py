@@ -45,6 +45,15 @@ def shown(stored: str) -> str:
         ("a <code><stdio.h></code>", "<p>a <code>&lt;stdio.h&gt;</code></p>\n"),
         ("<code>if (a<b && c>d)</code>", "<p><code>if (a&lt;b &amp;&amp; c&gt;d)</code></p>\n"),
         ("<pre>if a <b and b> c or i<s || s>1</pre>", "<pre>if a &lt;b and b&gt; c or i&lt;s || s&gt;1</pre>"),
+        (
+            "<code>Map<String, List<S>></code> <s>a</s>",
+            "<p><code>Map&lt;String, List&lt;S&gt;&gt;</code> <s>a</s></p>\n",
+        ),
+        (
+            "<pre><code>List<I> <b>x</b></code> <u>y</u></pre>",
+            "<pre><code>List&lt;I&gt; <b>x</b></code> <u>y</u></pre>",
+        ),
+        ("<code>a <b title='</code>'>c</b>", "<p><code>a &lt;b title='&lt;/code&gt;'&gt;c</code></p>\n"),
         ("<pre>x <i = 1> y <q == z></pre>", "<pre>x &lt;i = 1&gt; y &lt;q == z&gt;</pre>"),
         ("<pre><b class='k'>if</b><br/>x<br clear=all />y <I>z</I ></pre>", "<pre><b>if</b><br>x<br>y <i>z</i></pre>"),
         ("<code>never ends <form>x</form>", "<p><code>never ends</code></p>\n<div>x</div>"),
