@@ -3,7 +3,7 @@
 import re
 from html import escape, unescape
 
-from services.chassis.text.sanitiser import ALLOWED
+from services.chassis.text.sanitiser import ALLOWED, INLINES
 from services.chassis.text.tokens import RAW, TAG, raw_end
 
 MARK = re.compile(r"<(?=[a-zA-Z/!?])|\[(?=[a-zA-Z])")
@@ -13,8 +13,14 @@ REFERENCE = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{
 HIGHLIGHTED = re.compile(r"\stype\s*+=\s*+[\"']?syntaxhighlighter", re.IGNORECASE)
 CDATA = re.compile(r"\A\s*+<!\[CDATA\[|\]\]>\s*+\Z")
 CODE = frozenset(("code", "kbd", "pre", "samp", "tt"))
-# Tags that stay tags inside code, because editors colour and number lines with them; all others are code.
+# Tags that stay tags inside code, because editors colour and number lines with them; all others are code. Editors give
+# attributes values and end what stands in a line, so `a<b && c>d` and `List<S>` are code too.
 MARKUP = (ALLOWED - {"input"}) | {"font"}
+ENDED = INLINES - {"br", "img"}
+VALUED = re.compile(
+    r"""(?:\s++(?:[a-z][\w:.-]*+\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'=]++)|nowrap(?=\s|\Z)))*+\s*+/?\s*+""",
+    re.IGNORECASE,
+)
 
 
 class CodeEscaper:
@@ -55,7 +61,7 @@ class CodeEscaper:
             return position + 1
         code = self._source[found.end() : end.start()]
         if position < self._code_end:
-            if end.start() > min(one for one in self._code_ends.values() if one > position):
+            if end.start() > self._next_code_end(position):
                 self._out.append("[")  # named in code that ends first
                 return position + 1
             self._out.append(_as_text(code))
@@ -72,7 +78,7 @@ class CodeEscaper:
         if found is None:
             return self._shown(position, position + 1) if in_code else self._kept(position, position + 1)
         name, closes, attributes = found[2].lower(), bool(found[1]), found[3]
-        if in_code and (not found[4] or name not in MARKUP):
+        if in_code and not (found[4] and self._is_markup(found)):
             return self._shown(position, found.end())
         if not found[4] or closes:
             return self._kept(position, found.end())
@@ -89,6 +95,20 @@ class CodeEscaper:
             self._code_ends[name] = end.start()
             self._code_end = max(self._code_end, end.start())
         return self._kept(position, found.end())
+
+    def _is_markup(self, tag: re.Match[str]) -> bool:
+        """Return whether a tag inside code is not code itself."""
+        name = tag[2].lower()
+        if name not in MARKUP or not VALUED.fullmatch(tag[3]):
+            return False
+        if tag[1] or name not in ENDED:
+            return True
+        end = self._find(rf"</{name}\s*>", tag.end())
+        return end is not None and end.start() <= self._next_code_end(tag.start())
+
+    def _next_code_end(self, position: int) -> int:
+        """Return where the innermost code ends that a position is in."""
+        return min(one for one in self._code_ends.values() if one > position)
 
     def _kept(self, begin: int, end: int) -> int:
         self._out.append(self._source[begin:end])

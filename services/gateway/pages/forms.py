@@ -60,7 +60,7 @@ async def fields(request: Request) -> Fields:
     if len(body) > FORM_BYTES:
         raise Problem("too-large", f"The body may have at most {FORM_BYTES:,} bytes.")
     try:
-        return _decoded(body, "strict")
+        return _decoded(body, strict=True)
     except ValueError:
         raise Problem("invalid", "The form is not readable.") from None
 
@@ -83,36 +83,45 @@ async def _typed(request: Request) -> Fields:
             async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=READ_BYTES) as form:
                 return _normal({name: value for name, value in form.multi_items() if isinstance(value, str)})
         case "text/plain":
-            found = PLAIN_FIELD.split(body.decode("utf-8", "replace"))[1:]
+            found = PLAIN_FIELD.split(_readable(body))[1:]
             return _normal({name: value.rstrip("\r\n") for name, value in zip(found[::2], found[1::2], strict=True)})
         case "application/json":
             value = orjson.loads(body)
             members = value.items() if isinstance(value, dict) else ()
             return _normal({name: text for name, text in members if isinstance(text, str)})
         case _:
-            return _decoded(body, "replace")
+            return _decoded(body, strict=False)
 
 
-def _decoded(body: bytes, errors: str) -> Fields:
+def _decoded(body: bytes, *, strict: bool) -> Fields:
     """Return the fields of an urlencoded body.
 
     Raises:
-        ValueError: with `strict` errors: it is not ASCII, not UTF-8 once decoded, or has too many fields.
+        ValueError: if `strict`: it is not ASCII, not UTF-8 once decoded, or has too many fields.
     """
     pairs = [pair.partition(b"=") for pair in body.split(b"&", MOST_FIELDS) if pair]
-    if errors == "strict" and (len(pairs) > MOST_FIELDS or not body.isascii()):
+    if strict and (len(pairs) > MOST_FIELDS or not body.isascii()):
         raise ValueError("malformed")
-    return _normal({_text(name, errors): _text(value, errors) for name, _, value in pairs})
+    return _normal({_text(name, strict): _text(value, strict) for name, _, value in pairs})
 
 
-def _text(value: bytes, errors: str) -> str:
+def _text(value: bytes, strict: bool) -> str:
     """Return a decoded name or value.
 
     Percent-encoding is turned into quoted-printable, which is decoded in C: 300 kB of escapes take `parse_qsl` 24 ms,
     and whoever is refused can send them without end.
     """
     encoded = MALFORMED_ESCAPE.sub(b"%25", value.replace(b"+", b" "))
-    return binascii.a2b_qp(encoded.replace(b"=", b"%3D").replace(b"%", b"=")).decode("utf-8", errors)
+    found = binascii.a2b_qp(encoded.replace(b"=", b"%3D").replace(b"%", b"="))
+    return found.decode("utf-8") if strict else _readable(found)
+
+
+def _readable(text: bytes) -> str:
+    """Return text that may be in the encoding that programs use where they know none, so that its letters come back."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("windows-1252", "replace")
 
 
 def _normal(found: Fields) -> Fields:
