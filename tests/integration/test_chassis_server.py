@@ -129,13 +129,15 @@ async def test_responses_that_nobody_reads_are_bounded(
         monkeypatch.setattr(connection_shares, "UNREAD_BYTES", 2**20)
         monkeypatch.setattr(protocol, "WRITE_SECONDS", 30.0)
         opened = [await stack.enter_async_context(connect(host)) for host in (1, 2, 3)]
-        for _, writer in opened:
+        for reader, writer in opened:
             writer.write(GET.replace(b" / ", b" /big "))
-            await asyncio.sleep(0.2)  # until no more can be written
+            await asyncio.wait_for(
+                reader.readexactly(1), 30
+            )  # the response has begun, so that this order is that of age
         (first, _), *_ = opened
         received = 0
         with contextlib.suppress(ConnectionError):
-            while some := await asyncio.wait_for(first.read(2**20), 5):
+            while some := await asyncio.wait_for(first.read(2**20), 30):
                 received += len(some)
         assert received < 64 * 2**20
 
