@@ -67,6 +67,8 @@ def skip(
     if found is None:
         raise typer.BadParameter(f"{records!r} is not a range of offsets: write it like 120..179.")
     first, last = int(found[1]), int(found[2])
+    if last < first:
+        raise typer.BadParameter(f"{records!r} ends before it begins.")
     body = {"topic": topic, "partition": partition, "first": first, "last": last, "dry_run": dry_run}
     answer = asyncio.run(_post(group, "skip", body))
     if as_json:
@@ -135,8 +137,10 @@ def described(answer: dict[str, Any]) -> list[str]:
         if each["skipping"]:
             lines.append(f"    puts {each['skipping']} aside")
         if each["state"] != "running" and not each["skipping"]:
-            where = f"{group} {place}"
-            lines.append(f"    rapport consumer resume {where}    or skip {where} {_number(each['next_offset'])}..LAST")
+            lines.append(f"    try again: rapport consumer resume {group} {place}")
+            if each["next_offset"] is not None:
+                first = each["next_offset"]
+                lines.append(f"    or put records aside: rapport consumer skip {group} {place} {first}..LAST")
     return lines
 
 

@@ -36,7 +36,7 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def settings(kafka: str, kafka_prefix: str) -> Settings:
-    return Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix, consumer_stall_seconds=4)
+    return Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix)
 
 
 @pytest.fixture
@@ -135,11 +135,23 @@ async def test_garbage_in_one_poll_stops_its_partition_alone(
 
 
 async def test_a_stopped_partition_is_no_stall(
-    effects: Effects, settings: Settings, operator: PartitionOperations
+    effects: Effects, settings: Settings, operator: PartitionOperations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The consumer runs on for longer than the watchdog's limit."""
+    """The watchdog looks often enough to end the consumer, and does not."""
+    looks = 0
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await read_offsets(*arguments)
+
+    monkeypatch.setattr("services.chassis.messaging.watchdog.read_offsets", counted)
+    settings = settings.model_copy(update={"consumer_stall_seconds": 4.0})
     async with stopped(effects, settings, operator):
-        await asyncio.sleep(2 * settings.consumer_stall_seconds)  # nothing can be waited for: it must not end
+        async with effects.db.transaction() as tx:
+            await tx.execute("update consumer_partitions set since = now() - interval '1 hour'")
+        before = looks
+        await eventually(lambda: looks >= before + 8, timeout=40)  # one a second
         await publish(settings, renamed_event(version=7), partition=1)
         await effects_are(effects, [0, 1, 2, 7])
 
@@ -258,7 +270,6 @@ async def test_a_rebalance_finds_a_partition_stopped(
     effects: Effects, settings: Settings, operator: PartitionOperations
 ) -> None:
     """A second member joins, then the first one leaves for good: whoever has the partition leaves it alone."""
-    settings = settings.model_copy(update={"consumer_stall_seconds": 120.0})  # a rebalance takes longer than 4 s
     second = settings.model_copy(update={"instance": "second"})
     async with contextlib.AsyncExitStack() as later:
         async with stopped(effects, settings, operator):

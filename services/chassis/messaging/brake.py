@@ -7,6 +7,7 @@ stop leaves none. The count is kept in the database; a restart goes on counting 
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from aiokafka import TopicPartition
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 MAX_CONSECUTIVE_FAILURES = 20
 HOLD_SECONDS = 1.0  # a row that gets no longer for this time is no reason to stop
 MAX_REASON_LENGTH = 1000
+LATELY_SECONDS = 30  # more than the watchdog sleeps between two looks
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,18 @@ class Brake:
         self._show()
 
     async def read_halted(self) -> frozenset[TopicPartition]:
-        """Return the partitions that are stopped or paused, as they are now.
+        """Return the partitions that are stopped or paused now, or were until a moment ago.
 
         Raises:
             Problem: the database is unavailable.
         """
         async with self._db.reader() as reader:
             states = await partition_states.select_states(reader, self._group)
+        lately = datetime.now(UTC) - timedelta(seconds=LATELY_SECONDS)
         return frozenset(
-            TopicPartition(self._prefix + state.topic, state.partition) for state in states if state.state != "running"
+            TopicPartition(self._prefix + state.topic, state.partition)
+            for state in states
+            if state.state != "running" or state.since > lately
         )
 
     def _show(self) -> None:
