@@ -49,7 +49,7 @@ def pause(
 def resume(
     group: Group, topic: AnyTopic = None, partition: AnyPartition = None, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
-    """Try again where a stopped or paused partition stands, or all of them, with a fresh count of failures."""
+    """Try again where a stopped or paused partition stands, or all of them, with a fresh count; it ends a skip."""
     _change("resume", "resumed", group, topic, partition, dry_run, as_json)
 
 
@@ -58,7 +58,9 @@ def skip(
     group: Group,
     topic: Annotated[str, typer.Argument(help="A topic that the group reads.")],
     partition: Annotated[int, typer.Argument(help="A partition of the topic, stopped or paused.", min=0)],
-    records: Annotated[str, typer.Argument(help="FROM..TO: the first record, where it stands, and the last one.")],
+    records: Annotated[
+        str, typer.Argument(metavar="FROM..TO", help="Offsets: where the partition stands, and the last one.")
+    ],
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:

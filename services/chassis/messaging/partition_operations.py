@@ -71,16 +71,15 @@ class PartitionOperations:
         return [{"topic": topic, "partition": number} for topic, number in wanted]
 
     async def resume(self, topic: str | None, partition: int | None, *, dry_run: bool) -> list[dict[str, Any]]:
-        """Let stopped and paused partitions, one or all, try again with a fresh count, and return them."""
+        """Let stopped and paused partitions, one or all, try again with a fresh count, and return them.
+
+        A skip under way ends; what was put aside stays aside.
+        """
         async with self._db.transaction() as tx:
             known = {
                 (state.topic, state.partition): state for state in await partition_states.lock_states(tx, self._group)
             }
-            wanted = [
-                key
-                for key in self._chosen(topic, partition)
-                if key in known and known[key].state != "running" and not known[key].skipping
-            ]
+            wanted = [key for key in self._chosen(topic, partition) if key in known and known[key].state != "running"]
             if not dry_run:
                 await partition_states.resume(tx, self._group, wanted)
         return [{"topic": topic, "partition": number} for topic, number in wanted]

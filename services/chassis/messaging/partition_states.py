@@ -149,14 +149,15 @@ async def pause(tx: Transaction, group: str, partitions: Sequence[tuple[str, int
 
 RESUME = """
 update consumer_partitions
-set state = 'running', failures = 0, last_failed = null, next_offset = null, reason = null, since = now()
-where consumer_group = $1 and not skipping
+set state = 'running', skipping = false, failures = 0, last_failed = null, next_offset = null, reason = null,
+    since = now()
+where consumer_group = $1
   and (topic, partition) in (select topic, partition from unnest($2::text[], $3::integer[]) as w (topic, partition))
 """
 
 
 async def resume(tx: Transaction, group: str, partitions: Sequence[tuple[str, int]]) -> None:
-    """Let partitions run again, with a fresh count."""
+    """Let partitions run again, with a fresh count; what is not skipped yet is tried."""
     await tx.execute(RESUME, group, [topic for topic, _ in partitions], [number for _, number in partitions])
 
 
