@@ -10,7 +10,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, invalid, unavailable
@@ -127,14 +127,16 @@ class PartitionOperations:
                 offsets = await read_offsets(self._settings, self._group, self._topics)
                 return offsets, await self._has_members()
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-            raise unavailable("Kafka does not answer.") from error
+            raise unavailable("Kafka does not answer, or refuses.") from error
 
     async def _has_members(self) -> bool:
         admin = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=5_000)
         try:
             await admin.start()
             [answer] = await admin.describe_consumer_groups([self._settings.kafka_prefix + self._group])
-            _, _, state, _, _, members, *_ = answer.groups[0]
+            error, _, state, _, _, members, *_ = answer.groups[0]
+            if error:
+                raise for_code(error)(self._group)
             return state not in WITHOUT_MEMBERS and bool(members)
         finally:
             await admin.close()
