@@ -12,6 +12,7 @@ from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
 from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
@@ -48,7 +49,10 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
         verifier = Verifier(settings.verification_keys, "comments")
         window = timedelta(seconds=settings.comment_edit_window_seconds)
         hosts = settings.picture_hosts
-        app = create_api(db, window, verifier=verifier, ready=health.ready, picture_hosts=hosts)
+        consumer_group = PartitionOperations(db, "comments", settings)
+        app = create_api(
+            db, window, verifier=verifier, ready=health.ready, picture_hosts=hosts, consumer=consumer_group
+        )
         roles.append(serve(app, settings.host, settings.comments_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles

@@ -13,6 +13,7 @@ from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.partition_routes import PartitionOperator
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
@@ -30,7 +31,13 @@ GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 
 
 def create_api(
-    db: Database, edit_window: timedelta, *, verifier: Verifier, ready: Ready, picture_hosts: Collection[str] = ()
+    db: Database,
+    edit_window: timedelta,
+    *,
+    verifier: Verifier,
+    ready: Ready,
+    picture_hosts: Collection[str] = (),
+    consumer: PartitionOperator | None = None,
 ) -> FastAPI:
     """Return the internal API of comments over one database."""
     router = APIRouter(route_class=StrictRoute)
@@ -112,5 +119,10 @@ def create_api(
         return json_response(await rerendering.rerender_comments(db, body.after, picture_hosts))
 
     return create_internal_api(
-        "comments", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+        "comments",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        consumer=consumer,
     )

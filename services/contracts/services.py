@@ -33,6 +33,32 @@ class Republish(Body):
     since: AwareDatetime
 
 
+Offset = Annotated[int, Field(ge=0, lt=2**63)]
+PartitionNumber = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class ChoosePartitions(Body):
+    """Command of an operator: pause or resume one partition of a consumer group, or all of them.
+
+    Attributes:
+        dry_run: only answer which partitions it concerns.
+    """
+
+    topic: str | None = None
+    partition: PartitionNumber | None = None
+    dry_run: bool = False
+
+
+class SkipRecords(Body):
+    """Command of an operator: put these records of a partition aside as dead letters, and go on behind them."""
+
+    topic: str
+    partition: PartitionNumber
+    first: Offset
+    last: Offset
+    dry_run: bool = False
+
+
 class Rerender(Body):
     """Command of an operator: render anew the next texts after this id that an older renderer has rendered."""
 

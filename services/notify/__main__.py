@@ -17,6 +17,7 @@ from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
@@ -72,7 +73,8 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         roles.append(Role("consumer", consumer.run))
     if "api" in wanted:
         verifier = Verifier(settings.verification_keys, "notify")
-        app = create_api(db, upstreams, tokens, verifier=verifier, ready=health.ready)
+        group = PartitionOperations(db, "notify", settings)
+        app = create_api(db, upstreams, tokens, verifier=verifier, ready=health.ready, consumer=group)
         roles.append(serve(app, settings.host, settings.notify_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles

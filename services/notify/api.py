@@ -12,6 +12,7 @@ from services.chassis.errors import not_found
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.partition_routes import PartitionOperator
 from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
@@ -24,7 +25,15 @@ from services.notify.upstreams import Upstreams
 Gateway = Annotated[Caller, allow("gateway")]
 
 
-def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: Verifier, ready: Ready) -> FastAPI:
+def create_api(
+    db: Database,
+    upstreams: Upstreams,
+    tokens: Tokens,
+    *,
+    verifier: Verifier,
+    ready: Ready,
+    consumer: PartitionOperator | None = None,
+) -> FastAPI:
     """Return the internal API of notify over one database."""
     router = APIRouter(route_class=StrictRoute)
 
@@ -68,5 +77,10 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         return person_id
 
     return create_internal_api(
-        "notify", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+        "notify",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        consumer=consumer,
     )

@@ -15,7 +15,7 @@ from rich.console import Console
 from services.chassis.errors import Problem
 from services.contracts.event import rfc3339
 from services.contracts.people import ROLES
-from services.operator import broker_access, dead_letters
+from services.operator import broker_access, consumers, dead_letters
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
@@ -35,6 +35,7 @@ letters = typer.Typer(help="Dead letters: events that a consumer group could not
 app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
+app.add_typer(consumers.app, name="consumer")
 
 Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 

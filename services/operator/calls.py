@@ -36,6 +36,15 @@ class Services:
         self._patience = patience_seconds
         self._say = say
 
+    async def get(self, service: str, path: str) -> Any:
+        """Return the JSON at a path; repeat the call while the service is unavailable.
+
+        Raises:
+            Problem: the service refused the request.
+            Failed: the service stayed unavailable, or does not accept the operator's key.
+        """
+        return await self._call("GET", service, path, None)
+
     async def post(self, service: str, path: str, body: dict[str, Any]) -> Any:
         """Post a body and return the answer's JSON; repeat the call while the service is unavailable.
 
@@ -45,6 +54,9 @@ class Services:
             Problem: the service refused the request.
             Failed: the service stayed unavailable, never heard of the post, or does not accept the operator's key.
         """
+        return await self._call("POST", service, path, body)
+
+    async def _call(self, method: str, service: str, path: str, body: dict[str, Any] | None) -> Any:
         begun, said = time.monotonic(), False
         try:
             async for attempt in stamina.retry_context(
@@ -53,7 +65,7 @@ class Services:
                 with attempt:
                     try:
                         deadline = within(CALL_SECONDS)
-                        answer = await self._clients[service].call("POST", path, body=body, deadline=deadline)
+                        answer = await self._clients[service].call(method, path, body=body, deadline=deadline)
                         if (refusal := answer.problem()) is not None and _is_passing(refusal):
                             raise refusal
                     except Problem as problem:

@@ -31,6 +31,7 @@ from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
 from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import Unreachable, create_topics
@@ -146,6 +147,14 @@ async def test_no_account_joins_the_group_of_another(broker: Kafka) -> None:
             await asyncio.wait_for(client.start(), 10)
     finally:
         await client.stop()
+
+
+async def test_a_service_may_ask_where_its_group_stands(broker: Kafka, new_database: NewDatabase) -> None:
+    db = await new_database("services.chassis")
+    own = await PartitionOperations(db, "comments", settings(broker, "comments")).status()
+    assert (own["running"], {each["next_offset"] for each in own["partitions"]}) == (False, {0})
+    other = await PartitionOperations(db, "comments", settings(broker, "notify")).status()
+    assert (other["running"], {each["next_offset"] for each in other["partitions"]}) == (None, {None})
 
 
 async def test_only_the_broker_s_own_account_changes_rights_and_deletes(broker: Kafka) -> None:

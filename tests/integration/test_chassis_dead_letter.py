@@ -3,14 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.chassis.errors import unavailable
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
-from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.producer import Producer
-from services.chassis.messaging.record_processor import TooManyFailures
 from services.chassis.runtime.settings import Settings
 from services.contracts.people import PersonConfirmed, PersonRenamed
 from services.contracts.topics import PEOPLE
@@ -132,37 +129,6 @@ async def test_unknown_and_unhandled_types_are_skipped(effects: Effects, setting
         await effects_are(effects, [1])
         await eventually(lambda: has_committed(settings, 3))
     assert await dead_letter.entries(settings, GROUP) == []
-
-
-async def test_too_many_consecutive_failures_stop_the_consumer(
-    effects: Effects, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It sends no dead letter and commits no offset: once the cause is removed, all records have their effects."""
-    monkeypatch.setattr("services.chassis.messaging.record_processor.RETRY_SECONDS", (0.0,) * 5)
-
-    failures = 0
-
-    async def fail(_: PersonRenamed) -> None:
-        nonlocal failures
-        failures += 1
-        raise ValueError("everything")
-
-    effects.before = fail
-    await publish(settings, *(renamed_event(version=version) for version in range(30)))
-    consumer = consumer_for(effects, settings)
-    with capture_logs(), pytest.raises(TooManyFailures, match="21 records in a row"):
-        async with running(consumer.run) as stop:
-            await eventually(lambda: failures > 0, timeout=30)
-            await eventually(lambda: is_not_ready(consumer), timeout=30)
-            assert not stop.is_set()
-    assert await dead_letter.entries(settings, GROUP) == []
-    effects.before = None
-    async with running(consumer_for(effects, settings).run):
-        await effects_are(effects, list(range(30)))
-
-
-async def is_not_ready(consumer: Consumer) -> bool:
-    return not await consumer.ready()
 
 
 async def test_redrive_publishes_the_original_record(effects: Effects, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -17,7 +18,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.comments import CommentFact
-from services.contracts.topics import NOTIFY
+from services.contracts.topics import COMMENTS, NOTIFY, dead_letter_topic
 from tests.conftest import NewDatabase
 from tests.integration.chassis_harness import header, records, running
 from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
@@ -119,3 +120,96 @@ async def test_an_event_becomes_a_mail_and_a_signal_ends_the_process(
 async def comments_event(database: Database) -> str:
     async with database.reader() as reader:
         return str(await reader.fetchval("select event_id from outbox order by id limit 1"))
+
+
+async def test_garbage_stops_a_partition_and_api_mailer_and_the_other_partitions_go_on(
+    new_database: NewDatabase,
+    kafka: str,
+    kafka_prefix: str,
+    keys: dict[str, str],
+    smtp_sink: SmtpSink,
+    free_port: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    """All roles in one process, killed and started again twice; an operator leads out through the API."""
+    own, comments = await new_database(*PACKAGES), await new_database("services.chassis")
+    settings = Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix)
+    await create_topics(kafka, kafka_prefix)
+    async with serving_upstreams(keys) as (fake, upstreams), aiohttp.ClientSession() as http:
+        url = f"http://{upstreams._people._origin.authority}"
+        port, metrics_port = free_port(), free_port()
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "NOTIFY_DATABASE_URL": own.url,
+            "NOTIFY_PORT": str(port),
+            "NOTIFY_METRICS_PORT": str(metrics_port),
+            "NOTIFY_SETTLE_SECONDS": "0",
+            "KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "KAFKA_PREFIX": kafka_prefix,
+            "SMTP_PORT": str(smtp_sink.port),
+            "MAIL_FROM": "Rapport <n@rapport.test>",
+            **{f"{name}_URL": url for name in ("PEOPLE", "COMMENTS", "POSTS")},
+            **keys,
+        }
+        first = FakeComment()
+        fake.add(first)
+        async with running(Relay(comments, comments.url, Producer(settings), settings).run):
+            await publish(comments, first.posted)
+            await eventually(lambda: records(settings, COMMENTS))
+        [good] = {record.partition for record in await records(settings, COMMENTS)}
+        bad = (good + 1) % COMMENTS.partitions
+        producer = Producer(settings)
+        for number in range(60):
+            await producer.send_record(kafka_prefix + COMMENTS.name, bad, None, b"garbage %d" % number, [])
+        await producer.close()
+
+        async def ask(method: str, path: str, body: dict[str, object] | None = None) -> Any:
+            token = Signer(keys["OPERATOR_SIGNING_KEY"], "operator").token("notify")
+            headers = {"Authorization": f"Bearer {token}"}
+            try:
+                async with http.request(method, f"http://127.0.0.1:{port}{path}", headers=headers, json=body) as answer:
+                    return await answer.json()
+            except aiohttp.ClientError:
+                return {}
+
+        async def stands_stopped() -> bool:
+            found = (await ask("GET", "/consumer")).get("partitions")
+            return bool(found) and {"state": "stopped", "next_offset": 0, "lag": 60}.items() <= found[bad].items()
+
+        log = tmp_path / "notify.log"
+        async with notify("migrate", environment, log) as migrating:
+            assert await migrating.wait() == 0, log.read_text()
+        for round in range(3):
+            comment = first if round == 0 else FakeComment(post_id=first.post_id)
+            async with notify("all", environment, log) as process:
+                await eventually(stands_stopped, timeout=40)
+                if round:
+                    fake.add(comment)
+                    async with running(Relay(comments, comments.url, Producer(settings), settings).run):
+                        await publish(comments, comment.posted)
+                        await smtp_sink.wait_for(2 * (round + 1), timeout=30)
+                else:
+                    await smtp_sink.wait_for(2, timeout=30)
+                async with http.get(f"http://127.0.0.1:{metrics_port}/readyz") as answer:
+                    assert answer.status == 200, await answer.text()
+                async with http.get(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
+                    stopped = "rapport_consumer_partition_stopped"
+                    labels = f'group="notify",partition="{{}}",topic="{COMMENTS.name}"'
+                    lines = (await answer.text()).splitlines()
+                    assert f"{stopped}{{{labels.format(bad)}}} 1.0" in lines
+                    assert f"{stopped}{{{labels.format(good)}}} 0.0" in lines
+                assert await records(settings, dead_letter_topic("notify")) == []
+                assert process.returncode is None, log.read_text()
+                if round == 2:
+                    range_ = {"topic": COMMENTS.name, "partition": bad, "first": 0, "last": 59}
+                    wrong = await ask("POST", "/consumer/skip", range_ | {"first": 1})
+                    assert (wrong["status"], wrong["type"]) == (409, "/problems/wrong-state")
+                    assert "stands at 0" in wrong["detail"]
+                    assert await ask("POST", "/consumer/skip", range_) == {"count": 60}
+
+                    async def is_led_out() -> bool:
+                        found = (await ask("GET", "/consumer"))["partitions"][bad]
+                        return bool(found["state"] == "running" and found["lag"] == 0)
+
+                    await eventually(is_led_out, timeout=30)
+                    assert len(await records(settings, dead_letter_topic("notify"))) == 60

@@ -25,9 +25,12 @@ class Scripted:
         self.bodies: list[tuple[str, Any]] = []
         self.refusing = False
         self.count = 12345
+        self.answers: dict[str, Any] = {}  # to paths that have no other
         self._known: dict[str, str] = {}
 
     async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            return web.json_response(self.answers[request.path])
         body = await request.json()
         self.bodies.append((request.path, body))
         if self.refusing:
@@ -40,6 +43,8 @@ class Scripted:
             return web.json_response({"count": self.count})
         if request.path == "/rerender":
             return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
+        if request.path in self.answers:
+            return web.json_response(self.answers[request.path])
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
         created = key not in self._known
         answer = {"id": self._known.setdefault(key, str(uuid4())), "created": created}
@@ -67,6 +72,7 @@ async def scripted(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_pa
     services = Scripted()
     application = web.Application()
     application.router.add_post("/{path:.*}", services.answer)
+    application.router.add_get("/{path:.*}", services.answer)
     server = TestServer(application)
     await server.start_server()
     for name in ("POSTS", "COMMENTS", "PEOPLE", "NOTIFY"):

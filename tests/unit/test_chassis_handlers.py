@@ -7,7 +7,7 @@ import pytest
 from services.chassis.database.pool import Transaction
 from services.chassis.errors import Problem, unavailable
 from services.chassis.messaging.handlers import Handlers
-from services.chassis.messaging.record_processor import is_unavailable
+from services.chassis.messaging.patience import is_unavailable
 from services.chassis.runtime.context import TRACEPARENT, Context, add_request_id, bound, current, next_hop
 from services.contracts.event import Envelope
 from services.contracts.posts import PostEdited, PostFact, PostPublished

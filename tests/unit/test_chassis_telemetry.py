@@ -61,6 +61,7 @@ def test_metrics_have_the_prefix_and_few_labels() -> None:
         "status",
         "database",
         "topic",
+        "partition",
         "reason",
         "group",
         "outcome",

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import FastPath, RouteTable, call_handler
 from services.chassis.http.monitoring import Ready, liveness, readiness
+from services.chassis.http.partition_routes import PartitionOperator, partition_router
 from services.chassis.http.problems import SCHEMA, Refuse, of_exception, refuse
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
@@ -100,15 +101,24 @@ def create_app(
 
 
 def create_internal_api(
-    service: str, router: APIRouter, *, verifier: Verifier, ready: Ready, republish: Republisher
+    service: str,
+    router: APIRouter,
+    *,
+    verifier: Verifier,
+    ready: Ready,
+    republish: Republisher,
+    consumer: PartitionOperator | None = None,
 ) -> FastAPI:
     """Return the app of a service's internal API: its own routes, and those common to all services.
 
     Args:
         republish: republishes all events published since a moment; returns how many.
+        consumer: the partitions of the service's consumer group, for operators.
     """
     app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
+    if consumer is not None:
+        app.include_router(partition_router(consumer))
 
     @app.post("/republish")
     async def republish_events(body: Republish, _: Annotated[Caller, allow("operator")]) -> Response:

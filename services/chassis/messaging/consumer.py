@@ -2,20 +2,27 @@
 
 The inbox row of an event and its effect are written in one transaction; the offset is committed after it. So after any
 crash an event is redelivered until it was handled, and dropped as a duplicate after that. Consecutive records of a
-partition share a transaction; if it fails, it is rolled back and each record gets a transaction of its own.
+partition share a transaction; if it fails, it is rolled back and each record gets a transaction of its own. What cannot
+be handled stops at most its partition.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from services.chassis.database.pool import Database
+from services.chassis.messaging.brake import Brake
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.dead_letter_writer import DeadLetterWriter
 from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.partition_control import PartitionControl
+from services.chassis.messaging.patience import Interrupted, Patience
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.record_processor import RecordProcessor
 from services.chassis.messaging.topics import Unreachable, create_topics
@@ -59,7 +66,10 @@ class Consumer:
         self._topics = topics
         self._settings = settings
         self._producer = Producer(settings)
-        self._processor = RecordProcessor(group, handlers, db, self._producer, settings)
+        self._patience = Patience(group)
+        self._brake = Brake(group, topics, db, settings.kafka_prefix)
+        self._writer = DeadLetterWriter(group, settings.kafka_prefix, self._producer, self._patience)
+        self._processor = RecordProcessor(group, handlers, db, self._brake, self._writer, self._patience, settings)
         self._watchdog = ConsumerWatchdog(group, topics, settings)
         self._healthy = True
         self._joined = False
@@ -75,11 +85,12 @@ class Consumer:
         """Handle events until `stop` is set, through every outage of Kafka and PostgreSQL.
 
         Raises:
-            TooManyFailures: more than 20 records in a row could not be handled.
             Stalled: the group has unhandled records and makes no progress.
         """
         ended = asyncio.Event()
-        watch = asyncio.create_task(self._watchdog.run(ended, is_waiting=self._processor.is_waiting))
+        watch = asyncio.create_task(
+            self._watchdog.run(ended, is_waiting=self._patience.is_waiting, halted=self._brake.read_halted)
+        )
         consume = asyncio.create_task(self._consume(stop))
         try:
             finished, _ = await asyncio.wait([consume, watch], return_when=asyncio.FIRST_COMPLETED)
@@ -132,21 +143,34 @@ class Consumer:
             max_poll_records=MAX_POLL_RECORDS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        listener = _RebalanceListener(self._processor)
+        self._brake.forget()
+        control = PartitionControl(client, self._brake, self._writer, self._patience, partial(self._commit, client))
+        listener = _RebalanceListener(self._patience, self._brake, control)
         client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=listener)
         try:
             await wait_at_most(REBALANCE_MS / 1000 + timeout, client.start())
             self._joined = True
             while not stop.is_set():
                 polled = await wait_at_most(timeout, client.getmany(timeout_ms=POLL_MS))
-                if polled:
-                    async with listener:
-                        await self._commit(client, await self._processor.process(polled, stop))
+                async with listener:
+                    with contextlib.suppress(Interrupted):
+                        await self._handle(client, await control.obey(polled, stop), stop)
+                        await control.pause_stopped(stop)
         finally:
             await _close(client)
 
-    async def _commit(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> None:
-        """Commit the offsets. If a rebalance prevents it, the next owner reads the records again and drops them.
+    async def _handle(
+        self, client: AIOKafkaConsumer, polled: Mapping[TopicPartition, Sequence[Any]], stop: asyncio.Event
+    ) -> None:
+        if polled:
+            await self._commit(client, await self._processor.process(polled, stop))
+        if self._brake.counting:
+            await self._commit(client, await self._processor.release(stop))
+
+    async def _commit(self, client: AIOKafkaConsumer, done: Mapping[TopicPartition, int]) -> bool:
+        """Commit the offsets and return whether that was done.
+
+        If a rebalance prevents it, the next owner reads the records again and drops them.
 
         Raises:
             TimeoutError: the client cannot commit; it must not be reused.
@@ -154,12 +178,14 @@ class Consumer:
         assigned = client.assignment()
         offsets = {partition: offset for partition, offset in done.items() if partition in assigned}
         if not offsets:
-            return
+            return False
         try:
             await wait_at_most(self._settings.kafka_timeout_seconds, client.commit(offsets))
         except (CommitFailedError, IllegalStateError) as error:
             COMMITS_FAILED.labels(self.group).inc()
             log.warning("offsets were not committed", group=self.group, error=repr(error))
+            return False
+        return True
 
 
 class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -168,25 +194,29 @@ class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
     Never enter it around a poll: the poll runs the listener, which would wait for itself.
     """
 
-    def __init__(self, processor: RecordProcessor) -> None:
-        self._processor = processor
+    def __init__(self, patience: Patience, brake: Brake, control: PartitionControl) -> None:
+        self._patience = patience
+        self._brake = brake
+        self._control = control
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def __aenter__(self) -> None:
-        self._processor.rebalancing.clear()
+        self._patience.rebalancing.clear()
         self._idle.clear()
 
     async def __aexit__(self, *_: object) -> None:
         self._idle.set()
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        self._processor.rebalancing.set()
+        self._patience.rebalancing.set()
         try:
             async with asyncio.timeout(REVOKE_SECONDS):
                 await self._idle.wait()
         except TimeoutError:
             log.warning("handler too slow for a rebalance; its records will be redelivered")
+        self._brake.forget()
+        self._control.forget()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         log.info("partitions assigned", count=len(assigned))

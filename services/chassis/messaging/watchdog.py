@@ -1,18 +1,19 @@
 """The consumer watchdog: ends a consumer whose group has unhandled records and makes no progress.
 
-An idle topic is no stall, and neither is an unavailable broker or database: a restart would not help.
+An idle topic is no stall, and neither is an unavailable broker or database: a restart would not help. A partition that
+is stopped or paused stands still as it should.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.messaging.connection import connection
+from services.chassis.errors import Problem
+from services.chassis.messaging.group_offsets import read_offsets
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
@@ -29,7 +30,7 @@ class Stalled(Exception):
 
 
 class ConsumerWatchdog:
-    """Reads the offsets of the group with a client of its own, which shares no fault with the consumer's client."""
+    """Watches the offsets of the group, read with a client that shares no fault with the consumer's client."""
 
     def __init__(self, group: str, topics: Sequence[Topic], settings: Settings) -> None:
         self._settings = settings
@@ -37,11 +38,17 @@ class ConsumerWatchdog:
         self._topics = topics
         self._limit = settings.consumer_stall_seconds
 
-    async def run(self, stop: asyncio.Event, is_waiting: Callable[[], bool]) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        is_waiting: Callable[[], bool],
+        halted: Callable[[], Awaitable[Collection[TopicPartition]]],
+    ) -> None:
         """Watch until `stop` is set, and update the metric of the group's lag.
 
         Args:
             is_waiting: returns whether the consumer waits for an unavailable dependency, which is no stall.
+            halted: reads the partitions of the group that are stopped or paused.
 
         Raises:
             Stalled: a partition had unhandled records for the time of the limit and its offset did not move.
@@ -49,8 +56,9 @@ class ConsumerWatchdog:
         behind: dict[TopicPartition, tuple[int, float]] = {}
         while not await sleep_unless_set(stop, min(CHECK_SECONDS, self._limit / 4)):
             try:
-                offsets = await wait_at_most(30, self._read_offsets())
-            except (KafkaError, OSError) as error:
+                offsets = await wait_at_most(30, read_offsets(self._settings, self._group, self._topics))
+                still = await halted()
+            except (KafkaError, OSError, Problem) as error:
                 log.info("offsets of the group could not be read", group=self._group, error=repr(error))
                 behind.clear()
                 continue
@@ -58,7 +66,7 @@ class ConsumerWatchdog:
             now = time.monotonic()
             waiting = is_waiting()
             for part, (done, end) in offsets.items():
-                if waiting or done >= end:
+                if waiting or done >= end or part in still:
                     behind.pop(part, None)
                 elif part not in behind or behind[part][0] != done:
                     behind[part] = (done, now)
@@ -73,25 +81,3 @@ class ConsumerWatchdog:
             name = self._settings.kafka_prefix + topic.name
             lag = sum(max(0, end - done) for part, (done, end) in offsets.items() if part.topic == name)
             CONSUMER_LAG.labels(self._group, topic.name).set(lag)
-
-    async def _read_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
-        """Return for each partition the next offset of the group, and the end."""
-        client = AIOKafkaConsumer(
-            **connection(self._settings),
-            group_id=self._settings.kafka_prefix + self._group,
-            enable_auto_commit=False,
-            request_timeout_ms=5_000,
-        )
-        try:
-            await client.start()
-            parts = [
-                TopicPartition(self._settings.kafka_prefix + topic.name, number)
-                for topic in self._topics
-                for number in range(topic.partitions)
-            ]
-            begins, ends = await client.beginning_offsets(parts), await client.end_offsets(parts)
-            done = {part: await client.committed(part) for part in parts}
-            return {part: (max(done[part] or 0, begins[part]), ends[part]) for part in parts}
-        finally:
-            with contextlib.suppress(Exception):
-                await wait_at_most(5, client.stop())

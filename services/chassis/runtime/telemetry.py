@@ -36,6 +36,12 @@ PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers di
 CONSUMED = Counter("rapport_consumer_records", "Records by outcome", ["group", "topic", "outcome"])
 HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
+PARTITION_STOPPED = Gauge(
+    "rapport_consumer_partition_stopped", "1 where too many records in a row failed", ["group", "topic", "partition"]
+)
+PARTITION_PAUSED = Gauge(
+    "rapport_consumer_partition_paused", "1 where an operator has paused", ["group", "topic", "partition"]
+)
 CONSUMER_RETRIES = Counter("rapport_consumer_retries", "Failed attempts that are retried", ["group", "cause"])
 CONSUMERS_DISCARDED = Counter("rapport_consumers_discarded", "Kafka consumers discarded after a failure", ["group"])
 COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Failed offset commits", ["group"])
