@@ -49,7 +49,7 @@ def create_api(
 
     @router.get("/posts/{post_id}/version")
     async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
-        return json_response({"version": await queries.version_of_post(db, post_id)})
+        return json_response(await queries.version_of_post(db, post_id))
 
     @router.get("/comments")
     async def held(caller: Gateway, state: Literal["held"], cursor: str | None = None, limit: Limit = 50) -> Response:

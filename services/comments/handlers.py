@@ -20,4 +20,4 @@ handlers = Handlers()
 @handlers.on(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
 async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
     """Store what the post says of its discussion. An older fact that comes late changes nothing."""
-    await discussion_rows.upsert_discussion(tx, fact)
+    await discussion_rows.upsert_discussion(tx, fact, envelope.epoch)

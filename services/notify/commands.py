@@ -12,12 +12,12 @@ from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, Notification, concerned, fact
 
 
-async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None:
+async def record(tx: Transaction, event: CommentFact, settle: timedelta, epoch: int = 0) -> None:
     """Record one event about a comment, in the consumer's transaction.
 
-    Events may come in any order: the newest version determines the comment's state now, a posting or an approval makes
-    the notifications, and these follow the state now. An event that only states a row, or one about an imported
-    comment, makes no mail.
+    Events may come in any order: the newest (epoch, version) determines the comment's state now, a posting or an
+    approval makes the notifications, and these follow the state now. An event that only states a row, or one about an
+    imported comment, makes no mail.
     """
     reported = Comment(
         event.comment_id,
@@ -30,7 +30,7 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta) -> None
         event.imported,
         event.version,
     )
-    comment = await store.upsert_comment(tx, reported, event.created_at)
+    comment = await store.upsert_comment(tx, reported, event.created_at, epoch)
     if comment.imported:
         return
     if isinstance(event, CommentPosted | CommentApproved) and await _insert_notifications(tx, comment, settle):

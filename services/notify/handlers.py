@@ -39,6 +39,6 @@ def build(settle_seconds: float) -> Handlers:
 
     @handlers.on(*FACTS)
     async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        await commands.record(tx, event, settle)
+        await commands.record(tx, event, settle, envelope.epoch)
 
     return handlers

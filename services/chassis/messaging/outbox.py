@@ -7,6 +7,8 @@ The events of one aggregate reach Kafka in the order of their commits, because
 2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
 3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
    all (`producer.py`).
+
+The column `epoch` fills itself (`migrations/0004_epochs.sql`).
 """
 
 from collections.abc import Sequence

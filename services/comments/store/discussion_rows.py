@@ -8,22 +8,26 @@ from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 
 UPSERT_DISCUSSION = """
-insert into discussions (post_id, post_author_id, kind, status, discussion, version) values ($1, $2, $3, $4, $5, $6)
+insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (post_id) do update set
     post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
-    discussion = excluded.discussion, version = excluded.version
-where discussions.version < excluded.version
+    discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false
+where (discussions.epoch, discussions.version) < (excluded.epoch, excluded.version)
 """
 
 
-async def upsert_discussion(tx: Transaction, fact: PostFact) -> None:
-    """Store the post as the fact states it, unless a newer version is known."""
-    await tx.execute(
-        UPSERT_DISCUSSION, fact.post_id, fact.author_id, fact.kind, fact.status, fact.discussion, fact.version
-    )
+async def upsert_discussion(tx: Transaction, fact: PostFact, epoch: int = 0) -> None:
+    """Store the post as the fact states it, unless a newer (epoch, version) is known."""
+    state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch)
+    await tx.execute(UPSERT_DISCUSSION, fact.post_id, *state)
 
 
-SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1"
+SELECT_DISCUSSION = """
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = $1
+"""
 
 
 async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
@@ -32,17 +36,19 @@ async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
     return None if row is None else Discussion(**row)
 
 
-SELECT_VERSION = "select version from discussions where post_id = $1"
+SELECT_VERSION = "select epoch, version from discussions where post_id = $1"
 
 
-async def find_version(reader: Reader, post_id: UUID) -> int | None:
-    """Return the version of the post that this service knows; None before it has heard of it."""
-    version: int | None = await reader.fetchval(SELECT_VERSION, post_id)
-    return version
+async def find_version(reader: Reader, post_id: UUID) -> tuple[int, int] | None:
+    """Return the (epoch, version) of the post that this service knows; None before it has heard of it."""
+    row = await reader.fetchrow(SELECT_VERSION, post_id)
+    return None if row is None else (row["epoch"], row["version"])
 
 
 SELECT_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 """
 
 
@@ -53,7 +59,10 @@ async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUI
 
 
 LOCK_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1 for no key update
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = $1
+for no key update
 """
 
 
@@ -64,7 +73,9 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
 
 
 LOCK_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 order by post_id
 for no key update
 """
@@ -77,7 +88,9 @@ async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[
 
 
 LOCK_FREE_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 order by post_id
 for no key update skip locked
 """
