@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, StrictBool, StrictInt
 
 from services.contracts.text import Body
 
@@ -28,9 +28,11 @@ class LookUp(Body):
 
 
 class Republish(Body):
-    """Command of an operator: publish again every event that was published since then."""
+    """Command of an operator: publish again what was published since then, among the next events behind `after`."""
 
     since: AwareDatetime
+    after: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    dry_run: StrictBool = False
 
 
 class Rerender(Body):

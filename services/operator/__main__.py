@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
+import orjson
 import structlog
 import typer
 from rich.console import Console
 
 from services.chassis.errors import Problem
-from services.contracts.event import rfc3339
 from services.contracts.people import ROLES
-from services.operator import broker_access, dead_letters
+from services.operator import broker_access, dead_letters, republishing
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
@@ -83,20 +83,28 @@ async def _change_roles(path: str, email: str, role: str) -> None:
         typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
 
-@app.command()
+@app.command(epilog="Example: rapport republish posts --since 2h")
 def republish(
     service: Annotated[str, typer.Argument(help="posts, comments, people or notify.")],
     since: Annotated[str, typer.Option(help="2h, 3d, or a time such as 2026-11-23T04:35:00Z.")],
+    after: Annotated[int, typer.Option(min=0, help="Go on after this number, as it was printed last.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Publish again every event that a service has published since then. Consumers ignore duplicates."""
+    """Publish again every event that a service has published since then. Consumers ignore duplicates.
+
+    It goes in batches, as fast as they are sent. After an interruption, repeat it, or go on with --after.
+    """
     if service not in SERVICES:
         raise Failed(f"There is no service {service!r} with events; there are {', '.join(SERVICES)}.")
-    moment = rfc3339(parse_since(since, datetime.now(UTC)))
+    moment = parse_since(since, datetime.now(UTC))
 
     async def work() -> None:
-        async with connected(load()) as services:
-            answer = await services.post(service, "/republish", {"since": moment})
-            typer.echo(f"{service} sends {counted(answer['count'], 'event')} again.")
+        settings = load()
+        async with connected(settings) as services:
+            patience = settings.patience_seconds
+            result = await republishing.republish(services, service, moment, after, patience, dry_run=dry_run)
+            typer.echo(orjson.dumps(result).decode() if as_json else republishing.sentence(result))
 
     run_async(work())
 

@@ -255,5 +255,5 @@ async def test_an_operator_can_have_events_published_again(harness: ApiHarness) 
     await harness.service.handle(comment.posted)
     await harness.service.change("update outbox set published_at = now()")
     answer = await harness.call("POST", "/republish", {"since": "2026-01-01T00:00:00Z"}, issuer="operator")
-    assert answer.json() == {"count": 2}
+    assert answer.json()["count"] == 2
     assert await harness.service.value("select count(*) from outbox where published_at is null") == 2

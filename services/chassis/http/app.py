@@ -14,9 +14,8 @@
 An app without a verifier (the public one) has guards of its own: see `guards.Guard`.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -36,7 +35,11 @@ from services.chassis.identity import Caller, Verifier
 from services.contracts.body_sizes import BODY_BYTES
 from services.contracts.services import Republish
 
-Republisher = Callable[[datetime], Awaitable[int]]
+
+class Republisher(Protocol):
+    """Republishes a batch of the events published since a moment; returns what the route answers."""
+
+    async def __call__(self, since: datetime, after: int, *, dry_run: bool) -> dict[str, Any]: ...
 
 
 class App(FastAPI):
@@ -105,14 +108,14 @@ def create_internal_api(
     """Return the app of a service's internal API: its own routes, and those common to all services.
 
     Args:
-        republish: republishes all events published since a moment; returns how many.
+        republish: republishes the events published since a moment, a batch with each call.
     """
     app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
 
     @app.post("/republish")
     async def republish_events(body: Republish, _: Annotated[Caller, allow("operator")]) -> Response:
-        return json_response({"count": await republish(body.since)})
+        return json_response(await republish(body.since, body.after, dry_run=body.dry_run))
 
     return app
 
