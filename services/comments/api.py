@@ -18,7 +18,7 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.comments import queries
-from services.comments.commands import editing, importing, moderating, posting, rerendering
+from services.comments.commands import editing, importing, moderating, posting, rerendering, stating
 from services.comments.domain.comment import Step
 from services.contracts.body_sizes import IMPORT_BYTES
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
@@ -112,5 +112,11 @@ def create_api(
         return json_response(await rerendering.rerender_comments(db, body.after, picture_hosts))
 
     return create_internal_api(
-        "comments", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+        "comments",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        owner=stating.stating(db),
+        known=partial(queries.known_posts, db),
     )

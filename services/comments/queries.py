@@ -9,6 +9,7 @@ from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
 from services.chassis.messaging.epochs import find_epoch
+from services.chassis.messaging.stating import known_rows
 from services.comments import listing
 from services.comments.domain.comment import representation
 from services.comments.domain.tree import FIRST, LAST, replies_list
@@ -16,6 +17,7 @@ from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
+from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
 HELD_LIST = "held"
@@ -117,6 +119,13 @@ async def version_of_post(db: Database, post_id: UUID) -> dict[str, int | None]:
     async with db.reader() as reader:
         epoch, version = await discussion_rows.find_version(reader, post_id) or (0, None)
     return {"epoch": epoch, "version": version}
+
+
+async def known_posts(db: Database, after: UUID, ids: Sequence[UUID] | None) -> dict[str, Any]:
+    """Return what this service knows of the next posts behind `after`, or of those with these ids."""
+    async with db.reader() as reader:
+        rows = await discussion_rows.known_posts(reader, after, ids, STATED)
+    return known_rows(rows, is_page=ids is None)
 
 
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:

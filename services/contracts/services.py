@@ -35,6 +35,45 @@ class Republish(Body):
     dry_run: StrictBool = False
 
 
+STATED = 500  # rows that an owner states, or a reader shows, with one call
+
+# whose read model holds what a service owns; the gateway's cache forgets by itself
+READERS = {"posts": "comments", "comments": "notify"}
+
+
+class ShowRows(Body):
+    """Query of an operator: the versions of the next rows behind `after`, or of those with these ids."""
+
+    after: UUID = UUID(int=0)
+    ids: Annotated[list[UUID], Field(max_length=STATED)] | None = None
+
+
+class StateRows(Body):
+    """Command of an operator: state the next rows behind `after`, for those who read them."""
+
+    after: UUID = UUID(int=0)
+
+
+class KnownRow(Body):
+    """A row as a reader knows it; `key` is the record key of its events."""
+
+    id: UUID
+    key: UUID
+    version: Annotated[StrictInt, Field(ge=0, lt=2**31 - 1)]
+
+
+class StateGone(Body):
+    """Command of an operator: state which of these rows that a reader knows are not there."""
+
+    rows: Annotated[list[KnownRow], Field(max_length=STATED)]
+
+
+class RaiseEpoch(Body):
+    """Command of an operator: raise the epoch above the present one and this one."""
+
+    above: Annotated[StrictInt, Field(ge=0, lt=10**17)] = 0
+
+
 class Rerender(Body):
     """Command of an operator: render anew the next texts after this id that an older renderer has rendered."""
 

@@ -68,5 +68,10 @@ def create_api(db: Database, upstreams: Upstreams, tokens: Tokens, *, verifier: 
         return person_id
 
     return create_internal_api(
-        "notify", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+        "notify",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        known=partial(queries.known_comments, db),
     )

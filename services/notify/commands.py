@@ -6,7 +6,7 @@ from uuid import UUID
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
-from services.contracts.comments import CommentApproved, CommentFact, CommentPosted, CommentStated
+from services.contracts.comments import CommentApproved, CommentFact, CommentGone, CommentPosted, CommentStated
 from services.contracts.notify import NotificationSkipped
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, Notification, concerned, fact
@@ -37,11 +37,21 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta, epoch: 
         return
     why = WHY_NOT_VISIBLE.get(comment.state)
     if why is not None:
-        for notification in await store.skip_waiting(tx, comment.comment_id, why):
-            await outbox.add(tx, fact(NotificationSkipped, notification, why))
+        await _skip_waiting(tx, comment.comment_id, why)
     elif not isinstance(event, CommentStated):
         here = context.current()
         await store.revive(tx, comment.comment_id, settle, here.correlation_id, here.causation_id)
+
+
+async def record_gone(tx: Transaction, event: CommentGone, epoch: int) -> None:
+    """Record that a comment is not there, in the consumer's transaction: what waits about it ends as skipped."""
+    if await store.mark_gone(tx, event.comment_id, epoch, event.version):
+        await _skip_waiting(tx, event.comment_id, WHY_NOT_VISIBLE["removed"])
+
+
+async def _skip_waiting(tx: Transaction, comment_id: UUID, why: str) -> None:
+    for notification in await store.skip_waiting(tx, comment_id, why):
+        await outbox.add(tx, fact(NotificationSkipped, notification, why))
 
 
 async def _insert_notifications(tx: Transaction, comment: Comment, settle: timedelta) -> bool:

@@ -58,6 +58,35 @@ async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
     return Comment(**row) if row else None
 
 
+MARK_GONE = """
+update comments set state = 'removed', gone = true, epoch = $2, version = $3
+where comment_id = $1 and (epoch, version) < ($2, $3)
+"""
+
+
+async def mark_gone(tx: Transaction, comment_id: UUID, epoch: int, version: int) -> bool:
+    """Store that a comment is not there; return False if it is unknown, or a newer (epoch, version) is known."""
+    return await tx.execute(MARK_GONE, comment_id, epoch, version) == 1
+
+
+SELECT_KNOWN = """
+select comment_id as id, post_id as key, epoch, version, gone from comments
+where comment_id > $1
+order by comment_id
+limit $2
+"""
+SELECT_KNOWN_OF = """
+select comment_id as id, post_id as key, epoch, version, gone from comments where comment_id = any($1::uuid[])
+"""
+
+
+async def known_comments(reader: Reader, after: UUID, ids: Sequence[UUID] | None, limit: int) -> list[Any]:
+    """Return what is known of the next comments, or of those with these ids: id, key, epoch, version, gone."""
+    if ids is not None:
+        return await reader.fetch(SELECT_KNOWN_OF, ids)
+    return await reader.fetch(SELECT_KNOWN, after, limit)
+
+
 INSERT_NOTIFICATIONS = """
 insert into notifications (
     person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
+from uuid import UUID
 
 import orjson
 import structlog
@@ -15,7 +16,8 @@ from rich.console import Console
 
 from services.chassis.errors import Problem
 from services.contracts.people import ROLES
-from services.operator import broker_access, dead_letters, republishing
+from services.contracts.services import READERS
+from services.operator import broker_access, checking, dead_letters, republishing, resyncing
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
@@ -107,6 +109,64 @@ def republish(
             typer.echo(orjson.dumps(result).decode() if as_json else republishing.sentence(result))
 
     run_async(work())
+
+
+@app.command(epilog="Example: rapport resync posts")
+def resync(
+    service: Annotated[str, typer.Argument(help="posts, comments or people.")],
+    after: Annotated[str | None, typer.Option(help="Go on after this id, as it was printed last.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """State everything that a service owns, so that others know that and nothing else. It sends no mail.
+
+    It goes in batches, while everything runs. After an interruption, repeat it, or go on with --after.
+    """
+    if service not in resyncing.OWNERS:
+        raise Failed(f"Nobody reads what {service!r} owns; there are {', '.join(resyncing.OWNERS)}.")
+    place = None if after is None else _parse_id(after)
+
+    async def work() -> None:
+        settings = load()
+        async with connected(settings) as services:
+            result = await resyncing.resync(services, service, place, settings.patience_seconds, dry_run=dry_run)
+            typer.echo(orjson.dumps(result).decode() if as_json else resyncing.sentence(result))
+
+    run_async(work())
+
+
+def _parse_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise Failed(f"--after {text!r} is not an id: take the one that was printed last.") from None
+
+
+@app.command(epilog="Example: rapport check --json")
+def check(
+    service: Annotated[str | None, typer.Argument(help="posts or comments; without one, both.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="For how many seconds readers may lag behind.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compare what services know of each other with what its owners say, and name the mend. Status 1: it differs.
+
+    What differs is looked at again until it is alike or the time is over: readers follow a moment later.
+    """
+    if service is not None and service not in READERS:
+        raise Failed(f"Nobody keeps what {service!r} owns; there are {', '.join(READERS)}.")
+
+    async def work() -> bool:
+        async with connected(load()) as services:
+            found = await checking.check(services, [service] if service else list(READERS), wait)
+        if as_json:
+            typer.echo(orjson.dumps([checking.as_json(one) for one in found]).decode())
+        else:
+            for one in found:
+                typer.echo(checking.sentence(one))
+        return any(one.differing for one in found)
+
+    if run_async(work()):
+        raise typer.Exit(1)
 
 
 @app.command()

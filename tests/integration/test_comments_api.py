@@ -168,6 +168,11 @@ async def test_malformed_and_unknown_ids_are_not_found(harness: Harness, call: C
         ("POST", "/comments/lookup", {"gateway", "notify"}),
         ("POST", "/import/comments", {"operator"}),
         ("POST", "/republish", {"operator"}),
+        ("POST", "/stated/rows", {"operator"}),
+        ("POST", "/stated", {"operator"}),
+        ("POST", "/stated/gone", {"operator"}),
+        ("POST", "/epoch", {"operator"}),
+        ("POST", "/known", {"operator"}),
         ("POST", "/rerender", {"operator"}),
     ],
 )

@@ -226,6 +226,7 @@ async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
         ("GET", "/unsubscribe/x", {"gateway"}),
         ("POST", "/unsubscribe/x", {"gateway"}),
         ("POST", "/republish", {"operator"}),
+        ("POST", "/known", {"operator"}),
     ],
 )
 async def test_every_route_names_its_callers(harness: ApiHarness, method: str, path: str, issuers: set[str]) -> None:

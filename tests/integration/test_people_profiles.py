@@ -119,6 +119,10 @@ ALLOWED = {
     ("POST", "/grants/revoke"): {"operator"},
     ("POST", "/import/people"): {"operator"},
     ("POST", "/republish"): {"operator"},
+    ("POST", "/stated/rows"): {"operator"},
+    ("POST", "/stated"): {"operator"},
+    ("POST", "/stated/gone"): {"operator"},
+    ("POST", "/epoch"): {"operator"},
 }
 
 

@@ -31,6 +31,7 @@ from services.chassis.http.monitoring import Ready, liveness, readiness
 from services.chassis.http.problems import SCHEMA, Refuse, of_exception, refuse
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
+from services.chassis.http.stating import Owner, ShowKnown, add_owner_routes, add_reader_route
 from services.chassis.identity import Caller, Verifier
 from services.contracts.body_sizes import BODY_BYTES
 from services.contracts.services import Republish
@@ -103,12 +104,21 @@ def create_app(
 
 
 def create_internal_api(
-    service: str, router: APIRouter, *, verifier: Verifier, ready: Ready, republish: Republisher
+    service: str,
+    router: APIRouter,
+    *,
+    verifier: Verifier,
+    ready: Ready,
+    republish: Republisher,
+    owner: Owner | None = None,
+    known: ShowKnown | None = None,
 ) -> FastAPI:
     """Return the app of a service's internal API: its own routes, and those common to all services.
 
     Args:
         republish: republishes the events published since a moment, a batch with each call.
+        owner: states the rows that other services read.
+        known: shows the rows of the service's read model.
     """
     app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
@@ -116,6 +126,11 @@ def create_internal_api(
     @app.post("/republish")
     async def republish_events(body: Republish, _: Annotated[Caller, allow("operator")]) -> Response:
         return json_response(await republish(body.since, body.after, dry_run=body.dry_run))
+
+    if owner is not None:
+        add_owner_routes(app, owner)
+    if known is not None:
+        add_reader_route(app, known)
 
     return app
 

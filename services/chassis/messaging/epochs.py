@@ -17,7 +17,8 @@ async def find_epoch(reader: Reader) -> int:
 
 RAISE_EPOCH = """
 update epoch
-set number = greatest(number + 1, $1 + 1, extract(epoch from clock_timestamp())::bigint), raised_at = clock_timestamp()
+set number = greatest(number + 1, $1::bigint + 1, extract(epoch from clock_timestamp())::bigint),
+    raised_at = clock_timestamp()
 returning number
 """
 

@@ -1,6 +1,7 @@
 """SQL of what comments knows of posts."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
@@ -8,8 +9,12 @@ from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 
 UPSERT_DISCUSSION = """
-insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch, visible_count)
+values ($1, $2, $3, $4, $5, $6, $7, case
+    when not exists (select from discussions where post_id = $1) and exists (select from comments where list_id = $1)
+    then (select count(*) from comments where post_id = $1 and state = 'visible')
+    else 0
+end)
 on conflict (post_id) do update set
     post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
     discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false
@@ -18,9 +23,38 @@ where (discussions.epoch, discussions.version) < (excluded.epoch, excluded.versi
 
 
 async def upsert_discussion(tx: Transaction, fact: PostFact, epoch: int = 0) -> None:
-    """Store the post as the fact states it, unless a newer (epoch, version) is known."""
+    """Store the post as the fact states it, unless a newer (epoch, version) is known.
+
+    A lost row whose comments stand gets their count again.
+    """
     state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch)
     await tx.execute(UPSERT_DISCUSSION, fact.post_id, *state)
+
+
+MARK_GONE = """
+update discussions set status = 'withdrawn', gone = true, epoch = $2, version = $3
+where post_id = $1 and (epoch, version) < ($2, $3)
+"""
+
+
+async def mark_gone(tx: Transaction, post_id: UUID, epoch: int, version: int) -> None:
+    """Hide the discussion of a post that is not there, unless a newer (epoch, version) is known. Its comments stay."""
+    await tx.execute(MARK_GONE, post_id, epoch, version)
+
+
+SELECT_KNOWN = """
+select post_id as id, post_id as key, epoch, version, gone from discussions where post_id > $1 order by post_id limit $2
+"""
+SELECT_KNOWN_OF = """
+select post_id as id, post_id as key, epoch, version, gone from discussions where post_id = any($1::uuid[])
+"""
+
+
+async def known_posts(reader: Reader, after: UUID, ids: Sequence[UUID] | None, limit: int) -> list[Any]:
+    """Return id, key, epoch, version and gone of the next known posts behind an id, or of those with these ids."""
+    if ids is not None:
+        return await reader.fetch(SELECT_KNOWN_OF, ids)
+    return await reader.fetch(SELECT_KNOWN, after, limit)
 
 
 SELECT_DISCUSSION = """
