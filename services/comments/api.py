@@ -19,7 +19,7 @@ from services.chassis.http.routes import StrictRoute, allow, body_limit, command
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.comments import queries
-from services.comments.commands import editing, importing, moderating, posting, rerendering
+from services.comments.commands import editing, importing, moderating, posting, rerendering, stating
 from services.comments.domain.comment import Step
 from services.contracts.body_sizes import IMPORT_BYTES
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
@@ -56,7 +56,7 @@ def create_api(
 
     @router.get("/posts/{post_id}/version")
     async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
-        return json_response({"version": await queries.version_of_post(db, post_id)})
+        return json_response(await queries.version_of_post(db, post_id))
 
     @router.get("/comments")
     async def held(caller: Gateway, state: Literal["held"], cursor: str | None = None, limit: Limit = 50) -> Response:
@@ -125,4 +125,6 @@ def create_api(
         ready=ready,
         republish=partial(outbox.republish, db),
         consumer=consumer,
+        owner=stating.stating(db),
+        known=partial(queries.known_posts, db),
     )

@@ -8,6 +8,7 @@ from services.contracts.posts import (
     PostDrafted,
     PostEdited,
     PostFact,
+    PostGone,
     PostImported,
     PostPublished,
     PostStated,
@@ -20,4 +21,10 @@ handlers = Handlers()
 @handlers.on(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
 async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
     """Store what the post says of its discussion. An older fact that comes late changes nothing."""
-    await discussion_rows.upsert_discussion(tx, fact)
+    await discussion_rows.upsert_discussion(tx, fact, envelope.epoch)
+
+
+@handlers.on(PostGone)
+async def hide_discussion(tx: Transaction, event: PostGone, envelope: Envelope) -> None:
+    """Hide the discussion of a post that is not there. A later fact about the post shows it again."""
+    await discussion_rows.mark_gone(tx, event.post_id, envelope.epoch, event.version)

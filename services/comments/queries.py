@@ -8,6 +8,8 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.identity import Caller
+from services.chassis.messaging.epochs import find_epoch
+from services.chassis.messaging.stating import known_rows
 from services.comments import listing
 from services.comments.domain.comment import representation
 from services.comments.domain.tree import FIRST, LAST, replies_list
@@ -15,6 +17,7 @@ from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
+from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
 HELD_LIST = "held"
@@ -60,7 +63,8 @@ async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, A
     """
     async with db.reader() as reader:
         found, hidden = await find_visible(reader, comment_id, caller)
-        return await listing.with_replies(reader, found, caller, hidden)
+        shown = await listing.with_replies(reader, found, caller, hidden)
+        return shown | {"epoch": await find_epoch(reader)}
 
 
 async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -110,10 +114,18 @@ async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> 
     return _answer(page, HELD_LIST)
 
 
-async def version_of_post(db: Database, post_id: UUID) -> int | None:
-    """Return the version of a post from which on its discussion is what that version says; None for an unknown post."""
+async def version_of_post(db: Database, post_id: UUID) -> dict[str, int | None]:
+    """Return the epoch and the version of the post that its discussion follows; no version for an unknown post."""
     async with db.reader() as reader:
-        return await discussion_rows.find_version(reader, post_id)
+        epoch, version = await discussion_rows.find_version(reader, post_id) or (0, None)
+    return {"epoch": epoch, "version": version}
+
+
+async def known_posts(db: Database, after: UUID, ids: Sequence[UUID] | None) -> dict[str, Any]:
+    """Return what this service knows of the next posts behind `after`, or of those with these ids."""
+    async with db.reader() as reader:
+        rows = await discussion_rows.known_posts(reader, after, ids, STATED)
+    return known_rows(rows, is_page=ids is None)
 
 
 async def counts(db: Database, post_ids: Sequence[UUID]) -> dict[str, int]:
@@ -150,6 +162,7 @@ async def look_up(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
             "body_html": comment.body_html,
             "created_at": rfc3339(comment.created_at),
             "imported": comment.imported,
+            "epoch": discussions[comment.post_id].epoch,
             "version": comment.version,
             "post_status": discussions[comment.post_id].status,
             "ancestors": [str(ancestor) for ancestor in comment.ancestors],

@@ -108,6 +108,27 @@ class CommentStated(CommentFact):
     type: ClassVar[str] = "dev.rapport.comments.stated.v1"
 
 
+@published
+class CommentGone(Event):
+    """A comment that a reader knows is not there: its owner was restored from before it. Never causes a mail."""
+
+    type: ClassVar[str] = "dev.rapport.comments.gone.v1"
+    topic: ClassVar[Topic] = COMMENTS
+
+    comment_id: UUID = Field(description="The comment; also the subject.")
+    post_id: UUID = Field(description="The post that it was about; also the record key.")
+    version: int = Field(description="One more than the version that the reader knew.")
+    occurred_at: Moment = Field(description="When it was stated.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.comment_id
+
+    @property
+    def key(self) -> UUID:
+        return self.post_id
+
+
 class CreateComment(Body):
     """Command: comment on a post, or reply to a comment of it."""
 

@@ -50,7 +50,8 @@ class Envelope:
     """CloudEvents 1.0 context around one event, as stored in the outbox and sent on the wire.
 
     `source` and `id` together identify duplicates (CloudEvents 1.0, section 3.1). `correlation_id` is the id of the
-    first HTTP request; `causation_id` is the id of the event that caused this one.
+    first HTTP request; `causation_id` is the id of the event that caused this one. `epoch` counts how often the owner's
+    rows went back in time: readers compare (epoch, version).
     """
 
     id: UUID
@@ -63,6 +64,7 @@ class Envelope:
     correlation_id: str | None = None
     causation_id: UUID | None = None
     traceparent: str | None = None
+    epoch: int = 0
 
 
 REGISTRY: dict[str, type[Event]] = {}

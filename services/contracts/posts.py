@@ -91,6 +91,26 @@ class PostStated(PostFact):
     type: ClassVar[str] = "dev.rapport.posts.stated.v1"
 
 
+@published
+class PostGone(Event):
+    """A post that a reader knows is not there: its owner was restored from before it. A later fact brings it back."""
+
+    type: ClassVar[str] = "dev.rapport.posts.gone.v1"
+    topic: ClassVar[Topic] = POSTS
+
+    post_id: UUID = Field(description="The post; also the subject and the record key.")
+    version: int = Field(description="One more than the version that the reader knew.")
+    occurred_at: Moment = Field(description="When it was stated.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.post_id
+
+    @property
+    def key(self) -> UUID:
+        return self.post_id
+
+
 class CreatePost(Body):
     """Command: create a post, published at once if `publish` is true."""
 

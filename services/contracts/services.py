@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, StrictBool, StrictInt
 
 from services.contracts.text import Body
 
@@ -28,9 +28,50 @@ class LookUp(Body):
 
 
 class Republish(Body):
-    """Command of an operator: publish again every event that was published since then."""
+    """Command of an operator: publish again what was published since then, among the next events behind `after`."""
 
     since: AwareDatetime
+    after: Annotated[StrictInt, Field(ge=0, lt=2**63)] = 0
+    dry_run: StrictBool = False
+
+
+STATED = 500  # rows that an owner states, or a reader shows, with one call
+
+# whose read model holds what a service owns; the gateway's cache forgets by itself
+READERS = {"posts": "comments", "comments": "notify"}
+
+
+class ShowRows(Body):
+    """Query of an operator: the versions of the next rows behind `after`, or of those with these ids."""
+
+    after: UUID = UUID(int=0)
+    ids: Annotated[list[UUID], Field(max_length=STATED)] | None = None
+
+
+class StateRows(Body):
+    """Command of an operator: state the next rows behind `after`, for those who read them."""
+
+    after: UUID = UUID(int=0)
+
+
+class KnownRow(Body):
+    """A row as a reader knows it; `key` is the record key of its events."""
+
+    id: UUID
+    key: UUID
+    version: Annotated[StrictInt, Field(ge=0, lt=2**31 - 1)]
+
+
+class StateGone(Body):
+    """Command of an operator: state which of these rows that a reader knows are not there."""
+
+    rows: Annotated[list[KnownRow], Field(max_length=STATED)]
+
+
+class RaiseEpoch(Body):
+    """Command of an operator: raise the epoch above the present one and this one."""
+
+    above: Annotated[StrictInt, Field(ge=0, lt=10**17)] = 0
 
 
 Offset = Annotated[int, Field(ge=0, lt=2**63)]

@@ -25,7 +25,7 @@ LIST_PARAMS = ("sort", "state", "status", "limit")
 def read(request: Request, context: RequestContext, composed: Composed) -> Response:
     """Answer a GET: 200, or 304 when the client has these very bytes."""
     content = encoded(context, composed.data)
-    tag = entity_tag(composed.version, content)
+    tag = entity_tag(composed.version, content, composed.epoch)
     headers = {"ETag": tag, "Vary": VARY, "Cache-Control": cache_control(context)}
     if "next" in composed.data and "items" in composed.data and composed.data["next"] is not None:
         headers["Link"] = link_to_next(request, composed.data["next"])
@@ -38,7 +38,11 @@ def read(request: Request, context: RequestContext, composed: Composed) -> Respo
 def written(context: RequestContext, answer: ServiceResponse, composed: Composed) -> Response:
     """Answer a write: the service's status and `Location`, the resource with names and tag as of now."""
     content = encoded(context, composed.data)
-    headers = {"ETag": entity_tag(composed.version, content), "Cache-Control": NO_STORE, **passed_on(answer)}
+    headers = {
+        "ETag": entity_tag(composed.version, content, composed.epoch),
+        "Cache-Control": NO_STORE,
+        **passed_on(answer),
+    }
     return Response(content, answer.status, headers, MEDIA_TYPE)
 
 

@@ -83,4 +83,5 @@ def create_api(
         ready=ready,
         republish=partial(outbox.republish, db),
         consumer=consumer,
+        known=partial(queries.known_comments, db),
     )

@@ -189,8 +189,8 @@ class Delivery:
                 log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
             case NotWanted("address_changed"):
                 await self._give_back(claimed, keep_frozen=False)
-            case NotVisible(why, checked_version):
-                if await retry_until_written(rescheduling.skip_not_visible, self._db, claimed, why, checked_version):
+            case NotVisible(why, checked_state):
+                if await retry_until_written(rescheduling.skip_not_visible, self._db, claimed, why, checked_state):
                     _count_end("skipped", why, claimed)
             case NotWanted(why):
                 await self._end(End(claimed, "skipped", why))

@@ -158,6 +158,7 @@ class CommentNow:
     imported: bool
     version: int
     ancestors: tuple[UUID, ...]
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,12 @@ class NotWanted(Exception):
 
 
 class NotVisible(NotWanted):
-    """A mail must not go, because its comment is not visible at `checked_version`."""
+    """A mail must not go, because its comment is not visible in this state, given by epoch and version."""
 
-    __match_args__ = ("why", "checked_version")
+    __match_args__ = ("why", "checked_state")
 
-    def __init__(self, why: str, checked_version: int) -> None:
-        self.checked_version = checked_version
+    def __init__(self, why: str, checked_state: tuple[int, int]) -> None:
+        self.checked_state = checked_state
         super().__init__(why)
 
 
@@ -238,5 +239,5 @@ def addressee(answers: Answers) -> tuple[str, int]:
     if why is None and contact is not None and contact.email is not None:
         return contact.email, contact.address_version
     if comment is not None and why is not None and why in WHY_NOT_VISIBLE.values():
-        raise NotVisible(why, comment.version)
+        raise NotVisible(why, (comment.epoch, comment.version))
     raise NotWanted(why or "address_not_confirmed")

@@ -8,6 +8,7 @@ from services.contracts.comments import (
     CommentApproved,
     CommentEdited,
     CommentFact,
+    CommentGone,
     CommentHeld,
     CommentImported,
     CommentPosted,
@@ -39,6 +40,10 @@ def build(settle_seconds: float) -> Handlers:
 
     @handlers.on(*FACTS)
     async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        await commands.record(tx, event, settle)
+        await commands.record(tx, event, settle, envelope.epoch)
+
+    @handlers.on(CommentGone)
+    async def comment_gone(tx: Transaction, event: CommentGone, envelope: Envelope) -> None:
+        await commands.record_gone(tx, event, envelope.epoch)
 
     return handlers

@@ -1,11 +1,14 @@
 """The read side of notify: a person's notifications, the explanation of one, and the choice about mail."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Database
 from services.chassis.http import cursors
+from services.chassis.messaging.stating import known_rows
 from services.contracts.event import rfc3339
+from services.contracts.services import STATED
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned
 from services.notify.explanations import in_words
@@ -100,3 +103,10 @@ async def mail_choice(db: Database, person_id: UUID) -> dict[str, Any]:
     """Return whether a person gets mail about answers."""
     async with db.reader() as reader:
         return {"notifications": await store.wants_mail(reader, person_id)}
+
+
+async def known_comments(db: Database, after: UUID, ids: Sequence[UUID] | None) -> dict[str, Any]:
+    """Return what this service knows of the next comments behind `after`, or of those with these ids."""
+    async with db.reader() as reader:
+        rows = await store.known_comments(reader, after, ids, STATED)
+    return known_rows(rows, is_page=ids is None)

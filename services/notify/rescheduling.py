@@ -46,17 +46,19 @@ async def reschedule(
         await tx.execute(RESCHEDULE, *key, delay, int(counts), smtp_answer, keep_frozen)
 
 
-LOCK_COMMENT = "select version from comments where comment_id = $1 for share"
+LOCK_COMMENT = "select epoch, version from comments where comment_id = $1 for share"
 
 
-async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_version: int) -> bool:
-    """Skip a row whose comment is not visible at `checked_version`; give it back if notify knows a later version.
+async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_state: tuple[int, int]) -> bool:
+    """Skip a row whose comment is not visible at this (epoch, version); give it back if notify knows a later state.
 
     Otherwise an approval that was handled while the upstreams were asked would be lost: its handler found the row
     waiting and changed nothing.
     """
     async with db.transaction() as tx:
-        if int(await tx.fetchval(LOCK_COMMENT, claimed.comment_id)) > checked_version:
+        known = await tx.fetchrow(LOCK_COMMENT, claimed.comment_id)
+        assert known is not None
+        if (known["epoch"], known["version"]) > checked_state:
             key = claimed.person_id, claimed.comment_id, claimed.lease_token
             await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
             return False

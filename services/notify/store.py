@@ -11,20 +11,21 @@ from services.notify.domain import Comment, Notification, State
 
 UPSERT_COMMENT = """
 insert into comments as known (
-    comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at
+    comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at,
+    epoch
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 on conflict (comment_id) do update set
     post_id = excluded.post_id, post_author_id = excluded.post_author_id, parent_id = excluded.parent_id,
     parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
-    imported = known.imported or excluded.imported, version = excluded.version
-where known.version < excluded.version
+    imported = known.imported or excluded.imported, version = excluded.version, epoch = excluded.epoch, gone = false
+where (known.epoch, known.version) < (excluded.epoch, excluded.version)
 returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version
 """
 
 
-async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime) -> Comment:
-    """Upsert the comment unless a newer version is known; return the newest one. Its row stays locked."""
+async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime, epoch: int = 0) -> Comment:
+    """Upsert the comment unless a newer (epoch, version) is known; return the newest one. Its row stays locked."""
     row = await tx.fetchrow(
         UPSERT_COMMENT,
         comment.comment_id,
@@ -37,6 +38,7 @@ async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime
         comment.imported,
         comment.version,
         created_at,
+        epoch,
     )
     row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
     assert row is not None
@@ -54,6 +56,35 @@ async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
     """Return a comment as its newest event reported it."""
     row = await reader.fetchrow(SELECT_COMMENT, comment_id)
     return Comment(**row) if row else None
+
+
+MARK_GONE = """
+update comments set state = 'removed', gone = true, epoch = $2, version = $3
+where comment_id = $1 and (epoch, version) < ($2, $3)
+"""
+
+
+async def mark_gone(tx: Transaction, comment_id: UUID, epoch: int, version: int) -> bool:
+    """Store that a comment is not there; return False if it is unknown, or a newer (epoch, version) is known."""
+    return await tx.execute(MARK_GONE, comment_id, epoch, version) == 1
+
+
+SELECT_KNOWN = """
+select comment_id as id, post_id as key, epoch, version, gone from comments
+where comment_id > $1
+order by comment_id
+limit $2
+"""
+SELECT_KNOWN_OF = """
+select comment_id as id, post_id as key, epoch, version, gone from comments where comment_id = any($1::uuid[])
+"""
+
+
+async def known_comments(reader: Reader, after: UUID, ids: Sequence[UUID] | None, limit: int) -> list[Any]:
+    """Return what is known of the next comments, or of those with these ids: id, key, epoch, version, gone."""
+    if ids is not None:
+        return await reader.fetch(SELECT_KNOWN_OF, ids)
+    return await reader.fetch(SELECT_KNOWN, after, limit)
 
 
 INSERT_NOTIFICATIONS = """

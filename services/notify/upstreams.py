@@ -105,6 +105,7 @@ def _comment_now(item: dict[str, Any]) -> CommentNow:
         imported=item["imported"] is True,
         version=int(item["version"]),
         ancestors=tuple(UUID(one) for one in item["ancestors"]),
+        epoch=int(item.get("epoch", 0)),
     )
 
 

@@ -7,15 +7,17 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
+from uuid import UUID
 
+import orjson
 import structlog
 import typer
 from rich.console import Console
 
 from services.chassis.errors import Problem
-from services.contracts.event import rfc3339
 from services.contracts.people import ROLES
-from services.operator import broker_access, consumers, dead_letters
+from services.contracts.services import READERS
+from services.operator import broker_access, checking, consumers, dead_letters, republishing, resyncing
 from services.operator.calls import SERVICES, connected
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
@@ -84,22 +86,88 @@ async def _change_roles(path: str, email: str, role: str) -> None:
         typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
 
-@app.command()
+@app.command(epilog="Example: rapport republish posts --since 2h")
 def republish(
     service: Annotated[str, typer.Argument(help="posts, comments, people or notify.")],
     since: Annotated[str, typer.Option(help="2h, 3d, or a time such as 2026-11-23T04:35:00Z.")],
+    after: Annotated[int, typer.Option(min=0, help="Go on after this number, as it was printed last.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Publish again every event that a service has published since then. Consumers ignore duplicates."""
+    """Publish again every event that a service has published since then. Consumers ignore duplicates.
+
+    It goes in batches, as fast as they are sent. After an interruption, repeat it, or go on with --after.
+    """
     if service not in SERVICES:
         raise Failed(f"There is no service {service!r} with events; there are {', '.join(SERVICES)}.")
-    moment = rfc3339(parse_since(since, datetime.now(UTC)))
+    moment = parse_since(since, datetime.now(UTC))
 
     async def work() -> None:
-        async with connected(load()) as services:
-            answer = await services.post(service, "/republish", {"since": moment})
-            typer.echo(f"{service} sends {counted(answer['count'], 'event')} again.")
+        settings = load()
+        async with connected(settings) as services:
+            patience = settings.patience_seconds
+            result = await republishing.republish(services, service, moment, after, patience, dry_run=dry_run)
+            typer.echo(orjson.dumps(result).decode() if as_json else republishing.sentence(result))
 
     run_async(work())
+
+
+@app.command(epilog="Example: rapport resync posts")
+def resync(
+    service: Annotated[str, typer.Argument(help="posts, comments or people.")],
+    after: Annotated[str | None, typer.Option(help="Go on after this id, as it was printed last.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """State everything that a service owns, so that others know that and nothing else. It sends no mail.
+
+    It goes in batches, while everything runs. After an interruption, repeat it, or go on with --after.
+    """
+    if service not in resyncing.OWNERS:
+        raise Failed(f"Nobody reads what {service!r} owns; there are {', '.join(resyncing.OWNERS)}.")
+    place = None if after is None else _parse_id(after)
+
+    async def work() -> None:
+        settings = load()
+        async with connected(settings) as services:
+            result = await resyncing.resync(services, service, place, settings.patience_seconds, dry_run=dry_run)
+            typer.echo(orjson.dumps(result).decode() if as_json else resyncing.sentence(result))
+
+    run_async(work())
+
+
+def _parse_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise Failed(f"--after {text!r} is not an id: take the one that was printed last.") from None
+
+
+@app.command(epilog="Example: rapport check --json")
+def check(
+    service: Annotated[str | None, typer.Argument(help="posts or comments; without one, both.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="For how many seconds readers may lag behind.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compare what services know of each other with what its owners say, and name the mend. Status 1: it differs.
+
+    What differs is looked at again until it is alike or the time is over: readers follow a moment later.
+    """
+    if service is not None and service not in READERS:
+        raise Failed(f"Nobody keeps what {service!r} owns; there are {', '.join(READERS)}.")
+
+    async def work() -> bool:
+        async with connected(load()) as services:
+            found = await checking.check(services, [service] if service else list(READERS), wait)
+        if as_json:
+            typer.echo(orjson.dumps([checking.as_json(one) for one in found]).decode())
+        else:
+            for one in found:
+                typer.echo(checking.sentence(one))
+        return any(one.differing for one in found)
+
+    if run_async(work()):
+        raise typer.Exit(1)
 
 
 @app.command()

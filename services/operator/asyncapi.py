@@ -38,6 +38,12 @@ CONTEXT: JSON = {
         "ce_correlationid": {"type": "string", "description": "The id of the request that began it."},
         "ce_causationid": {"type": "string", "format": "uuid", "description": "The event that led to this one."},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
+        "ce_epoch": {
+            "type": "string",
+            "pattern": "^[0-9]{1,18}$",
+            "description": "Raised when the owner was restored; absent is 0. The newer of two states has the greater "
+            "(epoch, version).",
+        },
     },
 }
 

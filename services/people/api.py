@@ -41,6 +41,7 @@ from services.people import queries
 from services.people.commands import operator, profile, sessions, sign_in, starting
 from services.people.commands.sessions import Started
 from services.people.commands.starting import SignInRules
+from services.people.commands.stating import stating
 from services.people.domain import Asked, Browser, FrontEnd, HandedOver
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -163,7 +164,7 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
         return json_response({"id": str(person_id), "created": created}, 201 if created else 200)
 
     return create_internal_api(
-        "people", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db)
+        "people", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db), owner=stating(db)
     )
 
 

@@ -19,6 +19,7 @@ from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
 from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
 from services.posts import commands, importing, queries, rerendering
+from services.posts.stating import stating
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
@@ -95,4 +96,6 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def rerender_posts(body: Rerender, _: Operator) -> Response:
         return json_response(await rerendering.rerender_posts(db, body.after))
 
-    return create_internal_api("posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db))
+    return create_internal_api(
+        "posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db), owner=stating(db)
+    )

@@ -11,6 +11,7 @@ from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
+from services.chassis.messaging.epochs import find_epoch
 from services.chassis.text.html_to_text import excerpt
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.contracts.posts import (
@@ -65,6 +66,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
+        post = replace(post, epoch=await find_epoch(tx))
         if command.slug is not None:
             post = replace(post, slug=command.slug)
             if not await store.insert(tx, post, RENDERER_VERSION):
@@ -115,7 +117,7 @@ def _edited(before: Post, command: EditPost, text: Text | None, if_match: str | 
     Raises:
         Problem: `stale`, `invalid` for a note without a changed text.
     """
-    check_if_match(if_match, before.version)
+    check_if_match(if_match, before.version, before.epoch)
     return rules.edited(
         before, title=command.title, text=text, note=command.edit_note, discussion=command.discussion, at=at
     )
@@ -172,5 +174,5 @@ async def _finish(
 async def _replayed(tx: Transaction, kept: Kept) -> CommandResult:
     """Return the stored result of the first request, with the present version, which becomes the ETag."""
     assert kept.representation is not None and kept.subject is not None
-    version = await store.version_of(tx, kept.subject)
-    return CommandResult(kept.status, kept.representation | {"version": version}, kept.location, replayed=True)
+    present = await store.version_of(tx, kept.subject)
+    return CommandResult(kept.status, kept.representation | present, kept.location, replayed=True)

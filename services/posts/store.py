@@ -111,7 +111,8 @@ async def update_html(tx: Transaction, text: Stored, html: str, renderer_version
 
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported
+       created_at, published_at, edited_at, edit_note, revision, version, imported,
+       (select number from epoch) as epoch
 from posts
 where id = $1
 """
@@ -125,7 +126,8 @@ async def find(reader: Reader, post_id: UUID) -> Post | None:
 
 SELECT_POST_BY_SLUG = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported
+       created_at, published_at, edited_at, edit_note, revision, version, imported,
+       (select number from epoch) as epoch
 from posts
 where slug = $1
 """
@@ -156,13 +158,12 @@ async def find_by_source(reader: Reader, source: tuple[str, str]) -> UUID | None
     return found
 
 
-SELECT_VERSION = "select version from posts where id = $1"
+SELECT_VERSION = "select (select number from epoch) as epoch, version from posts where id = $1"
 
 
-async def version_of(reader: Reader, post_id: UUID) -> int:
-    """Return the present version of an existing post."""
-    version: int = await reader.fetchval(SELECT_VERSION, post_id)
-    return version
+async def version_of(reader: Reader, post_id: UUID) -> dict[str, int]:
+    """Return the present epoch and version of an existing post."""
+    return dict(await reader.fetchrow(SELECT_VERSION, post_id) or {})
 
 
 SELECT_PUBLISHED = """

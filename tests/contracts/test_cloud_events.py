@@ -39,6 +39,7 @@ envelopes = st.builds(
     correlation_id=st.none() | visible,
     causation_id=st.none() | st.uuids(),
     traceparent=st.none() | st.just("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    epoch=st.integers(0, 10**18 - 1),
 )
 
 
@@ -59,6 +60,7 @@ def test_the_sdk_reads_what_we_write(envelope: Envelope) -> None:
     assert event.get_datacontenttype() == "application/json"
     assert event.get_extension("correlationid") == envelope.correlation_id
     assert event.get_extension("causationid") == (str(envelope.causation_id) if envelope.causation_id else None)
+    assert event.get_extension("epoch") == (str(envelope.epoch) if envelope.epoch else None)
     assert event.get_data() == json.loads(envelope.data)
 
 
@@ -105,6 +107,16 @@ GOOD = to_headers(
         UUID(int=1), "/services/posts", TYPES[0], UUID(int=2), datetime(2026, 1, 1, tzinfo=UTC), UUID(int=3), b"{}"
     )
 )
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"1_0", b" 1", b"1.5", b"9" * 19, "\u0663".encode()])
+def test_an_epoch_that_is_no_number_is_undecodable(value: bytes) -> None:
+    with pytest.raises(Undecodable, match="ce_epoch"):
+        from_record(Record(str(UUID(int=3)).encode(), b"{}", [*GOOD, ("ce_epoch", value)]))
+
+
+def test_an_event_of_the_first_epoch_has_the_headers_of_before() -> None:
+    assert "ce_epoch" not in dict(GOOD)
 
 
 @pytest.mark.parametrize("missing", ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time"])

@@ -239,8 +239,10 @@ async def test_published_rows_are_republished(db: OwnDatabase, settings: Setting
     ids = await write_events(db, renamed_event(), renamed_event())
     async with running(relay_for(db, settings).run):
         await eventually(lambda: all_published(db))
-        assert await outbox.republish(db, datetime.now(UTC)) == 0
-        assert await outbox.republish(db, datetime.now(UTC) - timedelta(minutes=1)) == 2
+        assert (await outbox.republish(db, datetime.now(UTC)))["count"] == 0
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        assert (await outbox.republish(db, since, dry_run=True))["count"] == 2
+        assert await outbox.republish(db, since) == {"count": 2, "next": None, "is_full": False, "kept_since": None}
         await eventually(lambda: all_published(db))
     found = [header(record, "ce_id") for record in await records(settings)]
     assert sorted(found) == sorted(2 * list(map(str, ids)))

@@ -55,7 +55,7 @@ async def test_a_comment_is_posted_read_edited_and_removed_over_http(harness: Ha
     listed = (await call("GET", path)).json()
     assert set(listed) == {"items", "next"}
     assert listed["items"][0]["reply_count"] == 1
-    assert (await call("GET", f"/comments/{comment['id']}")).json() == listed["items"][0]
+    assert (await call("GET", f"/comments/{comment['id']}")).json() == listed["items"][0] | {"epoch": 0}
     replies = (await call("GET", f"/comments/{comment['id']}/replies")).json()
     assert replies["items"] == listed["items"][0]["replies"]["items"]
 
@@ -168,6 +168,11 @@ async def test_malformed_and_unknown_ids_are_not_found(harness: Harness, call: C
         ("POST", "/comments/lookup", {"gateway", "notify"}),
         ("POST", "/import/comments", {"operator"}),
         ("POST", "/republish", {"operator"}),
+        ("POST", "/stated/rows", {"operator"}),
+        ("POST", "/stated", {"operator"}),
+        ("POST", "/stated/gone", {"operator"}),
+        ("POST", "/epoch", {"operator"}),
+        ("POST", "/known", {"operator"}),
         ("POST", "/rerender", {"operator"}),
     ],
 )

@@ -138,7 +138,7 @@ async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
             recorder = Recorder(reader)
             seen = await listing.with_replies(recorder, comment, NOBODY, SeenHidden())
         assert len(recorder.statements) == statements
-        assert seen == await harness.read(comment_id)
+        assert seen | {"epoch": 0} == await harness.read(comment_id)
 
 
 async def test_looking_for_twins_reads_few_blocks(db: Database) -> None:

@@ -159,7 +159,7 @@ async def test_published_events_are_published_again(harness: Harness) -> None:
     await harness.post_comment()
     async with harness.db.transaction() as tx:
         await tx.execute("update outbox set published_at = now()")
-    assert await outbox.republish(harness.db, datetime.now(UTC) - timedelta(minutes=1)) == 1
+    assert (await outbox.republish(harness.db, datetime.now(UTC) - timedelta(minutes=1)))["count"] == 1
     async with harness.db.reader() as reader:
         assert await reader.fetchval("select count(*) from outbox where published_at is null") == 1
     for hours in (-14, 0, 14):

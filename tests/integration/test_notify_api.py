@@ -226,6 +226,7 @@ async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
         ("GET", "/unsubscribe/x", {"gateway"}),
         ("POST", "/unsubscribe/x", {"gateway"}),
         ("POST", "/republish", {"operator"}),
+        ("POST", "/known", {"operator"}),
     ],
 )
 async def test_every_route_names_its_callers(harness: ApiHarness, method: str, path: str, issuers: set[str]) -> None:
@@ -255,5 +256,5 @@ async def test_an_operator_can_have_events_published_again(harness: ApiHarness) 
     await harness.service.handle(comment.posted)
     await harness.service.change("update outbox set published_at = now()")
     answer = await harness.call("POST", "/republish", {"since": "2026-01-01T00:00:00Z"}, issuer="operator")
-    assert answer.json() == {"count": 2}
+    assert answer.json()["count"] == 2
     assert await harness.service.value("select count(*) from outbox where published_at is null") == 2

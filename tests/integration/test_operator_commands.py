@@ -1,6 +1,7 @@
 """The commands of `rapport` over HTTP, with scripted services."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ class Scripted:
         self.refusing = False
         self.count = 12345
         self.answers: dict[str, Any] = {}  # to paths that have no other
+        self.calls_until_free = 0
+        self.kept_since: str | None = None
         self._known: dict[str, str] = {}
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -40,7 +43,13 @@ class Scripted:
         if request.path.startswith("/grants"):
             return web.json_response({"id": str(uuid4()), "roles": ["author", "reader"]})
         if request.path == "/republish":
-            return web.json_response({"count": self.count})
+            assert not self.calls_until_free or not body["after"]
+            self.calls_until_free -= self.calls_until_free > 0
+            if self.calls_until_free:
+                return web.json_response({"count": 0, "next": body["after"], "is_full": True})
+            following = None if body["after"] or self.count < 5000 else 5000
+            batch = {"count": self.count, "next": following, "is_full": False, "kept_since": self.kept_since}
+            return web.json_response(batch)
         if request.path == "/rerender":
             return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
         if request.path in self.answers:
@@ -136,10 +145,43 @@ async def test_one_event_is_not_plural(scripted: Scripted, rapport: Run) -> None
 
 async def test_republishing(scripted: Scripted, rapport: Run) -> None:
     ended = await rapport("republish", "people", "--since", "2026-01-02T03:04:05Z")
-    assert ended == (0, "people sends 12,345 events again.\n", "")
-    assert scripted.bodies == [("/republish", {"since": "2026-01-02T03:04:05.000Z"})]
+    assert ended == (0, "people sends 24,690 events again.\n", "")
+    asked = {"since": "2026-01-02T03:04:05.000Z", "after": 0, "dry_run": False}
+    assert scripted.bodies == [("/republish", asked), ("/republish", asked | {"after": 5000})]
     assert (await rapport("republish", "gateway", "--since", "1h"))[0] == 1
     assert (await rapport("republish", "people"))[0] == 2
+
+
+async def test_republishing_waits_for_the_relay_and_goes_on_after_a_number(scripted: Scripted, rapport: Run) -> None:
+    scripted.count, scripted.calls_until_free = 7, 3
+    ended = await rapport("republish", "people", "--since", "1h", "--dry-run", "--json")
+    assert ended[0] == 0
+    result = json.loads(ended[1])
+    assert (result["events"], result["dry_run"], result["deleted_before"]) == (7, True, None)
+    assert [body["dry_run"] for _, body in scripted.bodies] == [True] * 3
+    await rapport("republish", "people", "--since", "1h", "--after", "17")
+    assert scripted.bodies[-1][1]["after"] == 17
+    assert (await rapport("republish", "people", "--since", "1h", "--after", "-1"))[0] == 2
+
+
+async def test_republishing_gives_up_when_the_relay_sends_nothing(
+    scripted: Scripted, rapport: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATIENCE_SECONDS", "0.5")
+    scripted.calls_until_free = 1000
+    status, out, err = await rapport("republish", "people", "--since", "1h")
+    assert (status, out) == (1, "")
+    assert "The relay of people sent nothing for 0.5 s" in err
+    assert "--after 0" in err
+
+
+async def test_republishing_warns_of_what_is_deleted_already(scripted: Scripted, rapport: Run) -> None:
+    scripted.kept_since, scripted.count = "2026-11-20T00:00:00.000Z", 3
+    status, out, err = await rapport("republish", "people", "--since", "2026-11-01T00:00:00Z")
+    assert (status, out) == (0, "people sends 3 events again.\n")
+    assert "published before 2026-11-20T00:00:00.000Z is deleted" in err
+    scripted.kept_since = "2026-01-01T00:00:00.000Z"
+    assert (await rapport("republish", "people", "--since", "2026-11-01T00:00:00Z"))[2] == ""
 
 
 async def test_rerendering_goes_on_until_there_are_no_more(scripted: Scripted, rapport: Run) -> None:

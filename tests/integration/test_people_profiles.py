@@ -119,6 +119,10 @@ ALLOWED = {
     ("POST", "/grants/revoke"): {"operator"},
     ("POST", "/import/people"): {"operator"},
     ("POST", "/republish"): {"operator"},
+    ("POST", "/stated/rows"): {"operator"},
+    ("POST", "/stated"): {"operator"},
+    ("POST", "/stated/gone"): {"operator"},
+    ("POST", "/epoch"): {"operator"},
 }
 
 
@@ -323,9 +327,9 @@ async def test_republish_marks_the_events_sent_since(harness: Harness) -> None:
     await ana(harness)
     await harness.change("update outbox set published_at = now() - interval '1 minute'")
     answer = await harness.call("POST", "/republish", {"since": rfc3339(datetime.now(UTC))}, issuer="operator")
-    assert (answer.status_code, answer.json()) == (200, {"count": 0})
+    assert (answer.status_code, answer.json()["count"]) == (200, 0)
     answer = await harness.call("POST", "/republish", {"since": "2020-01-01T00:00:00Z"}, issuer="operator")
-    assert (answer.status_code, answer.json()) == (200, {"count": 1})
+    assert (answer.status_code, answer.json()["count"]) == (200, 1)
     for since in (
         "2999-01-01T00:00:00Z",
         "0001-01-01T00:00:00+14:00",

@@ -117,7 +117,9 @@ async def test_old_addresses_are_for_the_gateway_and_texts_of_imports_for_the_op
     long = await call("POST", "/import/posts", body | {"source_id": "2", "body": "x" * POST_BYTES}, by="operator")
     assert long.status_code == 201
     since = {"since": "2020-01-01T00:00:00Z"}
-    assert (await call("POST", "/republish", since, by="operator")).json() == {"count": 0}
+    assert (await call("POST", "/republish", since, by="operator")).json()["count"] == 0
+    for wrong in ({"after": -1}, {"after": 2**63}, {"after": "1"}, {"dry_run": 1}):
+        assert (await call("POST", "/republish", since | wrong, by="operator")).status_code == 422
 
 
 async def test_a_replayed_request_is_marked(call: Call) -> None:

@@ -554,6 +554,14 @@ def test_if_match_without_the_version_is_stale(header: str) -> None:
         check_if_match(header, 7)
 
 
+def test_if_match_compares_the_epoch_too() -> None:
+    check_if_match('"7-e9-0a1b"', 7, 9)
+    check_if_match('"7-0a1b"', 7, 0)
+    for header, epoch in (('"7-0a1b"', 9), ('"7-e8-0a1b"', 9), ('"7-e9-0a1b"', 0), ('"6-e9-0a1b"', 9)):
+        with pytest.raises(Problem, match="stale"):
+            check_if_match(header, 7, epoch)
+
+
 def test_openapi_document_names_every_problem(client: TestClient) -> None:
     app = client.app
     assert isinstance(app, FastAPI)

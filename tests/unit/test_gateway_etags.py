@@ -13,6 +13,8 @@ def test_a_tag_depends_on_the_version_and_the_bytes() -> None:
     assert entity_tag(3, b"hello") == TAG
     assert entity_tag(3, b"hullo") != TAG
     assert entity_tag(4, b"hello") != TAG
+    assert entity_tag(3, b"hello", 0) == TAG
+    assert entity_tag(3, b"hello", 9).startswith('"3-e9-')
 
 
 @pytest.mark.parametrize("header", [TAG, f"W/{TAG}", f'"x", {TAG}', f'{TAG},"y"', "*", " * "])

@@ -14,9 +14,8 @@
 An app without a verifier (the public one) has guards of its own: see `guards.Guard`.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -33,11 +32,16 @@ from services.chassis.http.partition_routes import PartitionOperator, partition_
 from services.chassis.http.problems import SCHEMA, Refuse, of_exception, refuse
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
+from services.chassis.http.stating import Owner, ShowKnown, add_owner_routes, add_reader_route
 from services.chassis.identity import Caller, Verifier
 from services.contracts.body_sizes import BODY_BYTES
 from services.contracts.services import Republish
 
-Republisher = Callable[[datetime], Awaitable[int]]
+
+class Republisher(Protocol):
+    """Republishes a batch of the events published since a moment; returns what the route answers."""
+
+    async def __call__(self, since: datetime, after: int, *, dry_run: bool) -> dict[str, Any]: ...
 
 
 class App(FastAPI):
@@ -108,12 +112,16 @@ def create_internal_api(
     ready: Ready,
     republish: Republisher,
     consumer: PartitionOperator | None = None,
+    owner: Owner | None = None,
+    known: ShowKnown | None = None,
 ) -> FastAPI:
     """Return the app of a service's internal API: its own routes, and those common to all services.
 
     Args:
-        republish: republishes all events published since a moment; returns how many.
+        republish: republishes the events published since a moment, a batch with each call.
         consumer: the partitions of the service's consumer group, for operators.
+        owner: states the rows that other services read.
+        known: shows the rows of the service's read model.
     """
     app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
@@ -122,7 +130,12 @@ def create_internal_api(
 
     @app.post("/republish")
     async def republish_events(body: Republish, _: Annotated[Caller, allow("operator")]) -> Response:
-        return json_response({"count": await republish(body.since)})
+        return json_response(await republish(body.since, body.after, dry_run=body.dry_run))
+
+    if owner is not None:
+        add_owner_routes(app, owner)
+    if known is not None:
+        add_reader_route(app, known)
 
     return app
 

@@ -19,7 +19,7 @@ MAX_DEPTH = 32
 MAX_MEMBERS = 100  # no body has as many; each unknown one would cost an error
 MAX_ERRORS = 50
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}\Z")
-STRONG_TAG = re.compile(r'"([0-9]{1,18})-[A-Za-z0-9_-]+"\Z')
+STRONG_TAG = re.compile(r'"([0-9]{1,18})-(?:e([0-9]{1,18})-)?[A-Za-z0-9_-]+"\Z')
 # A string (up to the end of the text if unterminated), an opening or a closing bracket. Possessive, so linear.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
@@ -226,14 +226,15 @@ def _with_ids_in_lower_case(value: Any) -> Any:
     }
 
 
-def check_if_match(header: str | None, version: int) -> None:
-    """Compare `If-Match` (RFC 9110, 13.1.1) with the resource's version; the digest after it is ignored.
+def check_if_match(header: str | None, version: int, epoch: int = 0) -> None:
+    """Compare `If-Match` (RFC 9110, 13.1.1) with the resource's epoch and version; the digest after them is ignored.
 
     Raises:
-        Problem: `stale` unless the header is absent, `*`, or contains the strong tag `"<version>-<digest>"`.
+        Problem: `stale` unless the header is absent, `*`, or contains the strong tag `"<version>-<digest>"`; the digest
+            begins with `e<epoch>-` unless that is 0.
     """
     if header is None or header.strip() == "*":
         return
     tags = (STRONG_TAG.match(tag.strip()) for tag in header.split(","))
-    if not any(tag and int(tag[1]) == version for tag in tags):
+    if not any(tag and (int(tag[2] or 0), int(tag[1])) == (epoch, version) for tag in tags):
         raise Problem("stale")

@@ -4,6 +4,7 @@ A record's key is the text of the event's key, its value the event as JSON, and 
 attributes and extensions, `content-type`, `traceparent` (CloudEvents Kafka protocol binding 1.0.2, section 3.2).
 """
 
+import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from services.contracts.event import Envelope, rfc3339
 
 JSON = b"application/json"
+EPOCH = re.compile(r"[0-9]{1,18}")  # fits into PostgreSQL's bigint
 Headers = list[tuple[str, bytes]]
 
 
@@ -35,6 +37,8 @@ def to_headers(envelope: Envelope) -> Headers:
         headers.append(("ce_causationid", str(envelope.causation_id).encode()))
     if envelope.traceparent is not None:
         headers.append(("traceparent", envelope.traceparent.encode()))
+    if envelope.epoch:
+        headers.append(("ce_epoch", str(envelope.epoch).encode()))
     return headers
 
 
@@ -84,8 +88,15 @@ def from_record(record: Any) -> Envelope:
             correlation_id=headers.get("ce_correlationid"),
             causation_id=UUID(causation) if causation else None,
             traceparent=headers.get("traceparent"),
+            epoch=_epoch(headers.get("ce_epoch", "0")),
         )
     except KeyError as error:
         raise Undecodable(f"there is no {error.args[0]} header") from None
     except (ValueError, AttributeError) as error:  # not UTF-8, not a UUID, not a time; None where bytes belong
         raise Undecodable(f"the headers or the key are malformed: {error}") from None
+
+
+def _epoch(text: str) -> int:
+    if not EPOCH.fullmatch(text):
+        raise Undecodable("ce_epoch is not a number")
+    return int(text)

@@ -7,20 +7,23 @@ The events of one aggregate reach Kafka in the order of their commits, because
 2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
 3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
    all (`producer.py`).
+
+The column `epoch` fills itself (`migrations/0004_epochs.sql`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import UUID
 
-from services.chassis.database.pool import Database, Transaction
+from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.errors import invalid
 from services.chassis.ids import new_id
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.context import current
-from services.contracts.event import Envelope, Event
+from services.contracts.event import Envelope, Event, rfc3339
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,45 @@ async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
         failpoint.reach("command.event_added")
 
 
-REPUBLISH = """
-update outbox set published_at = null where published_at >= $1
+BATCH = 5_000  # rows that one call looks at
+FULL = 5_000  # unpublished rows with which nothing is added that can wait
+
+SELECT_BACKLOG = "select count(*) from (select from outbox where published_at is null limit $1) as waiting"
+
+
+async def is_full(reader: Reader) -> bool:
+    """Return whether so many events wait for the relay that republishing and stating must wait."""
+    return bool(await reader.fetchval(SELECT_BACKLOG, FULL) >= FULL)
+
+
+COUNT_BATCH = """
+select count(*) as seen, count(*) filter (where published_at >= $2) as count, max(id) as last
+from (select id, published_at from outbox where id > $1 order by id limit $3) as batch
 """
+REPUBLISH_BATCH = """
+with batch as (
+    select id, published_at from outbox where id > $1 order by id limit $3
+), again as (
+    update outbox set published_at = null
+    where id in (select id from batch where published_at >= $2) and published_at >= $2
+    returning id
+)
+select count(*) as seen, (select count(*) from again) as count, max(id) as last from batch
+"""
+SELECT_OLDEST = "select id, published_at from outbox where published_at is not null order by id limit 1"
 
 
-async def republish(db: Database, since: datetime) -> int:
-    """Make the relay publish all events again that were published since then; return how many.
+async def republish(db: Database, since: datetime, after: int = 0, *, dry_run: bool = False) -> dict[str, Any]:
+    """Make the relay publish again what was published since then, among the next `BATCH` rows behind the id `after`.
 
-    Consumers drop the events they have handled by their ids.
+    Consumers drop the events they have handled by their ids. Each call is a transaction of its own, so a repetition
+    goes on anywhere; it changes nothing while the relay has enough to do.
+
+    Returns:
+        count: how many of them are published again.
+        next: the id behind which the next call goes on; None at the end.
+        is_full: whether nothing was done because the relay has enough to do.
+        kept_since: when the oldest row was published, if earlier ones were deleted; else None.
 
     Raises:
         Problem: `invalid` for a time outside the last ten years.
@@ -120,9 +153,15 @@ async def republish(db: Database, since: datetime) -> int:
     if not timedelta(0) <= datetime.now(UTC) - since <= timedelta(days=3650):
         raise invalid("since", "must lie within the last ten years")
     async with db.transaction() as tx:
-        count = await tx.execute(REPUBLISH, since)
-        tx.wakes_relay = True
-        return count
+        oldest = await tx.fetchrow(SELECT_OLDEST)
+        kept_since = rfc3339(oldest["published_at"]) if oldest and oldest["id"] > 1 else None
+        if not dry_run and await is_full(tx):
+            return {"count": 0, "next": after, "is_full": True, "kept_since": kept_since}
+        row = await tx.fetchrow(COUNT_BATCH if dry_run else REPUBLISH_BATCH, after, since, BATCH)
+        assert row is not None
+        tx.wakes_relay = not dry_run
+    following = row["last"] if row["seen"] == BATCH else None
+    return {"count": row["count"], "next": following, "is_full": False, "kept_since": kept_since}
 
 
 PRUNE = """

@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = 2
 STANDBY_SECONDS = 1
 
 SELECT_UNPUBLISHED = """
-select id, event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+select id, event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload, epoch
 from outbox
 where published_at is null
 order by id
@@ -182,6 +182,7 @@ def _row(record: Any) -> OutboxRow:
             correlation_id=record["correlation_id"],
             causation_id=record["causation_id"],
             traceparent=record["traceparent"],
+            epoch=record["epoch"],
         ),
     )
 

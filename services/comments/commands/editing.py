@@ -10,6 +10,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
+from services.chassis.messaging.epochs import find_epoch
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.results import finish, replayed
 from services.comments.domain import comment as rules
@@ -43,7 +44,7 @@ async def edit_comment(
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         comment, _ = await find_visible(tx, comment_id, caller)
-        _check(comment, caller, window, if_match)
+        _check(comment, await find_epoch(tx), caller, window, if_match)
     html = await render(
         command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts, owner=owner
     )
@@ -51,14 +52,14 @@ async def edit_comment(
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
         discussion, comment = await lock_visible(tx, comment_id, caller)
-        now = _check(comment, caller, window, if_match)
+        now = _check(comment, discussion.epoch, caller, window, if_match)
         if (command.body, "markdown") != (comment.body, comment.format):
             await comment_changes.update_text(tx, comment.id, command.body, html, RENDERER_VERSION, now)
             return await finish(tx, discussion, comment.id, CommentEdited, caller, key)
         return await finish(tx, discussion, comment.id, None, caller, key)
 
 
-def _check(comment: Comment, caller: Caller, window: timedelta, if_match: str | None) -> datetime:
+def _check(comment: Comment, epoch: int, caller: Caller, window: timedelta, if_match: str | None) -> datetime:
     """Refuse an edit that is not allowed, and return the time of one that is.
 
     Raises:
@@ -71,5 +72,5 @@ def _check(comment: Comment, caller: Caller, window: timedelta, if_match: str | 
     now = datetime.now(UTC)
     if now - comment.created_at > window:
         raise Problem("edit-window-over")
-    check_if_match(if_match, comment.version)
+    check_if_match(if_match, comment.version, epoch)
     return now

@@ -41,7 +41,7 @@ async def remove_comment(
                 raise not_found()
             raise Problem("forbidden", "Only its author or a moderator may remove a comment.")
         if comment.state != "removed":
-            check_if_match(if_match, comment.version)
+            check_if_match(if_match, comment.version, discussion.epoch)
             await _set_state(tx, comment, "removed")
             if is_author:
                 await comment_changes.delete_text(tx, comment.id, new_version=False)

@@ -8,6 +8,7 @@ from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Transaction
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
+from services.chassis.messaging.epochs import find_epoch
 from services.comments import listing
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion
@@ -32,7 +33,7 @@ async def finish(
     assert comment is not None
     if kind is not None:
         await outbox.add(tx, rules.fact(kind, comment, discussion))
-    result = CommandResult(200, await _with_replies(tx, comment, caller))
+    result = CommandResult(200, await _with_replies(tx, comment, caller) | {"epoch": discussion.epoch})
     await idempotency.keep(tx, key, Kept(result.status, result.location, comment_id, _without_replies(result)))
     return result
 
@@ -55,7 +56,7 @@ async def replayed(tx: Transaction, kept: Kept, caller: Caller) -> CommandResult
     assert kept.subject is not None
     comment = await comment_rows.find(tx, kept.subject)
     assert comment is not None
-    then = kept.representation | {"version": comment.version}
+    then = kept.representation | {"version": comment.version, "epoch": await find_epoch(tx)}
     if comment.state == "removed":
         then |= {field: None for field in TEXT_FIELDS if field in then}
     if "replies" not in then:
@@ -67,7 +68,7 @@ async def twin(tx: Transaction, comment_id: UUID, caller: Caller, key: Key | Non
     """Return the comment that stands already instead of the same one posted again, and keep it under the new key."""
     comment = await comment_rows.find(tx, comment_id)
     assert comment is not None
-    representation = await _with_replies(tx, comment, caller)
+    representation = await _with_replies(tx, comment, caller) | {"epoch": await find_epoch(tx)}
     result = CommandResult(201, representation, f"/v1/comments/{comment_id}", replayed=True)
     await idempotency.keep(tx, key, Kept(result.status, result.location, comment_id, _without_replies(result)))
     return result

@@ -124,7 +124,8 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
             except Problem as refusal:
                 outcomes[item.id] = refusal
             else:
-                result = CommandResult(201, rules.representation(comment, item.caller), f"/v1/comments/{comment.id}")
+                representation = rules.representation(comment, item.caller) | {"epoch": discussion.epoch}
+                result = CommandResult(201, representation, f"/v1/comments/{comment.id}")
                 one = _Accepted(item, discussion, comment, rules.text_key(item.body), result)
                 if accepted.setdefault(one.twins_key, one) is one:  # else its twin is in this batch
                     outcomes[item.id] = result

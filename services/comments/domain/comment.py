@@ -33,12 +33,14 @@ class Discussion:
 
     Attributes:
         mode: whether comments are accepted and wait for a moderator; `discussion` in the events of posts.
+        epoch: that of the comments: the present one of this service's own database.
     """
 
     post_id: UUID
     post_author_id: UUID
     status: Literal["draft", "published", "withdrawn"]
     mode: Literal["open", "held", "closed"]
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,20 @@ async def find_many(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
     return [Comment(*row) for row in await reader.fetch(SELECT_COMMENTS, ids)]
 
 
+SELECT_STRUCTURES = """
+select id, post_id, parent_id, path, depth, author_id, parent_author_id, null as body, format, null as body_html, state,
+    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported
+from comments
+where id = any($1::uuid[])
+order by id
+"""
+
+
+async def find_structures(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
+    """Return the comments with these ids without their texts, in the order of ids."""
+    return [Comment(*row) for row in await reader.fetch(SELECT_STRUCTURES, ids)]
+
+
 async def find_path(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
     """Return the comments with these ids, which all stand on one path, the deepest first."""
     return sorted(await find_many(reader, ids), key=lambda comment: -comment.depth)

@@ -1,6 +1,7 @@
 """SQL of what comments knows of posts."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
@@ -8,22 +9,59 @@ from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 
 UPSERT_DISCUSSION = """
-insert into discussions (post_id, post_author_id, kind, status, discussion, version) values ($1, $2, $3, $4, $5, $6)
+insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch, visible_count)
+values ($1, $2, $3, $4, $5, $6, $7, case
+    when not exists (select from discussions where post_id = $1) and exists (select from comments where list_id = $1)
+    then (select count(*) from comments where post_id = $1 and state = 'visible')
+    else 0
+end)
 on conflict (post_id) do update set
     post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
-    discussion = excluded.discussion, version = excluded.version
-where discussions.version < excluded.version
+    discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false
+where (discussions.epoch, discussions.version) < (excluded.epoch, excluded.version)
 """
 
 
-async def upsert_discussion(tx: Transaction, fact: PostFact) -> None:
-    """Store the post as the fact states it, unless a newer version is known."""
-    await tx.execute(
-        UPSERT_DISCUSSION, fact.post_id, fact.author_id, fact.kind, fact.status, fact.discussion, fact.version
-    )
+async def upsert_discussion(tx: Transaction, fact: PostFact, epoch: int = 0) -> None:
+    """Store the post as the fact states it, unless a newer (epoch, version) is known.
+
+    A lost row whose comments stand gets their count again.
+    """
+    state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch)
+    await tx.execute(UPSERT_DISCUSSION, fact.post_id, *state)
 
 
-SELECT_DISCUSSION = "select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1"
+MARK_GONE = """
+update discussions set status = 'withdrawn', gone = true, epoch = $2, version = $3
+where post_id = $1 and (epoch, version) < ($2, $3)
+"""
+
+
+async def mark_gone(tx: Transaction, post_id: UUID, epoch: int, version: int) -> None:
+    """Hide the discussion of a post that is not there, unless a newer (epoch, version) is known. Its comments stay."""
+    await tx.execute(MARK_GONE, post_id, epoch, version)
+
+
+SELECT_KNOWN = """
+select post_id as id, post_id as key, epoch, version, gone from discussions where post_id > $1 order by post_id limit $2
+"""
+SELECT_KNOWN_OF = """
+select post_id as id, post_id as key, epoch, version, gone from discussions where post_id = any($1::uuid[])
+"""
+
+
+async def known_posts(reader: Reader, after: UUID, ids: Sequence[UUID] | None, limit: int) -> list[Any]:
+    """Return id, key, epoch, version and gone of the next known posts behind an id, or of those with these ids."""
+    if ids is not None:
+        return await reader.fetch(SELECT_KNOWN_OF, ids)
+    return await reader.fetch(SELECT_KNOWN, after, limit)
+
+
+SELECT_DISCUSSION = """
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = $1
+"""
 
 
 async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
@@ -32,17 +70,19 @@ async def find_discussion(reader: Reader, post_id: UUID) -> Discussion | None:
     return None if row is None else Discussion(**row)
 
 
-SELECT_VERSION = "select version from discussions where post_id = $1"
+SELECT_VERSION = "select epoch, version from discussions where post_id = $1"
 
 
-async def find_version(reader: Reader, post_id: UUID) -> int | None:
-    """Return the version of the post that this service knows; None before it has heard of it."""
-    version: int | None = await reader.fetchval(SELECT_VERSION, post_id)
-    return version
+async def find_version(reader: Reader, post_id: UUID) -> tuple[int, int] | None:
+    """Return the (epoch, version) of the post that this service knows; None before it has heard of it."""
+    row = await reader.fetchrow(SELECT_VERSION, post_id)
+    return None if row is None else (row["epoch"], row["version"])
 
 
 SELECT_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 """
 
 
@@ -53,7 +93,10 @@ async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUI
 
 
 LOCK_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = $1 for no key update
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = $1
+for no key update
 """
 
 
@@ -64,7 +107,9 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
 
 
 LOCK_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 order by post_id
 for no key update
 """
@@ -77,7 +122,9 @@ async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[
 
 
 LOCK_FREE_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode from discussions where post_id = any($1::uuid[])
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+from discussions
+where post_id = any($1::uuid[])
 order by post_id
 for no key update skip locked
 """

@@ -17,10 +17,10 @@ from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Periodic
-from services.contracts.comments import CommentFact
+from services.contracts.comments import CommentFact, CommentGone
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
-from services.contracts.posts import PostFact
+from services.contracts.posts import PostFact, PostGone
 from services.contracts.topics import COMMENTS, PEOPLE, POSTS
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
@@ -64,10 +64,12 @@ class Invalidation:
     def by_event(self, event: Event) -> None:
         """Evict what an event concerns."""
         match event:
-            case PostFact():
+            case PostFact() | PostGone():
                 self.post(str(event.post_id))
             case CommentFact():
                 self.comment(str(event.post_id), str(event.author_id))
+            case CommentGone():
+                self.comment(str(event.post_id), None)
             case PersonRolesChanged():
                 pass  # roles are nowhere public
             case PersonFact():

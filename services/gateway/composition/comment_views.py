@@ -33,7 +33,7 @@ async def with_authors(context: RequestContext, raw: Json) -> Composed:
     """Return a comment of the comments service as the public reads it."""
     context.tags.add(f"post:{raw['post_id']}")
     people = await context.authors_of(representations.comment_authors([raw]))
-    return Composed(representations.comment(raw, people), raw["version"])
+    return Composed(representations.comment(raw, people), raw["version"], raw.get("epoch", 0))
 
 
 async def list_with_authors(context: RequestContext, raw: Json) -> Composed:
@@ -94,7 +94,7 @@ async def wait_for_version(context: RequestContext, post: Json) -> None:
     deadline = context.deadline - LEAST_SECONDS
     attempt = 0
     try:
-        while ((await context.upstreams.comments.get(path, NOBODY, deadline))["version"] or 0) < post["version"]:
+        while _state(await context.upstreams.comments.get(path, NOBODY, deadline)) < _state(post):
             attempt += 1
             pause = backoff_seconds(attempt, FIRST_PAUSE, LONGEST_PAUSE)
             if time.monotonic() + pause >= deadline:
@@ -104,6 +104,11 @@ async def wait_for_version(context: RequestContext, post: Json) -> None:
     except Problem:
         context.miss("discussion")
         context.may_count = False
+
+
+def _state(raw: Json) -> tuple[int, int]:
+    """Return epoch and version of a post, in which the later state is the greater; (0, 0) where it is unknown."""
+    return raw.get("epoch", 0), raw["version"] or 0
 
 
 async def retry_while_post_unknown(context: RequestContext, post_id: str, ask: Callable[[], Awaitable[T]]) -> T:

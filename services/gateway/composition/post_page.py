@@ -52,7 +52,7 @@ async def page(context: RequestContext, ref: str, place: Place = BEGINNING) -> C
             early.cancel()
     for part in missing:
         context.miss(part)
-    return Composed(await _put_together(context, post, comments, count), post["version"])
+    return Composed(await _put_together(context, post, comments, count), post["version"], post.get("epoch", 0))
 
 
 async def _discussion(context: RequestContext, post: Json, place: Place) -> tuple[Json | None, int | None, list[str]]:

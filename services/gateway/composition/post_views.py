@@ -36,7 +36,8 @@ async def slug_of_address(context: RequestContext, address: str) -> str:
 async def with_author(context: RequestContext, raw: Json) -> Composed:
     """Return a post of the posts service as the public reads it."""
     people, counts = await asyncio.gather(context.authors_of([raw["author_id"]]), context.comment_counts([raw]))
-    return Composed(representations.post(raw, people, context.public_url, counts[raw["id"]]), raw["version"])
+    shown = representations.post(raw, people, context.public_url, counts[raw["id"]])
+    return Composed(shown, raw["version"], raw.get("epoch", 0))
 
 
 async def listed(context: RequestContext, params: Mapping[str, str]) -> Composed:

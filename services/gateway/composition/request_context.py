@@ -27,10 +27,11 @@ LEAST_SECONDS = 0.25  # for a part that is asked for last
 
 @dataclass(frozen=True)
 class Composed:
-    """A public representation and its version (0 for what has none)."""
+    """A public representation and its epoch and version (0 for what has none)."""
 
     data: Json
     version: int = 0
+    epoch: int = 0
 
 
 @dataclass(slots=True)

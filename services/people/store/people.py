@@ -56,6 +56,37 @@ async def lock(tx: Transaction, person_id: UUID) -> Person | None:
     return None if row is None else _person(row)
 
 
+LOCK_NEXT = """
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, null as address
+from people
+where people.id > $1
+order by people.id
+limit $2
+for no key update
+"""
+
+
+async def lock_next(tx: Transaction, after: UUID, limit: int) -> list[Person]:
+    """Lock the rows of the next people behind an id, and return them without their addresses, erased or not."""
+    return [_person(row) for row in await tx.fetch(LOCK_NEXT, after, limit)]
+
+
+SELECT_VERSIONS = "select id, version from people where id > $1 order by id limit $2"
+
+
+async def versions(reader: Reader, after: UUID, limit: int) -> list[tuple[UUID, int]]:
+    """Return (id, version) of the next people behind an id."""
+    return [(row["id"], row["version"]) for row in await reader.fetch(SELECT_VERSIONS, after, limit)]
+
+
+SELECT_VERSIONS_OF = "select id, version from people where id = any($1::uuid[])"
+
+
+async def versions_of(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, int]]:
+    """Return (id, version) of these people."""
+    return [(row["id"], row["version"]) for row in await reader.fetch(SELECT_VERSIONS_OF, ids)]
+
+
 UPDATE_NAME = "update people set name = $2, version = version + 1 where id = $1"
 
 

@@ -22,6 +22,7 @@ class Post:
         published_at: time of the first publication; withdrawing keeps it.
         edited_at: time of the last change of its text after the first publication.
         imported: whether it was imported; every event about it says so.
+        epoch: the present one of the database, in which `version` counts.
     """
 
     id: UUID
@@ -42,6 +43,7 @@ class Post:
     revision: int = 1
     version: int = 1
     imported: bool = False
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,4 +173,5 @@ def representation(post: Post) -> dict[str, Any]:
         "edit_note": post.edit_note,
         "revision": post.revision,
         "version": post.version,
+        "epoch": post.epoch,
     }
