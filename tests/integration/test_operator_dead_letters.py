@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from aiokafka.structs import ConsumerRecord
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.producer import Producer

@@ -3,7 +3,7 @@
 A record there is the original one with unchanged key, value and headers, and five more headers: `dlq_topic`,
 `dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`. A redrive publishes the original record again on its topic
 and partition, with `dlq_origin`, its first place; groups that have handled it drop it by its id. If it fails again it
-is the same letter. What an operator did is a record on the same topic, a mark: `dlq_mark` and the positions it is about.
+is the same letter. What an operator did is a mark, a record on the same topic: `dlq_mark`, and positions as value.
 """
 
 import json
