@@ -42,9 +42,12 @@ ACCOUNTS: Mapping[str, Access] = {
     "people": Access(writes=(PEOPLE,)),
     "notify": _consumer("notify", NOTIFY),
     "gateway": Access(reads=EVENT_TOPICS),
-    # redrives: it reads dead letters and writes them where they came from
+    # redrives: it reads dead letters, writes them where they came from, and marks them
     "operator": Access(
-        writes=tuple(dict.fromkeys(topic for group in CONSUMER_GROUPS for topic in SUBSCRIPTIONS[group])),
+        writes=(
+            *dict.fromkeys(topic for group in CONSUMER_GROUPS for topic in SUBSCRIPTIONS[group]),
+            *(dead_letter_topic(group) for group in CONSUMER_GROUPS),
+        ),
         reads=tuple(dead_letter_topic(group) for group in CONSUMER_GROUPS),
         groups=tuple(f"{group}.redrive" for group in CONSUMER_GROUPS),
     ),

@@ -17,8 +17,9 @@ from rich.console import Console
 from services.chassis.errors import Problem
 from services.contracts.people import ROLES
 from services.contracts.services import READERS
-from services.operator import broker_access, checking, consumers, dead_letters, republishing, resyncing
+from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
+from services.operator.commands.dead_letter import letters
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
 from services.operator.moments import counted, parse_since
@@ -33,13 +34,10 @@ T = TypeVar("T")
 app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
 person = typer.Typer(help="Manage people.", no_args_is_help=True)
 importing = typer.Typer(help="Import posts and comments of another system.", no_args_is_help=True)
-letters = typer.Typer(help="Dead letters: events that a consumer group could not handle.", no_args_is_help=True)
 app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
 app.add_typer(consumers.app, name="consumer")
-
-Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:
@@ -217,23 +215,6 @@ def wordpress(
     report.show(shown)
     if not report.is_complete:
         raise Failed("Not everything was imported; see the report.")
-
-
-@letters.command("list")
-def list_dead_letters(group: Group) -> None:
-    """List the dead letters of a consumer group, with their errors."""
-    run_async(dead_letters.show(load(), group, Console()))
-
-
-@letters.command("redrive")
-def redrive_dead_letters(
-    group: Group,
-    position: Annotated[
-        list[int] | None, typer.Option(help="Only the dead letter at this position; may be repeated.")
-    ] = None,
-) -> None:
-    """Send dead letters to their original topic again: all that were not sent yet, or the named ones."""
-    run_async(dead_letters.send_again(load(), group, position or [], Console()))
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def _document(service: str) -> JSON:
         channels[aside.name] = _channel(aside, [])
         channels[aside.name]["description"] = (
             "Records this service could not handle: the original key, value and headers, and `dlq_topic`, "
-            "`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`."
+            "`dlq_partition`, `dlq_offset`, `dlq_error`, `dlq_attempts`. An operator's mark has `dlq_mark` alone."
         )
         operations[f"send.{aside.name}"] = {
             "action": "send",

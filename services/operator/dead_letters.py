@@ -1,77 +1,119 @@
-"""List the dead letters of a consumer group, and send them again."""
+"""List the dead letters of a consumer group, send them again, or mark them as dealt with."""
 
 import re
-from collections.abc import Collection
+from base64 import b64encode
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from services.chassis.messaging.dead_letter import DeadLetter, entries, redrive
+from services.chassis.messaging import dead_letter
+from services.chassis.messaging.dead_letter import DeadLetter
 from services.chassis.messaging.producer import Unacknowledged
 from services.chassis.messaging.topics import Unreachable
 from services.chassis.runtime.settings import Settings
+from services.contracts.event import rfc3339
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
-from services.operator.moments import counted
+
+ERRORS = (KafkaError, Unacknowledged, TimeoutError, OSError)
 
 
-def _known(group: str) -> str:
-    if group not in CONSUMER_GROUPS:
-        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
-    return group
-
-
-async def show(settings: Settings, group: str, console: Console) -> None:
-    """Print every dead letter of the group that Kafka still has.
-
-    Raises:
-        Failed: there is no such group, or Kafka does not answer.
-    """
-    try:
-        letters = await entries(settings, _known(group))
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise _unavailable(settings, error) from error
-    if not letters:
-        console.print(f"{group} has no dead letters.")
-        return
-    table = Table("position", "put aside", "event", "from", "attempts", "redriven", "why", title=f"{group}.dead-letter")
-    for letter in letters:
-        table.add_row(*_cells(letter))
-    console.print(table)
-
-
-def _cells(letter: DeadLetter) -> tuple[str, ...]:
-    """Return the cells of a table row; text from the wire is shown as text, not as markup."""
-    return (
-        str(letter.position),
-        letter.put_at.isoformat(timespec="seconds"),
-        escape(letter.type),
-        escape(f"{letter.topic}/{letter.partition}@{letter.offset}"),
-        str(letter.attempts),
-        "yes" if letter.redriven else "no",
-        escape(letter.error),
-    )
-
-
-async def send_again(settings: Settings, group: str, positions: Collection[int], console: Console) -> None:
-    """Publish dead letters to their original topic again: those at the positions, or all that were not sent yet.
+async def read(settings: Settings, group: str, positions: Collection[int] = ()) -> list[DeadLetter]:
+    """Return the group's dead letters, dropped ones too: all, or those at the positions.
 
     Raises:
         Failed: there is no such group or position, or Kafka does not answer.
     """
-    wanted = set(positions)
+    if group not in CONSUMER_GROUPS:
+        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
     try:
-        if wanted:
-            present = {letter.position for letter in await entries(settings, _known(group))}
-            if missing := wanted - present:
-                raise Failed(f"{group} has no dead letter at position {', '.join(map(str, sorted(missing)))}.")
-        chosen = (lambda letter: letter.position in wanted) if wanted else None
-        sent = await redrive(settings, _known(group), chosen)
-    except (KafkaError, Unacknowledged, TimeoutError, OSError) as error:
+        letters = await dead_letter.entries(settings, group)
+    except ERRORS as error:
         raise _unavailable(settings, error) from error
-    console.print(f"{counted(len(sent), 'dead letter')} of {group} sent again.")
+    if missing := set(positions) - {position for letter in letters for position in letter.positions}:
+        raise Failed(f"{group} has no dead letter at position {', '.join(map(str, sorted(missing)))}.")
+    return [letter for letter in letters if not positions or not set(positions).isdisjoint(letter.positions)]
+
+
+async def send_again(
+    settings: Settings, group: str, letters: Sequence[DeadLetter], progress: Callable[[int], object]
+) -> int:
+    """Publish these dead letters to their original topic again; return how many were sent.
+
+    Raises:
+        Failed: Kafka does not answer, or does not take every letter.
+    """
+    last = {letter.positions[-1] for letter in letters}
+    try:
+        sent = await dead_letter.redrive(settings, group, lambda one: one.positions[-1] in last, progress)
+    except ERRORS as error:
+        raise _unavailable(settings, error) from error
+    return len(sent)
+
+
+async def drop(settings: Settings, group: str, letters: Sequence[DeadLetter]) -> None:
+    """Mark these dead letters as dealt with.
+
+    Raises:
+        Failed: Kafka does not answer, or does not take every mark.
+    """
+    try:
+        await dead_letter.drop(settings, group, letters)
+    except ERRORS as error:
+        raise _unavailable(settings, error) from error
+
+
+def as_json(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter in full. Bytes that are not UTF-8 are given in base64, under another name."""
+    fields = {
+        "position": letter.position,
+        "positions": list(letter.positions),
+        "state": letter.state,
+        "redrives": letter.redrives,
+        "type": letter.type,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "first": rfc3339(letter.first),
+        "last": rfc3339(letter.last),
+        "headers": [_text("value", value) | {"name": name} for name, value in letter.headers],
+    }
+    return fields | _text("key", letter.key) | _text("payload", letter.value)
+
+
+def _text(name: str, value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {name: None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(value or b"").decode()}
+
+
+def lines(letter: DeadLetter, *, full: bool) -> list[str]:
+    """Return a dead letter as lines; each field whole, one a line, with nothing in it that acts on a terminal."""
+    again = f", sent again {letter.redrives} time{'' if letter.redrives == 1 else 's'}" if letter.redrives else ""
+    found = [
+        f"{letter.position}  {letter.state}{again}  {letter.type}",
+        f"    from      {letter.topic}/{letter.partition}@{letter.offset}",
+        f"    why       {letter.error}",
+        f"    attempts  {letter.attempts}",
+        f"    first     {rfc3339(letter.first)}",
+        f"    last      {rfc3339(letter.last)}",
+    ]
+    if full:
+        found += [f"    header    {name}: {_shown(value)}" for name, value in letter.headers]
+        found += [f"    key       {_shown(letter.key)}", f"    payload   {_shown(letter.value)}"]
+    return [_printable(line) for line in found]
+
+
+def _shown(value: bytes | None) -> str:
+    return "none" if value is None else value.decode("utf-8", "backslashreplace")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _unavailable(settings: Settings, error: Exception) -> Failed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,15 +207,16 @@ async def test_a_dead_letter_is_listed_and_sent_again(stack: Stack, unique: str)
     await producer.send_and_wait(f"{stack.name}.{POSTS.name}", b"{}", headers=headers)
     await producer.stop()
 
-    async def is_shown(times: int) -> bool:
-        listed = await rapport(stack, "dead-letter", "list", "comments", COLUMNS="300")
-        return listed.status == 0 and listed.out.count(f"[red]{unique}") >= times
+    async def letter(times: int) -> bool:
+        listed = await rapport(stack, "dead-letter", "list", "comments", "--json")
+        found = [one for one in json.loads(listed.out)["letters"] if unique in one["error"]]
+        return [len(one["positions"]) for one in found] == [times]
 
     async def once() -> bool:
-        return await is_shown(1)
+        return await letter(1)
 
     async def twice() -> bool:
-        return await is_shown(2)
+        return await letter(2)
 
     await eventually(once, timeout=60)
     sent = await rapport(stack, "dead-letter", "redrive", "comments")

@@ -8,9 +8,10 @@ from services.chassis.errors import unavailable
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
 from services.chassis.messaging.producer import Producer
+from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.people import PersonConfirmed, PersonRenamed
-from services.contracts.topics import PEOPLE
+from services.contracts.topics import PEOPLE, dead_letter_topic
 from tests.conftest import NewDatabase, OwnDatabase
 from tests.integration.chassis_effects import (
     GROUP,
@@ -150,13 +151,55 @@ async def test_redrive_publishes_the_original_record(effects: Effects, settings:
         broken = False
         assert await dead_letter.redrive(settings, GROUP, lambda letter: letter.position == 1) == letters[1:]
         await effects_are(effects, [0, 2])
-        assert len(await dead_letter.redrive(settings, GROUP)) == 2
+        assert await dead_letter.redrive(settings, GROUP) == letters[:1]
         await effects_are(effects, [0, 2, 1])
         assert await dead_letter.redrive(settings, GROUP) == []
         assert [letter.redriven for letter in await dead_letter.entries(settings, GROUP)] == [True, True]
         await publish(settings, renamed_event(version=3), partition=5)
         await effects_are(effects, [0, 2, 1, 3])
-    again = [record for record in await records(settings) if record.partition == 5][3:6]
+    again = [record for record in await records(settings) if record.partition == 5][3:5]
     assert [(r.key, list(r.headers)) for r in again] == [
-        (to_key(envelope), to_headers(envelope)) for envelope in (sent[2], sent[1], sent[2])
+        (to_key(sent[2]), [*to_headers(sent[2]), ("dlq_origin", b"5@2")]),
+        (to_key(sent[1]), [*to_headers(sent[1]), ("dlq_origin", b"5@1")]),
     ]
+
+
+async def test_three_letters_that_fail_again_stay_three(effects: Effects, settings: Settings) -> None:
+    """Known by their event, or by their first place where there is no readable id; a drop counts until then."""
+
+    async def fail(_: PersonRenamed) -> None:
+        raise ValueError("never")
+
+    effects.before = fail
+    await publish(settings, renamed_event(version=1), renamed_event(version=2))
+    await send(settings, b"key", b"{", [("ce_type", PersonRenamed.type.encode())])
+
+    async def waiting(times: int) -> bool:
+        found = await dead_letter.entries(settings, GROUP)
+        return [(one.state, len(one.positions)) for one in found] == [("waiting", times)] * 3
+
+    async with running(consumer_for(effects, settings).run):
+        for times in (1, 2, 3):
+            await eventually(lambda: waiting(times), timeout=30)  # noqa: B023  # awaited here
+            before = await dead_letter.entries(settings, GROUP)
+            if times < 3:
+                assert len(await dead_letter.redrive(settings, GROUP)) == 3
+    assert [(one.redrives, one.offset) for one in before] == [(2, 0), (2, 1), (2, 2)]
+    assert all(one.first < one.last for one in before)
+    await dead_letter.drop(settings, GROUP, before[:2])
+    left = await dead_letter.entries(settings, GROUP)
+    assert [one.state for one in left] == ["dropped", "dropped", "waiting"]
+
+
+async def test_a_record_that_is_no_dead_letter_does_not_hide_the_others(settings: Settings) -> None:
+    await create_topics(settings.kafka_bootstrap_servers, settings.kafka_prefix)
+    producer = Producer(settings)
+    try:
+        name = settings.kafka_prefix + dead_letter_topic(GROUP).name
+        await producer.send_record(name, 0, None, b"?", [("dlq_partition", b"many")])
+        await producer.send_record(name, 0, None, b"?", [("dlq_mark", b"dropped")])
+    finally:
+        await producer.close()
+    [letter] = await dead_letter.entries(settings, GROUP)
+    assert (letter.position, letter.can_be_sent) == (0, False)
+    assert await dead_letter.redrive(settings, GROUP, lambda _: True) == []

@@ -1,19 +1,22 @@
 """The dead-letter commands with a real broker."""
 
+import asyncio
+import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from io import StringIO
 
 import pytest
 from aiokafka.structs import ConsumerRecord
-from rich.console import Console
+from typer.testing import CliRunner, Result
 
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import POSTS
-from services.operator.dead_letters import send_again, show
+from services.operator.commands.dead_letter import letters
+from services.operator.dead_letters import read
 from services.operator.failures import Failed
 from tests.integration.chassis_harness import records
 
@@ -47,10 +50,20 @@ async def put_aside(settings: Settings, *values: str) -> None:
         await producer.close()
 
 
-async def shown(settings: Settings) -> str:
-    out = StringIO()
-    await show(settings, "notify", Console(file=out, width=300))
-    return out.getvalue()
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers)
+    monkeypatch.setenv("KAFKA_PREFIX", settings.kafka_prefix)
+    monkeypatch.setenv("OPERATOR_SIGNING_KEY", "{}")
+    monkeypatch.setenv("COLUMNS", "80")
+
+    async def command(*arguments: str) -> Result:
+        return await asyncio.to_thread(lambda: CliRunner().invoke(letters, arguments))
+
+    return command
+
+
+Run = Callable[..., Awaitable[Result]]
 
 
 async def values(settings: Settings) -> Counter[str]:
@@ -58,47 +71,72 @@ async def values(settings: Settings) -> Counter[str]:
     return Counter((record.value or b"").decode() for record in found)
 
 
-async def test_dead_letters_are_listed(settings: Settings) -> None:
-    assert await shown(settings) == "notify has no dead letters.\n"
-    await put_aside(settings, "one", "two")
-    text = await shown(settings)
-    for part in ("[red]one[/red]", "ValueError: [b]two", "posts.events/3@1", " 5 ", " no "):
-        assert part in text
+async def test_dead_letters_are_listed_whole(settings: Settings, run: Run) -> None:
+    assert (await run("list", "notify")).output == "notify has no dead letters.\n"
+    await put_aside(settings, "one", "two" * 100)
+    listed = (await run("list", "notify")).stdout
+    for part in ("[red]one[/red]", f"ValueError: [b]{'two' * 100}\n", "posts.events/3@1\n", "attempts  5\n"):
+        assert part in listed
+    shown = (await run("show", "notify", "--position", "1")).stdout
+    assert f"payload   {'two' * 100}\n" in shown
+    assert "[red]one" not in shown
+    one, two = json.loads((await run("list", "notify", "--json")).stdout)["letters"]
+    assert (one["position"], one["state"], one["payload"], one["key"]) == (0, "waiting", "one", "k")
+    assert two["headers"] == [{"name": "ce_type", "value": f"[red]{'two' * 100}[/red]"}]
+    assert one["first"] == one["last"]
 
 
-async def test_waiting_dead_letters_are_sent_again_once(settings: Settings) -> None:
+async def test_what_is_shown_does_not_act_on_the_terminal(settings: Settings, run: Run) -> None:
+    await put_aside(settings, "\x1b[2Jgone\n9  waiting")
+    shown = (await run("show", "notify")).stdout
+    assert "\x1b" not in shown
+    assert "\\x1b[2Jgone\\n9" in shown
+
+
+async def test_waiting_dead_letters_are_sent_again_once(settings: Settings, run: Run) -> None:
     await put_aside(settings, "one", "two")
-    out = StringIO()
-    await send_again(settings, "notify", [], Console(file=out, width=100))
-    await send_again(settings, "notify", [], Console(file=out, width=100))
-    assert out.getvalue() == "2 dead letters of notify sent again.\n0 dead letters of notify sent again.\n"
+    would = await run("redrive", "notify", "--dry-run")
+    assert would.stdout == "2 dead letters of notify would be sent again (position 0, 1).\n"
+    assert await values(settings) == {}
+    for count in (2, 0):
+        assert (await run("redrive", "notify")).stdout == f"{count} dead letters of notify sent again.\n"
     assert await values(settings) == {"one": 1, "two": 1}
-    assert (await shown(settings)).count(" yes ") == 2
+    assert (await run("list", "notify")).stdout.count("redriven, sent again 1 time") == 2
 
 
-async def test_a_chosen_dead_letter_is_sent_again_every_time(settings: Settings) -> None:
+async def test_a_chosen_dead_letter_is_sent_again_every_time(settings: Settings, run: Run) -> None:
     await put_aside(settings, "one", "two")
-    out = StringIO()
     for _ in range(2):
-        await send_again(settings, "notify", [1], Console(file=out, width=100))
-    assert out.getvalue() == "1 dead letter of notify sent again.\n" * 2
+        sent = await run("redrive", "notify", "--position", "1")
+        assert sent.stdout == "1 dead letter of notify sent again.\n"
     assert await values(settings) == {"two": 2}
-    with pytest.raises(Failed, match="position 7, 9"):
-        await send_again(settings, "notify", [9, 1, 7], Console(file=out))
+    missing = await run("redrive", "notify", "--position", "9", "--position", "1", "--position", "7")
+    assert isinstance(missing.exception, Failed)
+    assert "position 7, 9" in str(missing.exception)
     assert await values(settings) == {"two": 2}
+
+
+async def test_dropped_dead_letters_are_listed_with_all_only(settings: Settings, run: Run) -> None:
+    await put_aside(settings, "one", "two", "three")
+    assert (await run("drop", "notify")).exit_code == 2
+    assert (await run("drop", "notify", "--position", "1", "--dry-run")).stdout.endswith("dropped (position 1).\n")
+    assert len(json.loads((await run("list", "notify", "--json")).stdout)["letters"]) == 3
+    assert (await run("drop", "notify", "--position", "1")).stdout == "1 dead letter of notify dropped.\n"
+    assert (await run("redrive", "notify", "--position", "0")).exit_code == 0
+    assert (await run("drop", "notify", "--redriven")).stdout == "1 dead letter of notify dropped.\n"
+    left = json.loads((await run("list", "notify", "--json")).stdout)["letters"]
+    assert [one["position"] for one in left] == [2]
+    every = json.loads((await run("list", "notify", "--json", "--all")).stdout)["letters"]
+    assert [one["state"] for one in every] == ["dropped", "dropped", "waiting"]
 
 
 async def test_an_unknown_group_is_named(settings: Settings) -> None:
-    for doing in (show(settings, "posts", Console()), send_again(settings, "posts", [], Console())):
-        with pytest.raises(Failed, match="'posts'; there are comments and notify"):
-            await doing
+    with pytest.raises(Failed, match="'posts'; there are comments and notify"):
+        await read(settings, "posts")
 
 
 async def test_an_unreachable_broker_is_named() -> None:
     away = Settings(kafka_bootstrap_servers="127.0.0.1:9")
-    for doing in (show(away, "notify", Console()), send_again(away, "notify", [], Console())):
-        with pytest.raises(
-            Failed, match=r"Kafka at 127\.0\.0\.1:9 does not answer: check KAFKA_BOOTSTRAP_SERVERS"
-        ) as failed:
-            await doing
-        assert "AddressFamily" not in str(failed.value)
+    with pytest.raises(Failed, match=r"Kafka at 127\.0\.0\.1:9 does not answer: check KAFKA_BOOTSTRAP") as failed:
+        await read(away, "notify")
+    assert "AddressFamily" not in str(failed.value)
