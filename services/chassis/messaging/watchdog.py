@@ -6,7 +6,7 @@ An idle topic is no stall, and neither is an unavailable broker or database: a r
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,7 +14,6 @@ from aiokafka.errors import KafkaError
 
 from services.chassis.messaging.connection import connection
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import Topic
@@ -38,7 +37,7 @@ class ConsumerWatchdog:
         self._limit = settings.consumer_stall_seconds
 
     async def run(self, stop: asyncio.Event, is_waiting: Callable[[], bool]) -> None:
-        """Watch until `stop` is set, and update the metric of the group's lag.
+        """Watch until `stop` is set.
 
         Args:
             is_waiting: returns whether the consumer waits for an unavailable dependency, which is no stall.
@@ -54,7 +53,6 @@ class ConsumerWatchdog:
                 log.info("offsets of the group could not be read", group=self._group, error=repr(error))
                 behind.clear()
                 continue
-            self._measure_lag(offsets)
             now = time.monotonic()
             waiting = is_waiting()
             for part, (done, end) in offsets.items():
@@ -67,12 +65,6 @@ class ConsumerWatchdog:
                         f"{self._group}: {part.topic} {part.partition} has records from {done} on and nothing has "
                         f"moved for {now - behind[part][1]:.0f} s"
                     )
-
-    def _measure_lag(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        for topic in self._topics:
-            name = self._settings.kafka_prefix + topic.name
-            lag = sum(max(0, end - done) for part, (done, end) in offsets.items() if part.topic == name)
-            CONSUMER_LAG.labels(self._group, topic.name).set(lag)
 
     async def _read_offsets(self) -> dict[TopicPartition, tuple[int, int]]:
         """Return for each partition the next offset of the group, and the end."""
