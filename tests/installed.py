@@ -1,4 +1,4 @@
-"""Real servers of other people in front of Rapport, from the machine's own packages: pgbouncer, nginx, haproxy.
+"""Real programs of other people around Rapport, from the machine's own packages: pgbouncer, nginx, haproxy, Prometheus.
 
 A test that needs a missing one is skipped with a reason; `.ci/run` installs them all.
 """
@@ -16,12 +16,14 @@ from deploy.local.server import Server
 
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
+PACKAGES = {"nginx": "nginx-light", "promtool": "prometheus"}  # whose name is not the program's
+
 
 def program(name: str) -> str:
     """Return the path of an installed program; skip the test if there is none."""
     found = shutil.which(name, path=PLACES)
     if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install {'nginx-light' if name == 'nginx' else name}")
+        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return found
 
 

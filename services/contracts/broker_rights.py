@@ -25,11 +25,13 @@ class Access:
     Attributes:
         writes: topics that it owns; the operator's, where dead letters come from and go back to.
         groups: consumer groups whose offsets it commits.
+        watched: consumer groups whose offsets it only sees.
     """
 
     writes: tuple[Topic, ...] = ()
     reads: tuple[Topic, ...] = ()
     groups: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
 
 
 def _consumer(group: str, owned: Topic) -> Access:
@@ -41,7 +43,7 @@ ACCOUNTS: Mapping[str, Access] = {
     "comments": _consumer("comments", COMMENTS),
     "people": Access(writes=(PEOPLE,)),
     "notify": _consumer("notify", NOTIFY),
-    "gateway": Access(reads=EVENT_TOPICS),
+    "gateway": Access(reads=EVENT_TOPICS, watched=CONSUMER_GROUPS),
     # redrives: it reads dead letters, writes them where they came from, and marks them
     "operator": Access(
         writes=(
@@ -76,3 +78,5 @@ def grants() -> Iterator[Grant]:
             yield Grant(account, "read", "topic", topic.name)
         for group in access.groups:
             yield Grant(account, "read", "group", group)
+        for group in access.watched:
+            yield Grant(account, "describe", "group", group)

@@ -6,16 +6,19 @@ from functools import partial
 
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
+from services.chassis.messaging.lag import LagMeter
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.chassis.runtime.waiting import Periodic
+from services.contracts.topics import SUBSCRIPTIONS
 from services.gateway.app import create_app
 from services.gateway.caching.invalidation import InvalidationReader
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import connect
 
 CACHE_SECONDS = 15.0
+VALKEY_SECONDS = 5.0
 
 
 @asynccontextmanager
@@ -30,6 +33,8 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
             monitoring(health.ready, settings.host, settings.gateway_metrics_port),
             Role("revocations", refresh.run),
             Role("cache", Periodic("drop expired answers", CACHE_SECONDS, gateway.cache.drop_expired).run),
+            Role("limits", Periodic("ask Valkey", VALKEY_SECONDS, gateway.rate_limits.check).run),
+            Role("lag", LagMeter(SUBSCRIPTIONS, settings).run),
             Role("invalidation", InvalidationReader(gateway.invalidation, gateway.cache, settings).run),
             serve(
                 app,

@@ -28,7 +28,7 @@ from services.contracts.topics import SUBSCRIPTIONS
 from services.notify import handlers
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
-from services.notify.mailer import Mailer
+from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
@@ -57,6 +57,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
         Role("retention", Pruner(db, settings).run),
+        Role("backlog", measuring(db).run),
     ]
     if "relay" in wanted:
         relay = Relay(db, _direct_url(settings), Producer(settings), settings)

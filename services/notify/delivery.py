@@ -29,6 +29,8 @@ from services.notify.upstreams import Upstreams
 log = structlog.get_logger(__name__)
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
+for failure in ("refused_by_server", "gave_up"):
+    ENDED.labels("failed", failure)  # there from the start, so that an alarm sees the first one
 
 # The upstreams' answers are dated before the question and at most this old when checked. The check of notify's own
 # part follows: up to 2 s of waiting for a connection, and one query by key. So a mail is about what stood 5 s ago.

@@ -72,8 +72,7 @@ class Mailer:
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, through every outage; then finish the rows under way."""
         self._stop = stop
-        async with Periodic("measure the mail backlog", MEASURE_SECONDS, self._measure):
-            await self._queue.run(stop)
+        await self._queue.run(stop)
 
     def _room(self, under_way: int) -> int:
         """Return how many rows may be claimed now: after a failure one, until it succeeds."""
@@ -157,9 +156,15 @@ class Mailer:
     async def _renew(self, rows: Sequence[Row]) -> None:
         await delivery_queue.renew(self._db, [claimed for claimed, _ in rows])
 
-    async def _measure(self) -> None:
-        async with self._db.reader() as reader:
+
+def measuring(db: Database) -> Periodic:
+    """Return the work that measures the backlog: of every process, so that it is seen while no mailer runs."""
+
+    async def measure() -> None:
+        async with db.reader() as reader:
             row = await store.backlog(reader)
         WAITING.set(row["waiting"])
         DUE.set(row["due"])
         DUE_SECONDS.set(row["age"])
+
+    return Periodic("measure the mail backlog", MEASURE_SECONDS, measure)

@@ -20,7 +20,7 @@ from services.chassis.runtime.settings import load
 from services.people.api import create_api
 from services.people.commands import sessions, sign_in
 from services.people.commands.starting import SignInRules
-from services.people.mailer import Mailer
+from services.people.mailer import Mailer, measuring
 from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
 from services.people.tokens import Tokens
@@ -40,6 +40,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     roles = [
         monitoring(health.ready, settings.host, settings.people_metrics_port),
         Role("retention", Pruner(db, settings, more=own_tables).run),
+        Role("backlog", measuring(db).run),
     ]
     if "relay" in wanted:
         relay = Relay(db, _direct_url(settings), Producer(settings), settings)

@@ -37,6 +37,7 @@ OLDEST = Gauge("rapport_sign_in_waiting_oldest_seconds", "How long the oldest of
 ATTEMPT_SECONDS = 60.0
 LEASE = timedelta(seconds=30)
 RENEW_SECONDS = 10.0
+MEASURE_SECONDS = 10.0
 PACE_SECONDS = 0.02
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 30.0
@@ -45,6 +46,17 @@ LONGEST_DELAY_SECONDS = 30.0
 def delay_after(attempts: int) -> timedelta:
     """Return how long a request waits after that many failed attempts."""
     return timedelta(seconds=backoff_seconds(attempts, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS))
+
+
+def measuring(db: Database) -> Periodic:
+    """Return the work that measures the backlog: of every process, so that it is seen while no mailer runs."""
+
+    async def measure() -> None:
+        waiting, oldest = await queries.backlog(db)
+        WAITING.set(waiting)
+        OLDEST.set(oldest)
+
+    return Periodic("measure the sign-in backlog", MEASURE_SECONDS, measure)
 
 
 class Mailer:
@@ -95,8 +107,7 @@ class Mailer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set, through every outage; then give dialogues under way `drain_seconds`."""
-        async with Periodic("measure the sign-in backlog", self._renew_seconds, self._measure):
-            await self._queue.run(stop)
+        await self._queue.run(stop)
 
     async def _claim(self, room: int) -> list[Claimed]:
         batch = await sign_in.claim_requests(self._db, new_id(), self._lease, room)
@@ -106,11 +117,6 @@ class Mailer:
 
     async def _renew(self, requests: Sequence[Claimed]) -> None:
         await sign_in.renew_leases(self._db, {request.lease for request in requests}, self._lease)
-
-    async def _measure(self) -> None:
-        waiting, oldest = await queries.backlog(self._db)
-        WAITING.set(waiting)
-        OLDEST.set(oldest)
 
     async def _attend(self, request: Claimed) -> None:
         """Make one attempt. If it fails, the lease expires, and the request is tried again within a link's life."""

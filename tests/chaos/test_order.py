@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -151,7 +152,7 @@ async def owner(relays: Sequence[Part]) -> Part | None:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for relay in relays:
             async with session.get(f"http://127.0.0.1:{relay.metrics_port}/metrics") as answer:
-                if "rapport_relay_owner 1.0" in await answer.text():
+                if re.search(r"^rapport_relay_owner{.*} 1\.0$", await answer.text(), re.MULTILINE):
                     return relay
     return None
 

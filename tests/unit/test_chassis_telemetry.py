@@ -72,6 +72,8 @@ def test_metrics_have_the_prefix_and_few_labels() -> None:
         "state",
         "kind",
         "work",
+        "service",
+        "version",
     }
     own = [metric for metric in vars(telemetry).values() if type(metric).__name__ in ("Counter", "Gauge", "Histogram")]
     assert len(own) > 15
@@ -79,3 +81,21 @@ def test_metrics_have_the_prefix_and_few_labels() -> None:
         assert metric._name.startswith("rapport_")
         assert set(metric._labelnames) <= allowed
     assert {metric.name for metric in REGISTRY.collect()} >= {metric._name for metric in own}
+
+
+def test_counters_that_alarms_use_are_there_at_zero() -> None:
+    """An increase is seen only by whoever saw the counter before."""
+    from services.notify import delivery
+
+    telemetry.begin_group("unhurt")
+    assert delivery.ENDED is not None
+    for name, labels in [
+        ("rapport_dead_letters_total", {"group": "unhurt", "cause": "undecodable"}),
+        ("rapport_dead_letters_total", {"group": "unhurt", "cause": "handler"}),
+        ("rapport_consumers_discarded_total", {"group": "unhurt"}),
+        ("rapport_consumer_commits_failed_total", {"group": "unhurt"}),
+        ("rapport_producers_discarded_total", {"reason": "failed"}),
+        ("rapport_mail_ended_total", {"state": "failed", "why": "refused_by_server"}),
+        ("rapport_mail_ended_total", {"state": "failed", "why": "gave_up"}),
+    ]:
+        assert REGISTRY.get_sample_value(name, labels) is not None, (name, labels)

@@ -48,7 +48,6 @@ class CircuitBreaker:
         open_seconds: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._gauge = STATE.labels(upstream, purpose)
         self._window, self._min_calls, self._ratio = window, min_calls, ratio
         self._open_seconds = open_seconds
         self._clock = clock
@@ -56,7 +55,7 @@ class CircuitBreaker:
         self._failures = 0
         self._opened_at: float | None = None
         self._probing = False
-        self._update_gauge()
+        STATE.labels(upstream, purpose).set_function(lambda: LEVEL[self.state])
 
     @property
     def state(self) -> State:
@@ -82,7 +81,6 @@ class CircuitBreaker:
         if self._probing or self._clock() - self._opened_at < self._open_seconds:
             return Admission.REFUSED
         self._probing = True
-        self._update_gauge()
         return Admission.PROBE
 
     def record(self, admission: Admission, ok: bool | None) -> None:
@@ -97,7 +95,6 @@ class CircuitBreaker:
                 self._opened_at = self._clock()
         elif ok is not None and self._opened_at is None:
             self._count(ok)
-        self._update_gauge()
 
     def _count(self, ok: bool) -> None:
         now = self._clock()
@@ -108,6 +105,3 @@ class CircuitBreaker:
         total = len(self._outcomes)
         if not ok and total >= self._min_calls and self._failures >= self._ratio * total:
             self._opened_at = now
-
-    def _update_gauge(self) -> None:
-        self._gauge.set(LEVEL[self.state])

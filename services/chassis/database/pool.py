@@ -15,7 +15,7 @@ from services.chassis.database import sessions
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import unavailable
 from services.chassis.runtime import failpoint
-from services.chassis.runtime.telemetry import POOL_BUSY, POOL_SIZE
+from services.chassis.runtime.telemetry import POOL_BUSY, POOL_MOST, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +127,7 @@ class Database:
         db = cls(pool, acquire_timeout=acquire_timeout, name=name, pooled=pooled)
         POOL_SIZE.labels(name).set_function(lambda: db.size)
         POOL_BUSY.labels(name).set_function(lambda: db.busy)
+        POOL_MOST.labels(name).set(size)
         return db
 
     async def close(self) -> None:

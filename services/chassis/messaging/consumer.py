@@ -28,7 +28,7 @@ from services.chassis.messaging.record_processor import RecordProcessor
 from services.chassis.messaging.topics import Unreachable, create_topics
 from services.chassis.messaging.watchdog import ConsumerWatchdog
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED
+from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED, begin_group
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import CONSUMER_GROUPS, Topic
@@ -73,6 +73,7 @@ class Consumer:
         self._watchdog = ConsumerWatchdog(group, topics, settings)
         self._healthy = True
         self._joined = False
+        begin_group(group)
 
     async def ready(self) -> bool:
         """Return true from the first time Kafka was reached until the consumer fails.

@@ -185,7 +185,7 @@ class Producer:
 
     async def _discard_client(self, reason: str, detail: str = "") -> None:
         client, self._client = self._client, None
-        PRODUCERS_DISCARDED.labels(reason).inc()
+        PRODUCERS_DISCARDED.labels("interrupted" if reason == "interrupted" else "failed").inc()
         self._backoff.fail()
         what = detail if reason == Unreachable.__name__ else "kafka producer discarded"
         log.warning(what, reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)

@@ -70,6 +70,7 @@ class Relay:
         self._connected = False
         self._connection_lock = asyncio.Lock()
         db.on_outbox = self.wake
+        self._owns(False)
 
     def wake(self) -> None:
         """Publish new rows now instead of at the next poll; harmless when there are none."""
@@ -121,15 +122,22 @@ class Relay:
                     return
             self._is_standby = False
             log.info("relay owns the outbox")
-            RELAY_OWNER.set(1)
+            self._owns(True)
             async with Periodic("relay heartbeat", HEARTBEAT_SECONDS, partial(self._heartbeat, connection)):
                 yield connection
         finally:
-            RELAY_OWNER.set(0)
+            self._owns(False)
             try:
                 await connection.close(timeout=2)
             except Exception:
                 connection.terminate()  # the server has ended the session
+
+    def _owns(self, owns: bool) -> None:
+        """Update the metrics of ownership. Only the owner knows what waits; another one has nothing to tell."""
+        RELAY_OWNER.labels(self._name).set(owns)
+        if not owns:
+            RELAY_BACKLOG.labels(self._name).set(0)
+            RELAY_AGE.labels(self._name).set(0)
 
     async def _heartbeat(self, connection: Any) -> None:
         """Query the database, so that the session does not reach its idle timeout while Kafka is slow.
@@ -140,8 +148,9 @@ class Relay:
             return
         async with self._connection_lock:
             row = await connection.fetchrow(SELECT_BACKLOG)
-        RELAY_BACKLOG.set(row["backlog"])
-        RELAY_AGE.set((datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0)
+        RELAY_BACKLOG.labels(self._name).set(row["backlog"])
+        age = (datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0
+        RELAY_AGE.labels(self._name).set(age)
 
     async def _publish(self, connection: Any, stop: asyncio.Event) -> None:
         """Read, send and mark batches of rows until `stop` is set and nothing more can be published."""

@@ -6,7 +6,7 @@ is stopped or paused stands still as it should.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 from aiokafka import TopicPartition
@@ -15,7 +15,6 @@ from aiokafka.errors import KafkaError
 from services.chassis.errors import Problem
 from services.chassis.messaging.group_offsets import read_offsets
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import CONSUMER_LAG
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import sleep_unless_set
 from services.contracts.topics import Topic
@@ -44,7 +43,7 @@ class ConsumerWatchdog:
         is_waiting: Callable[[], bool],
         halted: Callable[[], Awaitable[Collection[TopicPartition]]],
     ) -> None:
-        """Watch until `stop` is set, and update the metric of the group's lag.
+        """Watch until `stop` is set.
 
         Args:
             is_waiting: returns whether the consumer waits for an unavailable dependency, which is no stall.
@@ -62,7 +61,6 @@ class ConsumerWatchdog:
                 log.info("offsets of the group could not be read", group=self._group, error=repr(error))
                 behind.clear()
                 continue
-            self._measure_lag(offsets)
             now = time.monotonic()
             waiting = is_waiting()
             for part, (done, end) in offsets.items():
@@ -76,8 +74,3 @@ class ConsumerWatchdog:
                         f"moved for {now - behind[part][1]:.0f} s"
                     )
 
-    def _measure_lag(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        for topic in self._topics:
-            name = self._settings.kafka_prefix + topic.name
-            lag = sum(max(0, end - done) for part, (done, end) in offsets.items() if part.topic == name)
-            CONSUMER_LAG.labels(self._group, topic.name).set(lag)

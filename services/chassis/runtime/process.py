@@ -26,7 +26,7 @@ from services.chassis.errors import CannotStart
 from services.chassis.runtime.heartbeat import beat
 from services.chassis.runtime.memory import trimming
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import set_up_logging
+from services.chassis.runtime.telemetry import set_up_logging, tell_version
 from services.chassis.runtime.waiting import cancelled
 
 log = structlog.get_logger(__name__)
@@ -98,6 +98,7 @@ def main(
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file; the usual 1,024 are too few
     set_up_logging(service, settings.log_level)
+    tell_version(service)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             if name == "migrate" and migrate:

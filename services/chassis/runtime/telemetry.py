@@ -7,6 +7,7 @@ path with ids, or a value that a client can choose.
 import logging
 import sys
 import time
+from importlib import metadata
 from typing import Any
 
 import orjson
@@ -23,10 +24,13 @@ HTTP_SECONDS = Histogram("rapport_http_seconds", "Time to answer", ["method", "r
 
 POOL_SIZE = Gauge("rapport_database_connections", "Connections of the pool that are open", ["database"])
 POOL_BUSY = Gauge("rapport_database_connections_busy", "Connections of the pool in use", ["database"])
+POOL_MOST = Gauge("rapport_database_connections_most", "Connections that the pool may open", ["database"])
 
-RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process owns the outbox, 0 on standby")
-RELAY_BACKLOG = Gauge("rapport_relay_backlog", "Unpublished outbox rows, counted up to 10,000")
-RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished outbox row")
+RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process owns the service's outbox, else 0", ["service"])
+RELAY_BACKLOG = Gauge(
+    "rapport_relay_backlog", "Unpublished outbox rows, counted up to 10,000, by the owner", ["service"]
+)
+RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished outbox row, by the owner", ["service"])
 RELAY_PUBLISHED = Counter("rapport_relay_published", "Outbox rows published", ["topic"])
 RELAY_SECONDS = Histogram(
     "rapport_relay_seconds", "From the event's time to its acknowledgement by Kafka", buckets=QUICK
@@ -35,7 +39,11 @@ PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers di
 
 CONSUMED = Counter("rapport_consumer_records", "Records by outcome", ["group", "topic", "outcome"])
 HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
+# of these two, each gateway measures all groups
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
+CONSUMER_STUCK = Gauge(
+    "rapport_consumer_stuck_seconds", "How long a partition with such records has not moved", ["group", "topic"]
+)
 PARTITION_STOPPED = Gauge(
     "rapport_consumer_partition_stopped", "1 where too many records in a row failed", ["group", "topic", "partition"]
 )
@@ -50,6 +58,30 @@ DEAD_LETTERS = Counter("rapport_dead_letters", "Records sent to the dead-letter 
 PRUNED = Counter("rapport_pruned_rows", "Expired rows deleted", ["table"])
 PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Failed runs of periodic work", ["work"])
 LOOP_LAG = Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
+BUILD_INFO = Gauge("rapport_build_info", "1 for each process, with what it runs", ["version", "service"])
+
+# An alarm on an increase rings at the first one only if the counter was there before, at 0.
+DISCARD_REASONS = ("failed", "interrupted")
+DEAD_LETTER_CAUSES = ("undecodable", "handler")
+for discarded in DISCARD_REASONS:
+    PRODUCERS_DISCARDED.labels(discarded)
+
+
+def begin_group(group: str) -> None:
+    """Begin the counters of a consumer group at 0."""
+    for cause in DEAD_LETTER_CAUSES:
+        DEAD_LETTERS.labels(group, cause)
+    CONSUMERS_DISCARDED.labels(group)
+    COMMITS_FAILED.labels(group)
+
+
+def tell_version(service: str) -> None:
+    """Set the metric of the version that this process runs."""
+    try:
+        version = metadata.version("rapport")
+    except metadata.PackageNotFoundError:
+        version = "unknown"
+    BUILD_INFO.labels(version, service).set(1)
 
 
 def set_up_logging(service: str, level: str) -> None:

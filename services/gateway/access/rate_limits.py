@@ -18,12 +18,15 @@ import redis.exceptions
 import structlog
 from cachetools import LRUCache
 from limits.aio.storage import RedisStorage
+from prometheus_client import Gauge
 from redis.asyncio import ConnectionPool
 
 from services.chassis.errors import Problem
 from services.gateway.access.pseudonyms import Pseudonyms
 
 log = structlog.get_logger(__name__)
+
+VALKEY_AWAY = Gauge("rapport_gateway_valkey_away", "1 while Valkey is away, and limits are counted in each gateway")
 
 AWAY = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's, of a closed transport
 AWAY_SECONDS = 2.0  # after a failure Redis is left alone for as long
@@ -51,6 +54,7 @@ SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)
 SESSION = Policy("session", 120, 600)
 # Tokens of 256 random bits cannot be guessed; everybody signed in behind one address does this four times an hour.
 REFRESH = Policy("refresh", 1_200, 60)
+CHECK = Policy("check", 0, 1, strict=False)  # nobody's requests
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,10 @@ class Counters:
         """Whether Redis failed and has not answered since."""
         return self._returning is not None
 
+    async def check(self) -> None:
+        """Ask Redis once, so that an outage is known though no request is counted."""
+        await self._in_redis(CHECK.name, CHECK)
+
     async def count(self, policy: Policy, identity: str) -> Standing | None:
         """Count one request; return None when it could not be counted and need not be."""
         now = self._clock()
@@ -161,6 +169,7 @@ class Counters:
             except AWAY as error:
                 if not self.away:
                     log.warning("redis is away, limits are counted here", error=type(error).__name__)
+                    VALKEY_AWAY.set(1)
                     self._returning = asyncio.create_task(self._until_back(), context=Context())
                 return None
 
@@ -178,6 +187,7 @@ class Counters:
                 return
         finally:
             self._returning = None
+            VALKEY_AWAY.set(0)
 
     def _local_count(self, key: str) -> LocalCount:
         try:
@@ -192,6 +202,11 @@ class RateLimits:
 
     def __init__(self, counters: Counters | None) -> None:
         self._counters = counters
+
+    async def check(self) -> None:
+        """Ask Redis whether it is there; what is found is in the metrics."""
+        if self._counters is not None:
+            await self._counters.check()
 
     async def spend(self, headers: dict[str, str], *uses: tuple[Policy, str]) -> None:
         """Count a request under each (policy, identity) and write where each stands into `headers`.

@@ -11,6 +11,7 @@ import time
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from prometheus_client import Gauge
 
 from services.chassis.messaging.cloudevents import Undecodable, from_record
 from services.chassis.messaging.connection import connection
@@ -27,6 +28,8 @@ from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
+
+DEAF = Gauge("rapport_gateway_deaf_seconds", "Since the reader of events last heard the broker")
 
 TOPICS = (POSTS, COMMENTS, PEOPLE)
 START_SECONDS = 20.0
@@ -88,6 +91,8 @@ class InvalidationReader:
             for topic in TOPICS
             for number in range(topic.partitions)
         ]
+        self._heard = time.monotonic()
+        DEAF.set_function(lambda: time.monotonic() - self._heard)  # at a scrape: it also grows while the reader waits
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop`. Without a broker the cache keeps entries for two seconds only, and reading begins anew."""
@@ -141,7 +146,7 @@ class InvalidationReader:
             await consumer.position(partition)
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        checked = time.monotonic()
+        checked = self._heard = time.monotonic()
         while True:
             records = await wait_at_most(
                 POLL_SECONDS + ANSWER_SECONDS, consumer.getmany(timeout_ms=POLL_SECONDS * 1000)
@@ -152,7 +157,7 @@ class InvalidationReader:
             if time.monotonic() >= checked + CHECK_SECONDS:
                 # A client whose broker is lost goes on polling without an error, as if nothing were written.
                 await wait_at_most(ANSWER_SECONDS, consumer.end_offsets(self._partitions))
-                checked = time.monotonic()
+                checked = self._heard = time.monotonic()
 
     def _apply(self, record: ConsumerRecord) -> None:
         """Evict what one record concerns; a record that cannot be read may concern anything."""
