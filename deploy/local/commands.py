@@ -13,7 +13,7 @@ from typing import Any
 from deploy.local import checks, environment, units
 from deploy.local import logs as reading
 from deploy.local.background import as_running, follow, start_supervisor, state, supervisor
-from deploy.local.layout import CHECKOUT, SERVICES, Layout
+from deploy.local.layout import CHECKOUT, SECRET_FILES, SERVICES, Layout
 from deploy.local.memory import session_memory
 from deploy.local.processes import Identity, LocalError, wait_until
 from deploy.local.stack import SERVERS
@@ -155,6 +155,8 @@ def run(layout: Layout, command: list[str]) -> None:
     """Run a command with the operator's environment of this stack. Replaces this process."""
     os.chdir(CHECKOUT)
     layout = as_running(layout)
+    for name in SECRET_FILES:  # what they hold stands in the layout
+        os.environ.pop(name, None)
     os.environ.update({name: value for name, value in layout.given.items() if value})
     for name in layout.kept():
         if not layout.given.get(name):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.processes import LocalError
+from services.chassis.runtime.secret_files import SUFFIX, Unreadable, resolved
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -31,6 +32,20 @@ PORTS: Mapping[str, int] = {
     "KAFKA_CONTROLLER_PORT": 19093,
 }
 
+
+# each may also be given as `NAME_FILE`, the file that holds it
+SECRETS = frozenset(
+    {
+        "VERIFICATION_KEYS",
+        *(f"{issuer}_SIGNING_KEY" for issuer in ("GATEWAY", "PEOPLE", "NOTIFY", "OPERATOR")),
+        "NOTIFY_SECRET",
+        *(f"{service.upper()}_DATABASE_{kind}" for service in DATABASES for kind in ("URL", "DIRECT_URL")),
+        "KAFKA_PASSWORD",
+        "REDIS_URL",
+        "SMTP_PASSWORD",
+    }
+)
+SECRET_FILES = tuple(f"{name}{SUFFIX}" for name in sorted(SECRETS))
 
 ADDRESSES = (
     "PUBLIC_URL",
@@ -58,14 +73,18 @@ class Layout:
         """Return the stack that the environment names.
 
         Raises:
-            LocalError: `RAPPORT_HOME` begins with the home folder of an unknown user.
+            LocalError: `RAPPORT_HOME` begins with the home folder of an unknown user, or the file of a secret cannot be
+                read.
         """
         home = os.environ.get("RAPPORT_HOME")
         try:
             folder = Path(home).expanduser().resolve() if home else CHECKOUT / ".local"
         except (RuntimeError, OSError, ValueError) as error:
             raise LocalError(f"RAPPORT_HOME={home} is not a folder ({error}): set it to the path of one.") from None
-        return cls(folder, dict(os.environ))
+        try:
+            return cls(folder, resolved(dict(os.environ), SECRETS))
+        except Unreadable as refusal:
+            raise LocalError(str(refusal)) from None
 
     def port(self, variable: str) -> int:
         """Return a port by the variable that sets it.

@@ -14,10 +14,11 @@ import aiosmtplib
 import structlog
 from prometheus_client import Counter
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from services.chassis.mail.smtp_dialogue import BROKEN, Dialogue, DialogueEnded, Phase
-from services.chassis.runtime.setting_types import Port, Seconds, Text
+from services.chassis.runtime.secret_files import FromEnvironment
+from services.chassis.runtime.setting_types import AuthoritiesFile, Port, Seconds, Text
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ IDLE_SECONDS = 15.0
 OUTCOMES = Counter("rapport_smtp_outcomes", "SMTP dialogues by how and where they ended.", ["kind", "phase"])
 
 
-class SmtpSettings(BaseSettings):
+class SmtpSettings(FromEnvironment):
     """The mail server that takes our mail. Only a process that sends mail reads these.
 
     Attributes:
@@ -46,7 +47,7 @@ class SmtpSettings(BaseSettings):
     smtp_username: str | None = None
     smtp_password: str = Field(default="", repr=False)
     smtp_security: Literal["none", "starttls", "tls"] = "none"
-    smtp_ca_file: str | None = None
+    smtp_ca_file: AuthoritiesFile = ""
     smtp_timeout_seconds: Seconds = 60.0
     smtp_dot_timeout_seconds: Seconds = 600.0
 
@@ -149,7 +150,7 @@ class Smtp:
         settings = self._settings
         phase: Phase = "connect"
         if self._tls is None and settings.smtp_security != "none":
-            self._tls = await asyncio.to_thread(ssl.create_default_context, cafile=settings.smtp_ca_file)
+            self._tls = await asyncio.to_thread(ssl.create_default_context, cafile=settings.smtp_ca_file or None)
         client = aiosmtplib.SMTP(
             hostname=settings.smtp_host,
             port=settings.smtp_port,

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.chassis.errors import CannotStart
+from services.chassis.runtime.secret_files import FromEnvironment
 from services.chassis.runtime.setting_types import (
     AuthoritiesFile,
     Count,
@@ -31,7 +32,7 @@ from services.chassis.runtime.setting_types import (
 S = TypeVar("S", bound=BaseSettings)
 
 
-class Settings(BaseSettings):
+class Settings(FromEnvironment):
     """The settings shared by services. Each service adds its own in its `settings.py`.
 
     `DATABASE_POOLER=transaction`: a connection pooler such as pgbouncer stands before the databases.
