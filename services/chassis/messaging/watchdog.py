@@ -73,4 +73,3 @@ class ConsumerWatchdog:
                         f"{self._group}: {part.topic} {part.partition} has records from {done} on and nothing has "
                         f"moved for {now - behind[part][1]:.0f} s"
                     )
-

@@ -62,7 +62,7 @@ BUILD_INFO = Gauge("rapport_build_info", "1 for each process, with what it runs"
 
 # An alarm on an increase rings at the first one only if the counter was there before, at 0.
 DISCARD_REASONS = ("failed", "interrupted")
-DEAD_LETTER_CAUSES = ("undecodable", "handler")
+DEAD_LETTER_CAUSES = ("undecodable", "handler", "skipped")
 for discarded in DISCARD_REASONS:
     PRODUCERS_DISCARDED.labels(discarded)
 
