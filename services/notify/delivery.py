@@ -82,6 +82,8 @@ class Delivery:
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
         try:
+            if claimed.too_old:
+                raise NotWanted("too_old")
             if not _is_fresh(answers):
                 answers = await self._ask(claimed)
             address, address_version = addressee(answers)

@@ -23,6 +23,7 @@ from services.notify.domain import ENDS, Claimed, EndState, fact
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=30)
+TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then; what was tried once is tried on
 
 CLAIM = """
 with due as materialized (
@@ -40,7 +41,9 @@ where n.person_id = due.person_id and n.comment_id = due.comment_id and c.commen
 returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
           now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id,
           (select t.revision from mail_threads t where t.person_id = n.person_id and t.post_id = n.post_id)
-              as thread_revision
+              as thread_revision,
+          n.first_tried_at is null and n.frozen is null
+              and c.created_at < greatest(now() - $4::interval, (select raised_at from epoch)) as too_old
 """
 
 
@@ -48,7 +51,7 @@ async def claim(db: Database, limit: int) -> list[Claimed]:
     """Claim up to `limit` due rows that are not leased, under one new lease."""
     lease_token = new_id()
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE)
+        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD)
     return [Claimed(**{**row, "reasons": tuple(row["reasons"])}, lease_token=lease_token) for row in rows]
 
 

@@ -114,6 +114,7 @@ class Claimed(Notification):
         tried_for: how long ago the first counted attempt was; None before it.
         thread_revision: the revision of the post after whose title the person's mails about it are named; None before
             the first of them.
+        too_old: nobody was told of the comment for 72 hours, or it is older than the restore of this database.
     """
 
     author_id: UUID
@@ -124,6 +125,7 @@ class Claimed(Notification):
     correlation_id: str | None
     causation_id: UUID | None
     thread_revision: int | None = None
+    too_old: bool = False
 
 
 def fact(kind: type[NotificationFact], notification: Notification, why: str | None) -> NotificationFact:

@@ -29,13 +29,13 @@ class FakeComment:
     state: str = "visible"
     version: int = 1
     imported: bool = False
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def changed_to(self, state: str) -> "FakeComment":
         """Return the same comment, one version later."""
         return replace(self, state=state, version=self.version + 1)
 
     def fact(self, type_: type[CommentFact]) -> CommentFact:
-        now = datetime.now(UTC)
         return type_(
             comment_id=self.comment_id,
             post_id=self.post_id,
@@ -46,8 +46,8 @@ class FakeComment:
             author_id=self.author_id,
             state=self.state,
             version=self.version,
-            created_at=now,
-            occurred_at=now,
+            created_at=self.created_at,
+            occurred_at=datetime.now(UTC),
             imported=self.imported,
         )
 

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,7 @@ from services.chassis.database import until_written
 from services.chassis.errors import Problem, unavailable
 from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
-from services.chassis.messaging import outbox
+from services.chassis.messaging import epochs, outbox
 from services.chassis.runtime import context
 from services.notify import commands, delivery, delivery_queue
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
@@ -134,6 +134,33 @@ async def test_an_objection_of_an_upstream_skips_the_mail(harness: DeliveryHarne
     assert await harness.ending(comment) == ("skipped", why)
     assert await harness.service.events() == [("skipped", why)]
     assert harness.sink.seen == []
+
+
+@pytest.mark.parametrize("hours", [72.1, 24 * 400])
+async def test_nobody_is_mailed_for_the_first_time_about_an_old_comment(harness: DeliveryHarness, hours: float) -> None:
+    comment = await harness.add_comment(created_at=datetime.now(UTC) - timedelta(hours=hours))
+    assert not await harness.attempt()
+    assert await harness.ending(comment) == ("skipped", "too_old")
+    assert harness.sink.messages == []
+
+
+async def test_a_comment_from_before_the_restore_of_notify_is_too_old(harness: DeliveryHarness) -> None:
+    before = await harness.add_comment(created_at=datetime.now(UTC) - timedelta(minutes=1))
+    async with harness.service.db.transaction() as tx:
+        await epochs.raise_epoch(tx)
+    assert not await harness.attempt()
+    assert await harness.ending(before) == ("skipped", "too_old")
+    after = await harness.add_comment()
+    assert await harness.attempt()
+    assert await harness.ending(after) == SENT
+
+
+async def test_an_old_mail_that_was_tried_in_time_is_tried_on(harness: DeliveryHarness) -> None:
+    comment = await harness.add_comment()
+    await harness.service.change("update notifications set first_tried_at = now() - interval '71 hours'")
+    await harness.service.change("update comments set created_at = now() - interval '73 hours'")
+    assert await harness.attempt()
+    assert await harness.ending(comment) == SENT
 
 
 async def test_an_objection_ends_the_row_although_bytes_are_frozen(harness: DeliveryHarness) -> None:
