@@ -20,7 +20,7 @@ up: .venv/.local-stamp ## start everything here, real servers included; wait unt
 down: .venv/.local-stamp ## stop everything; the data stays in .local
 	@$(local) down
 
-status: .venv/.local-stamp ## show every process and its memory
+status: .venv/.local-stamp ## show every process, its memory, restarts and last end
 	@$(local) status || [ $$? -eq 1 ]
 
 logs: .venv/.local-stamp ## follow all logs
