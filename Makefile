@@ -87,7 +87,7 @@ spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .
 
-.env: .venv/.local-stamp ## make the keys and passwords for compose that .env lacks
+.env: .venv/.local-stamp ## make keys, passwords and a certificate for compose: those that are missing
 	@$(python) -m deploy.local.dotenv $@
 
 clean: ## stop everything; delete the data, environment and caches here
