@@ -26,6 +26,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: found for name, found in SERVICES.items() if "RAPPORT_IMAGE" in found["image"]}
 COMMANDS = {"operator", "kafka-access"}  # they run the `rapport` command
 FIXED = {"HOST", "INSTANCE", *PORTS} - {"SMTP_PORT"}  # the image and the container's name set them
+DOCTORS = {"MAIL_FROM", "METRICS_URLS"}  # what else `rapport doctor` reads is not for every command
 ADDRESSES = {f"{service.upper()}_URL" for service in DATABASES}  # of the containers
 ROLES = {
     "posts": {"api", "relay", "migrate"},
@@ -72,6 +73,8 @@ def test_only_mailers_know_how_to_send_mail(name: str) -> None:
 def test_an_operator_can_set_everything_that_a_process_reads(name: str) -> None:
     known = {field.upper() for kind in settings_of(name) for field in kind.model_fields} - FIXED
     known |= {f"{field.upper()}_FILE" for kind in settings_of(name) for field in secret_fields(kind)}
+    if name == "operator":
+        known |= DOCTORS
     given = OURS[name]["environment"]
     missing = known - given.keys()
     if owner(name) not in DATABASES:  # the settings that all share are read, but they have no such work
