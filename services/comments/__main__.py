@@ -1,10 +1,16 @@
-"""Composition root of comments: `python -m services.comments api|relay|consumer|all|migrate`."""
+"""Composition root of comments: `python -m services.comments api|relay|consumer|all|migrate`.
+
+With a folder: `backup`, `restore` and `verify`.
+"""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
+from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
@@ -65,6 +71,15 @@ def _direct_url(settings: CommentsSettings) -> str:
     return direct_url("comments", settings.comments_database_url, settings.comments_database_direct_url, pooler)
 
 
+def backed_up(settings: CommentsSettings) -> Backed:
+    """Return what is backed up and restored here."""
+    return Backed("comments", lambda: _direct_url(settings), PACKAGES, SUBSCRIPTIONS["comments"])
+
+
+# What a restored database does in its own rows: `Afterwards(COMMENTS, read_history, restored)`
+AFTERWARDS: Afterwards[Any] | None = None
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(CommentsSettings)
@@ -74,6 +89,7 @@ def main() -> None:
         roles=("api", "relay", "consumer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
+        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
     )
 
 

@@ -1,12 +1,18 @@
-"""Composition root of notify: `python -m services.notify api|relay|consumer|mailer|all|migrate`."""
+"""Composition root of notify: `python -m services.notify api|relay|consumer|mailer|all|migrate`.
+
+With a folder: `backup`, `restore` and `verify`.
+"""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import stamina
 
+from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.database.migrations import migrate
@@ -25,7 +31,7 @@ from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.contracts.topics import SUBSCRIPTIONS
-from services.notify import handlers
+from services.notify import handlers, rescheduling
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer, measuring
@@ -105,6 +111,21 @@ def _direct_url(settings: NotifySettings) -> str:
     return direct_url("notify", settings.notify_database_url, settings.notify_database_direct_url, pooler)
 
 
+def backed_up(settings: NotifySettings) -> Backed:
+    """Return what is backed up and restored here."""
+    return Backed(
+        "notify",
+        lambda: _direct_url(settings),
+        PACKAGES,
+        SUBSCRIPTIONS["notify"],
+        release_leases=rescheduling.release_leases,
+    )
+
+
+# What a restored database does in its own rows: `Afterwards(NOTIFY, read_history, restored)`
+AFTERWARDS: Afterwards[Any] | None = None
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(NotifySettings)
@@ -114,6 +135,7 @@ def main() -> None:
         roles=("api", "relay", "consumer", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
+        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
     )
 
 

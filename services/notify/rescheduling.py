@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.notify.delivery_queue import End, end_row
 from services.notify.domain import Claimed
 
@@ -63,3 +63,11 @@ async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_sta
             await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
             return False
         return await end_row(tx, End(claimed, "skipped", why))
+
+
+RELEASE_LEASES = "update notifications set lease_token = null, lease_until = null where lease_token is not null"
+
+
+async def release_leases(tx: Transaction) -> int:
+    """End every lease: after a restore nobody holds them. Returns how many there were."""
+    return await tx.execute(RELEASE_LEASES)

@@ -19,8 +19,10 @@ from services.contracts.people import ROLES
 from services.contracts.services import READERS
 from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
+from services.operator.commands.backup import backup
 from services.operator.commands.dead_letter import letters
 from services.operator.commands.doctor import doctor
+from services.operator.commands.restore import restore
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
 from services.operator.moments import counted, parse_since
@@ -40,6 +42,8 @@ app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
 app.add_typer(consumers.app, name="consumer")
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
+app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)
+app.command(epilog="Example: rapport restore /backups/2026-11-27 comments notify --dry-run")(restore)
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:

@@ -1,9 +1,15 @@
-"""Composition root of people: `python -m services.people api|relay|mailer|all|migrate`."""
+"""Composition root of people: `python -m services.people api|relay|mailer|all|migrate`.
+
+With a folder: `backup`, `restore` and `verify`.
+"""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
+from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
@@ -23,6 +29,7 @@ from services.people.commands.starting import SignInRules
 from services.people.mailer import Mailer, measuring
 from services.people.message import SignInMessageBuilder
 from services.people.settings import PeopleSettings
+from services.people.store import sign_in as sign_in_rows
 from services.people.tokens import Tokens
 
 PACKAGES = ("services.chassis", "services.people")
@@ -80,6 +87,15 @@ def _direct_url(settings: PeopleSettings) -> str:
     return direct_url("people", settings.people_database_url, settings.people_database_direct_url, pooler)
 
 
+def backed_up(settings: PeopleSettings) -> Backed:
+    """Return what is backed up and restored here."""
+    return Backed("people", lambda: _direct_url(settings), PACKAGES, (), release_leases=sign_in_rows.release_leases)
+
+
+# What a restored database does in its own rows: `Afterwards(PEOPLE, read_history, restored)`
+AFTERWARDS: Afterwards[Any] | None = None
+
+
 def main() -> None:
     settings = load(PeopleSettings)
     process.main(
@@ -88,6 +104,7 @@ def main() -> None:
         roles=("api", "relay", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
+        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
     )
 
 

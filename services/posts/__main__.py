@@ -1,9 +1,15 @@
-"""Composition root of posts: `python -m services.posts api|relay|all|migrate`."""
+"""Composition root of posts: `python -m services.posts api|relay|all|migrate`.
+
+With a folder: `backup`, `restore` and `verify`.
+"""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
+from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
@@ -50,6 +56,15 @@ def _direct_url(settings: PostsSettings) -> str:
     return direct_url("posts", settings.posts_database_url, settings.posts_database_direct_url, pooler)
 
 
+def backed_up(settings: PostsSettings) -> Backed:
+    """Return what is backed up and restored here."""
+    return Backed("posts", lambda: _direct_url(settings), PACKAGES, ())
+
+
+# What a restored database does in its own rows: `Afterwards(POSTS, read_history, restored)`
+AFTERWARDS: Afterwards[Any] | None = None
+
+
 def main() -> None:
     """Run the role named on the command line."""
     settings = load(PostsSettings)
@@ -59,6 +74,7 @@ def main() -> None:
         roles=("api", "relay"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
+        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
     )
 
 

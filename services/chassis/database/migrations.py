@@ -8,7 +8,7 @@ file that failed is run again from its beginning.
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -24,6 +24,7 @@ MIGRATION_LOCK = 0x5261_7070_6F72_7401  # arbitrary, unique among the advisory l
 OUTSIDE = "-- outside a transaction\n"
 END_OF_STATEMENT = re.compile(r";[ \t]*$", re.MULTILINE)
 COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
 ASK_AGAIN_SECONDS = 0.2
 PARAMETERS = {  # an operator's limits on statements are meant for requests
     "application_name": "migrate",
@@ -66,7 +67,7 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
             rows = await connection.fetch("select name, sha256 from schema_migrations where package = $1", package)
             known = {row["name"]: row["sha256"] for row in rows}
             for name, sql in migration_files(package):
-                digest = hashlib.sha256(sql.encode()).hexdigest()
+                digest = digest_of(sql)
                 if name in known:
                     if known[name] != digest:
                         raise RuntimeError(
@@ -84,6 +85,37 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
     finally:
         await connection.close()
     return applied
+
+
+async def migrate_within(
+    connection: Any, packages: Sequence[str], only: Collection[tuple[str, str]] | None = None
+) -> list[str]:
+    """Apply missing migrations in the caller's transaction, which nobody else's work is beside.
+
+    Args:
+        only: package and name of those that may be applied; None for all.
+
+    Returns:
+        The names of the migrations applied now.
+    """
+    await connection.execute(CREATE_LEDGER)
+    known = {
+        (row["package"], row["name"]) for row in await connection.fetch("select package, name from schema_migrations")
+    }
+    applied = []
+    for package in packages:
+        for name, sql in migration_files(package):
+            if (package, name) in known or (only is not None and (package, name) not in only):
+                continue
+            await connection.execute(CONCURRENTLY.sub("", sql) if sql.startswith(OUTSIDE) else sql)
+            await connection.execute(INSERT_APPLIED, package, name, digest_of(sql))
+            applied.append(f"{package}/{name}")
+    return applied
+
+
+def digest_of(sql: str) -> str:
+    """Return the digest by which an applied migration is known to be the same."""
+    return hashlib.sha256(sql.encode()).hexdigest()
 
 
 async def _apply(connection: Any, sql: str, applied: tuple[str, str, str]) -> None:

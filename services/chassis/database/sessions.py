@@ -109,6 +109,11 @@ async def connect(url: str, name: str, *, parameters: Mapping[str, str], **optio
     return connection
 
 
+async def read_json(connection: Any) -> None:
+    """Let the connection read and write `jsonb` as Python values, as those of the pool do."""
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text")
+
+
 async def open_pool(url: str, name: str, size: int, *, pooled: bool) -> Any:
     """Make a pool that opens its connections when they are first needed.
 
@@ -121,9 +126,7 @@ async def open_pool(url: str, name: str, size: int, *, pooled: bool) -> Any:
     async def prepare(connection: Any) -> None:
         if marked and not await is_own(connection, marked):
             raise undeclared_pooler(name)
-        await connection.set_type_codec(
-            "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text"
-        )
+        await read_json(connection)
 
     return await asyncpg.create_pool(
         url,

@@ -18,6 +18,8 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -43,6 +45,19 @@ class Role:
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
     stops_last: bool = False
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """Work of a process that ends by itself.
+
+    Attributes:
+        usage: its arguments, for the message about a wrong use.
+        run: gets the arguments; returns the exit status. None: the arguments are wrong.
+    """
+
+    usage: str
+    run: Callable[[Sequence[str]], Awaitable[int | None]]
 
 
 class Health:
@@ -80,6 +95,7 @@ def main(
     roles: Sequence[str],
     compose: Compose,
     migrate: Callable[[], Awaitable[object]] | None = None,
+    one_shots: Mapping[str, OneShot] = MappingProxyType({}),
 ) -> None:
     """Run the role named on the command line and exit: 0 after an orderly stop, 1 after a crash, 2 for a wrong name.
 
@@ -88,12 +104,12 @@ def main(
     Args:
         compose: builds the wanted roles, in a context that closes their shared resources.
         migrate: the work of the role `migrate`.
+        one_shots: roles with arguments that end by themselves, by name.
     """
     known = (*roles, "all", *(("migrate",) if migrate else ()))
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in known:
-        sys.stderr.write(f"usage: python -m services.{service} {'|'.join(known)}\n")
-        sys.exit(2)
+    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name not in one_shots and (name not in known or arguments):
+        _exit_for_wrong_use(service, known, one_shots)
     faulthandler.enable()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file; the usual 1,024 are too few
@@ -104,12 +120,27 @@ def main(
             if name == "migrate" and migrate:
                 runner.run(_once(migrate))
                 return
+            if name in one_shots:
+                ended = runner.run(_status_of(one_shots[name], arguments))
+                if ended is None:
+                    _exit_for_wrong_use(service, known, one_shots)
+                sys.exit(ended)
             wanted = tuple(roles) if name == "all" else (name,)
             status = runner.run(run(wanted, compose, settings))
         except CannotStart as refusal:
             sys.stderr.write(f"{refusal}\n")
             status = 2
     sys.exit(status)
+
+
+def _exit_for_wrong_use(service: str, known: Sequence[str], one_shots: Mapping[str, OneShot]) -> NoReturn:
+    uses = ["|".join(known), *(f"{name} {one.usage}" for name, one in one_shots.items())]
+    sys.stderr.write("".join(f"usage: python -m services.{service} {use}\n" for use in uses))
+    sys.exit(2)
+
+
+async def _status_of(one: OneShot, arguments: Sequence[str]) -> int | None:
+    return await one.run(arguments)
 
 
 async def _once(work: Callable[[], Awaitable[object]]) -> None:

@@ -231,3 +231,13 @@ PRUNE_LINKS = "delete from sign_in_links where expires_at < now() - interval '30
 async def prune(tx: Transaction) -> int:
     """Delete requests, with their addresses, an hour after their links, and the hashes of links after 30 days."""
     return await tx.execute(PRUNE_REQUESTS, LINK_LIFE) + await tx.execute(PRUNE_LINKS)
+
+
+RELEASE_LEASES = (
+    "update sign_in_requests set lease = null, next_attempt_at = now() where lease is not null and outcome is null"
+)
+
+
+async def release_leases(tx: Transaction) -> int:
+    """End every lease: after a restore nobody holds them. Returns how many there were."""
+    return await tx.execute(RELEASE_LEASES)

@@ -1,0 +1,1 @@
+"""Snapshots of one service's database: written, checked, restored."""

@@ -1,0 +1,92 @@
+"""The one-shot roles of a service with a database: `backup`, `restore` and `verify`, each with a folder.
+
+Each prints its result as the last line of standard output, in JSON, and refuses with a sentence and status 1.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+
+from services.chassis.backup import snapshot
+from services.chassis.backup.manifest import Manifest, Refused
+from services.chassis.backup.restore import Afterwards, Backed, restore
+from services.chassis.backup.verify import verify
+from services.chassis.runtime.process import OneShot
+from services.chassis.runtime.settings import Settings
+
+
+def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | None) -> Mapping[str, OneShot]:
+    """Return the roles by name.
+
+    Args:
+        afterwards: what the service does in its own rows after a restore; without that, it restores nothing.
+    """
+
+    async def back_up(folder: Path) -> dict[str, Any]:
+        return _shown(await snapshot.take(backed.service, backed.url(), backed.topics, settings, folder))
+
+    async def check(folder: Path) -> dict[str, Any]:
+        return _shown(await verify(backed, folder))
+
+    async def put_back(folder: Path, *, dry_run: bool, force: bool) -> dict[str, Any]:
+        if afterwards is None:
+            raise Refused(f"{backed.service} cannot be restored by this version: it would not apply erasures again.")
+        return asdict(await restore(backed, settings, afterwards, folder, dry_run=dry_run, force=force))
+
+    async def run_restore(arguments: Sequence[str]) -> int | None:
+        options = {"--dry-run", "--force"} & set(arguments)
+        folders = [one for one in arguments if one not in options]
+        if len(folders) != 1 or folders[0].startswith("-"):
+            return None
+        dry_run, force = "--dry-run" in options, "--force" in options
+        return await _status(backed.service, put_back(Path(folders[0]), dry_run=dry_run, force=force))
+
+    return {
+        "backup": OneShot("FOLDER", _of_folder(backed.service, back_up)),
+        "restore": OneShot("FOLDER [--dry-run] [--force]", run_restore),
+        "verify": OneShot("FOLDER", _of_folder(backed.service, check)),
+    }
+
+
+def _shown(found: Manifest) -> dict[str, Any]:
+    return {
+        "service": found.service,
+        "taken_at": found.taken_at,
+        "rows": found.rows,
+        "bytes": sum(table.bytes for table in found.tables),
+        "tables": {table.name: table.rows for table in found.tables},
+        "offsets_known": found.offsets is not None,
+    }
+
+
+def _of_folder(
+    service: str, work: Callable[[Path], Awaitable[dict[str, Any]]]
+) -> Callable[[Sequence[str]], Awaitable[int | None]]:
+    async def run(arguments: Sequence[str]) -> int | None:
+        if len(arguments) != 1 or arguments[0].startswith("-"):
+            return None
+        return await _status(service, work(Path(arguments[0])))
+
+    return run
+
+
+async def _status(service: str, work: Awaitable[dict[str, Any]]) -> int:
+    try:
+        result = await work
+    except Refused as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return 1
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        sys.stderr.write(f"The database of {service} refused: {error}. No row was changed.\n")
+        return 1
+    except OSError as error:  # also of a connection
+        sys.stderr.write(f"{service}: {error.strerror or error}: {error.filename or 'the database'}.\n")
+        return 1
+    sys.stdout.write(orjson.dumps(result).decode() + "\n")
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,168 @@
+"""Set a consumer group back to where it was when its database was as it is now again."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, NoError, for_code
+
+from services.chassis.messaging.connection import connection
+from services.chassis.messaging.topics import Unreachable, create_topics
+from services.chassis.runtime.settings import Settings
+from services.chassis.runtime.timeouts import wait_at_most
+from services.contracts.topics import Topic
+
+CLOCKS_DIFFER = timedelta(minutes=5)  # those of the database and of the producers
+REQUEST_MS = 5_000
+
+
+@dataclass(frozen=True)
+class Rewind:
+    """Where a group is to go on.
+
+    Attributes:
+        lost_topics: topics, without prefix, whose log does not have everything since then: their owners must state what
+            they own.
+    """
+
+    offsets: Mapping[TopicPartition, int]
+    lost_topics: tuple[str, ...]
+
+
+async def committed(settings: Settings, group: str, topics: Sequence[Topic]) -> dict[str, dict[int, int]]:
+    """Return by topic and partition how far the group is; partitions where it committed nothing are absent.
+
+    Raises:
+        KafkaError: the broker is unavailable or refuses.
+    """
+    async with _client(settings, group) as client:
+        found: dict[str, dict[int, int]] = {}
+        for topic in topics:
+            offsets = [(part, await client.committed(part)) for part in _parts(settings, topic)]
+            found[topic.name] = {part.partition: offset for part, offset in offsets if offset is not None}
+        return found
+
+
+async def member_count(settings: Settings, group: str) -> int:
+    """Return how many live members the group has; one that was killed counts until its session ends.
+
+    Raises:
+        Unreachable: no broker answers or accepts the credential.
+        KafkaError: the broker refuses.
+    """
+    async with _admin(settings) as admin:
+        answers = await admin.describe_consumer_groups([settings.kafka_prefix + group])
+        groups = [found for answer in answers for found in answer.groups]
+        for code, *_ in groups:
+            if for_code(code) is not NoError:
+                raise for_code(code)(f"the broker does not tell the members of {group}")
+        return sum(len(members) for _, _, _, _, _, members, *_ in groups)
+
+
+async def plan(
+    settings: Settings,
+    group: str,
+    topics: Sequence[Topic],
+    offsets: Mapping[str, Mapping[int, int]] | None,
+    taken_at: datetime,
+) -> Rewind:
+    """Return where the group goes on that was there when its database was read at this time.
+
+    The log may have lost records since, or be another one with the same name: then it is read from its beginning.
+
+    Args:
+        offsets: as `committed` returns them; None if they are unknown.
+
+    Raises:
+        KafkaError: the broker is unavailable or refuses.
+    """
+    async with _admin(settings) as admin:
+        present = set(await admin.list_topics())
+    found: dict[TopicPartition, int] = {}
+    lost: list[str] = []
+    async with _client(settings, group) as client:
+        for topic in topics:
+            if settings.kafka_prefix + topic.name not in present:
+                found |= dict.fromkeys(_parts(settings, topic), 0)
+                lost.append(topic.name)
+                continue
+            goes_on, misses = await _plan(client, _parts(settings, topic), (offsets or {}).get(topic.name), taken_at)
+            found |= goes_on
+            if misses:
+                lost.append(topic.name)
+    return Rewind(found, tuple(lost))
+
+
+async def _plan(
+    client: AIOKafkaConsumer,
+    parts: Sequence[TopicPartition],
+    offsets: Mapping[int, int] | None,
+    taken_at: datetime,
+) -> tuple[dict[TopicPartition, int], bool]:
+    begins, ends = await client.beginning_offsets(parts), await client.end_offsets(parts)
+    later = int((taken_at + CLOCKS_DIFFER).timestamp() * 1000)
+    after = await client.offsets_for_times(dict.fromkeys(parts, later))
+    found, misses = {}, offsets is None
+    for part in parts:
+        begin, known, first_after = begins[part], (offsets or {}).get(part.partition), after.get(part)
+        # a record that was handled then cannot have been written later
+        is_new = known is not None and (known > ends[part] or (first_after is not None and first_after.offset < known))
+        found[part] = begin if known is None or is_new else max(known, begin)
+        misses = misses or is_new or begin > (known or 0)
+    return found, misses
+
+
+async def rewind(settings: Settings, group: str, topics: Sequence[Topic], to: Rewind) -> None:
+    """Commit these offsets for a group without members. Missing topics are created.
+
+    Raises:
+        KafkaError: the broker is unavailable or refuses, as it does when the group has got a member.
+    """
+    await create_topics(
+        settings.kafka_bootstrap_servers,
+        settings.kafka_prefix,
+        replication_factor=settings.kafka_replication_factor,
+        topics=topics,
+        credential=connection(settings),
+    )
+    async with _client(settings, group) as client:
+        client.assign(list(to.offsets))
+        await client.commit(dict(to.offsets))
+
+
+def _parts(settings: Settings, topic: Topic) -> list[TopicPartition]:
+    return [TopicPartition(settings.kafka_prefix + topic.name, number) for number in range(topic.partitions)]
+
+
+@asynccontextmanager
+async def _client(settings: Settings, group: str) -> AsyncIterator[AIOKafkaConsumer]:
+    client = AIOKafkaConsumer(
+        **connection(settings),
+        group_id=settings.kafka_prefix + group,
+        enable_auto_commit=False,
+        request_timeout_ms=REQUEST_MS,
+    )
+    try:
+        await client.start()
+        yield client
+    finally:
+        with contextlib.suppress(Exception):
+            await wait_at_most(5, client.stop())
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=REQUEST_MS)
+    try:
+        try:
+            await admin.start()
+        except (KafkaConnectionError, OSError):
+            raise Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username)) from None
+        yield admin
+    finally:
+        with contextlib.suppress(Exception):
+            await wait_at_most(5, admin.close())

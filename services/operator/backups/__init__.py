@@ -1,0 +1,1 @@
+"""Backups of a whole installation, made of the services' own snapshots."""

@@ -1,0 +1,48 @@
+"""A service's program whose restore applies nothing again.
+
+`python -m tests.integration.restoring_process NAME ROLE …` is `python -m services.NAME ROLE …`.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from services.chassis.backup.restore import Afterwards
+from services.chassis.database.pool import Transaction
+from services.chassis.runtime.settings import Settings
+from services.contracts.topics import EVENT_TOPICS, Topic
+
+
+@dataclass(frozen=True)
+class NoHistory:
+    """A history without events."""
+
+    events: tuple[Any, ...] = ()
+    kept_since: datetime | None = None
+
+
+async def read_nothing(settings: Settings, topic: Topic, since: datetime) -> NoHistory:
+    return NoHistory()
+
+
+async def apply_nothing(tx: Transaction, history: NoHistory) -> Mapping[str, int]:
+    return {}
+
+
+def nothing_again(service: str) -> Afterwards[NoHistory]:
+    topic = next(topic for topic in EVENT_TOPICS if topic.name == f"{service}.events")
+    return Afterwards(topic, read_nothing, apply_nothing)
+
+
+def main() -> None:
+    service = sys.argv.pop(1)
+    module: Any = import_module(f"services.{service}.__main__")
+    module.AFTERWARDS = nothing_again(service)
+    module.main()
+
+
+if __name__ == "__main__":
+    main()
