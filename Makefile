@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
+.PHONY: help up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -33,6 +33,12 @@ demo: .venv/.local-stamp ## play the story; WORDPRESS=file.xml imports that firs
 
 rapport: .venv/.local-stamp ## run an operator's command here: ARGS="person grant EMAIL ROLE"
 	@$(local) run rapport $(ARGS)
+
+backup: .venv/.local-stamp ## back up the running databases: ARGS="FOLDER", ARGS="FOLDER --verify"
+	@$(local) backup $(ARGS)
+
+restore: .venv/.local-stamp ## restore after `make down`: ARGS="FOLDER posts comments --dry-run"
+	@$(local) restore $(ARGS)
 
 quick: .venv/.dev-stamp ## formatting, lint, types and unit tests, no servers: about a minute
 	.venv/bin/ruff format --check

@@ -1,10 +1,10 @@
-"""`python -m deploy.local up|down|status|logs|run …`; the Makefile calls it."""
+"""`python -m deploy.local up|down|status|logs|run|backup|restore …`; the Makefile calls it."""
 
 import argparse
 import os
 import sys
 
-from deploy.local import commands, stack
+from deploy.local import commands, restoring, stack
 from deploy.local.layout import Layout
 from deploy.local.logs import message
 from deploy.local.processes import LocalError
@@ -19,11 +19,15 @@ def main() -> int:
     actions.add_parser("logs", help="follow all logs")
     run = actions.add_parser("run", help="run a command with the operator's environment")
     run.add_argument("command", nargs=argparse.REMAINDER)
+    for name, does in (("backup", "of the databases of the running stack"), ("restore", "into the stopped stack")):
+        actions.add_parser(name, help=f"`rapport {name}`, {does}", add_help=False)
     actions.add_parser("supervise", help="run the supervisor, which `up` starts in the background")
-    arguments = parser.parse_args()
+    arguments, rest = parser.parse_known_args()
+    if rest and arguments.action not in ("backup", "restore"):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         layout = Layout.from_environment()
-        if arguments.action in ("up", "supervise"):
+        if arguments.action in ("up", "backup", "restore", "supervise"):
             os.umask(0o077)  # other users of this machine read none of the files
         match arguments.action:
             case "up":
@@ -38,6 +42,10 @@ def main() -> int:
                 commands.logs(layout)
             case "run":
                 commands.run(layout, arguments.command)
+            case "backup":
+                commands.backup(layout, rest)
+            case "restore":
+                return restoring.restore(layout, rest)
             case "supervise":
                 return stack.main(layout)
     except LocalError as error:

@@ -224,14 +224,26 @@ def logs(layout: Layout) -> None:
 
 def run(layout: Layout, command: list[str]) -> None:
     """Run a command with the operator's environment of this stack. Replaces this process."""
-    os.chdir(CHECKOUT)
     layout = as_running(layout)
+    _become(layout, command, environment.of(layout, "operator"))
+
+
+def backup(layout: Layout, arguments: list[str]) -> None:
+    """Run `rapport backup` with the addresses of all databases. Replaces this process."""
+    layout = as_running(layout)
+    # a trial of the backup is restored into databases of its own, which services may not create
+    superuser = units.postgres(layout).url() if "--verify" in arguments and layout.needs_postgres else None
+    _become(layout, ["rapport", "backup", *arguments], environment.for_backups(layout, superuser=superuser))
+
+
+def _become(layout: Layout, command: list[str], variables: dict[str, str]) -> None:
+    os.chdir(CHECKOUT)
     for name in SECRET_FILES:  # what they hold stands in the layout
         os.environ.pop(name, None)
     os.environ.update({name: value for name, value in layout.given.items() if value})
     for name in layout.kept():
         if not layout.given.get(name):
             os.environ.pop(name, None)
-    os.environ.update(environment.of(layout, "operator"))
+    os.environ.update(variables)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.execvp(command[0], command)  # noqa: S606  # it takes the place of this process

@@ -21,7 +21,8 @@ PASSWORDS = (
     *(f"{service.upper()}_DATABASE_PASSWORD" for service in DATABASES),
     *(f"{account.upper()}_KAFKA_PASSWORD" for account in (BROKER, *ACCOUNTS)),
 )
-FOLDERS = (*DATABASES, "gateway", "operator", BROKER, "mail", "proxy")
+FOLDERS = (*DATABASES, "gateway", "operator", BROKER, "mail", "proxy", "backup")
+BACKUPS = "backups"  # written in containers
 
 
 def complete(text: str) -> str:
@@ -47,6 +48,8 @@ def make_folders(files: Path, text: str) -> None:
     for name in FOLDERS:
         (files / name).mkdir(exist_ok=True)
         (files / name).chmod(0o755)
+    (files / BACKUPS).mkdir(exist_ok=True)
+    (files / BACKUPS).chmod(0o777)
     certificate = files / "proxy/chain-and-key.pem"
     if not certificate.exists():
         values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

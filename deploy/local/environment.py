@@ -152,3 +152,21 @@ def of(layout: Layout, service: str) -> dict[str, str]:
             environment[f"{service.upper()}_DATABASE_DIRECT_URL"] = direct_url(layout, service)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), environment.get("PYTHONPATH"))))
     return environment
+
+
+def for_backups(layout: Layout, *, superuser: str | None = None) -> dict[str, str]:
+    """Return the operator's environment with the address of every database and the accounts of their services.
+
+    Args:
+        superuser: the address of PostgreSQL for somebody who may create databases, in place of the services' own.
+    """
+    environment = of(layout, "operator")
+    for service in DATABASES:
+        own = service.upper()
+        given = layout.database_given(service)
+        environment[f"{own}_DATABASE_URL"] = database_url(layout, service) if given or not superuser else superuser
+        if given and layout.given.get("DATABASE_POOLER"):
+            environment[f"{own}_DATABASE_DIRECT_URL"] = direct_url(layout, service)
+        access = broker_access(layout, service)
+        environment |= {f"{own}_{name}": access[name] for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD") if access}
+    return environment

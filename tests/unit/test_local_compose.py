@@ -23,7 +23,8 @@ from services.contracts.broker_rights import ACCOUNTS
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: found for name, found in SERVICES.items() if "RAPPORT_IMAGE" in found["image"]}
+BACKUP = SERVICES["backup"]  # the only one that reaches every database
+OURS = {name: found for name, found in SERVICES.items() if "RAPPORT_IMAGE" in found["image"] and found != BACKUP}
 COMMANDS = {"operator", "kafka-access"}  # they run the `rapport` command
 FIXED = {"HOST", "INSTANCE", *PORTS} - {"SMTP_PORT"}  # the image and the container's name set them
 DOCTORS = {"MAIL_FROM", "METRICS_URLS"}  # what else `rapport doctor` reads is not for every command
@@ -212,8 +213,8 @@ def test_make_env_makes_folders_and_a_certificate_once(tmp_path: Path) -> None:
     dotenv.main(tmp_path / ".env")
     files = tmp_path / "files"
     assert files.stat().st_mode & 0o777 == 0o700  # nobody else on this machine reads what all containers can
-    assert {folder.name for folder in files.iterdir()} == set(dotenv.FOLDERS)
-    assert {folder.stat().st_mode & 0o777 for folder in files.iterdir()} == {0o755}
+    modes = {folder.name: folder.stat().st_mode & 0o777 for folder in files.iterdir()}
+    assert modes == dict.fromkeys(dotenv.FOLDERS, 0o755) | {dotenv.BACKUPS: 0o777}
     certificate = files / "proxy/chain-and-key.pem"
     made = certificate.read_bytes()
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate)
@@ -224,6 +225,25 @@ def test_make_env_makes_folders_and_a_certificate_once(tmp_path: Path) -> None:
     kept = certificate.read_bytes()
     dotenv.main(tmp_path / ".env")
     assert certificate.read_bytes() == kept != made
+
+
+def test_the_backup_reaches_every_database_with_its_services_accounts_and_nothing_else() -> None:
+    given = BACKUP["environment"]
+    for service in DATABASES:
+        own, process = f"{service.upper()}_", OURS[f"{service}-migrate"]["environment"]
+        for name in ("URL", "URL_FILE", "DIRECT_URL", "DIRECT_URL_FILE"):
+            assert given[f"{own}DATABASE_{name}"] == process[f"{own}DATABASE_{name}"]
+        assert given[f"{own}KAFKA_USERNAME"] == process["KAFKA_USERNAME"]
+        assert given[f"{own}KAFKA_PASSWORD"] == process["KAFKA_PASSWORD"]
+    assert not SECRETS & given.keys()
+    assert not {name for name in given if name.startswith(("SMTP_", "REDIS_")) or name == "KAFKA_PASSWORD"}
+    assert BACKUP["profiles"] == ["backup"]
+    assert (BACKUP["restart"], BACKUP["read_only"], BACKUP["cap_drop"]) == ("no", True, ["ALL"])
+    assert BACKUP["entrypoint"] == ["rapport"]
+    secrets, backups = BACKUP["volumes"]
+    assert (secrets["target"], secrets["read_only"]) == ("/run/rapport", True)
+    assert (backups["target"], backups["read_only"]) == ("/backups", False)
+    assert backups["source"] == f"${{BACKUPS_FOLDER:-./files/{dotenv.BACKUPS}}}"
 
 
 def test_accounts_have_one_name_and_password_each() -> None:

@@ -43,7 +43,7 @@ def check_addresses(services: tuple[str, ...], given: Mapping[str, str]) -> None
         if not given.get(variable) and not given.get(f"{variable}_FILE"):
             raise Failed(
                 f"{variable} is not set: this command reaches the databases themselves. Beside `make up` type "
-                "`make backup` or `make restore`, in compose `docker compose run --rm backup`, which know the addresses."
+                "`make backup` or `make restore`, in compose `docker compose run --rm backup`: these know them."
             )
 
 
@@ -53,7 +53,7 @@ def program(service: str) -> list[str]:
 
 
 async def run(service: str, role: str, folder: Path, *options: str) -> dict[str, Any]:
-    """Run a role and return its result. Its progress goes to standard error as it comes.
+    """Run a role with an absolute folder, and return its result. Its progress goes to standard error as it comes.
 
     Raises:
         Failed: it was refused; its own sentence says why.
@@ -61,7 +61,7 @@ async def run(service: str, role: str, folder: Path, *options: str) -> dict[str,
     process = await asyncio.create_subprocess_exec(
         *program(service),
         role,
-        str(folder.absolute()),
+        str(folder),
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -85,9 +85,9 @@ async def run(service: str, role: str, folder: Path, *options: str) -> dict[str,
 async def _passed_on(stream: asyncio.StreamReader) -> str:
     """Print every line but the last as it comes; return the last, which is the reason of a refusal."""
     last = ""
-    while line := (await stream.readline()).decode(errors="replace").rstrip():
+    while line := await stream.readline():
         if last:
             sys.stderr.write(f"{last}\n")
             sys.stderr.flush()
-        last = line
+        last = line.decode(errors="replace").rstrip()
     return last

@@ -31,7 +31,7 @@ def backup(
     Addresses and texts of people are in it: the folder is closed to other users, keep its copies closed too. The keys
     and NOTIFY_SECRET are not in it. Status 1: something failed, or --verify found damage.
     """
-    services = chosen(only)
+    folder, services = folder.absolute(), chosen(only)
     one_shots.check_addresses(services, os.environ)
     if verify:
         _verify(folder, services, as_json)

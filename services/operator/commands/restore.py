@@ -33,7 +33,7 @@ def restore(
     Their processes must be stopped; the others may run. All are looked at before the first is changed. After an
     interruption, repeat it: each is restored whole or not at all.
     """
-    wanted = chosen(services)
+    folder, wanted = folder.absolute(), chosen(services)
     one_shots.check_addresses(wanted, os.environ)
     options = ("--force",) if force else ()
     refused: list[str] = []

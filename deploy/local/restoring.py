@@ -1,0 +1,107 @@
+"""`make restore`: restore services of a stopped stack, with nothing but its PostgreSQL and Kafka running.
+
+The databases as they are now are kept under another name; a refused restore gives them their own back.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from deploy.local import broker_access, environment, units
+from deploy.local.background import supervisor
+from deploy.local.commands import end_leftovers, exclusive
+from deploy.local.databases import create_databases
+from deploy.local.layout import CHECKOUT, DATABASES, Layout
+from deploy.local.postgres import Postgres
+from deploy.local.processes import LocalError
+from deploy.local.server import Server
+from deploy.local.stack import say
+
+
+def restore(layout: Layout, arguments: list[str]) -> int:
+    """Run `rapport restore` with these arguments; return its status.
+
+    Raises:
+        LocalError: the stack runs, or a server does not start.
+    """
+    with exclusive(layout):
+        if supervisor(layout) is not None:
+            raise LocalError("Rapport is running: stop it with `make down`, then restore.")
+        if not (layout.home / "state.json").exists():
+            raise LocalError("There is no stack to restore into yet: start it once with `make up`, then `make down`.")
+        end_leftovers(layout)
+        services = [name for name in arguments if name in DATABASES and not layout.database_given(name)]
+        with _servers(layout) as postgres:
+            aside = asyncio.run(_put_aside(layout, postgres, services)) if postgres else {}
+            command = [sys.executable, "-m", "services.operator", "restore", *arguments]
+            variables = dict(os.environ) | environment.for_backups(layout)
+            status = subprocess.run(command, cwd=CHECKOUT, env=variables).returncode
+            if postgres and (status != 0 or "--dry-run" in arguments):
+                asyncio.run(_put_back(postgres, aside))
+            elif aside:
+                print(f"The databases as they were are kept: {', '.join(aside.values())}. Now: make up")
+    return status
+
+
+@contextmanager
+def _servers(layout: Layout) -> Iterator[Postgres | None]:
+    """Start the servers that a restore needs, and stop them after the block."""
+    started: list[Server] = []
+    postgres = units.postgres(layout) if layout.needs_postgres else None
+    try:
+        if postgres:
+            say("starting PostgreSQL")
+            postgres.start()
+            started.append(postgres)
+        if layout.needs_kafka:
+            say("starting Kafka")
+            kafka = units.kafka(layout, say)
+            kafka.start()
+            started.append(kafka)
+            asyncio.run(broker_access.grant_all(layout))
+        yield postgres
+    finally:
+        for server in reversed(started):
+            server.stop()
+
+
+async def _put_aside(layout: Layout, postgres: Postgres, services: list[str]) -> dict[str, str]:
+    """Rename the databases of these services, and make empty ones; return the new names."""
+    names = {service: f"{service}_{time.strftime('%Y%m%d_%H%M%S')}" for service in services}
+    connection = await asyncpg.connect(postgres.url(), timeout=10)
+    try:
+        for service, name in names.items():
+            await connection.execute(f'alter database "{service}" rename to "{name}"')
+    finally:
+        await connection.close()
+    await create_databases(layout, postgres)
+    return names
+
+
+async def _put_back(postgres: Postgres, names: dict[str, str]) -> None:
+    """Drop the databases that were made for the restore unless one was restored, and name the kept ones as before."""
+    connection = await asyncpg.connect(postgres.url(), timeout=10)
+    try:
+        for service, name in names.items():
+            if await _has_tables(postgres, service):
+                print(f"{service} was restored; its database as it was is kept: {name}.")
+                continue
+            await connection.execute(f'drop database "{service}" with (force)')
+            await connection.execute(f'alter database "{name}" rename to "{service}"')
+    finally:
+        await connection.close()
+
+
+async def _has_tables(postgres: Postgres, database: str) -> bool:
+    connection = await asyncpg.connect(postgres.url(database), timeout=10)
+    try:
+        found = await connection.fetchval("select exists (select from pg_tables where schemaname = 'public')")
+        return bool(found)
+    finally:
+        await connection.close()
