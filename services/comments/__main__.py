@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
@@ -18,6 +17,7 @@ from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
 from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.history import read_history
 from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
@@ -26,9 +26,10 @@ from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.comments.api import create_api
+from services.comments.commands.restoring import restored
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
-from services.contracts.topics import SUBSCRIPTIONS
+from services.contracts.topics import COMMENTS, SUBSCRIPTIONS
 
 PACKAGES = ("services.chassis", "services.comments")
 
@@ -76,8 +77,7 @@ def backed_up(settings: CommentsSettings) -> Backed:
     return Backed("comments", lambda: _direct_url(settings), PACKAGES, SUBSCRIPTIONS["comments"])
 
 
-# What a restored database does in its own rows: `Afterwards(COMMENTS, read_history, restored)`
-AFTERWARDS: Afterwards[Any] | None = None
+AFTERWARDS = Afterwards(COMMENTS, read_history, restored)
 
 
 def main() -> None:

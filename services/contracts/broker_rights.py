@@ -37,13 +37,14 @@ class Access:
 
 
 def _consumer(group: str, owned: Topic) -> Access:
-    return Access(writes=(owned, dead_letter_topic(group)), reads=SUBSCRIPTIONS[group], groups=(group,))
+    return Access(writes=(owned, dead_letter_topic(group)), reads=(*SUBSCRIPTIONS[group], owned), groups=(group,))
 
 
+# An owner reads its own topic too, when its database was restored.
 ACCOUNTS: Mapping[str, Access] = {
-    "posts": Access(writes=(POSTS,)),
+    "posts": Access(writes=(POSTS,), reads=(POSTS,)),
     "comments": _consumer("comments", COMMENTS),
-    "people": Access(writes=(PEOPLE,)),
+    "people": Access(writes=(PEOPLE,), reads=(PEOPLE,)),
     "notify": _consumer("notify", NOTIFY),
     "gateway": Access(reads=EVENT_TOPICS, watched=CONSUMER_GROUPS),
     # redrives: it reads dead letters, writes them where they came from, and marks them

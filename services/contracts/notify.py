@@ -1,9 +1,9 @@
-"""Events of the notify service: how each notification ended."""
+"""Events of the notify service: how each notification ended, and who wants no mail or cannot get any."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictStr
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.text import Body
@@ -54,7 +54,60 @@ class NotificationFailed(NotificationFact):
     type: ClassVar[str] = "dev.rapport.notify.failed.v1"
 
 
+@published
+class MailChoiceChanged(Event):
+    """A person unsubscribed from mail about answers, or subscribed again."""
+
+    type: ClassVar[str] = "dev.rapport.notify.mail-choice-changed.v1"
+    topic: ClassVar[Topic] = NOTIFY
+
+    person_id: UUID = Field(description="The person; also the subject and the record key.")
+    notifications: bool = Field(description="Whether they get mail about answers after the change.")
+    version: int = Field(description="Grows by one with every change of the choice.")
+    occurred_at: Moment = Field(description="When the choice was made.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.person_id
+
+    @property
+    def key(self) -> UUID:
+        return self.person_id
+
+
+@published
+class AddressSuppressed(Event):
+    """A mail server called the address of a person bad: no mail goes there any more."""
+
+    type: ClassVar[str] = "dev.rapport.notify.address-suppressed.v1"
+    topic: ClassVar[Topic] = NOTIFY
+
+    person_id: UUID = Field(description="The person; also the subject and the record key.")
+    version: int = Field(description="The version of their address at people; a new address is tried again.")
+    occurred_at: Moment = Field(description="When the server said so.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.person_id
+
+    @property
+    def key(self) -> UUID:
+        return self.person_id
+
+
 class EditMailSettings(Body):
     """Command: turn notification mails on or off."""
 
     notifications: StrictBool = Field(description="Whether to tell you by mail of answers to you.")
+
+
+class PauseMail(Body):
+    """Command of an operator: mail no notification until mail is resumed."""
+
+    why: Annotated[StrictStr, Field(min_length=1, max_length=200)]
+
+
+class ResumeMail(Body):
+    """Command of an operator: mail notifications again."""
+
+    dry_run: StrictBool = Field(default=False, description="Only answer how many wait.")

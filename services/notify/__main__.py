@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import stamina
 
@@ -23,6 +22,7 @@ from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.history import read_history
 from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
@@ -30,12 +30,13 @@ from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
-from services.contracts.topics import SUBSCRIPTIONS
+from services.contracts.topics import NOTIFY, SUBSCRIPTIONS
 from services.notify import handlers, rescheduling
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
+from services.notify.restoring import restored
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -122,8 +123,7 @@ def backed_up(settings: NotifySettings) -> Backed:
     )
 
 
-# What a restored database does in its own rows: `Afterwards(NOTIFY, read_history, restored)`
-AFTERWARDS: Afterwards[Any] | None = None
+AFTERWARDS = Afterwards(NOTIFY, read_history, restored)
 
 
 def main() -> None:

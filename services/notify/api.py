@@ -17,12 +17,13 @@ from services.chassis.http.routes import StrictRoute, allow, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.ids import Id
-from services.contracts.notify import EditMailSettings
-from services.notify import commands, queries
+from services.contracts.notify import EditMailSettings, PauseMail, ResumeMail
+from services.notify import commands, pausing, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 
 Gateway = Annotated[Caller, allow("gateway")]
+Operator = Annotated[Caller, allow("operator")]
 
 
 def create_api(
@@ -75,6 +76,19 @@ def create_api(
         if person_id is None:
             raise not_found()
         return person_id
+
+    @router.get("/mail")
+    async def mail_standing(_: Operator) -> Response:
+        async with db.reader() as reader:
+            return json_response((await pausing.standing(reader)).as_json())
+
+    @router.post("/mail/pause")
+    async def pause_mail(body: PauseMail, _: Operator) -> Response:
+        return json_response((await pausing.pause(db, body.why)).as_json())
+
+    @router.post("/mail/resume")
+    async def resume_mail(body: ResumeMail, _: Operator) -> Response:
+        return json_response((await pausing.resume(db, dry_run=body.dry_run)).as_json())
 
     return create_internal_api(
         "notify",

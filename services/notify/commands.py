@@ -1,13 +1,13 @@
 """Commands of notify: one function, one transaction; each end of a row adds its event to the outbox."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.contracts.comments import CommentApproved, CommentFact, CommentGone, CommentPosted, CommentStated
-from services.contracts.notify import NotificationSkipped
+from services.contracts.notify import MailChoiceChanged, NotificationSkipped
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, Notification, concerned, fact
 
@@ -88,4 +88,8 @@ async def set_wants_mail(db: Database, person_id: UUID, wants_mail: bool) -> Non
     The mailer reads this choice last, so it holds for claimed rows too.
     """
     async with db.transaction() as tx:
-        await store.upsert_wants_mail(tx, person_id, wants_mail)
+        version = await store.upsert_wants_mail(tx, person_id, wants_mail)
+        if version is not None:
+            now = datetime.now(UTC)
+            change = MailChoiceChanged(person_id=person_id, notifications=wants_mail, version=version, occurred_at=now)
+            await outbox.add(tx, change)

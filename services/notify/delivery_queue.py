@@ -8,8 +8,9 @@ is one transaction, and one statement where that is enough. A statement that loc
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 import structlog
 
@@ -18,6 +19,7 @@ from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
+from services.contracts.notify import AddressSuppressed
 from services.notify.domain import ENDS, Claimed, EndState, fact
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ with due as materialized (
     select person_id, comment_id
     from notifications
     where state = 'waiting' and due_at <= now() and (lease_until is null or lease_until < now())
+      and not exists (select from mail_pause)
     order by due_at
     limit $1
     for update skip locked
@@ -48,7 +51,7 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
 
 
 async def claim(db: Database, limit: int) -> list[Claimed]:
-    """Claim up to `limit` due rows that are not leased, under one new lease."""
+    """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused."""
     lease_token = new_id()
     async with db.statement() as tx:
         rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD)
@@ -249,5 +252,11 @@ async def end_row(tx: Transaction, end: End) -> bool:
         key = claimed.person_id, claimed.comment_id, claimed.lease_token
         ended = await outbox.add_with(tx, FINISH, (*key, end.state, end.why, end.smtp_answer, event.version), event)
     if ended and end.bad_address_version is not None:
-        await tx.execute(INSERT_SUPPRESSION, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
+        await _suppress(tx, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
     return ended
+
+
+async def _suppress(tx: Transaction, person_id: UUID, address_version: int, smtp_answer: str) -> None:
+    if await tx.execute(INSERT_SUPPRESSION, person_id, address_version, smtp_answer):
+        now = datetime.now(UTC)
+        await outbox.add(tx, AddressSuppressed(person_id=person_id, version=address_version, occurred_at=now))

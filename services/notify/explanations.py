@@ -23,6 +23,7 @@ WHY_TEXTS: Mapping[str, str] = {
     "comment_removed": "it was removed before the mail went out",
     "post_withdrawn": "the post was not public when the mail was due",
     "too_old": "it was too old when the mail could have gone out",
+    "restored": "it waited when this site was put back from a backup, and may have been sent before",
     "imported": "it was imported from another site, and nothing imported is ever mailed",
     "refused_by_server": "the mail server refused it for good",
     "gave_up": "every attempt failed for days",

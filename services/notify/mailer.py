@@ -15,7 +15,7 @@ from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
 from services.chassis.runtime import context, failpoint
 from services.chassis.runtime.waiting import Backoff, Periodic
-from services.notify import delivery_queue, rescheduling, store
+from services.notify import delivery_queue, pausing, rescheduling, store
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
 from services.notify.domain import Answers, Claimed
 from services.notify.upstreams import Upstreams
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not, counted up to 10,000")
 DUE = Gauge("rapport_mail_due", "Notifications that are due and not sent")
 DUE_SECONDS = Gauge("rapport_mail_due_oldest_seconds", "How long the oldest of these has been due")
+PAUSED = Gauge("rapport_mail_paused", "1 while no notification is mailed, after a restore or by an operator")
 UNUSABLE = Gauge("rapport_mail_server_unusable", "1 while the mail server takes no mail at all")
 
 RENEW_SECONDS = 10.0
@@ -163,6 +164,7 @@ def measuring(db: Database) -> Periodic:
     async def measure() -> None:
         async with db.reader() as reader:
             row = await store.backlog(reader)
+            PAUSED.set(await pausing.is_paused(reader))
         WAITING.set(row["waiting"])
         DUE.set(row["due"])
         DUE_SECONDS.set(row["age"])

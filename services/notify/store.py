@@ -208,14 +208,17 @@ async def wants_mail(reader: Reader, person_id: UUID) -> bool:
 
 UPSERT_CHOICE = """
 insert into mail_choices as chosen (person_id, notifications) values ($1, $2)
-on conflict (person_id) do update set notifications = excluded.notifications, changed_at = now()
+on conflict (person_id) do update set
+    notifications = excluded.notifications, changed_at = now(), version = chosen.version + 1
 where chosen.notifications <> excluded.notifications
+returning version
 """
 
 
-async def upsert_wants_mail(tx: Transaction, person_id: UUID, wants_mail: bool) -> None:
-    """Upsert whether the person gets mail about answers; false after unsubscribing."""
-    await tx.execute(UPSERT_CHOICE, person_id, wants_mail)
+async def upsert_wants_mail(tx: Transaction, person_id: UUID, wants_mail: bool) -> int | None:
+    """Upsert whether the person gets mail about answers; return the version of the choice, None if it was so before."""
+    version: int | None = await tx.fetchval(UPSERT_CHOICE, person_id, wants_mail)
+    return version
 
 
 SELECT_BACKLOG = """

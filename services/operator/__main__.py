@@ -19,6 +19,7 @@ from services.contracts.people import ROLES
 from services.contracts.services import READERS
 from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
+from services.operator.commands import mail
 from services.operator.commands.backup import backup
 from services.operator.commands.dead_letter import letters
 from services.operator.commands.doctor import doctor
@@ -40,6 +41,7 @@ importing = typer.Typer(help="Import posts and comments of another system.", no_
 app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
+app.add_typer(mail.app, name="mail")
 app.add_typer(consumers.app, name="consumer")
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)

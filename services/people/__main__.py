@@ -6,7 +6,6 @@ With a folder: `backup`, `restore` and `verify`.
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
@@ -17,14 +16,17 @@ from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Signer, Verifier
 from services.chassis.mail.smtp import Smtp, SmtpSettings
+from services.chassis.messaging.history import read_history
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
+from services.contracts.topics import PEOPLE
 from services.people.api import create_api
 from services.people.commands import sessions, sign_in
+from services.people.commands.restoring import restored
 from services.people.commands.starting import SignInRules
 from services.people.mailer import Mailer, measuring
 from services.people.message import SignInMessageBuilder
@@ -92,8 +94,7 @@ def backed_up(settings: PeopleSettings) -> Backed:
     return Backed("people", lambda: _direct_url(settings), PACKAGES, (), release_leases=sign_in_rows.release_leases)
 
 
-# What a restored database does in its own rows: `Afterwards(PEOPLE, read_history, restored)`
-AFTERWARDS: Afterwards[Any] | None = None
+AFTERWARDS = Afterwards(PEOPLE, read_history, restored)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ With a folder: `backup`, `restore` and `verify`.
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
@@ -16,13 +15,16 @@ from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
+from services.chassis.messaging.history import read_history
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
+from services.contracts.topics import POSTS
 from services.posts.api import create_api
+from services.posts.restoring import restored
 from services.posts.settings import PostsSettings
 
 PACKAGES = ("services.chassis", "services.posts")
@@ -61,8 +63,7 @@ def backed_up(settings: PostsSettings) -> Backed:
     return Backed("posts", lambda: _direct_url(settings), PACKAGES, ())
 
 
-# What a restored database does in its own rows: `Afterwards(POSTS, read_history, restored)`
-AFTERWARDS: Afterwards[Any] | None = None
+AFTERWARDS = Afterwards(POSTS, read_history, restored)
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from services.contracts.topics import EVENT_TOPICS, Topic
 class NoHistory:
     """A history without events."""
 
-    events: tuple[Any, ...] = ()
+    epoch: int = 0
+    undecodable: int = 0
     kept_since: datetime | None = None
 
 
@@ -28,7 +29,7 @@ async def read_nothing(settings: Settings, topic: Topic, since: datetime) -> NoH
     return NoHistory()
 
 
-async def apply_nothing(tx: Transaction, history: NoHistory) -> Mapping[str, int]:
+async def apply_nothing(tx: Transaction, history: NoHistory, epoch: int) -> Mapping[str, int]:
     return {}
 
 

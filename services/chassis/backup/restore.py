@@ -31,7 +31,9 @@ class History(Protocol):
     """What a service has said of itself since a snapshot, as its topic has it."""
 
     @property
-    def events(self) -> Sequence[Any]: ...
+    def epoch(self) -> int: ...
+    @property
+    def undecodable(self) -> int: ...
     @property
     def kept_since(self) -> datetime | None: ...
 
@@ -49,12 +51,12 @@ class Afterwards(Generic[H]):
 
     Attributes:
         read: reads the history of the topic since a moment.
-        restored: applies it; returns counters for the operator.
+        restored: applies it, given the epoch of the snapshot; returns counters for the operator.
     """
 
     topic: Topic
     read: Callable[[Settings, Topic, datetime], Awaitable[H]]
-    restored: Callable[[Transaction, H], Awaitable[Mapping[str, int]]]
+    restored: Callable[[Transaction, H, int], Awaitable[Mapping[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,8 @@ async def _load(
             await loading.load(connection, folder, source, backed.packages, progress)
             applied = await migrate_within(connection, backed.packages)
             released = await backed.release_leases(tx)
-            epoch = await raise_epoch(tx, max([source.epoch, *(_epoch(event) for event in history.events)]))
-            counters = await afterwards.restored(tx, history)
+            epoch = await raise_epoch(tx, max(source.epoch, history.epoch))
+            counters = await afterwards.restored(tx, history, source.epoch)
             await loading.mark(connection, source)
             failpoint.reach("restore.loaded")
     except asyncpg.LockNotAvailableError:
@@ -195,14 +197,10 @@ async def _load(
     return _with(
         found,
         epoch=epoch,
-        counters={"leases ended": released, **counters},
+        counters={"leases ended": released, "unreadable records": history.undecodable, **counters},
         migrations=tuple(applied),
         again_only_since=kept if lost else None,
     )
-
-
-def _epoch(event: Any) -> int:
-    return int(getattr(event, "epoch", 0))
 
 
 def _with(found: Restored, **changes: Any) -> Restored:

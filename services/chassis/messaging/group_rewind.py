@@ -1,23 +1,19 @@
 """Set a consumer group back to where it was when its database was as it is now again."""
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, NoError, for_code
+from aiokafka.errors import NoError, for_code
 
+from services.chassis.messaging.broker_clients import administering, partitions_of, reading
 from services.chassis.messaging.connection import connection
-from services.chassis.messaging.topics import Unreachable, create_topics
+from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.timeouts import wait_at_most
 from services.contracts.topics import Topic
 
 CLOCKS_DIFFER = timedelta(minutes=5)  # those of the database and of the producers
-REQUEST_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -39,10 +35,10 @@ async def committed(settings: Settings, group: str, topics: Sequence[Topic]) -> 
     Raises:
         KafkaError: the broker is unavailable or refuses.
     """
-    async with _client(settings, group) as client:
+    async with reading(settings, group) as client:
         found: dict[str, dict[int, int]] = {}
         for topic in topics:
-            offsets = [(part, await client.committed(part)) for part in _parts(settings, topic)]
+            offsets = [(part, await client.committed(part)) for part in partitions_of(settings, topic)]
             found[topic.name] = {part.partition: offset for part, offset in offsets if offset is not None}
         return found
 
@@ -54,7 +50,7 @@ async def member_count(settings: Settings, group: str) -> int:
         Unreachable: no broker answers or accepts the credential.
         KafkaError: the broker refuses.
     """
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         answers = await admin.describe_consumer_groups([settings.kafka_prefix + group])
         groups = [found for answer in answers for found in answer.groups]
         for code, *_ in groups:
@@ -80,17 +76,19 @@ async def plan(
     Raises:
         KafkaError: the broker is unavailable or refuses.
     """
-    async with _admin(settings) as admin:
+    async with administering(settings) as admin:
         present = set(await admin.list_topics())
     found: dict[TopicPartition, int] = {}
     lost: list[str] = []
-    async with _client(settings, group) as client:
+    async with reading(settings, group) as client:
         for topic in topics:
             if settings.kafka_prefix + topic.name not in present:
-                found |= dict.fromkeys(_parts(settings, topic), 0)
+                found |= dict.fromkeys(partitions_of(settings, topic), 0)
                 lost.append(topic.name)
                 continue
-            goes_on, misses = await _plan(client, _parts(settings, topic), (offsets or {}).get(topic.name), taken_at)
+            goes_on, misses = await _plan(
+                client, partitions_of(settings, topic), (offsets or {}).get(topic.name), taken_at
+            )
             found |= goes_on
             if misses:
                 lost.append(topic.name)
@@ -129,40 +127,6 @@ async def rewind(settings: Settings, group: str, topics: Sequence[Topic], to: Re
         topics=topics,
         credential=connection(settings),
     )
-    async with _client(settings, group) as client:
+    async with reading(settings, group) as client:
         client.assign(list(to.offsets))
         await client.commit(dict(to.offsets))
-
-
-def _parts(settings: Settings, topic: Topic) -> list[TopicPartition]:
-    return [TopicPartition(settings.kafka_prefix + topic.name, number) for number in range(topic.partitions)]
-
-
-@asynccontextmanager
-async def _client(settings: Settings, group: str) -> AsyncIterator[AIOKafkaConsumer]:
-    client = AIOKafkaConsumer(
-        **connection(settings),
-        group_id=settings.kafka_prefix + group,
-        enable_auto_commit=False,
-        request_timeout_ms=REQUEST_MS,
-    )
-    try:
-        await client.start()
-        yield client
-    finally:
-        with contextlib.suppress(Exception):
-            await wait_at_most(5, client.stop())
-
-
-@asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=REQUEST_MS)
-    try:
-        try:
-            await admin.start()
-        except (KafkaConnectionError, OSError):
-            raise Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username)) from None
-        yield admin
-    finally:
-        with contextlib.suppress(Exception):
-            await wait_at_most(5, admin.close())

@@ -42,7 +42,7 @@ async def remove_comment(
             raise Problem("forbidden", "Only its author or a moderator may remove a comment.")
         if comment.state != "removed":
             check_if_match(if_match, comment.version, discussion.epoch)
-            await _set_state(tx, comment, "removed")
+            await set_state(tx, comment, "removed")
             if is_author:
                 await comment_changes.delete_text(tx, comment.id, new_version=False)
         elif is_author and not comment.removed_by_author:
@@ -80,11 +80,11 @@ async def moderate_comment(
         state = rules.state_after(step, comment)
         if state == comment.state:
             return await finish(tx, discussion, comment.id, None, caller, key)
-        await _set_state(tx, comment, state)
+        await set_state(tx, comment, state)
         return await finish(tx, discussion, comment.id, rules.FACTS[step], caller, key)
 
 
-async def _set_state(tx: Transaction, comment: Comment, state: State) -> None:
+async def set_state(tx: Transaction, comment: Comment, state: State) -> None:
     """Write a comment's state, and what it changes in the count of its post and in the comments above it."""
     visible = int(state == "visible") - int(comment.state == "visible")
     shown = state == "visible" or comment.shown_replies > 0

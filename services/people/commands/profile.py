@@ -4,7 +4,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from services.chassis.database import idempotency
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.messaging import outbox
 from services.contracts.people import PersonErased, PersonRenamed
@@ -44,16 +44,23 @@ async def erase(db: Database, person_id: UUID) -> None:
         Problem: `invalid-token` when the person is unknown or already erased.
     """
     async with db.transaction() as tx:
-        lookup = await people.lookup_of(tx, person_id)
-        if lookup is not None:
-            await sign_in.lock_address(tx, lookup)
-        person = await people.lock(tx, person_id)
-        if person is None:
+        if not await erase_within(tx, person_id):
             raise Problem("invalid-token")
-        await people.erase(tx, person_id)
-        await sessions.end_all(tx, person_id)
-        await hand_overs.delete_of(tx, person_id)
-        if lookup is not None:
-            await sign_in.forget_address(tx, lookup)
-            await sign_in_codes.forget_address(tx, lookup)
-        await outbox.add(tx, fact(PersonErased, replace(person, roles=(), version=person.version + 1)))
+
+
+async def erase_within(tx: Transaction, person_id: UUID) -> bool:
+    """Erase the person in this transaction; return False if they are unknown or already erased."""
+    lookup = await people.lookup_of(tx, person_id)
+    if lookup is not None:
+        await sign_in.lock_address(tx, lookup)
+    person = await people.lock(tx, person_id)
+    if person is None:
+        return False
+    await people.erase(tx, person_id)
+    await sessions.end_all(tx, person_id)
+    await hand_overs.delete_of(tx, person_id)
+    if lookup is not None:
+        await sign_in.forget_address(tx, lookup)
+        await sign_in_codes.forget_address(tx, lookup)
+    await outbox.add(tx, fact(PersonErased, replace(person, roles=(), version=person.version + 1)))
+    return True

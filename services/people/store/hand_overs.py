@@ -43,6 +43,14 @@ async def delete_of(tx: Transaction, person_id: UUID) -> None:
     await tx.execute(DELETE_OF_PERSON, person_id)
 
 
+DELETE_ALL = "delete from hand_overs"
+
+
+async def delete_all(tx: Transaction) -> None:
+    """Delete every hand-over, used or not."""
+    await tx.execute(DELETE_ALL)
+
+
 PRUNE = "delete from hand_overs where expires_at < now() - interval '1 day'"
 
 

@@ -134,6 +134,14 @@ async def end_all(tx: Transaction, person_id: UUID) -> None:
     await tx.execute(END_ALL, person_id)
 
 
+END_EVERYBODYS = "update sessions set ended_at = now() where ended_at is null"
+
+
+async def end_everybodys(tx: Transaction) -> int:
+    """End every session; return how many were open."""
+    return await tx.execute(END_EVERYBODYS)
+
+
 SELECT_BY_COOKIE = """
 select id, person_id from sessions where cookie_sha256 = $1 and ended_at is null and expires_at > now()
 """

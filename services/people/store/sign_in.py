@@ -233,6 +233,16 @@ async def prune(tx: Transaction) -> int:
     return await tx.execute(PRUNE_REQUESTS, LINK_LIFE) + await tx.execute(PRUNE_LINKS)
 
 
+DELETE_ALL_REQUESTS = "delete from sign_in_requests"
+EXPIRE_ALL_LINKS = "update sign_in_links set expires_at = least(expires_at, now())"
+
+
+async def end_all(tx: Transaction) -> int:
+    """Delete every request, with its address, and let every link expire; return how many requests there were."""
+    await tx.execute(EXPIRE_ALL_LINKS)
+    return await tx.execute(DELETE_ALL_REQUESTS)
+
+
 RELEASE_LEASES = (
     "update sign_in_requests set lease = null, next_attempt_at = now() where lease is not null and outcome is null"
 )

@@ -1,0 +1,93 @@
+"""What a restored database of notify does again: who wants no mail gets none, and nothing that waited is mailed.
+
+Mail is paused until an operator resumes it. A notification that waited at the backup ends as its own topic says, or as
+skipped: it may have been sent since. What is older than the restore is never mailed for the first time (`too_old`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import UUID
+
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging import outbox
+from services.chassis.messaging.history import History
+from services.contracts.notify import (
+    AddressSuppressed,
+    MailChoiceChanged,
+    NotificationFact,
+    NotificationFailed,
+    NotificationSent,
+    NotificationSkipped,
+)
+from services.notify import pausing
+from services.notify.domain import Notification, State, fact
+
+SET_CHOICE = """
+insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
+on conflict (person_id) do update set
+    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
+where $5 or chosen.version < excluded.version
+"""
+SUPPRESS = """
+insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
+"""
+SELECT_WAITING = """
+select id, version, person_id, comment_id, post_id, reasons
+from notifications
+where state = 'waiting'
+order by person_id, comment_id
+"""
+END = """
+update notifications set
+    state = $2, why = $3, version = $4, sent_at = $5, due_at = null, lease_token = null, lease_until = null,
+    frozen = null, frozen_for = null
+where id = $1
+"""
+WHY = "restored"
+
+
+async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+    """Pause mail, repeat choices and suppressions, and end what waited; return what was done.
+
+    Args:
+        epoch: that of the backup.
+    """
+    await pausing.pause_within(tx, WHY)
+    choices = [
+        await _choose(tx, said.event, later=said.epoch > epoch)
+        for said in history.newest(MailChoiceChanged).values()
+        if said.epoch >= epoch
+    ]
+    bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
+    rows = [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in await tx.fetch(SELECT_WAITING)]
+    told = history.newest(NotificationFact)
+    ended = [(row, told[row.id].event) for row in rows if row.id in told]
+    unknown = [replace(row, version=row.version + 1) for row in rows if row.id not in told]
+    await tx.executemany(END, [_as_told(row.id, event) for row, event in ended])
+    await tx.executemany(END, [(row.id, "skipped", WHY, row.version, None) for row in unknown])
+    await outbox.add_all(tx, [outbox.new_row(fact(NotificationSkipped, row, WHY)) for row in unknown])
+    return {
+        "choices about mail set again": sum(choices),
+        "addresses suppressed again": sum(bad),
+        "notifications ended as told": len(ended),
+        "notifications skipped": len(unknown),
+    }
+
+
+async def _choose(tx: Transaction, event: MailChoiceChanged, *, later: bool) -> int:
+    choice = (event.person_id, event.notifications, event.version, event.occurred_at)
+    return await tx.execute(SET_CHOICE, *choice, later)
+
+
+async def _suppress(tx: Transaction, event: AddressSuppressed) -> int:
+    return await tx.execute(SUPPRESS, event.person_id, event.version)
+
+
+def _as_told(notification_id: UUID, event: NotificationFact) -> tuple[object, ...]:
+    state: State = "skipped"
+    if isinstance(event, NotificationSent):
+        state = "sent"
+    elif isinstance(event, NotificationFailed):
+        state = "failed"
+    sent_at = event.occurred_at if state == "sent" else None
+    return notification_id, state, event.why, event.version, sent_at

@@ -1,0 +1,41 @@
+"""What a restored database of people does again: who was erased since the backup is erased, roles are those of now.
+
+Every session, link and request for one ends: what was ended or used since is not known any more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from services.chassis.database.pool import Transaction
+from services.chassis.messaging import outbox
+from services.chassis.messaging.history import History
+from services.contracts.people import PersonErased, PersonFact, PersonRenamed, PersonRolesChanged
+from services.people.commands import fact
+from services.people.commands.profile import erase_within
+from services.people.store import hand_overs, people, sessions, sign_in
+
+
+async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+    """End all sessions and links, erase and set roles again; return what was done and what is lost.
+
+    Args:
+        epoch: that of the backup.
+    """
+    done = {"sessions ended": await sessions.end_everybodys(tx), "requests for links ended": await sign_in.end_all(tx)}
+    done |= {"people erased again": 0, "roles set again": 0, "people lost": 0, "names lost": 0}
+    await hand_overs.delete_all(tx)
+    erased, renamed = history.subjects(PersonErased), history.subjects(PersonRenamed)
+    for person_id, said in history.newest(PersonFact).items():
+        person = await people.find(tx, person_id)
+        if person is None:
+            done["people lost"] += person_id not in erased
+        elif person_id in erased:
+            done["people erased again"] += await erase_within(tx, person_id)
+        elif said.is_newer_than(epoch, person.version):
+            if said.event.roles != person.roles:
+                await people.set_roles(tx, person_id, said.event.roles)
+                changed = replace(person, roles=said.event.roles, version=person.version + 1)
+                await outbox.add(tx, fact(PersonRolesChanged, changed))
+                done["roles set again"] += 1
+            done["names lost"] += person_id in renamed
+    return done
