@@ -279,7 +279,10 @@ async def test_the_group_goes_back_to_the_snapshot(new_trial: NewTrial, tmp_path
     assert (await position(back), found.resync) == (4, [])
 
 
-async def test_a_group_with_members_is_refused(new_trial: NewTrial, tmp_path: Path) -> None:
+async def test_a_group_with_members_is_refused(
+    new_trial: NewTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.chassis.backup.restore.SESSION_SECONDS", 0)
     trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
     await begun(trial)
     await write_records(trial, 2)

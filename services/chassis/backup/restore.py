@@ -4,6 +4,8 @@ The group goes first, because that does no harm by itself: records that come aga
 way round a kill in between would leave old rows before a group that has read on.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +39,8 @@ class History(Protocol):
 
 
 H = TypeVar("H", bound=History)
+
+SESSION_SECONDS = 15.0  # a member that has stopped counts for the time of its session, 10 s
 
 
 async def no_leases(tx: Transaction) -> int:
@@ -145,12 +149,22 @@ async def _ask_broker(
     rewind = Rewind({}, ())
     try:
         if backed.topics:
-            refusals.check_group(backed.service, await group_rewind.member_count(settings, backed.service))
+            refusals.check_group(backed.service, await _members_that_stay(backed.service, settings))
             rewind = await group_rewind.plan(settings, backed.service, backed.topics, source.offsets, source.taken_at)
         since: datetime = source.taken_at - CLOCKS_DIFFER
         return rewind, await afterwards.read(settings, afterwards.topic, since)
     except (KafkaError, OSError) as error:
         raise _no_broker(backed.service, error) from error
+
+
+async def _members_that_stay(service: str, settings: Settings) -> int:
+    """Return how many members the group has once the session of a stopped one has ended."""
+    patience = time.monotonic() + SESSION_SECONDS
+    count = await group_rewind.member_count(settings, service)
+    while count and time.monotonic() < patience:
+        await asyncio.sleep(1)
+        count = await group_rewind.member_count(settings, service)
+    return count
 
 
 async def _rewind(backed: Backed, settings: Settings, rewind: Rewind) -> None:
