@@ -21,7 +21,7 @@ from tests.client import Client, Person
 from tests.e2e.test_operator_command import Ended, rapport
 from tests.e2e.test_resync import check, comment, mails_end, sql
 from tests.integration.backup_harness import reseal
-from tests.servers import Servers
+from tests.servers import Servers, free_port
 from tests.smtp_sink import SmtpSink
 from tests.stack import DATABASES, ROOT, Stack
 from tests.waiting import eventually
@@ -238,6 +238,10 @@ async def test_wrong_use_says_what_to_do(own_stack: Stack, tmp_path: Path) -> No
         shown = await operate(stack, command, "--help")
         assert f"Example: rapport {command} /backups/" in shown.out
     assert (await operate(stack, "backup", str(tmp_path / "one"), "--only", "posts")).status == 0
+    away = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+    blind = await operate(stack, "backup", str(tmp_path / "blind"), "--only", "comments", **away)
+    assert blind.status == 0
+    assert "Kafka does not tell how far the consumer group is" in blind.err
     twice = await operate(stack, "backup", str(tmp_path / "one"))
     assert "has a backup of posts already" in twice.err
 

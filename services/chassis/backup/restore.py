@@ -133,12 +133,14 @@ async def restore(
         await refusals.check_target(connection, source)
         rewind, history = await _ask_broker(backed, settings, afterwards, source)
         lost = sorted({*pruned, *(topic.partition(".")[0] for topic in rewind.lost_topics)})
+        kept = history.kept_since
+        found = _with(found, resync=lost, again_only_since=kept if kept and kept > source.taken_at else None)
         if dry_run:
-            return _with(found, resync=lost)
+            return found
         if backed.topics:
             await _rewind(backed, settings, rewind)
         failpoint.reach("restore.rewound")
-        return await _load(connection, backed, afterwards, folder, source, history, _with(found, resync=lost))
+        return await _load(connection, backed, afterwards, folder, source, history, found)
     finally:
         await connection.close()
 
@@ -204,15 +206,7 @@ async def _load(
     except asyncpg.LockNotAvailableError:
         raise Refused(f"Somebody uses the tables of {backed.service}: stop its processes first.") from None
     failpoint.reach("restore.committed")
-    kept = history.kept_since
-    lost = kept is not None and kept > source.taken_at
-    return _with(
-        found,
-        epoch=epoch,
-        counters={"leases ended": released, **counters},
-        migrations=tuple(applied),
-        again_only_since=kept if lost else None,
-    )
+    return _with(found, epoch=epoch, counters={"leases ended": released, **counters}, migrations=tuple(applied))
 
 
 def _epoch(event: Any) -> int:

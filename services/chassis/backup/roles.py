@@ -86,8 +86,12 @@ async def _status(service: str, work: Awaitable[dict[str, Any]]) -> int:
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         sys.stderr.write(f"The database of {service} refused: {error}. No row was changed.\n")
         return 1
-    except OSError as error:  # also of a connection
-        sys.stderr.write(f"{service}: {error.strerror or error}: {error.filename or 'the database'}.\n")
+    except TimeoutError:
+        sys.stderr.write(f"The database of {service} did not answer in time. No row was changed.\n")
+        return 1
+    except OSError as error:  # of a disk, or of a connection
+        place = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"{service}: {error.strerror or error}{place}. No row was changed.\n")
         return 1
     sys.stdout.write(orjson.dumps(result).decode() + "\n")
     sys.stdout.flush()
