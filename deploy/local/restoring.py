@@ -73,7 +73,8 @@ def _servers(layout: Layout) -> Iterator[Postgres | None]:
 
 async def _put_aside(layout: Layout, postgres: Postgres, services: list[str]) -> dict[str, str]:
     """Rename the databases of these services, and make empty ones; return the new names."""
-    names = {service: f"{service}_{time.strftime('%Y%m%d_%H%M%S')}" for service in services}
+    found = {service: await _has_tables(postgres, service) for service in services}
+    names = {service: f"{service}_{time.strftime('%Y%m%d_%H%M%S')}" for service, filled in found.items() if filled}
     connection = await asyncpg.connect(postgres.url(), timeout=10)
     try:
         for service, name in names.items():

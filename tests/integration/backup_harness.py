@@ -75,8 +75,14 @@ class Trial:
                 for table in await catalogue.tables(connection)
             }
 
-    async def program(self, role: str, *arguments: str, failpoints: str = "") -> "subprocess.CompletedProcess[str]":
-        """Run a one-shot role in a process of its own, whose restore applies nothing again."""
+    async def program(
+        self, role: str, *arguments: str, failpoints: str = "", blocks: int = 0
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a one-shot role in a process of its own, whose restore applies nothing again.
+
+        Args:
+            blocks: of 512 bytes; no file may have more, as if the disk were full.
+        """
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -86,8 +92,9 @@ class Trial:
             **({"FAILPOINTS": failpoints} if failpoints else {}),
         }
         command = [sys.executable, "-m", "tests.integration.restoring_process", self.service, role, *arguments]
+        limit = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"] if blocks else []
         return await asyncio.to_thread(
-            subprocess.run, command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+            subprocess.run, [*limit, *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
         )
 
 

@@ -177,6 +177,15 @@ async def test_a_failed_backup_leaves_nothing(new_trial: NewTrial, tmp_path: Pat
     assert names_in(tmp_path) == []
 
 
+async def test_a_full_disk_is_said_and_nothing_is_left(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial = await new_trial("comments")
+    await begin_discussion(trial, [os.urandom(20_000).hex() for _ in range(10)])
+    ended = await trial.program("backup", str(tmp_path), blocks=100)
+    assert ended.returncode == 1
+    assert ended.stderr == "comments: File too large. No row was changed.\n"
+    assert names_in(tmp_path) == []
+
+
 async def test_a_backup_and_a_migration_do_not_run_at_once(new_trial: NewTrial, tmp_path: Path) -> None:
     trial = await new_trial("posts")
     async with trial.connected() as migrating:
@@ -282,6 +291,8 @@ async def test_verify_says_which_right_is_missing(new_trial: NewTrial, servers: 
         limited = Trial("posts", f"postgresql://{role}:p@{host}", trial.settings)
         with pytest.raises(Refused, match=f"alter role {role} createdb"):
             await verify(limited.backed, tmp_path)
+        await trial.run(f"alter role {role} createdb", "select 1")
+        await verify(limited.backed, tmp_path)
     finally:
         await trial.run(f"drop role {role}", "select 1")
 

@@ -258,3 +258,33 @@ async def test_an_operator_can_have_events_published_again(harness: ApiHarness) 
     answer = await harness.call("POST", "/republish", {"since": "2026-01-01T00:00:00Z"}, issuer="operator")
     assert answer.json()["count"] == 2
     assert await harness.service.value("select count(*) from outbox where published_at is null") == 2
+
+
+async def test_operators_alone_pause_and_resume_mail(harness: ApiHarness) -> None:
+    for method, path, body in (
+        ("GET", "/mail", None),
+        ("POST", "/mail/pause", {"why": "x"}),
+        ("POST", "/mail/resume", {}),
+    ):
+        assert (await harness.call(method, path, body)).status_code == 403
+    goes_out = {"paused": False, "since": None, "why": None, "waiting": 0, "due": 0}
+    assert (await harness.call("GET", "/mail", issuer="operator")).json() == goes_out
+    paused = (await harness.call("POST", "/mail/pause", {"why": "a trial"}, issuer="operator")).json()
+    assert (paused["paused"], paused["why"]) == (True, "a trial")
+    assert (await harness.call("POST", "/mail/resume", {"dry_run": True}, issuer="operator")).json() == paused
+    assert (await harness.call("POST", "/mail/resume", {}, issuer="operator")).json() == paused
+    assert (await harness.call("GET", "/mail", issuer="operator")).json() == goes_out
+    assert (await harness.call("POST", "/mail/pause", {"why": ""}, issuer="operator")).status_code == 422
+
+
+async def test_a_choice_is_an_event_whoever_makes_it(harness: ApiHarness) -> None:
+    who = uuid4()
+    token = harness.tokens.unsubscribe(who)
+    for _ in range(2):  # the second changes nothing
+        assert (await harness.call("POST", f"/unsubscribe/{token}")).status_code == 200
+    assert (await harness.call("PATCH", "/me/mail", {"notifications": True}, who=who)).status_code == 200
+    told = (
+        "select string_agg(concat_ws(' ', key, v ->> 'notifications', v ->> 'version'), ', ' order by id) "
+        "from (select id, key, convert_from(payload, 'UTF8')::jsonb as v from outbox) as told"
+    )
+    assert await harness.service.value(told) == f"{who} false 1, {who} true 2"

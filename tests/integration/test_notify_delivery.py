@@ -479,7 +479,8 @@ async def test_a_bad_address_is_suppressed_by_its_version(harness: DeliveryHarne
     third = await harness.add_comment(parent_author_id=comment.parent_author_id)
     await harness.attempt()
     assert await harness.ending(third) == SENT
-    assert await harness.service.events() == [("failed", "refused_by_server"), ("skipped", "address_suppressed"), SENT]
+    told = [("failed", "refused_by_server"), ("address-suppressed", None), ("skipped", "address_suppressed"), SENT]
+    assert await harness.service.events() == told
 
 
 @pytest.mark.parametrize(
@@ -585,6 +586,7 @@ async def test_ends_that_are_written_together_share_one_transaction(harness: Del
     ended = "select count(*) || ' in ' || count(distinct xmin::text) from notifications where state <> 'waiting'"
     assert await harness.service.value(ended) == "3 in 1"
     assert sorted(await harness.service.events()) == [
+        ("address-suppressed", None),
         ("failed", "refused_by_server"),
         ("sent", None),
         ("skipped", "unsubscribed"),

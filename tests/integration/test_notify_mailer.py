@@ -15,7 +15,7 @@ from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.runtime import context
 from services.chassis.runtime.waiting import Backoff
-from services.notify import delivery_queue, mailer
+from services.notify import delivery_queue, mailer, pausing
 from services.notify.delivery import Delivery
 from services.notify.domain import Claimed
 from services.notify.mailer import Mailer
@@ -104,6 +104,29 @@ async def test_each_due_mail_is_sent_once(harness: MailerHarness) -> None:
     async with harness.running_mailer():
         await harness.all_are("sent")
     assert harness.copies() == {address(one.parent_author_id): 1 for one in comment}
+
+
+async def test_nothing_goes_out_while_mail_is_paused(harness: MailerHarness) -> None:
+    db = harness.service.db
+    assert (await pausing.pause(db, "a trial")).why == "a trial"
+    assert (await pausing.pause(db, "again")).why == "a trial"
+    comments = await harness.add_comments(3)
+    measured = mailer.measuring(db)
+    async with harness.running_mailer() as running:
+        running.wake()
+        await eventually(lambda: running._queue._woken.is_set() is False)
+        assert await delivery_queue.claim(db, 10) == []
+        await measured._work()
+        assert mailer.PAUSED._value.get() == 1
+        before = await pausing.resume(db, dry_run=True)
+        assert (before.why, before.waiting, before.due) == ("a trial", 3, 3)
+        assert harness.sink.messages == []
+        assert (await pausing.resume(db, dry_run=False)).since is not None
+        await harness.all_are("sent")
+    assert harness.copies() == {address(one.parent_author_id): 1 for one in comments}
+    assert (await pausing.resume(db, dry_run=False)).since is None
+    await measured._work()
+    assert mailer.PAUSED._value.get() == 0
 
 
 async def test_it_wakes_at_once(harness: MailerHarness) -> None:

@@ -78,8 +78,8 @@ def check_group(service: str, members: int) -> None:
     if members:
         are = "member reads" if members == 1 else "members read"
         raise Refused(
-            f"The consumer group of {service} lives: {members} {are} on. Stop every process of {service}, wait 10 s if "
-            "one was killed, then repeat the restore."
+            f"The consumer group of {service} lives: {members} {are} on. Stop every process of {service}, then "
+            "repeat the restore."
         )
 
 

@@ -4,6 +4,8 @@ The group goes first, because that does no harm by itself: records that come aga
 way round a kill in between would leave old rows before a group that has read on.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,6 +41,8 @@ class History(Protocol):
 
 
 H = TypeVar("H", bound=History)
+
+SESSION_SECONDS = 15.0  # a member that has stopped counts for the time of its session, 10 s
 
 
 async def no_leases(tx: Transaction) -> int:
@@ -131,12 +135,14 @@ async def restore(
         await refusals.check_target(connection, source)
         rewind, history = await _ask_broker(backed, settings, afterwards, source)
         lost = sorted({*pruned, *(topic.partition(".")[0] for topic in rewind.lost_topics)})
+        kept = history.kept_since
+        found = _with(found, resync=lost, again_only_since=kept if kept and kept > source.taken_at else None)
         if dry_run:
-            return _with(found, resync=lost)
+            return found
         if backed.topics:
             await _rewind(backed, settings, rewind)
         failpoint.reach("restore.rewound")
-        return await _load(connection, backed, afterwards, folder, source, history, _with(found, resync=lost))
+        return await _load(connection, backed, afterwards, folder, source, history, found)
     finally:
         await connection.close()
 
@@ -147,12 +153,22 @@ async def _ask_broker(
     rewind = Rewind({}, ())
     try:
         if backed.topics:
-            refusals.check_group(backed.service, await group_rewind.member_count(settings, backed.service))
+            refusals.check_group(backed.service, await _members_that_stay(backed.service, settings))
             rewind = await group_rewind.plan(settings, backed.service, backed.topics, source.offsets, source.taken_at)
         since: datetime = source.taken_at - CLOCKS_DIFFER
         return rewind, await afterwards.read(settings, afterwards.topic, since)
     except (KafkaError, OSError) as error:
         raise _no_broker(backed.service, error) from error
+
+
+async def _members_that_stay(service: str, settings: Settings) -> int:
+    """Return how many members the group has once the session of a stopped one has ended."""
+    patience = time.monotonic() + SESSION_SECONDS
+    count = await group_rewind.member_count(settings, service)
+    while count and time.monotonic() < patience:
+        await asyncio.sleep(1)
+        count = await group_rewind.member_count(settings, service)
+    return count
 
 
 async def _rewind(backed: Backed, settings: Settings, rewind: Rewind) -> None:
@@ -192,15 +208,9 @@ async def _load(
     except asyncpg.LockNotAvailableError:
         raise Refused(f"Somebody uses the tables of {backed.service}: stop its processes first.") from None
     failpoint.reach("restore.committed")
-    kept = history.kept_since
-    lost = kept is not None and kept > source.taken_at
-    return _with(
-        found,
-        epoch=epoch,
-        counters={"leases ended": released, "unreadable records": history.undecodable, **counters},
-        migrations=tuple(applied),
-        again_only_since=kept if lost else None,
-    )
+    unread = {"unreadable records": history.undecodable} if history.undecodable else {}
+    counters = {"leases ended": released, **unread, **counters}
+    return _with(found, epoch=epoch, counters=counters, migrations=tuple(applied))
 
 
 def _with(found: Restored, **changes: Any) -> Restored:

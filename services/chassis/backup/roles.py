@@ -5,7 +5,7 @@ Each prints its result as the last line of standard output, in JSON, and refuses
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from services.chassis.backup.restore import Afterwards, Backed, restore
 from services.chassis.backup.verify import verify
 from services.chassis.runtime.process import OneShot
 from services.chassis.runtime.settings import Settings
+from services.contracts.event import rfc3339
 
 
 def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | None) -> Mapping[str, OneShot]:
@@ -36,7 +37,8 @@ def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | 
     async def put_back(folder: Path, *, dry_run: bool, force: bool) -> dict[str, Any]:
         if afterwards is None:
             raise Refused(f"{backed.service} cannot be restored by this version: it would not apply erasures again.")
-        return asdict(await restore(backed, settings, afterwards, folder, dry_run=dry_run, force=force))
+        found = await restore(backed, settings, afterwards, folder, dry_run=dry_run, force=force)
+        return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in vars(found).items()}
 
     async def run_restore(arguments: Sequence[str]) -> int | None:
         options = {"--dry-run", "--force"} & set(arguments)
@@ -56,7 +58,7 @@ def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | 
 def _shown(found: Manifest) -> dict[str, Any]:
     return {
         "service": found.service,
-        "taken_at": found.taken_at,
+        "taken_at": rfc3339(found.taken_at),
         "rows": found.rows,
         "bytes": sum(table.bytes for table in found.tables),
         "tables": {table.name: table.rows for table in found.tables},
@@ -84,8 +86,12 @@ async def _status(service: str, work: Awaitable[dict[str, Any]]) -> int:
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         sys.stderr.write(f"The database of {service} refused: {error}. No row was changed.\n")
         return 1
-    except OSError as error:  # also of a connection
-        sys.stderr.write(f"{service}: {error.strerror or error}: {error.filename or 'the database'}.\n")
+    except TimeoutError:
+        sys.stderr.write(f"The database of {service} did not answer in time. No row was changed.\n")
+        return 1
+    except OSError as error:  # of a disk, or of a connection
+        place = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"{service}: {error.strerror or error}{place}. No row was changed.\n")
         return 1
     sys.stdout.write(orjson.dumps(result).decode() + "\n")
     sys.stdout.flush()

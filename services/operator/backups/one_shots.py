@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from services.operator.batches import say
 from services.operator.failures import Failed
 
 ORDER = ("notify", "comments", "posts", "people")  # read models before their owners, so that these are newer
@@ -78,6 +79,8 @@ async def run(service: str, role: str, folder: Path, *options: str) -> dict[str,
             await process.wait()
     if status != 0:
         raise Failed(said or f"{service} {role} ended with status {status} and said nothing.")
+    if said:
+        say(said)
     result: dict[str, Any] = orjson.loads(out.splitlines()[-1])
     return result
 
@@ -87,7 +90,6 @@ async def _passed_on(stream: asyncio.StreamReader) -> str:
     last = ""
     while line := await stream.readline():
         if last:
-            sys.stderr.write(f"{last}\n")
-            sys.stderr.flush()
+            say(last)
         last = line.decode(errors="replace").rstrip()
     return last

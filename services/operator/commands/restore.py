@@ -83,21 +83,25 @@ def lines(result: dict[str, Any]) -> list[str]:
     if result["already"]:
         return [f"{service} was restored from this snapshot before; nothing was changed."]
     if result["dry_run"]:
-        return [f"{service} would get {rows} of {result['taken_at']}.", *_mends(result)]
+        return [f"{service} would get {rows} of {result['taken_at']}.", *_losses(result)]
     said = [f"{service} has {rows} of {result['taken_at']}, and epoch {result['epoch']}."]
     said += [f"  {name}: {count:,}" for name, count in result["counters"].items()]
     if result["migrations"]:
         said.append(f"  migrated on: {', '.join(result['migrations'])}")
+    return said + _losses(result)
+
+
+def _losses(result: dict[str, Any]) -> list[str]:
+    """Return what the log does not have any more, and what that means."""
+    said = []
     if result["again_only_since"]:
         said.append(
             f"  Kafka has nothing from before {result['again_only_since']}: removals, erasures, unsubscribes and bans "
-            "between the backup and then were not applied again. Look for them elsewhere, such as in a later backup."
+            "between the backup and then cannot be applied again. Look for them elsewhere, such as in a later backup."
         )
-    return said + _mends(result)
-
-
-def _mends(result: dict[str, Any]) -> list[str]:
     owners = [owner for owner in OWNERS if owner in result["resync"]]
-    if not owners:
-        return []
-    return [f"  The log does not have everything since: {' and '.join(owners)} must state what they have (below)."]
+    if owners:
+        said.append(
+            f"  The log does not have everything since: {' and '.join(owners)} must state what they have (below)."
+        )
+    return said

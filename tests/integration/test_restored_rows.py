@@ -1,0 +1,428 @@
+"""What a restored database does again, with the real history of its topic: what was taken away since stays away."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from services.chassis.backup.restore import Afterwards, Restored
+from services.chassis.messaging.cloudevents import to_headers, to_key
+from services.chassis.messaging.history import read_history
+from services.chassis.messaging.topics import create_topics
+from services.contracts.comments import (
+    CommentApproved,
+    CommentFact,
+    CommentHeld,
+    CommentPosted,
+    CommentRejected,
+    CommentRemoved,
+    CommentRestored,
+    CommentStated,
+)
+from services.contracts.event import Envelope, Event
+from services.contracts.notify import (
+    AddressSuppressed,
+    MailChoiceChanged,
+    NotificationFailed,
+    NotificationSent,
+    NotificationSkipped,
+)
+from services.contracts.people import (
+    PersonConfirmed,
+    PersonErased,
+    PersonFact,
+    PersonRenamed,
+    PersonRolesChanged,
+    PersonStated,
+)
+from services.contracts.posts import PostEdited, PostFact, PostPublished, PostWithdrawn
+from services.contracts.topics import EVENT_TOPICS, POSTS
+from tests.integration.backup_harness import NewTrial, Trial, new_trial
+
+__all__ = ["new_trial"]  # the fixture
+
+NOW = datetime.now(UTC)
+SOMEBODY = uuid4()
+
+
+async def say(trial: Trial, *events: Event, epoch: int = 0, at: datetime | None = None) -> None:
+    """Write events to the topic of the service, as its relay does."""
+    topic = next(topic for topic in EVENT_TOPICS if topic.name == f"{trial.service}.events")
+    name = trial.settings.kafka_prefix + topic.name
+    await create_topics(trial.settings.kafka_bootstrap_servers, trial.settings.kafka_prefix, topics=[topic])
+    async with AIOKafkaProducer(bootstrap_servers=trial.settings.kafka_bootstrap_servers) as producer:
+        for event in events:
+            data = event.model_dump_json().encode()
+            source = f"/services/{trial.service}"
+            envelope = Envelope(uuid4(), source, event.type, event.subject, NOW, event.key, data, epoch=epoch)
+            when = None if at is None else int(at.timestamp() * 1000)
+            headers = to_headers(envelope)
+            await producer.send_and_wait(name, data, to_key(envelope), headers=headers, timestamp_ms=when)
+
+
+async def put_back(trial: Trial, back: Trial, folder: Path) -> Restored:
+    """Restore as the program of the service does."""
+    main: Any = import_module(f"services.{trial.service}.__main__")
+    afterwards: Afterwards[Any] = main.AFTERWARDS
+    return await back.put_back(folder, afterwards=afterwards)
+
+
+async def rows(trial: Trial, sql: str) -> list[tuple[Any, ...]]:
+    async with trial.connected() as connection:
+        return [tuple(row) for row in await connection.fetch(sql)]
+
+
+def done(found: Restored) -> dict[str, int]:
+    return {name: count for name, count in found.counters.items() if count}
+
+
+EVENTS = "select split_part(type, '.', 4), epoch > 1000000000 from outbox where published_at is null order by id"
+
+
+def post(kind: type[PostFact], post_id: UUID, version: int, status: str, **fields: Any) -> PostFact:
+    given: dict[str, Any] = {"discussion": "open", "revision": 1} | fields
+    return kind(
+        post_id=post_id, author_id=SOMEBODY, kind="post", status=status, version=version, occurred_at=NOW, **given
+    )
+
+
+ADD_POST = """
+insert into posts (id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status,
+                   discussion, created_at, published_at, revision, version, imported)
+values ($1, 'post', $2, 't', 'b', 'markdown', '<p>b</p>', 1, 'e', $3, $4, 'open', now(),
+        case when $4 <> 'draft' then now() end, 1, $5, false)
+"""
+
+
+async def add_post(trial: Trial, slug: str, status: str, version: int = 1) -> UUID:
+    made = uuid4()
+    async with trial.connected() as connection:
+        await connection.execute(ADD_POST, made, slug, SOMEBODY, status, version)
+    return made
+
+
+async def test_posts_are_withdrawn_and_closed_again_and_nothing_is_published(
+    new_trial: NewTrial, tmp_path: Path
+) -> None:
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    names = ("withdrawn", "back-again", "closed", "same", "edited")
+    shown = {name: await add_post(trial, name, "published", 2) for name in names}
+    draft, hidden = await add_post(trial, "draft", "draft"), await add_post(trial, "hidden", "withdrawn", 3)
+    await trial.take(tmp_path)
+    await say(
+        trial,
+        post(PostWithdrawn, shown["withdrawn"], 3, "withdrawn"),
+        post(PostPublished, shown["back-again"], 4, "published"),
+        post(PostWithdrawn, shown["back-again"], 3, "withdrawn"),  # read later, said before
+        post(PostEdited, shown["closed"], 3, "published", discussion="closed"),
+        post(PostPublished, shown["same"], 2, "published"),
+        post(PostEdited, shown["edited"], 3, "published", revision=2),
+        post(PostPublished, draft, 2, "published"),
+        post(PostPublished, hidden, 4, "published"),
+        post(PostPublished, uuid4(), 1, "published"),
+    )
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {
+        "posts withdrawn again": 1,
+        "discussions closed again": 1,
+        "posts lost": 1,
+        "edits and publications lost": 3,
+    }
+    states = dict(await rows(back, "select slug, status || ' ' || discussion || ' ' || version from posts"))
+    assert states == {
+        "withdrawn": "withdrawn open 3",
+        "back-again": "published open 2",
+        "closed": "published closed 3",
+        "same": "published open 2",
+        "edited": "published open 2",
+        "draft": "draft open 1",
+        "hidden": "withdrawn open 3",
+    }
+    assert sorted(await rows(back, EVENTS)) == [("edited", True), ("withdrawn", True)]
+    assert (await put_back(trial, back, tmp_path)).already
+
+
+async def test_a_later_epoch_counts_more_than_a_version(new_trial: NewTrial, tmp_path: Path) -> None:
+    """After an earlier restore versions were used again: the snapshot's 9 is older than the topic's 2 of that epoch."""
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    made = await add_post(trial, "old", "published", 9)
+    await trial.take(tmp_path)
+    await say(trial, post(PostWithdrawn, made, 2, "withdrawn"), epoch=1_700_000_000)
+    await say(trial, post(PostPublished, made, 12, "published"))
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {"posts withdrawn again": 1}
+    assert found.epoch is not None
+    assert found.epoch > 1_700_000_000
+
+
+def comment(kind: type[CommentFact], comment_id: UUID, version: int, state: str) -> CommentFact:
+    return kind(
+        comment_id=comment_id,
+        post_id=POST,
+        post_author_id=SOMEBODY,
+        parent_id=None,
+        parent_author_id=None,
+        depth=0,
+        author_id=SOMEBODY,
+        state=state,
+        version=version,
+        created_at=NOW,
+        occurred_at=NOW,
+    )
+
+
+POST = uuid4()
+ADD_COMMENT = """
+insert into comments (id, post_id, list_id, path, depth, author_id, body, format, body_html, renderer_version, state,
+                      created_at, shown)
+values ($1, $2, $2, uuid_send($1), 0, $3, 'private', 'markdown', '<p>private</p>', 1, $4, now(), $4 = 'visible')
+"""
+
+
+async def test_comments_are_removed_and_held_again_and_a_deleted_text_stays_deleted(
+    new_trial: NewTrial, tmp_path: Path
+) -> None:
+    trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
+    names = ("removed", "rejected", "held", "restored", "same", "stated", "approved", "hidden", "below")
+    ids = {name: uuid4() for name in names}
+    before = {"approved": "held", "hidden": "removed"}
+    async with trial.connected() as connection:
+        await connection.execute(
+            "insert into discussions (post_id, post_author_id, kind, status, discussion, version, visible_count) "
+            "values ($1, $2, 'post', 'published', 'open', 1, 7)",
+            POST,
+            SOMEBODY,
+        )
+        for name, made in ids.items():
+            await connection.execute(ADD_COMMENT, made, POST, SOMEBODY, before.get(name, "visible"))
+    await trial.take(tmp_path)
+    await say(
+        trial,
+        comment(CommentRemoved, ids["removed"], 2, "removed"),
+        comment(CommentRejected, ids["rejected"], 2, "removed"),
+        comment(CommentHeld, ids["held"], 2, "held"),
+        comment(CommentRemoved, ids["restored"], 2, "removed"),
+        comment(CommentRestored, ids["restored"], 3, "visible"),
+        comment(CommentPosted, ids["same"], 1, "visible"),
+        comment(CommentRemoved, ids["stated"], 2, "removed"),
+        comment(CommentApproved, ids["approved"], 2, "visible"),
+        comment(CommentRemoved, ids["hidden"], 2, "removed"),  # removed by a moderator before, by its author since
+        comment(CommentPosted, uuid4(), 1, "visible"),
+    )
+    await say(trial, comment(CommentStated, ids["stated"], 2, "removed"), epoch=1_700_000_000)
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {
+        "comments removed again": 4,
+        "comments held again": 1,
+        "comments lost": 1,
+        "edits and approvals lost": 2,
+    }
+    by_id = {row[0]: row[1:] for row in await rows(back, "select id, state, body is null, version from comments")}
+    assert {name: by_id[made] for name, made in ids.items()} == {
+        "removed": ("removed", True, 2),
+        "rejected": ("removed", False, 2),
+        "held": ("held", False, 2),
+        "restored": ("visible", False, 1),
+        "same": ("visible", False, 1),
+        "stated": ("removed", True, 2),
+        "approved": ("held", False, 1),
+        "hidden": ("removed", True, 2),
+        "below": ("visible", False, 1),
+    }
+    assert await back.run("select visible_count from discussions") == 3
+    assert sorted(await rows(back, EVENTS)) == [("held", True)] + [("removed", True)] * 4
+
+
+def person(kind: type[PersonFact], person_id: UUID, version: int, *roles: str) -> PersonFact:
+    return kind(person_id=person_id, roles=roles, version=version, occurred_at=NOW)
+
+
+async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
+    new_trial: NewTrial, tmp_path: Path
+) -> None:
+    trial, back = await new_trial("people"), await new_trial("people", empty=True)
+    names = ("erased", "stated", "revoked", "granted", "renamed", "same")
+    ids = {name: uuid4() for name in names}
+    async with trial.connected() as connection:
+        for name, made in ids.items():
+            roles = ["author"] if name in ("revoked", "same", "erased") else []
+            await connection.execute("insert into people (id, name, roles) values ($1, $2, $3)", made, name, roles)
+            address = f"{name}@example.com"
+            await connection.execute(
+                "insert into addresses (person_id, address, lookup) values ($1, $2, $2)", made, address
+            )
+            await connection.execute(
+                "insert into sessions (id, person_id, expires_at) values ($1, $2, now() + interval '1 day')",
+                uuid4(),
+                made,
+            )
+            request = uuid4()
+            await connection.execute(
+                "insert into sign_in_requests (id, address, lookup) values ($1, $2, $2)", request, address
+            )
+            await connection.execute(
+                "insert into sign_in_links (token_sha256, request_id, expires_at) "
+                "values (uuid_send($1), $1, now() + interval '10 minutes')",
+                request,
+            )
+    await trial.take(tmp_path)
+    await say(
+        trial,
+        person(PersonErased, ids["erased"], 2),
+        person(PersonErased, ids["stated"], 2),
+        person(PersonRolesChanged, ids["revoked"], 2),
+        person(PersonRolesChanged, ids["granted"], 2, "moderator"),
+        person(PersonRenamed, ids["renamed"], 2),
+        person(PersonConfirmed, ids["same"], 1, "author"),
+        person(PersonConfirmed, uuid4(), 1),
+    )
+    await say(trial, person(PersonStated, ids["stated"], 2), epoch=1_700_000_000)
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {
+        "sessions ended": 6,
+        "requests for links ended": 6,
+        "people erased again": 2,
+        "roles set again": 2,
+        "people lost": 1,
+        "names lost": 1,
+    }
+    known = {row[0]: row[1:] for row in await rows(back, "select id, name, roles, erased_at is null from people")}
+    assert known[ids["erased"]] == known[ids["stated"]] == (None, [], False)
+    assert known[ids["revoked"]] == ("revoked", [], True)
+    assert known[ids["granted"]] == ("granted", ["moderator"], True)
+    assert known[ids["same"]] == ("same", ["author"], True)
+    assert await back.run("select count(*) from addresses where address like 'erased%' or address like 'stated%'") == 0
+    assert await back.run("select count(*) from sessions where ended_at is null") == 0
+    assert await back.run("select count(*) from sign_in_links where expires_at > now()") == 0
+    assert await back.run("select count(*) from sign_in_requests") == 0
+    told = "select count(*) from sessions where ended_at > now() - interval '1 minute'"  # gateways ask for these
+    assert await back.run(told) == 6
+    assert sorted(await rows(back, EVENTS)) == [("erased", True)] * 2 + [("roles-changed", True)] * 2
+
+
+ADD_NOTIFICATION = """
+insert into notifications (person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, sent_at, frozen)
+values ($1, $2, $3, $4, array['reply_to_you'], $5, null, true, case when $5 = 'waiting' then now() end,
+        case when $5 = 'sent' then now() end, case when $5 = 'waiting' then 'bytes'::bytea end)
+"""
+
+
+async def add_notifications(trial: Trial, names: Sequence[str]) -> dict[str, UUID]:
+    about = uuid4()
+    ids = {name: uuid4() for name in names}
+    async with trial.connected() as connection:
+        await connection.execute(
+            "insert into comments "
+            "(comment_id, post_id, post_author_id, author_id, state, imported, version, created_at) "
+            "values ($1, $1, $1, $1, 'visible', false, 1, now())",
+            about,
+        )
+        for name, made in ids.items():
+            state = "sent" if name == "was sent" else "waiting"
+            await connection.execute(ADD_NOTIFICATION, uuid4(), about, made, POST, state)
+    return ids
+
+
+async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets_none(
+    new_trial: NewTrial, tmp_path: Path
+) -> None:
+    trial, back = await new_trial("notify"), await new_trial("notify", empty=True)
+    ids = await add_notifications(trial, ("was sent", "sent", "skipped", "failed", "unknown"))
+    stays, left, came_back, bad = uuid4(), uuid4(), uuid4(), uuid4()
+    await trial.run(
+        f"insert into mail_choices (person_id, notifications) values ('{stays}', false), ('{came_back}', false)",
+        "select 1",
+    )
+    await trial.take(tmp_path)
+
+    def ended(kind: type[Any], name: str, why: str | None = None) -> Event:
+        fields = {"person_id": SOMEBODY, "comment_id": POST, "post_id": POST, "reasons": ("reply_to_you",)}
+        event: Event = kind(notification_id=ids[name], why=why, version=2, occurred_at=NOW, **fields)
+        return event
+
+    def chooses(who: UUID, version: int, *, wants: bool) -> Event:
+        return MailChoiceChanged(person_id=who, notifications=wants, version=version, occurred_at=NOW)
+
+    await say(
+        trial,
+        ended(NotificationSent, "sent"),
+        ended(NotificationSkipped, "skipped", "unsubscribed"),
+        ended(NotificationFailed, "failed", "gave_up"),
+        chooses(left, 1, wants=False),
+        chooses(came_back, 2, wants=True),
+        chooses(stays, 1, wants=True),  # said before the backup
+        AddressSuppressed(person_id=bad, version=3, occurred_at=NOW),
+    )
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {
+        "choices about mail set again": 2,
+        "addresses suppressed again": 1,
+        "notifications ended as told": 3,
+        "notifications skipped": 1,
+    }
+    by_id = {row[0]: row[1:] for row in await rows(back, "select id, state, why, version, frozen from notifications")}
+    assert {name: by_id[made] for name, made in ids.items()} == {
+        "was sent": ("sent", None, 1, None),
+        "sent": ("sent", None, 2, None),
+        "skipped": ("skipped", "unsubscribed", 2, None),
+        "failed": ("failed", "gave_up", 2, None),
+        "unknown": ("skipped", "restored", 2, None),
+    }
+    choices = dict(await rows(back, "select person_id, notifications from mail_choices"))
+    assert choices == {stays: False, left: False, came_back: True}
+    assert await rows(back, "select person_id, address_version from suppressions") == [(bad, 3)]
+    assert await rows(back, "select why from mail_pause") == [("restored",)]
+    assert await rows(back, EVENTS) == [("skipped", True)]
+
+
+async def test_records_that_nobody_can_read_are_counted(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    made = await add_post(trial, "one", "published")
+    await trial.take(tmp_path)
+    await say(trial, post(PostPublished, made, 1, "published"))
+    async with AIOKafkaProducer(bootstrap_servers=trial.settings.kafka_bootstrap_servers) as producer:
+        await producer.send_and_wait(f"{trial.settings.kafka_prefix}posts.events", b"garbage", partition=0)
+    await say(trial, post(PostWithdrawn, made, 2, "withdrawn"))
+    assert done(await put_back(trial, back, tmp_path)) == {"posts withdrawn again": 1, "unreadable records": 1}
+
+
+LONG_AGO = NOW - timedelta(hours=5)
+
+
+async def test_what_the_log_lacks_is_told(new_trial: NewTrial) -> None:
+    trial = await new_trial("posts")
+    settings, made = trial.settings, uuid4()
+    missing = await read_history(settings, POSTS, LONG_AGO)
+    assert missing.kept_since is not None
+    assert missing.kept_since > NOW  # another broker, whose topic is not there yet
+
+    await say(trial, post(PostPublished, made, 1, "published"), at=LONG_AGO - timedelta(hours=1))
+    await say(trial, post(PostPublished, made, 2, "published"), at=LONG_AGO + timedelta(hours=1))
+    whole = await read_history(settings, POSTS, LONG_AGO)
+    assert whole.kept_since is None
+    assert [said.event.version for said in whole.newest(PostFact).values()] == [2]
+    assert await read_history(settings, POSTS, LONG_AGO) == whole
+
+    younger = await read_history(settings, POSTS, LONG_AGO - timedelta(hours=2))
+    assert younger.kept_since is not None
+    assert abs(younger.kept_since - (LONG_AGO - timedelta(hours=1))) < timedelta(seconds=1)
+
+    name = f"{settings.kafka_prefix}posts.events"
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    parts = [TopicPartition(name, number) for number in range(POSTS.partitions)]
+    await admin.delete_records({part: RecordsToDelete(before_offset=1) for part in parts[:0]})
+    for part in parts:
+        try:
+            await admin.delete_records({part: RecordsToDelete(before_offset=1)})
+        except Exception:  # the partitions without a record
+            continue
+    await admin.close()
+    cut = await read_history(settings, POSTS, LONG_AGO)
+    assert cut.kept_since is not None
+    assert abs(cut.kept_since - (LONG_AGO + timedelta(hours=1))) < timedelta(seconds=1)
