@@ -240,8 +240,10 @@ class ComposeKafka(Kafka):
             if name != "KAFKA_HEAP_OPTS"
         ]
         text = "\n".join(lines)
+        broker = "${BROKER_KAFKA_PASSWORD:?}"
         for name, password in self.accounts.items():
-            text = text.replace(f"${{{name.upper()}_KAFKA_PASSWORD:?}}", password)
+            text = text.replace(f"${{{name.upper()}_KAFKA_PASSWORD:-{broker}}}", password)
+        text = text.replace(broker, self.accounts[BROKER])
         ports = {"9092": self.port, "9093": self.controller_port, "9094": self.health_port}
         text = re.sub(r":(909[234])\b", lambda found: f":{ports[found[1]]}", text)
         text = (

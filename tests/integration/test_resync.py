@@ -227,6 +227,34 @@ async def test_comments_are_stated_while_people_write(comments: OwnDatabase, new
     assert await value(notify, "select count(*) from notifications") == rows + 2
 
 
+async def test_comments_of_a_lost_discussion_are_gone_until_it_is_back(
+    posts: OwnDatabase, comments: OwnDatabase, new_database: NewDatabase
+) -> None:
+    notify = await new_database(*NOTIFY)
+    by_type = notify_handlers.build(0).by_type
+    owner = posts_stating(posts)
+    await state_all(owner)
+    await deliver(posts, comments, comments_handlers.by_type)
+    harness = Harness(comments)
+    harness.post_id = await value(posts, "select id from posts order by id limit 1")
+    said = await harness.post_comment()
+    await deliver(comments, notify, by_type)
+    await change(comments, "set local session_replication_role = replica", "delete from discussions")
+    stated = comments_stating(comments)
+    assert await state_all(stated) == 0
+    assert (await stated.rows(NIL, None))["items"] == (await stated.rows(NIL, [UUID(said["id"])]))["items"] == []
+    assert await state_gone(stated, await notify_queries.known_comments(notify, NIL, None)) == 1
+    await deliver(comments, notify, by_type)
+
+    for each in (owner, stated):
+        await each.raise_epoch(0)
+        await state_all(each)
+        await deliver(posts, comments, comments_handlers.by_type)
+    await deliver(comments, notify, by_type)
+    ((known_id, *_, gone),) = (await notify_queries.known_comments(notify, NIL, None))["items"]
+    assert (known_id, gone) == (said["id"], False)
+
+
 async def test_a_comment_that_is_gone_ends_what_waits_and_makes_nothing(new_database: NewDatabase) -> None:
     harness = NotifyHarness(await new_database(*NOTIFY))
     comment = FakeComment()
