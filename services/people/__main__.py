@@ -89,7 +89,7 @@ def _direct_url(settings: PeopleSettings) -> str:
 
 def backed_up(settings: PeopleSettings) -> Backed:
     """Return what is backed up and restored here."""
-    return Backed("people", lambda: _direct_url(settings), PACKAGES, (), release_leases=sign_in_rows.release_leases)
+    return Backed("people", lambda: _direct_url(settings), PACKAGES, release_leases=sign_in_rows.release_leases)
 
 
 # What a restored database does in its own rows: `Afterwards(PEOPLE, read_history, restored)`

@@ -58,7 +58,7 @@ def _direct_url(settings: PostsSettings) -> str:
 
 def backed_up(settings: PostsSettings) -> Backed:
     """Return what is backed up and restored here."""
-    return Backed("posts", lambda: _direct_url(settings), PACKAGES, ())
+    return Backed("posts", lambda: _direct_url(settings), PACKAGES)
 
 
 # What a restored database does in its own rows: `Afterwards(POSTS, read_history, restored)`
