@@ -41,11 +41,16 @@ def restore(layout: Layout, arguments: list[str]) -> int:
             aside = asyncio.run(_put_aside(layout, postgres, services)) if postgres else {}
             command = [sys.executable, "-m", "services.operator", "restore", *arguments]
             variables = dict(os.environ) | environment.for_backups(layout)
-            status = subprocess.run(command, cwd=CHECKOUT, env=variables).returncode
-            if postgres and (status != 0 or "--dry-run" in arguments):
-                asyncio.run(_put_back(postgres, aside))
-            elif aside:
-                print(f"The databases as they were are kept: {', '.join(aside.values())}. Now: make up")
+            status = 1
+            try:
+                status = subprocess.run(command, cwd=CHECKOUT, env=variables).returncode
+            finally:
+                if postgres and (status != 0 or "--dry-run" in arguments):
+                    asyncio.run(_put_back(postgres, aside))
+            if status == 0 and "--dry-run" not in arguments:
+                if aside:
+                    print(f"The databases as they were are kept: {', '.join(aside.values())}.")
+                print('Go on with: make up, then the commands above as make rapport ARGS="…"')
     return status
 
 

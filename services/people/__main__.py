@@ -91,7 +91,7 @@ def _direct_url(settings: PeopleSettings) -> str:
 
 def backed_up(settings: PeopleSettings) -> Backed:
     """Return what is backed up and restored here."""
-    return Backed("people", lambda: _direct_url(settings), PACKAGES, (), release_leases=sign_in_rows.release_leases)
+    return Backed("people", lambda: _direct_url(settings), PACKAGES, release_leases=sign_in_rows.release_leases)
 
 
 AFTERWARDS = Afterwards(PEOPLE, read_history, restored)

@@ -60,7 +60,7 @@ def _direct_url(settings: PostsSettings) -> str:
 
 def backed_up(settings: PostsSettings) -> Backed:
     """Return what is backed up and restored here."""
-    return Backed("posts", lambda: _direct_url(settings), PACKAGES, ())
+    return Backed("posts", lambda: _direct_url(settings), PACKAGES)
 
 
 AFTERWARDS = Afterwards(POSTS, read_history, restored)

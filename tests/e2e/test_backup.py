@@ -116,6 +116,7 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     lost = await comment(client, post, ben, "After the backup.")
     await eventually(lambda: is_mailed(stack, lost["id"]), timeout=30)
     await eventually(lambda: mails_end(stack), timeout=30)
+    newer = await client.publish(writer, "Published after the backup")
     mails = len(sink.messages)
     running = await operate(stack, "restore", str(folder), "comments")
     assert running.status == 1
@@ -133,6 +134,8 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     assert "comments was restored from this snapshot before; nothing was changed." in again.out
     assert again.status == 0
     await stack.start("comments")
+    opened = await comment(client, newer, writer, "Its consumer has read again what came since.")
+    assert (await client.call("GET", f"/v1/comments/{opened['id']}", who=ben)).status == 200
 
     commands = [line.split()[1:] for line in restored.out.splitlines() if line.startswith("    rapport ")]
     assert [command[0] for command in commands] == ["republish"] * 4 + ["resync", "check"]
@@ -147,6 +150,43 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     assert (await client.call("GET", f"/v1/comments/{lost['id']}", who=ben)).status == 404
     later = await comment(client, post, ben, "After the restore.")
     assert (await client.call("GET", f"/v1/comments/{later['id']}", who=ben)).status == 200
+
+
+async def test_all_four_go_back_at_once(
+    own_stack: Stack, own_client: Client, writer: Person, sink: SmtpSink, tmp_path: Path
+) -> None:
+    stack, client = own_stack, own_client
+    cleo = await client.sign_in("Cleo", "cleo@example.com")
+    post = await client.publish(writer, "In the backup")
+    kept = await comment(client, post, cleo, "Kept.")
+    await eventually(lambda: is_mailed(stack, kept["id"]), timeout=30)
+    assert (await operate(stack, "backup", str(tmp_path))).status == 0
+    lost_post = await client.publish(writer, "Not in the backup")
+    lost = await comment(client, lost_post, cleo, "Lost.")
+    await eventually(lambda: is_mailed(stack, lost["id"]), timeout=30)
+    mails = len(sink.messages)
+
+    for service in DATABASES:
+        stack.part(service).stop()
+        await replace_database(stack, service)
+    assert (await operate(stack, "restore", str(tmp_path), "posts")).status == 0  # interrupted after the first
+    restored = await operate(stack, "restore", str(tmp_path), *DATABASES, "--json")
+    assert restored.status == 0, restored.err
+    result = json.loads(restored.out)
+    already = {one["service"]: one["already"] for one in result["services"]}
+    assert already == {"notify": False, "comments": False, "posts": True, "people": False}
+    for service in DATABASES:
+        await stack.start(service)
+    for command in result["next"][:-1]:
+        ended = await rapport(stack, *command.split()[1:])
+        assert ended.status == 0, ended.err
+    status, found = await check(stack, "--wait", "60")
+    assert status == 0, found
+    await eventually(lambda: mails_end(stack), timeout=60)
+    assert len(sink.messages) == mails  # none about what is gone, none again
+    assert (await client.call("GET", f"/v1/comments/{kept['id']}", who=cleo)).status == 200
+    for gone in (f"/v1/comments/{lost['id']}", f"/v1/posts/{lost_post['id']}"):
+        assert (await client.call("GET", gone, who=cleo)).status == 404
 
 
 async def test_one_refusal_stops_all(own_stack: Stack, own_client: Client, writer: Person, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A restore is whole or not there, refuses what would diverge, and sets the consumer group back to the snapshot."""
 
+import re
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.chassis.backup.manifest import Migration, Refused
 from services.chassis.backup.restore import Afterwards, Restored
+from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import migrate_within
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.messaging.group_offsets import read_offsets
@@ -159,6 +161,71 @@ async def test_rows_that_do_not_fit_leave_nothing(new_trial: NewTrial, tmp_path:
     with pytest.raises(Refused, match=r"outbox\.copy\.gz of comments should have 11 rows"):
         await back.put_back(tmp_path)
     assert await is_untouched(back)
+
+
+async def test_people_with_leases_and_deferred_references_come_back(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("people"), await new_trial("people", empty=True)
+    one = uuid4()
+    await trial.run(
+        f"insert into people (id, name, roles) values ('{one}', 'Zo\u00eb \t\\', '{{admin,author}}')",
+        f"insert into imported_authors values ('\\x00', '{one}', 's', null, 'n', null)",
+        f"insert into sessions (id, person_id, expires_at) values ('{one}', '{one}', 'infinity')",
+        f"insert into refresh_tokens (token_sha256, session_id, expires_at) values ('\\x5c6e', '{one}', now())",
+        f"insert into sign_in_requests (id, address, lookup, lease) values ('{one}', 'a@b', 'a@b', '{one}')",
+        "insert into sign_in_wrong_codes (lookup) values ('a@b'), ('a@b')",
+        "select 1",
+    )
+    before = await trial.everything()
+    await trial.take(tmp_path)
+    found = await back.put_back(tmp_path)
+    assert found.counters == {"leases ended": 1}
+    after = await back.everything()
+    assert await back.run("select count(*) from sign_in_requests where lease is null and next_attempt_at <= now()") == 1
+    assert after.pop("sign_in_requests") != before.pop("sign_in_requests")
+    assert after == before
+
+
+async def test_posts_with_an_identity_that_is_always_generated_come_back(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    one = uuid4()
+    columns = "id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status, discussion"
+    await trial.run(
+        f"insert into posts ({columns}, created_at, revision, version, imported) values ('{one}', 'post', 's', 't', '',"
+        f" 'html', '', 1, '', '{one}', 'draft', 'open', now(), 1, 1, false)",
+        f"insert into revisions values ('{one}', 1, 't', 'b', null, now())",
+        f"insert into old_addresses (address, post_id) select 'a' || n, '{one}' from generate_series(1, 9) as n",
+        "delete from old_addresses where number < 4",
+        "select 1",
+    )
+    before = await trial.everything()
+    await trial.take(tmp_path)
+    await back.put_back(tmp_path)
+    assert await back.everything() == before
+    await back.run(f"insert into old_addresses (address, post_id) values ('new', '{one}')", "select 1")
+    assert await back.run("select number from old_addresses where address = 'new'") == 10
+
+
+async def test_a_service_that_would_apply_nothing_again_restores_nothing(
+    new_trial: NewTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = await new_trial("posts")
+    await trial.take(tmp_path)
+    back = await new_trial("posts", empty=True)
+    assert await one_shots(back.backed, back.settings, None)["restore"].run([str(tmp_path)]) == 1
+    assert "posts cannot be restored by this version" in capsys.readouterr().err
+    assert await is_untouched(back)
+
+
+async def test_long_work_says_how_far_and_how_fast(
+    new_trial: NewTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.chassis.backup.progress.SAY_EVERY_SECONDS", 0)
+    trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
+    await begin_discussion(trial)
+    await trial.take(tmp_path)
+    assert re.search(r"^comments: written: [\d,]+ rows, [\d,]+/s$", capsys.readouterr().err, re.MULTILINE)
+    await back.put_back(tmp_path)
+    assert re.search(rf"^comments: loaded: {ROWS} rows, [\d,]+/s$", capsys.readouterr().err, re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def restore(
         return
     for result in found:
         typer.echo("\n".join(lines(result)))
-    typer.echo(f"{'After it' if dry_run else 'Now'} start {' and '.join(wanted)}, then run, in this order:")
+    typer.echo(f"{'After it' if dry_run else 'Now'} start {', '.join(wanted)}, then run, in this order:")
     for command in commands:
         typer.echo(f"    {command}")
 
