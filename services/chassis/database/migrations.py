@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 
 from services.chassis.database import sessions
+from services.chassis.database.pool import Database
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +85,14 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
     finally:
         await connection.close()
     return applied
+
+
+async def all_applied(db: Database, packages: Sequence[str]) -> bool:
+    """Return whether the database has every migration of the packages, for readiness; it may have later ones."""
+    wanted = {(package, name) for package in packages for name, _ in migration_files(package)}
+    async with db.reader() as reader:
+        rows = await reader.fetch("select package, name from schema_migrations")
+    return wanted <= {(row["package"], row["name"]) for row in rows}
 
 
 async def _apply(connection: Any, sql: str, applied: tuple[str, str, str]) -> None:
