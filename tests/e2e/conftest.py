@@ -72,7 +72,13 @@ async def own_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     servers = PrivateServers(tmp_path_factory.mktemp("servers"), durable=False)
     try:
         async with smtp.listening() as sink:
-            stack = Stack(servers, tmp_path_factory.mktemp("own"), sink.port, "own", overrides={"RATE_LIMITS": "on"})
+            stack = Stack(
+                servers,
+                tmp_path_factory.mktemp("own"),
+                sink.port,
+                "own",
+                overrides={"RATE_LIMITS": "on", "CHANGES_POLL_SECONDS": "3"},
+            )
             try:
                 await stack.prepare()
                 await stack.up("posts", "notify")

@@ -28,7 +28,15 @@ async def mail_server_away(system: OwnSystem) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def garbage(system: OwnSystem) -> AsyncIterator[None]:
+async def one_garbage_record(system: OwnSystem) -> AsyncIterator[None]:
+    """Write one record that is put aside: nothing is left to mend."""
+    await system.garbage(1)
+    yield
+
+
+@asynccontextmanager
+async def much_garbage(system: OwnSystem) -> AsyncIterator[None]:
+    """Write more records in a row than are put aside: the partition stops, until an operator skips them."""
     await system.garbage(30)
     try:
         yield
@@ -84,6 +92,20 @@ async def people_killed(system: OwnSystem) -> AsyncIterator[None]:
         yield
     finally:
         await system.stack.start("people")
+
+
+@asynccontextmanager
+async def mixed_versions(system: OwnSystem) -> AsyncIterator[None]:
+    """Run a second relay of comments that is still of the version before."""
+    about = system.stack.folder / "before/rapport-0.0.1.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rapport\nVersion: 0.0.1\n")
+    old = await system.stack.start("comments", "relay", name="old relay", PYTHONPATH=str(about.parent))
+    try:
+        yield
+    finally:
+        old.stop()
+        del system.stack.parts["comments", "old relay"]
 
 
 @asynccontextmanager

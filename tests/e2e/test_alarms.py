@@ -22,12 +22,10 @@ Labels = Mapping[str, str]
 # each fault with the alarms that ring at it; a new rule needs a line here
 FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
     (faults.mail_server_away, {"RapportMailServerUnusable": {}, "RapportMailLate": {}, "RapportSignInLate": {}}),
+    (faults.one_garbage_record, {"RapportDeadLetters": {"group": "comments", "cause": "undecodable"}}),
     (
-        faults.garbage,
-        {
-            "RapportDeadLetters": {"group": "comments", "cause": "undecodable"},
-            "RapportPartitionStopped": {"group": "comments", "topic": POSTS.name, "partition": str(GARBAGE)},
-        },
+        faults.much_garbage,
+        {"RapportPartitionStopped": {"group": "comments", "topic": POSTS.name, "partition": str(GARBAGE)}},
     ),
     (
         faults.partition_paused,
@@ -37,10 +35,15 @@ FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
     (faults.second_owner, {"RapportRelayTwice": {"service": "posts"}}),
     (
         faults.people_killed,
-        {"RapportServiceMissing": {"service": "people"}, "RapportBreakerOpen": {"upstream": "people"}},
+        {
+            "RapportServiceMissing": {"service": "people"},
+            "RapportBreakerOpen": {"upstream": "people"},
+            "RapportPeriodicWorkFails": {"work": "refresh revocations"},
+        },
     ),
     (faults.table_locked, {"RapportDatabasePoolFull": {"database": "posts"}}),
     (faults.processor_short, {"RapportLoopLag": {}}),
+    (faults.mixed_versions, {"RapportVersionsMixed": {}}),
     (faults.valkey_stopped, {"RapportValkeyAway": {}}),
     (
         faults.consumer_stopped,
@@ -49,7 +52,15 @@ FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
             "RapportConsumerStuck": {"group": "notify", "topic": COMMENTS.name},
         },
     ),
-    (faults.kafka_stopped, {"RapportGatewayDeaf": {}, "RapportEventsWait": {"service": "comments"}}),
+    (
+        faults.kafka_stopped,
+        {
+            "RapportGatewayDeaf": {},
+            "RapportEventsWait": {"service": "comments"},
+            "RapportProducersDiscarded": {},
+            "RapportLagUnmeasured": {},
+        },
+    ),
 ]
 
 

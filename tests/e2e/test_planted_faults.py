@@ -65,16 +65,6 @@ async def wrong_setting(system: OwnSystem, _: Path) -> AsyncIterator[Seen]:
 
 
 @asynccontextmanager
-async def mixed_versions(system: OwnSystem, folder: Path) -> AsyncIterator[Seen]:
-    """Run a second relay of comments that is still of the version before."""
-    about = folder / "rapport-0.0.1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rapport\nVersion: 0.0.1\n")
-    async with _beside(system, "comments", "relay", PYTHONPATH=str(folder)):
-        yield Seen()
-
-
-@asynccontextmanager
 async def wrong_clock(system: OwnSystem, folder: Path) -> AsyncIterator[Seen]:
     (folder / "sitecustomize.py").write_text(
         f"import time\n_real = time.time\ntime.time = lambda: _real() + {AHEAD_SECONDS}\n"
@@ -209,7 +199,7 @@ async def other_keys(system: OwnSystem, _: Path) -> AsyncIterator[Seen]:
 FAULTS: list[tuple[Planting, list[tuple[str, str, str]]]] = [
     (wrong_setting, [("fault", "PUBLIC_URL", "https address")]),
     (in_place(faults.people_killed), [("fault", "people", "services.people api")]),
-    (mixed_versions, [("warning", "versions", "one version everywhere")]),
+    (in_place(faults.mixed_versions), [("warning", "versions", "one version everywhere")]),
     (wrong_clock, [("fault", "clock of people", "NTP")]),
     (short_retention, [("fault", f"own.{COMMENTS.name}", "rapport topics apply")]),
     (missing_topic, [("fault", f"own.{dead_letter_topic('notify').name}", "rapport topics apply")]),
@@ -230,7 +220,7 @@ FAULTS: list[tuple[Planting, list[tuple[str, str, str]]]] = [
     (missing_migration, [("fault", "comments at", "services.comments migrate")]),
     (other_keys, [("fault", "VERIFICATION_KEYS of posts", "the VERIFICATION_KEYS that all others have")]),
     (in_place(faults.valkey_stopped), [("fault", "Valkey", "REDIS_URL")]),
-    (in_place(faults.garbage), [("fault", f"{POSTS.name} {GARBAGE}", "rapport consumer skip")]),
+    (in_place(faults.much_garbage), [("fault", f"{POSTS.name} {GARBAGE}", "rapport consumer skip")]),
 ]
 
 

@@ -196,6 +196,7 @@ def test_metrics_of_all_processes_together() -> None:
         ("rapport_gateway_valkey_away", 1, "fault"),
         ("rapport_mail_server_unusable", 1, "fault"),
         ("rapport_mail_due_oldest_seconds", 301, "warning"),
+        ("rapport_consumer_lag_unknown", 1, "warning"),
         ("rapport_sign_in_waiting_oldest_seconds", 61, "fault"),
     ):
         [found] = look_at_metrics(set(), [{name: metric(value)}, {name: metric(0)}])
@@ -252,3 +253,15 @@ def test_a_name_server_has_an_address() -> None:
         ended = CliRunner().invoke(app, ["doctor", "--name-server", given], env={"COLUMNS": "120"})
         assert ended.exit_code == 2
         assert "must be an IP address" in ended.output
+
+
+def test_work_that_fails_again_and_again_is_named() -> None:
+    metrics = {"rapport_periodic_failing_runs": [({"work": "retention"}, 3.0), ({"work": "ask Valkey"}, 2.0)]}
+    [found] = look_at_metrics(set(), [metrics, metrics])
+    assert (found.level, found.found) == ("warning", "“retention” fails again and again")
+
+
+def test_what_is_to_be_copied_is_on_one_line() -> None:
+    command = "`rapport consumer skip comments posts.events 3 120..140`"
+    shown = findings.lines(fault("posts.events 3", "stopped", f"Mend the cause of all this, then {command}."), 60)
+    assert any(command in line for line in shown)

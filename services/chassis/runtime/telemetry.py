@@ -57,6 +57,7 @@ DEAD_LETTERS = Counter("rapport_dead_letters", "Records sent to the dead-letter 
 
 PRUNED = Counter("rapport_pruned_rows", "Expired rows deleted", ["table"])
 PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Failed runs of periodic work", ["work"])
+PERIODIC_FAILING = Gauge("rapport_periodic_failing_runs", "Failed runs since the last one that succeeded", ["work"])
 LOOP_LAG = Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
 # public keys, by which the doctor sees that processes know each other
 SIGNING_KEY = Gauge("rapport_signing_key", "1 for the key that this process signs with", ["kid", "thumbprint"])

@@ -96,5 +96,6 @@ async def _letters(settings: DoctorSettings, group: str) -> Finding:
         return warning(name, f"they cannot be read ({type(error).__name__})", MEND_RIGHTS)
     if not waiting:
         return ok(name, "none waits")
-    mend = f"rapport dead-letter list {group}; mend the cause, then rapport dead-letter redrive {group} (or drop)."
+    look, again = f"`rapport dead-letter list {group}`", f"`rapport dead-letter redrive {group}`"
+    mend = f"See {look}; mend the cause, then {again} (or drop them)."
     return warning(name, f"{counted(len(waiting), 'event')} could not be handled; one: {waiting[0].error[:200]}", mend)
