@@ -18,6 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.telemetry import SIGNING_KEY, VERIFICATION_KEY
 
 ALGORITHM = "Ed25519"
 ANONYMOUS = "anonymous"
@@ -76,6 +77,7 @@ class Signer:
         if issuer_of(str(self._key.kid)) != issuer:
             raise ValueError(f"the key {self._key.kid} is not one of {issuer}")
         self._header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": "JWT"}
+        SIGNING_KEY.labels(self._key.kid, self._key.thumbprint()).set(1)
         self._issued: LRUCache[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = LRUCache(CACHE_SIZE)
 
     def token(
@@ -144,6 +146,7 @@ class Verifier:
             if not issuer_of(kid):
                 raise ValueError(f"the key id {kid!r} names no issuer")
             self._keys[kid] = key
+            VERIFICATION_KEY.labels(kid, key.thumbprint()).set(1)
         self._verified: LRUCache[str, tuple[Caller, float]] = LRUCache(CACHE_SIZE)
 
     def verify(self, token: str) -> Caller:

@@ -10,7 +10,7 @@ from functools import partial
 
 from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
-from services.chassis.database.migrations import migrate
+from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
@@ -40,6 +40,7 @@ async def compose(settings: CommentsSettings, wanted: Collection[str], health: H
     url = settings.comments_database_url
     db = await Database.connect(url, name="comments", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
+    health.add("migrations", partial(all_applied, db, PACKAGES))
     roles = [
         monitoring(health.ready, settings.host, settings.comments_metrics_port),
         Role("retention", Pruner(db, settings).run),

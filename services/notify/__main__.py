@@ -14,7 +14,7 @@ from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
-from services.chassis.database.migrations import migrate
+from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
@@ -51,6 +51,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     url = settings.notify_database_url
     db = await Database.connect(url, name="notify", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
+    health.add("migrations", partial(all_applied, db, PACKAGES))
     signer = Signer(settings.notify_signing_key, "notify")
     pool = ConnectionPool()
     upstreams = Upstreams(

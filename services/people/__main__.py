@@ -9,7 +9,7 @@ from functools import partial
 
 from services.chassis.backup.restore import Afterwards, Backed
 from services.chassis.backup.roles import one_shots
-from services.chassis.database.migrations import migrate
+from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
@@ -44,6 +44,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     url = settings.people_database_url
     db = await Database.connect(url, name="people", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
+    health.add("migrations", partial(all_applied, db, PACKAGES))
     own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
     smtp: Smtp | None = None
     roles = [

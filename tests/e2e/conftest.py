@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests import smtp_sink as smtp
 from tests.client import Client, Person
-from tests.servers import Servers
+from tests.e2e.own_system import OwnSystem
+from tests.servers import PrivateServers, Servers
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack, started
 
@@ -62,3 +64,31 @@ async def anna(client: Client, unique: str) -> Person:
 @pytest.fixture
 async def ben(client: Client, unique: str) -> Person:
     return await client.sign_in("Ben", f"ben.{unique}@example.com")
+
+
+@pytest.fixture(scope="session")
+async def own_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnSystem]:
+    """A second system with servers of its own; posts and notify run as one process per role."""
+    servers = PrivateServers(tmp_path_factory.mktemp("servers"), durable=False)
+    try:
+        async with smtp.listening() as sink:
+            stack = Stack(
+                servers,
+                tmp_path_factory.mktemp("own"),
+                sink.port,
+                "own",
+                overrides={"RATE_LIMITS": "on", "CHANGES_POLL_SECONDS": "3"},
+            )
+            try:
+                await stack.prepare()
+                await stack.up("posts", "notify")
+                async with Client(stack.url, sink) as client:
+                    ada = await client.sign_in("Ada Admin", "admin@example.com")
+                    ben = await client.sign_in("Ben", "ben@example.com")
+                    post_id = (await client.publish(ada, "Watched"))["id"]
+                    yield OwnSystem(stack, servers, sink, client, ada, ben, post_id)
+            finally:
+                stack.down()
+                await stack.drop()
+    finally:
+        servers.stop()

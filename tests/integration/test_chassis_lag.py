@@ -55,6 +55,6 @@ async def test_without_a_broker_no_lag_is_told(kafka: str, kafka_prefix: str) ->
     await create_topics(kafka, kafka_prefix)
     meter = LagMeter({GROUP: [PEOPLE]}, Settings(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix))
     await eventually(lambda: measured(meter), timeout=30)
-    assert value("rapport_consumer_lag") == 0
+    assert (value("rapport_consumer_lag"), REGISTRY.get_sample_value("rapport_consumer_lag_unknown")) == (0, 0)
     await asyncio.wait_for(LagMeter({GROUP: [PEOPLE]}, settings).measure(), 30)
-    assert value("rapport_consumer_lag") is None
+    assert (value("rapport_consumer_lag"), REGISTRY.get_sample_value("rapport_consumer_lag_unknown")) == (None, 1)

@@ -74,7 +74,7 @@ async def test_signing_in_works_while_kafka_is_down(harness: Harness, smtp_sink:
                     parts = (await answer.json())["parts"]
             except aiohttp.ClientError:
                 return False
-            return bool(parts == {"running": True, "database": True, "relay": False})
+            return bool(parts == {"running": True, "database": True, "migrations": True, "relay": False})
 
         await eventually(only_the_relay_is_not_ready, timeout=30)
         base = f"http://127.0.0.1:{variables['PEOPLE_PORT']}"

@@ -12,6 +12,7 @@ from structlog.typing import EventDict
 from services.chassis.errors import unavailable
 from services.chassis.runtime import waiting
 from services.chassis.runtime.waiting import Backoff, Periodic, backoff_seconds, first_set, sleep_unless_set
+from tests.waiting import eventually
 
 LONG = 60.0  # a pause that no test waits for
 
@@ -300,3 +301,24 @@ async def test_periodic_work_is_cancellable_when_the_work_suppresses_it(replacem
     task.cancel()
     assert done, "the cancellation was lost, and the pause of the work has begun"
     assert task.cancelled()
+
+
+async def test_failures_in_a_row_are_told_until_a_success_or_the_end() -> None:
+    def failing() -> float | None:
+        return REGISTRY.get_sample_value("rapport_periodic_failing_runs", {"work": "in a row"})
+
+    fails = True
+
+    async def work() -> None:
+        if fails:
+            raise unavailable("The database does not answer.")
+
+    periodic = Periodic("in a row", 0.02, work)
+    assert failing() == 0
+    async with periodic:
+        await eventually(lambda: failing() == 3, pause=0.001)
+        fails = False
+        await eventually(lambda: failing() == 0, pause=0.001)
+        fails = True
+        await eventually(lambda: failing() == 1, pause=0.001)
+    assert failing() == 0

@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from services.operator.__main__ import app
 from services.operator.doctor import findings
 from services.operator.doctor.configuration import check_settings
 from services.operator.doctor.disks import GIB, check_disks
 from services.operator.doctor.examination import Check, Space, Surroundings, examine
 from services.operator.doctor.findings import Finding, fault, ok, warning
+from services.operator.doctor.known_keys import look_at_keys
 from services.operator.doctor.partitions import consumer, halted
-from services.operator.doctor.sender_dns import Unanswered, check_sender
+from services.operator.doctor.sender_dns import Unanswered, check_sender, txt_records
 from services.operator.doctor.settings import DoctorSettings
 from services.operator.doctor.waiting_work import look_at_metrics
 from services.operator.keys import generate_keys
+from tests.dns import name_server
 
 
 async def silent(_: str) -> list[str]:
@@ -192,6 +196,7 @@ def test_metrics_of_all_processes_together() -> None:
         ("rapport_gateway_valkey_away", 1, "fault"),
         ("rapport_mail_server_unusable", 1, "fault"),
         ("rapport_mail_due_oldest_seconds", 301, "warning"),
+        ("rapport_consumer_lag_unknown", 1, "warning"),
         ("rapport_sign_in_waiting_oldest_seconds", 61, "fault"),
     ):
         [found] = look_at_metrics(set(), [{name: metric(value)}, {name: metric(0)}])
@@ -215,3 +220,48 @@ def test_halted_partitions_and_consumers() -> None:
     ):
         answer = {"running": running, "partitions": [{"lag": lag}]}
         assert [one.level for one in consumer("notify", answer)] == [level]
+
+
+def test_a_service_that_does_not_know_the_key_of_a_caller() -> None:
+    def keys(name: str, *kids: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+        return {f"rapport_{name}_key": [({"kid": kid, "thumbprint": f"of {kid}"}, 1.0) for kid in kids]}
+
+    gateway = ("gateway", keys("signing", "gateway-2") | keys("verification", "people-1"))
+    notify = ("notify", keys("signing", "notify-1") | keys("verification", "gateway-1", "gateway-2"))
+    people = ("people", keys("signing", "people-1") | keys("verification", "gateway-2", "notify-1", "operator-1"))
+    mailer = ("notify", keys("signing", "notify-1"))
+    assert levels(list(look_at_keys([gateway, notify, people, mailer]))) == [("ok", "verification keys")]
+    posts = ("posts", keys("verification", "gateway-1", "notify-1", "people-1"))
+    [found] = look_at_keys([gateway, notify, people, mailer, posts])
+    assert (found.level, found.name) == ("fault", "VERIFICATION_KEYS of posts")
+    assert found.found.startswith("it does not hold the key gateway-2 of gateway,")
+    other = {"rapport_verification_key": [({"kid": "people-1", "thumbprint": "of another set"}, 1.0)]}
+    [found] = look_at_keys([people, ("gateway", other)])
+    assert found.name == "VERIFICATION_KEYS of gateway"
+    assert list(look_at_keys([mailer])) == []
+
+
+async def test_the_name_server_that_is_asked() -> None:
+    async with name_server([], {"mail.rapport.dev": ["v=spf1 mx -all", "other"]}) as names:
+        there = ("127.0.0.1", names.port)
+        assert await txt_records("mail.rapport.dev", server=there) == ["v=spf1 mx -all", "other"]
+        assert await txt_records("nowhere.rapport.dev", server=there) == []
+
+
+def test_a_name_server_has_an_address() -> None:
+    for given in ("dns.example", "1.2.3.4:x"):
+        ended = CliRunner().invoke(app, ["doctor", "--name-server", given], env={"COLUMNS": "120"})
+        assert ended.exit_code == 2
+        assert "must be an IP address" in ended.output
+
+
+def test_work_that_fails_again_and_again_is_named() -> None:
+    metrics = {"rapport_periodic_failing_runs": [({"work": "retention"}, 3.0), ({"work": "ask Valkey"}, 2.0)]}
+    [found] = look_at_metrics(set(), [metrics, metrics])
+    assert (found.level, found.found) == ("warning", "“retention” fails again and again")
+
+
+def test_what_is_to_be_copied_is_on_one_line() -> None:
+    command = "`rapport consumer skip comments posts.events 3 120..140`"
+    shown = findings.lines(fault("posts.events 3", "stopped", f"Mend the cause of all this, then {command}."), 60)
+    assert any(command in line for line in shown)

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Collection, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +17,7 @@ import asyncpg
 import structlog
 
 from services.chassis.database import sessions
+from services.chassis.database.pool import Database
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +120,14 @@ def digest_of(sql: str) -> str:
     return hashlib.sha256(sql.encode()).hexdigest()
 
 
+async def all_applied(db: Database, packages: Sequence[str]) -> bool:
+    """Return whether the database has every migration of the packages, for readiness; it may have later ones."""
+    wanted = {(package, name) for package in packages for name in _names(package)}
+    async with db.reader() as reader:
+        rows = await reader.fetch("select package, name from schema_migrations")
+    return wanted <= {(row["package"], row["name"]) for row in rows}
+
+
 async def _apply(connection: Any, sql: str, applied: tuple[str, str, str]) -> None:
     """Run a file in one transaction; try again when a lock is not had soon.
 
@@ -155,6 +165,11 @@ def statements(sql: str) -> list[str]:
     """Return the statements of a file that runs outside a transaction, each ended by a semicolon at a line's end."""
     parts = (part.strip() for part in END_OF_STATEMENT.split(COMMENT.sub("", sql)))
     return [part for part in parts if part]
+
+
+@cache
+def _names(package: str) -> frozenset[str]:
+    return frozenset(name for name, _ in migration_files(package))
 
 
 def migration_files(package: str) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from prometheus_client import Gauge
 
 from services.chassis.messaging.connection import connection
 from services.chassis.runtime.settings import Settings
@@ -22,6 +23,9 @@ from services.chassis.runtime.waiting import Periodic
 from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
+
+# only where it is measured: elsewhere it would say that all is known
+LAG_UNKNOWN = Gauge("rapport_consumer_lag_unknown", "1 while the lag of consumers cannot be measured")
 
 EVERY_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
@@ -63,7 +67,9 @@ class LagMeter:
             self._stuck_since.clear()
             CONSUMER_LAG.clear()
             CONSUMER_STUCK.clear()
+            LAG_UNKNOWN.set(1)
             return
+        LAG_UNKNOWN.set(0)
         for group, offsets in found.items():
             for topic in self._subscriptions[group]:
                 name = self._settings.kafka_prefix + topic.name

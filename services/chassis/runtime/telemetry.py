@@ -57,7 +57,13 @@ DEAD_LETTERS = Counter("rapport_dead_letters", "Records sent to the dead-letter 
 
 PRUNED = Counter("rapport_pruned_rows", "Expired rows deleted", ["table"])
 PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Failed runs of periodic work", ["work"])
+PERIODIC_FAILING = Gauge("rapport_periodic_failing_runs", "Failed runs since the last one that succeeded", ["work"])
 LOOP_LAG = Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
+# public keys, by which the doctor sees that processes know each other
+SIGNING_KEY = Gauge("rapport_signing_key", "1 for the key that this process signs with", ["kid", "thumbprint"])
+VERIFICATION_KEY = Gauge(
+    "rapport_verification_key", "1 for each key whose tokens this process may accept", ["kid", "thumbprint"]
+)
 BUILD_INFO = Gauge("rapport_build_info", "1 for each process, with what it runs", ["version", "service"])
 
 # An alarm on an increase rings at the first one only if the counter was there before, at 0.

@@ -11,7 +11,7 @@ from typing import Self
 import structlog
 
 from services.chassis.errors import Problem
-from services.chassis.runtime.telemetry import PERIODIC_FAILURES
+from services.chassis.runtime.telemetry import PERIODIC_FAILING, PERIODIC_FAILURES
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +90,8 @@ class Periodic:
         async with Periodic("renew leases", 10.0, renew): ...
         Role("retention", Periodic("retention", 600.0, prune).run)
 
-    A failed run is logged and counted, and the work runs again after the pause. A CancelledError that escapes from the
-    work, without a cancellation of the task, counts as a failure too.
+    A failed run is logged and counted, alone and in a row, and the work runs again after the pause. A CancelledError
+    that escapes from the work, without a cancellation of the task, counts as a failure too.
 
     Args:
         name: the name of the work in logs and metrics.
@@ -116,6 +116,7 @@ class Periodic:
         self._jitter = jitter
         self._task: asyncio.Task[None] | None = None
         PERIODIC_FAILURES.labels(name)
+        self._failing = PERIODIC_FAILING.labels(name)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.run(asyncio.Event()))
@@ -130,15 +131,19 @@ class Periodic:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Repeat the work until `stop` is set."""
-        while not stop.is_set():
-            pause = self._seconds if await self._succeeds() else self._retry_seconds
-            if cancelled():
-                raise asyncio.CancelledError  # the work has suppressed it
-            await sleep_unless_set(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
+        try:
+            while not stop.is_set():
+                pause = self._seconds if await self._succeeds() else self._retry_seconds
+                if cancelled():
+                    raise asyncio.CancelledError  # the work has suppressed it
+                await sleep_unless_set(stop, pause * random.uniform(1 - self._jitter, 1 + self._jitter))  # noqa: S311  # no secret
+        finally:
+            self._failing.set(0)  # what has ended does not fail
 
     async def _succeeds(self) -> bool:
         try:
             await self._work()
+            self._failing.set(0)
             return True
         except Problem as problem:
             log.warning("periodic work postponed", work=self._name, kind=problem.kind, reason=problem.detail)
@@ -147,4 +152,5 @@ class Periodic:
                 raise
             log.exception("periodic work failed", work=self._name)
         PERIODIC_FAILURES.labels(self._name).inc()
+        self._failing.inc()
         return False

@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from services.chassis.runtime.setting_types import split_host
 from services.operator.doctor import findings
 from services.operator.doctor.broker import check_broker
 from services.operator.doctor.configuration import check_settings
@@ -41,6 +44,9 @@ def doctor(
         list[Path] | None, typer.Option("--disk", help="A folder whose disk needs space; may be repeated.")
     ] = None,
     dkim_selector: Annotated[str | None, typer.Option(help="Of the key that signs mails, to look for it.")] = None,
+    name_server: Annotated[
+        str | None, typer.Option(help="Address[:port] of a name server to ask, such as 9.9.9.9: what others see.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Look at settings, connections, versions, clocks, topics, disks and DNS, and name each mend. It changes nothing.
@@ -53,11 +59,20 @@ def doctor(
         mend = "Correct it; everything else is looked at once the settings can be read."
         _report([fault("settings", str(error).rstrip("."), mend)], as_json)
         raise typer.Exit(1) from None
-    around = Surroundings(settings, txt_records, disks or _own_disks(), dkim_selector)
+    resolve = partial(txt_records, server=_server(name_server)) if name_server else txt_records
+    around = Surroundings(settings, resolve, disks or _own_disks(), dkim_selector)
     found = asyncio.run(examine(around, CHECKS, lambda sentence: typer.echo(f"rapport: {sentence}", err=True)))
     _report(found, as_json)
     if any(finding.level == "fault" for finding in found):
         raise typer.Exit(1)
+
+
+def _server(given: str) -> tuple[str, int]:
+    try:
+        host, port = split_host(given)
+        return str(ip_address(host.strip("[]"))), port or 53
+    except ValueError:
+        raise typer.BadParameter("it must be an IP address, such as 9.9.9.9", param_hint="--name-server") from None
 
 
 def _own_disks() -> list[Path]:

@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.connection import connection
 from services.chassis.runtime.setting_types import split_host
-from services.contracts.topics import CONSUMER_GROUPS
+from services.contracts.topics import CONSUMER_GROUPS, dead_letter_topic
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
 from services.operator.doctor.settings import DoctorSettings
@@ -22,6 +22,7 @@ from services.operator.moments import counted
 
 CONNECT_SECONDS = 3.0
 REQUEST_MS = 5_000
+LETTERS_SECONDS = 8.0
 # the newest version of the request for metadata that each release of Kafka was the first to know
 RELEASES = ((13, "4.0 or later"), (12, "2.8 to 3.9"), (9, "2.4 to 2.7"))
 OLDEST_METADATA = 9
@@ -39,6 +40,7 @@ async def check_broker(around: Surroundings) -> list[Finding]:
         async with _admin(settings) as admin:
             version = await _version(admin)
             topics = await look_at_topics(admin, settings)
+            present = set(await admin.list_topics())
     except (KafkaConnectionError, OSError):
         who = settings.kafka_username or "nobody"
         mend = (
@@ -48,7 +50,10 @@ async def check_broker(around: Surroundings) -> list[Finding]:
         return [fault("Kafka", f"{servers} listens, but does not let us in as {who}", mend)]
     except KafkaError as error:
         return [fault("Kafka", f"{servers} refuses: {type(error).__name__}", MEND_RIGHTS)]
-    letters = await asyncio.gather(*(_letters(settings, group) for group in CONSUMER_GROUPS))
+    readable = [  # nobody ends waiting for a topic that is missing; it is a finding already
+        group for group in CONSUMER_GROUPS if settings.kafka_prefix + dead_letter_topic(group).name in present
+    ]
+    letters = await asyncio.gather(*(_letters(settings, group) for group in readable))
     return [version, *topics, *letters]
 
 
@@ -85,10 +90,12 @@ async def _version(admin: AIOKafkaAdminClient) -> Finding:
 async def _letters(settings: DoctorSettings, group: str) -> Finding:
     name = f"dead letters of {group}"
     try:
-        waiting = [one for one in await dead_letter.entries(settings, group) if one.state == "waiting"]
+        async with asyncio.timeout(LETTERS_SECONDS):
+            waiting = [one for one in await dead_letter.entries(settings, group) if one.state == "waiting"]
     except (KafkaError, OSError) as error:
         return warning(name, f"they cannot be read ({type(error).__name__})", MEND_RIGHTS)
     if not waiting:
         return ok(name, "none waits")
-    mend = f"rapport dead-letter list {group}; mend the cause, then rapport dead-letter redrive {group} (or drop)."
+    look, again = f"`rapport dead-letter list {group}`", f"`rapport dead-letter redrive {group}`"
+    mend = f"See {look}; mend the cause, then {again} (or drop them)."
     return warning(name, f"{counted(len(waiting), 'event')} could not be handled; one: {waiting[0].error[:200]}", mend)

@@ -5,7 +5,7 @@ import asyncio
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
 
-GIB = 1024**3
+MIB, GIB = 1024**2, 1024**3
 LITTLE_BYTES, LITTLE_SHARE = 5 * GIB, 0.10
 FULL_BYTES, FULL_SHARE = GIB, 0.02
 MEND = "Free space there: old logs and images first. A database or broker whose disk is full stops taking writes."
@@ -22,7 +22,7 @@ async def check_disks(around: Surroundings) -> list[Finding]:
             found.append(fault(name, f"it cannot be looked at: {error.strerror}", "Name a folder that exists."))
             continue
         share = space.free / max(1, space.total)
-        free = f"{space.free / GIB:.1f} GiB of {space.total / GIB:.1f} GiB are free ({share:.0%})"
+        free = f"{_size(space.free)} of {_size(space.total)} are free ({share:.0%})"
         if space.free < FULL_BYTES or share < FULL_SHARE:
             found.append(fault(name, f"only {free}", MEND))
         elif space.free < LITTLE_BYTES and share < LITTLE_SHARE:
@@ -30,3 +30,7 @@ async def check_disks(around: Surroundings) -> list[Finding]:
         else:
             found.append(ok(name, free))
     return found
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / MIB:.1f} MiB"

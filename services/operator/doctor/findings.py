@@ -1,5 +1,6 @@
 """What the doctor has found: one line about each thing that was looked at."""
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from services.operator.moments import counted
 Level = Literal["ok", "warning", "fault"]
 
 INDENT = 9
+WHOLE = re.compile(r"`[^`]*`|\"[^\"]*\"")  # commands, and what is to be written somewhere: on one line, to be copied
+NO_BREAK = "\N{NO-BREAK SPACE}"  # no line is broken there
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,23 @@ def fault(name: str, found: str, mend: str) -> Finding:
 
 
 def lines(finding: Finding, width: int) -> list[str]:
-    """Return a finding as lines of at most this width; a longer word stays whole, so that it can be copied."""
+    """Return a finding as lines of at most this width; a longer word, and a command, stays whole, to be copied."""
     text = _printable(f"{finding.name}: {finding.found}.")
     shown = _wrapped(text, finding.level.ljust(INDENT), width)
     return shown + (_wrapped(_printable(finding.mend), " " * INDENT + "mend: ", width) if finding.mend else [])
 
 
 def _wrapped(text: str, first: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
+    joined = WHOLE.sub(lambda found: found[0].replace(" ", NO_BREAK), text)
+    wrapped = textwrap.wrap(
+        joined,
         max(width, 2 * INDENT),
         initial_indent=first,
         subsequent_indent=" " * INDENT,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(NO_BREAK, " ") for line in wrapped]
 
 
 def _printable(text: str) -> str:

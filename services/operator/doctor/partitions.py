@@ -52,7 +52,7 @@ def halted(group: str, partitions: Iterable[dict[str, Any]]) -> Iterable[Finding
         found = f"{each['state']} for {group} since {each['since']}: {each['reason']}"
         resume = f"rapport consumer resume {group} {place}"
         if each["state"] == "paused":
-            yield warning(place, found, f"Once it may go on: {resume}")
+            yield warning(place, found, f"Once it may go on: `{resume}`.")
         else:
             skip = f"rapport consumer skip {group} {place} {each['next_offset']}..LAST"
-            yield fault(place, found, f"Mend the cause, then: {resume} (or put records aside: {skip}).")
+            yield fault(place, found, f"Mend the cause, then `{resume}`; or put records aside: `{skip}`.")

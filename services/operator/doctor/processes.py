@@ -12,10 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.chassis.client.connection_pool import ConnectionPool, Origin
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
+from services.operator.doctor.known_keys import look_at_keys
 from services.operator.doctor.waiting_work import look_at_metrics
 
 ANSWER_SECONDS = 8.0
 MENDS = {
+    "migrations": "Run `python -m services.{service} migrate`, of the version that the process runs.",
     "database": "See that PostgreSQL runs, that …_DATABASE_URL is right, and that it has connections left.",
     "relay": "See that Kafka takes records, and the log of the process; events wait meanwhile, none is lost.",
     "consumer": "See that Kafka answers, and the log of the process.",
@@ -55,6 +57,7 @@ async def check_processes(around: Surroundings) -> list[Finding]:
     return [
         *(_readiness(process) for process in found),
         *_versions(answering),
+        *look_at_keys([(process.service, process.metrics) for process in answering]),
         *look_at_metrics({process.service for process in answering}, [process.metrics for process in answering]),
     ]
 
@@ -94,7 +97,9 @@ def _readiness(process: Process) -> Finding:
     name = f"{process.service or 'process'} at {process.address}"
     broken = [part for part, works in process.parts.items() if not works]
     if broken:
-        mend = " ".join(MENDS.get(part, f"See the log of the process about {part}.") for part in broken)
+        broken = ["database"] if "database" in broken and "migrations" in broken else broken
+        mends = (MENDS.get(part, f"See the log of the process about {part}.") for part in broken)
+        mend = " ".join(mends).format(service=process.service)
         return fault(name, f"not ready: {', '.join(broken)}", mend)
     return ok(name, f"ready: {', '.join(process.parts)}")
 

@@ -16,14 +16,20 @@ class Unanswered(Exception):
     """DNS does not answer; the message says how."""
 
 
-async def txt_records(name: str) -> list[str]:
+async def txt_records(name: str, *, server: tuple[str, int] | None = None) -> list[str]:
     """Return the TXT records of a name, none where it has none.
+
+    Args:
+        server: the address and port of the name server to ask; without it, those of this machine.
 
     Raises:
         Unanswered: DNS does not say.
     """
     try:
-        answer = await dns.asyncresolver.Resolver().resolve(name, "TXT", lifetime=ANSWER_SECONDS)
+        resolver = dns.asyncresolver.Resolver(configure=server is None)
+        if server is not None:
+            resolver.nameservers, resolver.port = [server[0]], server[1]
+        answer = await resolver.resolve(f"{name}.", "TXT", lifetime=ANSWER_SECONDS)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         return []
     except (dns.exception.DNSException, OSError) as error:

@@ -12,7 +12,7 @@ from services.contracts.topics import DAY_MS, TOPICS, Topic
 from services.operator.doctor.findings import Finding, fault, ok, warning
 from services.operator.doctor.settings import DoctorSettings
 
-APPLY = "rapport topics apply"
+APPLY = "`rapport topics apply`"
 
 
 async def look_at_topics(admin: AIOKafkaAdminClient, settings: DoctorSettings) -> list[Finding]:
@@ -39,7 +39,7 @@ async def look_at_topics(admin: AIOKafkaAdminClient, settings: DoctorSettings) -
 
 
 def _missing(name: str) -> Finding:
-    return fault(name, "there is no such topic, or this account may not see it", f"Create it: {APPLY}")
+    return fault(name, "there is no such topic, or this account may not see it", f"Create it: {APPLY}.")
 
 
 def _partitions(name: str, topic: Topic, partitions: list[Mapping[str, Any]]) -> Iterable[Finding]:
@@ -75,25 +75,25 @@ def _settings(name: str, topic: Topic, values: Mapping[str, str], replicas: int)
         found = (
             f"retention.ms is {_time(kept)} instead of {_time(topic.retention_ms)}: who is away longer misses events"
         )
-        yield fault(name, found, f"Set it back: {APPLY}")
+        yield fault(name, found, f"Set it back: {APPLY}.")
     elif kept != topic.retention_ms:
         found = f"retention.ms is {_time(kept)} instead of {_time(topic.retention_ms)}"
-        yield warning(name, found, f"Set it back, or keep an eye on the disk: {APPLY}")
+        yield warning(name, found, f"Set it back, or keep an eye on the disk: {APPLY}.")
     if values["cleanup.policy"] != "delete":
         found = f"cleanup.policy is {values['cleanup.policy']}: an edit deletes the publication before it"
-        yield fault(name, found, f"Set it to delete: {APPLY}")
+        yield fault(name, found, f"Set it to delete: {APPLY}.")
     if topic.name.endswith(".dead-letter") and int(values["max.message.bytes"]) < DEAD_LETTER_BYTES:
         found = f"max.message.bytes is {int(values['max.message.bytes']):,}: a large record cannot be put aside"
-        yield fault(name, found, f"Set it to {DEAD_LETTER_BYTES:,}: {APPLY}")
+        yield fault(name, found, f"Set it to {DEAD_LETTER_BYTES:,}: {APPLY}.")
     least = int(values["min.insync.replicas"])
     if least > replicas:
         found = f"min.insync.replicas is {least}, but it has {replicas} replicas: nobody can write"
-        yield fault(name, found, f"Lower it, or add replicas: {APPLY}")
+        yield fault(name, found, f"Lower it, or add replicas: {APPLY}.")
     elif replicas >= 3 and least == 1:
         found = (
             f"min.insync.replicas is 1 of {replicas} replicas: a broker that dies can take what was acknowledged along"
         )
-        yield warning(name, found, f"Set it to {replicas - 1}: {APPLY}")
+        yield warning(name, found, f"Set it to {replicas - 1}: {APPLY}.")
 
 
 def _time(ms: int) -> str:

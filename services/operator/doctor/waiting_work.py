@@ -10,6 +10,7 @@ Metrics = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 WITH_OUTBOX = ("posts", "comments", "people", "notify")
 OLD_EVENT_SECONDS = 30
 DEAF_SECONDS = 30
+FAILING_RUNS = 3
 LATE_MAIL_SECONDS = 300
 LATE_SIGN_IN_SECONDS = 60
 
@@ -47,6 +48,18 @@ def _alarms(all_metrics: Sequence[Metrics]) -> Iterable[Finding]:
     if (deaf := _most(all_metrics, "rapport_gateway_deaf_seconds")) > DEAF_SECONDS:
         mend = "See that Kafka answers, and that the gateway's account may read there (`rapport kafka-access`)."
         yield fault("gateway", f"it has not heard Kafka for {deaf:,.0f} s", mend)
+    elif _most(all_metrics, "rapport_consumer_lag_unknown") == 1:
+        mend = "Run `rapport kafka-access` as an account that may change access control lists; see the gateway's log."
+        yield warning("gateway", "it cannot measure how far consumers are behind", mend)
+    works = {
+        labels["work"]
+        for metrics in all_metrics
+        for labels, value in metrics.get("rapport_periodic_failing_runs", ())
+        if value >= FAILING_RUNS
+    }
+    for work in sorted(works):
+        mend = "The log of the process says why, with this name as `work`."
+        yield warning("periodic work", f"“{work}” fails again and again", mend)
     if _most(all_metrics, "rapport_gateway_valkey_away") == 1:
         mend = "Start Valkey, or correct the gateway's REDIS_URL; until then each gateway counts limits by itself."
         yield fault("gateway", "Valkey does not answer it", mend)
