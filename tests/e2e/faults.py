@@ -56,6 +56,15 @@ async def partition_paused(system: OwnSystem) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def mail_paused(system: OwnSystem) -> AsyncIterator[None]:
+    await system.rapport("mail", "pause", "--why", "a trial")
+    try:
+        yield
+    finally:
+        await system.rapport("mail", "resume")
+
+
+@asynccontextmanager
 async def relay_stopped(system: OwnSystem) -> AsyncIterator[None]:
     system.stack.part("posts", "relay").stop()
     try:

@@ -31,6 +31,7 @@ FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
         faults.partition_paused,
         {"RapportPartitionPaused": {"group": "comments", "topic": POSTS.name, "partition": str(faults.PAUSED)}},
     ),
+    (faults.mail_paused, {"RapportMailPaused": {}}),
     (faults.relay_stopped, {"RapportRelayMissing": {"service": "posts"}}),
     (faults.second_owner, {"RapportRelayTwice": {"service": "posts"}}),
     (
