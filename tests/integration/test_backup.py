@@ -182,7 +182,7 @@ async def test_a_full_disk_is_said_and_nothing_is_left(new_trial: NewTrial, tmp_
     await begin_discussion(trial, [os.urandom(20_000).hex() for _ in range(10)])
     ended = await trial.program("backup", str(tmp_path), blocks=100)
     assert ended.returncode == 1
-    assert ended.stderr == "comments: File too large. No row was changed.\n"
+    assert ended.stderr == "comments: File too large. Nothing was done by halves: repeat it when that is mended.\n"
     assert names_in(tmp_path) == []
 
 

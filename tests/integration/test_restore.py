@@ -23,6 +23,7 @@ from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import COMMENTS, POSTS, Topic
 from tests.integration.backup_harness import STRANGE, NewTrial, Trial, begin_discussion, new_trial, reseal
+from tests.integration.restoring_process import nothing_again
 from tests.waiting import eventually
 
 __all__ = ["new_trial"]  # the fixture
@@ -203,6 +204,21 @@ async def test_posts_with_an_identity_that_is_always_generated_come_back(new_tri
     assert await back.everything() == before
     await back.run(f"insert into old_addresses (address, post_id) values ('new', '{one}')", "select 1")
     assert await back.run("select number from old_addresses where address = 'new'") == 10
+
+
+async def test_a_table_that_somebody_holds_is_said(
+    new_trial: NewTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.chassis.backup.loading.SET_LOCK_TIMEOUT", "set local lock_timeout = '100ms'")
+    trial, back = await new_trial("posts"), await new_trial("posts")
+    await trial.take(tmp_path)
+    for table, sentence in (("posts", "Somebody uses the tables of posts"), ("epoch", "The database of posts failed")):
+        async with back.connected() as connection, connection.transaction():
+            await connection.execute(f"lock table {table} in share mode")
+            roles = one_shots(back.backed, back.settings, nothing_again("posts"))
+            assert await roles["restore"].run([str(tmp_path)]) == 1
+        assert sentence in capsys.readouterr().err
+    assert await back.run("select number from epoch") == 0
 
 
 async def test_a_service_that_would_apply_nothing_again_restores_nothing(

@@ -16,6 +16,7 @@ from services.chassis.backup import snapshot
 from services.chassis.backup.manifest import Manifest, Refused
 from services.chassis.backup.restore import Afterwards, Backed, restore
 from services.chassis.backup.verify import verify
+from services.chassis.errors import Problem
 from services.chassis.runtime.process import OneShot
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
@@ -84,15 +85,19 @@ async def _status(service: str, work: Awaitable[dict[str, Any]]) -> int:
         sys.stderr.write(f"{refusal}\n")
         return 1
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        sys.stderr.write(f"The database of {service} refused: {error}. No row was changed.\n")
-        return 1
+        return _failed(f"The database of {service} refused: {error}")
+    except Problem as problem:
+        return _failed(f"The database of {service} failed: {problem.detail.rstrip('.')}")
     except TimeoutError:
-        sys.stderr.write(f"The database of {service} did not answer in time. No row was changed.\n")
-        return 1
+        return _failed(f"The database of {service} did not answer in time")
     except OSError as error:  # of a disk, or of a connection
         place = f": {error.filename}" if error.filename else ""
-        sys.stderr.write(f"{service}: {error.strerror or error}{place}. No row was changed.\n")
-        return 1
+        return _failed(f"{service}: {error.strerror or error}{place}")
     sys.stdout.write(orjson.dumps(result).decode() + "\n")
     sys.stdout.flush()
     return 0
+
+
+def _failed(what: str) -> int:
+    sys.stderr.write(f"{what}. Nothing was done by halves: repeat it when that is mended.\n")
+    return 1
