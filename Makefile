@@ -20,7 +20,7 @@ up: .venv/.local-stamp ## start everything here, real servers included; wait unt
 down: .venv/.local-stamp ## stop everything; the data stays in .local
 	@$(local) down
 
-status: .venv/.local-stamp ## show every process and its memory
+status: .venv/.local-stamp ## show every process, its memory, restarts and last end
 	@$(local) status || [ $$? -eq 1 ]
 
 logs: .venv/.local-stamp ## follow all logs
@@ -87,7 +87,7 @@ spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .
 
-.env: .venv/.local-stamp ## make the keys and passwords for compose that .env lacks
+.env: .venv/.local-stamp ## make keys, passwords and a certificate for compose: those that are missing
 	@$(python) -m deploy.local.dotenv $@
 
 clean: ## stop everything; delete the data, environment and caches here

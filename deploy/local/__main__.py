@@ -15,7 +15,7 @@ def main() -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("up", help="start everything and wait until it is ready")
     actions.add_parser("down", help="stop everything; the data stays")
-    actions.add_parser("status", help="show every process and its memory")
+    actions.add_parser("status", help="show every process, its memory, restarts and last end")
     actions.add_parser("logs", help="follow all logs")
     run = actions.add_parser("run", help="run a command with the operator's environment")
     run.add_argument("command", nargs=argparse.REMAINDER)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from deploy.local import logs as reading
 from deploy.local.layout import CHECKOUT, Layout
 from deploy.local.processes import Identity, LocalError, wait_until
+from deploy.local.unit_state import UnitState
 
 QUIET_SECONDS = 4
 
@@ -28,6 +30,11 @@ def state(layout: Layout) -> dict[str, Any]:
     except (OSError, ValueError):
         return {"phase": "stopped", "units": []}
     return found
+
+
+def units(layout: Layout) -> list[UnitState]:
+    """Return the states of the processes that the background process wrote last."""
+    return [UnitState.of(row) for row in state(layout)["units"]]
 
 
 def as_running(layout: Layout) -> Layout:
@@ -56,8 +63,17 @@ def start_supervisor(layout: Layout, log: Path) -> Identity:
     return identity
 
 
-def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: str, seconds: float) -> None:
-    """Print the supervisor's log from the byte `shown` on, until the supervisor reaches a phase or ends.
+def follow(
+    layout: Layout,
+    running: Identity,
+    log: Path,
+    shown: int,
+    *,
+    over: Callable[[], bool],
+    waited: Callable[[], Iterable[UnitState]],
+    seconds: float,
+) -> None:
+    """Print the supervisor's log from the byte `shown` on, until it is over or the supervisor ends.
 
     Whenever nothing was printed for `QUIET_SECONDS`, it says what is waited for.
     """
@@ -66,20 +82,21 @@ def follow(layout: Layout, running: Identity, log: Path, shown: int, *, until: s
     with log.open(errors="replace") as lines:
         lines.seek(shown)
         while True:
-            over = state(layout)["phase"] in (until, "failed") or not running.alive
+            ended = over() or not running.alive
             for line in lines:
                 print(reading.indented(line), flush=True)
                 said = time.monotonic()
-            if over or time.monotonic() > deadline:
+            if ended or time.monotonic() > deadline:
                 return
             if time.monotonic() - said >= QUIET_SECONDS:
                 said = time.monotonic()
-                line = f"{said - begun:.0f} s: waiting for {waited_for(layout, until)}"
+                names = ", ".join(f"{unit.name} (ended {unit.end})" if unit.end else unit.name for unit in waited())
+                line = f"{said - begun:.0f} s: waiting for {names or 'the next step'}"
                 print(" " * 11 + textwrap.shorten(line, 69, placeholder=" …"), flush=True)
             time.sleep(0.1)
 
 
-def waited_for(layout: Layout, until: str) -> str:
-    """Return what still starts or stops."""
-    wanted = ("starting", "waiting") if until == "ready" else ("starting", "waiting", "ready")
-    return ", ".join(unit["name"] for unit in state(layout)["units"] if unit["state"] in wanted) or "the next step"
+def unsettled(layout: Layout) -> list[UnitState]:
+    """Return the processes that are not ready, or have not stayed so for a moment."""
+    now = time.monotonic()
+    return [unit for unit in units(layout) if not unit.settled(now)]

@@ -11,14 +11,15 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from deploy.local import broker_access, environment, private
+from deploy.local import broker_access, environment, private, resources
 from deploy.local.layout import SERVICES, Layout
+from deploy.local.listeners import listener
 from deploy.local.processes import LocalError, free_port, port_is_taken, wait_until
 from services.chassis.errors import CannotStart
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import sentences
 
-NEEDED_BYTES = 200 * 1024 * 1024
+RUNNING = resources.Room(0, 50)  # for a stack that has its data already
 PATIENCE_SECONDS = 5.0  # for a given server that is just starting
 CREDENTIAL = ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA_FILE")
 MAILERS = ("people", "notify")
@@ -37,14 +38,11 @@ def check_home(layout: Layout) -> None:
             probe.write_bytes(bytes(4096))
         finally:
             probe.unlink(missing_ok=True)
-        free = shutil.disk_usage(layout.home).free
+        free = shutil.disk_usage(layout.home).free // resources.MIB
     except OSError as error:
         raise LocalError(disk_problem(layout, error)) from None
-    if free < NEEDED_BYTES:
-        raise LocalError(
-            f"The disk of {layout.home} is full: Rapport needs {NEEDED_BYTES // 2**20} MB, {free // 2**20} are free. "
-            "Free some, or set RAPPORT_HOME to a folder on another disk."
-        )
+    if free < RUNNING.disk:
+        raise LocalError(resources.disk_sentence(layout, RUNNING, resources.Room(0, free)))
 
 
 def disk_problem(layout: Layout, error: OSError) -> str:
@@ -108,7 +106,11 @@ def check_ports(layout: Layout) -> None:
             free[port] = name
         chosen = " ".join(f"{name}={port}" for port, name in free.items())
         what, it = ("ports", "them") if len(taken) > 1 else ("port", "it")
-        raise LocalError(f"Another program listens on {what} {named}. Stop {it}, or start with:\n    {chosen} make up")
+        known = {port: holder for _, port in taken if (holder := listener(port))}
+        seen = "".join(f" On {port} it is {holder}." for port, holder in known.items())
+        raise LocalError(
+            f"Another program listens on {what} {named}.{seen} Stop {it}, or start with:\n    {chosen} make up"
+        )
 
 
 def check_given_servers(layout: Layout) -> None:

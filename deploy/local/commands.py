@@ -8,17 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from deploy.local import checks, environment, units
+from deploy.local import checks, environment, resources, units
 from deploy.local import logs as reading
-from deploy.local.background import as_running, follow, start_supervisor, state, supervisor
+from deploy.local.background import as_running, follow, start_supervisor, state, supervisor, unsettled
+from deploy.local.background import units as units_of
 from deploy.local.layout import CHECKOUT, SECRET_FILES, SERVICES, Layout
 from deploy.local.memory import session_memory
 from deploy.local.processes import Identity, LocalError, wait_until
 from deploy.local.stack import SERVERS
+from deploy.local.unit_state import UnitState
 
 START_SECONDS = 600
+AGAIN_SECONDS = 120  # for the parts of a stack that runs already
 STOP_SECONDS = 90
 
 
@@ -32,39 +34,99 @@ def exclusive(layout: Layout) -> Iterator[None]:
 
 
 def up(layout: Layout) -> None:
-    """Start everything that does not run and return when everything is ready.
+    """Start everything that does not run; return when everything is ready and has stayed so for a moment.
 
     Raises:
-        LocalError: the start failed; the message says what to do.
+        LocalError: the start failed, or a part of a running stack is not ready; the message says what to do.
     """
     checks.check_home(layout)
     with exclusive(layout):
         running = supervisor(layout)
-        log = layout.log_folder / "supervisor.log"
-        shown = 0
-        if running is None:
-            patience = "" if log.exists() else "; the first time takes about a minute"
-            print(f"  {time.strftime('%H:%M:%S')} starting Rapport{patience}", flush=True)
-            end_leftovers(layout)
-            checks.check_settings(layout)
-            checks.check_ports(layout)
-            (layout.home / "state.json").unlink(missing_ok=True)
-            shown = log.stat().st_size if log.exists() else 0
-            running = start_supervisor(layout, log)
-        elif state(layout)["phase"] == "stopping":
-            raise LocalError("Rapport is being stopped: wait until `make down` has ended.")
-        elif state(layout)["phase"] == "ready":
-            print("Rapport is already running.")
-            print("To apply other settings or newer code: make down, then make up.")
-            shown = log.stat().st_size
         try:
-            follow(layout, running, log, shown, until="ready", seconds=START_SECONDS)
+            if running is None:
+                start(layout)
+            elif state(layout)["phase"] == "stopping":
+                raise LocalError("Rapport is being stopped: wait until `make down` has ended.")
+            else:
+                look_again(layout, running)
         except KeyboardInterrupt:
             raise LocalError("\nThe start continues in the background. To stop it: make down") from None
-        if state(layout)["phase"] != "ready":
-            checks.check_home(layout)
-            raise LocalError(f"Rapport did not start; the lines above say why. The whole log: {log}")
     print(start_message(as_running(layout)))
+
+
+def start(layout: Layout) -> None:
+    """Check what is needed, start the background process, and wait until everything is ready.
+
+    Raises:
+        LocalError: something is missing, or a part did not start.
+    """
+    log = layout.log_folder / "supervisor.log"
+    patience = "" if log.exists() else "; the first time takes about a minute"
+    print(f"  {time.strftime('%H:%M:%S')} starting Rapport{patience}", flush=True)
+    end_leftovers(layout)
+    needs, has = resources.needed(layout), resources.free(layout)
+    print(reading.indented(f"{time.strftime('%H:%M:%S')} {resources.sentence(needs, has)}"), flush=True)
+    checks.check_settings(layout)
+    resources.check(layout, needs, has)
+    checks.check_ports(layout)
+    (layout.home / "state.json").unlink(missing_ok=True)
+    shown = log.stat().st_size if log.exists() else 0
+    wait_for_start(layout, start_supervisor(layout, log), shown)
+
+
+def wait_for_start(layout: Layout, running: Identity, shown: int) -> None:
+    """Follow a start to its end.
+
+    Raises:
+        LocalError: it failed; what was printed says why.
+    """
+    log = layout.log_folder / "supervisor.log"
+    follow(
+        layout,
+        running,
+        log,
+        shown,
+        over=lambda: state(layout)["phase"] in ("ready", "failed"),
+        waited=lambda: unsettled(layout),
+        seconds=START_SECONDS,
+    )
+    if state(layout)["phase"] != "ready":
+        checks.check_home(layout)
+        raise LocalError(f"Rapport did not start; the lines above say why. The whole log: {log}")
+
+
+def look_again(layout: Layout, running: Identity) -> None:
+    """Wait until every part of a stack that runs is ready and has stayed so.
+
+    Raises:
+        LocalError: a part ends again and again, or is not ready in time.
+    """
+    log = layout.log_folder / "supervisor.log"
+    if state(layout)["phase"] != "ready":  # somebody's start goes on
+        wait_for_start(layout, running, 0)
+        return
+    print("Rapport is already running.")
+    print("To apply other settings or newer code: make down, then make up.")
+    before = {unit.name: unit.failures for unit in units_of(layout)}
+
+    def ended_again() -> list[UnitState]:
+        return [unit for unit in units_of(layout) if unit.hopeless and unit.failures > before.get(unit.name, 0)]
+
+    follow(
+        layout,
+        running,
+        log,
+        log.stat().st_size,
+        over=lambda: bool(ended_again()) or not unsettled(layout),
+        waited=lambda: unsettled(layout),
+        seconds=AGAIN_SECONDS,
+    )
+    if not running.alive:
+        raise LocalError(f"Rapport has ended meanwhile. The whole log: {log}")
+    wrong = ended_again() or unsettled(layout)
+    if wrong:
+        ways = "Everything else runs on. Mend it, then: make down, make up. `make status` shows every part."
+        raise LocalError("\n".join([*(unit.failure() for unit in wrong), ways]))
 
 
 def end_leftovers(layout: Layout) -> None:
@@ -115,32 +177,41 @@ def down(layout: Layout) -> None:
     log = layout.log_folder / "supervisor.log"
     shown = log.stat().st_size
     running.send(signal.SIGTERM)
-    follow(layout, running, log, shown, until="stopped", seconds=STOP_SECONDS)
+    follow(
+        layout,
+        running,
+        log,
+        shown,
+        over=lambda: state(layout)["phase"] in ("stopped", "failed"),
+        waited=lambda: [unit for unit in units_of(layout) if unit.state != "stopped"],
+        seconds=STOP_SECONDS,
+    )
     if not wait_until(lambda: not running.alive, 10):
         raise LocalError(f"The supervisor (process {running.pid}) did not end; kill it and run `make down` again.")
 
 
 def status(layout: Layout) -> bool:
-    """Print every process with its memory; return whether everything is ready."""
+    """Print every process with its memory, restarts and last end; return whether everything is ready."""
     found = state(layout)
     running = supervisor(layout)
     if running is None:
         print("Nothing is running. Start it with: make up")
         return False
-    rows = [("supervisor", found["phase"], running.pid, "", 0), *_rows(found)]
-    print(f"{'process':<12}{'state':<10}{'pid':>8}{'port':>8}{'restarts':>10}{'PSS MiB':>10}")
+    rows = [UnitState("supervisor", found["phase"], running.pid, 0), *units_of(layout)]
+    print(f"{'process':<12}{'state':<10}{'pid':>8}{'port':>7}{'PSS MiB':>9}{'restarts':>10}  last end")
     total = 0.0
-    for name, phase, pid, port, restarts in rows:
-        memory = session_memory(pid) / 2**20 if pid else 0.0
+    for unit in rows:
+        memory = session_memory(unit.pid) / 2**20 if unit.pid else 0.0
         total += memory
-        print(f"{name:<12}{phase:<10}{pid or '-':>8}{port:>8}{restarts:>10}{memory:>10.1f}")
-    print(f"{'total':<48}{total:>10.1f}")
-    return bool(found["phase"] == "ready" and all(unit["state"] == "ready" for unit in found["units"]))
-
-
-def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str, int | None, str, int]]:
-    for unit in found["units"]:
-        yield unit["name"], unit["state"], unit["pid"], str(unit["port"]), unit["restarts"]
+        row = (
+            f"{unit.name:<12}{unit.state:<10}{unit.pid or '-':>8}{unit.port or '':>7}{memory:>9.1f}{unit.restarts:>10}"
+        )
+        print(f"{row}  {unit.end}".rstrip())
+    print(f"{'total':<37}{total:>9.1f}")
+    wrong = [unit for unit in rows[1:] if unit.state != "ready"]
+    for unit in wrong:
+        print(f"{unit.name} is not ready: {unit.log}")
+    return found["phase"] == "ready" and not wrong
 
 
 def logs(layout: Layout) -> None:

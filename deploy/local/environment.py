@@ -116,7 +116,12 @@ def shared(layout: Layout) -> dict[str, str]:
 
 
 ADDRESSES = (
+    "ENVIRONMENT",
     "PUBLIC_URL",
+    "REDIS_URL",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "MAIL_FROM",
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_PREFIX",
     "KAFKA_SECURITY_PROTOCOL",
@@ -125,6 +130,7 @@ ADDRESSES = (
     "KAFKA_PASSWORD",
     "KAFKA_CA_FILE",
     *(f"{n.upper()}_URL" for n in DATABASES),
+    *(f"{n.upper()}_METRICS_PORT" for n in SERVICES),
 )
 
 

@@ -1,6 +1,7 @@
 """Logs for people: a line of JSON becomes time, process, level, message and fields, wrapped to the terminal."""
 
 import json
+import os
 import shutil
 import subprocess
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LINES = 15  # of each log, to begin with
+READ_BYTES = 64 * 1024  # of the end of a log, for an excerpt
 KNOWN = ("time", "level", "service", "message", "logger", "exception", "stack")
 
 
@@ -83,6 +85,31 @@ def _failure(entry: dict[str, Any]) -> Iterator[str]:
         frames = one.get("frames") or [{}]
         place = f", {frames[-1].get('filename')}:{frames[-1].get('lineno')}" if frames[-1] else ""
         yield f"({one.get('exc_type')}: {one.get('exc_value')}{place})"
+
+
+def excerpt(log: Path, since: int = 0, lines: int = LINES) -> list[str]:
+    """Return the last lines of a log that matter, for people: warnings, errors, and what is not JSON.
+
+    Args:
+        since: the byte where the process began that is asked about.
+    """
+    try:
+        with log.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(since if since < size else 0, size - READ_BYTES))
+            found = [line for line in opened.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return []
+    matter = [line for line in found if _matters(line)]
+    return [readable("", line) for line in (matter or found)[-lines:]]
+
+
+def _matters(line: str) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return True
+    return not isinstance(entry, dict) or str(entry.get("level", "")) not in ("debug", "info")
 
 
 def follow(files: Sequence[Path]) -> None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from deploy.local import broker_access, checks, environment, units
 from deploy.local.databases import create_databases, needs_migration
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
-from deploy.local.supervisor import Stopped, Supervisor, stoppable
+from deploy.local.stop_signals import Stopped, stoppable
+from deploy.local.supervisor import Supervisor
 
 SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which they are stopped
 
@@ -44,17 +45,7 @@ class Stack:
 
     def write_state(self) -> None:
         """Write the state for `up` and `status` atomically."""
-        found = [
-            {
-                "name": unit.name,
-                "state": unit.state,
-                "pid": unit.pid,
-                "port": unit.server.port,
-                "restarts": unit.restarts,
-                "log": str(unit.server.log),
-            }
-            for unit in self.supervisor.units
-        ]
+        found = [asdict(unit.now()) for unit in self.supervisor.units]
         file = self.layout.home / "state.json"
         unfinished = file.with_suffix(".new")
         with contextlib.suppress(OSError):  # a full disk: the state is old until there is room again
@@ -124,6 +115,7 @@ class Stack:
         say("starting the services")
         supervisor.add(*(units.service(layout, name) for name in SERVICES))
         supervisor.wait_ready(SERVICES, 120)
+        supervisor.settle(120)
 
 
 async def services_to_migrate(layout: Layout) -> list[str]:

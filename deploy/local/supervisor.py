@@ -3,46 +3,21 @@
 Everything happens in the main thread, because the kernel ends children with the thread that started them.
 """
 
-import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.processes import Identity, LocalError, tail
+from deploy.local.processes import LOG_BYTES, Identity, LocalError
 from deploy.local.server import Server
+from deploy.local.unit_state import HOPELESS, UnitState
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0  # a process that ran this long restarts with the first pause again
-HOPELESS = 4  # failures before a process was ever ready, after which the start is given up
-
-
-class Stopped(BaseException):
-    """A stop signal has arrived."""
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Raise `Stopped` at SIGTERM or SIGINT inside the block, once; ignore them outside."""
-
-    def stop(*_: object) -> None:
-        ignore()
-        raise Stopped
-
-    def ignore() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    try:
-        yield
-    except Stopped:
-        return
-    finally:
-        ignore()
+SETTLE_SECONDS = 2.0  # ready for so long: the start is over
+PROBE_SECONDS = 10.0  # between two checks that a ready process still is; it is unready after two in vain
 
 
 @dataclass
@@ -50,9 +25,10 @@ class Unit:
     """One supervised process.
 
     Attributes:
-        state: `stopped`, `starting`, `ready`, or `waiting` for a restart.
-        restarts: number of restarts since the supervisor started.
-        failures: failures in a row without a steady time between them.
+        state, restarts, failures, ended_at, last_end, ended_from: see `UnitState`.
+        ready_at: since when it is ready, None if it is not.
+        began: where its log began for this process.
+        missed: checks in a row at which it was not ready any more.
     """
 
     server: Server
@@ -60,8 +36,15 @@ class Unit:
     restarts: int = 0
     failures: int = 0
     was_ready: bool = False
+    ready_at: float | None = None
     started_at: float = 0.0
     next_start: float = 0.0
+    probed_at: float = 0.0
+    missed: int = 0
+    began: int = 0
+    ended_at: float = 0.0
+    last_end: str = ""
+    ended_from: int = 0
 
     @property
     def name(self) -> str:
@@ -70,6 +53,23 @@ class Unit:
     @property
     def pid(self) -> int | None:
         return self.server.process.pid if self.server.process and self.server.alive else None
+
+    def now(self) -> UnitState:
+        """Return its state at this moment. What ended again and again has to stay ready for a steady time."""
+        moment = STEADY_SECONDS if self.failures >= HOPELESS else SETTLE_SECONDS
+        return UnitState(
+            name=self.name,
+            state=self.state,
+            pid=self.pid,
+            port=self.server.port,
+            restarts=self.restarts,
+            failures=self.failures,
+            settled_at=None if self.ready_at is None else self.ready_at + moment,
+            ended_at=self.ended_at,
+            last_end=self.last_end,
+            ended_from=self.ended_from,
+            log=str(self.server.log),
+        )
 
 
 @dataclass
@@ -80,12 +80,14 @@ class Supervisor:
         run_folder: the folder of the processes' identities, which the clean-up after a crash reads.
         say: prints one line for the user.
         changed: called after every change of a state.
+        starting: whether a process that ends again and again still ends the start; later it is started for ever.
     """
 
     run_folder: Path
     say: Callable[[str], None]
     changed: Callable[[], None] = lambda: None
     units: list[Unit] = field(default_factory=list)
+    starting: bool = True
 
     def add(self, *servers: Server) -> None:
         """Start processes and supervise them from now on."""
@@ -97,6 +99,9 @@ class Supervisor:
     def _launch(self, unit: Unit) -> None:
         unit.started_at = time.monotonic()
         unit.state = "starting"
+        unit.ready_at, unit.missed = None, 0
+        size = unit.server.log.stat().st_size if unit.server.log.exists() else 0
+        unit.began = size if size <= LOG_BYTES else 0  # `spawn` begins a new file then
         self.changed()  # before what may take long, such as the first download of Kafka
         unit.server.launch()
         assert unit.server.process is not None
@@ -109,7 +114,7 @@ class Supervisor:
         """Check every unit once and act on its state.
 
         Raises:
-            LocalError: a unit ended repeatedly before it was ever ready.
+            LocalError: a unit ended again and again while everything starts, or before it was ever ready.
         """
         now = time.monotonic()
         for unit in self.units:
@@ -119,49 +124,86 @@ class Supervisor:
                     self._launch(unit)
             elif not unit.server.alive:
                 self._ended(unit, now)
-            elif unit.state == "starting" and unit.server.ready():
+            elif unit.state == "ready":
+                self._probe(unit, now)
+            elif unit.state in ("starting", "unready") and unit.server.ready():
                 unit.state = "ready"
+                unit.ready_at = unit.probed_at = now
                 if unit.was_ready:
                     self.say(f"{unit.name} is ready again")
                 unit.was_ready = True
                 self.changed()
+
+    def _probe(self, unit: Unit, now: float) -> None:
+        """Check now and then that a ready process still is."""
+        if now - unit.probed_at < PROBE_SECONDS:
+            return
+        unit.probed_at = now
+        unit.missed = 0 if unit.server.ready() else unit.missed + 1
+        if unit.missed >= 2:
+            self.say(f"{unit.name} runs but is not ready any more (see {unit.server.log})")
+            unit.state, unit.ready_at, unit.missed = "unready", None, 0
+            self.changed()
 
     def _ended(self, unit: Unit, now: float) -> None:
         unit.server.sweep()
         process = unit.server.process
         code = process.returncode if process else None
         unit.failures = 1 if now - unit.started_at > STEADY_SECONDS else unit.failures + 1
-        if not unit.was_ready and unit.failures >= HOPELESS:
-            raise LocalError(
-                f"{unit.name} ended {unit.failures} times before it was ready. "
-                f"The end of {unit.server.log}:\n{tail(unit.server.log)}"
-            )
+        unit.last_end = signal.Signals(-code).name if code and code < 0 else f"status {code}"
+        unit.ended_at, unit.ended_from, unit.ready_at = time.time(), unit.began, None
         pause = min(FIRST_PAUSE * 2 ** (unit.failures - 1), LONGEST_PAUSE)
-        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
-        self.say(f"{unit.name} {how}; restarting in {pause:g} s (see {unit.server.log})")
         unit.state = "waiting"
         unit.next_start = now + pause
         self.changed()
+        if unit.failures >= HOPELESS and (self.starting or not unit.was_ready):
+            raise LocalError(unit.now().failure())
+        how = f"was killed by {unit.last_end}" if code and code < 0 else f"ended with {unit.last_end}"
+        self.say(f"{unit.name} {how}; restarting in {pause:g} s (see {unit.server.log})")
 
     def wait_ready(self, names: Sequence[str], seconds: float) -> None:
         """Supervise until all these units are ready.
 
         Raises:
-            LocalError: one of them is not ready in time.
+            LocalError: one of them is not ready in time, or ends again and again.
         """
         deadline = time.monotonic() + seconds
         while waited := [unit for unit in self.units if unit.name in names and unit.state != "ready"]:
-            if time.monotonic() > deadline:
-                late = waited[0]
-                raise LocalError(
-                    f"{late.name} is not ready after {seconds:g} s. "
-                    f"The end of {late.server.log}:\n{tail(late.server.log)}"
-                )
-            self.tick()
-            time.sleep(0.05)
+            self._pass(waited, deadline, f"ready after {seconds:g} s")
+
+    def settle(self, seconds: float) -> None:
+        """Supervise until every unit is ready, has stayed so for a moment, and says so once more.
+
+        Raises:
+            LocalError: one of them is not so in time, or ends again and again.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            waited = [unit for unit in self.units if not unit.now().settled(now)]
+            if not waited:
+                waited = [unit for unit in self.units if not unit.server.ready()]
+                if not waited:
+                    return
+                for unit in waited:
+                    unit.ready_at = now
+            self._pass(waited, deadline, f"steadily ready after {seconds:g} s")
+
+    def _pass(self, waited: Sequence[Unit], deadline: float, what: str) -> None:
+        """Supervise for a moment.
+
+        Raises:
+            LocalError: the time of the units that are waited for is over.
+        """
+        if time.monotonic() > deadline:
+            late = waited[0]
+            raise LocalError(f"{late.name} is not {what}.\n{late.now().failure()}")
+        self.tick()
+        time.sleep(0.05)
 
     def watch(self) -> None:
         """Supervise until a stop signal."""
+        self.starting = False
         while True:
             try:
                 self.tick()

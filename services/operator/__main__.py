@@ -20,6 +20,7 @@ from services.contracts.services import READERS
 from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
 from services.operator.commands.dead_letter import letters
+from services.operator.commands.doctor import doctor
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
 from services.operator.moments import counted, parse_since
@@ -38,6 +39,7 @@ app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
 app.add_typer(consumers.app, name="consumer")
+app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 
 
 def run_async(work: Coroutine[None, None, T]) -> T:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -18,6 +19,9 @@ class OperatorSettings(Settings, ServiceAddresses):
     patience_seconds: Seconds = Field(
         default=120.0, description="how long a service may be unavailable before a command fails"
     )
+
+
+S = TypeVar("S", bound=OperatorSettings)
 
 
 def load() -> OperatorSettings:
@@ -41,9 +45,22 @@ def load_shared() -> OperatorSettings:
     Raises:
         Failed: a setting cannot work.
     """
-    home = Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()
-    files = tuple(file for file in (home / "keys.env", home / "operator.env") if os.access(file, os.R_OK))
+    return load_as(OperatorSettings)
+
+
+def load_as(kind: type[S]) -> S:
+    """Load settings of this kind, without a look at the signing key.
+
+    Raises:
+        Failed: a setting cannot work.
+    """
+    files = tuple(file for file in (home() / "keys.env", home() / "operator.env") if os.access(file, os.R_OK))
     try:
-        return OperatorSettings(_env_file=files)
+        return kind(_env_file=files)
     except ValidationError as error:
-        raise Failed(" ".join(sentences(OperatorSettings, error))) from None
+        raise Failed(" ".join(sentences(kind, error))) from None
+
+
+def home() -> Path:
+    """Return the folder of the local stack."""
+    return Path(os.environ.get("RAPPORT_HOME") or CHECKOUT / ".local").expanduser()

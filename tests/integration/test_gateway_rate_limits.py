@@ -274,3 +274,4 @@ async def test_an_outage_is_told_though_no_request_is_counted(redis_url: str) ->
     async with counters("redis://127.0.0.1:1/0") as other:
         await RateLimits(other).check()
         assert module.VALKEY_AWAY._value.get() == 1
+    assert module.VALKEY_AWAY._value.get() == 0

@@ -61,14 +61,14 @@ async def test_reads_pass_while_writes_hang_and_after_they_failed(keys: dict[str
         upstreams = Upstreams.connect(settings)
         comments = upstreams.comments
         try:
-            deadline = within(1.0)
+            deadline = within(5.0)
             writes = [
                 asyncio.ensure_future(comments.send("POST", "/posts/x/comments", NOBODY, deadline, body={}))
                 for _ in range(MANY)
             ]
             await asyncio.sleep(0)
-            assert await comments.get("/comments/x", NOBODY, within(0.9)) == {}
-            assert await comments.look_up("/comments/lookup", NOBODY, within(0.9), {"ids": []}) == {}
+            assert await comments.get("/comments/x", NOBODY, within(4.5)) == {}
+            assert await comments.look_up("/comments/lookup", NOBODY, within(4.5), {"ids": []}) == {}
             assert time.monotonic() < deadline, "while the writes hang"
             assert not any(write.done() for write in writes)
             failures = await asyncio.gather(*writes, return_exceptions=True)

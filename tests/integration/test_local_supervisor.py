@@ -1,5 +1,6 @@
 """The supervisor with small stand-in processes: restarts with back-off, stop order, failing starts, log rotation."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def test_a_dead_process_is_restarted_and_reported(supervisor: Supervisor, tmp_pa
 def test_pauses_grow_and_a_steady_time_resets_them(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.add(StandIn(tmp_path, "posts"))
     supervisor.wait_ready(["posts"], 10)
+    supervisor.starting = False
     found = unit(supervisor, "posts")
     pauses = []
     for _ in range(9):
@@ -98,8 +100,80 @@ def test_a_process_that_never_gets_ready_is_given_up_with_the_end_of_its_log(
 ) -> None:
     monkeypatch.setattr("deploy.local.supervisor.FIRST_PAUSE", 0.01)
     supervisor.add(StandIn(tmp_path, "posts", "sys = __import__('sys'); sys.exit('no database')"))
-    with pytest.raises(LocalError, match=r"(?s)posts ended 4 times before it was ready.*no database"):
+    with pytest.raises(LocalError) as refusal:
         supervisor.wait_ready(["posts"], 20)
+    first, heading, *log, where = str(refusal.value).splitlines()
+    assert re.match(r"posts does not stay up: it ended 4 times in a row, the last time at [\d:]{8} status 1\.$", first)
+    assert (heading, log) == ("The last lines of its log that matter:", ["    no database"])  # of the last try alone
+    assert where == f"The whole log: {tmp_path}/posts.log"
+
+
+def test_a_process_that_ends_again_and_again_after_it_was_ready_ends_the_start(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.FIRST_PAUSE", 0.01)
+    code = "import sys, time; print('up', flush=True); time.sleep(0.2); sys.exit('lost the database')"
+    supervisor.add(StandIn(tmp_path, "people"), StandIn(tmp_path, "posts", code))
+    supervisor.wait_ready(["people", "posts"], 20)
+    with pytest.raises(
+        LocalError, match=r"(?s)^posts does not stay up: it ended 4 times.* status 1.*lost the database"
+    ):
+        supervisor.settle(20)
+
+
+def test_a_start_is_over_when_everything_has_stayed_ready_for_a_moment(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.SETTLE_SECONDS", 0.3)
+    once = "import os, sys; print('up', flush=True); os.path.exists('{0}') or (open('{0}', 'w'), sys.exit(1));"
+    supervisor.add(StandIn(tmp_path, "people"), StandIn(tmp_path, "posts", once.format(tmp_path / "mark") + SLEEPER))
+    supervisor.settle(20)
+    states = [found.now() for found in supervisor.units]
+    assert [(found.name, found.state, found.restarts) for found in states] == [
+        ("people", "ready", 0),
+        ("posts", "ready", 1),
+    ]
+    assert all(found.settled(time.monotonic()) for found in states)
+    assert states[1].last_end == "status 1"
+
+
+def test_what_ended_again_and_again_has_to_stay_ready_for_longer(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.add(StandIn(tmp_path, "posts"))
+    supervisor.wait_ready(["posts"], 10)
+    found = unit(supervisor, "posts")
+    assert found.ready_at is not None
+    assert found.now().settled(found.ready_at + 2)
+    found.failures = 4
+    assert not found.now().settled(found.ready_at + 59)
+    assert found.now().settled(found.ready_at + 60)
+
+
+class Moody(StandIn):
+    """Runs on and says as it is told whether it is ready."""
+
+    answer = True
+
+    def ready(self) -> bool:
+        return self.answer and super().ready()
+
+
+def test_a_process_that_is_not_ready_any_more_is_reported(
+    supervisor: Supervisor, tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.PROBE_SECONDS", 0)
+    server = Moody(tmp_path, "posts")
+    supervisor.add(server)
+    supervisor.wait_ready(["posts"], 10)
+    server.answer = False
+    supervisor.tick()
+    assert unit(supervisor, "posts").state == "ready"  # once may be a busy machine
+    supervisor.tick()
+    assert unit(supervisor, "posts").state == "unready"
+    with pytest.raises(LocalError, match=r"posts is not steadily ready after 0\.2 s"):
+        supervisor.settle(0.2)
+    server.answer = True
+    tick_until(supervisor, "ready", "posts")
+    assert lines == [f"posts runs but is not ready any more (see {tmp_path}/posts.log)", "posts is ready again"]
 
 
 def test_a_slow_start_is_named(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
 async def test_the_lifecycle_of_a_stack(home: Home) -> None:
     first = await home.run("up")
     assert first.returncode == 0, first.stdout + first.stderr
+    assert re.search(r"it needs \d+ MiB of memory and \d+ MiB of disk; \d+ and \d+ MiB\s+are free", first.stdout)
     assert f"http://127.0.0.1:{home.ports['GATEWAY_PORT']}" in first.stdout
     paths = {f"{service.upper()}_METRICS_PORT": "/readyz" for service in SERVICES} | {"MAILBOX_PORT": "/messages.json"}
     for port, path in paths.items():
@@ -107,7 +108,21 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
 
     status = await home.run("status")
     assert status.returncode == 0, status.stdout
-    assert re.search(r"^gateway +ready +\d+ +\d+ +1 +[1-9]", status.stdout, re.MULTILINE), status.stdout
+    row = r"^gateway +ready +\d+ +\d+ +[1-9][\d.]+ +1  \d\d:\d\d:\d\d SIGKILL$"
+    assert re.search(row, status.stdout, re.MULTILINE), status.stdout
+
+    # a part that ends again and again is not ready, and everything else runs on
+    people = home.identity("people")
+    killing = asyncio.create_task(kill_again_and_again(home, "gateway"))
+    fourth = await home.run("up")
+    killing.cancel()
+    assert fourth.returncode == 1, fourth.stdout
+    assert "Rapport is ready" not in fourth.stdout
+    assert re.search(
+        r"gateway does not stay up: it ended \d times in a row, .* SIGKILL", " ".join(fourth.stderr.split())
+    )
+    assert str(home.folder / "log/gateway.log") in fourth.stderr
+    assert home.identity("people") == people
 
     # after the supervisor was killed, the next start ends its processes and continues with the same data
     url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/posts"
@@ -130,6 +145,16 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
     assert not any(identity.alive for identity in running)
     assert (await home.run("status")).returncode == 1
     assert "Nothing is running" in (await home.run("down")).stdout
+
+
+async def kill_again_and_again(home: Home, name: str) -> None:
+    while True:
+        found = home.unit(name)
+        if found["state"] == "ready":
+            identity = Identity.load(home.folder / f"run/{name}.json")
+            if identity is not None:
+                identity.send(signal.SIGKILL)
+        await asyncio.sleep(0.02)
 
 
 async def nobody_else_gets_in(home: Home) -> None:
@@ -170,6 +195,7 @@ async def test_a_busy_port_is_named_with_its_variable(home: Home) -> None:
         found = await home.run("up", POSTS_PORT=str(port))
     assert found.returncode == 1
     assert f"Another program listens on port {port} (POSTS_PORT)" in found.stderr
+    assert f"(process {os.getpid()})" in found.stderr
     assert not (home.folder / "supervisor.json").exists()
 
 

@@ -1,10 +1,8 @@
 """What `make up` checks before it starts anything."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -58,12 +56,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for home in (tmp_path / "file", tmp_path / "file/below", Path("/proc/rapport")):
         with pytest.raises(LocalError, match=r"cannot write to .*RAPPORT_HOME"):
             checks.check_home(Layout(home, {}))
-
-
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-    with pytest.raises(LocalError, match=r"disk of .* is full.*RAPPORT_HOME"):
-        checks.check_home(Layout(tmp_path, {}))
 
 
 def test_a_given_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def test_the_representation_has_every_field_and_no_name() -> None:
     assert shown["created_at"] == "2026-01-01T12:00:00.000Z"
     assert set(shown) == {
         *("id", "kind", "slug", "title", "body", "format", "body_html", "excerpt", "author_id", "status"),
-        *("discussion", "created_at", "published_at", "edited_at", "edit_note", "revision", "version"),
+        *("discussion", "created_at", "published_at", "edited_at", "edit_note", "revision", "version", "epoch"),
     }
 
 

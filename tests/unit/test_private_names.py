@@ -14,7 +14,7 @@ import aiosmtplib
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest_v1
+from aiokafka.protocol.admin import ApiVersionRequest, ApiVersionRequest_v0, CreateAclsRequest_v1
 from fastapi import APIRouter, Depends, FastAPI, Query, params
 from fastapi.routing import APIRoute
 from limits.aio.storage import RedisStorage
@@ -56,6 +56,9 @@ async def test_aiokafka() -> None:
     with needed_by("chassis/messaging/broker_rights.py (grant)", "the broker's access control lists cannot be made"):
         assert parameters(AIOKafkaAdminClient._send_to_controller) == ["self", "request"]
         assert CreateAclsRequest_v1([(2, "posts.events", 3, "User:posts", "*", 4, 3)]).API_KEY == 30
+    with needed_by("operator/doctor/broker.py (_version)", "the broker's version cannot be told"):
+        assert parameters(AIOKafkaAdminClient._send_request)[:2] == ["self", "request"]
+        assert ApiVersionRequest().build(ApiVersionRequest_v0).API_KEY == 18
     await producer.stop()
     await consumer.stop()
 

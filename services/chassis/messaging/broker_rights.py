@@ -13,7 +13,7 @@ from services.contracts.broker_rights import Grant
 
 # the numbers of Kafka's protocol (KIP-140)
 RESOURCES = {"topic": 2, "group": 3}
-OPERATIONS = {"read": 3, "write": 4, "create": 5, "describe": 8}
+OPERATIONS = {"read": 3, "write": 4, "create": 5, "describe": 8, "describe-configs": 10}
 LITERAL, ALLOW = 3, 3
 
 

@@ -171,23 +171,25 @@ class Counters:
                     log.warning("redis is away, limits are counted here", error=type(error).__name__)
                     VALKEY_AWAY.set(1)
                     self._returning = asyncio.create_task(self._until_back(), context=Context())
+                    self._returning.add_done_callback(self._is_back)
                 return None
 
     async def _until_back(self) -> None:
         """Ask Redis until it answers, so that no request has to wait for it; by writing, which a replica refuses."""
-        try:
-            while True:
-                await asyncio.sleep(self._pause)
-                try:
-                    await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
-                    await self._storage.incr("back", 1)
-                except AWAY:
-                    continue
-                log.info("redis is back")
-                return
-        finally:
-            self._returning = None
-            VALKEY_AWAY.set(0)
+        while True:
+            await asyncio.sleep(self._pause)
+            try:
+                await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
+                await self._storage.incr("back", 1)
+            except AWAY:
+                continue
+            log.info("redis is back")
+            return
+
+    def _is_back(self, _: asyncio.Task[None]) -> None:
+        # called also for a task that was cancelled before its first step
+        self._returning = None
+        VALKEY_AWAY.set(0)
 
     def _local_count(self, key: str) -> LocalCount:
         try:
