@@ -1,12 +1,14 @@
 """PostgreSQL that takes nobody without TLS and a password: the right way in, and each wrong one named in a sentence."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -15,6 +17,9 @@ import asyncpg
 import pytest
 import structlog
 
+from deploy.local.processes import spawn
+from services.chassis.database import sessions
+from services.chassis.database.migrations import migrate
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Signer
@@ -117,7 +122,9 @@ def migrated(service: str, url: str, keys: dict[str, str]) -> "subprocess.Comple
 
 
 @asynccontextmanager
-async def posts_running(url: str, keys: dict[str, str], kafka: str, prefix: str) -> AsyncIterator[aiohttp.ClientSession]:
+async def posts_running(
+    url: str, keys: dict[str, str], kafka: str, prefix: str
+) -> AsyncIterator[aiohttp.ClientSession]:
     settings = PostsSettings.model_validate(
         {
             "posts_database_url": url,
@@ -164,7 +171,7 @@ async def test_with_the_right_certificate_migrate_api_and_relay_work(
 
             async def all_published() -> bool:
                 rows = await admin.fetchrow("select count(*), count(published_at) from outbox")
-                return bool(rows[0] and rows[0] == rows[1])
+                return rows is not None and bool(rows[0] and rows[0] == rows[1])
 
             await eventually(all_published, timeout=20)
             plain = "select count(*) from pg_stat_activity join pg_stat_ssl using (pid) where usename = $1 and not ssl"
@@ -200,74 +207,131 @@ async def test_a_request_is_refused_with_503_and_the_log_names_the_setting(
     assert GUESSED not in str(logged)
 
 
-async def test_a_relay_names_the_setting_and_goes_on_trying(wrong: tuple[Callable[[str], str], str]) -> None:
+async def test_a_relay_names_the_setting_once_and_goes_on_trying(
+    wrong: tuple[Callable[[str], str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     url, said = wrong
     db = await Database.connect(url("posts"), name="posts")
     relay = Relay(db, url("posts"), Producer(Settings()), Settings())
+    tries: list[str] = []
+    connect = sessions.connect
 
-    def told() -> list[str]:
-        return [one["event"] for one in logged if "POSTS_DATABASE_URL" in one["event"] and said in one["event"]]
+    async def counted(*args: Any, **options: Any) -> Any:
+        tries.append("")
+        return await connect(*args, **options)
 
+    monkeypatch.setattr(sessions, "connect", counted)
     with structlog.testing.capture_logs() as logged:
         async with running(relay.run):
-            await eventually(lambda: len(told()) >= 2)
+            await eventually(lambda: len(tries) >= 3)
     await db.close()
+    [sentence] = [one["event"] for one in logged if "POSTS_DATABASE_URL" in one["event"]]
+    assert said in sentence
 
 
-async def test_a_relay_works_as_soon_as_the_server_takes_its_password(
-    server: PostgresWithTls, keys: dict[str, str]
-) -> None:
+async def test_pool_and_relay_work_as_soon_as_the_server_takes_their_password(server: PostgresWithTls) -> None:
     admin = await asyncpg.connect(server.url())
     try:
-        await admin.execute("create role late login")
+        await admin.execute(f"create role late login password '{PASSWORD}'")
         await admin.execute("create database late owner late")
         url = server.url("late", "late", PASSWORD)
+        await migrate(url, posts.PACKAGES)
+        await admin.execute("alter role late password null")
         db = await Database.connect(url, name="posts")
         relay = Relay(db, url, Producer(Settings()), Settings())
         with structlog.testing.capture_logs() as logged:
             async with running(relay.run):
                 await eventually(lambda: any("POSTS_DATABASE_URL" in one["event"] for one in logged))
+                with pytest.raises(Problem, match="unavailable"):
+                    await db.answers()
                 await admin.execute(f"alter role late password '{PASSWORD}'")
+                assert await db.answers()
                 await eventually(lambda: any("relay owns the outbox" in one["event"] for one in logged))
         await db.close()
     finally:
         await admin.close()
 
 
-@pytest.mark.parametrize("service", ["posts", "comments", "people", "notify"])
+def test_migrate_names_the_setting_when_nothing_answers(keys: dict[str, str]) -> None:
+    for host in (f"127.0.0.1:{free_port()}", "no-such-host.invalid"):
+        ended = migrated("posts", f"postgresql://posts:{PASSWORD}@{host}/posts", keys)
+        [sentence] = ended.stderr.splitlines()
+        assert (ended.returncode, "POSTS_DATABASE_URL" in sentence, PASSWORD in sentence) == (2, True, False)
+
+
+EACH_WAY_WITH_POSTS = [(way, "posts") for way in WRONG]
+ONE_WAY_WITH_ALL = [("wrong password", service) for service in ("comments", "people", "notify")]
+
+
+@pytest.mark.parametrize(("wrong", "service"), EACH_WAY_WITH_POSTS + ONE_WAY_WITH_ALL, indirect=["wrong"])
 async def test_a_process_lives_on_and_answers_503(
     wrong: tuple[Callable[[str], str], str], service: str, keys: dict[str, str], signer: Tokens, tmp_path: Path
 ) -> None:
     url, said = wrong
-    if service != "posts" and said != WRONG["wrong password"]:
-        pytest.skip("each way is tried with posts, one with all")
-    port, metrics = free_port(), free_port()
-    ports = {f"{service.upper()}_PORT": str(port), f"{service.upper()}_METRICS_PORT": str(metrics)}
-    more = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", **ports}
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{service}", "all"],
-            env=environment(service, url(service), keys, **more),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    async with process_of(service, url(service), keys, tmp_path) as (process, client):
+        await eventually(lambda: f"{service.upper()}_DATABASE_URL" in log_of(tmp_path), timeout=20)
+        if service == "posts":
+            headers = {"Authorization": f"Bearer {signer('gateway').token('posts', uuid4())}"}
+            async with client.get(f"/posts/{uuid4()}", headers=headers) as answer:
+                assert answer.status == 503
+                assert answer.content_type == "application/problem+json"
+                assert (await answer.json())["type"].endswith("unavailable")
+        async with client.get("/readyz") as answer:
+            assert answer.status == 503
+        assert process.poll() is None, log_of(tmp_path)
+    lines = [json.loads(line) for line in log_of(tmp_path).splitlines()]
+    assert not any("exception" in line for line in lines)
+    assert any(said in line["message"] for line in lines)
+    assert PASSWORD not in log_of(tmp_path)
+    assert GUESSED not in log_of(tmp_path)
+
+
+async def test_a_process_is_ready_as_soon_as_its_password_is_right(
+    server: PostgresWithTls, keys: dict[str, str], tmp_path: Path
+) -> None:
+    url = server.url("posts", "posts_later", PASSWORD)
+    admin = await asyncpg.connect(server.url())
+    await admin.execute("create role posts_later login")
+
+    async def ready() -> bool:
+        async with client.get("/readyz") as answer:
+            return answer.status == 200
+
+    try:
+        async with process_of("posts", url, keys, tmp_path, role="api") as (_, client):
+            await eventually(lambda: "POSTS_DATABASE_URL" in log_of(tmp_path), timeout=20)
+            assert not await ready()
+            await admin.execute(f"alter role posts_later password '{PASSWORD}'")
+            await eventually(ready)
+    finally:
+        await admin.close()
+
+
+def log_of(folder: Path) -> str:
+    return (folder / "log").read_text()
+
+
+@asynccontextmanager
+async def process_of(
+    service: str, url: str, keys: dict[str, str], folder: Path, *, role: str = "all"
+) -> AsyncIterator[tuple["subprocess.Popen[bytes]", aiohttp.ClientSession]]:
+    """Run a service without a broker inside the block; its output is the file `log` of the folder."""
+    port = free_port()
+    more = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", f"{service.upper()}_PORT": str(port)}
+    process = spawn(
+        [sys.executable, "-m", f"services.{service}", role],
+        log=folder / "log",
+        environment=environment(service, url, keys, **more, **{f"{service.upper()}_METRICS_PORT": str(free_port())}),
+    )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            await eventually(lambda: process.poll() is not None or _lives(client), timeout=20)
-            variable = f"{service.upper()}_DATABASE_URL"
-            await eventually(lambda: process.poll() is not None or log.read_text().count(variable) >= 3, timeout=20)
-            assert process.poll() is None, log.read_text()
-            if service == "posts":
-                headers = {"Authorization": f"Bearer {signer('gateway').token('posts', uuid4())}"}
-                async with client.get(f"/posts/{uuid4()}", headers=headers) as answer:
-                    assert answer.status == 503
-                    assert (await answer.json())["type"].endswith("unavailable")
-            async with client.get("/readyz") as answer:
-                assert answer.status == 503
-        assert "Traceback" not in log.read_text()
-        assert said in log.read_text()
-        assert GUESSED not in log.read_text()
+
+            async def is_up() -> bool:
+                assert process.poll() is None, log_of(folder)
+                return await _lives(client)
+
+            await eventually(is_up, timeout=30)
+            yield process, client
     finally:
         process.terminate()
-        process.wait(30)
+        await asyncio.to_thread(process.wait, 30)
