@@ -1,9 +1,11 @@
-"""Real servers that speak TLS: the machine's own, because those of the wheels are built without it."""
+"""Real servers that speak TLS. PostgreSQL and Valkey are the machine's own: those of the wheels are built without."""
 
 import os
 import shutil
+import socket
+import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from secrets import token_urlsafe
 from urllib.parse import quote
@@ -11,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from deploy.local import private
+from deploy.local.kafka import BROKER, Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.processes import NOBODY, without_root
 
@@ -56,3 +59,56 @@ class PostgresWithTls(Postgres):
     def command(self) -> Sequence[str | Path]:
         tls = {"ssl": "on", "ssl_cert_file": "server.pem", "ssl_key_file": "server.pem"}
         return [*super().command(), *(part for key, value in tls.items() for part in ("-c", f"{key}={value}"))]
+
+
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+
+
+class KafkaWithTls(Kafka):
+    """A broker whose clients need TLS and SCRAM-SHA-512; its certificate is for `localhost`.
+
+    Args:
+        pem: the broker's certificate and its key.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, controller_port: int, *, accounts: Mapping[str, str], pem: Path
+    ) -> None:
+        super().__init__(folder, port, controller_port, accounts=accounts)
+        self.pem = pem
+        known = (f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in accounts.items())
+        self.format_options = ["--standalone", *(part for one in known for part in ("--add-scram", one))]
+
+    @property
+    def bootstrap(self) -> str:
+        return f"localhost:{self.port}"
+
+    def _properties(self) -> str:
+        chain, begin, key = self.pem.read_text().strip().partition("-----BEGIN PRIVATE KEY-----")
+        chain, key = (part.replace("\n", "\\n") for part in (chain, begin + key))
+        text = super()._properties()
+        for plain, secret in {
+            ",CLIENTS:SASL_PLAINTEXT": ",CLIENTS:SASL_SSL",
+            f"advertised.listeners=CLIENTS://127.0.0.1:{self.port}": f"advertised.listeners=CLIENTS://{self.bootstrap}",
+            "inter.broker.protocol=PLAIN": "inter.broker.protocol=SCRAM-SHA-512",
+        }.items():
+            assert plain in text
+            text = text.replace(plain, secret)
+        login = f'{SCRAM} username="{BROKER}" password="{self.accounts[BROKER]}";'
+        return text + (
+            "listener.name.clients.sasl.enabled.mechanisms=SCRAM-SHA-512\n"
+            f"listener.name.clients.scram-sha-512.sasl.jaas.config={login}\n"
+            f"ssl.keystore.type=PEM\nssl.keystore.certificate.chain={chain}\nssl.keystore.key={key}\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.certificates={chain}\n"
+        )
+
+    def ready(self) -> bool:
+        """Return whether TLS is spoken; tests ask for the rest until they are answered."""
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), 2) as plain,
+                ssl.create_default_context(cafile=self.pem).wrap_socket(plain, server_hostname="localhost"),
+            ):
+                return True
+        except OSError:
+            return False

@@ -12,6 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.unreachable import unreachable
 from services.chassis.runtime.setting_types import split_host
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.doctor.examination import Surroundings
@@ -45,7 +46,8 @@ async def check_broker(around: Surroundings) -> list[Finding]:
             "Check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_CA_FILE "
             "against the broker's listener."
         )
-        return [fault("Kafka", f"{servers} listens, but does not let us in as {who}", mend)]
+        why = str(await unreachable(connection(settings))).partition(": check ")[0]
+        return [fault("Kafka", f"{servers} listens, but does not let us in as {who}: {why}", mend)]
     except KafkaError as error:
         return [fault("Kafka", f"{servers} refuses: {type(error).__name__}", MEND_RIGHTS)]
     letters = await asyncio.gather(*(_letters(settings, group) for group in CONSUMER_GROUPS))
