@@ -16,6 +16,8 @@ from deploy.local import private
 from deploy.local.kafka import BROKER, Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.processes import NOBODY, without_root
+from deploy.local.valkey import Valkey
+from tests.installed import PLACES
 
 ONLY_TLS = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -110,5 +112,46 @@ class KafkaWithTls(Kafka):
                 ssl.create_default_context(cafile=self.pem).wrap_socket(plain, server_hostname="localhost"),
             ):
                 return True
+        except OSError:
+            return False
+
+
+class ValkeyWithTls(Valkey):
+    """A server that takes nobody without TLS and a password; its certificate is for `localhost`.
+
+    Args:
+        pem: the server's certificate and its key.
+    """
+
+    def __init__(self, folder: Path, port: int, *, password: str, pem: Path) -> None:
+        super().__init__(folder, port, password=password)
+        self.pem = pem
+
+    @property
+    def url(self) -> str:
+        return f"rediss://:{self.password}@localhost:{self.port}/0"
+
+    def prepare(self) -> None:
+        super().prepare()
+        text = self.configuration.read_text().replace(f"port {self.port}\n", f"port 0\ntls-port {self.port}\n")
+        files = "".join(f'{name} "{self.pem}"\n' for name in ("tls-cert-file", "tls-key-file", "tls-ca-cert-file"))
+        private.write(self.configuration, text + files + "tls-auth-clients no\n")
+
+    def command(self) -> Sequence[str | Path]:
+        """Return the command with the machine's Valkey, or Redis; skip the test if there is none."""
+        found = shutil.which("valkey-server", path=PLACES) or shutil.which("redis-server", path=PLACES)
+        if found is None:
+            pytest.skip("neither Valkey nor Redis is installed: apt-get install redis-server")
+        return [found, self.configuration]
+
+    def ready(self) -> bool:
+        trusted = ssl.create_default_context(cafile=self.pem)
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), 1) as plain,
+                trusted.wrap_socket(plain, server_hostname="localhost") as connection,
+            ):
+                connection.sendall(b"AUTH " + self.password.encode() + b"\r\n")
+                return connection.recv(16).startswith(b"+OK")
         except OSError:
             return False

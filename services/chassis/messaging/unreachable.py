@@ -4,10 +4,8 @@ aiokafka keeps the reason to itself: after trying each server it raises one erro
 again, once each, and the first that tells something is believed.
 """
 
-import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.runtime.timeouts import wait_at_most
-from services.chassis.runtime.tls_faults import tls_fault
+from services.chassis.runtime.tls_faults import speaks_tls, tls_fault
 
 ANSWER_SECONDS = 2.0
 PROTOCOL = "KAFKA_SECURITY_PROTOCOL"
@@ -90,7 +88,7 @@ async def _reason(host: str, port: int, others: Mapping[str, Any]) -> tuple[str,
             return None if protocol.startswith("SASL") else ("asks for an account", f"{PROTOCOL} and KAFKA_USERNAME")
         if protocol.endswith("SSL"):
             return ("speaks no TLS there", PROTOCOL) if isinstance(error, ConnectionError) else None
-        if await _speaks_tls(host, port):
+        if await speaks_tls(host, port):
             return f"speaks TLS, but {PROTOCOL} is {protocol}", PROTOCOL
     return None
 
@@ -99,14 +97,3 @@ def _setting_of(fault: str) -> str:
     if "another name" in fault:
         return "KAFKA_BOOTSTRAP_SERVERS"
     return "KAFKA_CA_FILE" if "certificate" in fault else PROTOCOL
-
-
-async def _speaks_tls(host: str, port: int) -> bool:
-    anybody = ssl.create_default_context()
-    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # nothing is said to whoever it is
-    with contextlib.suppress(OSError):  # TimeoutError and SSLError are OSErrors
-        async with asyncio.timeout(ANSWER_SECONDS):
-            _, writer = await asyncio.open_connection(host, port, ssl=anybody)
-        writer.close()
-        return True
-    return False

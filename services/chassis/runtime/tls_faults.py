@@ -1,8 +1,11 @@
 """What is wrong with a connection's TLS, in words for the operator."""
 
+import asyncio
+import contextlib
 import ssl
 from collections.abc import Iterator
 
+ANSWER_SECONDS = 1.0
 OTHER_NAME = (62, 64)  # of OpenSSL: the certificate is for another host name, or another address
 
 
@@ -23,3 +26,21 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+async def speaks_tls(host: str, port: int) -> bool | None:
+    """Return whether a server speaks TLS; None if nobody is there."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # nothing is said to whoever it is
+    if not await _connects(host, port, None):
+        return None
+    return await _connects(host, port, anybody)
+
+
+async def _connects(host: str, port: int, context: ssl.SSLContext | None) -> bool:
+    with contextlib.suppress(OSError):  # TimeoutError and SSLError are OSErrors
+        async with asyncio.timeout(ANSWER_SECONDS):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+        writer.close()
+        return True
+    return False
