@@ -31,6 +31,7 @@ from services.posts import __main__ as posts
 from services.posts.settings import PostsSettings
 from tests.certificates import certificate
 from tests.integration.chassis_harness import running
+from tests.pgbouncer import pgbouncer
 from tests.servers import Servers, free_port
 from tests.servers_with_tls import PostgresWithTls
 from tests.waiting import eventually
@@ -123,7 +124,7 @@ def migrated(service: str, url: str, keys: dict[str, str]) -> "subprocess.Comple
 
 @asynccontextmanager
 async def posts_running(
-    url: str, keys: dict[str, str], kafka: str, prefix: str
+    url: str, keys: dict[str, str], kafka: str, prefix: str, **other: str
 ) -> AsyncIterator[aiohttp.ClientSession]:
     settings = PostsSettings.model_validate(
         {
@@ -133,6 +134,7 @@ async def posts_running(
             "verification_keys": keys["VERIFICATION_KEYS"],
             "kafka_bootstrap_servers": kafka,
             "kafka_prefix": prefix,
+            **other,
         }
     )
     stop = asyncio.Event()
@@ -160,22 +162,64 @@ async def test_with_the_right_certificate_migrate_api_and_relay_work(
     url = server.url("posts", "posts", PASSWORD)
     done = await asyncio.to_thread(migrated, "posts", url, keys)
     assert done.returncode == 0, done.stderr
+    async with posts_running(url, keys, kafka, kafka_prefix) as client:
+        await posts_is_written_and_published(client, server, signer)
+
+
+async def test_through_a_pooler_with_tls_on_both_sides_and_past_it(
+    server: PostgresWithTls, keys: dict[str, str], signer: Tokens, kafka: str, kafka_prefix: str, tmp_path: Path
+) -> None:
+    direct = server.url("posts", "posts", PASSWORD)
+    tls = {
+        "client_tls_sslmode": "require",
+        **{f"client_tls_{kind}_file": server.pem for kind in ("cert", "key")},
+        "server_tls_sslmode": "verify-full",
+        "server_tls_ca_file": server.pem,
+    }
+    more = "\n".join(f"{name} = {value}" for name, value in tls.items())
+    await asyncio.to_thread(migrated, "posts", direct, keys)
+    with pgbouncer(direct, tmp_path / "pgbouncer", more=more) as port:
+        pooled = direct.replace(f":{server.port}/", f":{port}/")
+        given = {"posts_database_direct_url": direct, "database_pooler": "transaction"}
+        async with posts_running(pooled, keys, kafka, kafka_prefix, **given) as client:
+            await posts_is_written_and_published(client, server, signer)
+        wrong = {
+            "SSL required": pooled.partition("?")[0] + "?sslmode=disable",
+            "authentication failed": pooled.replace(PASSWORD, GUESSED),
+            "certificate for another name": pooled.replace("@localhost:", "@127.0.0.1:"),
+        }
+        for said, url in wrong.items():
+            with structlog.testing.capture_logs() as logged:
+                db = await Database.connect(url, name="posts", pooler="transaction")
+                with pytest.raises(Problem, match="unavailable"):
+                    await db.answers()
+                await db.close()
+            [sentence] = [one["event"] for one in logged if "POSTS_DATABASE_URL cannot be used" in one["event"]]
+            assert said in sentence
+            assert GUESSED not in sentence
+
+
+async def posts_is_written_and_published(
+    client: aiohttp.ClientSession, server: PostgresWithTls, signer: Tokens
+) -> None:
+    """Publish a post; check that its event is sent, and that no session of the service is without TLS."""
     headers = {"Authorization": f"Bearer {signer('gateway').token('posts', uuid4(), ['author'])}"}
     headers |= {"Idempotency-Key": uuid4().hex}
     admin = await asyncpg.connect(server.url("posts"))
+
+    async def all_published() -> bool:
+        rows = await admin.fetchrow("select count(*), count(published_at) from outbox")
+        return rows is not None and bool(rows[0] and rows[0] == rows[1])
+
     try:
-        async with posts_running(url, keys, kafka, kafka_prefix) as client:
-            body = {"title": "Behind a door", "body": "Text.", "publish": True}
-            async with client.post("/posts", json=body, headers=headers) as answer:
-                assert answer.status == 201, await answer.text()
-
-            async def all_published() -> bool:
-                rows = await admin.fetchrow("select count(*), count(published_at) from outbox")
-                return rows is not None and bool(rows[0] and rows[0] == rows[1])
-
-            await eventually(all_published, timeout=20)
-            plain = "select count(*) from pg_stat_activity join pg_stat_ssl using (pid) where usename = $1 and not ssl"
-            assert await admin.fetchval(plain, "posts") == 0
+        body = {"title": "Behind a door", "body": "Text.", "publish": True}
+        async with client.post("/posts", json=body, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+        await eventually(all_published, timeout=20)
+        encrypted = "select array_agg(ssl) from pg_stat_activity join pg_stat_ssl using (pid) where usename = 'posts'"
+        found = await admin.fetchval(encrypted)
+        assert len(found) >= 2  # of the pool and of the relay
+        assert all(found)
     finally:
         await admin.close()
 

@@ -94,7 +94,7 @@ WRONG = {
     "wrong user": ("does not accept the name and password", "REDIS_URL"),
     "no such database": ("no database of this number", "REDIS_URL"),
     "plain text": ("speaks TLS", "REDIS_URL"),
-    "no TLS there": ("speaks no TLS", "REDIS_URL"),
+    "no TLS there": ("does not answer in TLS", "REDIS_URL"),
 }
 
 

@@ -34,6 +34,9 @@ def refusal(error: BaseException, variable: str) -> str | None:
 
 def _reason(error: BaseException) -> str | None:
     """Return what is wrong, without a period. Nothing here repeats the address, which contains a password."""
+    if isinstance(error, asyncpg.PostgresError):  # what the server itself says, also after a try with TLS has failed
+        passing = is_transient(error) and not isinstance(error, asyncpg.ProtocolViolationError)  # pgbouncer's refusals
+        return None if passing else f"the server refuses: {_first_line(error)}"
     fault = tls_fault(error)
     if fault is not None:
         return f"the server {fault}"
@@ -44,13 +47,15 @@ def _reason(error: BaseException) -> str | None:
             return f"its host is not known ({error.strerror})"
         case FileNotFoundError() | PermissionError() | IsADirectoryError() | NotADirectoryError():
             return f"it names a file or a socket that cannot be opened ({error.strerror})"
-        case asyncpg.PostgresError() if not is_transient(error):
-            return f"the server refuses: {str(error).partition(chr(10))[0].rstrip('.')}"
         case asyncpg.ClientConfigurationError():
-            return str(error).partition("\n")[0].rstrip(".")
+            return _first_line(error)
         case asyncpg.InterfaceError() if "authentication" in str(error):
-            return f"the server refuses: {error}"
+            return f"the server asks for what this client does not know: {_first_line(error)}"
         case ValueError():
             return "a part of it cannot be read"
         case _:
             return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

@@ -25,7 +25,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and what it was raised from."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 async def speaks_tls(host: str, port: int) -> bool | None:

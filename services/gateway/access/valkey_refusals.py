@@ -28,7 +28,7 @@ async def refusal(error: BaseException, url: str) -> str | None:
         return None
     speaks = await speaks_tls(address.hostname, address.port or 6379)
     if encrypted and speaks is False:
-        return "Valkey speaks no TLS there: check REDIS_URL (redis:// without TLS)"
+        return "Valkey takes the connection and does not answer in TLS: check REDIS_URL (redis:// without TLS)"
     if speaks and not encrypted:
         return "Valkey speaks TLS: check REDIS_URL (rediss:// with TLS)"
     return None
