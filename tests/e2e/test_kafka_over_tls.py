@@ -150,6 +150,11 @@ WRONG: dict[str, tuple[dict[str, object], str, str]] = {
     "neither": ({"kafka_security_protocol": "PLAINTEXT"}, "speaks TLS", "KAFKA_SECURITY_PROTOCOL"),
     "nobody there": ({"kafka_bootstrap_servers": "localhost:1"}, "does not answer", "KAFKA_BOOTSTRAP_SERVERS"),
     "no such host": ({"kafka_bootstrap_servers": "no.invalid:9092"}, "not known", "KAFKA_BOOTSTRAP_SERVERS"),
+    "one away, one that refuses": (
+        {"kafka_bootstrap_servers": "SECOND", "kafka_password": GUESSED},
+        "not accept the cred",
+        "KAFKA_USERNAME and KAFKA_PASSWORD",
+    ),
     "no TLS there": ({"kafka_bootstrap_servers": "OPEN"}, "no TLS", "KAFKA_SECURITY_PROTOCOL"),
 }
 
@@ -159,7 +164,12 @@ async def test_each_wrong_way_in_is_named_once_and_tried_again(
     way: str, broker: KafkaWithTls, kafka: str, stranger: Path, new_database: NewDatabase, tmp_path: Path
 ) -> None:
     other, said, check = WRONG[way]
-    places = {"STRANGER": str(stranger), "127.0.0.1": f"127.0.0.1:{broker.port}", "OPEN": kafka}
+    places = {
+        "STRANGER": str(stranger),
+        "SECOND": f"localhost:1,{broker.bootstrap}",
+        "127.0.0.1": f"127.0.0.1:{broker.port}",
+        "OPEN": kafka,
+    }
     other = {name: places.get(str(value), value) for name, value in other.items()}
     if other.get("kafka_security_protocol") in ("SSL", "PLAINTEXT"):
         other |= {"kafka_username": "", "kafka_password": ""}
@@ -182,8 +192,9 @@ async def test_each_wrong_way_in_is_named_once_and_tried_again(
     assert broker.accounts["posts"] not in str(logged)
 
 
+@pytest.mark.parametrize("before", ["another", "none", "rubbish"])
 async def test_what_waits_is_sent_as_soon_as_the_right_authority_is_in_the_file(
-    broker: KafkaWithTls, stranger: Path, new_database: NewDatabase, tmp_path: Path
+    before: str, broker: KafkaWithTls, stranger: Path, new_database: NewDatabase, tmp_path: Path
 ) -> None:
     trusted = tmp_path / "authorities.pem"
     shutil.copy(stranger, trusted)
@@ -192,6 +203,10 @@ async def test_what_waits_is_sent_as_soon_as_the_right_authority_is_in_the_file(
     await write_events(db, renamed_event(uuid4(), 1))
     relay = Relay(db, db.url, Producer(mine), mine)
     consumer = Consumer("comments", (PEOPLE,), Handlers(), db, settings(broker, "comments", kafka_ca_file=str(trusted)))
+    if before == "none":
+        trusted.unlink()
+    elif before == "rubbish":
+        trusted.write_text("rubbish")
     with structlog.testing.capture_logs() as logged:
         async with running(relay.run, consumer.run):
             await eventually(lambda: sum("KAFKA_CA_FILE" in one["event"] for one in logged) >= 2, timeout=20)

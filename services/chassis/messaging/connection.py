@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 
 
@@ -12,7 +13,7 @@ def connection(settings: Settings) -> dict[str, Any]:
     """Return the arguments of a Kafka client that say where the broker is and who asks.
 
     Raises:
-        OSError: the file of the authorities cannot be read.
+        Unreachable: the file of the authorities cannot be read; a KafkaError.
     """
     protocol = settings.kafka_security_protocol
     arguments: dict[str, Any] = {
@@ -21,8 +22,12 @@ def connection(settings: Settings) -> dict[str, Any]:
     }
     if protocol.endswith("SSL"):
         authorities = settings.kafka_ca_file
-        changed = Path(authorities).stat().st_mtime_ns if authorities else 0
-        arguments["ssl_context"] = _ssl_context(authorities, changed)
+        try:
+            changed = Path(authorities).stat().st_mtime_ns if authorities else 0
+            arguments["ssl_context"] = _ssl_context(authorities, changed)
+        except OSError as error:  # also of what is no certificate
+            found = f"cannot be checked ({error.strerror})", "KAFKA_CA_FILE"
+            raise Unreachable(settings.kafka_bootstrap_servers, found=found) from error
     if protocol.startswith("SASL"):
         arguments["sasl_mechanism"] = settings.kafka_sasl_mechanism
         arguments["sasl_plain_username"] = settings.kafka_username

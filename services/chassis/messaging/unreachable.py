@@ -1,7 +1,7 @@
 """Why Kafka cannot be reached: what is wrong, in a sentence that names the setting.
 
 aiokafka keeps the reason to itself: after trying each server it raises one error for all. So the servers are asked
-again, once each, and the first that tells something is believed.
+again, once each, and the first that tells more than its absence is believed.
 """
 
 import contextlib
@@ -24,6 +24,8 @@ from services.chassis.runtime.tls_faults import speaks_tls, tls_fault
 
 ANSWER_SECONDS = 2.0
 PROTOCOL = "KAFKA_SECURITY_PROTOCOL"
+ABSENT = "does not answer"
+UNKNOWN = "has a host that is not known"
 
 
 class Unreachable(KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
@@ -36,7 +38,7 @@ class Unreachable(KafkaConnectionError):  # type: ignore[misc]  # aiokafka has n
     def __init__(self, bootstrap: str, credential: bool = False, found: tuple[str, str] | None = None) -> None:
         if found is None:
             who = f", {PROTOCOL}, KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD" if credential else ""
-            what = "does not answer or does not accept the credential" if credential else "does not answer"
+            what = "does not answer or does not accept the credential" if credential else ABSENT
             found = what, f"KAFKA_BOOTSTRAP_SERVERS{who}"
         super().__init__(f"Kafka at {bootstrap} {found[0]}: check {found[1]}")
 
@@ -55,11 +57,13 @@ async def unreachable(arguments: Mapping[str, Any]) -> Unreachable:
 
 async def _first_reason(arguments: Mapping[str, Any]) -> tuple[str, str] | None:
     others = {name: value for name, value in arguments.items() if name != "bootstrap_servers"}
+    absent = None
     for host, port, _ in collect_hosts(arguments["bootstrap_servers"], randomize=False):
         reason = await _reason(host, port, others)
-        if reason is not None:
+        if reason is not None and reason[0] not in (ABSENT, UNKNOWN):
             return reason
-    return None
+        absent = absent or reason
+    return absent
 
 
 async def _reason(host: str, port: int, others: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -77,9 +81,9 @@ async def _reason(host: str, port: int, others: Mapping[str, Any]) -> tuple[str,
     except SaslAuthenticationFailed:
         return "does not accept the credential", "KAFKA_USERNAME and KAFKA_PASSWORD"
     except socket.gaierror:
-        return "has a host that is not known", "KAFKA_BOOTSTRAP_SERVERS"
+        return UNKNOWN, "KAFKA_BOOTSTRAP_SERVERS"
     except ConnectionRefusedError:
-        return "does not answer", "KAFKA_BOOTSTRAP_SERVERS"
+        return ABSENT, "KAFKA_BOOTSTRAP_SERVERS"
     except (KafkaError, OSError) as error:
         fault = tls_fault(error)
         if fault is not None:
