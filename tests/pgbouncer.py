@@ -10,7 +10,7 @@ from tests.servers import Servers, free_port
 
 CONFIG = """\
 [databases]
-* = host=127.0.0.1 port={upstream}
+* = host={host} port={upstream}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -28,14 +28,20 @@ logfile = {folder}/pgbouncer.out
 
 @contextmanager
 def pgbouncer(
-    servers: Servers, folder: Path, *, mode: str = "transaction", more: str = "", port: int | None = None
+    servers: Servers | str, folder: Path, *, mode: str = "transaction", more: str = "", port: int | None = None
 ) -> Iterator[int]:
-    """Run one inside the block and yield its port. Four server connections, each transaction gets the next of them."""
-    upstream = urlsplit(servers.postgres_url("postgres"))
+    """Run one inside the block and yield its port. Four server connections, each transaction gets the next of them.
+
+    Args:
+        servers: the shared servers, or the address of another one; the user in it is the only one.
+    """
+    upstream = urlsplit(servers if isinstance(servers, str) else servers.postgres_url("postgres"))
     folder.mkdir()
     (folder / "users").write_text(f'"{upstream.username}" "{upstream.password}"\n')
     port = port or free_port()
-    config = CONFIG.format(upstream=upstream.port, port=port, folder=folder, mode=mode, more=more)
+    config = CONFIG.format(
+        host=upstream.hostname, upstream=upstream.port, port=port, folder=folder, mode=mode, more=more
+    )
     with running_program(Installed("pgbouncer", folder, port, config, ["{config}"])):
         yield port
 

@@ -61,6 +61,8 @@ class Stack:
     Attributes:
         folder: the folder of the logs.
         overrides: environment variables of every process; they replace those of the stack.
+        own: environment variables of the processes of one service alone.
+        credential: the arguments of a Kafka client, for a broker that does not let everybody in.
         root: the checkout whose processes run; another one is used through its command lines and ports alone.
         python: the interpreter of that checkout's environment.
     """
@@ -70,6 +72,8 @@ class Stack:
     smtp_port: int
     name: str
     overrides: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    credential: Mapping[str, object] = field(default_factory=dict)
     kafka: str | None = None
     redis_url: str | None = None
     root: Path = ROOT
@@ -123,7 +127,7 @@ class Stack:
             assert code == 0, f"{part.service} migrate ended with {code}:\n{part.tail()}"
             del self.parts[part.service, "migrate"]
         if self.root == ROOT:
-            await create_topics(self.kafka or self.servers.kafka, f"{self.name}.")
+            await create_topics(self.kafka or self.servers.kafka, f"{self.name}.", credential=self.credential)
 
     def _spawn(
         self, service: str, role: str, environment: Mapping[str, str] | None = None, *, name: str | None = None
@@ -136,6 +140,7 @@ class Stack:
             folder=self.root,
             environment=self.environment()
             | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
+            | dict(self.own.get(service, {}))
             | dict(environment or {}),
         )
         part = Part(service, role, process, log, metrics_port)

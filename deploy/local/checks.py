@@ -125,7 +125,9 @@ def check_given_servers(layout: Layout) -> None:
     redis = urlsplit(layout.given.get("REDIS_URL") or "")
     if redis.hostname:
         where = f"{redis.hostname}:{redis.port or 6379}"
-        _check("Redis", where, "REDIS_URL", answers=lambda: _pings(layout.given["REDIS_URL"]))
+        authorities = layout.given.get("REDIS_CA_FILE") or ""
+        variables = ["REDIS_URL", *(["REDIS_CA_FILE"] if authorities else [])]
+        _check("Redis", where, *variables, answers=lambda: _pings(layout.given["REDIS_URL"], authorities))
     if not layout.needs_mailbox:
         mail = (layout.given["SMTP_HOST"], int(layout.given.get("SMTP_PORT") or 25))
         _check("the mail server", "{}:{}".format(*mail), "SMTP_HOST", "SMTP_PORT", answers=lambda: _accepts(*mail))
@@ -138,13 +140,14 @@ def _check(what: str, where: str, *variables: str, answers: Callable[[], bool]) 
         raise LocalError(f"Cannot connect to {what} at {where}: check {named}.")
 
 
-def _pings(url: str) -> bool:
+def _pings(url: str, authorities: str) -> bool:
     """Return whether the server answers and accepts the password in its address."""
     from redis import Redis  # 14 MiB, and only for a given server
     from redis.exceptions import RedisError
 
     try:
-        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+        trusted = {"ssl_ca_certs": authorities} if authorities else {}
+        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, **trusted) as client:
             return bool(client.ping())
     except (RedisError, OSError):
         return False

@@ -119,6 +119,7 @@ ADDRESSES = (
     "ENVIRONMENT",
     "PUBLIC_URL",
     "REDIS_URL",
+    "REDIS_CA_FILE",
     "SMTP_HOST",
     "SMTP_PORT",
     "MAIL_FROM",

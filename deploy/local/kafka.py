@@ -6,7 +6,6 @@ import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from deploy.local import private
 from deploy.local.broker_check import lists_a_broker
@@ -66,7 +65,7 @@ class Kafka(Server):
 
     name = "kafka"
     start_seconds = 90
-    format_options: ClassVar[Sequence[str]] = ("--standalone",)
+    format_options: Sequence[str] = ("--standalone",)
 
     def __init__(
         self,

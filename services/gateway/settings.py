@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.origins import Origin
 from services.chassis.identity import Signer
-from services.chassis.runtime.setting_types import NetworkList, Pause, Port, RedisUrl, Seconds, key_of
+from services.chassis.runtime.setting_types import AuthoritiesFile, NetworkList, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
 
@@ -17,6 +17,7 @@ class GatewaySettings(Settings, ServiceAddresses):
     """The gateway's own settings.
 
     Attributes:
+        redis_ca_file: the certificates of the authorities that are trusted for `rediss://`, instead of the system's.
         rate_limits: `off` for load tests.
         read_deadline_seconds: how long a read may take with all its calls.
         write_deadline_seconds: the same for everything that changes something.
@@ -28,6 +29,7 @@ class GatewaySettings(Settings, ServiceAddresses):
     gateway_metrics_port: Port = 9100
     gateway_signing_key: Annotated[str, key_of(partial(Signer, issuer="gateway"))] = Field(min_length=1, repr=False)
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_ca_file: AuthoritiesFile = ""
     rate_limits: Literal["on", "off"] = "on"
     read_deadline_seconds: Seconds = 2.0
     write_deadline_seconds: Seconds = 5.0
@@ -38,6 +40,12 @@ class GatewaySettings(Settings, ServiceAddresses):
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:
         return self.with_safe_links()
+
+    @model_validator(mode="after")
+    def _authorities_are_asked(self) -> Self:
+        if self.redis_ca_file and not self.redis_url.startswith("rediss://"):
+            raise ValueError("REDIS_CA_FILE is set, but REDIS_URL has no TLS: it must begin with rediss://")
+        return self
 
     @model_validator(mode="after")
     def _browsers_know_the_host(self) -> Self:

@@ -58,7 +58,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     pseudonyms = Pseudonyms(settings.gateway_signing_key)
     counters = None
     if settings.rate_limits == "on":
-        counters = Counters(settings.redis_url, pseudonyms=pseudonyms)
+        counters = Counters(settings.redis_url, pseudonyms=pseudonyms, authorities=settings.redis_ca_file)
     revocations = Revocations(fetch_changes)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])

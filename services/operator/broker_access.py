@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.chassis.messaging.broker_rights import grant
-from services.chassis.messaging.topics import Unreachable
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import grants
 from services.operator.failures import Failed

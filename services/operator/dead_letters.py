@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.dead_letter import DeadLetter
 from services.chassis.messaging.producer import Unacknowledged
-from services.chassis.messaging.topics import Unreachable
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
 from services.contracts.topics import CONSUMER_GROUPS

@@ -34,13 +34,13 @@ from services.chassis.messaging.connection import connection
 from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
-from services.chassis.messaging.topics import Unreachable, create_topics
+from services.chassis.messaging.topics import create_topics
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import ACCOUNTS, Grant, grants
 from services.contracts.topics import EVENT_TOPICS, TOPICS
 from services.operator import broker_access
 from services.operator.keys import generate_keys
-from tests.certificates import certificate
 from tests.conftest import NewDatabase
 from tests.integration.chassis_harness import all_published, renamed_event, running, write_events
 from tests.servers import free_port
@@ -240,10 +240,9 @@ class ComposeKafka(Kafka):
             if name != "KAFKA_HEAP_OPTS"
         ]
         text = "\n".join(lines)
-        broker = "${BROKER_KAFKA_PASSWORD:?}"
+        text = text.replace(f"${{{BROKER.upper()}_KAFKA_PASSWORD:?}}", self.accounts[BROKER])
         for name, password in self.accounts.items():
-            text = text.replace(f"${{{name.upper()}_KAFKA_PASSWORD:-{broker}}}", password)
-        text = text.replace(broker, self.accounts[BROKER])
+            text = re.sub(rf'user_{name}="[^"]*"', f'user_{name}="{password}"', text)
         ports = {"9092": self.port, "9093": self.controller_port, "9094": self.health_port}
         text = re.sub(r":(909[234])\b", lambda found: f":{ports[found[1]]}", text)
         text = (
@@ -302,55 +301,6 @@ async def test_a_relay_with_a_wrong_password_names_the_variables(broker: Kafka, 
             await eventually(lambda: any("KAFKA_USERNAME and KAFKA_PASSWORD" in one["event"] for one in logged))
             assert not await relay.ready()
     assert "guessed" not in str(logged)
-
-
-class KafkaWithTls(Kafka):
-    """The broker with TLS on its clients' port, and a certificate for `localhost`."""
-
-    pem = ""
-
-    @property
-    def bootstrap(self) -> str:
-        return f"localhost:{self.port}"
-
-    def _properties(self) -> str:
-        text = super()._properties().replace("CLIENTS:SASL_PLAINTEXT", "CLIENTS:SASL_SSL")
-        text = text.replace(
-            f"advertised.listeners=CLIENTS://127.0.0.1:{self.port}", f"advertised.listeners=CLIENTS://{self.bootstrap}"
-        )
-        chain, begin, key = self.pem.strip().partition("-----BEGIN PRIVATE KEY-----")
-        chain, key = (part.replace("\n", "\\n") for part in (chain, begin + key))
-        return text + (
-            f"ssl.keystore.type=PEM\nssl.keystore.certificate.chain={chain}\nssl.keystore.key={key}\n"
-            f"ssl.truststore.type=PEM\nssl.truststore.certificates={chain}\n"
-        )
-
-    def ready(self) -> bool:
-        return self.alive  # the check by hand speaks no TLS; the test waits for a client
-
-
-async def test_a_broker_with_tls_is_reached_and_checked(tmp_path: Path) -> None:
-    _, trusted = certificate(tmp_path, "localhost")
-    accounts = {name: token_urlsafe(12) for name in (BROKER, *ACCOUNTS)}
-    server = KafkaWithTls(tmp_path / "kafka", free_port(), free_port(), accounts=accounts)
-    server.pem = trusted.read_text()
-    given = settings(server, BROKER).model_dump() | {"kafka_security_protocol": "SASL_SSL"}
-    with_authority = Settings.model_validate(given | {"kafka_ca_file": str(trusted)})
-    await asyncio.to_thread(server.start)
-    try:
-
-        async def topics_are_made() -> bool:
-            try:
-                await create_topics(server.bootstrap, credential=connection(with_authority))
-            except KafkaError:
-                return False
-            return True
-
-        await eventually(topics_are_made, timeout=60)
-        with pytest.raises(Unreachable):  # its authority is none of the system's
-            await create_topics(server.bootstrap, seconds=3, credential=connection(Settings.model_validate(given)))
-    finally:
-        await asyncio.to_thread(server.stop)
 
 
 def test_make_up_tells_a_given_broker_s_refusal_of_the_credential(

@@ -18,6 +18,8 @@ import structlog
 
 from services.chassis.database import sessions
 from services.chassis.database.pool import Database
+from services.chassis.database.refusals import AddressRefused, session_variable
+from services.chassis.database.transient_errors import is_transient
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +61,10 @@ async def migrate(url: str, packages: Sequence[str]) -> list[str]:
     Raises:
         RuntimeError: an applied file has changed since.
         PoolerFound: a connection pooler answers: the lock needs a session.
+        AddressRefused: the database does not answer, or refuses.
     """
     applied = []
-    connection = await sessions.connect(url, packages[-1].rpartition(".")[2], parameters=PARAMETERS, timeout=10)
+    connection = await _connected(url, packages[-1].rpartition(".")[2])
     try:
         await _lock(connection)
         await connection.execute(CREATE_LEDGER)
@@ -126,6 +129,16 @@ async def all_applied(db: Database, packages: Sequence[str]) -> bool:
     async with db.reader() as reader:
         rows = await reader.fetch("select package, name from schema_migrations")
     return wanted <= {(row["package"], row["name"]) for row in rows}
+
+
+async def _connected(url: str, service: str) -> Any:
+    try:
+        return await sessions.connect(url, service, parameters=PARAMETERS, timeout=10)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        what = str(error).partition("\n")[0] or type(error).__name__
+        raise AddressRefused(f"{session_variable(service)}: the database does not answer ({what}).") from error
 
 
 async def _apply(connection: Any, sql: str, applied: tuple[str, str, str]) -> None:

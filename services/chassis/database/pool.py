@@ -12,9 +12,11 @@ import asyncpg
 import structlog
 
 from services.chassis.database import sessions
+from services.chassis.database.refusals import pool_variable, refusal
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import unavailable
 from services.chassis.runtime import failpoint
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.telemetry import POOL_BUSY, POOL_MOST, POOL_SIZE
 
 log = structlog.get_logger(__name__)
@@ -110,6 +112,7 @@ class Database:
         self._pool = pool
         self._pooled = pooled
         self._acquire_timeout = acquire_timeout
+        self._refusals = Repetition()
         most = pool.get_max_size()
         self._for_writing = asyncio.Semaphore(max(1, most - max(1, most // RESERVED)))
         self.on_outbox: Callable[[], None] = lambda: None
@@ -174,10 +177,11 @@ class Database:
         except TimeoutError:
             raise unavailable("The database has no free connection.") from None
         except Exception as error:
-            if isinstance(error, sessions.PoolerFound) or sessions.refuses_parameters(error):
-                log.error(str(sessions.undeclared_pooler(self.name)))
-            elif not is_transient(error):
+            sentence = self._refusal(error)
+            if sentence is None and not is_transient(error):
                 raise
+            if sentence is not None and self._refusals.is_due(sentence):
+                log.error(sentence)
             raise unavailable("The database does not answer.") from error
         try:
             yield connection
@@ -186,6 +190,12 @@ class Database:
                 await self._pool.release(connection, timeout=self._acquire_timeout)
             except Exception as error:  # the pool has closed the connection; what it committed stands
                 log.warning("connection lost while it was released", error=repr(error))
+
+    def _refusal(self, error: BaseException) -> str | None:
+        """Return the sentence for the log about settings that let nobody connect; None for any other failure."""
+        if isinstance(error, sessions.PoolerFound) or sessions.refuses_parameters(error):
+            return str(sessions.undeclared_pooler(self.name))
+        return refusal(error, pool_variable(self.name))
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 
+from services.chassis.database.refusals import AddressRefused, refusal, session_variable
 from services.chassis.errors import CannotStart
 
 MARKER = "session.marker"  # a parameter that no pooler knows: PostgreSQL takes any name with a dot
@@ -92,13 +93,17 @@ async def connect(url: str, name: str, *, parameters: Mapping[str, str], **optio
 
     Raises:
         PoolerFound: a connection pooler answers.
+        AddressRefused: the address does not work as it is.
     """
     marked = marker()
     try:
         connection = await asyncpg.connect(url, server_settings={**parameters, **marked}, **options)
-    except asyncpg.ProtocolViolationError as error:
+    except Exception as error:
         if refuses_parameters(error):
             raise _no_direct_address(name) from None
+        sentence = refusal(error, session_variable(name))
+        if sentence is not None:
+            raise AddressRefused(sentence) from error
         raise
     try:
         if not await is_own(connection, marked):

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
 from services.chassis.messaging.connection import connection
-from services.chassis.messaging.topics import Unreachable
+from services.chassis.messaging.unreachable import unreachable
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
 from services.contracts.topics import Topic
@@ -55,7 +55,7 @@ async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient
         try:
             await admin.start()
         except (KafkaConnectionError, OSError):
-            raise Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username)) from None
+            raise await unreachable(connection(settings)) from None
         yield admin
     finally:
         with contextlib.suppress(Exception):

@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 
 from services.chassis.messaging.connection import connection
-from services.chassis.messaging.topics import Unreachable
+from services.chassis.messaging.unreachable import unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import Grant
 
@@ -32,7 +32,7 @@ async def grant(settings: Settings, grants: Iterable[Grant]) -> int:
         try:
             await admin.start()
         except (KafkaConnectionError, OSError):
-            raise Unreachable(settings.kafka_bootstrap_servers, bool(settings.kafka_username)) from None
+            raise await unreachable(connection(settings)) from None
         answer = await admin._send_to_controller(_CreateAll(rights))
         for code, message in answer.creation_responses:
             if code:

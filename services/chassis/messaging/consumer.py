@@ -25,8 +25,10 @@ from services.chassis.messaging.partition_control import PartitionControl
 from services.chassis.messaging.patience import Interrupted, Patience
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.record_processor import RecordProcessor
-from services.chassis.messaging.topics import Unreachable, create_topics
+from services.chassis.messaging.topics import create_topics
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.messaging.watchdog import ConsumerWatchdog
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED, begin_group
 from services.chassis.runtime.timeouts import wait_at_most
@@ -71,6 +73,7 @@ class Consumer:
         self._writer = DeadLetterWriter(group, settings.kafka_prefix, self._producer, self._patience)
         self._processor = RecordProcessor(group, handlers, db, self._brake, self._writer, self._patience, settings)
         self._watchdog = ConsumerWatchdog(group, topics, settings)
+        self._refusals = Repetition()
         self._healthy = True
         self._joined = False
         begin_group(group)
@@ -113,8 +116,11 @@ class Consumer:
                 await self._run_client(stop)
             except (KafkaError, OSError) as error:
                 # also aiokafka's UnknownError, when another process joins the group with the same group_instance_id
-                what = str(error) if isinstance(error, Unreachable) else "consumer restarts"
-                log.warning(what, group=self.group, instance=self._settings.instance, error=repr(error))
+                if not isinstance(error, Unreachable):
+                    who = {"group": self.group, "instance": self._settings.instance}
+                    log.warning("consumer restarts", **who, error=repr(error))
+                elif self._refusals.is_due(str(error)):
+                    log.warning(str(error), group=self.group)
                 CONSUMERS_DISCARDED.labels(self.group).inc()
                 await sleep_unless_set(stop, 1.0)
 

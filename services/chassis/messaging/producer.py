@@ -24,8 +24,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.outbox import OutboxRow
-from services.chassis.messaging.topics import DEAD_LETTER_BYTES, Unreachable, create_topics
+from services.chassis.messaging.topics import DEAD_LETTER_BYTES, create_topics
+from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime import failpoint
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import PRODUCERS_DISCARDED
 from services.chassis.runtime.timeouts import wait_at_most
@@ -49,6 +51,7 @@ class Producer:
         self._settings = settings
         self._client: AIOKafkaProducer | None = None
         self._backoff = Backoff(0.1, MAX_BACKOFF_SECONDS)
+        self._refusals = Repetition()
 
     async def connect(self) -> bool:
         """Connect before there is anything to send; return whether Kafka answers."""
@@ -187,8 +190,12 @@ class Producer:
         client, self._client = self._client, None
         PRODUCERS_DISCARDED.labels("interrupted" if reason == "interrupted" else "failed").inc()
         self._backoff.fail()
-        what = detail if reason == Unreachable.__name__ else "kafka producer discarded"
-        log.warning(what, reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining)
+        if reason != Unreachable.__name__:
+            log.warning(
+                "kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining
+            )
+        elif self._refusals.is_due(detail):
+            log.warning(detail, reason=reason)
         if client is not None:
             await _close(client)
 

@@ -17,10 +17,12 @@ import structlog
 
 from services.chassis.database import sessions
 from services.chassis.database.pool import Database
+from services.chassis.database.refusals import AddressRefused
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.messaging.outbox import OutboxRow
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime import failpoint
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import RELAY_AGE, RELAY_BACKLOG, RELAY_OWNER, RELAY_PUBLISHED, RELAY_SECONDS
 from services.chassis.runtime.throttle import Throttle
@@ -66,6 +68,7 @@ class Relay:
         self._poll = settings.relay_poll_seconds
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
+        self._refusals = Repetition()
         self._is_standby = False
         self._connected = False
         self._connection_lock = asyncio.Lock()
@@ -95,6 +98,10 @@ class Relay:
                     async with self._owned_connection(stop) as connection:
                         if connection is not None:
                             await self._publish(connection, stop)
+                except AddressRefused as refused:
+                    if self._refusals.is_due(str(refused)):
+                        log.error(str(refused))
+                    await sleep_unless_set(stop, STANDBY_SECONDS)
                 except Exception as error:
                     if not is_transient(error):
                         raise

@@ -9,23 +9,12 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
+from services.chassis.messaging.unreachable import Unreachable, unreachable
 from services.contracts.topics import TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 
 DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record of up to 1 MiB, and the headers about it
-
-
-class Unreachable(KafkaConnectionError):  # type: ignore[misc]  # aiokafka has no types
-    """No broker answers. The message is a sentence that names the setting."""
-
-    def __init__(self, bootstrap: str, credential: bool = False) -> None:
-        and_who = ", KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"
-        what = "does not answer or does not accept the credential" if credential else "does not answer"
-        super().__init__(f"Kafka at {bootstrap} {what}: check KAFKA_BOOTSTRAP_SERVERS{and_who if credential else ''}")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 async def create_topics(
@@ -56,8 +45,10 @@ async def create_topics(
             try:
                 async with asyncio.timeout(seconds * 0.9):
                     await admin.start()
-            except (KafkaConnectionError, OSError):  # TimeoutError is an OSError
+            except TimeoutError:
                 raise Unreachable(bootstrap, "sasl_mechanism" in arguments) from None
+            except (KafkaConnectionError, OSError):
+                raise await unreachable(arguments) from None
             missing = wanted.keys() - set(await admin.list_topics())
             if missing:
                 answer = await admin.create_topics(

@@ -22,7 +22,9 @@ from prometheus_client import Gauge
 from redis.asyncio import ConnectionPool
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.repetition import Repetition
 from services.gateway.access.pseudonyms import Pseudonyms
+from services.gateway.access.valkey_refusals import refusal
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,7 @@ class Counters:
 
     Args:
         pseudonyms: under which IPs and addresses are counted.
+        authorities: the file of those that are trusted, for `rediss://`; empty for the system's.
         clock: the time in seconds since 1970.
         pause: seconds between a failure of Redis and the next question.
     """
@@ -103,6 +106,7 @@ class Counters:
         redis_url: str,
         *,
         pseudonyms: Pseudonyms,
+        authorities: str = "",
         clock: Callable[[], float] = time.time,
         pause: float = AWAY_SECONDS,
     ) -> None:
@@ -111,6 +115,7 @@ class Counters:
             max_connections=CONNECTIONS,
             socket_timeout=ANSWER_SECONDS,
             socket_connect_timeout=ANSWER_SECONDS,
+            **({"ssl_ca_certs": authorities} if authorities else {}),
         )
         # An empty pool refuses. Taken for an outage, that would let anybody leave the shared counts by many requests at
         # once.
@@ -121,11 +126,13 @@ class Counters:
             key_prefix="rapport:limit",
             connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
         )
+        self._url = redis_url
         self._pseudonyms = pseudonyms
         self._clock = clock
         self._pause = pause
         self._local: LRUCache[str, LocalCount] = LRUCache(LOCAL_KEYS)
         self._returning: asyncio.Task[None] | None = None
+        self._refusals = Repetition()
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -170,21 +177,29 @@ class Counters:
                 if not self.away:
                     log.warning("redis is away, limits are counted here", error=type(error).__name__)
                     VALKEY_AWAY.set(1)
-                    self._returning = asyncio.create_task(self._until_back(), context=Context())
+                    self._returning = asyncio.create_task(self._until_back(error), context=Context())
                     self._returning.add_done_callback(self._is_back)
                 return None
 
-    async def _until_back(self) -> None:
+    async def _until_back(self, error: BaseException) -> None:
         """Ask Redis until it answers, so that no request has to wait for it; by writing, which a replica refuses."""
         while True:
+            await self._tell(error)
             await asyncio.sleep(self._pause)
             try:
                 await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
+                self._pool._available_connections.clear()  # they remember the authorities as they were in the file
                 await self._storage.incr("back", 1)
-            except AWAY:
+            except AWAY as failure:
+                error = failure
                 continue
             log.info("redis is back")
             return
+
+    async def _tell(self, error: BaseException) -> None:
+        sentence = await refusal(error, self._url)
+        if sentence is not None and self._refusals.is_due(sentence):
+            log.error(sentence)
 
     def _is_back(self, _: asyncio.Task[None]) -> None:
         # called also for a task that was cancelled before its first step

@@ -16,6 +16,8 @@ from prometheus_client import Gauge
 from services.chassis.messaging.cloudevents import Undecodable, from_record
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import create_topics
+from services.chassis.messaging.unreachable import Unreachable
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Periodic
 from services.contracts.comments import CommentFact, CommentGone
@@ -91,6 +93,7 @@ class InvalidationReader:
             for topic in TOPICS
             for number in range(topic.partitions)
         ]
+        self._refusals = Repetition()
         self._heard = time.monotonic()
         DEAF.set_function(lambda: time.monotonic() - self._heard)  # at a scrape: it also grows while the reader waits
 
@@ -112,7 +115,10 @@ class InvalidationReader:
             self._cache.set_following(False)
             if not isinstance(error, (KafkaError, OSError)):
                 raise
-            log.warning("events cannot be read", error=repr(error))
+            if not isinstance(error, Unreachable):
+                log.warning("events cannot be read", error=repr(error))
+            elif self._refusals.is_due(str(error)):
+                log.warning(str(error))
         finally:
             if consumer is not None:
                 with contextlib.suppress(KafkaError, OSError):

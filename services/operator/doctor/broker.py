@@ -12,6 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.messaging import dead_letter
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.unreachable import Unreachable, unreachable
 from services.chassis.runtime.setting_types import split_host
 from services.contracts.topics import CONSUMER_GROUPS, dead_letter_topic
 from services.operator.doctor.examination import Surroundings
@@ -41,13 +42,15 @@ async def check_broker(around: Surroundings) -> list[Finding]:
             version = await _version(admin)
             topics = await look_at_topics(admin, settings)
             present = set(await admin.list_topics())
-    except (KafkaConnectionError, OSError):
+    except (KafkaConnectionError, OSError) as error:
         who = settings.kafka_username or "nobody"
         mend = (
             "Check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_CA_FILE "
             "against the broker's listener."
         )
-        return [fault("Kafka", f"{servers} listens, but does not let us in as {who}", mend)]
+        named = error if isinstance(error, Unreachable) else await unreachable(connection(settings))
+        why = str(named).partition(": check ")[0]
+        return [fault("Kafka", f"{servers} listens, but does not let us in as {who}: {why}", mend)]
     except KafkaError as error:
         return [fault("Kafka", f"{servers} refuses: {type(error).__name__}", MEND_RIGHTS)]
     readable = [  # nobody ends waiting for a topic that is missing; it is a finding already

@@ -1,5 +1,7 @@
 """Look at the settings that can work and should not."""
 
+from urllib.parse import parse_qs, urlsplit
+
 from services.chassis.identity import Signer, Verifier
 from services.chassis.runtime.hosts import is_loopback
 from services.chassis.runtime.setting_types import split_host
@@ -8,12 +10,14 @@ from services.operator.doctor.findings import Finding, fault, ok, warning
 from services.operator.doctor.settings import DoctorSettings
 
 AUDIENCE = "posts"  # any service
+DATABASES = ("posts", "comments", "people", "notify")
 
 
 async def check_settings(around: Surroundings) -> list[Finding]:
     """Check the settings of this command, which are those of the services if it runs in their environment."""
     settings = around.settings
-    found = [*_public_url(settings), *_key(settings), *_broker(settings), *_mail_server(settings)]
+    found = [*_public_url(settings), *_key(settings), *_broker(settings)]
+    found += [*_valkey(settings), *_databases(settings), *_mail_server(settings)]
     if not any(finding.level != "ok" for finding in found):
         found.insert(0, ok("settings", f"they go together, for {settings.environment}"))
     return found
@@ -86,6 +90,45 @@ def _broker(settings: DoctorSettings) -> list[Finding]:
             )
         ]
     return []
+
+
+def _valkey(settings: DoctorSettings) -> list[Finding]:
+    if settings.environment == "development" or not settings.is_set("redis_url"):
+        return []
+    address = urlsplit(settings.redis_url)
+    if address.scheme.lower() != "redis" or is_loopback(address.hostname or ""):
+        return []
+    return [
+        warning(
+            "REDIS_URL",
+            "it has no TLS: who listens on the way to Valkey reads its password",
+            "Begin it with rediss://, and set REDIS_CA_FILE if the certificate is from an authority of your own.",
+        )
+    ]
+
+
+def _databases(settings: DoctorSettings) -> list[Finding]:
+    if settings.environment == "development":
+        return []
+    return [
+        warning(
+            variable.upper(),
+            "it allows connections without TLS: who listens on the way to PostgreSQL may read everything",
+            "Add ?sslmode=verify-full, and sslrootcert=FILE if the certificate is from an authority of your own.",
+        )
+        for name in DATABASES
+        for variable in (f"{name}_database_url", f"{name}_database_direct_url")
+        if settings.is_set(variable) and _can_be_read_on_the_way(getattr(settings, variable))
+    ]
+
+
+def _can_be_read_on_the_way(database_url: str) -> bool:
+    """Return whether a database elsewhere may be spoken to without TLS; `prefer`, the default, does so if asked to."""
+    address = urlsplit(database_url)
+    hosts = [host for host in address.netloc.rpartition("@")[2].split(",") if host]
+    mode = parse_qs(address.query).get("sslmode", ["prefer"])[-1]
+    elsewhere = not all(is_loopback(_host(host)) for host in hosts)  # without any it is a socket
+    return elsewhere and mode not in ("require", "verify-ca", "verify-full")
 
 
 def _mail_server(settings: DoctorSettings) -> list[Finding]:

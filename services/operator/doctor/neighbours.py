@@ -1,11 +1,13 @@
 """Look at Valkey and the mail server, as the gateway and the mailers reach them."""
 
 import ssl
+from typing import Any
 
 import aiosmtplib
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from services.chassis.runtime.tls_faults import tls_fault
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
 
@@ -20,8 +22,13 @@ async def check_valkey(around: Surroundings) -> list[Finding]:
         mend = "Set REDIS_URL here too, as the gateway has it."
         return [warning("Valkey", "REDIS_URL is not set here, so it was not looked at", mend)]
     away = "Until then each gateway counts limits by itself; nothing is lost."
+    trusted: dict[str, Any] = {"ssl_ca_certs": settings.redis_ca_file} if settings.redis_ca_file else {}
     client = Redis.from_url(
-        settings.redis_url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, decode_responses=True
+        settings.redis_url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        decode_responses=True,
+        **trusted,
     )
     try:
         before = around.now()
@@ -32,6 +39,10 @@ async def check_valkey(around: Surroundings) -> list[Finding]:
         mend = f"Set the user and password of REDIS_URL to those of the server. {away}"
         return [fault("Valkey", f"it refuses ({type(error).__name__})", mend)]
     except (RedisError, OSError) as error:
+        wrong = tls_fault(error)
+        if wrong is not None:
+            mend = f"Set REDIS_URL to the name in its certificate, and REDIS_CA_FILE to who signed it. {away}"
+            return [fault("Valkey", f"it {wrong}", mend)]
         mend = f"Start Valkey, or set REDIS_URL to where it is. {away}"
         return [fault("Valkey", f"it does not answer at REDIS_URL ({type(error).__name__})", mend)]
     finally:

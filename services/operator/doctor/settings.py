@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from services.chassis.mail.sender import MailFrom
 from services.chassis.mail.smtp import SmtpSettings
-from services.chassis.runtime.setting_types import Port, RedisUrl, check_service_url
+from services.chassis.runtime.setting_types import AuthoritiesFile, DirectUrl, Port, RedisUrl, check_service_url
 from services.operator.settings import OperatorSettings
 
 
@@ -19,6 +19,15 @@ class DoctorSettings(OperatorSettings, SmtpSettings):
     """
 
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_ca_file: AuthoritiesFile = ""
+    posts_database_url: DirectUrl = Field(default="", repr=False)
+    posts_database_direct_url: DirectUrl = Field(default="", repr=False)
+    comments_database_url: DirectUrl = Field(default="", repr=False)
+    comments_database_direct_url: DirectUrl = Field(default="", repr=False)
+    people_database_url: DirectUrl = Field(default="", repr=False)
+    people_database_direct_url: DirectUrl = Field(default="", repr=False)
+    notify_database_url: DirectUrl = Field(default="", repr=False)
+    notify_database_direct_url: DirectUrl = Field(default="", repr=False)
     mail_from: MailFrom = "Rapport <notifications@localhost>"
     metrics_urls: str = ""
     gateway_metrics_port: Port = 9100
