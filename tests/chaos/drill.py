@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,8 +173,14 @@ class Drill:
                 self.traffic.written.append(made.json["id"])
             await asyncio.sleep(0.1)
 
-    async def replace(self, service: str, backup: Path) -> Ended:
-        """Put what a backup holds in the place of a service's database; return what `restore` said.
+    async def sign_in_again(self) -> None:
+        """Start a session for everybody: a restore of people ends all."""
+        for who in (self.ada, *self.people):
+            fresh = await self.client.sign_in(who.name, who.email)
+            who.access_token, who.refresh_token = fresh.access_token, fresh.refresh_token
+
+    async def replace(self, service: str, backup: Path) -> Sequence[str]:
+        """Put what a backup holds in the place of a service's database; return the commands that `restore` says to run.
 
         The old API answers until the new one is ready; what reads and writes events is stopped before.
         """
@@ -183,7 +189,7 @@ class Drill:
             if role != "api":
                 await asyncio.to_thread(old[role].stop)
         await self._new_database(service)
-        said = await self.command("restore", str(backup), service)
+        said = json.loads((await self.command("restore", str(backup), service, "--json")).out)
         self.stack.ports[service] = free_port()
         await self.stack.start(service, "api")
         self.proxies[service].target = self.stack.ports[service]
@@ -191,7 +197,8 @@ class Drill:
         for role in ROLES[service]:
             if role != "api":
                 await self.stack.start(service, role)
-        return said
+        print(service, said["services"][0]["rows"], "rows;", said["services"][0]["counters"])
+        return [str(command) for command in said["next"]]
 
     async def _new_database(self, service: str) -> None:
         self.replaced += 1

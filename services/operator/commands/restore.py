@@ -74,6 +74,7 @@ def next_commands(folder: Path, results: list[dict[str, Any]]) -> list[str]:
         *(f"rapport republish {service} --since {since}" for service in ("posts", "comments", "people", "notify")),
         *(f"rapport resync {owner}" for owner in OWNERS if owner in state),
         "rapport check",
+        *(["rapport mail resume"] if "notify" in restored else []),
     ]
 
 
