@@ -118,13 +118,13 @@ class Drill:
         answers: list[HttpResponse] = []
 
         async def final() -> bool:
+            token = who.access_token
             try:
                 answers.append(await self.client.call(method, path, body, who=who, headers=key))
             except (aiohttp.ClientError, TimeoutError):
                 return False
             if answers[-1].status == 401:
-                fresh = await self.client.sign_in(who.name, who.email)
-                who.access_token, who.refresh_token = fresh.access_token, fresh.refresh_token
+                await self._sign_in(who, token)
                 return False
             return answers[-1].status not in (429, 503)
 
@@ -176,8 +176,14 @@ class Drill:
     async def sign_in_again(self) -> None:
         """Start a session for everybody: a restore of people ends all."""
         for who in (self.ada, *self.people):
-            fresh = await self.client.sign_in(who.name, who.email)
-            who.access_token, who.refresh_token = fresh.access_token, fresh.refresh_token
+            await self._sign_in(who, who.access_token)
+
+    async def _sign_in(self, who: Person, ended: str) -> None:
+        """Start a session for somebody whose token is not accepted any more, unless it was replaced meanwhile."""
+        async with who.refreshing:
+            if who.access_token == ended:
+                fresh = await self.client.sign_in(who.name, who.email)
+                who.access_token, who.refresh_token = fresh.access_token, fresh.refresh_token
 
     async def replace(self, service: str, backup: Path) -> Sequence[str]:
         """Put what a backup holds in the place of a service's database; return the commands that `restore` says to run.
