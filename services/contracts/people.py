@@ -206,6 +206,19 @@ class RevokeRole(Body):
     role: Role
 
 
+class EndSessions(Body):
+    """Command of an operator: end the open sessions of a person, or one of them.
+
+    Attributes:
+        person: an id, or the address that the person has confirmed.
+        dry_run: only say which.
+    """
+
+    person: EmailText
+    session_id: UUID | None = None
+    dry_run: bool = False
+
+
 class ImportPerson(Body):
     """Command of an import: import an author known by (site, source_user_id), else by (site, email, name).
 

@@ -31,6 +31,9 @@ where $5 or chosen.version < excluded.version
 SUPPRESS = """
 insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
 """
+SELECT_NOT_SENT = """
+select id from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
+"""
 SELECT_WAITING = """
 select id, version, person_id, comment_id, post_id, reasons
 from notifications
@@ -59,11 +62,11 @@ async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str
         if said.epoch >= epoch
     ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
-    rows = [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in await tx.fetch(SELECT_WAITING)]
     told = history.newest(NotificationFact)
-    ended = [(row, told[row.id].event) for row in rows if row.id in told]
-    unknown = [replace(row, version=row.version + 1) for row in rows if row.id not in told]
-    await tx.executemany(END, [_as_told(row.id, event) for row, event in ended])
+    ended = await tx.fetch(SELECT_NOT_SENT, list(told))
+    await tx.executemany(END, [_as_told(row["id"], told[row["id"]].event) for row in ended])
+    rows = [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in await tx.fetch(SELECT_WAITING)]
+    unknown = [replace(row, version=row.version + 1) for row in rows]
     await tx.executemany(END, [(row.id, "skipped", WHY, row.version, None) for row in unknown])
     await outbox.add_all(tx, [outbox.new_row(fact(NotificationSkipped, row, WHY)) for row in unknown])
     return {

@@ -15,7 +15,6 @@ import typer
 from rich.console import Console
 
 from services.chassis.errors import Problem
-from services.contracts.people import ROLES
 from services.contracts.services import READERS
 from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
@@ -23,6 +22,7 @@ from services.operator.commands import mail
 from services.operator.commands.backup import backup
 from services.operator.commands.dead_letter import letters
 from services.operator.commands.doctor import doctor
+from services.operator.commands.person import person
 from services.operator.commands.restore import restore
 from services.operator.failures import Failed
 from services.operator.keys import generate_keys
@@ -36,7 +36,6 @@ from services.operator.wordpress.rules import ADDRESS
 T = TypeVar("T")
 
 app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
-person = typer.Typer(help="Manage people.", no_args_is_help=True)
 importing = typer.Typer(help="Import posts and comments of another system.", no_args_is_help=True)
 app.add_typer(person, name="person")
 app.add_typer(importing, name="import")
@@ -70,26 +69,6 @@ def kafka_access(
         broker_access.show(settings, Console())
     else:
         run_async(broker_access.give(settings, Console()))
-
-
-@person.command()
-def grant(email: str, role: Annotated[str, typer.Argument(help="reader, author, moderator or admin.")]) -> None:
-    """Grant a role to the person who has confirmed the address; reader takes all others away."""
-    run_async(_change_roles("/grants", email, role))
-
-
-@person.command()
-def revoke(email: str, role: Annotated[str, typer.Argument(help="author, moderator or admin.")]) -> None:
-    """Take a role from the person who has confirmed the address."""
-    run_async(_change_roles("/grants/revoke", email, role))
-
-
-async def _change_roles(path: str, email: str, role: str) -> None:
-    if role not in ROLES:
-        raise Failed(f"There is no role {role!r}; there are {', '.join(ROLES[:-1])} and {ROLES[-1]}.")
-    async with connected(load()) as services:
-        answer = await services.post("people", path, {"email": email, "role": role})
-        typer.echo(f"{email} is now {', '.join(answer['roles'])}.")
 
 
 @app.command(epilog="Example: rapport republish posts --since 2h")

@@ -24,6 +24,7 @@ from services.contracts.people import (
     ACCESS_TOKEN_LIFE,
     REQUESTER,
     EditMe,
+    EndSessions,
     FetchSession,
     GrantRole,
     ImportPerson,
@@ -158,6 +159,12 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
         person = await operator.revoke_role(db, _address(body.email), body.role, admins)
         return json_response({"id": str(person.id), "roles": list(person.roles)})
 
+    @router.post("/sessions/end")
+    async def end_sessions(body: EndSessions, caller: Operator) -> Response:
+        who = _id_or_address(body.person)
+        person_id, ended = await operator.end_sessions(db, who, body.session_id, dry_run=body.dry_run)
+        return json_response({"id": str(person_id), "sessions": [str(each) for each in ended]})
+
     @router.post("/import/people")
     async def import_person(body: ImportPerson, caller: Operator) -> Response:
         person_id, created = await operator.import_person(db, body)
@@ -223,3 +230,10 @@ def _token_pair(signer: Signer, started: Started) -> dict[str, Any]:
         "refresh_token": started.secret,
         "person": queries.me(started.person),
     }
+
+
+def _id_or_address(text: str) -> UUID | Address:
+    try:
+        return UUID(text)
+    except ValueError:
+        return _address(text)

@@ -1,7 +1,6 @@
-"""What a restored database of posts does again: what was taken away since the backup stays away.
+"""What a restored database of posts does again: the last word counts, of everything but texts.
 
-What was added since is lost with its text: it is only counted. A post that was published again since stays withdrawn,
-because the text that was published is not known any more.
+A text that was written since is lost, and so is a publication of it: the older text was not meant to be read.
 """
 
 from collections.abc import Mapping
@@ -10,43 +9,49 @@ from dataclasses import replace
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.messaging.history import History
-from services.contracts.posts import PostEdited, PostFact, PostWithdrawn
+from services.contracts.posts import PostEdited, PostFact, PostPublished, PostWithdrawn
 from services.posts import store
 from services.posts.domain import post as rules
-
-OPENNESS = {"closed": 0, "held": 1, "open": 2}
+from services.posts.domain.post import Post
 
 
 async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
-    """Withdraw and close again what was withdrawn or closed; return what was done and what is lost.
+    """Withdraw, publish, open and close again; return what was done and what is lost.
 
     Args:
         epoch: that of the backup.
     """
-    withdrawn = closed = lost = lost_changes = 0
+    done = {"posts withdrawn again": 0, "posts published again": 0, "discussions set again": 0}
+    done |= {"posts lost": 0, "edits lost": 0}
     for post_id, said in history.newest(PostFact).items():
-        post = await store.lock(tx, post_id)
-        if post is None:
-            lost += 1
-            continue
-        if not said.is_newer_than(epoch, post.version):
-            continue
-        now = post
-        if said.event.status == "withdrawn" and now.status == "published":
-            now = rules.withdrawn(now)
-            withdrawn += 1
-        if OPENNESS[said.event.discussion] < OPENNESS[now.discussion]:
-            now = replace(now, discussion=said.event.discussion, version=now.version + 1)
-            closed += 1
-        if said.event.revision > post.revision or (said.event.status == "published" and now.status != "published"):
-            lost_changes += 1
-        if now is not post:
-            await store.update(tx, now)
-            kind = PostWithdrawn if now.status == "withdrawn" else PostEdited
-            await outbox.add(tx, rules.fact(kind, now, rules.now()))
-    return {
-        "posts withdrawn again": withdrawn,
-        "discussions closed again": closed,
-        "posts lost": lost,
-        "edits and publications lost": lost_changes,
-    }
+        before = await store.lock(tx, post_id)
+        if before is None:
+            done["posts lost"] += 1
+        elif said.is_newer_than(epoch, before.version):
+            done["edits lost"] += said.event.revision != before.revision
+            post = _as_said(before, said.event)
+            if post == before:
+                continue
+            done["posts withdrawn again"] += post.status != before.status == "published"
+            done["posts published again"] += post.status != before.status != "published"
+            done["discussions set again"] += post.discussion != before.discussion
+            await store.update(tx, post)
+            await outbox.add(tx, rules.fact(_kind(before, post), post, rules.now()))
+    return done
+
+
+def _as_said(post: Post, said: PostFact) -> Post:
+    """Return the post as the event says, but with its own text, and public only if that text was."""
+    if said.status == "withdrawn" and post.status == "published":
+        post = rules.withdrawn(post)
+    elif said.status == "published" and said.revision == post.revision:
+        post = rules.published(post, said.occurred_at)
+    if said.discussion != post.discussion:
+        post = replace(post, discussion=said.discussion, version=post.version + 1)
+    return post
+
+
+def _kind(before: Post, post: Post) -> type[PostFact]:
+    if before.status == post.status:
+        return PostEdited
+    return PostWithdrawn if post.status == "withdrawn" else PostPublished

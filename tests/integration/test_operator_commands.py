@@ -127,6 +127,15 @@ async def test_a_revocation(scripted: Scripted, rapport: Run) -> None:
     assert scripted.bodies == [("/grants/revoke", {"email": "ada@example.com", "role": "moderator"})]
 
 
+async def test_sessions_are_ended(scripted: Scripted, rapport: Run) -> None:
+    scripted.answers["/sessions/end"] = {"id": FIRST_BATCH, "sessions": [FIRST_BATCH]}
+    ended = await rapport("person", "sessions", "end", "ada@example.com", "--all", "--dry-run")
+    assert ended == (0, f"1 open session of ada@example.com would be ended.\n  {FIRST_BATCH}\n", "")
+    body = {"person": "ada@example.com", "session_id": None, "dry_run": True}
+    assert scripted.bodies == [("/sessions/end", body)]
+    assert (await rapport("person", "sessions", "end", "ada@example.com"))[0] == 2
+
+
 async def test_a_refusal_names_the_field(scripted: Scripted, rapport: Run) -> None:
     scripted.refusing = True
     assert await rapport("person", "grant", "x", "author") == (1, "", "rapport: email must be an e-mail address\n")

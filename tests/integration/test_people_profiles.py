@@ -117,6 +117,7 @@ ALLOWED = {
     ("GET", "/changes"): {"gateway"},
     ("POST", "/grants"): {"operator"},
     ("POST", "/grants/revoke"): {"operator"},
+    ("POST", "/sessions/end"): {"operator"},
     ("POST", "/import/people"): {"operator"},
     ("POST", "/republish"): {"operator"},
     ("POST", "/stated/rows"): {"operator"},

@@ -239,3 +239,26 @@ async def test_expired_rows_are_pruned_and_valid_ones_stay(harness: Harness) -> 
 
 async def test_an_unknown_session_is_not_found(harness: Harness) -> None:
     assert (await harness.call("POST", "/sessions/check", {"session_id": str(uuid4())})).status_code == 404
+
+
+async def test_an_operator_ends_sessions(harness: Harness) -> None:
+    first, second = await harness.enter(ANA), await harness.enter(ANA, None)
+    other = await harness.enter("bob@example.com")
+    person = first["person"]["id"]
+
+    async def end(**body: Any) -> tuple[int, Any]:
+        answer = await harness.call("POST", "/sessions/end", body, issuer="operator")
+        return answer.status_code, answer.json().get("sessions", answer.json().get("type"))
+
+    both = await end(person=ANA, dry_run=True)
+    assert (both[0], len(both[1])) == (200, 2)
+    assert await end(person=ANA, session_id=str(uuid4())) == (200, [])
+    assert await end(person=person, session_id=both[1][0]) == (200, both[1][:1])
+    assert await end(person="ANA@example.com") == (200, both[1][1:])
+    assert await end(person=ANA) == (200, [])
+    assert refused(await refresh(harness, first["refresh_token"]))
+    assert refused(await refresh(harness, second["refresh_token"]))
+    assert (await refresh(harness, other["refresh_token"])).status_code == 200
+    assert set((await harness.call("GET", "/changes")).json()["sessions"]) == set(both[1])
+    for unknown in ("nobody@example.com", str(uuid4())):
+        assert await end(person=unknown) == (404, "/problems/not-found")

@@ -16,6 +16,7 @@ from services.chassis.messaging.history import read_history
 from services.chassis.messaging.topics import create_topics
 from services.contracts.comments import (
     CommentApproved,
+    CommentEdited,
     CommentFact,
     CommentHeld,
     CommentPosted,
@@ -106,13 +107,12 @@ async def add_post(trial: Trial, slug: str, status: str, version: int = 1) -> UU
     return made
 
 
-async def test_posts_are_withdrawn_and_closed_again_and_nothing_is_published(
-    new_trial: NewTrial, tmp_path: Path
-) -> None:
+async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: NewTrial, tmp_path: Path) -> None:
     trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
     names = ("withdrawn", "back-again", "closed", "same", "edited")
     shown = {name: await add_post(trial, name, "published", 2) for name in names}
     draft, hidden = await add_post(trial, "draft", "draft"), await add_post(trial, "hidden", "withdrawn", 3)
+    redrafted = await add_post(trial, "redrafted", "draft")  # published since, with another text
     await trial.take(tmp_path)
     await say(
         trial,
@@ -124,14 +124,16 @@ async def test_posts_are_withdrawn_and_closed_again_and_nothing_is_published(
         post(PostEdited, shown["edited"], 3, "published", revision=2),
         post(PostPublished, draft, 2, "published"),
         post(PostPublished, hidden, 4, "published"),
+        post(PostPublished, redrafted, 3, "published", revision=2),
         post(PostPublished, uuid4(), 1, "published"),
     )
     found = await put_back(trial, back, tmp_path)
     assert done(found) == {
         "posts withdrawn again": 1,
-        "discussions closed again": 1,
+        "posts published again": 2,
+        "discussions set again": 1,
         "posts lost": 1,
-        "edits and publications lost": 3,
+        "edits lost": 2,
     }
     states = dict(await rows(back, "select slug, status || ' ' || discussion || ' ' || version from posts"))
     assert states == {
@@ -140,10 +142,11 @@ async def test_posts_are_withdrawn_and_closed_again_and_nothing_is_published(
         "closed": "published closed 3",
         "same": "published open 2",
         "edited": "published open 2",
-        "draft": "draft open 1",
-        "hidden": "withdrawn open 3",
+        "draft": "published open 2",
+        "hidden": "published open 4",
+        "redrafted": "draft open 1",
     }
-    assert sorted(await rows(back, EVENTS)) == [("edited", True), ("withdrawn", True)]
+    assert sorted(await rows(back, EVENTS)) == [("edited", True), *[("published", True)] * 2, ("withdrawn", True)]
     assert (await put_back(trial, back, tmp_path)).already
 
 
@@ -188,9 +191,9 @@ async def test_comments_are_removed_and_held_again_and_a_deleted_text_stays_dele
     new_trial: NewTrial, tmp_path: Path
 ) -> None:
     trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
-    names = ("removed", "rejected", "held", "restored", "same", "stated", "approved", "hidden", "below")
+    names = ("removed", "rejected", "held", "restored", "same", "stated", "approved", "reworded", "hidden", "below")
     ids = {name: uuid4() for name in names}
-    before = {"approved": "held", "hidden": "removed"}
+    before = {"approved": "held", "reworded": "held", "hidden": "removed"}
     async with trial.connected() as connection:
         await connection.execute(
             "insert into discussions (post_id, post_author_id, kind, status, discussion, version, visible_count) "
@@ -211,6 +214,8 @@ async def test_comments_are_removed_and_held_again_and_a_deleted_text_stays_dele
         comment(CommentPosted, ids["same"], 1, "visible"),
         comment(CommentRemoved, ids["stated"], 2, "removed"),
         comment(CommentApproved, ids["approved"], 2, "visible"),
+        comment(CommentEdited, ids["reworded"], 2, "held"),
+        comment(CommentApproved, ids["reworded"], 3, "visible"),
         comment(CommentRemoved, ids["hidden"], 2, "removed"),  # removed by a moderator before, by its author since
         comment(CommentPosted, uuid4(), 1, "visible"),
     )
@@ -219,8 +224,9 @@ async def test_comments_are_removed_and_held_again_and_a_deleted_text_stays_dele
     assert done(found) == {
         "comments removed again": 4,
         "comments held again": 1,
+        "comments shown again": 1,
         "comments lost": 1,
-        "edits and approvals lost": 2,
+        "edits lost": 1,
     }
     by_id = {row[0]: row[1:] for row in await rows(back, "select id, state, body is null, version from comments")}
     assert {name: by_id[made] for name, made in ids.items()} == {
@@ -230,12 +236,13 @@ async def test_comments_are_removed_and_held_again_and_a_deleted_text_stays_dele
         "restored": ("visible", False, 1),
         "same": ("visible", False, 1),
         "stated": ("removed", True, 2),
-        "approved": ("held", False, 1),
+        "approved": ("visible", False, 2),
+        "reworded": ("held", False, 1),
         "hidden": ("removed", True, 2),
         "below": ("visible", False, 1),
     }
-    assert await back.run("select visible_count from discussions") == 3
-    assert sorted(await rows(back, EVENTS)) == [("held", True)] + [("removed", True)] * 4
+    assert await back.run("select visible_count from discussions") == 4
+    assert await rows(back, EVENTS) == [("stated", True)] * 6
 
 
 def person(kind: type[PersonFact], person_id: UUID, version: int, *roles: str) -> PersonFact:
@@ -325,6 +332,9 @@ async def add_notifications(trial: Trial, names: Sequence[str]) -> dict[str, UUI
         for name, made in ids.items():
             state = "sent" if name == "was sent" else "waiting"
             await connection.execute(ADD_NOTIFICATION, uuid4(), about, made, POST, state)
+        if "was skipped" in ids:
+            skip = "update notifications set state = 'skipped', why = 'comment_held', due_at = null, frozen = null "
+            await connection.execute(skip + "where id = $1", ids["was skipped"])
     return ids
 
 
@@ -332,7 +342,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     new_trial: NewTrial, tmp_path: Path
 ) -> None:
     trial, back = await new_trial("notify"), await new_trial("notify", empty=True)
-    ids = await add_notifications(trial, ("was sent", "sent", "skipped", "failed", "unknown"))
+    ids = await add_notifications(trial, ("was sent", "sent", "skipped", "failed", "unknown", "was skipped"))
     stays, left, came_back, bad = uuid4(), uuid4(), uuid4(), uuid4()
     await trial.run(
         f"insert into mail_choices (person_id, notifications) values ('{stays}', false), ('{came_back}', false)",
@@ -351,6 +361,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     await say(
         trial,
         ended(NotificationSent, "sent"),
+        ended(NotificationSent, "was skipped"),
         ended(NotificationSkipped, "skipped", "unsubscribed"),
         ended(NotificationFailed, "failed", "gave_up"),
         chooses(left, 1, wants=False),
@@ -362,7 +373,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     assert done(found) == {
         "choices about mail set again": 2,
         "addresses suppressed again": 1,
-        "notifications ended as told": 3,
+        "notifications ended as told": 4,
         "notifications skipped": 1,
     }
     by_id = {row[0]: row[1:] for row in await rows(back, "select id, state, why, version, frozen from notifications")}
@@ -372,6 +383,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         "skipped": ("skipped", "unsubscribed", 2, None),
         "failed": ("failed", "gave_up", 2, None),
         "unknown": ("skipped", "restored", 2, None),
+        "was skipped": ("sent", None, 2, None),
     }
     choices = dict(await rows(back, "select person_id, notifications from mail_choices"))
     assert choices == {stays: False, left: False, came_back: True}

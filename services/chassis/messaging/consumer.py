@@ -146,7 +146,7 @@ class Consumer:
             rebalance_timeout_ms=REBALANCE_MS,
             max_poll_interval_ms=24 * 60 * 60 * 1000,  # the watchdog ends stalls; an outage may take longer
             request_timeout_ms=int(timeout * 1000),
-            metadata_max_age_ms=60_000,
+            metadata_max_age_ms=10_000,  # a topic that is made anew, as after a loss of Kafka, is found soon
             max_poll_records=MAX_POLL_RECORDS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )

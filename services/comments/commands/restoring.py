@@ -1,7 +1,6 @@
-"""What a restored database of comments does again: what was removed or held since the backup is so again.
+"""What a restored database of comments does again: the last word of moderators and authors counts, of all but texts.
 
-What was written since is lost with its text: it is only counted. An approval is not repeated: a moderator sees the
-comment once more.
+A text that was written since is lost; a comment whose text was edited since is shown by no approval, only hidden.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,54 +9,58 @@ from uuid import UUID
 from services.chassis.database import idempotency
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
-from services.chassis.messaging.history import History, Said
+from services.chassis.messaging.history import History
 from services.comments.commands.moderating import set_state
 from services.comments.commands.results import TEXT_FIELDS
 from services.comments.domain import comment as rules
-from services.comments.domain.comment import Comment, Discussion
+from services.comments.domain.comment import Comment, Discussion, State
 from services.comments.store import comment_changes, comment_rows
-from services.contracts.comments import CommentFact, CommentHeld, CommentRemoved
+from services.contracts.comments import CommentEdited, CommentFact, CommentRemoved, CommentStated
 
-HIDDEN = {"visible": 0, "held": 1, "removed": 2}
+DONE: Mapping[State, str] = {
+    "removed": "comments removed again",
+    "held": "comments held again",
+    "visible": "comments shown again",
+}
 
 
 async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
-    """Remove and hold again what was removed or held; return what was done and what is lost.
+    """Remove, hold and show again; return what was done and what is lost.
 
     Args:
         epoch: that of the backup.
     """
-    done = {"comments removed again": 0, "comments held again": 0, "comments lost": 0, "edits and approvals lost": 0}
-    removed = history.subjects(CommentRemoved)
+    done = dict.fromkeys((*DONE.values(), "comments lost", "edits lost"), 0)
+    removed, edited = history.subjects(CommentRemoved), history.subjects(CommentEdited)
     for comment_id, said in history.newest(CommentFact).items():
         locked = await comment_rows.lock(tx, comment_id)
         if locked is None:
             done["comments lost"] += 1
-            continue
-        discussion, comment = locked
-        if not said.is_newer_than(epoch, comment.version):
-            continue
-        deletes_text = _deletes_text(comment, said, removed)
-        if HIDDEN[said.event.state] <= HIDDEN[comment.state] and not deletes_text:
-            done["edits and approvals lost"] += said.event.version > comment.version
-            continue
-        await _hide(tx, discussion, comment, said.event.state, deletes_text=deletes_text)
-        done["comments removed again" if said.event.state == "removed" else "comments held again"] += 1
+        elif said.is_newer_than(epoch, locked[1].version):
+            discussion, comment = locked
+            state = said.event.state
+            deletes_text = _deletes_text(comment, state, removed)
+            if state != "removed" and comment_id in edited:
+                done["edits lost"] += 1
+                state = comment.state if state == "visible" else state
+            if state == "visible" and comment.body is None:
+                state = comment.state
+            if state != comment.state or deletes_text:
+                await _set(tx, discussion, comment, state, deletes_text=deletes_text)
+                done[DONE[state]] += 1
     return done
 
 
-def _deletes_text(comment: Comment, said: Said[CommentFact], removed: Collection[UUID]) -> bool:
+def _deletes_text(comment: Comment, state: State, removed: Collection[UUID]) -> bool:
     """Return whether the author may have deleted the text since.
 
     Events do not say who removed a comment, and only an author's removal deletes the text. A text that was deleted must
     not come back, so that of every comment that was removed and not only rejected is deleted.
     """
-    return said.event.state == "removed" and comment.id in removed and not comment.removed_by_author
+    return state == "removed" and comment.id in removed and not comment.removed_by_author
 
 
-async def _hide(
-    tx: Transaction, discussion: Discussion, comment: Comment, state: rules.State, *, deletes_text: bool
-) -> None:
+async def _set(tx: Transaction, discussion: Discussion, comment: Comment, state: State, *, deletes_text: bool) -> None:
     if state != comment.state:
         await set_state(tx, comment, state)
     if deletes_text:
@@ -65,4 +68,4 @@ async def _hide(
         await idempotency.blank(tx, comment.id, [*TEXT_FIELDS])
     now = await comment_rows.find(tx, comment.id)
     assert now is not None
-    await outbox.add(tx, rules.fact(CommentHeld if state == "held" else CommentRemoved, now, discussion))
+    await outbox.add(tx, rules.fact(CommentStated, now, discussion))  # nobody is told of it a second time

@@ -107,6 +107,7 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
             "comment_held": "it waits for a moderator",
             "comment_removed": "it was removed before the mail went out",
             "post_withdrawn": "the post was not public when the mail was due",
+            "restored": "it waited when the site was put back from a backup, and may have been sent before",
             "too_old": "it was too old when the mail could have gone out",
             "imported": "it was imported, and nothing imported is mailed",
             "refused_by_server": "the mail server refused it for good",

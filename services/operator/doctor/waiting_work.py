@@ -66,7 +66,10 @@ def _alarms(all_metrics: Sequence[Metrics]) -> Iterable[Finding]:
     if _most(all_metrics, "rapport_mail_server_unusable") == 1:
         mend = "See SMTP_HOST, SMTP_PORT, SMTP_SECURITY, SMTP_USERNAME and SMTP_PASSWORD of the mailers, and their log."
         yield fault("mail", "the mail server takes nothing from notify's mailer", mend)
-    if (late := _most(all_metrics, "rapport_mail_due_oldest_seconds")) > LATE_MAIL_SECONDS:
+    if _most(all_metrics, "rapport_mail_paused") == 1:
+        mend = "Run `rapport mail status`, and `rapport mail resume` once `rapport check` is clean."
+        yield warning("mail", "mail about answers is paused", mend)
+    elif (late := _most(all_metrics, "rapport_mail_due_oldest_seconds")) > LATE_MAIL_SECONDS:
         mend = "See that notify's mailer runs, and its log."
         yield warning("mail", f"a mail is {late:,.0f} s late", mend)
     if (late := _most(all_metrics, "rapport_sign_in_waiting_oldest_seconds")) > LATE_SIGN_IN_SECONDS:

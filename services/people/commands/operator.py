@@ -1,4 +1,4 @@
-"""Commands of an operator: grant or revoke a role, import a person."""
+"""Commands of an operator: grant or revoke a role, end sessions, import a person."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from services.chassis.messaging import outbox
 from services.contracts.people import ImportPerson, PersonImported, PersonRolesChanged
 from services.people.commands import fact
 from services.people.domain import Person, granted, import_identity, imported_name, without_role
-from services.people.store import people
+from services.people.store import people, sessions
 
 Roles = tuple[str, ...]
 
@@ -69,6 +69,29 @@ async def _change_roles(
         changed = replace(person, roles=roles, version=person.version + 1)
         await outbox.add(tx, fact(PersonRolesChanged, changed))
         return changed
+
+
+async def end_sessions(
+    db: Database, who: UUID | Address, session_id: UUID | None, *, dry_run: bool
+) -> tuple[UUID, list[UUID]]:
+    """End all open sessions of a person, or the one with this id; a repetition ends nothing.
+
+    Returns:
+        The person's id, and the sessions that were open.
+
+    Raises:
+        Problem: `not-found` when there is no such person.
+    """
+    async with db.transaction() as tx:
+        owner = await people.owner_of(tx, who.lookup) if isinstance(who, Address) else (who,)
+        person = await people.lock(tx, owner[0]) if owner else None  # who opens a session locks the person, too
+        if person is None:
+            raise Problem("not-found", "There is no person with this id or confirmed address.")
+        found = await sessions.open_of(tx, person.id, session_id)
+        if not dry_run:
+            for each in found:
+                await sessions.end(tx, each)
+        return person.id, found
 
 
 async def import_person(db: Database, command: ImportPerson) -> tuple[UUID, bool]:

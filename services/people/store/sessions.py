@@ -142,6 +142,18 @@ async def end_everybodys(tx: Transaction) -> int:
     return await tx.execute(END_EVERYBODYS)
 
 
+SELECT_OPEN = """
+select id from sessions
+where person_id = $1 and ($2::uuid is null or id = $2) and ended_at is null and expires_at > now()
+order by id
+"""
+
+
+async def open_of(reader: Reader, person_id: UUID, session_id: UUID | None) -> list[UUID]:
+    """Return the person's open sessions, or the one with this id if it is open and theirs."""
+    return [row["id"] for row in await reader.fetch(SELECT_OPEN, person_id, session_id)]
+
+
 SELECT_BY_COOKIE = """
 select id, person_id from sessions where cookie_sha256 = $1 and ended_at is null and expires_at > now()
 """
