@@ -26,14 +26,14 @@ class Access:
         writes: topics that it owns; the operator's, where dead letters come from and go back to.
         groups: consumer groups whose offsets it commits.
         watched: consumer groups whose offsets it only sees.
-        inspects: whether it sees the settings of topics.
+        configures: whether it sees and alters the settings of topics.
     """
 
     writes: tuple[Topic, ...] = ()
     reads: tuple[Topic, ...] = ()
     groups: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
-    inspects: bool = False
+    configures: bool = False
 
 
 def _consumer(group: str, owned: Topic) -> Access:
@@ -55,7 +55,7 @@ ACCOUNTS: Mapping[str, Access] = {
         ),
         reads=tuple(dead_letter_topic(group) for group in CONSUMER_GROUPS),
         groups=tuple(f"{group}.redrive" for group in CONSUMER_GROUPS),
-        inspects=True,
+        configures=True,
     ),
 }
 
@@ -65,7 +65,7 @@ class Grant:
     """One right: the account may do this with the topic or the group of that name, without prefix."""
 
     account: str
-    operation: Literal["create", "describe", "describe-configs", "write", "read"]
+    operation: Literal["create", "describe", "describe-configs", "alter-configs", "write", "read"]
     resource: Literal["topic", "group"]
     name: str
 
@@ -76,8 +76,9 @@ def grants() -> Iterator[Grant]:
         for topic in TOPICS:
             yield Grant(account, "create", "topic", topic.name)
             yield Grant(account, "describe", "topic", topic.name)
-            if access.inspects:
+            if access.configures:
                 yield Grant(account, "describe-configs", "topic", topic.name)
+                yield Grant(account, "alter-configs", "topic", topic.name)
         for topic in access.writes:
             yield Grant(account, "write", "topic", topic.name)
         for topic in access.reads:

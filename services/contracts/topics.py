@@ -23,6 +23,10 @@ class Topic:
     partitions: int = PARTITIONS
     retention_ms: int = 14 * DAY_MS
 
+    @property
+    def is_dead_letter(self) -> bool:
+        return self.name.endswith(".dead-letter")
+
 
 POSTS = Topic("posts.events", key="post id")
 COMMENTS = Topic("comments.events", key="post id")

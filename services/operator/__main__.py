@@ -18,7 +18,7 @@ from services.chassis.errors import Problem
 from services.contracts.services import READERS
 from services.operator import broker_access, checking, consumers, republishing, resyncing
 from services.operator.calls import SERVICES, connected
-from services.operator.commands import mail
+from services.operator.commands import mail, topics
 from services.operator.commands.backup import backup
 from services.operator.commands.dead_letter import letters
 from services.operator.commands.doctor import doctor
@@ -42,6 +42,7 @@ app.add_typer(importing, name="import")
 app.add_typer(letters, name="dead-letter")
 app.add_typer(mail.app, name="mail")
 app.add_typer(consumers.app, name="consumer")
+app.add_typer(topics.app, name="topics")
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)
 app.command(epilog="Example: rapport restore /backups/2026-11-27 comments notify --dry-run")(restore)

@@ -72,16 +72,12 @@ async def wrong_clock(system: OwnSystem, folder: Path) -> AsyncIterator[Seen]:
 async def short_retention(system: OwnSystem, _: Path) -> AsyncIterator[Seen]:
     name = f"{system.stack.name}.{COMMENTS.name}"
 
-    async def keep(milliseconds: int) -> None:
-        async with _administering(system) as admin:
-            changed = {"retention.ms": str(milliseconds)}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changed)])
-
-    await keep(3_600_000)
+    async with _administering(system) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "3600000"})])
     try:
         yield Seen()
     finally:
-        await keep(COMMENTS.retention_ms)
+        await system.rapport("topics", "apply")
 
 
 @asynccontextmanager
@@ -91,7 +87,7 @@ async def missing_topic(system: OwnSystem, _: Path) -> AsyncIterator[Seen]:
     try:
         yield Seen()
     finally:
-        await create_topics(system.servers.kafka, f"{system.stack.name}.")
+        await system.rapport("topics", "apply")
 
 
 @asynccontextmanager
@@ -109,7 +105,7 @@ async def missing_right(system: OwnSystem, folder: Path) -> AsyncIterator[Seen]:
         of_admin = {"kafka_username": BROKER, "kafka_password": accounts[BROKER], "kafka_prefix": "own."}
         admin = DoctorSettings.model_validate({name.lower(): value for name, value in seen.items()} | of_admin)
         await create_topics(broker.bootstrap, "own.", credential=connection(admin))
-        await grant(admin, [right for right in grants() if right.operation != "describe-configs"])
+        await grant(admin, [right for right in grants() if not right.operation.endswith("-configs")])
         yield Seen(seen | {"KAFKA_USERNAME": "operator", "KAFKA_PASSWORD": accounts["operator"]})
     finally:
         broker.stop()

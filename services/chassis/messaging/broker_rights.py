@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 
-from services.chassis.messaging.connection import connection
-from services.chassis.messaging.unreachable import unreachable
+from services.chassis.messaging.administering import administering
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import Grant
 
 # the numbers of Kafka's protocol (KIP-140)
 RESOURCES = {"topic": 2, "group": 3}
-OPERATIONS = {"read": 3, "write": 4, "create": 5, "describe": 8, "describe-configs": 10}
+OPERATIONS = {"read": 3, "write": 4, "create": 5, "describe": 8, "describe-configs": 10, "alter-configs": 11}
 LITERAL, ALLOW = 3, 3
 
 
@@ -27,18 +25,11 @@ async def grant(settings: Settings, grants: Iterable[Grant]) -> int:
         KafkaError: the broker refuses.
     """
     rights = [_row(right, settings.kafka_prefix) for right in grants]
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=int(settings.kafka_timeout_seconds * 1000))
-    try:
-        try:
-            await admin.start()
-        except (KafkaConnectionError, OSError):
-            raise await unreachable(connection(settings)) from None
+    async with administering(settings) as admin:
         answer = await admin._send_to_controller(_CreateAll(rights))
-        for code, message in answer.creation_responses:
-            if code:
-                raise for_code(code)(message)
-    finally:
-        await admin.close()
+    for code, message in answer.creation_responses:
+        if code:
+            raise for_code(code)(message)
     return len(rights)
 
 

@@ -132,6 +132,7 @@ class Consumer:
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
+            min_insync_replicas=settings.kafka_min_insync_replicas,
             seconds=timeout,
             credential=connection(settings),
         )

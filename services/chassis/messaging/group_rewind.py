@@ -124,6 +124,7 @@ async def rewind(settings: Settings, group: str, topics: Sequence[Topic], to: Re
         settings.kafka_bootstrap_servers,
         settings.kafka_prefix,
         replication_factor=settings.kafka_replication_factor,
+        min_insync_replicas=settings.kafka_min_insync_replicas,
         topics=topics,
         credential=connection(settings),
     )

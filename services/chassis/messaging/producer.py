@@ -24,7 +24,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.outbox import OutboxRow
-from services.chassis.messaging.topics import DEAD_LETTER_BYTES, create_topics
+from services.chassis.messaging.topic_settings import DEAD_LETTER_BYTES
+from services.chassis.messaging.topics import create_topics
 from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.repetition import Repetition
@@ -140,6 +141,7 @@ class Producer:
                 settings.kafka_bootstrap_servers,
                 settings.kafka_prefix,
                 replication_factor=settings.kafka_replication_factor,
+                min_insync_replicas=settings.kafka_min_insync_replicas,
                 seconds=settings.kafka_timeout_seconds,
                 credential=connection(settings),
             )

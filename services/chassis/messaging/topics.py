@@ -9,12 +9,11 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
+from services.chassis.messaging.topic_settings import wanted_settings
 from services.chassis.messaging.unreachable import Unreachable, unreachable
 from services.contracts.topics import TOPICS, Topic
 
 log = structlog.get_logger(__name__)
-
-DEAD_LETTER_BYTES = 2 * 1024 * 1024  # the original record of up to 1 MiB, and the headers about it
 
 
 async def create_topics(
@@ -22,6 +21,7 @@ async def create_topics(
     prefix: str = "",
     *,
     replication_factor: int = 1,
+    min_insync_replicas: int | None = None,
     topics: Iterable[Topic] = TOPICS,
     seconds: float = 30.0,
     credential: Mapping[str, Any] = MappingProxyType({}),
@@ -29,6 +29,7 @@ async def create_topics(
     """Create missing topics, and wait until their partitions have leaders.
 
     Args:
+        min_insync_replicas: None for one less than the replicas, at least one.
         credential: the other arguments of a client, as `connection` returns them.
 
     Raises:
@@ -52,7 +53,10 @@ async def create_topics(
             missing = wanted.keys() - set(await admin.list_topics())
             if missing:
                 answer = await admin.create_topics(
-                    [_new_topic(name, wanted[name], replication_factor) for name in sorted(missing)]
+                    [
+                        _new_topic(name, wanted[name], replication_factor, min_insync_replicas)
+                        for name in sorted(missing)
+                    ]
                 )
                 for name, code, *_ in answer.topic_errors:
                     if for_code(code) not in (for_code(0), TopicAlreadyExistsError):
@@ -75,8 +79,6 @@ async def _have_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> boo
     )
 
 
-def _new_topic(name: str, topic: Topic, replication_factor: int) -> NewTopic:
-    configs = {"retention.ms": str(topic.retention_ms), "cleanup.policy": "delete"}
-    if topic.name.endswith(".dead-letter"):
-        configs["max.message.bytes"] = str(DEAD_LETTER_BYTES)
+def _new_topic(name: str, topic: Topic, replication_factor: int, min_insync_replicas: int | None) -> NewTopic:
+    configs = wanted_settings(topic, replication_factor, min_insync_replicas)
     return NewTopic(name, topic.partitions, replication_factor, topic_configs=configs)

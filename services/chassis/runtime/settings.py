@@ -68,6 +68,7 @@ class Settings(FromEnvironment):
     relay_batch: Count = 500
     kafka_timeout_seconds: Seconds = 10.0
     kafka_replication_factor: Count = 1
+    kafka_min_insync_replicas: Count | None = None
     consumer_batch: Count = 100
     consumer_stall_seconds: Seconds = 120.0
     outbox_retention_days: Days = 7
@@ -95,6 +96,16 @@ class Settings(FromEnvironment):
             raise ValueError(
                 f"KAFKA_USERNAME is set, but KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}, which has no "
                 "names: set SASL_SSL or SASL_PLAINTEXT"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _topics_can_be_written(self) -> Self:
+        least, replicas = self.kafka_min_insync_replicas, self.kafka_replication_factor
+        if least is not None and least > replicas:
+            raise ValueError(
+                f"KAFKA_MIN_INSYNC_REPLICAS is {least}, but KAFKA_REPLICATION_FACTOR is {replicas}: nobody could "
+                f"write to the topics; set it to {max(1, replicas - 1)}, or leave it out"
             )
         return self
 

@@ -130,6 +130,7 @@ class InvalidationReader:
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
+            min_insync_replicas=settings.kafka_min_insync_replicas,
             seconds=settings.kafka_timeout_seconds,
             credential=connection(settings),
         )

@@ -4,15 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAuthorizationFailedError
 
-from services.chassis.messaging.topics import DEAD_LETTER_BYTES
+from services.chassis.messaging.topic_settings import DEAD_LETTER_BYTES, read_settings
 from services.contracts.topics import DAY_MS, TOPICS, Topic
 from services.operator.doctor.findings import Finding, fault, ok, warning
 from services.operator.doctor.settings import DoctorSettings
-
-APPLY = "`rapport topics apply`"
+from services.operator.topics import APPLY, partitions_mend
 
 
 async def look_at_topics(admin: AIOKafkaAdminClient, settings: DoctorSettings) -> list[Finding]:
@@ -27,9 +24,11 @@ async def look_at_topics(admin: AIOKafkaAdminClient, settings: DoctorSettings) -
     found = [_missing(name) for name in wanted if name not in described]
     for name, topic in present.items():
         found += _partitions(name, topic, described[name]["partitions"])
-    configured, hidden = await _configured(admin, present)
+    configured, hidden = await read_settings(admin, present)
     for name, values in configured.items():
-        found += _settings(name, present[name], values, len(described[name]["partitions"][0]["replicas"]))
+        replicas = len(described[name]["partitions"][0]["replicas"])
+        found += _settings(name, present[name], values)
+        found += _in_sync(name, int(values["min.insync.replicas"]), replicas, settings.kafka_min_insync_replicas)
     if hidden:
         mend = "Run `rapport kafka-access` as an account that may change access control lists."
         found.append(warning("topics", "this account may not see their settings, so they were not looked at", mend))
@@ -44,8 +43,8 @@ def _missing(name: str) -> Finding:
 
 def _partitions(name: str, topic: Topic, partitions: list[Mapping[str, Any]]) -> Iterable[Finding]:
     if len(partitions) != topic.partitions:
-        mend = f"While all services are stopped, delete the topic; {APPLY}; then resync what it carried."
-        yield fault(name, f"it has {len(partitions)} partitions instead of {topic.partitions}: order is lost", mend)
+        found = f"it has {len(partitions)} partitions instead of {topic.partitions}: order is lost"
+        yield fault(name, found, partitions_mend(topic))
     without = sorted(each["partition"] for each in partitions if each["leader"] < 0)
     if without:
         mend = "Start the brokers that hold its replicas."
@@ -55,21 +54,7 @@ def _partitions(name: str, topic: Topic, partitions: list[Mapping[str, Any]]) ->
         yield warning(name, f"{behind} of its partitions miss a replica", "Start the brokers that are away.")
 
 
-async def _configured(admin: AIOKafkaAdminClient, names: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Return the settings of each topic, and the topics whose settings we may not see."""
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    configured: dict[str, dict[str, str]] = {}
-    hidden: list[str] = []
-    for answer in await admin.describe_configs(resources) if resources else ():
-        for error, _, _, name, entries in answer.resources:
-            if error == TopicAuthorizationFailedError.errno:
-                hidden.append(name)
-            elif not error:
-                configured[name] = {entry[0]: entry[1] for entry in entries}
-    return configured, hidden
-
-
-def _settings(name: str, topic: Topic, values: Mapping[str, str], replicas: int) -> Iterable[Finding]:
+def _settings(name: str, topic: Topic, values: Mapping[str, str]) -> Iterable[Finding]:
     kept = int(values["retention.ms"])
     if 0 <= kept < topic.retention_ms:
         found = (
@@ -82,18 +67,24 @@ def _settings(name: str, topic: Topic, values: Mapping[str, str], replicas: int)
     if values["cleanup.policy"] != "delete":
         found = f"cleanup.policy is {values['cleanup.policy']}: an edit deletes the publication before it"
         yield fault(name, found, f"Set it to delete: {APPLY}.")
-    if topic.name.endswith(".dead-letter") and int(values["max.message.bytes"]) < DEAD_LETTER_BYTES:
+    if topic.is_dead_letter and int(values["max.message.bytes"]) < DEAD_LETTER_BYTES:
         found = f"max.message.bytes is {int(values['max.message.bytes']):,}: a large record cannot be put aside"
         yield fault(name, found, f"Set it to {DEAD_LETTER_BYTES:,}: {APPLY}.")
-    least = int(values["min.insync.replicas"])
+
+
+def _in_sync(name: str, least: int, replicas: int, variable: int | None) -> Iterable[Finding]:
+    """Judge `min.insync.replicas`; `variable` is what the command would set it to, None for all replicas but one."""
+    better = max(1, replicas - 1)
+    mend = f"Set it to {better}: {APPLY}."
+    if variable not in (None, better):
+        mend = f"Set KAFKA_MIN_INSYNC_REPLICAS to {better}, then {APPLY}."
     if least > replicas:
-        found = f"min.insync.replicas is {least}, but it has {replicas} replicas: nobody can write"
-        yield fault(name, found, f"Lower it, or add replicas: {APPLY}.")
+        yield fault(name, f"min.insync.replicas is {least}, but it has {replicas} replicas: nobody can write", mend)
     elif replicas >= 3 and least == 1:
         found = (
             f"min.insync.replicas is 1 of {replicas} replicas: a broker that dies can take what was acknowledged along"
         )
-        yield warning(name, found, f"Set it to {replicas - 1}: {APPLY}.")
+        yield warning(name, found, mend)
 
 
 def _time(ms: int) -> str:
