@@ -108,6 +108,10 @@ def create_api(
     async def counts_of_people(body: CountByPerson, caller: Gateway) -> Response:
         return json_response({"counts": await queries.counts_of_people(db, body.person_ids)})
 
+    @router.get("/people/{person_id}/counts")
+    async def counts_by_state(person_id: UUID, _: Operator) -> Response:
+        return json_response({"counts": await queries.counts_by_state(db, person_id)})
+
     @router.post("/import/comments")
     @body_limit(IMPORT_BYTES)
     async def import_comment(body: ImportComment, caller: Operator) -> Response:

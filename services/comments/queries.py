@@ -142,6 +142,13 @@ async def counts_of_people(db: Database, person_ids: Sequence[UUID]) -> dict[str
     return {str(person_id): found.get(person_id, 0) for person_id in person_ids}
 
 
+async def counts_by_state(db: Database, person_id: UUID) -> dict[str, int]:
+    """Count the comments of a person by their states, for an operator; 0 for one who is unknown."""
+    async with db.reader() as reader:
+        found = await comment_rows.counts_by_state(reader, person_id)
+    return {state: found.get(state, 0) for state in ("visible", "held", "removed")}
+
+
 async def look_up(db: Database, ids: Sequence[UUID]) -> list[dict[str, Any]]:
     """Return these comments for other services, whatever their state and that of their posts, without unknown ids."""
     async with db.reader() as reader:

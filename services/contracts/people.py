@@ -193,21 +193,46 @@ class EditMe(Body):
 
 
 class GrantRole(Body):
-    """Command of an operator: grant a role; `reader` takes all others away."""
+    """Command of an operator: grant a role; `reader` takes all others away. A dry run only says which they would be."""
 
     email: EmailText
     role: Role
+    dry_run: bool = False
 
 
 class RevokeRole(Body):
-    """Command of an operator: take a role away."""
+    """Command of an operator: take a role away. A dry run only says which would be left."""
 
     email: EmailText
     role: Role
+    dry_run: bool = False
+
+
+class ListPeople(Body):
+    """Query of an operator: people in the order in which they came.
+
+    Attributes:
+        part: a part of a name or a confirmed address, in any case.
+        imported: only those who came from another system, or only those who did not.
+        erased: those who are erased instead of those who are not.
+        cursor: where the page before ended.
+    """
+
+    role: Role | None = None
+    part: Opaque | None = None
+    imported: bool | None = None
+    erased: bool = False
+    cursor: str | None = None
+
+
+class ShowPerson(Body):
+    """Query of an operator: one person, by id or by the address that is confirmed."""
+
+    person: EmailText
 
 
 class EndSessions(Body):
-    """Command of an operator: end the open sessions of a person, or one of them.
+    """Command of an operator: end the open sessions of a person and all that could still open one, or one session.
 
     Attributes:
         person: an id, or the address that the person has confirmed.

@@ -77,6 +77,10 @@ def create_api(
             raise not_found()
         return person_id
 
+    @router.get("/people/{person_id}/mail")
+    async def mail_choice_of_person(person_id: Id, _: Operator) -> Response:
+        return json_response(await queries.mail_choice(db, person_id))
+
     @router.get("/mail")
     async def mail_standing(_: Operator) -> Response:
         async with db.reader() as reader:

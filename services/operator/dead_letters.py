@@ -105,14 +105,15 @@ def lines(letter: DeadLetter, *, full: bool) -> list[str]:
     if full:
         found += [f"    header    {name}: {_shown(value)}" for name, value in letter.headers]
         found += [f"    key       {_shown(letter.key)}", f"    payload   {_shown(letter.value)}"]
-    return [_printable(line) for line in found]
+    return [printable(line) for line in found]
 
 
 def _shown(value: bytes | None) -> str:
     return "none" if value is None else value.decode("utf-8", "backslashreplace")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return the text with what acts on a terminal written as escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -29,17 +29,20 @@ from services.contracts.people import (
     GrantRole,
     ImportPerson,
     LinkReference,
+    ListPeople,
     RefreshSession,
     Register,
     RevokeRole,
     SessionReference,
+    ShowPerson,
     SignIn,
     StartSession,
     StartSessionByCode,
 )
 from services.contracts.services import LookUp
-from services.people import queries
+from services.people import operator_queries, queries
 from services.people.commands import operator, profile, sessions, sign_in, starting
+from services.people.commands.operator import RolesChange
 from services.people.commands.sessions import Started
 from services.people.commands.starting import SignInRules
 from services.people.commands.stating import stating
@@ -151,19 +154,29 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
 
     @router.post("/grants")
     async def grant_role(body: GrantRole, caller: Operator) -> Response:
-        person = await operator.grant_role(db, _address(body.email), body.role, admins)
-        return json_response({"id": str(person.id), "roles": list(person.roles)})
+        change = await operator.grant_role(db, _address(body.email), body.role, admins, dry_run=body.dry_run)
+        return _roles_changed(change)
 
     @router.post("/grants/revoke")
     async def revoke_role(body: RevokeRole, caller: Operator) -> Response:
-        person = await operator.revoke_role(db, _address(body.email), body.role, admins)
-        return json_response({"id": str(person.id), "roles": list(person.roles)})
+        change = await operator.revoke_role(db, _address(body.email), body.role, admins, dry_run=body.dry_run)
+        return _roles_changed(change)
+
+    @router.post("/people/list")
+    async def list_people(body: ListPeople, _: Operator) -> Response:
+        return json_response(await operator_queries.page(db, body))
+
+    @router.post("/people/show")
+    async def show_person(body: ShowPerson, _: Operator) -> Response:
+        return json_response(await operator_queries.one(db, _id_or_address(body.person)))
 
     @router.post("/sessions/end")
     async def end_sessions(body: EndSessions, caller: Operator) -> Response:
         who = _id_or_address(body.person)
-        person_id, ended = await operator.end_sessions(db, who, body.session_id, dry_run=body.dry_run)
-        return json_response({"id": str(person_id), "sessions": [str(each) for each in ended]})
+        ended = await operator.end_sessions(db, who, body.session_id, dry_run=body.dry_run)
+        sessions_ended = [str(each) for each in ended.sessions]
+        counts = {"links": ended.links, "hand_overs": ended.hand_overs}
+        return json_response({"id": str(ended.person_id), "sessions": sessions_ended} | counts)
 
     @router.post("/import/people")
     async def import_person(body: ImportPerson, caller: Operator) -> Response:
@@ -180,6 +193,10 @@ def _address(text: str) -> Address:
         return parse_address(text)
     except ValueError as error:
         raise invalid("email", str(error)) from None
+
+
+def _roles_changed(change: RolesChange) -> Response:
+    return json_response({"id": str(change.person_id), "before": list(change.before), "roles": list(change.after)})
 
 
 def _front_end(body: Register | SignIn, return_urls: Collection[str]) -> FrontEnd | None:

@@ -1,4 +1,4 @@
-"""The read side of people. Only `me` and `contacts` return an address."""
+"""The read side of people. Only `me` and `contacts` return an address; see `operator_queries` too."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta

@@ -166,6 +166,7 @@ async def test_malformed_and_unknown_ids_are_not_found(harness: Harness, call: C
         ("POST", "/counts", {"gateway"}),
         ("POST", "/counts/people", {"gateway"}),
         ("POST", "/comments/lookup", {"gateway", "notify"}),
+        ("GET", "/people/{comment}/counts", {"operator"}),
         ("POST", "/import/comments", {"operator"}),
         ("POST", "/republish", {"operator"}),
         ("POST", "/stated/rows", {"operator"}),

@@ -225,6 +225,7 @@ async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
         ("PATCH", "/me/mail", {"gateway"}),
         ("GET", "/unsubscribe/x", {"gateway"}),
         ("POST", "/unsubscribe/x", {"gateway"}),
+        ("GET", f"/people/{uuid4()}/mail", {"operator"}),
         ("POST", "/republish", {"operator"}),
         ("POST", "/known", {"operator"}),
     ],

@@ -27,6 +27,7 @@ class Scripted:
         self.refusing = False
         self.count = 12345
         self.answers: dict[str, Any] = {}  # to paths that have no other
+        self.pages: dict[str, list[Any]] = {}  # answers to a path, one after the other
         self.calls_until_free = 0
         self.kept_since: str | None = None
         self._known: dict[str, str] = {}
@@ -52,6 +53,8 @@ class Scripted:
             return web.json_response(batch)
         if request.path == "/rerender":
             return web.json_response({"rendered": 99, "refused": 1, "next": None if body["after"] else FIRST_BATCH})
+        if request.path in self.pages:
+            return web.json_response(self.pages[request.path].pop(0))
         if request.path in self.answers:
             return web.json_response(self.answers[request.path])
         key = f"{request.path} {body.get('source_id') or body.get('source_user_id') or body['name']}"
@@ -125,6 +128,64 @@ async def test_a_revocation(scripted: Scripted, rapport: Run) -> None:
     ended = await rapport("person", "revoke", "ada@example.com", "moderator")
     assert ended == (0, "ada@example.com is now author, reader.\n", "")
     assert scripted.bodies == [("/grants/revoke", {"email": "ada@example.com", "role": "moderator"})]
+
+
+async def test_a_dry_run_says_which_roles_it_would_be(scripted: Scripted, rapport: Run) -> None:
+    ended = await rapport("person", "revoke", "ada@example.com", "moderator", "--dry-run")
+    assert ended == (0, "ada@example.com would be author, reader.\n", "")
+    status, out, _ = await rapport("person", "grant", "ada@example.com", "author", "--dry-run", "--json")
+    assert (status, json.loads(out)["dry_run"], json.loads(out)["roles"]) == (0, True, ["author", "reader"])
+    assert [body["dry_run"] for _, body in scripted.bodies] == [True, True]
+
+
+ADA = {
+    "id": FIRST_BATCH,
+    "name": "Ada \x1b[31m" + "x" * 100,
+    "email": "a" * 60 + "@example.com",
+    "confirmed_at": "2026-11-27T15:00:00.000Z",
+    "roles": ["reader", "admin"],
+    "imported": False,
+    "created_at": "2026-11-27T15:00:00.000Z",
+    "erased_at": None,
+}
+
+
+async def test_people_are_listed_page_by_page(
+    scripted: Scripted, rapport: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    scripted.pages["/people/list"] = [{"items": [ADA] * 2, "next": "more"}, {"items": [ADA], "next": None}] * 2
+    status, out, _ = await rapport("person", "list", "--role", "admin", "--part", "Ada", "--not-imported")
+    assert status == 0
+    assert out.count(f"    address    {ADA['email']}\n") == 3  # whole, whatever the width
+    assert f"    name       Ada \\x1b[31m{'x' * 100}\n" in out
+    assert out.endswith("3 people.\n")
+    assert [body["cursor"] for _, body in scripted.bodies] == [None, "more"]
+    assert scripted.bodies[0][1] | {"cursor": None} == {
+        "role": "admin",
+        "part": "Ada",
+        "imported": False,
+        "erased": False,
+        "cursor": None,
+    }
+    status, out, _ = await rapport("person", "list", "--json")
+    assert [json.loads(line) for line in out.splitlines()] == [ADA] * 3
+    assert (await rapport("person", "list", "--role", "king"))[0] == 1
+
+
+async def test_a_person_is_shown(scripted: Scripted, rapport: Run) -> None:
+    session = {"id": FIRST_BATCH, "kind": "app", "created_at": "c", "used_at": "u", "expires_at": "e"}
+    scripted.answers["/people/show"] = ADA | {"sessions": [session, session | {"kind": "browser", "used_at": None}]}
+    scripted.answers[f"/people/{FIRST_BATCH}/mail"] = {"notifications": False}
+    scripted.answers[f"/people/{FIRST_BATCH}/counts"] = {"counts": {"visible": 1200, "held": 0, "removed": 3}}
+    status, out, _ = await rapport("person", "show", "ada@example.com")
+    assert status == 0
+    for line in ("mail       none about answers", "comments   1,200 visible, 0 held, 3 removed", "app, last used u"):
+        assert line in out
+    assert "browser, since c" in out
+    status, out, _ = await rapport("person", "show", "ada@example.com", "--json")
+    assert json.loads(out)["comments"] == {"visible": 1200, "held": 0, "removed": 3}
+    assert (json.loads(out)["mail"], len(json.loads(out)["sessions"])) == (False, 2)
 
 
 async def test_sessions_are_ended(scripted: Scripted, rapport: Run) -> None:

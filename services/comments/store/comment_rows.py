@@ -99,6 +99,15 @@ async def visible_by_person(reader: Reader, person_ids: Sequence[UUID]) -> dict[
     return {row["id"]: row["count"] for row in await reader.fetch(SELECT_COUNTS_OF_PEOPLE, person_ids)}
 
 
+# There is no index for this, because only operators ask.
+SELECT_COUNTS_BY_STATE = "select state, count(*) as count from comments where author_id = $1 group by state"
+
+
+async def counts_by_state(reader: Reader, person_id: UUID) -> dict[str, int]:
+    """Count the comments of a person by their states, on posts of any status."""
+    return {row["state"]: row["count"] for row in await reader.fetch(SELECT_COUNTS_BY_STATE, person_id)}
+
+
 INSERT_IMPORTED = """
 insert into comments (
     id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id, body, format, body_html, state,

@@ -35,6 +35,14 @@ async def use(tx: Transaction, code_sha256: bytes, challenge: str) -> bool:
     return await tx.execute(USE, code_sha256, challenge) == 1
 
 
+COUNT_PENDING = "select count(*) from hand_overs where person_id = $1 and used_at is null and expires_at > now()"
+
+
+async def pending(tx: Transaction, person_id: UUID) -> int:
+    """Return how many of a person can still be fetched."""
+    return int(await tx.fetchval(COUNT_PENDING, person_id))
+
+
 DELETE_OF_PERSON = "delete from hand_overs where person_id = $1"
 
 
