@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,30 @@ async def test_a_revoked_role_is_refused_at_the_gateway(stack: Stack, client: Cl
         return (await client.call("POST", "/v1/posts", draft, who=writer)).status == 403
 
     await eventually(refused, timeout=30)  # a gateway hears of changed roles every 15 seconds
+
+
+async def test_people_are_listed_and_shown_to_operators_alone(stack: Stack, client: Client, ben: Person) -> None:
+    email = (await client.call("GET", "/v1/me", who=ben)).json["email"]
+    listed = await rapport(stack, "person", "list", "--part", email.upper(), COLUMNS="80")
+    assert (listed.status, listed.err) == (0, "")
+    assert f"    address    {email}\n" in listed.out
+    assert listed.out.endswith("1 person.\n")
+    [line] = (await rapport(stack, "person", "list", "--part", email, "--json")).out.splitlines()
+    assert json.loads(line)["id"] == ben.id
+    shown = await rapport(stack, "person", "show", ben.id, COLUMNS="80")
+    assert shown.status == 0, shown
+    assert "    mail       about answers\n" in shown.out
+    assert re.search(r"    comments   [\d,]+ visible, \d+ held, \d+ removed\n", shown.out)
+    assert re.search(r"    session    [0-9a-f-]{36}\n               app, last used ", shown.out)
+    unknown = await rapport(stack, "person", "show", "nobody@example.com")
+    assert (unknown.status, unknown.out) == (1, "")
+    assert unknown.err == "rapport: There is no person with this id or confirmed address.\n"
+    for method, path in (
+        ("POST", "/v1/people/list"),
+        ("POST", "/v1/people/show"),
+        ("GET", f"/v1/people/{ben.id}/counts"),
+    ):
+        assert (await client.call(method, path, who=ben)).status in (404, 405)
 
 
 async def test_events_are_republished(stack: Stack, client: Client, admin: Person) -> None:

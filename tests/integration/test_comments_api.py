@@ -198,6 +198,9 @@ async def test_counts_and_look_up(harness: Harness, call: Call) -> None:
     assert counts.json() == {"counts": {str(harness.post_id): 1, unknown: 0}}
     people = await call("POST", "/counts/people", json={"person_ids": [str(person(ANN)), str(person(BOB)), unknown]})
     assert people.json() == {"counts": {str(person(ANN)): 1, str(person(BOB)): 0, unknown: 0}}
+    for who, states in ((str(person(ANN)), (1, 0, 0)), (str(person(BOB)), (0, 1, 0)), (unknown, (0, 0, 0))):
+        of_person = await call("GET", f"/people/{who}/counts", issuer="operator")
+        assert of_person.json() == {"counts": dict(zip(("visible", "held", "removed"), states, strict=True))}
     found = await call("POST", "/comments/lookup", issuer="notify", json={"ids": [reply["id"], unknown]})
     (known,) = found.json()["items"]
     assert known["ancestors"] == [top["id"]]

@@ -216,6 +216,14 @@ async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
     assert [error["field"] for error in answer.json()["errors"]] == ["digest"]
 
 
+async def test_an_operator_sees_a_person_s_choice_about_mail(harness: ApiHarness) -> None:
+    person = uuid4()
+    path = f"/people/{person}/mail"
+    assert (await harness.call("GET", path, issuer="operator")).json() == {"notifications": True}
+    await harness.call("PATCH", "/me/mail", {"notifications": False}, who=person)
+    assert (await harness.call("GET", path, issuer="operator")).json() == {"notifications": False}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "issuers"),
     [

@@ -13,6 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy.local.kafka import BROKER, Kafka
 from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.topic_settings import wanted_settings
 from services.chassis.messaging.topics import create_topics
 from services.contracts.broker_rights import ACCOUNTS, grants
 from services.contracts.topics import COMMENTS, NOTIFY, POSTS, TOPICS, dead_letter_topic
@@ -21,6 +22,7 @@ from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding
 from services.operator.doctor.neighbours import check_mail_server, check_valkey
 from services.operator.doctor.settings import DoctorSettings
+from services.operator.doctor.topics import _in_sync
 from tests.servers import Servers, free_port
 from tests.smtp_sink import SmtpSink
 from tests.waiting import eventually
@@ -105,6 +107,24 @@ async def test_changed_settings_of_topics(kafka: str, kafka_prefix: str) -> None
         ("fault", dead_letter_topic("notify").name, "max.message.bytes"),
     }
     assert any("3,600 s instead of 14 days" in finding.found for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("least", "replicas", "variable", "mend"),
+    [
+        (1, 3, None, "Set it to 2: `rapport topics apply`."),
+        (1, 3, 1, "Set KAFKA_MIN_INSYNC_REPLICAS to 2, then `rapport topics apply`."),
+        (3, 2, None, "Set it to 1: `rapport topics apply`."),
+        (3, 2, 3, "Set KAFKA_MIN_INSYNC_REPLICAS to 1, then `rapport topics apply`."),
+    ],
+)
+def test_the_mend_of_replicas_is_what_the_command_does(
+    least: int, replicas: int, variable: int | None, mend: str
+) -> None:
+    [found] = _in_sync("posts.events", least, replicas, variable)
+    assert found.mend == mend
+    if variable is None:
+        assert wanted_settings(POSTS, replicas, variable)["min.insync.replicas"] in mend
 
 
 async def test_a_dead_letter_that_waits(kafka: str, kafka_prefix: str) -> None:
