@@ -42,7 +42,6 @@ from services.contracts.people import (
 from services.contracts.services import LookUp
 from services.people import operator_queries, queries
 from services.people.commands import operator, profile, sessions, sign_in, starting
-from services.people.commands.operator import RolesChange
 from services.people.commands.sessions import Started
 from services.people.commands.starting import SignInRules
 from services.people.commands.stating import stating
@@ -155,12 +154,12 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
     @router.post("/grants")
     async def grant_role(body: GrantRole, caller: Operator) -> Response:
         change = await operator.grant_role(db, _address(body.email), body.role, admins, dry_run=body.dry_run)
-        return _roles_changed(change)
+        return json_response(change.as_json())
 
     @router.post("/grants/revoke")
     async def revoke_role(body: RevokeRole, caller: Operator) -> Response:
         change = await operator.revoke_role(db, _address(body.email), body.role, admins, dry_run=body.dry_run)
-        return _roles_changed(change)
+        return json_response(change.as_json())
 
     @router.post("/people/list")
     async def list_people(body: ListPeople, _: Operator) -> Response:
@@ -174,9 +173,7 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
     async def end_sessions(body: EndSessions, caller: Operator) -> Response:
         who = _id_or_address(body.person)
         ended = await operator.end_sessions(db, who, body.session_id, dry_run=body.dry_run)
-        sessions_ended = [str(each) for each in ended.sessions]
-        counts = {"links": ended.links, "hand_overs": ended.hand_overs}
-        return json_response({"id": str(ended.person_id), "sessions": sessions_ended} | counts)
+        return json_response(ended.as_json())
 
     @router.post("/import/people")
     async def import_person(body: ImportPerson, caller: Operator) -> Response:
@@ -193,10 +190,6 @@ def _address(text: str) -> Address:
         return parse_address(text)
     except ValueError as error:
         raise invalid("email", str(error)) from None
-
-
-def _roles_changed(change: RolesChange) -> Response:
-    return json_response({"id": str(change.person_id), "before": list(change.before), "roles": list(change.after)})
 
 
 def _front_end(body: Register | SignIn, return_urls: Collection[str]) -> FrontEnd | None:

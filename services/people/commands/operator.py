@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Database
@@ -25,6 +26,9 @@ class RolesChange:
     person_id: UUID
     before: Roles
     after: Roles
+
+    def as_json(self) -> dict[str, Any]:
+        return {"id": str(self.person_id), "before": list(self.before), "roles": list(self.after)}
 
 
 async def grant_role(
@@ -97,6 +101,10 @@ class Ended:
     sessions: list[UUID]
     links: int = 0
     hand_overs: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        sessions = [str(each) for each in self.sessions]
+        return {"id": str(self.person_id), "sessions": sessions, "links": self.links, "hand_overs": self.hand_overs}
 
 
 async def end_sessions(db: Database, who: UUID | Address, session_id: UUID | None, *, dry_run: bool) -> Ended:
