@@ -21,7 +21,7 @@ from services.chassis.backup.progress import Progress
 from services.chassis.database import sessions
 from services.chassis.database.migrations import migrate_within
 from services.chassis.database.pool import Transaction
-from services.chassis.messaging import group_rewind
+from services.chassis.messaging import group_offsets, group_rewind
 from services.chassis.messaging.epochs import raise_epoch
 from services.chassis.messaging.group_rewind import CLOCKS_DIFFER, Rewind
 from services.chassis.runtime import failpoint
@@ -164,10 +164,10 @@ async def _ask_broker(
 async def _members_that_stay(service: str, settings: Settings) -> int:
     """Return how many members the group has once the session of a stopped one has ended."""
     patience = time.monotonic() + SESSION_SECONDS
-    count = await group_rewind.member_count(settings, service)
+    count = await group_offsets.member_count(settings, service)
     while count and time.monotonic() < patience:
         await asyncio.sleep(1)
-        count = await group_rewind.member_count(settings, service)
+        count = await group_offsets.member_count(settings, service)
     return count
 
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 
-from services.chassis.messaging.connection import connection
-from services.chassis.messaging.unreachable import unreachable
+from services.chassis.messaging.broker_clients import administering
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import Grant
 
@@ -27,18 +25,11 @@ async def grant(settings: Settings, grants: Iterable[Grant]) -> int:
         KafkaError: the broker refuses.
     """
     rights = [_row(right, settings.kafka_prefix) for right in grants]
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=int(settings.kafka_timeout_seconds * 1000))
-    try:
-        try:
-            await admin.start()
-        except (KafkaConnectionError, OSError):
-            raise await unreachable(connection(settings)) from None
+    async with administering(settings, int(settings.kafka_timeout_seconds * 1000)) as admin:
         answer = await admin._send_to_controller(_CreateAll(rights))
         for code, message in answer.creation_responses:
             if code:
                 raise for_code(code)(message)
-    finally:
-        await admin.close()
     return len(rights)
 
 

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.chassis.messaging.broker_clients import partitions_of, reading
 from services.chassis.messaging.cloudevents import Headers
-from services.chassis.messaging.connection import connection
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
@@ -25,6 +25,7 @@ from services.contracts.topics import EVENT_TOPICS, dead_letter_topic
 HEADER_PREFIX = "dlq_"
 MAX_ERROR_LENGTH = 1000
 MARKED_AT_ONCE = 100
+READ_SECONDS = 60
 SENDABLE = {topic.name for topic in EVENT_TOPICS}
 
 State = Literal["waiting", "redriven", "dropped"]
@@ -112,11 +113,10 @@ async def publish(producer: Producer, group: str, prefix: str, record: Any, erro
 
 async def entries(settings: Settings, group: str) -> list[DeadLetter]:
     """Return all retained dead letters of a group, dropped ones too, in the order in which they first failed."""
-    client, partition = await _open(settings, group)
-    try:
-        return await wait_at_most(60, _read(client, partition))
-    finally:
-        await wait_at_most(10, client.stop())
+    async with reading(settings, f"{group}.redrive") as client:
+        [partition] = partitions_of(settings, dead_letter_topic(group))
+        client.assign([partition])
+        return await wait_at_most(READ_SECONDS, _read(client, partition))
 
 
 async def redrive(
@@ -169,24 +169,6 @@ async def _mark(producer: Producer, settings: Settings, group: str, mark: str, l
     positions = json.dumps([letter.positions[-1] for letter in letters]).encode()
     name = settings.kafka_prefix + dead_letter_topic(group).name
     await producer.send_record(name, 0, None, positions, [("dlq_mark", mark.encode())])
-
-
-async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, TopicPartition]:
-    name = settings.kafka_prefix + dead_letter_topic(group).name
-    client = AIOKafkaConsumer(
-        **connection(settings),
-        group_id=f"{settings.kafka_prefix}{group}.redrive",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    partition = TopicPartition(name, 0)
-    client.assign([partition])
-    try:
-        await wait_at_most(30, client.start())
-    except BaseException:
-        await wait_at_most(10, client.stop())
-        raise
-    return client, partition
 
 
 async def _read(client: AIOKafkaConsumer, partition: TopicPartition) -> list[DeadLetter]:

@@ -9,21 +9,18 @@ import contextlib
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.messaging import partition_states
-from services.chassis.messaging.connection import connection
-from services.chassis.messaging.group_offsets import read_offsets
+from services.chassis.messaging.group_offsets import member_count, read_offsets
 from services.chassis.messaging.partition_states import PartitionState
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
 from services.contracts.topics import SUBSCRIPTIONS
 
 KAFKA_SECONDS = 15
-WITHOUT_MEMBERS = ("Empty", "Dead")
 
 
 class PartitionOperations:
@@ -125,21 +122,9 @@ class PartitionOperations:
         try:
             async with asyncio.timeout(KAFKA_SECONDS):
                 offsets = await read_offsets(self._settings, self._group, self._topics)
-                return offsets, await self._has_members()
+                return offsets, await member_count(self._settings, self._group) > 0
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise unavailable("Kafka does not answer, or refuses.") from error
-
-    async def _has_members(self) -> bool:
-        admin = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=5_000)
-        try:
-            await admin.start()
-            [answer] = await admin.describe_consumer_groups([self._settings.kafka_prefix + self._group])
-            error, _, state, _, _, members, *_ = answer.groups[0]
-            if error:
-                raise for_code(error)(self._group)
-            return state not in WITHOUT_MEMBERS and bool(members)
-        finally:
-            await admin.close()
 
 
 def is_halted(state: PartitionState) -> bool:
