@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from services.operator.calls import connected
+from services.operator.commands.options import Json
 from services.operator.moments import counted
 from services.operator.settings import load
 
 app = typer.Typer(help="Mail about answers: status, pause, resume.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 @app.command(epilog="Example: rapport mail status")
