@@ -35,18 +35,16 @@ async def read(settings: Settings, group: str, positions: Collection[int] = ()) 
 
 async def send_again(
     settings: Settings, group: str, letters: Sequence[DeadLetter], progress: Callable[[int], object]
-) -> int:
-    """Publish these dead letters to their original topic again; return how many were sent.
+) -> None:
+    """Publish these dead letters to their original topic again.
 
     Raises:
         Failed: Kafka does not answer, or does not take every letter.
     """
-    last = {letter.positions[-1] for letter in letters}
     try:
-        sent = await dead_letter.redrive(settings, group, lambda one: one.positions[-1] in last, progress)
+        await dead_letter.redrive(settings, group, letters, progress)
     except ERRORS as error:
         raise _unavailable(settings, error) from error
-    return len(sent)
 
 
 async def drop(settings: Settings, group: str, letters: Sequence[DeadLetter]) -> None:

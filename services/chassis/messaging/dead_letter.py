@@ -122,31 +122,28 @@ async def entries(settings: Settings, group: str) -> list[DeadLetter]:
 async def redrive(
     settings: Settings,
     group: str,
-    chosen: Callable[[DeadLetter], bool] | None = None,
+    letters: Sequence[DeadLetter],
     on_sent: Callable[[int], object] = lambda count: None,
-) -> list[DeadLetter]:
-    """Publish dead letters again on their original topic and partition, mark them, and return them.
+) -> None:
+    """Publish dead letters again on their original topic and partition, and mark them; those without a place are left.
 
     Args:
-        chosen: selects dead letters, redriven or not. None selects all that wait.
         on_sent: is told how many have been sent and marked.
 
     Raises:
         Unacknowledged: Kafka did not acknowledge one; those before it are published. Calling again is safe.
     """
-    letters = [one for one in await entries(settings, group) if one.can_be_sent]
-    selected = [one for one in letters if (chosen(one) if chosen else one.state == "waiting")]
+    sendable = [letter for letter in letters if letter.can_be_sent]
     producer = Producer(settings)
     try:
-        for start in range(0, len(selected), MARKED_AT_ONCE):
-            batch = selected[start : start + MARKED_AT_ONCE]
+        for start in range(0, len(sendable), MARKED_AT_ONCE):
+            batch = sendable[start : start + MARKED_AT_ONCE]
             for letter in batch:
                 origin = ("dlq_origin", f"{letter.partition}@{letter.offset}".encode())
                 name = settings.kafka_prefix + letter.topic
                 await producer.send_record(name, letter.partition, letter.key, letter.value, [*letter.headers, origin])
             await _mark(producer, settings, group, "redriven", batch)
             on_sent(start + len(batch))
-        return selected
     finally:
         await producer.close()
 
