@@ -80,7 +80,7 @@ def create_api(
     @router.get("/mail")
     async def mail_standing(_: Operator) -> Response:
         async with db.reader() as reader:
-            return json_response((await pausing.standing(reader)).as_json())
+            return json_response((await pausing.find_state(reader)).as_json())
 
     @router.post("/mail/pause")
     async def pause_mail(body: PauseMail, _: Operator) -> Response:
