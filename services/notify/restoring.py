@@ -22,15 +22,8 @@ from services.contracts.notify import (
 from services.notify import pausing
 from services.notify.domain import Notification, State, fact
 
-SET_CHOICE = """
-insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
-on conflict (person_id) do update set
-    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
-where $5 or chosen.version < excluded.version
-"""
-SUPPRESS = """
-insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
-"""
+WHY = "restored"
+
 SELECT_NOT_SENT = """
 select id from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
 """
@@ -46,7 +39,6 @@ update notifications set
     frozen = null, frozen_for = null
 where id = $1
 """
-WHY = "restored"
 
 
 async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
@@ -77,9 +69,22 @@ async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str
     }
 
 
+SET_CHOICE = """
+insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
+on conflict (person_id) do update set
+    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
+where $5 or chosen.version < excluded.version
+"""
+
+
 async def _choose(tx: Transaction, event: MailChoiceChanged, *, later: bool) -> int:
     choice = (event.person_id, event.notifications, event.version, event.occurred_at)
     return await tx.execute(SET_CHOICE, *choice, later)
+
+
+SUPPRESS = """
+insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
+"""
 
 
 async def _suppress(tx: Transaction, event: AddressSuppressed) -> int:
