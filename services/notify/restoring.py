@@ -1,4 +1,4 @@
-"""What a restored database of notify does again: who wants no mail gets none, and nothing that waited is mailed.
+"""Apply to a restored database what notify has said since the snapshot: choices about mail, and ends of notifications.
 
 Mail is paused until an operator resumes it. A notification that waited at the backup ends as its own topic says, or as
 skipped: it may have been sent since. What is older than the restore is never mailed for the first time (`too_old`).
@@ -41,7 +41,7 @@ where id = $1
 """
 
 
-async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
     """Pause mail, repeat choices and suppressions, and end what waited; return what was done.
 
     Args:

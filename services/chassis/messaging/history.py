@@ -23,8 +23,8 @@ E = TypeVar("E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Generic[E]):
-    """An event, and the epoch in which its owner said it."""
+class LoggedEvent(Generic[E]):
+    """An event of the log, with the epoch in which its owner published it."""
 
     event: E
     epoch: int
@@ -50,10 +50,10 @@ class History:
     kept_since: datetime | None = None
     undecodable: int = 0
     epoch: int = 0
-    states: dict[type[Event], dict[UUID, Said[Any]]] = field(default_factory=dict)
+    states: dict[type[Event], dict[UUID, LoggedEvent[Any]]] = field(default_factory=dict)
     told: dict[type[Event], set[UUID]] = field(default_factory=dict)
 
-    def newest(self, family: type[E]) -> Mapping[UUID, Said[E]]:
+    def newest(self, family: type[E]) -> Mapping[UUID, LoggedEvent[E]]:
         """Return the newest event of each subject, in the order of ids; `family` is a class directly below `Event`."""
         return dict(sorted(self.states.get(family, {}).items()))
 
@@ -64,7 +64,7 @@ class History:
     def add(self, event: Event, epoch: int) -> None:
         """Note an event; of a family the newest of each subject is kept."""
         self.told.setdefault(type(event), set()).add(event.subject)
-        family, said = self.states.setdefault(_family(type(event)), {}), Said(event, epoch)
+        family, said = self.states.setdefault(_family(type(event)), {}), LoggedEvent(event, epoch)
         known = family.get(event.subject)
         if known is None or said.is_newer_than(known.epoch, _version(known.event)):
             family[event.subject] = said
