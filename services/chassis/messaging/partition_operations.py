@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.messaging import partition_states
 from services.chassis.messaging.group_offsets import member_count, read_offsets
@@ -57,12 +57,8 @@ class PartitionOperations:
     async def pause(self, topic: str | None, partition: int | None, *, dry_run: bool) -> list[dict[str, Any]]:
         """Pause partitions that run, one or all, and return them."""
         async with self._db.transaction() as tx:
-            known = {
-                (state.topic, state.partition): state for state in await partition_states.lock_states(tx, self._group)
-            }
-            wanted = [
-                key for key in self._chosen(topic, partition) if key not in known or known[key].state == "running"
-            ]
+            halted = await self._lock_halted(tx)
+            wanted = [key for key in self._chosen(topic, partition) if key not in halted]
             if not dry_run:
                 await partition_states.pause(tx, self._group, wanted)
         return [{"topic": topic, "partition": number} for topic, number in wanted]
@@ -73,10 +69,8 @@ class PartitionOperations:
         A skip under way ends; what was put aside stays aside.
         """
         async with self._db.transaction() as tx:
-            known = {
-                (state.topic, state.partition): state for state in await partition_states.lock_states(tx, self._group)
-            }
-            wanted = [key for key in self._chosen(topic, partition) if key in known and known[key].state != "running"]
+            halted = await self._lock_halted(tx)
+            wanted = [key for key in self._chosen(topic, partition) if key in halted]
             if not dry_run:
                 await partition_states.resume(tx, self._group, wanted)
         return [{"topic": topic, "partition": number} for topic, number in wanted]
@@ -102,6 +96,11 @@ class PartitionOperations:
             check_skip(f"{topic} {partition}", state, first, last, end)
             if not dry_run:
                 await partition_states.skip(tx, self._group, topic, partition, first, last)
+
+    async def _lock_halted(self, tx: Transaction) -> set[tuple[str, int]]:
+        """Lock the states of the group; return the partitions that are stopped or paused, skips under way included."""
+        states = await partition_states.lock_states(tx, self._group)
+        return {(state.topic, state.partition) for state in states if state.state != "running"}
 
     def _chosen(self, topic: str | None, partition: int | None) -> list[tuple[str, int]]:
         """Return the partitions that are meant.
