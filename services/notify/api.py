@@ -78,9 +78,8 @@ def create_api(
         return person_id
 
     @router.get("/mail")
-    async def mail_standing(_: Operator) -> Response:
-        async with db.reader() as reader:
-            return json_response((await pausing.find_state(reader)).as_json())
+    async def mail_state(_: Operator) -> Response:
+        return json_response((await queries.mail_state(db)).as_json())
 
     @router.post("/mail/pause")
     async def pause_mail(body: PauseMail, _: Operator) -> Response:
