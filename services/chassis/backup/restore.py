@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.chassis.backup import catalogue, loading, manifest, refusals
+from services.chassis.backup import catalogue, loading, manifest, preconditions
 from services.chassis.backup.manifest import Manifest, Refused
 from services.chassis.backup.progress import Progress
 from services.chassis.database import sessions
@@ -122,8 +122,8 @@ async def restore(
         Refused: it cannot be restored; nothing was changed.
     """
     source = manifest.read(folder, backed.service)
-    refusals.check_files(folder, source)
-    refusals.check_migrations(source, backed.packages)
+    preconditions.check_files(folder, source)
+    preconditions.check_migrations(source, backed.packages)
     tables = {table.name: table.rows for table in source.tables}
     found = RestoreResult(backed.service, source.taken_at, source.rows, tables, dry_run=dry_run)
     connection = await sessions.connect(backed.url(), backed.service, parameters=catalogue.PARAMETERS, timeout=10)
@@ -131,8 +131,8 @@ async def restore(
         await sessions.read_json(connection)
         if await loading.is_loaded_from(connection, source):
             return replace(found, already=True)
-        pruned = refusals.check_age(source, settings, datetime.now(UTC), force=force)
-        await refusals.check_target(connection, source)
+        pruned = preconditions.check_age(source, settings, datetime.now(UTC), force=force)
+        await preconditions.check_target(connection, source)
         rewind, history = await _ask_broker(backed, settings, catch_up, source)
         lost = sorted({*pruned, *(topic.partition(".")[0] for topic in rewind.lost_topics)})
         kept = history.kept_since
@@ -153,7 +153,7 @@ async def _ask_broker(
     rewind = Rewind({}, ())
     try:
         if backed.topics:
-            refusals.check_group(backed.service, await _members_that_stay(backed.service, settings))
+            preconditions.check_group(backed.service, await _members_that_stay(backed.service, settings))
             rewind = await group_rewind.plan(settings, backed.service, backed.topics, source.offsets, source.taken_at)
         since: datetime = source.taken_at - CLOCKS_DIFFER
         return rewind, await catch_up.read(settings, catch_up.topic, since)
