@@ -54,7 +54,7 @@ class UnitState:
 
     @property
     def end(self) -> str:
-        """Time and manner of the last end, empty before one."""
+        """Return time and manner of the last end, empty before one."""
         if not self.ended_at:
             return ""
         ended = time.localtime(self.ended_at)

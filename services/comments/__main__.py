@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
@@ -26,7 +26,7 @@ from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.comments.api import create_api
-from services.comments.commands.restoring import restored
+from services.comments.commands.restoring import apply_history
 from services.comments.handlers import handlers
 from services.comments.settings import CommentsSettings
 from services.contracts.topics import COMMENTS, SUBSCRIPTIONS
@@ -78,7 +78,7 @@ def backed_up(settings: CommentsSettings) -> Backed:
     return Backed("comments", lambda: _direct_url(settings), PACKAGES, SUBSCRIPTIONS["comments"])
 
 
-AFTERWARDS = Afterwards(COMMENTS, read_history, restored)
+CATCH_UP = CatchUp(COMMENTS, read_history, apply_history)
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
         roles=("api", "relay", "consumer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
-        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
+        one_shots=one_shots(backed_up(settings), settings, CATCH_UP),
     )
 
 

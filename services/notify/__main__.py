@@ -10,7 +10,7 @@ from functools import partial
 
 import stamina
 
-from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
 from services.chassis.client.connection_pool import ConnectionPool
@@ -36,7 +36,7 @@ from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
-from services.notify.restoring import restored
+from services.notify.restoring import apply_history
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -124,7 +124,7 @@ def backed_up(settings: NotifySettings) -> Backed:
     )
 
 
-AFTERWARDS = Afterwards(NOTIFY, read_history, restored)
+CATCH_UP = CatchUp(NOTIFY, read_history, apply_history)
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def main() -> None:
         roles=("api", "relay", "consumer", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
-        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
+        one_shots=one_shots(backed_up(settings), settings, CATCH_UP),
     )
 
 

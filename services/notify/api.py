@@ -82,9 +82,8 @@ def create_api(
         return json_response(await queries.mail_choice(db, person_id))
 
     @router.get("/mail")
-    async def mail_standing(_: Operator) -> Response:
-        async with db.reader() as reader:
-            return json_response((await pausing.standing(reader)).as_json())
+    async def mail_state(_: Operator) -> Response:
+        return json_response((await queries.mail_state(db)).as_json())
 
     @router.post("/mail/pause")
     async def pause_mail(body: PauseMail, _: Operator) -> Response:

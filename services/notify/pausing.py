@@ -15,7 +15,7 @@ from (select) as always left join mail_pause on true
 
 
 @dataclass(frozen=True)
-class Standing:
+class MailState:
     """Whether mail is paused, and how many notifications wait.
 
     Attributes:
@@ -34,9 +34,9 @@ class Standing:
         return {"paused": since is not None, "since": since, "why": self.why, "waiting": self.waiting, "due": self.due}
 
 
-async def standing(reader: Reader) -> Standing:
-    """Return whether mail is paused."""
-    return Standing(**await reader.fetchrow(SELECT_PAUSE))  # type: ignore[arg-type]  # there is always one row
+async def find_state(reader: Reader) -> MailState:
+    """Return whether mail is paused, and how many notifications wait."""
+    return MailState(**await reader.fetchrow(SELECT_PAUSE))  # type: ignore[arg-type]  # there is always one row
 
 
 INSERT_PAUSE = "insert into mail_pause (why) values ($1) on conflict do nothing"
@@ -47,20 +47,20 @@ async def pause_within(tx: Transaction, why: str) -> bool:
     return await tx.execute(INSERT_PAUSE, why) == 1
 
 
-async def pause(db: Database, why: str) -> Standing:
-    """Pause mail, and return where that leaves it."""
+async def pause(db: Database, why: str) -> MailState:
+    """Pause mail, and return the state after that."""
     async with db.transaction() as tx:
         await pause_within(tx, why)
-        return await standing(tx)
+        return await find_state(tx)
 
 
 DELETE_PAUSE = "delete from mail_pause"
 
 
-async def resume(db: Database, *, dry_run: bool) -> Standing:
-    """Let mail go out again, or only look; return where it stood before."""
+async def resume(db: Database, *, dry_run: bool) -> MailState:
+    """Let mail go out again, or only look; return the state before."""
     async with db.transaction() as tx:
-        before = await standing(tx)
+        before = await find_state(tx)
         if not dry_run:
             await tx.execute(DELETE_PAUSE)
         return before

@@ -12,6 +12,7 @@ from services.contracts.services import STATED
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned
 from services.notify.explanations import in_words
+from services.notify.pausing import MailState, find_state
 
 
 def _view(row: Any) -> dict[str, Any]:
@@ -110,3 +111,9 @@ async def known_comments(db: Database, after: UUID, ids: Sequence[UUID] | None) 
     async with db.reader() as reader:
         rows = await store.known_comments(reader, after, ids, STATED)
     return known_rows(rows, is_page=ids is None)
+
+
+async def mail_state(db: Database) -> MailState:
+    """Return whether mail is paused, and how many notifications wait."""
+    async with db.reader() as reader:
+        return await find_state(reader)

@@ -1,4 +1,4 @@
-"""What a restored database of notify does again: who wants no mail gets none, and nothing that waited is mailed.
+"""Apply to a restored database what notify has said since the snapshot: choices about mail, and ends of notifications.
 
 Mail is paused until an operator resumes it. A notification that waited at the backup ends as its own topic says, or as
 skipped: it may have been sent since. What is older than the restore is never mailed for the first time (`too_old`).
@@ -22,15 +22,8 @@ from services.contracts.notify import (
 from services.notify import pausing
 from services.notify.domain import Notification, State, fact
 
-SET_CHOICE = """
-insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
-on conflict (person_id) do update set
-    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
-where $5 or chosen.version < excluded.version
-"""
-SUPPRESS = """
-insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
-"""
+WHY = "restored"
+
 SELECT_NOT_SENT = """
 select id from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
 """
@@ -46,10 +39,9 @@ update notifications set
     frozen = null, frozen_for = null
 where id = $1
 """
-WHY = "restored"
 
 
-async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
     """Pause mail, repeat choices and suppressions, and end what waited; return what was done.
 
     Args:
@@ -77,9 +69,22 @@ async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str
     }
 
 
+SET_CHOICE = """
+insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
+on conflict (person_id) do update set
+    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
+where $5 or chosen.version < excluded.version
+"""
+
+
 async def _choose(tx: Transaction, event: MailChoiceChanged, *, later: bool) -> int:
     choice = (event.person_id, event.notifications, event.version, event.occurred_at)
     return await tx.execute(SET_CHOICE, *choice, later)
+
+
+SUPPRESS = """
+insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, '') on conflict do nothing
+"""
 
 
 async def _suppress(tx: Transaction, event: AddressSuppressed) -> int:

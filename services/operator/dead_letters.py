@@ -13,7 +13,6 @@ from services.chassis.messaging.producer import Unacknowledged
 from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
-from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.failures import Failed
 
 ERRORS = (KafkaError, Unacknowledged, TimeoutError, OSError)
@@ -23,10 +22,8 @@ async def read(settings: Settings, group: str, positions: Collection[int] = ()) 
     """Return the group's dead letters, dropped ones too: all, or those at the positions.
 
     Raises:
-        Failed: there is no such group or position, or Kafka does not answer.
+        Failed: there is no such position, or Kafka does not answer.
     """
-    if group not in CONSUMER_GROUPS:
-        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
     try:
         letters = await dead_letter.entries(settings, group)
     except ERRORS as error:
@@ -38,18 +35,16 @@ async def read(settings: Settings, group: str, positions: Collection[int] = ()) 
 
 async def send_again(
     settings: Settings, group: str, letters: Sequence[DeadLetter], progress: Callable[[int], object]
-) -> int:
-    """Publish these dead letters to their original topic again; return how many were sent.
+) -> None:
+    """Publish these dead letters to their original topic again.
 
     Raises:
         Failed: Kafka does not answer, or does not take every letter.
     """
-    last = {letter.positions[-1] for letter in letters}
     try:
-        sent = await dead_letter.redrive(settings, group, lambda one: one.positions[-1] in last, progress)
+        await dead_letter.redrive(settings, group, letters, progress)
     except ERRORS as error:
         raise _unavailable(settings, error) from error
-    return len(sent)
 
 
 async def drop(settings: Settings, group: str, letters: Sequence[DeadLetter]) -> None:

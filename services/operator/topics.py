@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from services.chassis.messaging.administering import administering
+from services.chassis.messaging.broker_clients import administering
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topic_settings import alter_settings, read_settings, wanted_settings
 from services.chassis.messaging.topics import create_topics

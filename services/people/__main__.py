@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
-from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
@@ -26,7 +26,7 @@ from services.chassis.runtime.settings import load
 from services.contracts.topics import PEOPLE
 from services.people.api import create_api
 from services.people.commands import sessions, sign_in
-from services.people.commands.restoring import restored
+from services.people.commands.restoring import apply_history
 from services.people.commands.starting import SignInRules
 from services.people.mailer import Mailer, measuring
 from services.people.message import SignInMessageBuilder
@@ -95,7 +95,7 @@ def backed_up(settings: PeopleSettings) -> Backed:
     return Backed("people", lambda: _direct_url(settings), PACKAGES, release_leases=sign_in_rows.release_leases)
 
 
-AFTERWARDS = Afterwards(PEOPLE, read_history, restored)
+CATCH_UP = CatchUp(PEOPLE, read_history, apply_history)
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
         roles=("api", "relay", "mailer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
-        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
+        one_shots=one_shots(backed_up(settings), settings, CATCH_UP),
     )
 
 

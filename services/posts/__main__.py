@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
-from services.chassis.backup.restore import Afterwards, Backed
+from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
@@ -24,7 +24,7 @@ from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.contracts.topics import POSTS
 from services.posts.api import create_api
-from services.posts.restoring import restored
+from services.posts.restoring import apply_history
 from services.posts.settings import PostsSettings
 
 PACKAGES = ("services.chassis", "services.posts")
@@ -64,7 +64,7 @@ def backed_up(settings: PostsSettings) -> Backed:
     return Backed("posts", lambda: _direct_url(settings), PACKAGES)
 
 
-AFTERWARDS = Afterwards(POSTS, read_history, restored)
+CATCH_UP = CatchUp(POSTS, read_history, apply_history)
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
         roles=("api", "relay"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
-        one_shots=one_shots(backed_up(settings), settings, AFTERWARDS),
+        one_shots=one_shots(backed_up(settings), settings, CATCH_UP),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a restored database of posts does again: the last word counts, of everything but texts.
+"""Apply to a restored database what posts has said since the snapshot: the last word counts, of everything but texts.
 
 A text that was written since is lost, and so is a publication of it: the older text was not meant to be read.
 """
@@ -15,7 +15,7 @@ from services.posts.domain import post as rules
 from services.posts.domain.post import Post
 
 
-async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
     """Withdraw, publish, open and close again; return what was done and what is lost.
 
     Args:

@@ -14,11 +14,11 @@ import pytest
 
 from services.chassis.ids import new_id
 from services.contracts.event import rfc3339
+from tests import smtp_sink as smtp
 from tests.chaos.counts import HOUR, PATIENT
 from tests.chaos.drill import Drill, drilled
 from tests.client import Person
 from tests.servers import PrivateServers
-from tests.smtp_sink import SmtpSink
 from tests.stack import DATABASES
 from tests.waiting import eventually
 
@@ -44,34 +44,38 @@ comments_there = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-async def drill(
-    request: pytest.FixtureRequest,
-    private_servers: PrivateServers,
-    session_sink: SmtpSink,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Drill]:
-    """Run a system with so many comments below one post."""
-    async with drilled(private_servers, session_sink, tmp_path_factory.mktemp("drill")) as found:
-        crowded = await found.client.publish(found.ada, "Crowded")
-        first = await found.comment(found.people[0], crowded["id"], "One of many.")
-        await found.at_rest()
-        connection = await asyncpg.connect(found.stack.database_urls["comments"])
-        try:
-            async with connection.transaction():
-                await connection.execute(COPIES, first, [new_id() for _ in range(request.param)])
-                await connection.execute(COUNTED, crowded["id"], request.param)
-        finally:
-            await connection.close()
-        await found.command("resync", "comments")
-        found.busy = [(await found.client.publish(found.ada, f"Busy {n}"))["id"] for n in range(2)]
-        found.read_paths = [
-            f"/v1/posts/{crowded['id']}",
-            f"/v1/posts/{crowded['id']}/comments",
-            f"/posts/{crowded['slug']}",
-            "/",
-        ]
-        await found.at_rest()
-        yield found
+async def drill(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Drill]:
+    """Run a system with so many comments below one post, on servers of its own: Kafka loses its data here."""
+    servers = PrivateServers(tmp_path_factory.mktemp("drill_servers"))
+    folder = tmp_path_factory.mktemp("drill")
+    try:
+        async with smtp.listening() as sink, drilled(servers, sink, folder) as found:
+            await _fill(found, request.param)
+            yield found
+    finally:
+        servers.stop()
+
+
+async def _fill(found: Drill, count: int) -> None:
+    crowded = await found.client.publish(found.ada, "Crowded")
+    first = await found.comment(found.people[0], crowded["id"], "One of many.")
+    await found.at_rest()
+    connection = await asyncpg.connect(found.stack.database_urls["comments"])
+    try:
+        async with connection.transaction():
+            await connection.execute(COPIES, first, [new_id() for _ in range(count)])
+            await connection.execute(COUNTED, crowded["id"], count)
+    finally:
+        await connection.close()
+    await found.command("resync", "comments")
+    found.busy = [(await found.client.publish(found.ada, f"Busy {n}"))["id"] for n in range(2)]
+    found.read_paths = [
+        f"/v1/posts/{crowded['id']}",
+        f"/v1/posts/{crowded['id']}/comments",
+        f"/posts/{crowded['slug']}",
+        "/",
+    ]
+    await found.at_rest()
 
 
 @dataclass

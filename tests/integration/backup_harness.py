@@ -17,7 +17,7 @@ import pytest
 
 from services.chassis.backup import catalogue, manifest, snapshot
 from services.chassis.backup.manifest import Manifest
-from services.chassis.backup.restore import Afterwards, Backed, Restored, restore
+from services.chassis.backup.restore import Backed, CatchUp, RestoreResult, restore
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import SUBSCRIPTIONS
 from services.notify.rescheduling import release_leases
@@ -48,8 +48,8 @@ class Trial:
     async def take(self, folder: Path) -> Manifest:
         return await snapshot.take(self.service, self.url, self.backed.topics, self.settings, folder)
 
-    async def put_back(self, folder: Path, *, afterwards: Afterwards[Any] | None = None, **options: bool) -> Restored:
-        after = afterwards or nothing_again(self.service)
+    async def put_back(self, folder: Path, *, catch_up: CatchUp[Any] | None = None, **options: bool) -> RestoreResult:
+        after = catch_up or nothing_again(self.service)
         return await restore(self.backed, self.settings, after, folder, **options)
 
     @asynccontextmanager

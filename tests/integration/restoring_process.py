@@ -10,7 +10,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 
-from services.chassis.backup.restore import Afterwards
+from services.chassis.backup.restore import CatchUp
 from services.chassis.database.pool import Transaction
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import EVENT_TOPICS, Topic
@@ -33,15 +33,15 @@ async def apply_nothing(tx: Transaction, history: NoHistory, epoch: int) -> Mapp
     return {}
 
 
-def nothing_again(service: str) -> Afterwards[NoHistory]:
+def nothing_again(service: str) -> CatchUp[NoHistory]:
     topic = next(topic for topic in EVENT_TOPICS if topic.name == f"{service}.events")
-    return Afterwards(topic, read_nothing, apply_nothing)
+    return CatchUp(topic, read_nothing, apply_nothing)
 
 
 def main() -> None:
     service = sys.argv.pop(1)
     module: Any = import_module(f"services.{service}.__main__")
-    module.AFTERWARDS = nothing_again(service)
+    module.CATCH_UP = nothing_again(service)
     module.main()
 
 

@@ -22,9 +22,10 @@ async def run(postgres: Postgres, database: str, statement: str) -> object:
 
 
 async def names(postgres: Postgres) -> set[str]:
+    """Return the databases of the services, under their names or others; those of other tests have a prefix."""
     listed = await run(postgres, "postgres", "select array_agg(datname::text) from pg_database where not datistemplate")
     assert isinstance(listed, list)
-    return set(listed) - {"postgres"}
+    return {name for name in listed if name.startswith(DATABASES)}
 
 
 async def test_databases_are_kept_and_given_back(private_servers: PrivateServers, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.topics import create_topics
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import POSTS
-from services.operator.commands.dead_letter import letters
+from services.operator.commands.dead_letter import app
 from services.operator.dead_letters import read
 from services.operator.failures import Failed
 from tests.integration.chassis_harness import records
@@ -58,7 +58,7 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Aw
     monkeypatch.setenv("COLUMNS", "80")
 
     async def command(*arguments: str) -> Result:
-        return await asyncio.to_thread(lambda: CliRunner().invoke(letters, arguments))
+        return await asyncio.to_thread(lambda: CliRunner().invoke(app, arguments))
 
     return command
 
@@ -130,9 +130,10 @@ async def test_dropped_dead_letters_are_listed_with_all_only(settings: Settings,
     assert [one["state"] for one in every] == ["dropped", "dropped", "waiting"]
 
 
-async def test_an_unknown_group_is_named(settings: Settings) -> None:
-    with pytest.raises(Failed, match="'posts'; there are comments and notify"):
-        await read(settings, "posts")
+async def test_an_unknown_group_is_named(run: Run) -> None:
+    refused = await run("list", "posts")
+    assert isinstance(refused.exception, Failed)
+    assert "'posts'; there are comments and notify" in str(refused.exception)
 
 
 async def test_an_unreachable_broker_is_named() -> None:

@@ -28,6 +28,7 @@ from services.chassis.messaging.relay import Relay
 from services.chassis.runtime.process import Health
 from services.chassis.runtime.settings import Settings
 from services.posts import __main__ as posts
+from services.posts.__main__ import PACKAGES
 from services.posts.settings import PostsSettings
 from tests.certificates import certificate
 from tests.integration.chassis_harness import running
@@ -334,8 +335,9 @@ async def test_a_process_is_ready_as_soon_as_its_password_is_right(
     server: PostgresWithTls, keys: dict[str, str], tmp_path: Path
 ) -> None:
     url = server.url("posts", "posts_later", PASSWORD)
+    await migrate(server.url("posts"), PACKAGES)
     admin = await asyncpg.connect(server.url())
-    await admin.execute("create role posts_later login")
+    await admin.execute("create role posts_later login in role pg_read_all_data")
 
     async def ready() -> bool:
         async with client.get("/readyz") as answer:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.chassis.backup.manifest import Migration, Refused
-from services.chassis.backup.restore import Afterwards, Restored
+from services.chassis.backup.restore import CatchUp, RestoreResult
 from services.chassis.backup.roles import one_shots
 from services.chassis.database.migrations import migrate_within
 from services.chassis.database.pool import Database, Transaction
@@ -221,17 +221,6 @@ async def test_a_table_that_somebody_holds_is_said(
     assert await back.run("select number from epoch") == 0
 
 
-async def test_a_service_that_would_apply_nothing_again_restores_nothing(
-    new_trial: NewTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trial = await new_trial("posts")
-    await trial.take(tmp_path)
-    back = await new_trial("posts", empty=True)
-    assert await one_shots(back.backed, back.settings, None)["restore"].run([str(tmp_path)]) == 1
-    assert "posts cannot be restored by this version" in capsys.readouterr().err
-    assert await is_untouched(back)
-
-
 async def test_long_work_says_how_far_and_how_fast(
     new_trial: NewTrial, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,9 +262,9 @@ async def test_what_was_said_since_is_applied_in_the_same_transaction(new_trial:
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):
-        await back.put_back(tmp_path, afterwards=Afterwards(COMMENTS, read, fail))
+        await back.put_back(tmp_path, catch_up=CatchUp(COMMENTS, read, fail))
     assert await is_untouched(back)
-    found: Restored = await back.put_back(tmp_path, afterwards=Afterwards(COMMENTS, read, apply))
+    found: RestoreResult = await back.put_back(tmp_path, catch_up=CatchUp(COMMENTS, read, apply))
     assert found.counters == {"leases ended": 0, "comments removed again": 1}
     assert found.again_only_since == kept
     assert found.epoch == far + 1

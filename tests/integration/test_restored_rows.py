@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from services.chassis.backup.restore import Afterwards, Restored
+from services.chassis.backup.restore import CatchUp, RestoreResult
 from services.chassis.messaging.cloudevents import to_headers, to_key
 from services.chassis.messaging.history import read_history
 from services.chassis.messaging.topics import create_topics
@@ -66,11 +66,11 @@ async def say(trial: Trial, *events: Event, epoch: int = 0, at: datetime | None 
             await producer.send_and_wait(name, data, to_key(envelope), headers=headers, timestamp_ms=when)
 
 
-async def put_back(trial: Trial, back: Trial, folder: Path) -> Restored:
+async def put_back(trial: Trial, back: Trial, folder: Path) -> RestoreResult:
     """Restore as the program of the service does."""
     main: Any = import_module(f"services.{trial.service}.__main__")
-    afterwards: Afterwards[Any] = main.AFTERWARDS
-    return await back.put_back(folder, afterwards=afterwards)
+    catch_up: CatchUp[Any] = main.CATCH_UP
+    return await back.put_back(folder, catch_up=catch_up)
 
 
 async def rows(trial: Trial, sql: str) -> list[tuple[Any, ...]]:
@@ -78,7 +78,7 @@ async def rows(trial: Trial, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in await connection.fetch(sql)]
 
 
-def done(found: Restored) -> dict[str, int]:
+def done(found: RestoreResult) -> dict[str, int]:
     return {name: count for name, count in found.counters.items() if count}
 
 

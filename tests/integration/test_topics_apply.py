@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from deploy.local.kafka import BROKER, Kafka
-from services.chassis.messaging.administering import administering
+from services.chassis.messaging.broker_clients import administering
 from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topic_settings import alter_settings, read_settings, wanted_settings

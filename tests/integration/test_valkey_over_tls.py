@@ -21,7 +21,7 @@ from services.gateway.__main__ import compose
 from services.gateway.access import rate_limits as module
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import Counters, Policy, RateLimits
-from services.gateway.access.valkey_refusals import refusal
+from services.gateway.access.valkey_faults import valkey_fault
 from services.gateway.settings import GatewaySettings
 from services.operator.doctor.neighbours import check_valkey
 from tests.certificates import certificate
@@ -124,9 +124,9 @@ async def test_requests_go_on_and_the_setting_is_named_once(
 
     async def counted(error: BaseException, url: str) -> str | None:
         tries.append(url)
-        return await refusal(error, url)
+        return await valkey_fault(error, url)
 
-    monkeypatch.setattr(module, "refusal", counted)
+    monkeypatch.setattr(module, "valkey_fault", counted)
     with structlog.testing.capture_logs() as logged:
         async with counters(*wrong_way(way, server, stranger, redis_url)) as one:
             for _ in range(POLICY.quota):

@@ -7,7 +7,7 @@ way round a kill in between would leave old rows before a group that has read on
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,13 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from services.chassis.backup import catalogue, loading, manifest, refusals
+from services.chassis.backup import catalogue, loading, manifest, preconditions
 from services.chassis.backup.manifest import Manifest, Refused
 from services.chassis.backup.progress import Progress
 from services.chassis.database import sessions
 from services.chassis.database.migrations import migrate_within
 from services.chassis.database.pool import Transaction
-from services.chassis.messaging import group_rewind
+from services.chassis.messaging import group_offsets, group_rewind
 from services.chassis.messaging.epochs import raise_epoch
 from services.chassis.messaging.group_rewind import CLOCKS_DIFFER, Rewind
 from services.chassis.runtime import failpoint
@@ -50,17 +50,17 @@ async def no_leases(tx: Transaction) -> int:
 
 
 @dataclass(frozen=True)
-class Afterwards(Generic[H]):
-    """What a restored service does in its own rows, in the transaction that loads them.
+class CatchUp(Generic[H]):
+    """How a restored service catches up with its own events since the snapshot, in the transaction that loads the rows.
 
     Attributes:
         read: reads the history of the topic since a moment.
-        restored: applies it, given the epoch of the snapshot; returns counters for the operator.
+        apply: applies it, given the epoch of the snapshot; returns counters for the operator.
     """
 
     topic: Topic
     read: Callable[[Settings, Topic, datetime], Awaitable[H]]
-    restored: Callable[[Transaction, H, int], Awaitable[Mapping[str, int]]]
+    apply: Callable[[Transaction, H, int], Awaitable[Mapping[str, int]]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Backed:
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """What a restore did, or would do.
 
     Attributes:
@@ -107,12 +107,12 @@ class Restored:
 async def restore(
     backed: Backed,
     settings: Settings,
-    afterwards: Afterwards[Any],
+    catch_up: CatchUp[Any],
     folder: Path,
     *,
     dry_run: bool = False,
     force: bool = False,
-) -> Restored:
+) -> RestoreResult:
     """Restore a service's database, or with `dry_run` only look whether that can be done.
 
     Args:
@@ -122,41 +122,41 @@ async def restore(
         Refused: it cannot be restored; nothing was changed.
     """
     source = manifest.read(folder, backed.service)
-    refusals.check_files(folder, source)
-    refusals.check_migrations(source, backed.packages)
+    preconditions.check_files(folder, source)
+    preconditions.check_migrations(source, backed.packages)
     tables = {table.name: table.rows for table in source.tables}
-    found = Restored(backed.service, source.taken_at, source.rows, tables, dry_run=dry_run)
+    found = RestoreResult(backed.service, source.taken_at, source.rows, tables, dry_run=dry_run)
     connection = await sessions.connect(backed.url(), backed.service, parameters=catalogue.PARAMETERS, timeout=10)
     try:
         await sessions.read_json(connection)
         if await loading.is_loaded_from(connection, source):
-            return _with(found, already=True)
-        pruned = refusals.check_age(source, settings, datetime.now(UTC), force=force)
-        await refusals.check_target(connection, source)
-        rewind, history = await _ask_broker(backed, settings, afterwards, source)
+            return replace(found, already=True)
+        pruned = preconditions.check_age(source, settings, datetime.now(UTC), force=force)
+        await preconditions.check_target(connection, source)
+        rewind, history = await _ask_broker(backed, settings, catch_up, source)
         lost = sorted({*pruned, *(topic.partition(".")[0] for topic in rewind.lost_topics)})
         kept = history.kept_since
-        found = _with(found, resync=lost, again_only_since=kept if kept and kept > source.taken_at else None)
+        found = replace(found, resync=lost, again_only_since=kept if kept and kept > source.taken_at else None)
         if dry_run:
             return found
         if backed.topics:
             await _rewind(backed, settings, rewind)
         failpoint.reach("restore.rewound")
-        return await _load(connection, backed, afterwards, folder, source, history, found)
+        return await _load(connection, backed, catch_up, folder, source, history, found)
     finally:
         await connection.close()
 
 
 async def _ask_broker(
-    backed: Backed, settings: Settings, afterwards: Afterwards[Any], source: Manifest
+    backed: Backed, settings: Settings, catch_up: CatchUp[Any], source: Manifest
 ) -> tuple[Rewind, Any]:
     rewind = Rewind({}, ())
     try:
         if backed.topics:
-            refusals.check_group(backed.service, await _members_that_stay(backed.service, settings))
+            preconditions.check_group(backed.service, await _members_that_stay(backed.service, settings))
             rewind = await group_rewind.plan(settings, backed.service, backed.topics, source.offsets, source.taken_at)
         since: datetime = source.taken_at - CLOCKS_DIFFER
-        return rewind, await afterwards.read(settings, afterwards.topic, since)
+        return rewind, await catch_up.read(settings, catch_up.topic, since)
     except (KafkaError, OSError) as error:
         raise _no_broker(backed.service, error) from error
 
@@ -164,10 +164,10 @@ async def _ask_broker(
 async def _members_that_stay(service: str, settings: Settings) -> int:
     """Return how many members the group has once the session of a stopped one has ended."""
     patience = time.monotonic() + SESSION_SECONDS
-    count = await group_rewind.member_count(settings, service)
+    count = await group_offsets.member_count(settings, service)
     while count and time.monotonic() < patience:
         await asyncio.sleep(1)
-        count = await group_rewind.member_count(settings, service)
+        count = await group_offsets.member_count(settings, service)
     return count
 
 
@@ -188,12 +188,12 @@ def _no_broker(service: str, error: BaseException) -> Refused:
 async def _load(
     connection: Any,
     backed: Backed,
-    afterwards: Afterwards[Any],
+    catch_up: CatchUp[Any],
     folder: Path,
     source: Manifest,
     history: Any,
-    found: Restored,
-) -> Restored:
+    found: RestoreResult,
+) -> RestoreResult:
     progress = Progress(f"{backed.service}: loaded")
     try:
         async with connection.transaction():
@@ -202,7 +202,7 @@ async def _load(
             applied = await migrate_within(connection, backed.packages)
             released = await backed.release_leases(tx)
             epoch = await raise_epoch(tx, max(source.epoch, history.epoch))
-            counters = await afterwards.restored(tx, history, source.epoch)
+            counters = await catch_up.apply(tx, history, source.epoch)
             await loading.mark(connection, source)
             failpoint.reach("restore.loaded")
     except asyncpg.LockNotAvailableError:
@@ -210,8 +210,4 @@ async def _load(
     failpoint.reach("restore.committed")
     unread = {"unreadable records": history.undecodable} if history.undecodable else {}
     counters = {"leases ended": released, **unread, **counters}
-    return _with(found, epoch=epoch, counters=counters, migrations=tuple(applied))
-
-
-def _with(found: Restored, **changes: Any) -> Restored:
-    return Restored(**{**vars(found), **changes})
+    return replace(found, epoch=epoch, counters=counters, migrations=tuple(applied))

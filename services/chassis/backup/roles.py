@@ -14,7 +14,7 @@ import orjson
 
 from services.chassis.backup import snapshot
 from services.chassis.backup.manifest import Manifest, Refused
-from services.chassis.backup.restore import Afterwards, Backed, restore
+from services.chassis.backup.restore import Backed, CatchUp, restore
 from services.chassis.backup.verify import verify
 from services.chassis.errors import Problem
 from services.chassis.runtime.process import OneShot
@@ -22,12 +22,8 @@ from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
 
 
-def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | None) -> Mapping[str, OneShot]:
-    """Return the roles by name.
-
-    Args:
-        afterwards: what the service does in its own rows after a restore; without that, it restores nothing.
-    """
+def one_shots(backed: Backed, settings: Settings, catch_up: CatchUp[Any]) -> Mapping[str, OneShot]:
+    """Return the roles by name."""
 
     async def back_up(folder: Path) -> dict[str, Any]:
         return _shown(await snapshot.take(backed.service, backed.url(), backed.topics, settings, folder))
@@ -36,9 +32,7 @@ def one_shots(backed: Backed, settings: Settings, afterwards: Afterwards[Any] | 
         return _shown(await verify(backed, folder))
 
     async def put_back(folder: Path, *, dry_run: bool, force: bool) -> dict[str, Any]:
-        if afterwards is None:
-            raise Refused(f"{backed.service} cannot be restored by this version: it would not apply erasures again.")
-        found = await restore(backed, settings, afterwards, folder, dry_run=dry_run, force=force)
+        found = await restore(backed, settings, catch_up, folder, dry_run=dry_run, force=force)
         return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in vars(found).items()}
 
     async def run_restore(arguments: Sequence[str]) -> int | None:

@@ -15,7 +15,7 @@ from services.chassis.backup.manifest import FORMAT, Manifest, Refused
 from services.chassis.backup.progress import Progress
 from services.chassis.database import sessions
 from services.chassis.database.migrations import MIGRATION_LOCK
-from services.chassis.messaging import group_rewind
+from services.chassis.messaging import group_offsets
 from services.chassis.messaging.epochs import SELECT_EPOCH
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.settings import Settings
@@ -55,7 +55,7 @@ async def _offsets(service: str, topics: Sequence[Topic], settings: Settings) ->
         return {}
     try:
         async with asyncio.timeout(OFFSETS_SECONDS):
-            return await group_rewind.committed(settings, service, topics)
+            return await group_offsets.committed(settings, service, topics)
     except Exception as error:  # aiokafka raises what it likes; the rows are worth more than the offsets
         _warn(
             f"{service}: Kafka does not tell how far the consumer group is ({type(error).__name__}): the snapshot is "

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from services.chassis.backup import catalogue, loading, manifest, refusals, table_files
+from services.chassis.backup import catalogue, loading, manifest, preconditions, table_files
 from services.chassis.backup.manifest import Manifest, Refused
 from services.chassis.backup.progress import Progress
 from services.chassis.backup.restore import Backed
@@ -25,8 +25,8 @@ async def verify(backed: Backed, folder: Path) -> Manifest:
         Refused: it is damaged, too new, or does not come back as it was; or no scratch database can be made.
     """
     source = manifest.read(folder, backed.service)
-    refusals.check_files(folder, source)
-    refusals.check_migrations(source, backed.packages)
+    preconditions.check_files(folder, source)
+    preconditions.check_migrations(source, backed.packages)
     progress = Progress(f"{backed.service}: verified")
     async with _scratch(backed) as connection, connection.transaction():
         await loading.load(connection, folder, source, backed.packages, progress)

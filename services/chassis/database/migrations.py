@@ -17,8 +17,8 @@ import asyncpg
 import structlog
 
 from services.chassis.database import sessions
+from services.chassis.database.address_faults import AddressRefused, session_variable
 from services.chassis.database.pool import Database
-from services.chassis.database.refusals import AddressRefused, session_variable
 from services.chassis.database.transient_errors import is_transient
 
 log = structlog.get_logger(__name__)

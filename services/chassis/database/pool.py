@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from services.chassis.database import sessions
-from services.chassis.database.refusals import pool_variable, refusal
+from services.chassis.database.address_faults import address_fault, pool_variable
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.errors import unavailable
 from services.chassis.runtime import failpoint
@@ -112,7 +112,7 @@ class Database:
         self._pool = pool
         self._pooled = pooled
         self._acquire_timeout = acquire_timeout
-        self._refusals = Repetition()
+        self._repetition = Repetition()
         most = pool.get_max_size()
         self._for_writing = asyncio.Semaphore(max(1, most - max(1, most // RESERVED)))
         self.on_outbox: Callable[[], None] = lambda: None
@@ -180,7 +180,7 @@ class Database:
             sentence = self._refusal(error)
             if sentence is None and not is_transient(error):
                 raise
-            if sentence is not None and self._refusals.is_due(sentence):
+            if sentence is not None and self._repetition.is_due(sentence):
                 log.error(sentence)
             raise unavailable("The database does not answer.") from error
         try:
@@ -195,7 +195,7 @@ class Database:
         """Return the sentence for the log about settings that let nobody connect; None for any other failure."""
         if isinstance(error, sessions.PoolerFound) or sessions.refuses_parameters(error):
             return str(sessions.undeclared_pooler(self.name))
-        return refusal(error, pool_variable(self.name))
+        return address_fault(error, pool_variable(self.name))
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:

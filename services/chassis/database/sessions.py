@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from services.chassis.database.refusals import AddressRefused, refusal, session_variable
+from services.chassis.database.address_faults import AddressRefused, address_fault, session_variable
 from services.chassis.errors import CannotStart
 
 MARKER = "session.marker"  # a parameter that no pooler knows: PostgreSQL takes any name with a dot
@@ -101,7 +101,7 @@ async def connect(url: str, name: str, *, parameters: Mapping[str, str], **optio
     except Exception as error:
         if refuses_parameters(error):
             raise _no_direct_address(name) from None
-        sentence = refusal(error, session_variable(name))
+        sentence = address_fault(error, session_variable(name))
         if sentence is not None:
             raise AddressRefused(sentence) from error
         raise

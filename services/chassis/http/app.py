@@ -28,11 +28,11 @@ from starlette.types import ASGIApp
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import FastPath, RouteTable, call_handler
 from services.chassis.http.monitoring import Ready, liveness, readiness
-from services.chassis.http.partition_routes import PartitionOperator, partition_router
+from services.chassis.http.partition_routes import PartitionOperator, add_partition_routes
 from services.chassis.http.problems import SCHEMA, Refuse, of_exception, refuse
 from services.chassis.http.request_middleware import RequestMiddleware
 from services.chassis.http.routes import StrictRoute, allow, json_response
-from services.chassis.http.stating import Owner, ShowKnown, add_owner_routes, add_reader_route
+from services.chassis.http.stating_routes import Owner, ShowKnown, add_owner_routes, add_reader_route
 from services.chassis.identity import Caller, Verifier
 from services.contracts.body_sizes import BODY_BYTES
 from services.contracts.services import Republish
@@ -125,13 +125,13 @@ def create_internal_api(
     """
     app = create_app(service, verifier=verifier, ready=ready)
     app.include_router(router)
-    if consumer is not None:
-        app.include_router(partition_router(consumer))
 
     @app.post("/republish")
     async def republish_events(body: Republish, _: Annotated[Caller, allow("operator")]) -> Response:
         return json_response(await republish(body.since, body.after, dry_run=body.dry_run))
 
+    if consumer is not None:
+        add_partition_routes(app, consumer)
     if owner is not None:
         add_owner_routes(app, owner)
     if known is not None:

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from starlette.responses import Response
 
-from services.chassis.http.routes import StrictRoute, allow, json_response
+from services.chassis.http.routes import allow, json_response
 from services.chassis.identity import Caller
 from services.contracts.services import ChoosePartitions, SkipRecords
 
@@ -24,25 +24,22 @@ class PartitionOperator(Protocol):
     async def skip(self, topic: str, partition: int, first: int, last: int, *, dry_run: bool) -> None: ...
 
 
-def partition_router(group: PartitionOperator) -> APIRouter:
-    """Return the routes over one group. Each may be repeated."""
-    router = APIRouter(route_class=StrictRoute)
+def add_partition_routes(app: FastAPI, group: PartitionOperator) -> None:
+    """Add the routes over one group. Each may be repeated."""
 
-    @router.get("/consumer")
+    @app.get("/consumer")
     async def status(_: Operator) -> Response:
         return json_response(await group.status())
 
-    @router.post("/consumer/pause")
+    @app.post("/consumer/pause")
     async def pause(body: ChoosePartitions, _: Operator) -> Response:
         return json_response({"partitions": await group.pause(body.topic, body.partition, dry_run=body.dry_run)})
 
-    @router.post("/consumer/resume")
+    @app.post("/consumer/resume")
     async def resume(body: ChoosePartitions, _: Operator) -> Response:
         return json_response({"partitions": await group.resume(body.topic, body.partition, dry_run=body.dry_run)})
 
-    @router.post("/consumer/skip")
+    @app.post("/consumer/skip")
     async def skip(body: SkipRecords, _: Operator) -> Response:
         await group.skip(body.topic, body.partition, body.first, body.last, dry_run=body.dry_run)
         return json_response({"count": body.last - body.first + 1})
-
-    return router

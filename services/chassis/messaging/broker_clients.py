@@ -33,6 +33,7 @@ async def reading(settings: Settings, group: str | None = None) -> AsyncIterator
         **connection(settings),
         group_id=None if group is None else settings.kafka_prefix + group,
         enable_auto_commit=False,
+        auto_offset_reset="earliest",  # where retention deletes what is being read, it goes on with what is left
         request_timeout_ms=REQUEST_MS,
     )
     try:
@@ -44,13 +45,13 @@ async def reading(settings: Settings, group: str | None = None) -> AsyncIterator
 
 
 @asynccontextmanager
-async def administering(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administering(settings: Settings, request_ms: int = REQUEST_MS) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield an administration client.
 
     Raises:
         Unreachable: no broker answers or accepts the credential.
     """
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=REQUEST_MS)
+    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=request_ms)
     try:
         try:
             await admin.start()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest, CreateAclsRequest_v1
 
-from services.chassis.messaging.administering import administering
+from services.chassis.messaging.broker_clients import administering
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import Grant
 
@@ -25,11 +25,11 @@ async def grant(settings: Settings, grants: Iterable[Grant]) -> int:
         KafkaError: the broker refuses.
     """
     rights = [_row(right, settings.kafka_prefix) for right in grants]
-    async with administering(settings) as admin:
+    async with administering(settings, int(settings.kafka_timeout_seconds * 1000)) as admin:
         answer = await admin._send_to_controller(_CreateAll(rights))
-    for code, message in answer.creation_responses:
-        if code:
-            raise for_code(code)(message)
+        for code, message in answer.creation_responses:
+            if code:
+                raise for_code(code)(message)
     return len(rights)
 
 

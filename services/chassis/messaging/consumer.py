@@ -73,7 +73,7 @@ class Consumer:
         self._writer = DeadLetterWriter(group, settings.kafka_prefix, self._producer, self._patience)
         self._processor = RecordProcessor(group, handlers, db, self._brake, self._writer, self._patience, settings)
         self._watchdog = ConsumerWatchdog(group, topics, settings)
-        self._refusals = Repetition()
+        self._repetition = Repetition()
         self._healthy = True
         self._joined = False
         begin_group(group)
@@ -119,7 +119,7 @@ class Consumer:
                 if not isinstance(error, Unreachable):
                     who = {"group": self.group, "instance": self._settings.instance}
                     log.warning("consumer restarts", **who, error=repr(error))
-                elif self._refusals.is_due(str(error)):
+                elif self._repetition.is_due(str(error)):
                     log.warning(str(error), group=self.group)
                 CONSUMERS_DISCARDED.labels(self.group).inc()
                 await sleep_unless_set(stop, 1.0)

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from services.chassis.messaging.broker_clients import partitions_of, reading
 from services.chassis.messaging.cloudevents import Headers
-from services.chassis.messaging.connection import connection
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.timeouts import wait_at_most
@@ -25,6 +25,7 @@ from services.contracts.topics import EVENT_TOPICS, dead_letter_topic
 HEADER_PREFIX = "dlq_"
 MAX_ERROR_LENGTH = 1000
 MARKED_AT_ONCE = 100
+READ_SECONDS = 60
 SENDABLE = {topic.name for topic in EVENT_TOPICS}
 
 State = Literal["waiting", "redriven", "dropped"]
@@ -112,41 +113,37 @@ async def publish(producer: Producer, group: str, prefix: str, record: Any, erro
 
 async def entries(settings: Settings, group: str) -> list[DeadLetter]:
     """Return all retained dead letters of a group, dropped ones too, in the order in which they first failed."""
-    client, partition = await _open(settings, group)
-    try:
-        return await wait_at_most(60, _read(client, partition))
-    finally:
-        await wait_at_most(10, client.stop())
+    async with reading(settings, f"{group}.redrive") as client:
+        [partition] = partitions_of(settings, dead_letter_topic(group))
+        client.assign([partition])
+        return await wait_at_most(READ_SECONDS, _read(client, partition))
 
 
 async def redrive(
     settings: Settings,
     group: str,
-    chosen: Callable[[DeadLetter], bool] | None = None,
+    letters: Sequence[DeadLetter],
     on_sent: Callable[[int], object] = lambda count: None,
-) -> list[DeadLetter]:
-    """Publish dead letters again on their original topic and partition, mark them, and return them.
+) -> None:
+    """Publish dead letters again on their original topic and partition, and mark them; those without a place are left.
 
     Args:
-        chosen: selects dead letters, redriven or not. None selects all that wait.
         on_sent: is told how many have been sent and marked.
 
     Raises:
         Unacknowledged: Kafka did not acknowledge one; those before it are published. Calling again is safe.
     """
-    letters = [one for one in await entries(settings, group) if one.can_be_sent]
-    selected = [one for one in letters if (chosen(one) if chosen else one.state == "waiting")]
+    sendable = [letter for letter in letters if letter.can_be_sent]
     producer = Producer(settings)
     try:
-        for start in range(0, len(selected), MARKED_AT_ONCE):
-            batch = selected[start : start + MARKED_AT_ONCE]
+        for start in range(0, len(sendable), MARKED_AT_ONCE):
+            batch = sendable[start : start + MARKED_AT_ONCE]
             for letter in batch:
                 origin = ("dlq_origin", f"{letter.partition}@{letter.offset}".encode())
                 name = settings.kafka_prefix + letter.topic
                 await producer.send_record(name, letter.partition, letter.key, letter.value, [*letter.headers, origin])
             await _mark(producer, settings, group, "redriven", batch)
             on_sent(start + len(batch))
-        return selected
     finally:
         await producer.close()
 
@@ -169,24 +166,6 @@ async def _mark(producer: Producer, settings: Settings, group: str, mark: str, l
     positions = json.dumps([letter.positions[-1] for letter in letters]).encode()
     name = settings.kafka_prefix + dead_letter_topic(group).name
     await producer.send_record(name, 0, None, positions, [("dlq_mark", mark.encode())])
-
-
-async def _open(settings: Settings, group: str) -> tuple[AIOKafkaConsumer, TopicPartition]:
-    name = settings.kafka_prefix + dead_letter_topic(group).name
-    client = AIOKafkaConsumer(
-        **connection(settings),
-        group_id=f"{settings.kafka_prefix}{group}.redrive",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    partition = TopicPartition(name, 0)
-    client.assign([partition])
-    try:
-        await wait_at_most(30, client.start())
-    except BaseException:
-        await wait_at_most(10, client.stop())
-        raise
-    return client, partition
 
 
 async def _read(client: AIOKafkaConsumer, partition: TopicPartition) -> list[DeadLetter]:

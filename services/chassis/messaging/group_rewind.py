@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import NoError, for_code
 
 from services.chassis.messaging.broker_clients import administering, partitions_of, reading
 from services.chassis.messaging.connection import connection
@@ -29,36 +28,6 @@ class Rewind:
     lost_topics: tuple[str, ...]
 
 
-async def committed(settings: Settings, group: str, topics: Sequence[Topic]) -> dict[str, dict[int, int]]:
-    """Return by topic and partition how far the group is; partitions where it committed nothing are absent.
-
-    Raises:
-        KafkaError: the broker is unavailable or refuses.
-    """
-    async with reading(settings, group) as client:
-        found: dict[str, dict[int, int]] = {}
-        for topic in topics:
-            offsets = [(part, await client.committed(part)) for part in partitions_of(settings, topic)]
-            found[topic.name] = {part.partition: offset for part, offset in offsets if offset is not None}
-        return found
-
-
-async def member_count(settings: Settings, group: str) -> int:
-    """Return how many live members the group has; one that was killed counts until its session ends.
-
-    Raises:
-        Unreachable: no broker answers or accepts the credential.
-        KafkaError: the broker refuses.
-    """
-    async with administering(settings) as admin:
-        answers = await admin.describe_consumer_groups([settings.kafka_prefix + group])
-        groups = [found for answer in answers for found in answer.groups]
-        for code, *_ in groups:
-            if for_code(code) is not NoError:
-                raise for_code(code)(f"the broker does not tell the members of {group}")
-        return sum(len(members) for _, _, _, _, _, members, *_ in groups)
-
-
 async def plan(
     settings: Settings,
     group: str,
@@ -71,7 +40,7 @@ async def plan(
     The log may have lost records since, or be another one with the same name: then it is read from its beginning.
 
     Args:
-        offsets: as `committed` returns them; None if they are unknown.
+        offsets: as `group_offsets.committed` returns them; None if they are unknown.
 
     Raises:
         KafkaError: the broker is unavailable or refuses.

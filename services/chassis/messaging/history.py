@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -23,8 +23,8 @@ E = TypeVar("E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Generic[E]):
-    """An event, and the epoch in which its owner said it."""
+class LoggedEvent(Generic[E]):
+    """An event of the log, with the epoch in which its owner published it."""
 
     event: E
     epoch: int
@@ -34,39 +34,40 @@ class Said(Generic[E]):
         return (self.epoch, _version(self.event)) > (epoch, version)
 
 
-@dataclass(frozen=True)
+@dataclass
 class History:
     """The newest events of each subject, by (epoch, version), whatever their order in the log.
 
     Attributes:
-        kept_since: None if the log has everything since `asked_since`; else the first moment of which it still has all.
-        undecodable: records that nobody can read.
-        epoch: the greatest that was said.
+        kept_since: None if the log has everything since the moment that was asked for; else the first moment of which
+            it still has all.
+        undecodable: how many records nobody can read.
+        epoch: the greatest of all records.
+        states: by family of events and subject, the newest event.
+        told: by type, the subjects of all events, also of older ones.
     """
 
-    asked_since: datetime
     kept_since: datetime | None = None
     undecodable: int = 0
     epoch: int = 0
-    _newest: dict[tuple[type[Event], UUID], Said[Any]] = field(default_factory=dict)
-    _subjects: dict[type[Event], set[UUID]] = field(default_factory=dict)
+    states: dict[type[Event], dict[UUID, LoggedEvent[Any]]] = field(default_factory=dict)
+    told: dict[type[Event], set[UUID]] = field(default_factory=dict)
 
-    def newest(self, family: type[E]) -> Mapping[UUID, Said[E]]:
-        """Return the newest event of this family of each subject, in the order of ids."""
-        found = {subject: said for (kind, subject), said in self._newest.items() if issubclass(kind, family)}
-        return dict(sorted(found.items()))
+    def newest(self, family: type[E]) -> Mapping[UUID, LoggedEvent[E]]:
+        """Return the newest event of each subject, in the order of ids; `family` is a class directly below `Event`."""
+        return dict(sorted(self.states.get(family, {}).items()))
 
     def subjects(self, kind: type[Event]) -> Collection[UUID]:
         """Return of whom or what an event of this type was said."""
-        return self._subjects.get(kind, set())
+        return self.told.get(kind, set())
 
     def add(self, event: Event, epoch: int) -> None:
         """Note an event; of a family the newest of each subject is kept."""
-        self._subjects.setdefault(type(event), set()).add(event.subject)
-        place, said = (_family(type(event)), event.subject), Said(event, epoch)
-        known = self._newest.get(place)
+        self.told.setdefault(type(event), set()).add(event.subject)
+        family, said = self.states.setdefault(_family(type(event)), {}), LoggedEvent(event, epoch)
+        known = family.get(event.subject)
         if known is None or said.is_newer_than(known.epoch, _version(known.event)):
-            self._newest[place] = said
+            family[event.subject] = said
 
 
 def _version(event: Any) -> int:
@@ -86,33 +87,33 @@ async def read_history(settings: Settings, topic: Topic, since: datetime) -> His
     """
     async with administering(settings) as admin:
         if settings.kafka_prefix + topic.name not in await admin.list_topics():
-            return History(since, datetime.now(UTC))
+            return History(kept_since=datetime.now(UTC))
     parts = partitions_of(settings, topic)
     async with reading(settings) as client:
         client.assign(parts)
         begins, ends = await client.beginning_offsets(parts), await client.end_offsets(parts)
         found = await client.offsets_for_times(dict.fromkeys(parts, int(since.timestamp() * 1000)))
         starts = {part: ends[part] if at is None else at.offset for part, at in found.items()}
-        history = await _read(client, starts, ends, since)
-        kept_since = await _kept_since(client, topic, begins, ends, since)
-    return replace(history, kept_since=kept_since)
+        history = await _read(client, starts, ends)
+        history.kept_since = await _kept_since(client, topic, begins, ends, since)
+    return history
 
 
 async def _read(
-    client: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], since: datetime
+    client: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
 ) -> History:
     types = registry()
-    history, epoch, undecodable = History(since), 0, 0
+    history = History()
     async for record in _records(client, starts, ends):
         try:
             envelope: Envelope = from_record(record)
             kind = types.get(envelope.type)
             if kind is not None:
                 history.add(kind.model_validate_json(envelope.data), envelope.epoch)
-            epoch = max(epoch, envelope.epoch)
+            history.epoch = max(history.epoch, envelope.epoch)
         except (Undecodable, ValidationError):
-            undecodable += 1
-    return replace(history, undecodable=undecodable, epoch=epoch)
+            history.undecodable += 1
+    return history
 
 
 async def _records(

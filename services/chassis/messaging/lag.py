@@ -5,7 +5,6 @@ broker does not answer, the lag is unknown, and its metrics have no value.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
 
-from services.chassis.messaging.connection import connection
+from services.chassis.messaging.broker_clients import administering, partitions_of, reading
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG, CONSUMER_STUCK
 from services.chassis.runtime.timeouts import wait_at_most
@@ -29,7 +28,6 @@ LAG_UNKNOWN = Gauge("rapport_consumer_lag_unknown", "1 while the lag of consumer
 
 EVERY_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
-REQUEST_MS = 5_000
 
 Offsets = dict[TopicPartition, tuple[int, int]]
 
@@ -92,31 +90,16 @@ class LagMeter:
 
     async def _read(self) -> dict[str, Offsets]:
         """Return for each group and partition the next offset of the group, and the end."""
-        settings = self._settings
-        consumer = AIOKafkaConsumer(
-            **connection(settings), group_id=None, enable_auto_commit=False, request_timeout_ms=REQUEST_MS
-        )
-        admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=REQUEST_MS)
-        try:
-            await consumer.start()
-            await admin.start()
+        async with reading(self._settings) as consumer, administering(self._settings) as admin:
             return {group: await self._read_group(consumer, admin, group) for group in self._subscriptions}
-        finally:
-            for close in (consumer.stop, admin.close):
-                with contextlib.suppress(Exception):
-                    await wait_at_most(5, close())
 
     async def _read_group(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str) -> Offsets:
-        prefix = self._settings.kafka_prefix
-        parts = [
-            TopicPartition(prefix + topic.name, number)
-            for topic in self._subscriptions[group]
-            for number in range(topic.partitions)
-        ]
+        name = self._settings.kafka_prefix + group
+        parts = [part for topic in self._subscriptions[group] for part in partitions_of(self._settings, topic)]
         begins, ends = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
-        committed = await admin.list_consumer_group_offsets(prefix + group, partitions=parts)
+        committed = await admin.list_consumer_group_offsets(name, partitions=parts)
         if any(part not in committed for part in parts):
             # aiokafka does not look at the error of the whole answer, which has no partitions then
-            raise KafkaError(f"the broker does not tell the offsets of {prefix}{group}")
+            raise KafkaError(f"the broker does not tell the offsets of {name}")
         # -1 says that the group has none
         return {part: (min(max(committed[part].offset, begins[part]), ends[part]), ends[part]) for part in parts}

@@ -9,21 +9,18 @@ import contextlib
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.messaging import partition_states
-from services.chassis.messaging.connection import connection
-from services.chassis.messaging.group_offsets import read_offsets
+from services.chassis.messaging.group_offsets import member_count, read_offsets
 from services.chassis.messaging.partition_states import PartitionState
 from services.chassis.runtime.settings import Settings
 from services.contracts.event import rfc3339
 from services.contracts.topics import SUBSCRIPTIONS
 
 KAFKA_SECONDS = 15
-WITHOUT_MEMBERS = ("Empty", "Dead")
 
 
 class PartitionOperations:
@@ -60,12 +57,8 @@ class PartitionOperations:
     async def pause(self, topic: str | None, partition: int | None, *, dry_run: bool) -> list[dict[str, Any]]:
         """Pause partitions that run, one or all, and return them."""
         async with self._db.transaction() as tx:
-            known = {
-                (state.topic, state.partition): state for state in await partition_states.lock_states(tx, self._group)
-            }
-            wanted = [
-                key for key in self._chosen(topic, partition) if key not in known or known[key].state == "running"
-            ]
+            halted = await self._lock_halted(tx)
+            wanted = [key for key in self._chosen(topic, partition) if key not in halted]
             if not dry_run:
                 await partition_states.pause(tx, self._group, wanted)
         return [{"topic": topic, "partition": number} for topic, number in wanted]
@@ -76,10 +69,8 @@ class PartitionOperations:
         A skip under way ends; what was put aside stays aside.
         """
         async with self._db.transaction() as tx:
-            known = {
-                (state.topic, state.partition): state for state in await partition_states.lock_states(tx, self._group)
-            }
-            wanted = [key for key in self._chosen(topic, partition) if key in known and known[key].state != "running"]
+            halted = await self._lock_halted(tx)
+            wanted = [key for key in self._chosen(topic, partition) if key in halted]
             if not dry_run:
                 await partition_states.resume(tx, self._group, wanted)
         return [{"topic": topic, "partition": number} for topic, number in wanted]
@@ -106,6 +97,11 @@ class PartitionOperations:
             if not dry_run:
                 await partition_states.skip(tx, self._group, topic, partition, first, last)
 
+    async def _lock_halted(self, tx: Transaction) -> set[tuple[str, int]]:
+        """Lock the states of the group; return the partitions that are stopped or paused, skips under way included."""
+        states = await partition_states.lock_states(tx, self._group)
+        return {(state.topic, state.partition) for state in states if state.state != "running"}
+
     def _chosen(self, topic: str | None, partition: int | None) -> list[tuple[str, int]]:
         """Return the partitions that are meant.
 
@@ -125,21 +121,9 @@ class PartitionOperations:
         try:
             async with asyncio.timeout(KAFKA_SECONDS):
                 offsets = await read_offsets(self._settings, self._group, self._topics)
-                return offsets, await self._has_members()
+                return offsets, await member_count(self._settings, self._group) > 0
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             raise unavailable("Kafka does not answer, or refuses.") from error
-
-    async def _has_members(self) -> bool:
-        admin = AIOKafkaAdminClient(**connection(self._settings), request_timeout_ms=5_000)
-        try:
-            await admin.start()
-            [answer] = await admin.describe_consumer_groups([self._settings.kafka_prefix + self._group])
-            error, _, state, _, _, members, *_ = answer.groups[0]
-            if error:
-                raise for_code(error)(self._group)
-            return state not in WITHOUT_MEMBERS and bool(members)
-        finally:
-            await admin.close()
 
 
 def is_halted(state: PartitionState) -> bool:

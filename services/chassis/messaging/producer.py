@@ -52,7 +52,7 @@ class Producer:
         self._settings = settings
         self._client: AIOKafkaProducer | None = None
         self._backoff = Backoff(0.1, MAX_BACKOFF_SECONDS)
-        self._refusals = Repetition()
+        self._repetition = Repetition()
 
     async def connect(self) -> bool:
         """Connect before there is anything to send; return whether Kafka answers."""
@@ -196,7 +196,7 @@ class Producer:
             log.warning(
                 "kafka producer discarded", reason=reason, detail=detail, retry_in_seconds=self._backoff.remaining
             )
-        elif self._refusals.is_due(detail):
+        elif self._repetition.is_due(detail):
             log.warning(detail, reason=reason)
         if client is not None:
             await _close(client)

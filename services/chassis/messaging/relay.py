@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from services.chassis.database import sessions
+from services.chassis.database.address_faults import AddressRefused
 from services.chassis.database.pool import Database
-from services.chassis.database.refusals import AddressRefused
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.messaging.outbox import OutboxRow
 from services.chassis.messaging.producer import Producer
@@ -68,7 +68,7 @@ class Relay:
         self._poll = settings.relay_poll_seconds
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
-        self._refusals = Repetition()
+        self._repetition = Repetition()
         self._is_standby = False
         self._connected = False
         self._connection_lock = asyncio.Lock()
@@ -99,7 +99,7 @@ class Relay:
                         if connection is not None:
                             await self._publish(connection, stop)
                 except AddressRefused as refused:
-                    if self._refusals.is_due(str(refused)):
+                    if self._repetition.is_due(str(refused)):
                         log.error(str(refused))
                     await sleep_unless_set(stop, STANDBY_SECONDS)
                 except Exception as error:

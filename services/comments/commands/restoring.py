@@ -1,4 +1,4 @@
-"""What a restored database of comments does again: the last word of moderators and authors counts, of all but texts.
+"""Apply to a restored database what comments has said since the snapshot: the last word counts, of all but texts.
 
 A text that was written since is lost; a comment whose text was edited since is shown by no approval, only hidden.
 """
@@ -24,7 +24,7 @@ DONE: Mapping[State, str] = {
 }
 
 
-async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
     """Remove, hold and show again; return what was done and what is lost.
 
     Args:

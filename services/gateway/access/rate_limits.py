@@ -24,7 +24,7 @@ from redis.asyncio import ConnectionPool
 from services.chassis.errors import Problem
 from services.chassis.runtime.repetition import Repetition
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.valkey_refusals import refusal
+from services.gateway.access.valkey_faults import valkey_fault
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class Counters:
         self._pause = pause
         self._local: LRUCache[str, LocalCount] = LRUCache(LOCAL_KEYS)
         self._returning: asyncio.Task[None] | None = None
-        self._refusals = Repetition()
+        self._repetition = Repetition()
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -197,8 +197,8 @@ class Counters:
             return
 
     async def _tell(self, error: BaseException) -> None:
-        sentence = await refusal(error, self._url)
-        if sentence is not None and self._refusals.is_due(sentence):
+        sentence = await valkey_fault(error, self._url)
+        if sentence is not None and self._repetition.is_due(sentence):
             log.error(sentence)
 
     def _is_back(self, _: asyncio.Task[None]) -> None:

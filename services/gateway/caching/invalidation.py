@@ -93,7 +93,7 @@ class InvalidationReader:
             for topic in TOPICS
             for number in range(topic.partitions)
         ]
-        self._refusals = Repetition()
+        self._repetition = Repetition()
         self._heard = time.monotonic()
         DEAF.set_function(lambda: time.monotonic() - self._heard)  # at a scrape: it also grows while the reader waits
 
@@ -117,7 +117,7 @@ class InvalidationReader:
                 raise
             if not isinstance(error, Unreachable):
                 log.warning("events cannot be read", error=repr(error))
-            elif self._refusals.is_due(str(error)):
+            elif self._repetition.is_due(str(error)):
                 log.warning(str(error))
         finally:
             if consumer is not None:

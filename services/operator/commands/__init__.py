@@ -1,1 +1,1 @@
-"""The commands of `rapport`, a module for each noun."""
+"""The commands of `rapport`, a module for each."""

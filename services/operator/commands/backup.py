@@ -12,10 +12,9 @@ from services.chassis.backup.manifest import Refused
 from services.operator.backups import one_shots, references
 from services.operator.backups.one_shots import ORDER
 from services.operator.batches import say
+from services.operator.commands.options import Json
 from services.operator.failures import Failed
 from services.operator.moments import counted
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def backup(

@@ -8,25 +8,21 @@ import typer
 
 from services.chassis.messaging.dead_letter import DeadLetter
 from services.operator import dead_letters
+from services.operator.commands.options import Group, Json
 from services.operator.moments import counted
 from services.operator.settings import load
 
-letters = typer.Typer(help="Dead letters: events that a consumer group could not handle.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: events that a consumer group could not handle.", no_args_is_help=True)
 
-Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 Positions = Annotated[list[int] | None, typer.Option("--position", help="Only the one here; may be repeated.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which.")]
 
 
-@letters.command("list")
+@app.command("list", epilog="Example: rapport dead-letter list notify")
 def list_letters(
     group: Group, every: Annotated[bool, typer.Option("--all", help="Dropped ones too.")] = False, as_json: Json = False
 ) -> None:
-    """List the dead letters of a consumer group.
-
-    Example: rapport dead-letter list notify
-    """
+    """List the dead letters of a consumer group."""
     found = asyncio.run(dead_letters.read(load(), group))
     shown = [letter for letter in found if every or letter.state != "dropped"]
     if as_json:
@@ -40,12 +36,9 @@ def list_letters(
     return None
 
 
-@letters.command()
+@app.command(epilog="Example: rapport dead-letter show notify --position 17")
 def show(group: Group, position: Positions = None, as_json: Json = False) -> None:
-    """Show dead letters in full, with headers and payload: all that are listed, or the named ones.
-
-    Example: rapport dead-letter show notify --position 17
-    """
+    """Show dead letters in full, with headers and payload: all that are listed, or the named ones."""
     found = asyncio.run(dead_letters.read(load(), group, position or []))
     shown = [letter for letter in found if position or letter.state != "dropped"]
     if as_json:
@@ -57,12 +50,9 @@ def show(group: Group, position: Positions = None, as_json: Json = False) -> Non
     return None
 
 
-@letters.command()
+@app.command(epilog="Example: rapport dead-letter redrive notify --dry-run")
 def redrive(group: Group, position: Positions = None, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Send dead letters to their original topic again: all that wait, or the named ones.
-
-    Example: rapport dead-letter redrive notify --dry-run
-    """
+    """Send dead letters to their original topic again: all that wait, or the named ones."""
 
     async def work() -> list[DeadLetter]:
         settings = load()
@@ -79,19 +69,18 @@ def redrive(group: Group, position: Positions = None, dry_run: DryRun = False, a
     _report(group, asyncio.run(work()), "would be sent again" if dry_run else "sent again", as_json)
 
 
-@letters.command()
+@app.command(epilog="Example: rapport dead-letter drop notify --position 17")
 def drop(
     group: Group,
     position: Positions = None,
-    redriven: Annotated[bool, typer.Option(help="All that were sent again and have not come back.")] = False,
+    redriven: Annotated[
+        bool, typer.Option("--redriven", help="All that were sent again and have not come back.")
+    ] = False,
     every: Annotated[bool, typer.Option("--all", help="All that are listed.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Mark dead letters as dealt with: they are kept until their retention ends, but no longer listed.
-
-    Example: rapport dead-letter drop notify --position 17
-    """
+    """Mark dead letters as dealt with: they are kept until their retention ends, but no longer listed."""
     if sum((bool(position), redriven, every)) != 1:
         raise typer.BadParameter("Say which: --position N, --redriven or --all.")
 

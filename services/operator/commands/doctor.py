@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from services.chassis.runtime.setting_types import split_host
+from services.operator.commands.options import Json
 from services.operator.doctor import findings
 from services.operator.doctor.broker import check_broker
 from services.operator.doctor.configuration import check_settings
@@ -47,7 +48,7 @@ def doctor(
     name_server: Annotated[
         str | None, typer.Option(help="Address[:port] of a name server to ask, such as 9.9.9.9: what others see.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Look at settings, connections, versions, clocks, topics, disks and DNS, and name each mend. It changes nothing.
 

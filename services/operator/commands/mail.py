@@ -7,19 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from services.operator.calls import connected
+from services.operator.commands.options import Json
 from services.operator.moments import counted
 from services.operator.settings import load
 
 app = typer.Typer(help="Mail about answers: status, pause, resume.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 @app.command(epilog="Example: rapport mail status")
 def status(as_json: Json = False) -> None:
     """Show whether mail is paused, since when and why, and how many notifications wait."""
     answer = asyncio.run(_ask("GET", "/mail"))
-    typer.echo(json.dumps(answer) if as_json else _standing(answer))
+    typer.echo(json.dumps(answer) if as_json else _sentence(answer))
 
 
 @app.command(epilog="Example: rapport mail pause --why 'the mail server moves'")
@@ -30,7 +29,7 @@ def pause(
 ) -> None:
     """Mail no notification until mail is resumed. Sign-in mails go out, and so does what is being sent already."""
     answer = asyncio.run(_ask("GET", "/mail") if dry_run else _ask("POST", "/mail/pause", {"why": why}))
-    typer.echo(json.dumps(answer) if as_json else _standing(answer) + (" Nothing was changed." if dry_run else ""))
+    typer.echo(json.dumps(answer) if as_json else _sentence(answer) + (" Nothing was changed." if dry_run else ""))
 
 
 @app.command(epilog="Example: rapport mail resume --dry-run")
@@ -43,7 +42,7 @@ def resume(
     if as_json:
         typer.echo(json.dumps(answer))
     elif not answer["paused"]:
-        typer.echo(_standing(answer))
+        typer.echo(_sentence(answer))
     elif dry_run:
         typer.echo(f"{_waiting(answer)} would be looked at, and mailed unless too old. Nothing was changed.")
     else:
@@ -61,7 +60,7 @@ def _waiting(answer: dict[str, Any]) -> str:
     return f"{counted(answer['waiting'], 'notification')} waiting, {answer['due']:,} of them due"
 
 
-def _standing(answer: dict[str, Any]) -> str:
+def _sentence(answer: dict[str, Any]) -> str:
     if not answer["paused"]:
         return f"Mail goes out; {_waiting(answer)}."
     return f"Mail is paused since {answer['since']}: {answer['why']}; {_waiting(answer)}. To go on: rapport mail resume"

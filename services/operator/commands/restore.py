@@ -13,7 +13,8 @@ from services.chassis.backup.manifest import Refused
 from services.contracts.event import rfc3339
 from services.operator.backups import one_shots
 from services.operator.backups.one_shots import ORDER
-from services.operator.commands.backup import Json, chosen
+from services.operator.commands.backup import chosen
+from services.operator.commands.options import Json
 from services.operator.failures import Failed
 from services.operator.moments import counted
 from services.operator.resyncing import OWNERS

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -11,6 +9,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.messaging import dead_letter
+from services.chassis.messaging.broker_clients import administering
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.unreachable import Unreachable, unreachable
 from services.chassis.runtime.setting_types import split_host
@@ -22,7 +21,6 @@ from services.operator.doctor.topics import look_at_topics
 from services.operator.moments import counted
 
 CONNECT_SECONDS = 3.0
-REQUEST_MS = 5_000
 LETTERS_SECONDS = 8.0
 # the newest version of the request for metadata that each release of Kafka was the first to know
 RELEASES = ((13, "4.0 or later"), (12, "2.8 to 3.9"), (9, "2.4 to 2.7"))
@@ -38,7 +36,7 @@ async def check_broker(around: Surroundings) -> list[Finding]:
         mend = "Start Kafka, or set KAFKA_BOOTSTRAP_SERVERS to where it is. Posting and reading go on meanwhile."
         return [fault("Kafka", f"nothing listens at {servers}", mend)]
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             version = await _version(admin)
             topics = await look_at_topics(admin, settings)
             present = set(await admin.list_topics())
@@ -68,16 +66,6 @@ async def _listens(server: str) -> bool:
         writer.close()
         return True
     return False
-
-
-@asynccontextmanager
-async def _admin(settings: DoctorSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**connection(settings), request_timeout_ms=REQUEST_MS)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def _version(admin: AIOKafkaAdminClient) -> Finding:

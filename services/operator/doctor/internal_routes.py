@@ -10,12 +10,12 @@ from services.chassis.errors import Problem
 from services.chassis.identity import SKEW, Signer
 from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.calls import SERVICES
+from services.operator.doctor.clocks import look_at_clock
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
 from services.operator.doctor.partitions import look_at_partitions
 
 CALL_SECONDS = 10.0
-UNNOTICED_SECONDS = 2.0
 DATE_SECONDS = 1.0  # a Date header has whole seconds, and servers write it anew once a second
 
 
@@ -62,18 +62,11 @@ async def _look_at(around: Surroundings, service: str, signer: Signer, connectio
 
 def _clock(service: str, answer: ServiceResponse, before: float, after: float) -> Finding:
     """Compare the clock of a service with this machine's, as exactly as its header tells."""
-    name = f"clock of {service}"
     try:
         told = parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError):
         mend = "See that no proxy between here and the service takes its Date header away."
-        return warning(name, "it tells no time", mend)
+        return warning(f"clock of {service}", "it tells no time", mend)
     difference = told + DATE_SECONDS - (before + after) / 2
-    least = max(0.0, abs(difference) - DATE_SECONDS - (after - before) / 2)
-    found = f"it is {'ahead of' if difference > 0 else 'behind'} this machine's by {abs(difference):,.0f} s"
-    mend = "Let NTP set the clock, here and there (timedatectl status)."
-    if least > SKEW:
-        return fault(name, f"{found}: tokens are refused beyond {SKEW} s", mend)
-    if least > UNNOTICED_SECONDS:
-        return warning(name, found, mend)
-    return ok(name, "it agrees with this machine's")
+    doubt = DATE_SECONDS + (after - before) / 2
+    return look_at_clock(service, difference, doubt, SKEW, f": tokens are refused beyond {SKEW} s")

@@ -8,11 +8,12 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from services.chassis.runtime.tls_faults import tls_fault
+from services.operator.doctor.clocks import look_at_clock
 from services.operator.doctor.examination import Surroundings
 from services.operator.doctor.findings import Finding, fault, ok, warning
 
 ANSWER_SECONDS = 5.0
-UNNOTICED_SECONDS, SERIOUS_SECONDS = 2.0, 10.0
+SERIOUS_SECONDS = 10.0
 
 
 async def check_valkey(around: Surroundings) -> list[Finding]:
@@ -50,14 +51,7 @@ async def check_valkey(around: Surroundings) -> list[Finding]:
     version = about.get("valkey_version") or about.get("redis_version") or "unknown"
     told = ok("Valkey", f"it answers; its version is {version}")
     difference = seconds + microseconds / 1e6 - (before + after) / 2
-    found = f"it is {'ahead of' if difference > 0 else 'behind'} this machine's by {abs(difference):,.0f} s"
-    mend = "Let NTP set the clock, here and there (timedatectl status)."
-    least = abs(difference) - (after - before) / 2
-    if least > SERIOUS_SECONDS:
-        return [told, fault("clock of Valkey", found, mend)]
-    if least > UNNOTICED_SECONDS:
-        return [told, warning("clock of Valkey", found, mend)]
-    return [told, ok("clock of Valkey", "it agrees with this machine's")]
+    return [told, look_at_clock("Valkey", difference, (after - before) / 2, SERIOUS_SECONDS)]
 
 
 async def check_mail_server(around: Surroundings) -> list[Finding]:

@@ -47,7 +47,7 @@ class DoctorSettings(OperatorSettings, SmtpSettings):
 
     @property
     def metrics_addresses(self) -> list[str]:
-        """The address of every process's metrics port."""
+        """Return the address of every process's metrics port."""
         if self.metrics_urls:
             return self.metrics_urls.split(",")
         hosts = {name: self.posts_url if name == "gateway" else getattr(self, f"{name}_url") for name in PORTS}

@@ -29,10 +29,7 @@ def look_at_metrics(services: Collection[str], all_metrics: Sequence[Metrics]) -
 
 def _relay(service: str, all_metrics: Sequence[Metrics]) -> Finding:
     name = f"relay of {service}"
-    if (
-        not _values(all_metrics, "rapport_relay_owner", service)
-        or _most(all_metrics, "rapport_relay_owner", service) < 1
-    ):
+    if _most(all_metrics, "rapport_relay_owner", service) < 1:  # also where nobody has the metric
         mend = f"Start `python -m services.{service} relay`, or `all`, and name its metrics port in METRICS_URLS."
         return fault(name, "none of the processes sends the events of its outbox", mend)
     backlog = int(_most(all_metrics, "rapport_relay_backlog", service))

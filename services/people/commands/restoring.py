@@ -1,4 +1,4 @@
-"""What a restored database of people does again: who was erased since the backup is erased, roles are those of now.
+"""Apply to a restored database what people has said since the snapshot: erasures, and the latest roles.
 
 Every session, link and request for one ends: what was ended or used since is not known any more.
 """
@@ -15,7 +15,7 @@ from services.people.commands.profile import erase_within
 from services.people.store import hand_overs, people, sessions, sign_in
 
 
-async def restored(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
+async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
     """End all sessions and links, erase and set roles again; return what was done and what is lost.
 
     Args:

@@ -7,21 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from services.contracts.topics import CONSUMER_GROUPS
 from services.operator.calls import connected
-from services.operator.failures import Failed
+from services.operator.commands.options import Group, Json
 from services.operator.moments import counted
 from services.operator.settings import load
 
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+OFFSETS = (("next", "next_offset"), ("end", "end"), ("lag", "lag"))
 OBEYS = "A consumer that runs obeys within a second, any other one when it starts"
 
 app = typer.Typer(help="Partitions of a consumer group: status, pause, resume, skip.", no_args_is_help=True)
 
-Group = Annotated[str, typer.Argument(help="A consumer group, such as notify.")]
 AnyTopic = Annotated[str | None, typer.Argument(help="A topic that the group reads; without it all of them.")]
 AnyPartition = Annotated[int | None, typer.Argument(help="A partition of the topic.", min=0)]
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")]
 
 
@@ -31,7 +29,7 @@ def status(group: Group, as_json: Json = False) -> None:
 
     async def work() -> Any:
         async with connected(load()) as services:
-            return await services.get(_known(group), "/consumer")
+            return await services.get(group, "/consumer")
 
     answer = asyncio.run(work())
     typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(described(answer)))
@@ -109,13 +107,7 @@ def _change(
 
 async def _post(group: str, verb: str, body: dict[str, Any]) -> Any:
     async with connected(load()) as services:
-        return await services.post(_known(group), f"/consumer/{verb}", body)
-
-
-def _known(group: str) -> str:
-    if group not in CONSUMER_GROUPS:
-        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
-    return group  # the service has the same name
+        return await services.post(group, f"/consumer/{verb}", body)
 
 
 def described(answer: dict[str, Any]) -> list[str]:
@@ -144,9 +136,6 @@ def described(answer: dict[str, Any]) -> list[str]:
                 first = each["next_offset"]
                 lines.append(f"    or put records aside: rapport consumer skip {group} {place} {first}..LAST")
     return lines
-
-
-OFFSETS = (("next", "next_offset"), ("end", "end"), ("lag", "lag"))
 
 
 def _number(value: int | None) -> str:

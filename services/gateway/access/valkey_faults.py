@@ -7,7 +7,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from services.chassis.runtime.tls_faults import speaks_tls, tls_fault
 
 
-async def refusal(error: BaseException, url: str) -> str | None:
+async def valkey_fault(error: BaseException, url: str) -> str | None:
     """Return the sentence about a question that failed; None if Valkey is only away.
 
     Args:

@@ -26,7 +26,7 @@ def session_variable(name: str) -> str:
     return f"{name.upper()}_DATABASE_DIRECT_URL or, where that is not set, {pool_variable(name)}"
 
 
-def refusal(error: BaseException, variable: str) -> str | None:
+def address_fault(error: BaseException, variable: str) -> str | None:
     """Return the sentence about an error of connecting; None if it is no fault of the address."""
     reason = _reason(error)
     return None if reason is None else f"{variable} cannot be used: {reason}."

@@ -1,4 +1,4 @@
-"""What must be right before anything is restored. Each refusal says what to do; nothing is changed by asking."""
+"""The preconditions of a restore. Each check that fails says what to do; nothing is changed by asking."""
 
 from collections.abc import Sequence
 from datetime import datetime
