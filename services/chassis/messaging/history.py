@@ -20,6 +20,7 @@ from services.contracts.topics import Topic
 SILENCE_SECONDS = 60.0  # without a record, although the log has more
 
 E = TypeVar("E", bound=Event)
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class History:
     undecodable: int = 0
     epoch: int = 0
     _newest: dict[tuple[type[Event], UUID], Said[Any]] = field(default_factory=dict)
-    _subjects: dict[type[Event], set[UUID]] = field(default_factory=dict)
+    _of_type: dict[type[Event], dict[UUID, Said[Any]]] = field(default_factory=dict)
 
     def newest(self, family: type[E]) -> Mapping[UUID, Said[E]]:
         """Return the newest event of this family of each subject, in the order of ids."""
@@ -58,15 +59,27 @@ class History:
 
     def subjects(self, kind: type[Event]) -> Collection[UUID]:
         """Return of whom or what an event of this type was said."""
-        return self._subjects.get(kind, set())
+        return self._of_type.get(kind, {}).keys()
+
+    def has_newer(self, kind: type[Event], subject: UUID, epoch: int, version: int) -> bool:
+        """Return whether an event of this type tells of a later state than that of a row of this epoch and version.
+
+        The history begins before the backup, because clocks differ: it has events that the rows know.
+        """
+        said = self._of_type.get(kind, {}).get(subject)
+        return said is not None and said.is_newer_than(epoch, version)
 
     def add(self, event: Event, epoch: int) -> None:
         """Note an event; of a family the newest of each subject is kept."""
-        self._subjects.setdefault(type(event), set()).add(event.subject)
-        place, said = (_family(type(event)), event.subject), Said(event, epoch)
-        known = self._newest.get(place)
-        if known is None or said.is_newer_than(known.epoch, _version(known.event)):
-            self._newest[place] = said
+        said = Said(event, epoch)
+        _keep_newer(self._newest, (_family(type(event)), event.subject), said)
+        _keep_newer(self._of_type.setdefault(type(event), {}), event.subject, said)
+
+
+def _keep_newer(kept: dict[K, Said[Any]], place: K, said: Said[Any]) -> None:
+    known = kept.get(place)
+    if known is None or said.is_newer_than(known.epoch, _version(known.event)):
+        kept[place] = said
 
 
 def _version(event: Any) -> int:
