@@ -1,4 +1,4 @@
-"""`rapport restore` of several services, of which one fails after others were restored."""
+"""`rapport restore` and `rapport backup` where something fails."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.operator.backups import one_shots
+from services.operator.commands.backup import backup
 from services.operator.commands.restore import restore
 from services.operator.failures import Failed
 
@@ -39,3 +40,12 @@ def test_what_was_restored_before_a_failure_is_said(
     assert "comments lost: 2" in said
     assert "nothing from before 2026-11-27T13:00:00Z" in said
     assert "rapport resync posts" in said
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_folder_that_cannot_be_named_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, verify: bool
+) -> None:
+    monkeypatch.setenv("POSTS_DATABASE_URL", "postgresql://database")
+    with pytest.raises(Failed, match="cannot be used: File name too long"):
+        backup(tmp_path / ("a" * 300), only=["posts"], verify=verify)
