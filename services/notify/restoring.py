@@ -25,7 +25,7 @@ from services.notify.domain import Notification, State, fact
 WHY = "restored"
 
 SELECT_NOT_SENT = """
-select id from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
+select id, version from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
 """
 SELECT_WAITING = """
 select id, version, person_id, comment_id, post_id, reasons
@@ -55,7 +55,8 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
     told = history.newest(NotificationFact)
-    ended = await tx.fetch(SELECT_NOT_SENT, list(told))
+    not_sent = await tx.fetch(SELECT_NOT_SENT, list(told))
+    ended = [row for row in not_sent if told[row["id"]].is_newer_than(epoch, row["version"])]
     await tx.executemany(END, [_as_told(row["id"], told[row["id"]].event) for row in ended])
     rows = [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in await tx.fetch(SELECT_WAITING)]
     unknown = [replace(row, version=row.version + 1) for row in rows]

@@ -392,6 +392,54 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     assert await rows(back, EVENTS) == [("skipped", True)]
 
 
+async def test_what_was_said_before_the_backup_is_no_loss_and_deletes_no_text(
+    new_trial: NewTrial, tmp_path: Path
+) -> None:
+    trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
+    moderated, reworded = uuid4(), uuid4()
+    async with trial.connected() as connection:
+        await connection.execute(
+            "insert into discussions (post_id, post_author_id, kind, status, discussion, version, visible_count) "
+            "values ($1, $2, 'post', 'published', 'open', 1, 0)",
+            POST,
+            SOMEBODY,
+        )
+        await connection.execute(ADD_COMMENT, moderated, POST, SOMEBODY, "removed")
+        await connection.execute(ADD_COMMENT, reworded, POST, SOMEBODY, "held")
+    await say(
+        trial, comment(CommentRemoved, moderated, 1, "removed"), comment(CommentEdited, reworded, 1, "held")
+    )  # read too, because clocks differ
+    await trial.take(tmp_path)
+    await say(trial, comment(CommentApproved, reworded, 2, "visible"))
+    await say(trial, comment(CommentStated, moderated, 1, "removed"), epoch=1_700_000_000)
+    assert done(await put_back(trial, back, tmp_path)) == {"comments shown again": 1}
+    states = dict(await rows(back, "select id, state || ' ' || coalesce(body, 'deleted') from comments"))
+    assert states == {moderated: "removed private", reworded: "visible private"}
+
+
+async def test_a_name_of_before_the_backup_is_not_lost(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("people"), await new_trial("people", empty=True)
+    made = uuid4()
+    async with trial.connected() as connection:
+        await connection.execute("insert into people (id, name) values ($1, 'Robin')", made)
+    await say(trial, person(PersonRenamed, made, 1))
+    await trial.take(tmp_path)
+    await say(trial, person(PersonRolesChanged, made, 2, "moderator"))
+    assert done(await put_back(trial, back, tmp_path)) == {"roles set again": 1}
+
+
+async def test_a_notification_that_waits_anew_does_not_end_as_told_before(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("notify"), await new_trial("notify", empty=True)
+    ids = await add_notifications(trial, ("revived",))
+    await trial.run("update notifications set version = 3", "select 1")
+    fields = {"person_id": SOMEBODY, "comment_id": POST, "post_id": POST, "reasons": ("reply_to_you",)}
+    skipped: Any = {"why": "comment_held", "version": 2, "occurred_at": NOW}
+    await say(trial, NotificationSkipped(notification_id=ids["revived"], **fields, **skipped))
+    await trial.take(tmp_path)
+    assert done(await put_back(trial, back, tmp_path)) == {"notifications skipped": 1}
+    assert await rows(back, "select state, why, version from notifications") == [("skipped", "restored", 4)]
+
+
 async def test_records_that_nobody_can_read_are_counted(new_trial: NewTrial, tmp_path: Path) -> None:
     trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
     made = await add_post(trial, "one", "published")

@@ -44,14 +44,14 @@ class History:
         undecodable: how many records nobody can read.
         epoch: the greatest of all records.
         states: by family of events and subject, the newest event.
-        told: by type, the subjects of all events, also of older ones.
+        of_type: the same by the type of the event.
     """
 
     kept_since: datetime | None = None
     undecodable: int = 0
     epoch: int = 0
     states: dict[type[Event], dict[UUID, LoggedEvent[Any]]] = field(default_factory=dict)
-    told: dict[type[Event], set[UUID]] = field(default_factory=dict)
+    of_type: dict[type[Event], dict[UUID, LoggedEvent[Any]]] = field(default_factory=dict)
 
     def newest(self, family: type[E]) -> Mapping[UUID, LoggedEvent[E]]:
         """Return the newest event of each subject, in the order of ids; `family` is a class directly below `Event`."""
@@ -59,15 +59,23 @@ class History:
 
     def subjects(self, kind: type[Event]) -> Collection[UUID]:
         """Return of whom or what an event of this type was said."""
-        return self.told.get(kind, set())
+        return self.of_type.get(kind, {}).keys()
+
+    def has_newer(self, kind: type[Event], subject: UUID, epoch: int, version: int) -> bool:
+        """Return whether an event of this type tells of a later state than that of a row of this epoch and version.
+
+        The history begins before the backup, because clocks differ: it has events that the rows know.
+        """
+        said = self.of_type.get(kind, {}).get(subject)
+        return said is not None and said.is_newer_than(epoch, version)
 
     def add(self, event: Event, epoch: int) -> None:
-        """Note an event; of a family the newest of each subject is kept."""
-        self.told.setdefault(type(event), set()).add(event.subject)
-        family, said = self.states.setdefault(_family(type(event)), {}), LoggedEvent(event, epoch)
-        known = family.get(event.subject)
-        if known is None or said.is_newer_than(known.epoch, _version(known.event)):
-            family[event.subject] = said
+        """Note an event; of a family, and of a type, the newest of each subject is kept."""
+        kind, said = type(event), LoggedEvent(event, epoch)
+        for place in (self.states.setdefault(_family(kind), {}), self.of_type.setdefault(kind, {})):
+            known = place.get(event.subject)
+            if known is None or said.is_newer_than(known.epoch, _version(known.event)):
+                place[event.subject] = said
 
 
 def _version(event: Any) -> int:

@@ -3,8 +3,7 @@
 A text that was written since is lost; a comment whose text was edited since is shown by no approval, only hidden.
 """
 
-from collections.abc import Collection, Mapping
-from uuid import UUID
+from collections.abc import Mapping
 
 from services.chassis.database import idempotency
 from services.chassis.database.pool import Transaction
@@ -31,7 +30,6 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         epoch: that of the backup.
     """
     done = dict.fromkeys((*DONE.values(), "comments lost", "edits lost"), 0)
-    removed, edited = history.subjects(CommentRemoved), history.subjects(CommentEdited)
     for comment_id, said in history.newest(CommentFact).items():
         locked = await comment_rows.lock(tx, comment_id)
         if locked is None:
@@ -39,8 +37,9 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         elif said.is_newer_than(epoch, locked[1].version):
             discussion, comment = locked
             state = said.event.state
-            deletes_text = _deletes_text(comment, state, removed)
-            if state != "removed" and comment_id in edited:
+            removed = history.has_newer(CommentRemoved, comment_id, epoch, comment.version)
+            deletes_text = _deletes_text(comment, state, removed=removed)
+            if state != "removed" and history.has_newer(CommentEdited, comment_id, epoch, comment.version):
                 done["edits lost"] += 1
                 state = comment.state if state == "visible" else state
             if state == "visible" and comment.body is None:
@@ -51,13 +50,13 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     return done
 
 
-def _deletes_text(comment: Comment, state: State, removed: Collection[UUID]) -> bool:
+def _deletes_text(comment: Comment, state: State, *, removed: bool) -> bool:
     """Return whether the author may have deleted the text since.
 
     Events do not say who removed a comment, and only an author's removal deletes the text. A text that was deleted must
-    not come back, so that of every comment that was removed and not only rejected is deleted.
+    not come back, so that of every comment that was removed since and not only rejected is deleted.
     """
-    return state == "removed" and comment.id in removed and not comment.removed_by_author
+    return state == "removed" and removed and not comment.removed_by_author
 
 
 async def _set(tx: Transaction, discussion: Discussion, comment: Comment, state: State, *, deletes_text: bool) -> None:

@@ -32,6 +32,7 @@ def backup(
     """
     folder, services = folder.absolute(), chosen(only)
     one_shots.check_addresses(services, os.environ)
+    _check_place(folder)
     if verify:
         _verify(folder, services, as_json)
         return
@@ -46,6 +47,18 @@ def backup(
         size = f"{one['bytes'] / 2**20:,.1f} MiB"
         typer.echo(f"{one['service']}: {counted(one['rows'], 'row')} as of {one['taken_at']}, {size}.")
     typer.echo(f"Look whether it can be restored: rapport backup --verify {folder}")
+
+
+def _check_place(folder: Path) -> None:
+    """Check that one can look into a folder, if it is there.
+
+    Raises:
+        Failed: its name is no name, or its rights forbid it.
+    """
+    try:
+        (folder / ORDER[0]).exists()
+    except OSError as error:
+        raise Failed(f"{folder} cannot be used: {error.strerror}.") from None
 
 
 def chosen(only: list[str] | None) -> tuple[str, ...]:

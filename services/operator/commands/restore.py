@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ def restore(
             typer.echo(f"rapport: {one}", err=True)
         raise Failed(f"{refused[-1]} Nothing was changed.")
     if not dry_run:
-        found = [asyncio.run(one_shots.run(service, "restore", folder, *options)) for service in wanted]
+        found = _restore_all(folder, wanted, options)
     commands = next_commands(folder, found)
     if as_json:
         result = {"folder": str(folder), "dry_run": dry_run, "services": found, "next": commands}
@@ -60,6 +61,27 @@ def restore(
     typer.echo(f"{'After it' if dry_run else 'Now'} start {', '.join(wanted)}, then run, in this order:")
     for command in commands:
         typer.echo(f"    {command}")
+
+
+def _restore_all(folder: Path, wanted: Sequence[str], options: Sequence[str]) -> list[dict[str, Any]]:
+    """Restore one service after the other, and return their results.
+
+    Raises:
+        Failed: one was not restored. What was done before is said first: a repetition does not know it any more.
+    """
+    done: list[dict[str, Any]] = []
+    for service in wanted:
+        try:
+            done.append(asyncio.run(one_shots.run(service, "restore", folder, *options)))
+        except Failed:
+            for result in done:
+                typer.echo("\n".join(lines(result)), err=True)
+            for owner in (owner for owner in OWNERS if any(owner in result["resync"] for result in done)):
+                typer.echo(
+                    f"Besides what the repetition prints, run before `rapport check`: rapport resync {owner}", err=True
+                )
+            raise
+    return done
 
 
 def next_commands(folder: Path, results: list[dict[str, Any]]) -> list[str]:

@@ -24,7 +24,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     done = {"sessions ended": await sessions.end_everybodys(tx), "requests for links ended": await sign_in.end_all(tx)}
     done |= {"people erased again": 0, "roles set again": 0, "people lost": 0, "names lost": 0}
     await hand_overs.delete_all(tx)
-    erased, renamed = history.subjects(PersonErased), history.subjects(PersonRenamed)
+    erased = history.subjects(PersonErased)
     for person_id, said in history.newest(PersonFact).items():
         person = await people.find(tx, person_id)
         if person is None:
@@ -37,5 +37,5 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
                 changed = replace(person, roles=said.event.roles, version=person.version + 1)
                 await outbox.add(tx, fact(PersonRolesChanged, changed))
                 done["roles set again"] += 1
-            done["names lost"] += person_id in renamed
+            done["names lost"] += history.has_newer(PersonRenamed, person_id, epoch, person.version)
     return done
