@@ -84,6 +84,7 @@ def build(ref: str, say: Callable[[str], None]) -> Checkout:
     if not root.exists():
         _unpack(sha, root)
     _install(f"base {short}", root, root / ".venv")
+    (root / FINISHED).parent.mkdir(exist_ok=True)  # the installation makes it only where it has to fetch uv
     (root / FINISHED).touch()
     return checkout
 
