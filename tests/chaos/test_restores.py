@@ -192,7 +192,7 @@ async def test_a_service_is_restored_from_an_older_backup(drill: Drill, service:
 
 @comments_there
 async def test_kafkas_data_is_deleted(drill: Drill) -> None:
-    """Read models are made whole by `republish`, and by `resync` where `check` says so."""
+    """The consumers find the topics that were made anew, and `republish` makes read models whole."""
     broker = drill.servers.broker
     before = rfc3339(datetime.now(UTC) - timedelta(minutes=5))
     async with drill.load() as traffic:
@@ -201,11 +201,8 @@ async def test_kafkas_data_is_deleted(drill: Drill) -> None:
         await asyncio.to_thread(broker.start)
         for service in DATABASES:
             await drill.command("republish", service, "--since", before)
-        _, found = await drill.check()
-        print(found)
-        for one in found:
-            if one["mend"]:
-                await drill.command(*shlex.split(one["mend"])[1:])
+        status, found = await drill.check()
+        assert status == 0, found
     await drill.at_rest()
     print(traffic.reads, "reads,", f"{traffic.good:.5f} good,", len(traffic.written), "comments;", traffic.bad)
     assert (await drill.check())[0] == 0

@@ -92,3 +92,33 @@ async def own_system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
                 await stack.drop()
     finally:
         servers.stop()
+
+
+@pytest.fixture(scope="module")
+async def sink() -> AsyncIterator[SmtpSink]:
+    """The mailbox of `own_stack`."""
+    async with smtp.listening() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+async def own_stack(
+    servers: Servers, sink: SmtpSink, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    """A system of one file of tests on the shared servers: its databases are changed by hand, or replaced."""
+    name = request.path.stem.removeprefix("test_")
+    folder = tmp_path_factory.mktemp(name)
+    stack = Stack(servers, folder, sink.port, f"{name}{folder.parent.name[-6:]}".replace("-", "_"))
+    async with started(stack):
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def own_client(own_stack: Stack, sink: SmtpSink) -> AsyncIterator[Client]:
+    async with Client(own_stack.url, sink) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def writer(own_client: Client) -> Person:
+    return await own_client.sign_in("Ada Admin", "admin@example.com")

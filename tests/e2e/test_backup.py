@@ -4,75 +4,23 @@ import asyncio
 import gzip
 import json
 import os
-import sys
-from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
 from services.chassis.backup import manifest
 from services.chassis.backup.table_files import Content
 from services.operator.backups.one_shots import environment_of
-from tests import smtp_sink as smtp
 from tests.client import Client, Person
-from tests.e2e.test_operator_command import Ended, rapport
+from tests.e2e.test_operator_command import rapport
 from tests.e2e.test_resync import check, comment, mails_end, sql
 from tests.integration.backup_harness import reseal
-from tests.servers import Servers, free_port
+from tests.servers import free_port
 from tests.smtp_sink import SmtpSink
-from tests.stack import DATABASES, ROOT, Stack
+from tests.stack import DATABASES, Stack
 from tests.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def sink() -> AsyncIterator[SmtpSink]:
-    async with smtp.listening() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-async def own_stack(servers: Servers, sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A system of its own: its databases are replaced."""
-    folder = tmp_path_factory.mktemp("backup")
-    stack = Stack(servers, folder, sink.port, f"backup{folder.parent.name[-6:]}".replace("-", "_"))
-    try:
-        await stack.prepare()
-        await stack.up()
-        yield stack
-    finally:
-        stack.down()
-        await stack.drop()
-
-
-@pytest.fixture(scope="module")
-async def own_client(own_stack: Stack, sink: SmtpSink) -> AsyncIterator[Client]:
-    async with Client(own_stack.url, sink) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def writer(own_client: Client) -> Person:
-    return await own_client.sign_in("Ada Admin", "admin@example.com")
-
-
-async def operate(stack: Stack, *arguments: str, **environment: str) -> Ended:
-    """Run the command with services whose restore applies nothing again."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.e2e.restoring_operator",
-        *arguments,
-        cwd=ROOT,
-        env=stack.environment() | {"PYTHONPATH": str(ROOT)} | environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 async def replace_database(stack: Stack, service: str) -> None:
@@ -100,7 +48,7 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     await eventually(lambda: mails_end(stack), timeout=30)
 
     writes = asyncio.create_task(comment(client, post, ben, "While it is written."))
-    taken = await operate(stack, "backup", str(folder), "--json")
+    taken = await rapport(stack, "backup", str(folder), "--json")
     assert taken.status == 0, taken.err
     await writes
     result = json.loads(taken.out)
@@ -108,7 +56,7 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     times = [one["taken_at"] for one in result["services"]]
     assert times == sorted(times)
 
-    verified = await operate(stack, "backup", str(folder), "--verify")
+    verified = await rapport(stack, "backup", str(folder), "--verify")
     assert verified.status == 0, verified.err
     assert "come back as they were" in verified.out
     assert "Everything in comments.comments.author_id is in the snapshot of people." in verified.out
@@ -118,19 +66,19 @@ async def test_the_drill(own_stack: Stack, own_client: Client, writer: Person, s
     await eventually(lambda: mails_end(stack), timeout=30)
     newer = await client.publish(writer, "Published after the backup")
     mails = len(sink.messages)
-    running = await operate(stack, "restore", str(folder), "comments")
+    running = await rapport(stack, "restore", str(folder), "comments")
     assert running.status == 1
     assert "not empty" in running.err
     assert "Nothing was changed." in running.err
 
     stack.part("comments").stop()
     await replace_database(stack, "comments")
-    tried = await operate(stack, "restore", str(folder), "comments", "--dry-run")
+    tried = await rapport(stack, "restore", str(folder), "comments", "--dry-run")
     assert (tried.status, tried.err) == (0, "")
     assert "comments would get" in tried.out
-    restored = await operate(stack, "restore", str(folder), "comments")
+    restored = await rapport(stack, "restore", str(folder), "comments")
     assert restored.status == 0, restored.err
-    again = await operate(stack, "restore", str(folder), "comments")
+    again = await rapport(stack, "restore", str(folder), "comments")
     assert "comments was restored from this snapshot before; nothing was changed." in again.out
     assert again.status == 0
     await stack.start("comments")
@@ -160,7 +108,7 @@ async def test_all_four_go_back_at_once(
     post = await client.publish(writer, "In the backup")
     kept = await comment(client, post, cleo, "Kept.")
     await eventually(lambda: is_mailed(stack, kept["id"]), timeout=30)
-    assert (await operate(stack, "backup", str(tmp_path))).status == 0
+    assert (await rapport(stack, "backup", str(tmp_path))).status == 0
     lost_post = await client.publish(writer, "Not in the backup")
     lost = await comment(client, lost_post, cleo, "Lost.")
     await eventually(lambda: is_mailed(stack, lost["id"]), timeout=30)
@@ -169,21 +117,23 @@ async def test_all_four_go_back_at_once(
     for service in DATABASES:
         stack.part(service).stop()
         await replace_database(stack, service)
-    assert (await operate(stack, "restore", str(tmp_path), "posts")).status == 0  # interrupted after the first
-    restored = await operate(stack, "restore", str(tmp_path), *DATABASES, "--json")
+    assert (await rapport(stack, "restore", str(tmp_path), "posts")).status == 0  # interrupted after the first
+    restored = await rapport(stack, "restore", str(tmp_path), *DATABASES, "--json")
     assert restored.status == 0, restored.err
     result = json.loads(restored.out)
     already = {one["service"]: one["already"] for one in result["services"]}
     assert already == {"notify": False, "comments": False, "posts": True, "people": False}
     for service in DATABASES:
         await stack.start(service)
-    for command in result["next"][:-1]:
+    assert result["next"][-2:] == ["rapport check", "rapport mail resume"]
+    for command in result["next"]:
         ended = await rapport(stack, *command.split()[1:])
         assert ended.status == 0, ended.err
-    status, found = await check(stack, "--wait", "60")
-    assert status == 0, found
     await eventually(lambda: mails_end(stack), timeout=60)
-    assert len(sink.messages) == mails  # none about what is gone, none again
+    for who in (writer, cleo):  # the restore of people has ended their sessions
+        fresh = await client.sign_in(who.name, who.email)
+        who.access_token, who.refresh_token = fresh.access_token, fresh.refresh_token
+    assert len(sink.messages) == mails + 2  # the two links: none about what is gone, none again
     assert (await client.call("GET", f"/v1/comments/{kept['id']}", who=cleo)).status == 200
     for gone in (f"/v1/comments/{lost['id']}", f"/v1/posts/{lost_post['id']}"):
         assert (await client.call("GET", gone, who=cleo)).status == 404
@@ -191,11 +141,11 @@ async def test_all_four_go_back_at_once(
 
 async def test_one_refusal_stops_all(own_stack: Stack, own_client: Client, writer: Person, tmp_path: Path) -> None:
     stack = own_stack
-    assert (await operate(stack, "backup", str(tmp_path), "--only", "posts", "--only", "people")).status == 0
+    assert (await rapport(stack, "backup", str(tmp_path), "--only", "posts", "--only", "people")).status == 0
     (tmp_path / "people/people.copy.gz").unlink()
     stack.part("posts").stop()
     before = await sql(stack, "posts", "select count(*) from posts")
-    ended = await operate(stack, "restore", str(tmp_path), "posts", "people")
+    ended = await rapport(stack, "restore", str(tmp_path), "posts", "people")
     assert ended.status == 1
     assert "people.copy.gz is missing" in ended.err
     assert "posts is not empty" in ended.err
@@ -211,7 +161,7 @@ async def test_references_that_lead_nowhere_are_found(
     stack = own_stack
     post = await own_client.publish(writer, "Referred to")
     await comment(own_client, post, writer, "Here.")
-    assert (await operate(stack, "backup", str(tmp_path))).status == 0
+    assert (await rapport(stack, "backup", str(tmp_path))).status == 0
     file = tmp_path / "posts/posts.copy.gz"
     lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
     packed = gzip.compress(b"".join(line for line in lines if post["id"].encode() not in line))
@@ -232,7 +182,7 @@ async def test_references_that_lead_nowhere_are_found(
         for table in kept.tables
     )
     reseal(tmp_path, "posts", tables=tables)
-    damaged = await operate(stack, "backup", str(tmp_path), "--verify", "--only", "posts")
+    damaged = await rapport(stack, "backup", str(tmp_path), "--verify", "--only", "posts")
     assert damaged.status == 1
     assert "posts of posts does not come back as it was" in damaged.err
 
@@ -243,7 +193,7 @@ async def test_references_that_lead_nowhere_are_found(
         content[name] = counted.digest
     tables = tuple(table.model_copy(update={"content": content[table.name]}) for table in tables)
     reseal(tmp_path, "posts", tables=tables)
-    wrong = await operate(stack, "backup", str(tmp_path), "--verify", "--json")
+    wrong = await rapport(stack, "backup", str(tmp_path), "--verify", "--json")
     assert wrong.status == 1
     found = {one["in"]: one for one in json.loads(wrong.out)["references"]}
     assert found["comments.discussions.post_id"] == {
@@ -255,7 +205,7 @@ async def test_references_that_lead_nowhere_are_found(
     }
     early = manifest.read(tmp_path, "comments").taken_at.replace(year=2020)
     reseal(tmp_path, "posts", taken_at=early)
-    explained = await operate(stack, "backup", str(tmp_path), "--verify")
+    explained = await rapport(stack, "backup", str(tmp_path), "--verify")
     assert explained.status == 0, explained.err
     assert f"1 id of comments.discussions.post_id is not in the snapshot of posts: {post['id']}." in explained.out
 
@@ -267,22 +217,22 @@ async def test_wrong_use_says_what_to_do(own_stack: Stack, tmp_path: Path) -> No
         (["backup", str(tmp_path / "none"), "--verify"], "holds no backup"),
         (["restore", str(tmp_path / "none"), "posts"], "holds no whole snapshot of posts"),
     ):
-        ended = await operate(stack, *arguments)
+        ended = await rapport(stack, *arguments)
         assert (ended.status, sentence in ended.err) == (1, True), ended.err
     for arguments in (["backup"], ["restore", str(tmp_path)], ["backup", "a", "--dry"]):
-        assert (await operate(stack, *arguments)).status == 2
-    bare = await operate(stack, "backup", str(tmp_path / "new"), POSTS_DATABASE_URL="")
+        assert (await rapport(stack, *arguments)).status == 2
+    bare = await rapport(stack, "backup", str(tmp_path / "new"), POSTS_DATABASE_URL="")
     assert "POSTS_DATABASE_URL is not set" in bare.err
     assert "`make backup`" in bare.err
     for command in ("backup", "restore"):
-        shown = await operate(stack, command, "--help")
+        shown = await rapport(stack, command, "--help")
         assert f"Example: rapport {command} /backups/" in shown.out
-    assert (await operate(stack, "backup", str(tmp_path / "one"), "--only", "posts")).status == 0
+    assert (await rapport(stack, "backup", str(tmp_path / "one"), "--only", "posts")).status == 0
     away = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
-    blind = await operate(stack, "backup", str(tmp_path / "blind"), "--only", "comments", **away)
+    blind = await rapport(stack, "backup", str(tmp_path / "blind"), "--only", "comments", **away)
     assert blind.status == 0
     assert "Kafka does not tell how far the consumer group is" in blind.err
-    twice = await operate(stack, "backup", str(tmp_path / "one"))
+    twice = await rapport(stack, "backup", str(tmp_path / "one"))
     assert "has a backup of posts already" in twice.err
 
 

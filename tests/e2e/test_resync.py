@@ -2,52 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
-import pytest
 
-from tests import smtp_sink as smtp
 from tests.client import Client, Person
 from tests.e2e.test_operator_command import Ended, rapport, started
-from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
 
 POSTS = 1_300
-
-
-@pytest.fixture(scope="module")
-async def sink() -> AsyncIterator[SmtpSink]:
-    async with smtp.listening() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-async def own_stack(servers: Servers, sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A system of its own: its epochs are raised, and its rows changed by hand."""
-    folder = tmp_path_factory.mktemp("resync")
-    stack = Stack(servers, folder, sink.port, f"resync{folder.parent.name[-6:]}".replace("-", "_"))
-    try:
-        await stack.prepare()
-        await stack.up()
-        yield stack
-    finally:
-        stack.down()
-        await stack.drop()
-
-
-@pytest.fixture(scope="module")
-async def own_client(own_stack: Stack, sink: SmtpSink) -> AsyncIterator[Client]:
-    async with Client(own_stack.url, sink) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def writer(own_client: Client) -> Person:
-    return await own_client.sign_in("Ada Admin", "admin@example.com")
 
 
 async def sql(stack: Stack, service: str, *statements: str) -> Any:
