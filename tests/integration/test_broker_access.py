@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -31,6 +32,7 @@ from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
 from services.chassis.messaging.broker_rights import grant
 from services.chassis.messaging.connection import connection
+from services.chassis.messaging.history import read_history
 from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
@@ -38,7 +40,7 @@ from services.chassis.messaging.topics import create_topics
 from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.settings import Settings
 from services.contracts.broker_rights import ACCOUNTS, Grant, grants
-from services.contracts.topics import EVENT_TOPICS, TOPICS
+from services.contracts.topics import EVENT_TOPICS, TOPICS, Topic
 from services.operator import broker_access
 from services.operator.keys import generate_keys
 from tests.conftest import NewDatabase
@@ -272,6 +274,16 @@ async def test_the_broker_of_compose_lets_nobody_in_either(tmp_path: Path) -> No
                 await asyncio.wait_for(nobody.send_and_wait("posts.events", b"{}"), 10)
     finally:
         await asyncio.to_thread(server.stop)
+
+
+@pytest.mark.parametrize("topic", EVENT_TOPICS, ids=[topic.name for topic in EVENT_TOPICS])
+async def test_an_owner_reads_its_own_topic_after_a_restore(broker: Kafka, topic: Topic) -> None:
+    owner, long_ago = topic.name.partition(".")[0], datetime(2026, 1, 1, tzinfo=UTC)
+    await write(broker, owner, topic.name)  # no event, so that it is only counted
+    assert (await read_history(settings(broker, owner), topic, long_ago)).undecodable > 0
+    stranger = "posts" if owner == "people" else "people"
+    with pytest.raises(TopicAuthorizationFailedError):
+        await asyncio.wait_for(read_history(settings(broker, stranger), topic, long_ago), 20)
 
 
 async def test_events_wait_for_a_right_that_is_missing(broker: Kafka, new_database: NewDatabase) -> None:
