@@ -18,6 +18,7 @@ OWN_SECRETS = {
     "operator": ("OPERATOR_SIGNING_KEY",),
 }
 SECRETS = frozenset(name for names in OWN_SECRETS.values() for name in names)
+OTHER_SECRETS = {"people": "PEOPLE_OTHER_SIGNING_KEY", "notify": "NOTIFY_OTHER_SECRETS"}  # only after a rotation began
 
 
 def keys(layout: Layout) -> dict[str, str]:
@@ -91,7 +92,8 @@ def shared(layout: Layout) -> dict[str, str]:
     Everything listens on this machine only, whatever HOST says: some shells set it to the machine's name.
     """
     databases = {f"{service.upper()}_DATABASE_{kind}" for service in DATABASES for kind in ("URL", "DIRECT_URL")}
-    inherited = {name: value for name, value in layout.given.items() if name not in SECRETS | databases}
+    hidden = SECRETS | {*OTHER_SECRETS.values()} | databases
+    inherited = {name: value for name, value in layout.given.items() if name not in hidden}
     return inherited | {
         "HOST": "127.0.0.1",
         "PYTHONUNBUFFERED": "1",
@@ -147,6 +149,8 @@ def of(layout: Layout, service: str) -> dict[str, str]:
     environment = shared(layout) | broker_access(layout, service)
     for name in OWN_SECRETS.get(service, ()):
         environment[name] = layout.given.get(name) or keys(layout)[name]
+    if (other := OTHER_SECRETS.get(service)) and (value := layout.given.get(other) or keys(layout).get(other)):
+        environment[other] = value
     if service in DATABASES:
         environment[f"{service.upper()}_DATABASE_URL"] = database_url(layout, service)
         if layout.given.get("DATABASE_POOLER") or layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL"):

@@ -38,7 +38,9 @@ SECRETS = frozenset(
     {
         "VERIFICATION_KEYS",
         *(f"{issuer}_SIGNING_KEY" for issuer in ("GATEWAY", "PEOPLE", "NOTIFY", "OPERATOR")),
+        "PEOPLE_OTHER_SIGNING_KEY",
         "NOTIFY_SECRET",
+        "NOTIFY_OTHER_SECRETS",
         *(f"{service.upper()}_DATABASE_{kind}" for service in DATABASES for kind in ("URL", "DIRECT_URL")),
         "KAFKA_PASSWORD",
         "REDIS_URL",

@@ -25,6 +25,7 @@ ANONYMOUS = "anonymous"
 HEADER_NAMES = {"alg", "kid", "typ"}
 MAX_TOKEN_LENGTH = 4096
 CACHE_SIZE = 10_000
+CALL_SECONDS = 60  # the life of a token between services
 SKEW = 10  # seconds of clock difference between machines; a token is not reused in its last ten
 
 
@@ -71,11 +72,7 @@ class Signer:
 
     def __init__(self, key_json: str, issuer: str) -> None:
         self.issuer = issuer
-        self._key = _import(json.loads(key_json))
-        if not self._key.is_private:
-            raise ValueError("the signing key has no private part")
-        if issuer_of(str(self._key.kid)) != issuer:
-            raise ValueError(f"the key {self._key.kid} is not one of {issuer}")
+        self._key = private_key(key_json, issuer)
         self._header = {"alg": ALGORITHM, "kid": self._key.kid, "typ": "JWT"}
         SIGNING_KEY.labels(self._key.kid, self._key.thumbprint()).set(1)
         self._issued: LRUCache[tuple[str, UUID | None, frozenset[str], int], tuple[str, float]] = LRUCache(CACHE_SIZE)
@@ -85,7 +82,7 @@ class Signer:
         audience: str,
         person_id: UUID | None = None,
         roles: Iterable[str] = (),
-        ttl: int = 60,
+        ttl: int = CALL_SECONDS,
         session_id: UUID | None = None,
     ) -> str:
         """Return a token for one audience, valid for up to `ttl` seconds.
@@ -132,7 +129,7 @@ class Verifier:
     """
 
     def __init__(
-        self, keys_json: str, audience: str, *, longest: int = 60, accepted: Iterable[str] | None = None
+        self, keys_json: str, audience: str, *, longest: int = CALL_SECONDS, accepted: Iterable[str] | None = None
     ) -> None:
         self.audience = audience
         self._longest = longest
@@ -210,7 +207,25 @@ def _import(entry: dict[str, Any]) -> OKPKey:
     return key
 
 
-def generate_key(issuer: str) -> tuple[str, dict[str, Any]]:
-    """Return a new private key of the issuer as JSON, and its public part for the set of verification keys."""
-    key = OKPKey.generate_key("Ed25519", {"kid": f"{issuer}-1"}, private=True)
+def private_key(key_json: str, issuer: str) -> OKPKey:
+    """Return a private key of this issuer.
+
+    Raises:
+        ValueError: the key is of another kind, or its `kid` belongs to another issuer.
+    """
+    key = _import(json.loads(key_json))
+    if not key.is_private:
+        raise ValueError("the signing key has no private part")
+    if issuer_of(str(key.kid)) != issuer:
+        raise ValueError(f"the key {key.kid} is not one of {issuer}")
+    return key
+
+
+def generate_key(issuer: str, name: str = "1") -> tuple[str, dict[str, Any]]:
+    """Return a new private key of the issuer as JSON, and its public part for the set of verification keys.
+
+    Args:
+        name: what its `kid` has behind the issuer; without a hyphen.
+    """
+    key = OKPKey.generate_key("Ed25519", {"kid": f"{issuer}-{name}"}, private=True)
     return json.dumps(key.as_dict(private=True), separators=(",", ":")), key.as_dict(private=False)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.origins import Origin
-from services.chassis.identity import Signer
+from services.chassis.identity import private_key
 from services.chassis.runtime.setting_types import AuthoritiesFile, NetworkList, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
@@ -27,7 +27,9 @@ class GatewaySettings(Settings, ServiceAddresses):
 
     gateway_port: Port = 8000
     gateway_metrics_port: Port = 9100
-    gateway_signing_key: Annotated[str, key_of(partial(Signer, issuer="gateway"))] = Field(min_length=1, repr=False)
+    gateway_signing_key: Annotated[str, key_of(partial(private_key, issuer="gateway"))] = Field(
+        min_length=1, repr=False
+    )
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
     redis_ca_file: AuthoritiesFile = ""
     rate_limits: Literal["on", "off"] = "on"

@@ -59,7 +59,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         comments=ServiceClient(settings.comments_url, "comments", signer, connections=pool),
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=pool),
     )
-    tokens = Tokens(settings.notify_secret, settings.sender.domain)
+    tokens = Tokens(settings.notify_secret, settings.sender.domain, settings.other_secrets)
     event_handlers = handlers.build(settings.notify_settle_seconds)
     smtp: Smtp | None = None
     roles = [

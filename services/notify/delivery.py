@@ -91,7 +91,8 @@ class Delivery:
             content = self._messages.build(claimed, answers, address) if frozen is None else frozen
             frozen_at = time.monotonic()
             revision = answers.post.revision if answers.post else None
-            draft = Draft(claimed, content, address_version, self._messages.message_id(claimed), revision)
+            message_id = self._messages.message_id(claimed) if frozen is None else None
+            draft = Draft(claimed, content, address_version, message_id, revision)
             refusal = await self._freezing.submit(draft)
             if refusal is not None:
                 raise NotWanted(refusal)

@@ -110,13 +110,14 @@ class Draft:
     """A message that is about to be sent, built for one version of the person's address.
 
     Attributes:
+        message_id: None where the bytes are those of an earlier attempt, which have their own.
         revision: of the post, whose title names the thread if this is its first mail.
     """
 
     claimed: Claimed
     content: bytes
     address_version: int
-    message_id: str
+    message_id: str | None
     revision: int | None = None
 
 
@@ -147,8 +148,8 @@ with leased as materialized (
     on conflict do nothing
 )
 update notifications as n
-set frozen = leased.content, frozen_for = leased.address_version, message_id = leased.message_id,
-    message_sha256 = leased.sha256
+set frozen = leased.content, frozen_for = leased.address_version,
+    message_id = coalesce(leased.message_id, n.message_id), message_sha256 = leased.sha256
 from leased
 where n.person_id = leased.person_id and n.comment_id = leased.comment_id
 returning n.person_id, n.comment_id

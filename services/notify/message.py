@@ -113,11 +113,11 @@ class MessageBuilder:
     def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
         """Return In-Reply-To and References: the root of the post's thread, then the comments above, oldest first.
 
-        They are the ids of this recipient's mails about those comments, sent or not.
+        They are the ids of this recipient's mails about those comments, sent or not; of each those by every secret,
+        because nobody knows here by which one it was sent.
         """
-        root = self._tokens.message_id("post", claimed.post_id, claimed.person_id)
-        line = comment.ancestors[-MOST_ANCESTORS:]
-        references = [root, *(self._tokens.message_id("comment", one, claimed.person_id) for one in line)]
+        line = [("post", claimed.post_id), *(("comment", one) for one in comment.ancestors[-MOST_ANCESTORS:])]
+        references = [" ".join(self._tokens.message_ids(kind, one, claimed.person_id)) for kind, one in line]
         return [("In-Reply-To", references[-1]), ("References", " ".join(references))]
 
 

@@ -1,11 +1,12 @@
 """Settings of notify, beyond those of every service. Its mailer reads `SmtpSettings` too."""
 
+import json
 from functools import cached_property, partial
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from services.chassis.identity import Signer
+from services.chassis.identity import private_key
 from services.chassis.mail.sender import MailFrom, Sender
 from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
@@ -18,7 +19,8 @@ class NotifySettings(Settings, ServiceAddresses):
     """Settings of notify.
 
     Attributes:
-        notify_secret: the key of unsubscribe tokens and message ids; a new one makes all earlier links invalid.
+        notify_secret: the key of unsubscribe tokens and message ids.
+        notify_other_secrets: a JSON list of earlier secrets, the youngest first, whose unsubscribe links work too.
         notify_settle_seconds: how long a notification waits before its mail, for edits and removals in that time.
         mail_from: the address all notifications come from, with the name of the site; message ids end in its domain.
         notify_mail_connections: how many SMTP dialogues run at once in one mailer.
@@ -32,7 +34,8 @@ class NotifySettings(Settings, ServiceAddresses):
     notify_port: Port = 8104
     notify_metrics_port: Port = 9104
     notify_secret: str = Field(default="", repr=False)
-    notify_signing_key: Annotated[str, key_of(partial(Signer, issuer="notify"))] = Field(default="", repr=False)
+    notify_other_secrets: str = Field(default="", repr=False)
+    notify_signing_key: Annotated[str, key_of(partial(private_key, issuer="notify"))] = Field(default="", repr=False)
     notify_settle_seconds: Pause = 10.0
     notify_mail_connections: Count = 4
     notify_poll_seconds: Seconds = 0.25
@@ -58,3 +61,29 @@ class NotifySettings(Settings, ServiceAddresses):
         if 0 < len(value) < SHORTEST_SECRET:  # without one, the roles that need it do not start
             raise ValueError(f"is shorter than {SHORTEST_SECRET} characters; `rapport keys` prints one")
         return value
+
+    @field_validator("notify_other_secrets")
+    @classmethod
+    def _are_long_enough(cls, value: str) -> str:
+        parse_other_secrets(value)
+        return value
+
+    @cached_property
+    def other_secrets(self) -> list[str]:
+        """The secrets of `notify_other_secrets`."""
+        return parse_other_secrets(self.notify_other_secrets)
+
+
+def parse_other_secrets(text: str) -> list[str]:
+    """Return the secrets of a JSON list; none of an empty text.
+
+    Raises:
+        ValueError: it is not a list of long enough secrets; the message does not repeat it.
+    """
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) and len(one) >= SHORTEST_SECRET for one in found):
+        raise ValueError(f"is not a JSON list of secrets, each of at least {SHORTEST_SECRET} characters")
+    return found

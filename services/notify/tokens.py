@@ -4,31 +4,35 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 from uuid import UUID
 
 import itsdangerous
 
 from services.notify.settings import SHORTEST_SECRET
 
+MOST_IDS = 3  # of one mail in References, so that headers stay short after many replacements
+
 
 class Tokens:
     """Makes and reads tokens and ids.
 
     Args:
-        secret: `NOTIFY_SECRET`. A new one makes all earlier unsubscribe links invalid, and starts new mail threads.
+        secret: `NOTIFY_SECRET`, by which new tokens and ids are made.
         domain: the part of a message id behind the `@`.
+        others: `NOTIFY_OTHER_SECRETS`, the youngest first: their tokens are read too, and mails refer to their ids too.
 
     Raises:
         ValueError: the secret is shorter than `SHORTEST_SECRET`.
     """
 
-    def __init__(self, secret: str, domain: str) -> None:
+    def __init__(self, secret: str, domain: str, others: Sequence[str] = ()) -> None:
         if len(secret) < SHORTEST_SECRET:
             raise ValueError(f"NOTIFY_SECRET must have at least {SHORTEST_SECRET} characters")
-        self._unsubscribe = itsdangerous.Signer(
-            secret, salt="rapport.notify.unsubscribe", key_derivation="hmac", digest_method=hashlib.sha256
-        )
-        self._message_key = hmac.digest(secret.encode(), b"rapport.notify.message-id", "sha256")
+        self._unsubscribe, *self._earlier = (_unsubscribe_signer(each) for each in (secret, *others))
+        self._message_keys = [
+            hmac.digest(each.encode(), b"rapport.notify.message-id", "sha256") for each in (secret, *others)
+        ][:MOST_IDS]
         self._domain = domain
 
     def unsubscribe(self, person_id: UUID) -> str:
@@ -37,17 +41,33 @@ class Tokens:
 
     def person(self, token: str) -> UUID | None:
         """Return the person of an unsubscribe token, or None for a token that was not made here."""
-        try:
-            signed = self._unsubscribe.unsign(token.encode())
-            return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
-        except (itsdangerous.BadSignature, UnicodeEncodeError, binascii.Error, ValueError):
-            return None
+        for signer in (self._unsubscribe, *self._earlier):
+            try:
+                signed = signer.unsign(token.encode())
+                return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
+            except itsdangerous.BadSignature:
+                continue
+            except (UnicodeEncodeError, binascii.Error, ValueError):
+                return None
+        return None
 
     def message_id(self, kind: str, subject: UUID, person_id: UUID) -> str:
-        """Return the `Message-ID` of the mail about a subject to one person: always the same, and unguessable.
+        """Return the `Message-ID` of the mail about a subject to one person: unguessable, the same with one secret.
 
         `kind` is `comment`; or `post` for the root of a thread, which all its mails refer to although no mail has it.
         """
-        text = f"{kind} {subject} {person_id}".encode()
-        mac = hmac.digest(self._message_key, text, "sha256")[:12].hex()
+        return self._message_id(self._message_keys[0], kind, subject, person_id)
+
+    def message_ids(self, kind: str, subject: UUID, person_id: UUID) -> list[str]:
+        """Return every `Message-ID` that the mail may have been sent under, that of `message_id` last."""
+        return [self._message_id(key, kind, subject, person_id) for key in reversed(self._message_keys)]
+
+    def _message_id(self, key: bytes, kind: str, subject: UUID, person_id: UUID) -> str:
+        mac = hmac.digest(key, f"{kind} {subject} {person_id}".encode(), "sha256")[:12].hex()
         return f"<{kind}.{subject.hex}.{mac}@{self._domain}>"
+
+
+def _unsubscribe_signer(secret: str) -> itsdangerous.Signer:
+    return itsdangerous.Signer(
+        secret, salt="rapport.notify.unsubscribe", key_derivation="hmac", digest_method=hashlib.sha256
+    )

@@ -47,6 +47,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
     health.add("migrations", partial(all_applied, db, PACKAGES))
     own_tables = {"sign_in_requests": sign_in.prune, "sessions": sessions.prune}
     smtp: Smtp | None = None
+    own_key, other_key = settings.people_signing_key, settings.people_other_signing_key
     roles = [
         monitoring(health.ready, settings.host, settings.people_metrics_port),
         Role("retention", Pruner(db, settings, more=own_tables).run),
@@ -63,7 +64,7 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
             SignInMessageBuilder(
                 sender=settings.sender,
                 public_url=settings.public_url,
-                tokens=Tokens(settings.people_signing_key),
+                tokens=Tokens(own_key, other_key),
             ),
             smtp,
             limited=settings.rate_limits == "on",
@@ -73,8 +74,8 @@ async def compose(settings: PeopleSettings, wanted: Collection[str], health: Hea
         )
         roles.append(Role("mailer", mailer.run))
     if "api" in wanted:
-        signer, verifier = Signer(settings.people_signing_key, "people"), Verifier(settings.verification_keys, "people")
-        rules = SignInRules(Tokens(settings.people_signing_key), settings.admins, settings.return_addresses)
+        signer, verifier = Signer(own_key, "people"), Verifier(settings.verification_keys, "people")
+        rules = SignInRules(Tokens(own_key, other_key), settings.admins, settings.return_addresses)
         app = create_api(db, signer, rules, verifier=verifier, ready=health.ready)
         roles.append(serve(app, settings.host, settings.people_port, drain_seconds=settings.drain_seconds))
     try:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from services.chassis.identity import Signer
+from services.chassis.identity import private_key
 from services.chassis.mail.addresses import parse_address
 from services.chassis.mail.sender import MailFrom, Sender
 from services.chassis.runtime.setting_types import (
@@ -25,6 +25,7 @@ class PeopleSettings(Settings):
 
     Attributes:
         people_signing_key: signs access tokens; the codes of sign-in mails are derived from it.
+        people_other_signing_key: the key before or after it, while it is replaced: codes derived from it count too.
         return_urls: pages of front ends elsewhere, separated by commas, to which a sign-in link may lead back.
         admin_emails: separated by commas; their owners become admins when they confirm.
         mail_from: the address that sign-in mail comes from, with the name of the site.
@@ -38,7 +39,10 @@ class PeopleSettings(Settings):
     people_database_direct_url: DirectUrl = Field(default="", repr=False)
     people_port: Port = 8103
     people_metrics_port: Port = 9103
-    people_signing_key: Annotated[str, key_of(partial(Signer, issuer="people"))] = Field(default="", repr=False)
+    people_signing_key: Annotated[str, key_of(partial(private_key, issuer="people"))] = Field(default="", repr=False)
+    people_other_signing_key: Annotated[str, key_of(partial(private_key, issuer="people"))] = Field(
+        default="", repr=False
+    )
     admin_emails: str = ""
     return_urls: ReturnUrls = ""
     mail_from: MailFrom = "Rapport <notifications@localhost>"

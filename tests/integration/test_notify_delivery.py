@@ -430,6 +430,24 @@ async def test_an_unknown_outcome_is_repeated_byte_for_byte(harness: DeliveryHar
     assert harness.sink.messages[0].content == harness.sink.unanswered[0].content
 
 
+async def test_a_repeated_mail_keeps_its_id_in_the_ledger_when_the_secret_was_replaced(
+    harness: DeliveryHarness,
+) -> None:
+    comment = await harness.add_comment()
+    harness.sink.once("dot", CLOSE)
+    await harness.attempt()
+    tokens = Tokens("a new secret of more than 32 characters", "rapport.test")
+    messages = MessageBuilder(
+        sender=Sender.parse("Rapport <n@rapport.test>"), public_url="https://rapport.test", tokens=tokens
+    )
+    harness.delivery._messages = messages
+    await harness.make_due()
+    await harness.attempt()
+    (mail,) = harness.sink.messages
+    assert mail.content == harness.sink.unanswered[0].content
+    assert (await harness.row(comment))["message_id"] == mail.message["Message-ID"]
+
+
 async def test_an_unknown_outcome_is_not_repeated_to_another_address(harness: DeliveryHarness) -> None:
     comment = await harness.add_comment()
     harness.sink.once("dot", CLOSE)

@@ -7,7 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from services.chassis.identity import generate_key
+from services.people.commands.sessions import Started
+from services.people.commands.starting import SignInRules, start_session, start_session_by_code
+from services.people.domain import Browser
 from services.people.store.sign_in import lock_address
+from services.people.tokens import Tokens
 from tests.integration.people_harness import FRONT_END, Harness, opened
 
 ANA = "ana@example.com"
@@ -38,6 +43,26 @@ async def test_the_same_browser_gets_the_same_session_again(harness: Harness) ->
     assert await harness.events() == ["confirmed"]
     checked = await harness.call("POST", "/sessions/check", {"session_id": second.json()["session_id"]})
     assert checked.json()["person"]["name"] == "Ana"
+
+
+async def test_the_second_press_may_meet_another_key(
+    new_database: Callable[..., Awaitable[Any]], harness: Harness
+) -> None:
+    """People is started again between the two presses, with the next key and the one before."""
+    token, _ = await harness.link(ANA, "Ana"), await harness.link("ben@example.com", "Ben")
+    first = await press(harness, token)
+    request = await harness.value("select public_id from sign_in_requests where address = 'ben@example.com'")
+    code = harness.tokens.code(request)
+    rules = SignInRules(
+        Tokens(generate_key("people", "next")[0], harness.keys["PEOPLE_SIGNING_KEY"]), frozenset(), frozenset()
+    )
+    browser = Browser(nonce=NONCE, replaces=None)
+    again = await start_session(harness.db, rules, token, browser)
+    assert isinstance(again, Started)
+    assert again.secret == first.json()["session_id"]
+    by_code = await start_session_by_code(harness.db, rules, request, code, browser)
+    assert isinstance(by_code, Started)
+    assert by_code.person.name == "Ben"
 
 
 @pytest.mark.parametrize("apart", [0, 0.005, 0.02, 0.08])

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 from services.chassis.identity import generate_key
 from services.chassis.mail.smtp import SmtpSettings
 from services.chassis.runtime.settings import Settings, sentences
+from services.chassis.runtime.telemetry import SIGNING_KEY
 from services.comments.settings import CommentsSettings
 from services.gateway.settings import GatewaySettings
 from services.notify.settings import NotifySettings
@@ -193,7 +194,10 @@ def test_secrets_are_not_shown() -> None:
     shown += refused(PeopleSettings, **people, people_signing_key="hunter2", verification_keys="hunter2")
     shown += refused(NotifySettings, notify_secret="hunter2", notify_database_url="postgresql://n:hunter2@db:x/n")
     shown += refused(GatewaySettings, gateway_signing_key="hunter2", redis_url="redis://:hunter2@h:x/0")
-    assert len(shown) == 7
+    shown += refused(PeopleSettings, **people, people_other_signing_key="hunter2")
+    for others in ("hunter2", '["hunter2"]', f'{{"{"h" * 32}": "hunter2"}}'):
+        shown += refused(NotifySettings, **DATABASES[NotifySettings], notify_other_secrets=others)
+    assert len(shown) == 11
     assert "hunter2" not in "".join(shown)
 
 
@@ -253,3 +257,11 @@ def test_a_credential_of_the_broker_is_whole_or_absent(given: dict[str, str]) ->
     assert sentence.startswith("KAFKA_")
     assert "KAFKA_SECURITY_PROTOCOL" in sentence
     assert "hunter2" not in sentence
+
+
+def test_a_key_that_is_only_read_is_not_told_as_one_that_signs(keys: dict[str, str]) -> None:
+    other = generate_key("people", "read")[0]
+    read = PeopleSettings(**DATABASES[PeopleSettings], people_other_signing_key=other)
+    assert read.people_other_signing_key == other
+    told = {sample.labels["kid"] for family in SIGNING_KEY.collect() for sample in family.samples}
+    assert "people-read" not in told

@@ -13,7 +13,7 @@ from cryptography import x509
 from pydantic_settings import BaseSettings
 
 from deploy.local import dotenv, trial_certificate
-from deploy.local.environment import OWN_SECRETS, SECRETS
+from deploy.local.environment import OTHER_SECRETS, OWN_SECRETS, SECRETS
 from deploy.local.kafka import BROKER
 from deploy.local.layout import DATABASES, PORTS
 from services.chassis.mail.smtp import SmtpSettings
@@ -52,6 +52,7 @@ def test_each_process_gets_its_own_secrets_only(name: str) -> None:
     given = OURS[name]["environment"].keys()
     service = owner(name)
     assert SECRETS & given == set(OWN_SECRETS.get(service, ()))
+    assert {*OTHER_SECRETS.values()} & given == {name for owned, name in OTHER_SECRETS.items() if owned == service}
     databases = {variable for variable in given if variable.endswith("_DATABASE_URL")}
     assert databases == ({f"{service.upper()}_DATABASE_URL"} if service in DATABASES else set())
     folder = BROKER if name == "kafka-access" else service
@@ -235,7 +236,7 @@ def test_the_backup_reaches_every_database_with_its_services_accounts_and_nothin
             assert given[f"{own}DATABASE_{name}"] == process[f"{own}DATABASE_{name}"]
         assert given[f"{own}KAFKA_USERNAME"] == process["KAFKA_USERNAME"]
         assert given[f"{own}KAFKA_PASSWORD"] == process["KAFKA_PASSWORD"]
-    assert not SECRETS & given.keys()
+    assert not (SECRETS | {*OTHER_SECRETS.values()}) & given.keys()
     assert not {name for name in given if name.startswith(("SMTP_", "REDIS_")) or name == "KAFKA_PASSWORD"}
     assert BACKUP["profiles"] == ["backup"]
     assert (BACKUP["restart"], BACKUP["read_only"], BACKUP["cap_drop"]) == ("no", True, ["ALL"])

@@ -57,3 +57,12 @@ def test_each_service_gets_its_own_direct_address_only(layout: Layout) -> None:
     assert environment.of(given, "posts")["POSTS_DATABASE_DIRECT_URL"] == direct["POSTS_DATABASE_DIRECT_URL"]
     assert environment.of(given, "people")["PEOPLE_DATABASE_DIRECT_URL"].endswith("@127.0.0.1:54320/people")
     assert not {name for name in environment.of(given, "gateway") if "DATABASE" in name}
+
+
+def test_what_is_accepted_besides_goes_to_its_owner_alone(layout: Layout) -> None:
+    assert not {*environment.OTHER_SECRETS.values()} & environment.of(layout, "people").keys()  # before a rotation
+    with (layout.home / "keys.env").open("a") as file:
+        file.write("PEOPLE_OTHER_SIGNING_KEY='next'\nNOTIFY_OTHER_SECRETS='[]'\nGATEWAY_OTHER_SIGNING_KEY='next'\n")
+    for service in (*SERVICES, "operator"):
+        found = {name for name in environment.of(layout, service) if "_OTHER_" in name}
+        assert found == {name for owner, name in environment.OTHER_SECRETS.items() if owner == service}

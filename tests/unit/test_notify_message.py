@@ -1,6 +1,7 @@
 """What stands in the mail about a comment: it threads, can be stopped, and nothing a user wrote is alive in it."""
 
 import html
+import itertools
 import random
 import re
 from dataclasses import replace
@@ -382,3 +383,33 @@ def test_production_needs_an_https_public_url() -> None:
         NotifySettings(notify_database_url=DATABASE, environment="production", public_url="http://rapport.test")
     settings = NotifySettings(notify_database_url=DATABASE, environment="production", public_url="https://rapport.test")
     assert settings.notify_settle_seconds == 10
+
+
+def thread_of(mails: list[EmailMessage]) -> set[str]:
+    """Return the root of each mail as mail clients that thread by `References` see it (RFC 5256, REFERENCES)."""
+    parents: dict[str, str] = {}
+
+    def root(one: str) -> str:
+        return root(parents[one]) if one in parents else one
+
+    for mail in mails:
+        line = [*mail["References"].split(), mail["Message-ID"]]
+        for parent, child in itertools.pairwise(line):
+            if child not in parents and root(parent) != child:
+                parents[child] = parent
+    return {root(mail["Message-ID"]) for mail in mails}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_a_thread_stays_one_while_the_secret_is_replaced(order: tuple[int, ...]) -> None:
+    old, new = "s" * 32, "t" * 32
+    steps = [Tokens(old, "r.test"), Tokens(old, "r.test", [new]), Tokens(new, "r.test", [old])]
+    line, mails = [uuid4() for _ in steps], []
+    for depth, tokens in enumerate(steps):
+        builder = MessageBuilder(sender=Sender.parse("Rapport <n@r.test>"), public_url="https://r.test", tokens=tokens)
+        answers = replace(ANSWERS, comment=replace(COMMENT, ancestors=tuple(line[:depth])))
+        claimed = replace(CLAIMED, comment_id=line[depth])
+        mails.append(message_from_bytes(builder.build(claimed, answers, "a@example.com"), policy=policy.default))
+    assert len({mail["Message-ID"] for mail in mails}) == 3
+    assert len(thread_of([mails[place] for place in order])) == 1
+    assert mails[1]["Message-ID"] in mails[2]["In-Reply-To"].split()

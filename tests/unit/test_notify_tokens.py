@@ -71,3 +71,23 @@ def test_a_message_id_is_the_same_for_ever_and_differs_by_person_and_thing() -> 
     }
     assert first not in others
     assert len(others) == 4
+
+
+def test_links_by_earlier_secrets_lead_to_their_person_and_new_links_are_made_by_the_secret_alone() -> None:
+    person = uuid4()
+    oldest, old = (Tokens(secret, "rapport.test").unsubscribe(person) for secret in ("a" * 32, "b" * 32))
+    now = Tokens("c" * 32, "rapport.test", ["b" * 32, "a" * 32])
+    assert [now.person(token) for token in (oldest, old, now.unsubscribe(person))] == [person] * 3
+    assert now.unsubscribe(person) == Tokens("c" * 32, "rapport.test").unsubscribe(person)
+    assert Tokens("c" * 32, "rapport.test", ["b" * 32]).person(oldest) is None
+    assert now.person(Tokens("d" * 32, "rapport.test").unsubscribe(person)) is None
+    assert [now.person(token) for token in ("", "ä", "\ud800", "x.y")] == [None] * 4
+
+
+def test_a_mail_has_one_id_and_is_referred_to_by_all_that_it_may_have() -> None:
+    comment, person = uuid4(), uuid4()
+    alone = [Tokens(secret * 32, "rapport.test").message_id("comment", comment, person) for secret in "abcd"]
+    found = Tokens("d" * 32, "rapport.test", ["c" * 32, "b" * 32, "a" * 32])
+    assert found.message_id("comment", comment, person) == alone[3]
+    assert found.message_ids("comment", comment, person) == alone[1:]  # headers stay short
+    assert Tokens("a" * 32, "rapport.test").message_ids("comment", comment, person) == alone[:1]

@@ -63,3 +63,17 @@ def test_secrets_differ_by_purpose_link_and_nonce() -> None:
 def test_without_a_key_nothing_is_derived() -> None:
     with pytest.raises(ValueError, match="PEOPLE_SIGNING_KEY"):
         Tokens("")
+
+
+def test_what_was_derived_by_the_other_key_counts_and_nothing_new_is_derived_by_it() -> None:
+    request, link, nonce = new_public_id(), b"l" * 32, "n" * 43
+    other, both = Tokens("another key"), Tokens("a key", "another key")
+    assert both.code(request) == TOKENS.code(request) != other.code(request)
+    assert both.is_code(request, TOKENS.code(request))
+    assert both.is_code(request, other.code(request))
+    assert not both.is_code(request, Tokens("a third key").code(request))
+    assert not TOKENS.is_code(request, other.code(request))
+    assert both.session(link, nonce) == TOKENS.session(link, nonce)
+    assert both.sessions(link, nonce) == [TOKENS.session(link, nonce), other.session(link, nonce)]
+    assert both.hand_overs(link, nonce) == [TOKENS.hand_over(link, nonce), other.hand_over(link, nonce)]
+    assert TOKENS.sessions(link, nonce) == [TOKENS.session(link, nonce)]

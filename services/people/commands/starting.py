@@ -161,13 +161,15 @@ async def _again(
     if nonce is None or not await link_use.was_just_used(tx, link, fingerprint(nonce)):
         return None
     if front_end is not None:
-        code = rules.tokens.hand_over(link.token_sha256, nonce)
-        if await hand_overs.person_of(tx, fingerprint(code)):
-            return HandedOver(front_end.return_to, code)
-    cookie = rules.tokens.session(link.token_sha256, nonce)
-    found = await sessions.find_by_cookie(tx, fingerprint(cookie))
-    person = await people.find(tx, found[1]) if found else None
-    return None if found is None or person is None else Started(found[0], person, cookie, by_cookie=True)
+        for code in rules.tokens.hand_overs(link.token_sha256, nonce):
+            if await hand_overs.person_of(tx, fingerprint(code)):
+                return HandedOver(front_end.return_to, code)
+    for cookie in rules.tokens.sessions(link.token_sha256, nonce):
+        found = await sessions.find_by_cookie(tx, fingerprint(cookie))
+        person = await people.find(tx, found[1]) if found else None
+        if found is not None and person is not None:
+            return Started(found[0], person, cookie, by_cookie=True)
+    return None
 
 
 async def _confirm(tx: Transaction, asked: Asked, admins: Collection[str]) -> Person | None:
