@@ -9,6 +9,8 @@ from uuid import UUID
 
 import itsdangerous
 
+from services.chassis.runtime.telemetry import ACCEPTED_SECRET
+from services.contracts.secret_numbers import number_of
 from services.notify.settings import SHORTEST_SECRET
 
 MOST_IDS = 3  # of one mail in References, so that headers stay short after many replacements
@@ -29,6 +31,8 @@ class Tokens:
     def __init__(self, secret: str, domain: str, others: Sequence[str] = ()) -> None:
         if len(secret) < SHORTEST_SECRET:
             raise ValueError(f"NOTIFY_SECRET must have at least {SHORTEST_SECRET} characters")
+        for each in (secret, *others):
+            ACCEPTED_SECRET.labels(str(number_of(each))).set(1)
         self._unsubscribe, *self._earlier = (_unsubscribe_signer(each) for each in (secret, *others))
         self._message_keys = [
             hmac.digest(each.encode(), b"rapport.notify.message-id", "sha256") for each in (secret, *others)

@@ -8,7 +8,7 @@ import structlog
 import typer
 
 from services.chassis.errors import Problem
-from services.operator.commands import consumer, dead_letter, importing, mail, topics
+from services.operator.commands import consumer, dead_letter, importing, keys, mail, topics
 from services.operator.commands.backup import backup
 from services.operator.commands.check import check
 from services.operator.commands.doctor import doctor
@@ -19,7 +19,6 @@ from services.operator.commands.rerender import rerender
 from services.operator.commands.restore import restore
 from services.operator.commands.resync import resync
 from services.operator.failures import Failed
-from services.operator.keys import generate_keys
 
 app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
 app.add_typer(person, name="person")
@@ -28,6 +27,7 @@ app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(mail.app, name="mail")
 app.add_typer(consumer.app, name="consumer")
 app.add_typer(topics.app, name="topics")
+app.add_typer(keys.app, name="keys")
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)
 app.command(epilog="Example: rapport restore /backups/2026-11-27 comments notify --dry-run")(restore)
@@ -36,13 +36,6 @@ app.command(epilog="Example: rapport republish posts --since 2h")(republish)
 app.command(epilog="Example: rapport resync posts")(resync)
 app.command(epilog="Example: rapport check --json")(check)
 app.command()(rerender)
-
-
-@app.command()
-def keys() -> None:
-    """Print a fresh set of keys for a new installation, as lines for an environment file."""
-    for name, value in generate_keys().items():
-        typer.echo(f"{name}='{value}'")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ NOTHING = re.compile(r"0+[smhd]?")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def parse_since(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime, option: str = "--since") -> datetime:
     """Parse a moment in the past: `2h` ago (s, m, h, d), or a date and time in ISO 8601, by default in UTC.
 
     Raises:
@@ -20,16 +20,16 @@ def parse_since(text: str, now: datetime) -> datetime:
         try:
             return now - timedelta(**{UNITS[span[2]]: int(span[1])})
         except OverflowError:
-            raise Failed(f"--since {text!r} is before all time: write 2h, 3d or 2026-11-23T04:35:00Z.") from None
+            raise Failed(f"{option} {text!r} is before all time: write 2h, 3d or 2026-11-23T04:35:00Z.") from None
     if NOTHING.fullmatch(text.strip()):
-        raise Failed(f"--since {text!r} is no time ago: write how long ago it was, such as 2h or 3d.")
+        raise Failed(f"{option} {text!r} is no time ago: write how long ago it was, such as 2h or 3d.")
     try:
         moment = datetime.fromisoformat(text.strip())
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Failed(f"--since {text!r} is not a time: write 2h, 3d or 2026-11-23T04:35:00Z.") from None
+        raise Failed(f"{option} {text!r} is not a time: write 2h, 3d or 2026-11-23T04:35:00Z.") from None
     if moment > now:
-        raise Failed(f"--since {text!r} lies ahead.")
+        raise Failed(f"{option} {text!r} lies ahead.")
     return moment
 
 

@@ -64,6 +64,9 @@ SIGNING_KEY = Gauge("rapport_signing_key", "1 for the key that this process sign
 VERIFICATION_KEY = Gauge(
     "rapport_verification_key", "1 for each key whose tokens this process may accept", ["kid", "thumbprint"]
 )
+ACCEPTED_SECRET = Gauge(
+    "rapport_accepted_secret", "1 for each secret by which this process accepts what was derived", ["number"]
+)
 BUILD_INFO = Gauge("rapport_build_info", "1 for each process, with what it runs", ["version", "service"])
 
 # An alarm on an increase rings at the first one only if the counter was there before, at 0.

@@ -51,8 +51,7 @@ class Process:
 
 async def check_processes(around: Surroundings) -> list[Finding]:
     """Check all processes, the versions that they run, and what their metrics tell."""
-    async with ConnectionPool() as connections:
-        found = await asyncio.gather(*(_read(address, connections) for address in around.settings.metrics_addresses))
+    found = await read_processes(around.settings.metrics_addresses)
     answering = [process for process in found if not process.error]
     return [
         *(_readiness(process) for process in found),
@@ -60,6 +59,12 @@ async def check_processes(around: Surroundings) -> list[Finding]:
         *look_at_keys([(process.service, process.metrics) for process in answering]),
         *look_at_metrics({process.service for process in answering}, [process.metrics for process in answering]),
     ]
+
+
+async def read_processes(addresses: Sequence[str]) -> list[Process]:
+    """Return what each process tells at its metrics port."""
+    async with ConnectionPool() as connections:
+        return await asyncio.gather(*(_read(address, connections) for address in addresses))
 
 
 async def _read(address: str, connections: ConnectionPool) -> Process:
