@@ -76,6 +76,7 @@ def test_metrics_have_the_prefix_and_few_labels() -> None:
         "version",
         "kid",
         "thumbprint",
+        "number",
     }
     own = [metric for metric in vars(telemetry).values() if type(metric).__name__ in ("Counter", "Gauge", "Histogram")]
     assert len(own) > 15
