@@ -54,7 +54,9 @@ def test_every_secret_may_come_from_a_file(
 def test_the_secrets_are_those_that_the_operations_guide_promises() -> None:
     found = {field.upper() for kind in KINDS for field in secret_fields(kind)}
     assert found == SECRETS
-    assert {name for name in found if name.endswith(("_KEY", "_SECRET", "_SECRETS", "_PASSWORD", "_URL", "_KEYS"))} == found
+    assert {
+        name for name in found if name.endswith(("_KEY", "_SECRET", "_SECRETS", "_PASSWORD", "_URL", "_KEYS"))
+    } == found
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])

@@ -67,7 +67,7 @@ def _restore_all(folder: Path, wanted: Sequence[str], options: Sequence[str]) ->
     """Restore one service after the other, and return their results.
 
     Raises:
-        Failed: one was not restored. What was done before is said first: a repetition does not know it any more.
+        Failed: one was not restored. What was done before is said first: a repetition does not know its numbers.
     """
     done: list[dict[str, Any]] = []
     for service in wanted:
@@ -76,23 +76,23 @@ def _restore_all(folder: Path, wanted: Sequence[str], options: Sequence[str]) ->
         except Failed:
             for result in done:
                 typer.echo("\n".join(lines(result)), err=True)
-            for owner in (owner for owner in OWNERS if any(owner in result["resync"] for result in done)):
-                typer.echo(
-                    f"Besides what the repetition prints, run before `rapport check`: rapport resync {owner}", err=True
-                )
             raise
     return done
 
 
 def next_commands(folder: Path, results: list[dict[str, Any]]) -> list[str]:
-    """Return what makes the whole installation agree again, once everything runs."""
+    """Return what makes the whole installation agree again, once everything runs.
+
+    What was restored by an earlier call, which was interrupted then, may lack what the log did not have: nobody knows
+    any more, so every owner states what it has.
+    """
     try:
         taken = [manifest.read(folder, service).taken_at for service in ORDER if (folder / service).is_dir()]
     except Refused as refusal:
         raise Failed(str(refusal)) from None
     since = rfc3339(min(taken))
     restored = {result["service"] for result in results}
-    state = restored.union(*(result["resync"] for result in results))
+    state = restored.union(*(OWNERS if result["already"] else result["resync"] for result in results))
     return [
         *(f"rapport republish {service} --since {since}" for service in ("posts", "comments", "people", "notify")),
         *(f"rapport resync {owner}" for owner in OWNERS if owner in state),
