@@ -1,13 +1,16 @@
 """Events of the notify service: how each notification ended, and who wants no mail or cannot get any."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StrictBool, StrictStr
+from pydantic import Field, StrictBool, StrictStr, model_validator
 
 from services.contracts.event import Event, Moment, published
-from services.contracts.text import Body
+from services.contracts.text import Body, LeftOut, left_out
 from services.contracts.topics import NOTIFY, Topic
+
+MailScope = Literal["all", "replies"]
+ModerationMail = Literal["off", "hourly", "daily"]
 
 
 class NotificationFact(Event):
@@ -56,19 +59,48 @@ class NotificationFailed(NotificationFact):
 
 @published
 class MailChoiceChanged(Event):
-    """A person unsubscribed from mail about answers, or subscribed again."""
+    """A person chose anew which mail they get."""
 
     type: ClassVar[str] = "dev.rapport.notify.mail-choice-changed.v1"
     topic: ClassVar[Topic] = NOTIFY
 
     person_id: UUID = Field(description="The person; also the subject and the record key.")
-    notifications: bool = Field(description="Whether they get mail about answers after the change.")
+    notifications: bool = Field(description="Whether they get mail about comments after the change.")
+    scope: MailScope = Field(
+        default="all", description="About which comments: all that concern them, or replies alone."
+    )
+    moderation: ModerationMail = Field(
+        default="hourly", description="How often they hear, as a moderator, of what waits for approval."
+    )
     version: int = Field(description="Grows by one with every change of the choice.")
     occurred_at: Moment = Field(description="When the choice was made.")
 
     @property
     def subject(self) -> UUID:
         return self.person_id
+
+    @property
+    def key(self) -> UUID:
+        return self.person_id
+
+
+@published
+class FollowChanged(Event):
+    """A person began to follow a discussion, or follows it no more."""
+
+    type: ClassVar[str] = "dev.rapport.notify.follow-changed.v1"
+    topic: ClassVar[Topic] = NOTIFY
+
+    follow_id: UUID = Field(description="The following of this person of this discussion; also the subject.")
+    person_id: UUID = Field(description="The person; also the record key.")
+    post_id: UUID = Field(description="The post whose discussion it is.")
+    follows: bool = Field(description="Whether they follow it after the change.")
+    version: int = Field(description="Grows by one with every change of the same following.")
+    occurred_at: Moment = Field(description="When the person chose it.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.follow_id
 
     @property
     def key(self) -> UUID:
@@ -96,9 +128,39 @@ class AddressSuppressed(Event):
 
 
 class EditMailSettings(Body):
-    """Command: turn notification mails on or off."""
+    """Command: choose which mail to get; fields that are left out stay as they are."""
 
-    notifications: StrictBool = Field(description="Whether to tell you by mail of answers to you.")
+    notifications: LeftOut[StrictBool] = Field(
+        default_factory=left_out, description="Whether to tell you by mail of comments that concern you."
+    )
+    scope: LeftOut[MailScope] = Field(
+        default_factory=left_out, description="Of which: `all` that concern you, or `replies` to you alone."
+    )
+    moderation: LeftOut[ModerationMail] = Field(
+        default_factory=left_out,
+        description="For moderators: how often to tell you by mail of what waits for approval.",
+    )
+
+    @model_validator(mode="after")
+    def _chooses_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must name at least one of notifications, scope and moderation")
+        return self
+
+
+MailChoice = Literal["all", "replies", "none"]
+
+
+class ChooseMail(Body):
+    """Command by a link in a mail: get mail about all comments that concern the person, replies alone, or none."""
+
+    choice: MailChoice
+
+
+class MarkRead(Body):
+    """Command: mark notifications as read, up to one and all that are older."""
+
+    read_until: UUID = Field(description="The id of the newest notification that was read.")
 
 
 class PauseMail(Body):

@@ -9,7 +9,7 @@ from services.chassis.http.origins import Origin
 from services.gateway.api import comments, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
-from services.gateway.pages import comment, docs, front, post, problems, sign_in, unmatched, unsubscribe
+from services.gateway.pages import comment, docs, front, mail_choices, post, problems, sign_in, unmatched, unsubscribe
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.response_headers import ResponseHeaders
 
@@ -19,11 +19,13 @@ ROUTERS = (
     people.router,
     sessions.router,
     notifications.router,
+    notifications.following,
     front.router,
     post.router,
     comment.router,
     sign_in.router,
     unsubscribe.router,
+    mail_choices.router,
     problems.router,
     docs.router,
 )

@@ -46,9 +46,14 @@ def written(context: RequestContext, answer: ServiceResponse, composed: Composed
     return Response(content, answer.status, headers, MEDIA_TYPE)
 
 
-def not_stored(data: Any, status: int = 200) -> Response:
-    """Answer with JSON that nobody may keep: sessions, and the answer to a write that has no version."""
-    return Response(orjson.dumps(data), status, {"Cache-Control": NO_STORE}, MEDIA_TYPE)
+def not_stored(data: Any, status: int = 200, answer: ServiceResponse | None = None) -> Response:
+    """Answer with JSON that nobody may keep: sessions, and the answer to a write that has no version.
+
+    Args:
+        answer: that of a service to a write with an idempotency key.
+    """
+    headers = {"Cache-Control": NO_STORE, **(passed_on(answer) if answer else {})}
+    return Response(orjson.dumps(data), status, headers, MEDIA_TYPE)
 
 
 def empty(answer: ServiceResponse | None = None) -> Response:

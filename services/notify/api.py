@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
@@ -13,12 +13,13 @@ from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.partition_routes import PartitionOperator
-from services.chassis.http.routes import StrictRoute, allow, json_response
+from services.chassis.http.requests import idempotency_key
+from services.chassis.http.routes import StrictRoute, allow, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.ids import Id
-from services.contracts.notify import EditMailSettings, PauseMail, ResumeMail
-from services.notify import commands, pausing, queries
+from services.contracts.notify import ChooseMail, EditMailSettings, MarkRead, PauseMail, ResumeMail
+from services.notify import choices, pausing, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 
@@ -54,22 +55,44 @@ def create_api(
         return json_response(explanation)
 
     @router.get("/me/mail")
-    async def mail_choice(caller: Gateway) -> Response:
-        return json_response(await queries.mail_choice(db, caller.require_person()))
+    async def mail_settings(caller: Gateway) -> Response:
+        return json_response(await queries.mail_settings(db, caller.require_person()))
 
     @router.patch("/me/mail")
-    async def edit_mail_settings(caller: Gateway, body: EditMailSettings) -> Response:
-        await commands.set_wants_mail(db, caller.require_person(), body.notifications)
-        return json_response({"notifications": body.notifications})
+    async def edit_mail_settings(request: Request, caller: Gateway, body: EditMailSettings) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await choices.edit_mail_settings(db, caller.require_person(), body, key))
+
+    @router.patch("/me/notifications")
+    async def mark_read(request: Request, caller: Gateway, body: MarkRead) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await choices.mark_read(db, caller.require_person(), body.read_until, key))
+
+    @router.get("/me/attention")
+    async def attention(caller: Gateway, post: Id | None = None) -> Response:
+        return json_response(await queries.attention(db, caller.require_person(), post))
+
+    @router.put("/me/follows/{post_id}")
+    async def follow(request: Request, caller: Gateway, post_id: UUID) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await choices.set_follows(db, caller.require_person(), post_id, True, key))
+
+    @router.delete("/me/follows/{post_id}")
+    async def unfollow(request: Request, caller: Gateway, post_id: UUID) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await choices.set_follows(db, caller.require_person(), post_id, False, key))
 
     @router.get("/unsubscribe/{token}")
-    async def mail_choice_of_token(caller: Gateway, token: str) -> Response:
-        return json_response(await queries.mail_choice(db, _person_of(token)))
+    async def mail_settings_of_token(caller: Gateway, token: str) -> Response:
+        return json_response(await queries.mail_settings(db, _person_of(token)))
 
     @router.post("/unsubscribe/{token}")
     async def unsubscribe(caller: Gateway, token: str) -> Response:
-        await commands.set_wants_mail(db, _person_of(token), False)
-        return json_response({"notifications": False})
+        return json_response(choices.as_json(await choices.choose_mail(db, _person_of(token), "none")))
+
+    @router.post("/mail-choices/{token}")
+    async def choose_mail(caller: Gateway, token: str, body: ChooseMail) -> Response:
+        return json_response(choices.as_json(await choices.choose_mail(db, _person_of(token), body.choice)))
 
     def _person_of(token: str) -> UUID:
         person_id = tokens.person(token)
@@ -78,8 +101,8 @@ def create_api(
         return person_id
 
     @router.get("/people/{person_id}/mail")
-    async def mail_choice_of_person(person_id: Id, _: Operator) -> Response:
-        return json_response(await queries.mail_choice(db, person_id))
+    async def mail_settings_of_person(person_id: Id, _: Operator) -> Response:
+        return json_response(await queries.mail_settings(db, person_id))
 
     @router.get("/mail")
     async def mail_state(_: Operator) -> Response:

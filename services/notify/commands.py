@@ -1,13 +1,13 @@
 """Commands of notify: one function, one transaction; each end of a row adds its event to the outbox."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from services.chassis.database.pool import Database, Transaction
+from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.contracts.comments import CommentApproved, CommentFact, CommentGone, CommentPosted, CommentStated
-from services.contracts.notify import MailChoiceChanged, NotificationSkipped
+from services.contracts.notify import NotificationSkipped
 from services.notify import store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, Notification, concerned, fact
 
@@ -80,16 +80,3 @@ async def _insert_notifications(tx: Transaction, comment: Comment, settle: timed
             skipped = Notification(notification_id, 1, person_id, comment.comment_id, comment.post_id, reasons)
             await outbox.add(tx, fact(NotificationSkipped, skipped, why))
     return len(made) == len(recipients)
-
-
-async def set_wants_mail(db: Database, person_id: UUID, wants_mail: bool) -> None:
-    """Subscribe a person to mail about answers, or unsubscribe them.
-
-    The mailer reads this choice last, so it holds for claimed rows too.
-    """
-    async with db.transaction() as tx:
-        version = await store.upsert_wants_mail(tx, person_id, wants_mail)
-        if version is not None:
-            now = datetime.now(UTC)
-            change = MailChoiceChanged(person_id=person_id, notifications=wants_mail, version=version, occurred_at=now)
-            await outbox.add(tx, change)

@@ -84,12 +84,13 @@ async def renew(db: Database, rows: Sequence[Claimed]) -> None:
 SELECT_OWN_PART = """
 select n.lease_token = $3 and n.lease_until > now() as leased,
        coalesce(m.notifications, true) as wanted,
+       coalesce(m.scope, 'all') = 'all' or 'reply_to_you' = any(n.reasons) as in_scope,
        exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
 from notifications n left join mail_choices m on m.person_id = n.person_id
 where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
 """
 
-OwnRefusal = Literal["lease_lost", "unsubscribed", "address_suppressed"]
+OwnRefusal = Literal["lease_lost", "unsubscribed", "replies_only", "address_suppressed"]
 
 
 async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
@@ -102,6 +103,8 @@ async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> O
         return "lease_lost"
     if not row["wanted"]:
         return "unsubscribed"
+    if not row["in_scope"]:
+        return "replies_only"
     return "address_suppressed" if row["suppressed"] else None
 
 
@@ -129,7 +132,11 @@ with leased as materialized (
              as d (person_id, comment_id, token, content, address_version, message_id, sha256, revision)
     join notifications n on n.person_id = d.person_id and n.comment_id = d.comment_id and n.lease_token = d.token
     where n.state = 'waiting' and n.lease_until > now()
-      and not exists (select from mail_choices m where m.person_id = d.person_id and not m.notifications)
+      and not exists (
+          select from mail_choices m
+          where m.person_id = d.person_id
+            and (not m.notifications or m.scope = 'replies' and not 'reply_to_you' = any(n.reasons))
+      )
       and not exists (
           select from suppressions s where s.person_id = d.person_id and s.address_version = d.address_version
       )

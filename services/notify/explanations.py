@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.notify.domain import Reason
+from services.notify.reasons import Reason
 
 STATE_TEXTS: Mapping[str, str] = {
     "waiting": "A mail about this comment is on its way to you, because {reasons}.",
@@ -14,9 +14,10 @@ STATE_TEXTS: Mapping[str, str] = {
 
 WHY_TEXTS: Mapping[str, str] = {
     "own_comment": "you wrote it yourself",
-    "not_concerned": "it neither answers you nor stands under a post of yours",
+    "not_concerned": "it neither answers you nor stands under a post of yours or in a discussion that you follow",
     "unrecorded": "it is older than what is remembered here",
     "unsubscribed": "you had asked for no mail about answers",
+    "replies_only": "you had asked for mail about replies to you alone",
     "address_not_confirmed": "you have no confirmed address",
     "address_suppressed": "a mail server said earlier that your address does not exist",
     "comment_held": "it waits for a moderator",

@@ -15,7 +15,8 @@ from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
 from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
-from services.notify.domain import Answers, Claimed, CommentNow, in_mails
+from services.notify.domain import Answers, Claimed, CommentNow
+from services.notify.reasons import in_mails
 from services.notify.tokens import Tokens
 
 MOST_ANCESTORS = 10
@@ -80,13 +81,15 @@ class MessageBuilder:
         commenter = _shown_or(message.header_text(answers.commenter_name or "", LONGEST_COMMENTER), NAMELESS)
         title = _title(post.title)
         deed, because = in_mails(claimed.reasons)
-        unsubscribe_url = f"{self._public_url}/unsubscribe/{self._tokens.unsubscribe(claimed.person_id)}"
+        token = self._tokens.unsubscribe(claimed.person_id)
+        unsubscribe_url = f"{self._public_url}/unsubscribe/{token}"
         words = {
             "commenter": commenter,
             "title": title,
             "deed": deed,
             "because": because,
             "url": self._public_url + comment_path(post.slug, claimed.comment_id),
+            "choices_url": f"{self._public_url}/mail/{token}",
             "unsubscribe_url": unsubscribe_url,
         }
         return message.compose(

@@ -1,4 +1,4 @@
-"""The read side of notify: a person's notifications, the explanation of one, and the choice about mail."""
+"""The read side of notify: a person's notifications, the explanation of one, and the settings of mail."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from services.chassis.http import cursors
 from services.chassis.messaging.stating import known_rows
 from services.contracts.event import rfc3339
 from services.contracts.services import STATED
-from services.notify import store
+from services.notify import choices, store
 from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned
 from services.notify.explanations import in_words
 from services.notify.pausing import MailState, find_state
@@ -28,6 +28,10 @@ def _view(row: Any) -> dict[str, Any]:
     }
 
 
+def _listed(row: Any) -> dict[str, Any]:
+    return _view(row) | {"read": row["read"]}
+
+
 async def notifications(db: Database, person_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
     """Return the page of a person's notifications behind the cursor, newest first.
 
@@ -40,7 +44,7 @@ async def notifications(db: Database, person_id: UUID, cursor: str | None, limit
         rows = await store.notifications(reader, person_id, place[0] if place else None, limit + 1)
     shown = rows[:limit]
     return {
-        "items": [_view(row) for row in shown],
+        "items": [_listed(row) for row in shown],
         "next": cursors.encode(name, shown[-1]["id"]) if len(rows) > limit else None,
     }
 
@@ -100,10 +104,17 @@ def _without_row(comment: Comment, person_id: UUID, *, why_no_row: str | None) -
     }
 
 
-async def mail_choice(db: Database, person_id: UUID) -> dict[str, Any]:
-    """Return whether a person gets mail about answers."""
+async def mail_settings(db: Database, person_id: UUID) -> dict[str, Any]:
+    """Return which mail a person gets."""
     async with db.reader() as reader:
-        return {"notifications": await store.wants_mail(reader, person_id)}
+        return choices.as_json(await choices.mail_settings(reader, person_id))
+
+
+async def attention(db: Database, person_id: UUID, post_id: UUID | None) -> dict[str, Any]:
+    """Return how many notifications a person has not read, and whether they follow the discussion of a post."""
+    async with db.reader() as reader:
+        follows = post_id is not None and await choices.follows_post(reader, person_id, post_id)
+        return {"unread": await choices.unread(reader, person_id), "follows": follows}
 
 
 async def known_comments(db: Database, after: UUID, ids: Sequence[UUID] | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from services.chassis.messaging import outbox
 from services.chassis.messaging.history import History
 from services.contracts.notify import (
     AddressSuppressed,
+    FollowChanged,
     MailChoiceChanged,
     NotificationFact,
     NotificationFailed,
@@ -53,6 +54,11 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         for said in history.newest(MailChoiceChanged).values()
         if said.epoch >= epoch
     ]
+    follows = [
+        await _follow(tx, said.event, later=said.epoch > epoch)
+        for said in history.newest(FollowChanged).values()
+        if said.epoch >= epoch
+    ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
     told = history.newest(NotificationFact)
     not_sent = await tx.fetch(SELECT_NOT_SENT, list(told))
@@ -64,6 +70,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     await outbox.add_all(tx, [outbox.new_row(fact(NotificationSkipped, row, WHY)) for row in unknown])
     return {
         "choices about mail set again": sum(choices),
+        "follows set again": sum(follows),
         "addresses suppressed again": sum(bad),
         "notifications ended as told": len(ended),
         "notifications skipped": len(unknown),
@@ -71,16 +78,31 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
 
 
 SET_CHOICE = """
-insert into mail_choices as chosen (person_id, notifications, version, changed_at) values ($1, $2, $3, $4)
+insert into mail_choices as chosen (person_id, notifications, scope, moderation, version, changed_at)
+values ($1, $2, $3, $4, $5, $6)
 on conflict (person_id) do update set
-    notifications = excluded.notifications, version = excluded.version, changed_at = excluded.changed_at
-where $5 or chosen.version < excluded.version
+    notifications = excluded.notifications, scope = excluded.scope, moderation = excluded.moderation,
+    version = excluded.version, changed_at = excluded.changed_at
+where $7 or chosen.version < excluded.version
 """
 
 
 async def _choose(tx: Transaction, event: MailChoiceChanged, *, later: bool) -> int:
-    choice = (event.person_id, event.notifications, event.version, event.occurred_at)
-    return await tx.execute(SET_CHOICE, *choice, later)
+    choice = event.person_id, event.notifications, event.scope, event.moderation
+    return await tx.execute(SET_CHOICE, *choice, event.version, event.occurred_at, later)
+
+
+SET_FOLLOW = """
+insert into follows as known (id, person_id, post_id, follows, version, changed_at) values ($1, $2, $3, $4, $5, $6)
+on conflict (person_id, post_id) do update set
+    id = excluded.id, follows = excluded.follows, version = excluded.version, changed_at = excluded.changed_at
+where $7 or known.version < excluded.version
+"""
+
+
+async def _follow(tx: Transaction, event: FollowChanged, *, later: bool) -> int:
+    follow = event.follow_id, event.person_id, event.post_id, event.follows
+    return await tx.execute(SET_FOLLOW, *follow, event.version, event.occurred_at, later)
 
 
 SUPPRESS = """

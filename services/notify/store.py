@@ -1,4 +1,4 @@
-"""Rows of comments from events, of the notifications about them, and of persons' choices about mail."""
+"""Rows of comments from events, and of the notifications about them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,8 @@ on conflict (comment_id) do update set
     parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
     imported = known.imported or excluded.imported, version = excluded.version, epoch = excluded.epoch, gone = false
 where (known.epoch, known.version) < (excluded.epoch, excluded.version)
-returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version
+returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
+          array(select person_id from follows f where f.post_id = known.post_id and f.follows) as followers
 """
 
 
@@ -42,11 +43,16 @@ async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime
     )
     row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
     assert row is not None
-    return Comment(**row)
+    return _comment(row)
+
+
+def _comment(row: Any) -> Comment:
+    return Comment(**{**row, "followers": tuple(row["followers"])})
 
 
 SELECT_COMMENT = """
-select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version
+select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
+       array(select person_id from follows f where f.post_id = comments.post_id and f.follows) as followers
 from comments
 where comment_id = $1
 """
@@ -55,7 +61,7 @@ where comment_id = $1
 async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
     """Return a comment as its newest event reported it."""
     row = await reader.fetchrow(SELECT_COMMENT, comment_id)
-    return Comment(**row) if row else None
+    return _comment(row) if row else None
 
 
 MARK_GONE = """
@@ -184,7 +190,8 @@ async def find_notification(reader: Reader, person_id: UUID, comment_id: UUID) -
 
 
 SELECT_NOTIFICATIONS = """
-select id, comment_id, post_id, reasons, state, why, created_at, sent_at
+select id, comment_id, post_id, reasons, state, why, created_at, sent_at,
+       coalesce(id <= (select read_until from reading_marks m where m.person_id = $1), false) as read
 from notifications
 where person_id = $1 and announced and ($2::uuid is null or id < $2)
 order by id desc
@@ -195,30 +202,6 @@ limit $3
 async def notifications(reader: Reader, person_id: UUID, before: UUID | None, limit: int) -> list[Any]:
     """Return a person's notifications, newest first, without those about comments that were never visible."""
     return await reader.fetch(SELECT_NOTIFICATIONS, person_id, before, limit)
-
-
-SELECT_CHOICE = "select notifications from mail_choices where person_id = $1"
-
-
-async def wants_mail(reader: Reader, person_id: UUID) -> bool:
-    """Return whether the person gets mail about answers: true for everybody who never chose."""
-    chosen = await reader.fetchval(SELECT_CHOICE, person_id)
-    return chosen is None or bool(chosen)
-
-
-UPSERT_CHOICE = """
-insert into mail_choices as chosen (person_id, notifications) values ($1, $2)
-on conflict (person_id) do update set
-    notifications = excluded.notifications, changed_at = now(), version = chosen.version + 1
-where chosen.notifications <> excluded.notifications
-returning version
-"""
-
-
-async def upsert_wants_mail(tx: Transaction, person_id: UUID, wants_mail: bool) -> int | None:
-    """Upsert whether the person gets mail about answers; return the version of the choice, None if it was so before."""
-    version: int | None = await tx.fetchval(UPSERT_CHOICE, person_id, wants_mail)
-    return version
 
 
 SELECT_BACKLOG = """

@@ -176,6 +176,13 @@ async def hear(recorder: Recorder, ada: Person, comment_id: str) -> None:
         return [item["state"] for item in answer.json["items"]] == ["sent"] * 2
 
     await recorder.play("listNotifications", "Ada's", who=ada, query={"limit": "10"}, until=all_sent)
+    newest = (await recorder.client.call("GET", "/v1/me/notifications?limit=1", who=ada)).json["items"][0]
+    read = {"read_until": newest["id"]}
+    await recorder.play("markNotificationsRead", "Ada has read all", who=ada, body=read, headers=key(7))
+    here = {"ref": newest["post_id"]}
+    await recorder.play("followPost", "Ada follows what was said there", who=ada, path=here, headers=key(9))
+    await recorder.play("unfollowPost", "Ada has heard enough", who=ada, path=here, headers=key(10))
+    await recorder.play("editMailSettings", "Only replies", who=ada, body={"scope": "replies"}, headers=key(8))
     await recorder.play("editMailSettings", "No more mail", who=ada, body={"notifications": False})
     await recorder.play("getMailSettings", "Ada's", who=ada)
 

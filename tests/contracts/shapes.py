@@ -23,7 +23,8 @@ PROFILE = AUTHOR | {"created_at", "comment_count"}
 ME = {"id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"}
 SESSION = {"access_token", "token_type", "expires_in", "refresh_token", "person"}
 REVISION = {"revision", "title", "body", "edit_note", "created_at"}
-NOTIFICATION = {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at"}
+NOTIFICATION = {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at", "read"}
+MAIL = {"notifications": True, "scope": "all", "moderation": "hourly"}
 EXPLANATION = {"comment_id", "post_id", "state", "reasons", "why", "text", "created_at", "sent_at"}
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

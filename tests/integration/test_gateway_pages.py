@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from services.chassis.errors import Problem, invalid, not_found
+from services.chassis.errors import Problem, invalid, not_found, unavailable
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
@@ -333,9 +333,24 @@ async def test_who_asked_for_a_mail_reads_to_which_address(harness: GatewayHarne
 async def test_who_unsubscribed_reads_how_to_get_mail_again(harness: GatewayHarness) -> None:
     harness.services.notify.on("POST", "/unsubscribe/secret", {"notifications": False})
     page = (await harness.http.post("/unsubscribe/secret", data={"List-Unsubscribe": "One-Click"})).text
-    assert 'href="/docs#editMailSettings"' in page
-    assert "no button" in page
-    assert 'id="editMailSettings"' in (await harness.get("/docs")).text
+    assert 'href="/mail/secret"' in page
+    for settings, chosen in (
+        ({"notifications": False, "scope": "all"}, "none"),
+        ({"notifications": True, "scope": "all"}, "all"),
+        ({"notifications": True, "scope": "replies"}, "replies"),
+    ):
+        harness.services.notify.on("GET", "/unsubscribe/secret", settings)
+        choices = (await harness.get("/mail/secret")).text
+        assert choices.count(" checked") == 1
+        assert f'value="{chosen}" checked' in choices
+
+
+async def test_a_refused_choice_of_mail_is_shown_with_the_choices(harness: GatewayHarness) -> None:
+    harness.services.notify.on("POST", "/mail-choices/secret", unavailable("It took too long."))
+    answer = await harness.http.post("/mail/secret", data={"choice": "replies"})
+    assert answer.status_code == 503
+    assert 'value="replies" checked' in answer.text
+    assert "Save" in answer.text
 
 
 async def test_unsubscribe(harness: GatewayHarness) -> None:

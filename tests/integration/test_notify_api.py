@@ -16,6 +16,9 @@ from tests.conftest import NewDatabase
 from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
 from tests.integration.notify_upstreams import FakeUpstreams, serving_upstreams
 
+ALL_MAIL = {"notifications": True, "scope": "all", "moderation": "hourly"}
+NO_MAIL = ALL_MAIL | {"notifications": False}
+
 
 @dataclass
 class ApiHarness:
@@ -30,12 +33,14 @@ class ApiHarness:
     async def call(
         self, method: str, path: str, body: object = None, *, issuer: str | None = "gateway", who: UUID | None = None
     ) -> httpx2.Response:
-        headers = {}
-        if issuer is not None:
-            signer = Signer(self.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
-            headers["Authorization"] = f"Bearer {signer.token('notify', who)}"
+        headers = {} if issuer is None else self.signed(who, issuer)
         options: dict[str, Any] = {} if body is None else {"json": body}
         return await self.client.request(method, path, headers=headers, **options)
+
+    def signed(self, who: UUID | None, issuer: str = "gateway") -> dict[str, str]:
+        """Return the header by which a service calls for a person."""
+        signer = Signer(self.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
+        return {"Authorization": f"Bearer {signer.token('notify', who)}"}
 
     async def explain(self, who: UUID | None, comment_id: UUID) -> dict[str, Any]:
         answer = await self.call("GET", f"/me/notifications/explain?comment={comment_id}", who=who)
@@ -72,7 +77,7 @@ async def test_the_list_is_newest_first_and_pages(harness: ApiHarness) -> None:
         path = f"/me/notifications?limit=2&cursor={page['next']}" if page["next"] else ""
     assert seen == [str(comment.comment_id) for comment in reversed(made)]
     item = (await harness.call("GET", "/me/notifications", who=me)).json()["items"][0]
-    assert set(item) == {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at"}
+    assert set(item) == {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at", "read"}
     assert (item["state"], item["why"], item["reasons"], item["sent_at"]) == ("waiting", None, ["reply_to_you"], None)
     assert item["created_at"].endswith("Z")
 
@@ -183,17 +188,17 @@ async def test_unsubscribing_holds_until_mail_is_chosen_again(harness: ApiHarnes
     path = f"/unsubscribe/{harness.tokens.unsubscribe(me)}"
     for _ in range(3):
         looked = await harness.call("GET", path)
-        assert (looked.status_code, looked.json()) == (200, {"notifications": True})
-    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
+        assert (looked.status_code, looked.json()) == (200, ALL_MAIL)
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == ALL_MAIL
     for _ in range(2):
         stopped = await harness.call("POST", path)
-        assert (stopped.status_code, stopped.json()) == (200, {"notifications": False})
-    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": False}
-    assert (await harness.call("GET", path)).json() == {"notifications": False}
+        assert (stopped.status_code, stopped.json()) == (200, NO_MAIL)
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == NO_MAIL
+    assert (await harness.call("GET", path)).json() == NO_MAIL
     back = await harness.call("PATCH", "/me/mail", {"notifications": True}, who=me)
-    assert (back.status_code, back.json()) == (200, {"notifications": True})
-    assert (await harness.call("GET", "/me/mail", who=me)).json() == {"notifications": True}
-    assert (await harness.call("GET", "/me/mail", who=uuid4())).json() == {"notifications": True}
+    assert (back.status_code, back.json()) == (200, ALL_MAIL)
+    assert (await harness.call("GET", "/me/mail", who=me)).json() == ALL_MAIL
+    assert (await harness.call("GET", "/me/mail", who=uuid4())).json() == ALL_MAIL
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -219,9 +224,9 @@ async def test_an_unknown_field_is_named(harness: ApiHarness) -> None:
 async def test_an_operator_sees_a_person_s_choice_about_mail(harness: ApiHarness) -> None:
     person = uuid4()
     path = f"/people/{person}/mail"
-    assert (await harness.call("GET", path, issuer="operator")).json() == {"notifications": True}
+    assert (await harness.call("GET", path, issuer="operator")).json() == ALL_MAIL
     await harness.call("PATCH", "/me/mail", {"notifications": False}, who=person)
-    assert (await harness.call("GET", path, issuer="operator")).json() == {"notifications": False}
+    assert (await harness.call("GET", path, issuer="operator")).json() == NO_MAIL
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging import epochs, outbox
 from services.chassis.runtime import context
-from services.notify import commands, delivery, delivery_queue
+from services.notify import choices, delivery, delivery_queue
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
 from services.notify.delivery_queue import End
 from services.notify.domain import Claimed
@@ -179,7 +179,7 @@ async def test_unsubscribing_holds_for_a_mail_that_is_claimed_already(harness: D
     comment = await harness.add_comment()
     claimed = await harness.claim()
     assert comment.parent_author_id is not None
-    await commands.set_wants_mail(harness.service.db, comment.parent_author_id, False)
+    await choices.choose_mail(harness.service.db, comment.parent_author_id, "none")
     await harness.attempt(claimed)
     assert await harness.ending(comment) == ("skipped", "unsubscribed")
     assert harness.sink.seen == []
@@ -284,7 +284,7 @@ async def test_mails_frozen_together_are_decided_one_by_one(harness: DeliveryHar
     batch = await delivery_queue.claim(harness.service.db, 3)
     answers = await harness.upstreams.ask(batch)
     assert unwanted.parent_author_id is not None
-    await commands.set_wants_mail(harness.service.db, unwanted.parent_author_id, False)
+    await choices.choose_mail(harness.service.db, unwanted.parent_author_id, "none")
     steal = "update notifications set lease_token = gen_random_uuid() where comment_id = $1 returning 1"
     await harness.service.value(steal, lost.comment_id)
     mails = await asyncio.gather(

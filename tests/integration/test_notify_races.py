@@ -11,7 +11,7 @@ import pytest
 from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.contracts.comments import CommentFact
-from services.notify import commands
+from services.notify import choices
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer
 from services.notify.message import MessageBuilder
@@ -125,7 +125,7 @@ async def test_no_mail_begins_after_an_unsubscribe_was_answered(
         await service.handle(FakeComment(**{**vars(comment), "post_author_id": comment.author_id}).posted)
     async with running(*(mailer.run for mailer in mailers)):
         await smtp_sink.wait_for(3)
-        await commands.set_wants_mail(service.db, me, False)
+        await choices.choose_mail(service.db, me, "none")
         # Mails whose last look was made before may still end: no more than there are dialogues at once.
         arrived = len(smtp_sink.messages)
         await settled(service)

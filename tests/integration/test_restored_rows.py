@@ -28,7 +28,9 @@ from services.contracts.comments import (
 from services.contracts.event import Envelope, Event
 from services.contracts.notify import (
     AddressSuppressed,
+    FollowChanged,
     MailChoiceChanged,
+    MailScope,
     NotificationFailed,
     NotificationSent,
     NotificationSkipped,
@@ -360,9 +362,10 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     trial, back = await new_trial("notify"), await new_trial("notify", empty=True)
     ids = await add_notifications(trial, ("was sent", "sent", "skipped", "failed", "unknown", "was skipped"))
     stays, left, came_back, bad = uuid4(), uuid4(), uuid4(), uuid4()
+    ended_follow, new_follow = uuid4(), uuid4()
     await trial.run(
         f"insert into mail_choices (person_id, notifications) values ('{stays}', false), ('{came_back}', false)",
-        "select 1",
+        f"insert into follows (id, person_id, post_id, follows) values ('{ended_follow}', '{stays}', '{POST}', true)",
     )
     await trial.take(tmp_path)
 
@@ -372,7 +375,15 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         return event
 
     def chooses(who: UUID, version: int, *, wants: bool) -> Event:
-        return MailChoiceChanged(person_id=who, notifications=wants, version=version, occurred_at=NOW)
+        scope: MailScope = "replies" if wants else "all"
+        return MailChoiceChanged(
+            person_id=who, notifications=wants, scope=scope, moderation="daily", version=version, occurred_at=NOW
+        )
+
+    def follows(follow_id: UUID, who: UUID, version: int, *, still: bool) -> Event:
+        return FollowChanged(
+            follow_id=follow_id, person_id=who, post_id=POST, follows=still, version=version, occurred_at=NOW
+        )
 
     await say(
         trial,
@@ -383,11 +394,14 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         chooses(left, 1, wants=False),
         chooses(came_back, 2, wants=True),
         chooses(stays, 1, wants=True),  # said before the backup
+        follows(ended_follow, stays, 2, still=False),
+        follows(new_follow, left, 1, still=True),
         AddressSuppressed(person_id=bad, version=3, occurred_at=NOW),
     )
     found = await put_back(trial, back, tmp_path)
     assert done(found) == {
         "choices about mail set again": 2,
+        "follows set again": 2,
         "addresses suppressed again": 1,
         "notifications ended as told": 4,
         "notifications skipped": 1,
@@ -401,8 +415,14 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         "unknown": ("skipped", "restored", 2, None),
         "was skipped": ("sent", None, 2, None),
     }
-    choices = dict(await rows(back, "select person_id, notifications from mail_choices"))
-    assert choices == {stays: False, left: False, came_back: True}
+    choices = await rows(back, "select person_id, notifications, scope, moderation from mail_choices")
+    assert {row[0]: row[1:] for row in choices} == {
+        stays: (False, "all", "hourly"),
+        left: (False, "all", "daily"),
+        came_back: (True, "replies", "daily"),
+    }
+    follows_now = await rows(back, "select id, person_id, follows, version from follows")
+    assert sorted(follows_now, key=lambda row: row[3]) == [(new_follow, left, True, 1), (ended_follow, stays, False, 2)]
     assert await rows(back, "select person_id, address_version from suppressions") == [(bad, 3)]
     assert await rows(back, "select why from mail_pause") == [("restored",)]
     assert await rows(back, EVENTS) == [("skipped", True)]

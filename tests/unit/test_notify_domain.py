@@ -12,14 +12,14 @@ from services.notify.domain import (
     CommentNow,
     Contact,
     PostNow,
-    Reason,
     concerned,
     objection,
 )
 from services.notify.explanations import STATE_TEXTS, WHY_TEXTS, in_words
+from services.notify.reasons import Reason
 from services.notify.rescheduling import LONGEST_RETRY, retry_delay
 
-ANNA, BEN, CARL = uuid4(), uuid4(), uuid4()
+ANNA, BEN, CARL, DORA = uuid4(), uuid4(), uuid4(), uuid4()
 COMMENT = Comment(
     comment_id=uuid4(),
     post_id=uuid4(),
@@ -97,6 +97,7 @@ def test_every_reason_has_all_its_words_and_is_told_apart() -> None:
         assert reason.because
         assert reason.cause
         assert Reason.all_of([reason.value]) == [reason]
-    made = {reason for reasons in concerned(replace(COMMENT, parent_author_id=CARL)).values() for reason in reasons}
+    answered = replace(COMMENT, parent_author_id=CARL, followers=(DORA,))
+    made = {reason for reasons in concerned(answered).values() for reason in reasons}
     assert made == {reason.value for reason in Reason} - {Reason.UNKNOWN.value}
     assert all(type(name) is str for name in made)

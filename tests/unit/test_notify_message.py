@@ -169,7 +169,7 @@ def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:
         )
     )
     page, text = part(mail, "html"), part(mail, "plain")
-    assert len(alive(page)) == 2
+    assert len(alive(page)) == 3  # the comment, the choice of mail, the end of it
     assert all(url.startswith("https://rapport.test/") for url in alive(page))
     assert "evil.example" not in page
     assert "my <b>bank</b>" in page
@@ -283,7 +283,7 @@ def test_a_name_in_ascii_is_a_quoted_string() -> None:
     assert b'From: "Ben (via Rapport)" <notifications@rapport.test>\r\n' in content
 
 
-@pytest.mark.parametrize("reasons", [("followed_thread",), ("mentions_you", "followed_thread"), ()])
+@pytest.mark.parametrize("reasons", [("quotes_you",), ("mentions_you", "quotes_you"), ()])
 def test_a_reason_of_a_newer_version_has_words(reasons: tuple[str, ...]) -> None:
     text = part(written(claimed=replace(CLAIMED, reasons=reasons)), "plain")
     assert "Ben commented on “On messages”:" in text

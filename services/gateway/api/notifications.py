@@ -1,21 +1,24 @@
-"""Notifications and mail settings: `/v1/me/notifications` and `/v1/me/mail`."""
+"""Notifications, mail settings and discussions that are followed."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.contracts.notify import EditMailSettings
+from services.contracts.notify import EditMailSettings, MarkRead
 from services.gateway import responses
+from services.gateway.api.references import PostRef, id_of
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import notifications as schemas
-from services.gateway.composition import comment_views, representations
+from services.gateway.composition import comment_views, post_views, representations
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import Composed
 from services.gateway.guards import PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1/me", tags=["notifications"], route_class=PublicRoute)
+following = APIRouter(prefix="/v1/posts", tags=["notifications"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
+ONCE = ("Idempotency-Key",)
 
 
 @router.get(
@@ -60,8 +63,35 @@ async def mail(request: Request, context: SignedIn) -> Response:
     return responses.read(request, context, Composed(representations.mail(raw)))
 
 
-@router.patch("/mail", **operation("editMailSettings", "Update my mail settings", schemas.Mail, body=EditMailSettings))
+@router.patch(
+    "/mail",
+    **operation("editMailSettings", "Update my mail settings", schemas.Mail, body=EditMailSettings, headers=ONCE),
+)
 async def edit_mail(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
-    answer = await forward(request, context, context.upstreams.notify, "/me/mail", body=body, headers={})
-    return responses.not_stored(representations.mail(answer.json()))
+    answer = await forward(request, context, context.upstreams.notify, "/me/mail", body=body)
+    return responses.not_stored(representations.mail(answer.json()), answer=answer)
+
+
+@router.patch(
+    "/notifications",
+    **operation("markNotificationsRead", "Mark my notifications as read", schemas.Unread, body=MarkRead, headers=ONCE),
+)
+async def mark_read(request: Request, context: SignedIn) -> Response:
+    body = await body_of(request)
+    answer = await forward(request, context, context.upstreams.notify, "/me/notifications", body=body)
+    return responses.not_stored({"unread": answer.json()["unread"]}, answer=answer)
+
+
+@following.put("/{ref}/follow", **operation("followPost", "Follow the discussion of a post", status=204, headers=ONCE))
+async def follow(request: Request, context: SignedIn, ref: PostRef) -> Response:
+    post = await post_views.fetch(context, ref)
+    return responses.empty(await forward(request, context, context.upstreams.notify, f"/me/follows/{post['id']}"))
+
+
+@following.delete(
+    "/{ref}/follow", **operation("unfollowPost", "Follow the discussion of a post no more", status=204, headers=ONCE)
+)
+async def unfollow(request: Request, context: SignedIn, ref: PostRef) -> Response:
+    post_id = await id_of(context, ref)  # of a post that is withdrawn since, too
+    return responses.empty(await forward(request, context, context.upstreams.notify, f"/me/follows/{post_id}"))

@@ -99,5 +99,8 @@ OPERATIONS: Mapping[str, str] = {
     "explainNotification": "Says of any comment that you may see, or were told of, why you did or did not get a mail, "
     "also after it was removed.",
     "getMailSettings": "Returns whether you are told by mail.",
-    "editMailSettings": "Turns mail on or off: the way back after an unsubscribe. Sign-in mail always goes on.",
+    "editMailSettings": "Chooses which mail you get: the way back after an unsubscribe. Sign-in mail always goes on.",
+    "markNotificationsRead": "Marks a notification as read, with all that are older. What was read stays read.",
+    "followPost": "From now on you are notified of every new comment there. A repetition changes nothing.",
+    "unfollowPost": "You are notified of what concerns you otherwise. A repetition changes nothing.",
 }

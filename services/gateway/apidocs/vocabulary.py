@@ -92,16 +92,29 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
     ),
     "NotificationReason": Vocabulary(
         "Why a person is told of a comment.",
-        {"reply_to_you": "it answers a comment of theirs", "on_your_post": "it stands under a post of theirs"},
+        {
+            "reply_to_you": "it answers a comment of theirs",
+            "on_your_post": "it stands under a post of theirs",
+            "followed_thread": "they follow the discussion",
+        },
         open_=True,
+    ),
+    "MailScope": Vocabulary(
+        "Of which comments a person is told by mail.",
+        {"all": "all that concern them", "replies": "those that answer a comment of theirs"},
+    ),
+    "ModerationMail": Vocabulary(
+        "How often a moderator is told by mail of what waits for approval.",
+        {"off": "never", "hourly": "every hour at most", "daily": "once a day at most"},
     ),
     "WhyNot": Vocabulary(
         "Why there was no mail.",
         {
             "own_comment": "you wrote it yourself",
-            "not_concerned": "it neither answers you nor stands under a post of yours",
+            "not_concerned": "it neither answers you nor stands in a discussion of yours or one that you follow",
             "unrecorded": "it is older than what is remembered here",
             "unsubscribed": "you had asked for no mail",
+            "replies_only": "you had asked for mail about replies to you alone",
             "address_not_confirmed": "you have no confirmed address",
             "address_suppressed": "a mail server said that your address does not exist",
             "comment_held": "it waits for a moderator",

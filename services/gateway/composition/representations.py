@@ -124,7 +124,8 @@ def me(raw: Json) -> Json:
 def notification(raw: Json) -> Json:
     """Return one notification."""
     return {
-        name: raw[name] for name in ("id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at")
+        name: raw[name]
+        for name in ("id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at", "read")
     }
 
 
@@ -137,5 +138,5 @@ def explanation(raw: Json) -> Json:
 
 
 def mail(raw: Json) -> Json:
-    """Return the settings of a person's notification mail."""
-    return {"notifications": raw["notifications"]}
+    """Return which mail a person gets."""
+    return {name: raw[name] for name in ("notifications", "scope", "moderation")}

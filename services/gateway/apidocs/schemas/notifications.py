@@ -11,13 +11,17 @@ from services.gateway.apidocs.vocabulary import values
 NotificationState = Annotated[str, WithJsonSchema(values("NotificationState"))]
 ExplanationState = Annotated[str, WithJsonSchema(values("ExplanationState"))]
 NotificationReason = Annotated[str, WithJsonSchema(values("NotificationReason"))]
+MailScope = Annotated[str, WithJsonSchema(values("MailScope"))]
+ModerationMail = Annotated[str, WithJsonSchema(values("ModerationMail"))]
 WhyNot = Annotated[str, WithJsonSchema(values("WhyNot"))]
 
 
 class Mail(BaseModel):
     """Which mail you get. Sign-in mail always goes on."""
 
-    notifications: bool = Field(description="Whether you are told by mail of answers to you.")
+    notifications: bool = Field(description="Whether you are told by mail of comments that concern you.")
+    scope: MailScope = Field(description="Of which comments.")
+    moderation: ModerationMail = Field(description="For moderators: how often you are told of what waits for approval.")
 
 
 class Notification(BaseModel):
@@ -31,6 +35,13 @@ class Notification(BaseModel):
     why: WhyNot | None = Field(description="Why there was no mail; null while it is waiting, and when it was sent.")
     created_at: AwareDatetime = Field(description=CREATED)
     sent_at: AwareDatetime | None = Field(description="When the mail server took the mail; null before.")
+    read: bool = Field(description="Whether you have marked it as read.")
+
+
+class Unread(BaseModel):
+    """How many notifications are left."""
+
+    unread: int = Field(ge=0, le=1000, description="How many you have not read; 1,000 stands for more, too.")
 
 
 class Notifications(BaseModel):
