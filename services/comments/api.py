@@ -54,6 +54,10 @@ def create_api(
     ) -> Response:
         return json_response(await queries.comments(db, caller, post_id, sort, cursor, limit))
 
+    @router.get("/posts/{post_id}/newest")
+    async def newest(post_id: UUID, caller: Gateway, limit: Limit = 50) -> Response:
+        return json_response(await queries.newest(db, caller, post_id, limit))
+
     @router.get("/posts/{post_id}/version")
     async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
         return json_response(await queries.version_of_post(db, post_id))

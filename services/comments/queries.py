@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.http import cursors
+from services.chassis.http.answer_size import fitting
 from services.chassis.identity import Caller
 from services.chassis.messaging.epochs import find_epoch
 from services.chassis.messaging.stating import known_rows
@@ -53,6 +56,22 @@ async def comments(
         order: listing.Order = "asc" if sort == "oldest" else "desc"
         page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=order)
     return _answer(page, list_name)
+
+
+async def newest(db: Database, caller: Caller, post_id: UUID, limit: int) -> dict[str, Any]:
+    """Return the newest visible comments of a post without their replies, as far as they fit into one answer.
+
+    Raises:
+        Problem: `post-unknown`.
+    """
+    async with db.reader() as reader:
+        discussion = await discussion_rows.find_discussion(reader, post_id)
+        if discussion is None or discussion.status != "published":
+            raise Problem("post-unknown")
+        found = await comment_rows.newest(reader, post_id, limit)
+    items = [representation(one, caller) for one in found]
+    shown, _ = fitting(items, (len(orjson.dumps(item)) for item in items))
+    return {"items": shown}
 
 
 async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, Any]:

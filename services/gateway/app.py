@@ -9,7 +9,18 @@ from services.chassis.http.origins import Origin
 from services.gateway.api import comments, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
-from services.gateway.pages import comment, docs, front, mail_choices, post, problems, sign_in, unmatched, unsubscribe
+from services.gateway.pages import (
+    comment,
+    docs,
+    feeds,
+    front,
+    mail_choices,
+    post,
+    problems,
+    sign_in,
+    unmatched,
+    unsubscribe,
+)
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.response_headers import ResponseHeaders
 
@@ -26,6 +37,7 @@ ROUTERS = (
     sign_in.router,
     unsubscribe.router,
     mail_choices.router,
+    feeds.router,
     problems.router,
     docs.router,
 )

@@ -35,6 +35,16 @@ def read(request: Request, context: RequestContext, composed: Composed) -> Respo
     return Response(content, 200, headers, MEDIA_TYPE)
 
 
+def document(request: Request, context: RequestContext, content: bytes, media_type: str) -> Response:
+    """Answer a GET of a document that is the same for everybody: 200, or 304 when the client has these very bytes."""
+    tag = entity_tag(0, content)
+    headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": cache_control(context)}
+    if matches(request.headers.get("if-none-match"), tag):
+        return Response(None, 304, headers)
+    offer_to_cache(request, context)
+    return Response(content, 200, headers, media_type)
+
+
 def written(context: RequestContext, answer: ServiceResponse, composed: Composed) -> Response:
     """Answer a write: the service's status and `Location`, the resource with names and tag as of now."""
     content = encoded(context, composed.data)

@@ -18,7 +18,7 @@ from services.chassis.messaging import outbox
 from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
 from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
-from services.posts import commands, importing, queries, rerendering
+from services.posts import commands, importing, queries, rerendering, syndication
 from services.posts.stating import stating
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -52,6 +52,18 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def look_up_titles(body: LookUpTitles, caller: Notify) -> Response:
         asked = [(one.id, one.revision) for one in body.revisions]
         return json_response({"items": await queries.look_up_titles(db, asked)})
+
+    @router.post("/posts/texts/lookup")
+    async def look_up_texts(body: LookUp, _: Gateway) -> Response:
+        return json_response({"items": await syndication.look_up_texts(db, body.ids)})
+
+    @router.get("/months")
+    async def months(_: Gateway) -> Response:
+        return json_response({"items": await syndication.months(db)})
+
+    @router.get("/months/{month}")
+    async def addresses(month: str, _: Gateway) -> Response:
+        return json_response({"items": await syndication.addresses(db, month)})
 
     @router.post("/addresses/lookup")
     async def post_of_address(body: FindAddress, caller: Gateway) -> Response:

@@ -191,3 +191,12 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
         for generic in (False, True):
             touched, _ = await explained(db, sql, *args, generic=generic)
             assert touched <= 2 * BLOCKS_OF_CHANCE, sql
+
+
+@pytest.mark.parametrize("size", [300, 3000])
+async def test_the_newest_comments_cost_the_same_in_any_thread(db: Database, size: int) -> None:
+    post_id = await thread(db, size, held=size)
+    for generic in (False, True):
+        blocks, rows = await explained(db, comment_rows.SELECT_NEWEST, post_id, 50, generic=generic)
+        assert rows == 50
+        assert blocks <= 50 * BLOCKS_PER_COMMENT + BLOCKS_OF_CHANCE

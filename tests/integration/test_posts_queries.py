@@ -11,7 +11,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.contracts.posts import CreatePost, EditPost
-from services.posts import commands, queries
+from services.posts import commands, queries, syndication
 
 AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author", "moderator"}))
@@ -156,3 +156,34 @@ async def test_a_page_of_revisions_ends_early_when_the_texts_are_large(db: Datab
         if (cursor := page["next"]) is None:
             break
     assert seen == list(range(30, 0, -1))
+
+
+async def test_texts_for_feeds_end_where_one_answer_is_full(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [await create(db, f"Number {number}") for number in range(4)]
+    draft = await create(db, "A draft", publish=False)
+    asked = [UUID(post["id"]) for post in (made[2], draft, made[0], made[3], made[1])]
+    found = await syndication.look_up_texts(db, [*asked, uuid4()])
+    assert [item["id"] for item in found] == [made[number]["id"] for number in (2, 0, 3, 1)]
+    assert found[0]["body_html"] == made[2]["body_html"]
+    monkeypatch.setattr(syndication, "MOST_BYTES", 2 * len(made[0]["body_html"]))
+    assert await syndication.look_up_texts(db, asked) == found[:2]
+
+
+async def test_months_have_the_posts_that_were_published_in_them(db: Database) -> None:
+    posts = [await create(db, f"Number {number}") for number in range(4)]
+    await create(db, "A draft", publish=False)
+    async with db.transaction() as tx:
+        for post, moment in zip(posts, ("2024-02-29", "2024-03-01", "2024-12-31", "2025-01-01"), strict=True):
+            await tx.execute(
+                "update posts set published_at = $2::text::timestamptz, edited_at = null where id = $1",
+                UUID(post["id"]),
+                f"{moment}T23:59:59.999Z",
+            )
+    months = await syndication.months(db)
+    assert [item["month"] for item in months] == ["2024-02", "2024-03", "2024-12", "2025-01"]
+    assert months[0]["changed_at"] == "2024-02-29T23:59:59.999Z"
+    for item, post in zip(months, posts, strict=True):
+        assert [one["slug"] for one in await syndication.addresses(db, item["month"])] == [post["slug"]]
+    for wrong in ("2024-00", "24-01", "0000-01", "9999-12", "2024-02-01", "²024-01"):
+        with pytest.raises(Problem, match="not-found"):
+            await syndication.addresses(db, wrong)

@@ -27,6 +27,16 @@ async def find_many(reader: Reader, ids: Sequence[UUID]) -> list[Comment]:
     return [Comment(*row) for row in await reader.fetch(SELECT_COMMENTS, ids)]
 
 
+SELECT_NEWEST = f"""
+select {COLUMNS} from comments where post_id = $1 and state = 'visible' order by id desc limit $2
+"""  # noqa: S608  # a constant
+
+
+async def newest(reader: Reader, post_id: UUID, limit: int) -> list[Comment]:
+    """Return the newest visible comments of a post, wherever in the tree they stand."""
+    return [Comment(*row) for row in await reader.fetch(SELECT_NEWEST, post_id, limit)]
+
+
 SELECT_STRUCTURES = """
 select id, post_id, parent_id, path, depth, author_id, parent_author_id, null as body, format, null as body_html, state,
     removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported

@@ -20,7 +20,9 @@ from services.gateway.caching.response_cache import Entry, Headers, ResponseCach
 REQUESTS = Counter("rapport_gateway_cache", "Anonymous reads, by whether the cache had them", ["outcome"])
 HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
-PATHS = re.compile(rb"/(?:posts/|v1/(?:posts|comments|people)\b|\?)")
+PATHS = re.compile(
+    rb"/(?:posts/|v1/(?:posts|comments|people)\b|feed\.atom|sitemap|(?:tags|people)/[^/?]+/feed\.atom|\?)"
+)
 QUERY = re.compile(rb"(?:(?:cursor|limit|sort)=[^&]*(?:&|\Z))*\Z")
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
 

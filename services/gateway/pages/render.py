@@ -23,6 +23,7 @@ from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.structured_data import discussion_data
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline}
-ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path}
+ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 
 

@@ -1,0 +1,57 @@
+"""Compose what feeds and the sitemap show: only what a stranger may read."""
+
+from collections.abc import Mapping
+
+from services.gateway.composition import comment_views, post_views, representations
+from services.gateway.composition.request_context import Json, RequestContext
+
+ENTRIES = 50
+
+
+async def posts(context: RequestContext, filters: Mapping[str, str]) -> list[Json]:
+    """Return the newest posts with their texts; those that do not fit into one answer have only an excerpt."""
+    listed = (await post_views.listed(context, {**filters, "limit": str(ENTRIES)})).data["items"]
+    body = {"ids": [post["id"] for post in listed]}
+    caller, deadline = context.viewer.caller, context.deadline
+    texts = await context.upstreams.posts.look_up("/posts/texts/lookup", caller, deadline, body)
+    html = {item["id"]: item["body_html"] for item in texts["items"]}
+    return [post | {"body_html": html.get(post["id"])} for post in listed]
+
+
+async def discussion(context: RequestContext, ref: str) -> tuple[Json, list[Json]]:
+    """Return a post, and the newest comments below it.
+
+    Raises:
+        Problem: `not-found` if a stranger may not read it.
+    """
+    post = (await post_views.one(context, ref)).data
+    path = f"/posts/{post['id']}/newest"
+    caller, deadline, params = context.viewer.caller, context.deadline, {"limit": str(ENTRIES)}
+
+    async def ask() -> Json:
+        found: Json = await context.upstreams.comments.get(path, caller, deadline, params)
+        return found
+
+    raw = await comment_views.retry_while_post_unknown(context, post["id"], ask)
+    people = await context.authors_of(representations.comment_authors(raw["items"]))
+    return post, [representations.comment(item, people) for item in raw["items"]]
+
+
+async def months(context: RequestContext) -> list[Json]:
+    """Return the months in which posts were published, with the newest change of one of them."""
+    raw = await context.upstreams.posts.get("/months", context.viewer.caller, context.deadline)
+    context.tags.add("posts")
+    months: list[Json] = raw["items"]
+    return months
+
+
+async def addresses(context: RequestContext, month: str) -> list[Json]:
+    """Return the slugs of the posts of a month, each with its last change.
+
+    Raises:
+        Problem: `not-found` for what is no month.
+    """
+    raw = await context.upstreams.posts.get(f"/months/{month}", context.viewer.caller, context.deadline)
+    context.tags.add("posts")
+    addresses: list[Json] = raw["items"]
+    return addresses

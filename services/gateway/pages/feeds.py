@@ -1,0 +1,111 @@
+"""Feeds of the site and of each discussion, the sitemap and robots.txt: what a stranger may read, and no more."""
+
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.contracts.links import comment_path, post_path
+from services.gateway import responses
+from services.gateway.composition import syndication
+from services.gateway.composition.request_context import Json, RequestContext
+from services.gateway.guards import Unauthenticated
+from services.gateway.pages.atom import MEDIA_TYPE, Entry, Feed, written
+from services.gateway.pages.render import PageRoute
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+SITE = "Rapport"
+UNTITLED = "Untitled"
+NAMELESS = "Somebody"
+SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"
+NOT_INDEXED = ("/sign-in", "/register", "/unsubscribe/", "/mail/", "/feeds/")
+
+
+@router.get("/feed.atom")
+async def site(request: Request, context: Unauthenticated) -> Response:
+    base = context.public_url.rstrip("/")
+    entries = [_post_entry(post) for post in await syndication.posts(context, {})]
+    feed = Feed(SITE, f"{base}/feed.atom", f"{base}/", entries)
+    return responses.document(request, context, written(feed), MEDIA_TYPE)
+
+
+@router.get("/posts/{ref}/feed.atom")
+async def discussion(request: Request, context: Unauthenticated, ref: str) -> Response:
+    post, comments = await syndication.discussion(context, ref)
+    page = context.public_url.rstrip("/") + post_path(post["slug"])
+    title = post["title"] or UNTITLED
+    entries = [_comment_entry(context, comment, post["slug"], title) for comment in comments]
+    feed = Feed(f"{title} · {SITE}", f"{page}/feed.atom", f"{page}#comments", entries)
+    return responses.document(request, context, written(feed), MEDIA_TYPE)
+
+
+def _post_entry(post: Json) -> Entry:
+    return Entry(
+        id=post["id"],
+        title=post["title"] or UNTITLED,
+        url=post["url"],
+        author=post["author"]["name"] or NAMELESS,
+        published=post["published_at"],
+        updated=post["edited_at"] or post["published_at"],
+        html=post["body_html"],
+        summary=post["excerpt"],
+        tags=post.get("tags", ()),
+        discussion=(f"{post['url']}/feed.atom", post["comment_count"]),
+    )
+
+
+def _comment_entry(context: RequestContext, comment: Json, slug: str, title: str) -> Entry:
+    def page(comment_id: str) -> str:
+        return context.public_url.rstrip("/") + comment_path(slug, comment_id)
+
+    above, author = comment["parent_id"], comment["author"]["name"] or NAMELESS
+    answered = (above, page(above)) if above else (comment["post_id"], context.public_url.rstrip("/") + post_path(slug))
+    return Entry(
+        id=comment["id"],
+        title=f"{author}: {title}",
+        url=page(comment["id"]),
+        author=author,
+        published=comment["created_at"],
+        updated=comment["edited_at"] or comment["created_at"],
+        html=comment["body_html"],
+        answers=answered,
+    )
+
+
+@router.get("/sitemap.xml")
+async def sitemap(request: Request, context: Unauthenticated) -> Response:
+    base = context.public_url.rstrip("/")
+    root = Element("sitemapindex", {"xmlns": SITEMAPS})
+    for item in await syndication.months(context):
+        _located(root, "sitemap", f"{base}/sitemaps/{item['month']}.xml", item["changed_at"])
+    return _sitemap(request, context, root)
+
+
+@router.get("/sitemaps/{month}.xml")
+async def sitemap_of_month(request: Request, context: Unauthenticated, month: str) -> Response:
+    base = context.public_url.rstrip("/")
+    root = Element("urlset", {"xmlns": SITEMAPS})
+    for item in await syndication.addresses(context, month):
+        _located(root, "url", base + post_path(item["slug"]), item["changed_at"])
+    return _sitemap(request, context, root)
+
+
+def _located(root: Element, name: str, address: str, changed_at: str) -> None:
+    element = SubElement(root, name)
+    SubElement(element, "loc").text = address
+    SubElement(element, "lastmod").text = changed_at
+
+
+def _sitemap(request: Request, context: RequestContext, root: Element) -> Response:
+    content = tostring(root, encoding="utf-8", xml_declaration=True)
+    return responses.document(request, context, content, "application/xml")
+
+
+@router.get("/robots.txt")
+async def robots(context: Unauthenticated) -> Response:
+    lines = ["User-agent: *", *(f"Disallow: {path}" for path in NOT_INDEXED)]
+    lines += ["", f"Sitemap: {context.public_url.rstrip('/')}/sitemap.xml", ""]
+    headers = {"Cache-Control": "public, max-age=3600"}
+    return Response("\n".join(lines), headers=headers, media_type="text/plain")
