@@ -1,6 +1,6 @@
 """What a person has chosen: which mail they get, which discussions they follow, and how far they have read."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,10 +11,31 @@ from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.errors import invalid
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
-from services.contracts.notify import EditMailSettings, FollowChanged, MailChoice, MailChoiceChanged
-from services.notify.domain import MailSettings
+from services.contracts.notify import (
+    EditMailSettings,
+    FollowChanged,
+    MailChoice,
+    MailChoiceChanged,
+    MailScope,
+    ModerationMail,
+)
 
 MOST_UNREAD = 1000  # what is more is counted as this many
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    """Which mail a person gets; these are the settings of everybody who never chose.
+
+    Attributes:
+        scope: about which comments, if `notifications`.
+        moderation: how often a moderator hears of what waits.
+    """
+
+    notifications: bool = True
+    scope: MailScope = "all"
+    moderation: ModerationMail = "hourly"
+
 
 OF_CHOICE = {
     "all": EditMailSettings(notifications=True, scope="all"),

@@ -1,20 +1,18 @@
 """Rules of notify: who gets mail about a comment, and when a mail must not go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
 from services.contracts.notify import (
-    MailScope,
-    ModerationMail,
     NotificationFact,
     NotificationFailed,
     NotificationSent,
     NotificationSkipped,
 )
-from services.notify.reasons import Reason
 
 CommentState = Literal["visible", "held", "removed"]
 EndState = Literal["sent", "skipped", "failed"]
@@ -25,6 +23,53 @@ ENDS: Mapping[EndState, type[NotificationFact]] = {
     "skipped": NotificationSkipped,
     "failed": NotificationFailed,
 }
+
+
+class Reason(StrEnum):
+    """Why somebody is told of a comment: the value in rows and events, and how mails and explanations say it.
+
+    Attributes:
+        deed: what the commenter did, before the title of the post.
+        because: why the mail comes.
+        cause: the same about one comment.
+    """
+
+    REPLY_TO_YOU = (
+        *("reply_to_you", "answered you under"),
+        *("somebody answered your comment", "it answers your comment"),
+    )
+    ON_YOUR_POST = (
+        *("on_your_post", "commented on your post"),
+        *("somebody commented on your post", "it was written under your post"),
+    )
+    FOLLOWED_THREAD = (
+        *("followed_thread", "commented on"),
+        *("you follow the discussion", "you follow the discussion in which it was written"),
+    )
+    # of rows that a newer version has written
+    UNKNOWN = "unknown", "commented on", "it concerns you", "it concerns you"
+
+    deed: str
+    because: str
+    cause: str
+
+    def __new__(cls, value: str, deed: str, because: str, cause: str) -> "Reason":
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.deed, reason.because, reason.cause = deed, because, cause
+        return reason
+
+    @classmethod
+    def all_of(cls, names: Iterable[str]) -> list["Reason"]:
+        """Return the reasons with these names, each once, and at least one."""
+        by_name = {reason.value: reason for reason in cls}
+        return list(dict.fromkeys(by_name.get(name, cls.UNKNOWN) for name in names)) or [cls.UNKNOWN]
+
+
+def in_mails(reasons: Sequence[str]) -> tuple[str, str]:
+    """Return what the commenter did, by the first of the reasons, and why the mail comes, by all of them."""
+    known = Reason.all_of(reasons)
+    return known[0].deed, " and ".join(reason.because for reason in known)
 
 
 WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
@@ -61,20 +106,6 @@ def concerned(comment: Comment) -> dict[UUID, tuple[str, ...]]:
         if person is not None and person != comment.author_id:
             reasons[person] = (*reasons.get(person, ()), reason.value)
     return reasons
-
-
-@dataclass(frozen=True)
-class MailSettings:
-    """Which mail a person gets; these are the settings of everybody who never chose.
-
-    Attributes:
-        scope: about which comments, if `notifications`.
-        moderation: how often a moderator hears of what waits.
-    """
-
-    notifications: bool = True
-    scope: MailScope = "all"
-    moderation: ModerationMail = "hourly"
 
 
 @dataclass(frozen=True)

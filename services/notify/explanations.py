@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.notify.reasons import Reason
+from services.notify.domain import Reason
 
 STATE_TEXTS: Mapping[str, str] = {
     "waiting": "A mail about this comment is on its way to you, because {reasons}.",

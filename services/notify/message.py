@@ -15,8 +15,7 @@ from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
 from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
-from services.notify.domain import Answers, Claimed, CommentNow
-from services.notify.reasons import in_mails
+from services.notify.domain import Answers, Claimed, CommentNow, in_mails
 from services.notify.tokens import Tokens
 
 MOST_ANCESTORS = 10

@@ -9,7 +9,7 @@ import pytest
 
 from services.contracts.notify import EditMailSettings
 from services.notify import choices
-from services.notify.domain import MailSettings
+from services.notify.choices import MailSettings
 from tests.integration.notify_harness import FakeComment
 from tests.integration.test_notify_api import ApiHarness, harness
 

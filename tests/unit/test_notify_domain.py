@@ -12,11 +12,11 @@ from services.notify.domain import (
     CommentNow,
     Contact,
     PostNow,
+    Reason,
     concerned,
     objection,
 )
 from services.notify.explanations import STATE_TEXTS, WHY_TEXTS, in_words
-from services.notify.reasons import Reason
 from services.notify.rescheduling import LONGEST_RETRY, retry_delay
 
 ANNA, BEN, CARL, DORA = uuid4(), uuid4(), uuid4(), uuid4()
