@@ -19,7 +19,7 @@ from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.ids import Id
 from services.contracts.notify import ChooseMail, EditMailSettings, MarkRead, PauseMail, ResumeMail
-from services.notify import choices, pausing, queries
+from services.notify import choices, feeds, pausing, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 
@@ -81,6 +81,20 @@ def create_api(
     async def unfollow(request: Request, caller: Gateway, post_id: UUID) -> Response:
         key = idempotency_key(request, caller)
         return command_response(await choices.set_follows(db, caller.require_person(), post_id, False, key))
+
+    @router.post("/me/feed")
+    async def make_feed(request: Request, caller: Gateway) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await feeds.make_feed(db, caller.require_person(), tokens.feed, key))
+
+    @router.delete("/me/feed", status_code=204)
+    async def end_feed(caller: Gateway) -> Response:
+        await feeds.end_feed(db, caller.require_person())
+        return Response(status_code=204)
+
+    @router.get("/feeds/{token}")
+    async def answers(caller: Gateway, token: str) -> Response:
+        return json_response(await feeds.answers(db, token))
 
     @router.get("/unsubscribe/{token}")
     async def mail_settings_of_token(caller: Gateway, token: str) -> Response:

@@ -20,7 +20,7 @@ from services.contracts.notify import (
     NotificationSent,
     NotificationSkipped,
 )
-from services.notify import pausing
+from services.notify import feeds, pausing
 from services.notify.domain import Notification, State, fact
 
 WHY = "restored"
@@ -60,6 +60,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         if said.epoch >= epoch
     ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
+    ended_feeds = await feeds.end_all(tx)
     told = history.newest(NotificationFact)
     not_sent = await tx.fetch(SELECT_NOT_SENT, list(told))
     ended = [row for row in not_sent if told[row["id"]].is_newer_than(epoch, row["version"])]
@@ -72,6 +73,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         "choices about mail set again": sum(choices),
         "follows set again": sum(follows),
         "addresses suppressed again": sum(bad),
+        "secret feeds ended": ended_feeds,
         "notifications ended as told": len(ended),
         "notifications skipped": len(unknown),
     }

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -37,6 +38,7 @@ class Tokens:
         self._message_keys = [
             hmac.digest(each.encode(), b"rapport.notify.message-id", "sha256") for each in (secret, *others)
         ][:MOST_IDS]
+        self._feed_key = hmac.digest(secret.encode(), b"rapport.notify.feed", "sha256")
         self._domain = domain
 
     def unsubscribe(self, person_id: UUID) -> str:
@@ -54,6 +56,13 @@ class Tokens:
             except (UnicodeEncodeError, binascii.Error, ValueError):
                 return None
         return None
+
+    def feed(self, person_id: UUID, key: str | None) -> str:
+        """Return a token of 256 bits for the address of a person's feed: the same for the same idempotency key."""
+        if key is None:
+            return secrets.token_urlsafe(32)
+        mac = hmac.digest(self._feed_key, f"{person_id} {key}".encode(), "sha256")
+        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     def message_id(self, kind: str, subject: UUID, person_id: UUID) -> str:
         """Return the `Message-ID` of the mail about a subject to one person: unguessable, the same with one secret.

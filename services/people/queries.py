@@ -45,7 +45,7 @@ async def own_profile(db: Database, person_id: UUID) -> Json:
 
 
 async def profile(db: Database, person_id: UUID) -> Json:
-    """Return the public profile of a person.
+    """Return the public profile of a person, and whether they have deleted their account.
 
     Raises:
         Problem: `not-found`.
@@ -54,7 +54,8 @@ async def profile(db: Database, person_id: UUID) -> Json:
         person = await people.find(reader, person_id)
     if person is None:
         raise not_found()
-    return _author(person.id, person.name) | {"created_at": rfc3339(person.created_at)}
+    about = {"created_at": rfc3339(person.created_at), "erased": person.name is None}
+    return _author(person.id, person.name) | about
 
 
 def _author(person_id: UUID, name: str | None) -> Json:

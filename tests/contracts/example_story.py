@@ -179,6 +179,8 @@ async def hear(recorder: Recorder, ada: Person, comment_id: str) -> None:
     newest = (await recorder.client.call("GET", "/v1/me/notifications?limit=1", who=ada)).json["items"][0]
     read = {"read_until": newest["id"]}
     await recorder.play("markNotificationsRead", "Ada has read all", who=ada, body=read, headers=key(7))
+    await recorder.play("makeFeed", "Ada's, for her reader of feeds", who=ada, headers=key(11))
+    await recorder.play("endFeed", "Ada's", who=ada)
     here = {"ref": newest["post_id"]}
     await recorder.play("followPost", "Ada follows what was said there", who=ada, path=here, headers=key(9))
     await recorder.play("unfollowPost", "Ada has heard enough", who=ada, path=here, headers=key(10))

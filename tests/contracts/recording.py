@@ -24,6 +24,7 @@ MOMENTS = {  # by the name of the field, because two times of one run may or may
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TAG = re.compile(r'^"(\d+)-[A-Za-z0-9_-]+"$')
+SECRET_FEED = re.compile(r"/feeds/[A-Za-z0-9_-]{43}\.atom")
 WAIT = re.compile(r"\b\d+ seconds\b")
 SOMETIMES = {"link", "idempotency-replayed", "retry-after"}  # headers that come with some answers of a status only
 NO_STORE = {"cache-control"}  # said of every write and refusal, and not described each time
@@ -61,6 +62,7 @@ class Fixed:
             return value
         if name in RANDOM:
             return RANDOM[name]
+        value = SECRET_FEED.sub("/feeds/YW5zd2Vycy10by1tZQ.atom", value)
         text = TAG.sub(r'"\1-qX8mZ2v0RkE"', value.replace(self.url, SITE))
         text = WAIT.sub("42 seconds", TIME.sub(MOMENTS.get(name, MOMENT), ID.sub(self._id, text)))
         return text.removeprefix("Bearer ") if name == "Authorization" else text

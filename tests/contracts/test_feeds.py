@@ -121,3 +121,40 @@ async def test_a_page_says_what_it_is(client: Client, author: Person, new_person
     assert f'href="/posts/{post["slug"]}/feed.atom"' in text
     front = (await client.call("GET", "/")).body.decode()
     assert 'type="application/atom+xml" href="/feed.atom"' in front
+
+
+async def test_a_secret_feed_has_answers_that_a_stranger_may_read(
+    client: Client, author: Person, new_person: NewPerson
+) -> None:
+    anna = await new_person("Anna")
+    post = await client.publish(author, "Of secrets")
+    question = await client.comment(anna, post["id"], "Why?")
+    answer = await client.comment(author, post["id"], "Because *so*.", parent_id=question["id"])
+    made = await client.call("POST", "/v1/me/feed", who=anna)
+    assert (made.status, made.headers["Cache-Control"]) == (201, "no-store")
+    path = made.json["url"].removeprefix(client.url)
+    assert re.fullmatch(r"/feeds/[A-Za-z0-9_-]{43}\.atom", path)
+    await has_entry(client, path, answer["id"])
+    shown = await client.call("GET", path)
+    assert (shown.headers["Cache-Control"], shown.headers["X-Robots-Tag"]) == ("private, no-cache", "noindex")
+    [entry] = feedparser.parse(shown.body).entries
+    assert (entry.title, "<em>so</em>" in entry.content[0].value) == (f"{author.name}: Of secrets", True)
+    again = await client.call("GET", path, headers={"If-None-Match": shown.headers["ETag"]})
+    assert (again.status, again.headers["Cache-Control"]) == (304, "private, no-cache")
+    assert (await client.call("DELETE", f"/v1/comments/{answer['id']}", who=author)).status == 204
+    await has_entry(client, path, answer["id"], there=False)
+    assert (await client.call("DELETE", "/v1/me/feed", who=anna)).status == 204
+    assert (await client.call("GET", path)).status == 404
+
+
+async def test_a_secret_feed_ends_with_its_account(client: Client, new_person: NewPerson) -> None:
+    anna = await new_person("Anna")
+    path = (await client.call("POST", "/v1/me/feed", who=anna)).json["url"].removeprefix(client.url)
+    assert (await client.call("GET", path)).status == 200
+    assert (await client.call("DELETE", "/v1/me", who=anna)).status == 202
+
+    async def ended() -> bool:
+        return (await client.call("GET", path)).status == 404
+
+    await eventually(ended, timeout=15)
+    assert (await client.call("GET", "/feeds/" + "A" * 43 + ".atom")).status == 404

@@ -181,3 +181,46 @@ async def test_the_attention_of_a_post_says_whether_it_is_followed(harness: ApiH
     for post, follows in ((post_id, True), (uuid4(), False)):
         answer = await harness.call("GET", f"/me/attention?post={post}", who=me)
         assert answer.json() == {"unread": 0, "follows": follows}
+
+
+async def feed(harness: ApiHarness, token: str) -> tuple[int, list[str]]:
+    answer = await harness.call("GET", f"/feeds/{token}")
+    return answer.status_code, answer.json().get("comment_ids", [])
+
+
+async def test_a_feed_has_what_answers_its_owner(harness: ApiHarness) -> None:
+    me, post_id = uuid4(), uuid4()
+    await harness.call("PUT", f"/me/follows/{post_id}", who=me)
+    reply, under, followed = (
+        FakeComment(parent_author_id=me), FakeComment(post_author_id=me), FakeComment(post_id=post_id)
+    )  # fmt: skip
+    never_visible = FakeComment(parent_author_id=me, state="held")
+    await harness.service.handle(reply.posted, under.posted, followed.posted, never_visible.posted)
+    token = (await harness.call("POST", "/me/feed", who=me)).json()["token"]
+    assert await feed(harness, token) == (200, [str(under.comment_id), str(reply.comment_id)])
+    await harness.call("POST", "/me/feed", who=uuid4())
+    assert await feed(harness, token) == (200, [str(under.comment_id), str(reply.comment_id)])
+
+
+async def test_a_new_address_ends_the_one_before(harness: ApiHarness) -> None:
+    me = uuid4()
+    first, second = [(await harness.call("POST", "/me/feed", who=me)).json()["token"] for _ in range(2)]
+    assert [status for status, _ in [await feed(harness, first), await feed(harness, second)]] == [404, 200]
+    for _ in range(2):
+        assert (await harness.call("DELETE", "/me/feed", who=me)).status_code == 204
+    assert await feed(harness, second) == (404, [])
+    assert await harness.service.value("select count(*) from feeds") == 0
+
+
+async def test_a_repeated_request_is_answered_with_the_same_address(harness: ApiHarness) -> None:
+    me, other = uuid4(), uuid4()
+    key = {"idempotency-key": "one"}
+    answers = [
+        await harness.client.post("/me/feed", headers=harness.signed(who) | key) for who in (me, me, other)
+    ]  # fmt: skip
+    first, again, theirs = (answer.json()["token"] for answer in answers)
+    assert first == again != theirs
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    assert (await feed(harness, first))[0] == 200
+    kept = await harness.service.value("select string_agg(representation::text, '') from idempotency_keys")
+    assert first not in kept

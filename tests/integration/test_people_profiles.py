@@ -32,7 +32,7 @@ async def test_a_profile_never_shows_an_address(harness: Harness) -> None:
     person = await ana(harness)
     answer = await harness.call("GET", f"/people/{person}")
     assert answer.status_code == 200
-    assert list(answer.json()) == ["id", "name", "avatar_url", "created_at"]
+    assert list(answer.json()) == ["id", "name", "avatar_url", "created_at", "erased"]
     looked_up = await harness.call("POST", "/people/lookup", {"ids": [person, person, str(uuid4())]}, issuer="notify")
     assert looked_up.json() == {"items": [{"id": person, "name": "Ana", "avatar_url": None}]}
     assert "example.com" not in answer.text + looked_up.text

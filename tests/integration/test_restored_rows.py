@@ -365,6 +365,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     ended_follow, new_follow = uuid4(), uuid4()
     await trial.run(
         f"insert into mail_choices (person_id, notifications) values ('{stays}', false), ('{came_back}', false)",
+        f"insert into feeds (person_id, token_sha256) values ('{stays}', 'hash')",
         f"insert into follows (id, person_id, post_id, follows) values ('{ended_follow}', '{stays}', '{POST}', true)",
     )
     await trial.take(tmp_path)
@@ -402,6 +403,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     assert done(found) == {
         "choices about mail set again": 2,
         "follows set again": 2,
+        "secret feeds ended": 1,
         "addresses suppressed again": 1,
         "notifications ended as told": 4,
         "notifications skipped": 1,

@@ -83,6 +83,21 @@ async def mark_read(request: Request, context: SignedIn) -> Response:
     return responses.not_stored({"unread": answer.json()["unread"]}, answer=answer)
 
 
+@router.post(
+    "/feed",
+    **operation("makeFeed", "Make the feed of answers to me", schemas.SecretFeed, status=201, headers=ONCE),
+)
+async def make_feed(request: Request, context: SignedIn) -> Response:
+    answer = await forward(request, context, context.upstreams.notify, "/me/feed")
+    url = f"{context.public_url.rstrip('/')}/feeds/{answer.json()['token']}.atom"
+    return responses.not_stored({"url": url}, 201, answer=answer)
+
+
+@router.delete("/feed", **operation("endFeed", "End the feed of answers to me", status=204))
+async def end_feed(request: Request, context: SignedIn) -> Response:
+    return responses.empty(await forward(request, context, context.upstreams.notify, "/me/feed", headers={}))
+
+
 @following.put("/{ref}/follow", **operation("followPost", "Follow the discussion of a post", status=204, headers=ONCE))
 async def follow(request: Request, context: SignedIn, ref: PostRef) -> Response:
     post = await post_views.fetch(context, ref)

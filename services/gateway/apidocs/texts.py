@@ -101,6 +101,8 @@ OPERATIONS: Mapping[str, str] = {
     "getMailSettings": "Returns whether you are told by mail.",
     "editMailSettings": "Chooses which mail you get: the way back after an unsubscribe. Sign-in mail always goes on.",
     "markNotificationsRead": "Marks a notification as read, with all that are older. What was read stays read.",
+    "makeFeed": "Makes a new secret address for an Atom feed of the newest answers to you, and ends the earlier one.",
+    "endFeed": "Ends the address. A repetition changes nothing.",
     "followPost": "From now on you are notified of every new comment there. A repetition changes nothing.",
     "unfollowPost": "You are notified of what concerns you otherwise. A repetition changes nothing.",
 }

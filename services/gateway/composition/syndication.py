@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from services.chassis.errors import not_found
 from services.gateway.composition import comment_views, post_views, representations
 from services.gateway.composition.request_context import Json, RequestContext
 
@@ -35,6 +36,32 @@ async def discussion(context: RequestContext, ref: str) -> tuple[Json, list[Json
     raw = await comment_views.retry_while_post_unknown(context, post["id"], ask)
     people = await context.authors_of(representations.comment_authors(raw["items"]))
     return post, [representations.comment(item, people) for item in raw["items"]]
+
+
+async def answers_to(context: RequestContext, token: str) -> tuple[str, list[tuple[Json, Json]]]:
+    """Return the name of the person whose feed has this secret address, and the newest answers to them.
+
+    Each comes with its post as posts looks it up. What a stranger may not read is left out.
+
+    Raises:
+        Problem: `not-found` for the address of no feed, and of a person who is not there any more.
+    """
+    caller, deadline, upstreams = context.viewer.caller, context.deadline, context.upstreams
+    found = await upstreams.notify.get(f"/feeds/{token}", caller, deadline)
+    owner = await upstreams.people.get(f"/people/{found['person_id']}", caller, deadline)
+    if owner["erased"]:
+        raise not_found()
+    comments = await upstreams.comments.look_up("/comments/lookup", caller, deadline, {"ids": found["comment_ids"]})
+    by_id = {item["id"]: item for item in comments["items"] if item["state"] == "visible"}
+    wanted = {"ids": sorted({item["post_id"] for item in by_id.values()})}
+    posts = await upstreams.posts.look_up("/posts/lookup", caller, deadline, wanted)
+    published = {item["id"]: item for item in posts["items"] if item["status"] == "published"}
+    people = await context.authors_of({item["author_id"] for item in by_id.values()})
+    shown = [by_id[one] for one in found["comment_ids"] if one in by_id and by_id[one]["post_id"] in published]
+    return str(owner["name"]), [
+        (item | {"author": representations.author(item["author_id"], people)}, published[item["post_id"]])
+        for item in shown
+    ]
 
 
 async def months(context: RequestContext) -> list[Json]:

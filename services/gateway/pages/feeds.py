@@ -68,10 +68,23 @@ def _comment_entry(context: RequestContext, comment: Json, slug: str, title: str
         url=page(comment["id"]),
         author=author,
         published=comment["created_at"],
-        updated=comment["edited_at"] or comment["created_at"],
+        updated=comment.get("edited_at") or comment["created_at"],
         html=comment["body_html"],
         answers=answered,
     )
+
+
+@router.get("/feeds/{token}.atom")
+async def answers(request: Request, context: Unauthenticated, token: str) -> Response:
+    """Show a person what answers them; whoever has the address reads it, so nobody but them should."""
+    base = context.public_url.rstrip("/")
+    name, found = await syndication.answers_to(context, token)
+    entries = [_comment_entry(context, comment, post["slug"], post["title"] or UNTITLED) for comment, post in found]
+    feed = Feed(f"Answers to {name} · {SITE}", f"{base}/feeds/{token}.atom", f"{base}/", entries)
+    response = responses.document(request, context, written(feed), MEDIA_TYPE)
+    response.headers["Cache-Control"] = responses.PRIVATE
+    response.headers["X-Robots-Tag"] = "noindex"
+    return response
 
 
 @router.get("/sitemap.xml")

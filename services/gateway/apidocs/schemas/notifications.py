@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
 
-from services.gateway.apidocs.schemas.shared import CREATED, NEXT
+from services.gateway.apidocs.schemas.shared import CREATED, NEXT, Uri
 from services.gateway.apidocs.vocabulary import values
 
 NotificationState = Annotated[str, WithJsonSchema(values("NotificationState"))]
@@ -42,6 +42,12 @@ class Unread(BaseModel):
     """How many notifications are left."""
 
     unread: int = Field(ge=0, le=1000, description="How many you have not read; 1,000 stands for more, too.")
+
+
+class SecretFeed(BaseModel):
+    """The feed of answers to you. Whoever has the address reads it, so give it to nobody but your reader of feeds."""
+
+    url: Uri = Field(description="Its address, which is shown this once.")
 
 
 class Notifications(BaseModel):
