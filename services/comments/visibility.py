@@ -25,7 +25,7 @@ def _sees(caller: Caller, comment: Comment, hidden: SeenHidden) -> bool:
 
 
 async def can_see(reader: Reader, comment: Comment, caller: Caller) -> bool:
-    """Return whether this caller sees the comment below a published post, be it as a tombstone."""
+    """Return whether this caller sees the comment below a published post, whole or as a tombstone."""
     hidden = NO_HIDDEN if comment.shown else await seen_hidden_by(reader, caller, comment.post_id)
     return _sees(caller, comment, hidden)
 

@@ -129,7 +129,7 @@ class Claimed(Notification):
         tried_for: how long ago the first counted attempt was; None before it.
         thread_revision: the revision of the post after whose title the person's mails about it are named; None before
             the first of them.
-        too_old: nobody was told of the comment for 72 hours, or it is older than the restore of this database.
+        too_old: no attempt was made, and the comment is older than 72 hours or than the restore of this database.
     """
 
     author_id: UUID

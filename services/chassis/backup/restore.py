@@ -128,7 +128,7 @@ async def restore(
     found = RestoreResult(backed.service, source.taken_at, source.rows, tables, dry_run=dry_run)
     connection = await sessions.connect(backed.url(), backed.service, parameters=catalogue.PARAMETERS, timeout=10)
     try:
-        await sessions.read_json(connection)
+        await sessions.set_json_codec(connection)
         if await loading.is_loaded_from(connection, source):
             return replace(found, already=True)
         pruned = preconditions.check_age(source, settings, datetime.now(UTC), force=force)

@@ -28,7 +28,9 @@ from services.contracts.problems import KINDS
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
-SHARE = 0.9  # of the time for an answer in which the service gives up by itself, so that its refusal still arrives
+SERVICE_DEADLINE_SHARE = (
+    0.9  # of the time for an answer in which the service gives up by itself, so that its refusal still arrives
+)
 MIN_COUNTED_SECONDS = 0.1  # a timeout shorter than this says nothing about the upstream
 
 
@@ -167,7 +169,7 @@ class ServiceClient:
         headers = dict(given or {})
         headers["Authorization"] = "Bearer " + self._signer.token(self._audience, caller.person_id, caller.roles)
         headers["traceparent"] = next_hop(context.traceparent)
-        headers["X-Deadline-Seconds"] = f"{max(0.0, (deadline - time.monotonic()) * SHARE):.3f}"
+        headers["X-Deadline-Seconds"] = f"{max(0.0, (deadline - time.monotonic()) * SERVICE_DEADLINE_SHARE):.3f}"
         if context.correlation_id:
             headers["X-Request-ID"] = context.correlation_id
         if data is not None:

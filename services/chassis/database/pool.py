@@ -21,7 +21,9 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_MOST, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
-RESERVED = 5  # one connection of so many, at least one, is never used to write: reads pass while writes are slow
+CONNECTIONS_PER_RESERVED = (
+    5  # one connection of so many, at least one, is never used to write: reads pass while writes are slow
+)
 
 
 @contextmanager
@@ -101,20 +103,20 @@ class Database:
     Args:
         acquire_timeout: seconds to wait for a free connection before the caller gets a 503.
         name: the service whose database it is.
-        pooled: a pooler in transaction mode stands before the database.
+        behind_pooler: a pooler in transaction mode stands before the database.
 
     Attributes:
         on_outbox: called after the commit of a transaction that wrote to the outbox; wakes the relay.
     """
 
-    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0, name: str = "", pooled: bool = False) -> None:
+    def __init__(self, pool: Any, *, acquire_timeout: float = 2.0, name: str = "", behind_pooler: bool = False) -> None:
         self.name = name
         self._pool = pool
-        self._pooled = pooled
+        self._behind_pooler = behind_pooler
         self._acquire_timeout = acquire_timeout
         self._repetition = Repetition()
         most = pool.get_max_size()
-        self._for_writing = asyncio.Semaphore(max(1, most - max(1, most // RESERVED)))
+        self._for_writing = asyncio.Semaphore(max(1, most - max(1, most // CONNECTIONS_PER_RESERVED)))
         self.on_outbox: Callable[[], None] = lambda: None
 
     @classmethod
@@ -125,9 +127,9 @@ class Database:
 
         Connections are opened when first needed, so a process starts without its database.
         """
-        pooled = pooler != "none"
-        pool = await sessions.open_pool(url, name, size, pooled=pooled)
-        db = cls(pool, acquire_timeout=acquire_timeout, name=name, pooled=pooled)
+        behind_pooler = pooler != "none"
+        pool = await sessions.open_pool(url, name, size, behind_pooler=behind_pooler)
+        db = cls(pool, acquire_timeout=acquire_timeout, name=name, behind_pooler=behind_pooler)
         POOL_SIZE.labels(name).set_function(lambda: db.size)
         POOL_BUSY.labels(name).set_function(lambda: db.busy)
         POOL_MOST.labels(name).set(size)
@@ -219,7 +221,7 @@ class Database:
             with translated():
                 await transaction.start()
             try:
-                if self._pooled:
+                if self._behind_pooler:
                     with translated():
                         await connection.execute(sessions.SET_LIMITS)
                 failpoint.reach("command.begun")

@@ -114,24 +114,24 @@ async def connect(url: str, name: str, *, parameters: Mapping[str, str], **optio
     return connection
 
 
-async def read_json(connection: Any) -> None:
+async def set_json_codec(connection: Any) -> None:
     """Let the connection read and write `jsonb` as Python values, as those of the pool do."""
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text")
 
 
-async def open_pool(url: str, name: str, size: int, *, pooled: bool) -> Any:
+async def open_pool(url: str, name: str, size: int, *, behind_pooler: bool) -> Any:
     """Make a pool that opens its connections when they are first needed.
 
     Args:
         name: the service whose database it is.
-        pooled: a pooler in transaction mode stands before the database. If not, `acquire` may raise `PoolerFound`.
+        behind_pooler: a pooler in transaction mode is in front. If not, `acquire` may raise `PoolerFound`.
     """
-    marked = {} if pooled else marker()
+    marked = {} if behind_pooler else marker()
 
     async def prepare(connection: Any) -> None:
         if marked and not await is_own(connection, marked):
             raise undeclared_pooler(name)
-        await read_json(connection)
+        await set_json_codec(connection)
 
     return await asyncpg.create_pool(
         url,
@@ -142,6 +142,6 @@ async def open_pool(url: str, name: str, size: int, *, pooled: bool) -> Any:
         command_timeout=30,
         timeout=5,
         max_inactive_connection_lifetime=300,
-        statement_cache_size=0 if pooled else 100,
-        server_settings={"application_name": name, **({} if pooled else LIMITS), **marked},
+        statement_cache_size=0 if behind_pooler else 100,
+        server_settings={"application_name": name, **({} if behind_pooler else LIMITS), **marked},
     )

@@ -31,5 +31,5 @@ async def retry_until_written(write: Callable[P, Awaitable[T]], *args: P.args, *
 def _can_be_written_again(error: Exception) -> bool:
     if not isinstance(error, Problem | asyncpg.PostgresError):
         return False
-    log.warning("what has happened could not be written yet", error=repr(error))
+    log.warning("an outcome could not be written to the database; trying again", error=repr(error))
     return True

@@ -1,4 +1,4 @@
-"""Set a consumer group back to where it was when its database was as it is now again."""
+"""After a restore: set a consumer group back to the offsets of the snapshot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

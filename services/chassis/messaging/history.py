@@ -58,7 +58,7 @@ class History:
         return dict(sorted(self.states.get(family, {}).items()))
 
     def subjects(self, kind: type[Event]) -> Collection[UUID]:
-        """Return of whom or what an event of this type was said."""
+        """Return the ids that have an event of this type."""
         return self.of_type.get(kind, {}).keys()
 
     def has_newer(self, kind: type[Event], subject: UUID, epoch: int, version: int) -> bool:

@@ -23,7 +23,7 @@ from services.contracts.topics import Topic
 
 log = structlog.get_logger(__name__)
 
-# only where it is measured: elsewhere it would say that all is known
+# registered only in processes that measure: elsewhere its 0 would be false
 LAG_UNKNOWN = Gauge("rapport_consumer_lag_unknown", "1 while the lag of consumers cannot be measured")
 
 EVERY_SECONDS = 10.0

@@ -96,7 +96,7 @@ class PartitionControl:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.info("states of partitions could not be read; those known hold", error=repr(error))
+            log.info("the states of partitions could not be read; the last known ones are used", error=repr(error))
 
     async def _pause(self, partition: TopicPartition, records: Sequence[Any], stop: asyncio.Event) -> None:
         offset = self._brake.first_held(partition)

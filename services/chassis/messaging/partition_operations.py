@@ -91,7 +91,11 @@ class PartitionOperations:
         async with self._db.transaction() as tx:
             states = await partition_states.lock_states(tx, self._group)
             state = next((state for state in states if (state.topic, state.partition) == (topic, partition)), None)
-            if state is not None and (state.skip_first, state.skip_last) == (first, last) and not is_halted(state):
+            if (
+                state is not None
+                and (state.skip_first, state.skip_last) == (first, last)
+                and not is_halted_without_skip(state)
+            ):
                 return
             check_skip(f"{topic} {partition}", state, first, last, end)
             if not dry_run:
@@ -126,7 +130,7 @@ class PartitionOperations:
             raise unavailable("Kafka does not answer, or refuses.") from error
 
 
-def is_halted(state: PartitionState) -> bool:
+def is_halted_without_skip(state: PartitionState) -> bool:
     """Return whether a partition is stopped or paused, and stays so."""
     return state.state != "running" and not state.skipping
 

@@ -140,7 +140,7 @@ class Relay:
                 connection.terminate()  # the server has ended the session
 
     def _owns(self, owns: bool) -> None:
-        """Update the metrics of ownership. Only the owner knows what waits; another one has nothing to tell."""
+        """Update the metrics of ownership. Only the owner knows what waits; a standby relay reports 0."""
         RELAY_OWNER.labels(self._name).set(owns)
         if not owns:
             RELAY_BACKLOG.labels(self._name).set(0)

@@ -1,4 +1,4 @@
-"""Say a sentence about a lasting fault now and then, not at each attempt."""
+"""Say a sentence about a lasting fault at most every 30 s, not at each attempt."""
 
 import time
 from collections.abc import Callable

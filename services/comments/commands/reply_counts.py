@@ -13,7 +13,7 @@ async def count_replies(tx: Transaction, comments: Sequence[Comment], parents: M
     """Add new comments to the counts of their parents: to `reply_count` the visible ones, to `all_replies` all.
 
     A parent that was hidden so far is shown now, and so on upwards. Later changes of a state are counted by
-    `moderating._set_state`.
+    `moderating.set_state`.
 
     With a hidden parent only one comment may be given: others could change the same comments above it.
     """

@@ -85,7 +85,7 @@ class _Accepted:
 
     @property
     def twins_key(self) -> tuple[UUID, UUID, int]:
-        """Who says what where: the same for twins."""
+        """Author, place and text: equal for twins."""
         return self.item.author_id, self.item.parent_id or self.item.post_id, self.text_key
 
 

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 Json = dict[str, Any]
 T = TypeVar("T")
 
-SHARE = 0.75  # of the time that is left, for a part after which others are asked for
+OPTIONAL_PARTS_SHARE = 0.75  # of the time that is left, for a part after which others are asked for
 LEAST_SECONDS = 0.25  # for a part that is asked for last
 
 
@@ -119,7 +119,9 @@ class RequestContext:
         They get a share of the time, so that there is some left to ask for names.
         """
         now = time.monotonic()
-        context = replace(self, missing=[], tags=set(), since=now, deadline=now + SHARE * (self.deadline - now))
+        context = replace(
+            self, missing=[], tags=set(), since=now, deadline=now + OPTIONAL_PARTS_SHARE * (self.deadline - now)
+        )
         context.missing.clear()
         return context
 

@@ -39,7 +39,7 @@ COUNT_PENDING = "select count(*) from hand_overs where person_id = $1 and used_a
 
 
 async def pending(tx: Transaction, person_id: UUID) -> int:
-    """Return how many of a person can still be fetched."""
+    """Count the hand-overs of a person that can still be fetched."""
     return int(await tx.fetchval(COUNT_PENDING, person_id))
 
 
