@@ -28,9 +28,7 @@ from services.contracts.problems import KINDS
 log = structlog.get_logger(__name__)
 
 CALLS = Histogram("rapport_upstream_seconds", "Calls to other services.", ["upstream", "outcome"])
-SERVICE_DEADLINE_SHARE = (
-    0.9  # of the time for an answer in which the service gives up by itself, so that its refusal still arrives
-)
+SERVICE_DEADLINE_SHARE = 0.9  # of the time for an answer, in which the service gives up: its refusal still arrives
 MIN_COUNTED_SECONDS = 0.1  # a timeout shorter than this says nothing about the upstream
 
 

@@ -21,9 +21,7 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_MOST, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_PER_RESERVED = (
-    5  # one connection of so many, at least one, is never used to write: reads pass while writes are slow
-)
+CONNECTIONS_PER_RESERVED = 5  # one of so many, at least one, is never used to write: reads pass beside slow writes
 
 
 @contextmanager
