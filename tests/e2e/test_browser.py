@@ -241,3 +241,43 @@ async def test_a_refused_form_stands_in_view_with_the_focus(
         await expect(page.get_by_role("alert")).to_have_text("The text must have at most 10,000 characters.")
         await expect(page.get_by_label("Comment on the post")).to_have_value(text)
         assert await in_view(page)
+
+
+async def test_somebody_reads_why_chooses_mail_and_leaves(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"About leaving {unique}")
+    page = await visitor()
+    await page.goto("/")
+    await signed_in(page, session_sink, "Lea", f"lea.{unique}@example.com")
+    await page.goto(f"/posts/{post['slug']}")
+    await page.get_by_label("Comment on the post").fill("Shall I go?")
+    await page.get_by_role("button", name="Comment").click()
+    question = (await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"][0]
+    answer = await client.comment(admin, post["id"], "Stay!", parent_id=question["id"])
+    await eventually(
+        lambda: "Stay!" in "".join(m.text for m in session_sink.to(f"lea.{unique}@example.com")), timeout=30
+    )
+    await page.get_by_role("link", name="Notifications").click()
+    await expect(page.get_by_text("1 is new.")).to_be_visible()
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(page.get_by_text("1 is new.")).to_have_count(0)
+    await page.get_by_role("link", name=re.compile("why")).click()
+    await expect(page.get_by_text("because it answers your comment")).to_be_visible()
+    await page.get_by_role("link", name="Choose which mail you get").click()
+    await page.get_by_label("Replies to my comments alone").check()
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_label("Replies to my comments alone")).to_be_checked()
+    await page.get_by_role("link", name="Account", exact=True).click()
+    await page.get_by_label("The name that others see").fill("Lea the Undecided")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("Signed in as Lea the Undecided")).to_be_visible()
+    await page.get_by_role("button", name="Make an address").click()
+    feed = (await page.get_by_label("Its address").input_value()).removeprefix(client.url)
+    assert answer["id"] in (await client.call("GET", feed)).body.decode()
+    await page.get_by_label("I know that it does not come back.").check()
+    await page.get_by_role("button", name="Delete my account").click()
+    await expect(page.get_by_role("heading", name="Your account is deleted")).to_be_visible()
+    await page.goto("/me")
+    await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    assert (await client.call("GET", feed)).status == 404

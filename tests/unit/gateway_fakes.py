@@ -73,6 +73,10 @@ class FakeService:
             return refused(reply)
         return answered(reply)
 
+    def last(self, method: str, path: str) -> Call:
+        """Return the newest call of this kind."""
+        return [call for call in self.calls if (call.method, call.path) == (method, path)][-1]
+
     def count(self, method: str, path: str) -> int:
         return sum((call.method, call.path) == (method, path) for call in self.calls)
 

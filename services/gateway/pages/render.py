@@ -123,7 +123,7 @@ class PageRoute(APIRoute):
             except Exception as error:
                 problem = of_exception(error)
                 if again is None:
-                    return problem_page(problem)
+                    return problem_page(problem, "/sign-in" if problem.kind == "sign-in-required" else "/")
                 fields = await typed(request)
                 return await again(request, fields, Refusal.of(problem, unread=not fields))
             return led_home(request, response)

@@ -1,0 +1,158 @@
+"""The pages of one's own account over fake services: what is shown, what is sent, and how refused forms come back."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.chassis.errors import invalid, not_found, unavailable
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, harnesses
+from tests.unit.gateway_fakes import answered, raw_comment
+
+ME = {
+    "id": ANNA, "name": "Anna", "email": "anna@example.org", "email_confirmed": True, "avatar_url": None,
+    "roles": ["author"], "created_at": "2026-11-23T04:35:00.000Z",
+}  # fmt: skip
+MAIL = {"notifications": True, "scope": "replies", "moderation": "daily"}
+NEWEST = "01936f6e-0000-7000-8000-0000000000ff"
+
+
+def notification(comment_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": NEWEST, "comment_id": comment_id, "post_id": ID, "reasons": ["reply_to_you"], "state": "sent",
+        "why": None, "created_at": "2026-11-23T04:35:00.000Z", "sent_at": "2026-11-23T04:36:00.000Z", "read": False,
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
+    async with harnesses(keys, redis_url) as make:
+        made = await make()
+        services = made.services
+        services.people.on("GET", "/me", ME)
+        services.people.on("PATCH", "/me", ME)
+        services.notify.on("GET", "/me/mail", MAIL)
+        services.notify.on("PATCH", "/me/mail", MAIL)
+        services.notify.on("GET", "/me/notifications", {"items": [notification(COMMENT_ID)], "next": "further"})
+        services.notify.on("GET", "/me/attention", {"unread": 3, "follows": False})
+        services.notify.on("PATCH", "/me/notifications", {"unread": 0})
+        services.notify.on("POST", "/me/feed", lambda _: answered({"token": "t" * 43}, 201))
+        services.notify.on("DELETE", "/me/feed", lambda _: answered(None, 204))
+        services.people.on("DELETE", "/me", lambda _: answered(None, 202))
+        services.posts.on("POST", "/posts/lookup", {"items": [{"id": ID, "status": "published", "slug": SLUG,
+                                                               "title": "On <beans>"}]})  # fmt: skip
+        yield made
+
+
+PAGES = ("/me", "/me/mail", "/me/notifications", f"/me/notifications/{COMMENT_ID}")
+FORMS = ("/me/name", "/me/feed", "/me/feed/end", "/me/delete", "/me/notifications", "/me/mail")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_stranger_is_led_to_sign_in(harness: GatewayHarness, path: str) -> None:
+    answer = await harness.get(path)
+    assert answer.status_code == 401
+    assert '<a href="/sign-in">Sign in</a>' in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_nothing_is_done_for_a_stranger_or_for_somebody_else(harness: GatewayHarness, path: str) -> None:
+    form = {"for": str(uuid4()), "name": "X", "choice": "all", "sure": "yes", "read_until": NEWEST}
+    assert (await harness.http.post(path, data=form)).status_code == 401
+    refused = await harness.http.post(path, data=form, headers=harness.anna)
+    assert refused.status_code == 409
+    assert "opened by somebody else" in refused.text
+    written = [call for service in (harness.services.people, harness.services.notify) for call in service.calls
+               if call.method not in ("GET", "POST") or call.path == "/me/feed"]  # fmt: skip
+    assert written == []
+
+
+async def test_a_name_is_changed_and_a_refused_one_comes_back(harness: GatewayHarness) -> None:
+    done = await harness.http.post("/me/name", data={"for": ANNA, "name": "Anna B."}, headers=harness.anna)
+    assert (done.status_code, done.headers["location"]) == (303, "/me?done=name")
+    assert "new name is stored" in (await harness.get("/me?done=name", **harness.anna)).text
+    harness.services.people.on("PATCH", "/me", invalid("name", "must not be empty"))
+    refused = await harness.http.post("/me/name", data={"for": ANNA, "name": "<&>"}, headers=harness.anna)
+    assert refused.status_code == 422
+    assert 'value="&lt;&amp;&gt;"' in refused.text
+    assert "The name must not be empty." in refused.text
+    assert refused.text.count('role="alert"') == 1
+
+
+async def test_a_feed_s_address_is_shown_once(harness: GatewayHarness) -> None:
+    made = await harness.http.post("/me/feed", data={"for": ANNA, "key": "k"}, headers=harness.anna)
+    assert f"http://rapport.test/feeds/{'t' * 43}.atom" in made.text
+    assert harness.services.notify.last("POST", "/me/feed").headers == {"Idempotency-Key": "k"}
+    assert "/feeds/" not in (await harness.get("/me", **harness.anna)).text
+    ended = await harness.http.post("/me/feed/end", data={"for": ANNA}, headers=harness.anna)
+    assert ended.headers["location"] == "/me?done=feed"
+
+
+async def test_an_account_is_deleted_only_on_purpose(harness: GatewayHarness) -> None:
+    refused = await harness.http.post("/me/delete", data={"for": ANNA}, headers=harness.anna)
+    assert refused.status_code == 422
+    assert "Tick the box first" in refused.text
+    assert harness.services.people.count("DELETE", "/me") == 0
+    done = await harness.http.post("/me/delete", data={"for": ANNA, "sure": "yes"}, headers=harness.anna)
+    assert (done.status_code, "Your account is deleted" in done.text) == (200, True)
+    assert (await harness.get("/me", **harness.anna)).status_code == 401  # this session has ended here
+
+
+async def test_notifications_say_who_wrote_where_and_what_is_new(harness: GatewayHarness) -> None:
+    page = (await harness.get("/me/notifications", **harness.anna)).text
+    assert "3 are new." in page
+    assert f'href="/posts/{SLUG}?comment={COMMENT_ID}#c-{COMMENT_ID}"' in page
+    assert "On &lt;beans&gt;" in page
+    assert page.count("<strong>New:</strong>") == 1
+    assert "/me/notifications?cursor=further" in page
+    marked = await harness.http.post(
+        "/me/notifications", data={"for": ANNA, "read_until": NEWEST}, headers=harness.anna
+    )
+    assert marked.headers["location"] == "/me/notifications"
+    assert harness.services.notify.last("PATCH", "/me/notifications").body == {"read_until": NEWEST}
+
+
+@pytest.mark.parametrize("state", ["held", "removed"])
+async def test_what_is_not_visible_any_more_is_not_shown(harness: GatewayHarness, state: str) -> None:
+    harness.services.comments.on("POST", "/comments/lookup", {"items": [raw_comment(1, state=state)]})
+    page = (await harness.get("/me/notifications", **harness.anna)).text
+    assert "A comment that is not here any more." in page
+    assert "beans" not in page
+
+
+async def test_notifications_are_shown_while_others_are_away(harness: GatewayHarness) -> None:
+    harness.services.comments.on("POST", "/comments/lookup", unavailable("Busy."))
+    harness.services.posts.on("POST", "/posts/lookup", unavailable("Busy."))
+    answer = await harness.get("/me/notifications", **harness.anna)
+    assert (answer.status_code, "Mailed" in answer.text) == (200, True)
+
+
+async def test_a_mail_is_explained_in_words(harness: GatewayHarness) -> None:
+    told = {"comment_id": COMMENT_ID, "post_id": ID, "state": "sent", "reasons": [], "why": None, "heard": True,
+            "text": "A mail was sent, because <it>.", "created_at": None, "sent_at": None}  # fmt: skip
+    harness.services.notify.on("GET", "/me/notifications/explain", told)
+    page = await harness.get(f"/me/notifications/{COMMENT_ID}", **harness.anna)
+    assert "because &lt;it&gt;." in page.text
+    harness.services.notify.on("GET", "/me/notifications/explain", told | {"heard": False})
+    harness.services.comments.on("GET", f"/comments/{COMMENT_ID}", not_found())
+    assert (await harness.get(f"/me/notifications/{COMMENT_ID}", **harness.anna)).status_code == 404
+    assert (await harness.get("/me/notifications/x", **harness.anna)).status_code == 404
+
+
+async def test_mail_is_chosen_and_a_refused_choice_comes_back(harness: GatewayHarness) -> None:
+    page = (await harness.get("/me/mail", **harness.anna)).text
+    assert 'value="replies" checked' in page
+    assert "moderation" not in page  # an author moderates nothing
+    for form, body in (
+        ({"choice": "all"}, {"notifications": True, "scope": "all"}),
+        ({"choice": "none"}, {"notifications": False}),
+        ({"choice": "replies", "moderation": "off"}, {"notifications": True, "scope": "replies", "moderation": "off"}),
+    ):
+        done = await harness.http.post("/me/mail", data={"for": ANNA} | form, headers=harness.anna)
+        assert done.headers["location"] == "/me/mail?done=mail"
+        assert harness.services.notify.last("PATCH", "/me/mail").body == body
+    for wrong in ({}, {"choice": "some"}, {"choice": "all", "moderation": "weekly"}):
+        refused = await harness.http.post("/me/mail", data={"for": ANNA} | wrong, headers=harness.anna)
+        assert (refused.status_code, 'role="alert"' in refused.text) == (422, True)
