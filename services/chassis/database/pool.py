@@ -21,7 +21,7 @@ from services.chassis.runtime.telemetry import POOL_BUSY, POOL_MOST, POOL_SIZE
 
 log = structlog.get_logger(__name__)
 
-CONNECTIONS_PER_RESERVED = 5  # one of so many, at least one of several, is never used to write: reads pass beside slow writes
+CONNECTIONS_PER_RESERVED = 5  # one of so many, at least one of several, never writes: reads pass beside writes
 
 
 @contextmanager

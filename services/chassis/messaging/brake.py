@@ -1,7 +1,8 @@
 """The brake: stops one partition when more than 20 of its records in a row cannot be handled.
 
-The dead letters of such a row are held back until the partition has a success or is quiet, so that a row that ends in a
-stop leaves none. The count is kept in the database; a restart goes on counting where the last process ended.
+The dead letters of such failures are held back until the partition has a success or is quiet for a second, so that a
+burst that ends in a stop leaves none. The count is kept in the database; a restart goes on counting where the last
+process ended.
 """
 
 import time
@@ -22,7 +23,7 @@ from services.contracts.topics import Topic
 log = structlog.get_logger(__name__)
 
 MAX_CONSECUTIVE_FAILURES = 20
-HOLD_SECONDS = 1.0  # a row that gets no longer for this time is no reason to stop
+HOLD_SECONDS = 1.0  # after so long without a further failure the held dead letters are sent; the count stays
 MAX_REASON_LENGTH = 1000
 LATELY_SECONDS = 30  # more than the watchdog sleeps between two looks
 

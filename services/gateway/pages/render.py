@@ -18,6 +18,7 @@ from services.chassis.http.problems import of_exception
 from services.contracts.characters import isolated
 from services.contracts.links import comment_path
 from services.contracts.links import post_path as post_path
+from services.contracts.people import is_author, is_moderator
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -103,11 +104,13 @@ def problem_page(problem: Problem, back: str = "/") -> Response:
 
 
 async def viewer_author(context: RequestContext) -> Json | None:
-    """Return the viewer as an author, for the head of a page."""
+    """Return the viewer as an author, for the head of a page, with what else their roles offer there."""
     person_id = context.viewer.person_id
     if person_id is None:
         return None
-    return representations.author(str(person_id), await context.authors_of([str(person_id)]))
+    author = representations.author(str(person_id), await context.authors_of([str(person_id)])) or {}
+    roles = context.viewer.caller.roles
+    return author | {"can_write": is_author(roles), "can_moderate": is_moderator(roles)}
 
 
 class PageRoute(APIRoute):
