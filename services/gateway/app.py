@@ -22,6 +22,7 @@ from services.gateway.pages import (
     sign_in,
     unmatched,
     unsubscribe,
+    write,
 )
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.response_headers import ResponseHeaders
@@ -40,6 +41,7 @@ ROUTERS = (
     unsubscribe.router,
     mail_choices.router,
     mine.router,
+    write.router,
     moderate.router,
     feeds.router,
     problems.router,

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.client import LINK, Client, Person
+from tests.e2e.test_operator_command import rapport
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
@@ -281,3 +282,43 @@ async def test_somebody_reads_why_chooses_mail_and_leaves(
     await page.goto("/me")
     await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
     assert (await client.call("GET", feed)).status == 404
+
+
+async def test_an_author_writes_publishes_edits_and_withdraws(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, stack: Stack, unique: str
+) -> None:
+    email = f"wanda.{unique}@example.com"
+    await client.sign_in("Wanda", email)
+    assert (await rapport(stack, "person", "grant", email, "author")).status == 0
+    page = await visitor()
+    await page.goto("/sign-in")
+    await page.get_by_label("E-mail address").first.fill(email)
+    before = len(session_sink.to(email))
+    await page.get_by_role("button", name="Send me a link").click()
+    await eventually(lambda: len(session_sink.to(email)) > before, timeout=30)
+    link = LINK.search(session_sink.to(email)[-1].text)
+    assert link is not None
+    await page.goto(link[0])
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("link", name="Write").click()
+    await page.get_by_label("Title", exact=True).fill(f"Beans {unique}")
+    await page.get_by_label("Text", exact=True).fill("Sow *them* in May.")
+    await page.get_by_role("button", name="Save as a draft").click()
+    await page.get_by_role("link", name="See it as it will look").click()
+    await expect(page.locator("em", has_text="them")).to_be_visible()
+    await page.get_by_role("link", name="Edit this post").click()
+    await page.get_by_role("button", name="Publish now").click()
+    await expect(page.get_by_role("heading", name=f"Beans {unique}")).to_be_visible()
+    address = urlsplit(page.url).path
+    assert (await client.call("GET", address)).status == 200
+    await page.get_by_role("link", name="Edit this post").click()
+    await page.get_by_label("Text", exact=True).fill("Sow *them* in June.")
+    await page.get_by_label("What did you change?").fill("the month")
+    await page.get_by_role("button", name="Publish the change").click()
+    await expect(page.get_by_text("the month")).to_be_visible()
+    await page.get_by_role("link", name="Edit this post").click()
+    await page.get_by_role("button", name="Withdraw the post").click()
+    assert (await client.call("GET", address)).status == 404
+    await page.get_by_role("link", name="What you wrote").click()
+    await page.get_by_role("link", name="Withdrawn").click()
+    await expect(page.get_by_role("link", name=f"Beans {unique}")).to_be_visible()

@@ -38,49 +38,57 @@ Again = Callable[[Request, Fields, Refusal], Awaitable[Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-def gives_back(again: Again) -> Callable[[Endpoint], Endpoint]:
-    """Show the form anew with `again` when it is refused, with the fields that were sent."""
+def gives_back(again: Again, most: int = READ_BYTES) -> Callable[[Endpoint], Endpoint]:
+    """Show the form anew with `again` when it is refused, with the fields that were sent.
+
+    Args:
+        most: the bytes up to which a refused form is read.
+    """
 
     def mark(endpoint: Endpoint) -> Endpoint:
         endpoint.__dict__["again"] = again
+        endpoint.__dict__["most_given_back"] = most
         return endpoint
 
     return mark
 
 
-async def fields(request: Request) -> Fields:
+async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
     r"""Return the fields of an urlencoded form; a line break is one `\n`.
+
+    Args:
+        most: the bytes that the form may have.
 
     Raises:
         Problem: `too-large`; `unsupported-media-type`; `invalid` for a form that cannot be read.
     """
     if media_type(request) != URLENCODED:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
-    body = await read_body(request, READ_BYTES)
-    if len(body) > FORM_BYTES:
-        raise Problem("too-large", f"The body may have at most {FORM_BYTES:,} bytes.")
+    body = await read_body(request, max(most, READ_BYTES))
+    if len(body) > most:
+        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
     try:
         return _decoded(body, strict=True)
     except ValueError:
         raise Problem("invalid", "The form is not readable.") from None
 
 
-async def typed(request: Request) -> Fields:
+async def typed(request: Request, most: int = READ_BYTES) -> Fields:
     """Return the fields of a refused form as far as they can be read, in any encoding that browsers and programs use.
 
     Nothing is raised: without fields there is at least an empty form to show.
     """
     try:
-        return await _typed(request)
+        return await _typed(request, most)
     except (Problem, ClientDisconnect, HTTPException, MultiPartException, ValueError, AssertionError):
         return {}
 
 
-async def _typed(request: Request) -> Fields:
-    body = await read_body(request, READ_BYTES)
+async def _typed(request: Request, most: int) -> Fields:
+    body = await read_body(request, most)
     match media_type(request):
         case "multipart/form-data":
-            async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=READ_BYTES) as form:
+            async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=most) as form:
                 return _normal({name: value for name, value in form.multi_items() if isinstance(value, str)})
         case "text/plain":
             found = PLAIN_FIELD.split(_readable(body))[1:]

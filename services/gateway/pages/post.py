@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.contracts.ids import id_or_none
+from services.contracts.people import is_author
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_page
 from services.gateway.composition.request_context import Json, RequestContext
@@ -63,7 +64,8 @@ async def show(
         "post.html",
         status=status,
         headers=form.refusal.headers if form.refusal else None,
-        viewer=viewer or await viewer_author(context),
+        viewer=viewer | {"can_write": is_author(viewer["roles"])} if viewer else await viewer_author(context),
+        can_edit=viewer is not None and viewer["can_edit_post"],
         post=shown["post"],
         comments={"items_": listed["items"], "next": listed["next"]} if listed is not None else None,
         is_part=listed is not None and "part" in listed,

@@ -13,6 +13,7 @@ SENTENCES: Mapping[str, str] = {
     "sign-in-required": "You are not signed in, so nothing was stored.",
     "not-found": "What this belongs to is not here any more, or you may not see it.",
     "discussion-closed": "The discussion was closed in the meantime, so nothing was stored.",
+    "stale": "The post was changed meanwhile, perhaps by you in another tab, so nothing was stored.",
     "still-running": f"The first press of the button is still being worked on. {AGAIN} It is stored once only.",
     "idempotency-key-reused": (
         "Something else was already stored from this form. Press the button again if this is to be stored too."
@@ -29,6 +30,9 @@ FOREIGN = "This did not come from a page of this site, so nothing was done. Pres
 SUBJECTS: Mapping[str, str] = {
     "body": "The text",
     "name": "The name",
+    "title": "The title",
+    "slug": "The address",
+    "edit_note": "The note",
     "email": "The address",
     "parent_id": "The comment above",
 }

@@ -127,7 +127,7 @@ class PageRoute(APIRoute):
                 problem = of_exception(error)
                 if again is None:
                     return problem_page(problem, "/sign-in" if problem.kind == "sign-in-required" else "/")
-                fields = await typed(request)
+                fields = await typed(request, self.endpoint.__dict__["most_given_back"])
                 return await again(request, fields, Refusal.of(problem, unread=not fields))
             return led_home(request, response)
 
