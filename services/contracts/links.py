@@ -9,6 +9,11 @@ def post_path(slug: str) -> str:
     return "/posts/" + quote(slug, safe="")
 
 
+def image_path(image_id: UUID | str) -> str:
+    """Return the path of a picture of a post."""
+    return f"/images/{image_id}.webp"
+
+
 def comment_path(slug: str, comment_id: UUID | str) -> str:
     """Return the address of a comment on its post's page, which shows it wherever in the discussion it stands.
 

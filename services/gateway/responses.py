@@ -1,5 +1,6 @@
 """Make the answers of the API: bytes, a strong entity tag, and who may keep them for how long."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -46,9 +47,9 @@ def written(context: RequestContext, answer: ServiceResponse, composed: Composed
     return Response(content, answer.status, headers, MEDIA_TYPE)
 
 
-def not_stored(data: Any, status: int = 200) -> Response:
+def not_stored(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON that nobody may keep: sessions, and the answer to a write that has no version."""
-    return Response(orjson.dumps(data), status, {"Cache-Control": NO_STORE}, MEDIA_TYPE)
+    return Response(orjson.dumps(data), status, {"Cache-Control": NO_STORE, **(headers or {})}, MEDIA_TYPE)
 
 
 def empty(answer: ServiceResponse | None = None) -> Response:

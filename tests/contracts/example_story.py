@@ -4,6 +4,7 @@ import re
 
 from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts.recording import Recorder, Wanted
+from tests.hostile_pictures import plain
 from tests.waiting import eventually
 
 ADA, BEN = "ada@example.org", "ben@example.org"  # Ada is in ADMIN_EMAILS
@@ -88,6 +89,8 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
         "stale", "editPost", who=ada, path=ref, headers={"If-Match": published.headers["ETag"]}, body={"body": "x"}
     )
     await recorder.play("listRevisions", "Both texts", path=ref)
+    png = {"Content-Type": "image/png"}
+    await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
     return draft.json["id"], edited.json["slug"]
 
 

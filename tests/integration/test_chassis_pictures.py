@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from starlette.requests import Request
 
 from services.chassis.errors import Problem
 from services.chassis.http.picture_body import read_picture
-from services.chassis.pictures.encoder import MEMORY, WORKER, Encoder, Form, Picture
+from services.chassis.pictures.encoder import MEMORY, WORKER, Encoder, Form, Picture, memory_left
 from tests.hostile_pictures import HOSTILE, JPEG, PLACE, PNG, ROW, SECRET, WEBP, Hostile, file, plain, png
 from tests.waiting import eventually
 
@@ -165,6 +166,14 @@ async def test_the_process_has_no_secret_and_ends_with_its_parent() -> None:
     parent.kill()
     await parent.wait()
     await eventually(lambda: not found[0].is_running() or found[0].status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_container_that_is_small_bounds_the_memory(tmp_path: Path) -> None:
+    assert memory_left(tmp_path) == MEMORY
+    (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
+    for most, left in (("max", MEMORY), (str(512 * MIB), int(412 * MIB * 0.8)), (str(90 * MIB), 0)):
+        (tmp_path / "memory.max").write_text(f"{most}\n")
+        assert memory_left(tmp_path) == left
 
 
 def test_a_service_does_not_load_the_library() -> None:

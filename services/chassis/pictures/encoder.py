@@ -23,7 +23,9 @@ log = structlog.get_logger(__name__)
 
 WORKER = str(Path(__file__).with_name("worker.py"))
 MOST_SIDE = 8192
-MEMORY = 1280 * 2**20  # of address space; a picture of 8,192² pixels takes three quarters of it
+MEMORY = 1280 * 2**20  # of address space; a WebP of 8,192² pixels takes nearly all of it
+SHARE = 0.8  # of what is left of the memory of a container
+GROUP = Path("/sys/fs/cgroup")
 CPU_SECONDS = 10
 SECONDS = 20.0
 MOST_WAITING = 16
@@ -86,7 +88,14 @@ class Encoder:
             self._owners.discard(owner)
 
     async def _encode(self, data: bytes, kind: str, form: Form) -> Picture:
-        numbers = (os.getpid(), self._memory, self._cpu_seconds, MOST_SIDE, form.most_width, form.square)
+        numbers = (
+            os.getpid(),
+            min(self._memory, memory_left()),
+            self._cpu_seconds,
+            MOST_SIDE,
+            form.most_width,
+            form.square,
+        )
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", WORKER, kind, *map(str, numbers)),
             stdin=asyncio.subprocess.PIPE,
@@ -110,6 +119,15 @@ class Encoder:
         if "refused" in said:
             raise refused(said["refused"])
         return Picture(content, said["width"], said["height"])
+
+
+def memory_left(group: Path = GROUP) -> int:
+    """Return how much memory a picture may take here: not so much that the container of this process ends for it."""
+    try:
+        most, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # none, or `max`: not limited
+        return MEMORY
+    return max(0, int((most - used) * SHARE))
 
 
 def refused(reason: str) -> Problem:

@@ -6,7 +6,7 @@ Each is written field by field, so that what a service adds for itself never lea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.contracts.links import post_path
+from services.contracts.links import image_path, post_path
 
 Json = dict[str, Any]
 
@@ -17,6 +17,11 @@ POST_AFTER_AUTHOR = ("status", "discussion", "created_at", "published_at", "edit
 def post_url(public_url: str, slug: str) -> str:
     """Return the URL of a post's page; the slug percent-encoded."""
     return public_url.rstrip("/") + post_path(slug)
+
+
+def image_url(public_url: str, image_id: str | None) -> str | None:
+    """Return the URL of a picture of a post; None without one."""
+    return None if image_id is None else public_url.rstrip("/") + image_path(image_id)
 
 
 def nameless(person_id: str) -> Json:
@@ -45,8 +50,14 @@ def post(
     shown |= {name: raw[name] for name in (POST_AFTER_TITLE if text else ("format", "excerpt"))}
     shown["author"] = author(raw["author_id"], people)
     shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
+    shown["cover_url"] = image_url(public_url, raw.get("cover"))  # posts of an older version has none
     shown["comment_count"] = comment_count
     return shown
+
+
+def image(raw: Json, public_url: str) -> Json:
+    """Return a picture that was stored."""
+    return {"id": raw["id"], "url": image_url(public_url, raw["id"]), "width": raw["width"], "height": raw["height"]}
 
 
 def revision(raw: Json) -> Json:
