@@ -62,6 +62,9 @@ async def sign_in(recorder: Recorder) -> Person:
     me = renewed.json["person"]
     ben = Person(me["id"], me["name"], BEN, renewed.json["access_token"], renewed.json["refresh_token"])
     await recorder.play("editMe", "Another name", who=ben, headers=key(2), body={"name": "Ben Okafor"})
+    face = key(9) | {"Content-Type": "image/png"}
+    await recorder.play("setAvatar", "A picture", who=ben, headers=face, data=plain(size=(400, 300)))
+    await recorder.play("deleteAvatar", "No picture any more", who=ben)
     await recorder.play("getMe", "Ben", who=ben)
     nobody = Person("", "", "", "no-token", "")
     await recorder.refused("invalid-token", "getMe", who=nobody)

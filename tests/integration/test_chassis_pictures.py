@@ -1,6 +1,7 @@
 """Pictures are re-encoded in a process of their own: hostile files are refused or come out clean, in bounded memory."""
 
 import asyncio
+import contextlib
 import io
 import os
 import resource
@@ -45,6 +46,15 @@ def opened(picture: Picture) -> Image.Image:
     shown.load()
     assert shown.size == (picture.width, picture.height)
     return shown
+
+
+def workers(parent: int | None = None) -> list[psutil.Process]:
+    """Return the processes below one that re-encode a picture."""
+    found = []
+    for one in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.Error):
+            found += [one] if WORKER in one.cmdline() else []
+    return found
 
 
 def test_there_are_forty_of_them_and_no_two_alike() -> None:
@@ -121,7 +131,7 @@ async def test_a_picture_that_comes_too_late_is_given_up_with_its_process() -> N
     with pytest.raises(Problem) as refusal:
         await taken(png(8192, 8192, ROW * 8192), PNG, Encoder(seconds=0.3))
     assert refusal.value.status == 503
-    assert not [one for one in psutil.Process().children() if WORKER in one.cmdline()]
+    assert not workers()
 
 
 async def test_one_person_has_one_picture_under_way_and_one_process_runs() -> None:
@@ -137,7 +147,7 @@ async def test_one_person_has_one_picture_under_way_and_one_process_runs() -> No
 
     def is_done() -> bool:
         nonlocal most
-        most = max(most, len([one for one in psutil.Process().children() if WORKER in one.cmdline()]))
+        most = max(most, len(workers()))
         return first.done() and second.done()
 
     await eventually(is_done, pause=0.01)
@@ -158,7 +168,7 @@ async def test_the_process_has_no_secret_and_ends_with_its_parent() -> None:
     found: list[psutil.Process] = []
 
     def is_found() -> bool:
-        found[:] = [one for one in psutil.Process(parent.pid).children() if WORKER in one.cmdline()]
+        found[:] = workers(parent.pid)
         return bool(found)
 
     await eventually(is_found)

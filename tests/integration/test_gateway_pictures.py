@@ -9,10 +9,10 @@ import pytest
 from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import not_found
 from services.chassis.identity import Signer
-from services.contracts.body_sizes import IMAGE_BYTES
+from services.contracts.body_sizes import AVATAR_BYTES, IMAGE_BYTES
 from services.gateway.access import rate_limits
 from tests.hostile_pictures import JPEG, PNG, plain
-from tests.integration.gateway_harness import ID, GatewayHarness, NewHarness, harnesses, kind
+from tests.integration.gateway_harness import ANNA, ID, GatewayHarness, NewHarness, harnesses, kind
 from tests.unit.gateway_fakes import Call, answered, raw_post
 
 IMAGE_ID = "01936f6e-0000-7000-8000-0000000000e1"
@@ -100,6 +100,47 @@ async def test_a_file_that_is_gone_is_404_for_those_too_who_have_it(harness: Gat
         answer = await harness.http.get(path, headers={"If-None-Match": f'"{IMAGE_ID}"'})
         assert answer.status_code == 404, path
         assert "immutable" not in answer.headers.get("Cache-Control", "")
+
+
+PERSON = "01936f6e-0000-7000-8000-0000000000f1"
+FACE = f"/avatars/{PERSON}-0123456789abcdef.webp"
+
+
+async def test_the_picture_of_a_person_is_asked_for_each_time_and_cheaply(harness: GatewayHarness) -> None:
+    people = harness.services.people
+    people.on("GET", f"/avatars/{PERSON}", ServiceResponse(200, {"Content-Type": "image/webp"}, FILE))
+    people.on("GET", f"/avatars/{PERSON}/digest", {"digest": "0123456789abcdef"})
+    answer = await harness.get(FACE)
+    assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, FILE, "image/webp")
+    assert (answer.headers["Cache-Control"], answer.headers["ETag"]) == ("public, no-cache", '"0123456789abcdef"')
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    people.calls.clear()
+    again = await harness.http.get(FACE, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert [call.path for call in people.calls] == [f"/avatars/{PERSON}/digest"]
+    people.on("GET", f"/avatars/{PERSON}/digest", not_found())
+    for path in (FACE, "/avatars/x.webp", f"/avatars/{PERSON}.webp"):
+        assert (await harness.http.get(path, headers={"If-None-Match": "*"})).status_code == 404
+
+
+async def test_authors_carry_the_address_of_their_picture_and_a_change_shows_at_once(harness: GatewayHarness) -> None:
+    people, site = harness.services.people, harness.gateway.settings.public_url
+    person = {"id": ANNA, "name": "Anna", "avatar_url": FACE}
+    mine = person | {"email": "a@example.com", "email_confirmed": True, "roles": [], "created_at": "x"}
+    assert (await harness.get(f"/v1/posts/{ID}")).json()["author"]["avatar_url"] is None
+    people.on("POST", "/people/lookup", {"items": [person]})
+    people.on("PUT", "/me/avatar", mine)
+    people.on("DELETE", "/me/avatar", lambda _: answered(None, 204))
+    headers = harness.anna | {"Content-Type": PNG}
+    answer = await harness.http.put("/v1/me/avatar", content=plain(), headers=headers)
+    assert (answer.status_code, answer.json()["avatar_url"]) == (200, site + FACE)
+    assert people.calls[-1].body == plain()
+    assert (await harness.get(f"/v1/posts/{ID}")).json()["author"]["avatar_url"] == site + FACE
+    people.on("POST", "/people/lookup", {"items": [person | {"avatar_url": None}]})
+    assert (await harness.http.delete("/v1/me/avatar", headers=harness.anna)).status_code == 204
+    assert (await harness.get(f"/v1/posts/{ID}")).json()["author"]["avatar_url"] is None
+    large = await harness.http.put("/v1/me/avatar", content=plain() + b"x" * AVATAR_BYTES, headers=headers)
+    assert (large.status_code, kind(large)) == (413, "too-large")
 
 
 async def test_a_post_shows_the_address_of_its_cover(harness: GatewayHarness) -> None:

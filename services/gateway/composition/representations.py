@@ -21,7 +21,7 @@ def post_url(public_url: str, slug: str) -> str:
 
 def image_url(public_url: str, image_id: str | None) -> str | None:
     """Return the URL of a picture of a post; None without one."""
-    return None if image_id is None else public_url.rstrip("/") + image_path(image_id)
+    return None if image_id is None else absolute(public_url, image_path(image_id))
 
 
 def nameless(person_id: str) -> Json:
@@ -116,20 +116,31 @@ def comment_authors(items: Iterable[Json]) -> set[str]:
     return needed
 
 
-def profile(raw: Json, comment_count: int | None) -> Json:
+def absolute(public_url: str, path: str | None) -> str | None:
+    """Return the URL of a path of this site; None without one."""
+    return None if path is None else public_url.rstrip("/") + path
+
+
+def profile(raw: Json, comment_count: int | None, public_url: str) -> Json:
     """Return the public profile of a person."""
     return {
         "id": raw["id"],
         "name": raw["name"],
-        "avatar_url": raw["avatar_url"],
+        "avatar_url": absolute(public_url, raw["avatar_url"]),
         "created_at": raw["created_at"],
         "comment_count": comment_count,
     }
 
 
-def me(raw: Json) -> Json:
+def me(raw: Json, public_url: str) -> Json:
     """Return a person's own profile."""
-    return {name: raw[name] for name in ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")}
+    names = ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")
+    return {name: raw[name] for name in names} | {"avatar_url": absolute(public_url, raw["avatar_url"])}
+
+
+def session(raw: Json, public_url: str) -> Json:
+    """Return the tokens of a session, and whose it is."""
+    return raw | {"person": me(raw["person"], public_url)}
 
 
 def notification(raw: Json) -> Json:

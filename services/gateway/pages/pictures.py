@@ -12,6 +12,7 @@ from services.gateway.pages.render import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+ID_LENGTH = 36
 MEDIA_TYPE = "image/webp"
 HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "cross-origin"}
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -29,3 +30,17 @@ async def image(request: Request, context: Unauthenticated, image_id: str) -> Re
         await posts.get(f"/images/{found}/size", nobody, context.deadline)
         return Response(None, 304, headers)
     return Response(await posts.get_bytes(f"/images/{found}", nobody, context.deadline), 200, headers, MEDIA_TYPE)
+
+
+@router.api_route("/avatars/{name}.webp", methods=["GET", "HEAD"])
+async def avatar(request: Request, context: Unauthenticated, name: str) -> Response:
+    """Answer with a person's present picture, whichever digest the address names: pages are a little older."""
+    found = id_or_none(name[:ID_LENGTH])
+    if found is None:
+        raise not_found()
+    people, nobody = context.upstreams.people, context.viewer.caller
+    digest = (await people.get(f"/avatars/{found}/digest", nobody, context.deadline))["digest"]
+    headers = HEADERS | {"ETag": f'"{digest}"', "Cache-Control": "public, no-cache"}
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(None, 304, headers)
+    return Response(await people.get_bytes(f"/avatars/{found}", nobody, context.deadline), 200, headers, MEDIA_TYPE)
