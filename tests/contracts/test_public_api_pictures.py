@@ -92,3 +92,37 @@ async def test_who_may_send_what(client: Client, author: Person, anna: Person) -
 @pytest.mark.parametrize("path", ["/images/x.webp", f"/images/{uuid4()}.webp", "/images/"])
 async def test_a_picture_that_is_not_there_is_404(client: Client, path: str) -> None:
     assert (await client.call("GET", path)).status == 404
+
+
+async def test_a_face_is_shown_changed_and_taken_away(client: Client, new_person: Any, stack: Stack) -> None:
+    person = await new_person("Faye")
+
+    async def put(data: bytes) -> HttpResponse:
+        headers = {"Content-Type": PNG}
+        return await client.call("PUT", "/v1/me/avatar", who=person, data=io.BytesIO(data), headers=headers)
+
+    answer = await put(plain(size=(300, 500)))
+    assert (answer.status, set(answer.json)) == (200, shapes.ME)
+    url = answer.json["avatar_url"]
+    assert url.startswith(f"{stack.url}/avatars/{person.id}-")
+    file = await client.call("GET", path_of(stack, url))
+    assert (file.status, file.headers["Cache-Control"]) == (200, "public, no-cache")
+    assert Image.open(io.BytesIO(file.body)).size == (256, 256)
+    kept = await client.call("GET", path_of(stack, url), headers={"If-None-Match": file.headers["ETag"]})
+    assert kept.status == 304
+    assert (await client.call("GET", f"/v1/people/{person.id}")).json["avatar_url"] == url
+    changed = (await put(plain(mode="L"))).json["avatar_url"]
+    assert changed != url
+    assert (await client.call("GET", "/v1/me", who=person)).json["avatar_url"] == changed
+    assert (await client.call("DELETE", "/v1/me/avatar", who=person)).status == 204
+    assert (await client.call("GET", f"/v1/people/{person.id}")).json["avatar_url"] is None
+    assert (await client.call("GET", path_of(stack, changed))).status == 404
+
+
+async def test_a_face_goes_with_its_person(client: Client, new_person: Any, stack: Stack) -> None:
+    person = await new_person("Faye")
+    sent_face = {"data": io.BytesIO(plain()), "headers": {"Content-Type": PNG}}
+    url = (await client.call("PUT", "/v1/me/avatar", who=person, **sent_face)).json["avatar_url"]
+    assert (await client.call("GET", path_of(stack, url))).status == 200
+    assert (await client.call("DELETE", "/v1/me", who=person)).status == 202
+    assert (await client.call("GET", path_of(stack, url))).status == 404

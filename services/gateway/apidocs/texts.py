@@ -98,8 +98,8 @@ OPERATIONS: Mapping[str, str] = {
     "getMe": "Returns your own account, with your address and what you may do.",
     "editMe": "Changes your name, everywhere, within moments.",
     "setAvatar": "Shows a picture beside your name: PNG, JPEG, WebP or GIF of at most 1 MiB, of which a square of "
-    "256 × 256 pixels is cut out of the middle. It is stored as WebP, upright, without what the file says of its place, "
-    "time and camera. At most 60 an hour.",
+    "256 × 256 pixels is cut out of the middle. It is stored as WebP, upright, without what the file says of its "
+    "place, time and camera. At most 60 an hour.",
     "deleteAvatar": "Takes the picture away, everywhere, within moments. Without one nothing changes.",
     "deleteMe": "Deletes your account: every session ends and no mail is sent any more.",
     # notifications
