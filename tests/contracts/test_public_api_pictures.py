@@ -121,8 +121,8 @@ async def test_a_face_is_shown_changed_and_taken_away(client: Client, new_person
 
 async def test_a_face_goes_with_its_person(client: Client, new_person: Any, stack: Stack) -> None:
     person = await new_person("Faye")
-    sent_face = {"data": io.BytesIO(plain()), "headers": {"Content-Type": PNG}}
-    url = (await client.call("PUT", "/v1/me/avatar", who=person, **sent_face)).json["avatar_url"]
+    face, named = io.BytesIO(plain()), {"Content-Type": PNG}
+    url = (await client.call("PUT", "/v1/me/avatar", who=person, data=face, headers=named)).json["avatar_url"]
     assert (await client.call("GET", path_of(stack, url))).status == 200
     assert (await client.call("DELETE", "/v1/me", who=person)).status == 202
     assert (await client.call("GET", path_of(stack, url))).status == 404
