@@ -50,7 +50,7 @@ def post(
     shown |= {name: raw[name] for name in (POST_AFTER_TITLE if text else ("format", "excerpt"))}
     shown["author"] = author(raw["author_id"], people)
     shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
-    shown["cover_url"] = image_url(public_url, raw.get("cover"))  # posts of an older version has none
+    shown["cover_url"] = image_url(public_url, raw.get("cover"))  # an older version of posts has none
     shown["comment_count"] = comment_count
     return shown
 
