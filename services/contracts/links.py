@@ -9,6 +9,16 @@ def post_path(slug: str) -> str:
     return "/posts/" + quote(slug, safe="")
 
 
+def image_path(image_id: UUID | str) -> str:
+    """Return the path of a picture of a post."""
+    return f"/images/{image_id}.webp"
+
+
+def avatar_path(person_id: UUID | str, digest: str) -> str:
+    """Return the path of a person's picture; another picture has another one."""
+    return f"/avatars/{person_id}-{digest}.webp"
+
+
 def comment_path(slug: str, comment_id: UUID | str) -> str:
     """Return the address of a comment on its post's page, which shows it wherever in the discussion it stands.
 

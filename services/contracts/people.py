@@ -66,9 +66,11 @@ class PersonConfirmed(PersonFact):
 
 @published
 class PersonRenamed(PersonFact):
-    """A person changed their name."""
+    """A person changed how they are shown: their name or their picture."""
 
     type: ClassVar[str] = "dev.rapport.people.renamed.v1"
+
+    has_picture: bool | None = Field(default=None, description="Whether they have a picture; null if it is not said.")
 
 
 @published

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field, StrictBool, StrictInt
 
 from services.contracts.event import Event, Moment, published
+from services.contracts.ids import Id
 from services.contracts.text import (
     Body,
     EditNote,
@@ -123,6 +124,7 @@ class CreatePost(Body):
     )
     discussion: Discussion = Field(default="open", description="What happens to new comments.")
     publish: StrictBool = Field(default=False, description="Whether to publish it at once; else it is a draft.")
+    cover: Id | None = Field(default=None, description="The id of a picture of yours that stands for the post.")
 
 
 class EditPost(Body):
@@ -135,6 +137,9 @@ class EditPost(Body):
     )
     discussion: LeftOut[Discussion] = Field(
         default_factory=left_out, description="What happens to new comments from now on."
+    )
+    cover: Id | None = Field(
+        default=None, description="The id of a picture of yours that stands for the post; null takes it away."
     )
 
 

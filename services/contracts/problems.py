@@ -69,7 +69,7 @@ MEANINGS: Mapping[str, str] = {
     "still-running": "The first request with this idempotency key has not ended. Wait as `Retry-After` says.",
     "link-used-or-expired": f"A link to sign in works once, for {LINK_LIFE_WORDS}. Ask for another.",
     "stale": "`If-Match` names a version that is no longer the present one. Read the thing again.",
-    "too-large": "Bodies may have 256 KiB, those of posts 1.5 MiB.",
+    "too-large": "Bodies may have 256 KiB, those of posts 1.5 MiB, pictures 5 MiB.",
     "unsupported-media-type": "Send `application/json` in UTF-8, without a content coding.",
     "invalid": "A field or a query parameter has a value that is not allowed; `errors` names each.",
     "idempotency-key-reused": "The key was used within 24 hours for a request that differs in method, path or body.",

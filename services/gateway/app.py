@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.origins import Origin
-from services.gateway.api import comments, notifications, people, posts, sessions
+from services.gateway.api import comments, images, notifications, people, posts, sessions
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import (
@@ -17,6 +17,7 @@ from services.gateway.pages import (
     mail_choices,
     mine,
     moderate,
+    pictures,
     post,
     problems,
     sign_in,
@@ -30,6 +31,7 @@ from services.gateway.response_headers import ResponseHeaders
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
     posts.router,
+    images.router,
     people.router,
     sessions.router,
     notifications.router,
@@ -37,6 +39,7 @@ ROUTERS = (
     front.router,
     post.router,
     comment.router,
+    pictures.router,
     sign_in.router,
     unsubscribe.router,
     mail_choices.router,

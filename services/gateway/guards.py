@@ -27,12 +27,14 @@ from services.gateway.access.rate_limits import (
     SESSION,
     SIGN_IN,
     SIGN_IN_PER_ADDRESS,
+    UPLOADING,
     Policy,
 )
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
 
+UPLOAD_SECONDS = 25.0  # to read a picture in, which begins before it, and to wait until it is re-encoded
 UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
 
 
@@ -184,6 +186,17 @@ class SignedInGuard(Guard[RequestContext]):
         return gateway.context(viewer, deadline)
 
 
+class UploadingGuard(SignedInGuard):
+    """Admits people who are signed in and send a picture, which takes longer than other writes and counts twice."""
+
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
+        context = await super().admit(request)
+        await count(request, gateway_of(request), UPLOADING, str(context.viewer.person_id))
+        context.deadline = within(UPLOAD_SECONDS)
+        return context
+
+
 class UnauthenticatedGuard(Guard[RequestContext]):
     """Admits everybody as nobody: a token or cookie that came along is not looked at."""
 
@@ -208,6 +221,7 @@ def context_of(request: Request) -> RequestContext | None:
 optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
+Uploading = Annotated[RequestContext, Depends(UploadingGuard())]
 AskingForMail = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
 SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SESSION))]
 Refreshing = Annotated[RequestContext, Depends(UnauthenticatedGuard(REFRESH))]

@@ -11,7 +11,7 @@ EXPOSED = b"ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Re
 CROSS_ORIGIN = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", EXPOSED)]
 PREFLIGHT = [
     *CROSS_ORIGIN,
-    (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
     (
         b"access-control-allow-headers",
         b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, traceparent",

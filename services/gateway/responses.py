@@ -1,5 +1,6 @@
 """Make the answers of the API: bytes, a strong entity tag, and who may keep them for how long."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -56,14 +57,16 @@ def written(context: RequestContext, answer: ServiceResponse, composed: Composed
     return Response(content, answer.status, headers, MEDIA_TYPE)
 
 
-def not_stored(data: Any, status: int = 200, answer: ServiceResponse | None = None) -> Response:
+def not_stored(
+    data: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, answer: ServiceResponse | None = None
+) -> Response:
     """Answer with JSON that nobody may keep: sessions, and the answer to a write that has no version.
 
     Args:
         answer: that of a service to a write with an idempotency key.
     """
-    headers = {"Cache-Control": NO_STORE, **(passed_on(answer) if answer else {})}
-    return Response(orjson.dumps(data), status, headers, MEDIA_TYPE)
+    added = {**(passed_on(answer) if answer else {}), **(headers or {})}
+    return Response(orjson.dumps(data), status, {"Cache-Control": NO_STORE, **added}, MEDIA_TYPE)
 
 
 def empty(answer: ServiceResponse | None = None) -> Response:

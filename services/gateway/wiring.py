@@ -18,6 +18,7 @@ from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
@@ -40,7 +41,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
 
     async def look_up(ids: list[str], deadline: float) -> list[Json]:
         items: list[Json] = (await people.look_up("/people/lookup", NOBODY, deadline, {"ids": ids}))["items"]
-        return items
+        return [one | {"avatar_url": absolute(settings.public_url, one["avatar_url"])} for one in items]
 
     async def fetch_changes() -> Json:
         changes: Json = await people.get("/changes", NOBODY, within(CHANGES_SECONDS))

@@ -41,6 +41,7 @@ from services.contracts.people import (
 )
 from services.contracts.services import LookUp
 from services.people import operator_queries, queries
+from services.people.avatar_api import add_avatar_routes
 from services.people.commands import operator, profile, sessions, sign_in, starting
 from services.people.commands.sessions import Started
 from services.people.commands.starting import SignInRules
@@ -74,6 +75,7 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
         signer: signs the access tokens of people.
     """
     router = APIRouter(route_class=StrictRoute)
+    add_avatar_routes(router, db)
     admins = rules.admins
 
     @router.post("/people", status_code=202)

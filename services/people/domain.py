@@ -108,7 +108,11 @@ def challenge_of(verifier: str) -> str:
 
 @dataclass(frozen=True)
 class Person:
-    """One row of `people` with its address, if it has one. `name` is the stored name; see `shown_name`."""
+    """One row of `people` with its address, if it has one. `name` is the stored name; see `shown_name`.
+
+    Attributes:
+        picture: the digest of their picture, if they have one.
+    """
 
     id: UUID
     name: str | None
@@ -117,6 +121,7 @@ class Person:
     imported: bool
     created_at: datetime
     address: str | None = None
+    picture: str | None = None
 
     @property
     def shown_name(self) -> str:

@@ -8,9 +8,10 @@ from uuid import UUID
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.contracts.event import rfc3339
+from services.contracts.links import avatar_path
 from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.people.domain import ERASED_NAME, Person, fingerprint
-from services.people.store import link_use, people, sessions, sign_in
+from services.people.store import avatars, link_use, people, sessions, sign_in
 
 WINDOW = ACCESS_TOKEN_LIFE + timedelta(minutes=5)  # clocks differ, and an answer takes its time
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
@@ -25,7 +26,7 @@ def me(person: Person) -> Json:
         "name": person.shown_name,
         "email": person.address,
         "email_confirmed": person.address is not None,
-        "avatar_url": None,
+        "avatar_url": _avatar_path(person.id, person.picture),
         "roles": list(person.roles),
         "created_at": rfc3339(person.created_at),
     }
@@ -55,18 +56,50 @@ async def profile(db: Database, person_id: UUID) -> Json:
     if person is None:
         raise not_found()
     about = {"created_at": rfc3339(person.created_at), "erased": person.name is None}
-    return _author(person.id, person.name) | about
+    return _author(person.id, person.name, person.picture) | about
 
 
-def _author(person_id: UUID, name: str | None) -> Json:
-    return {"id": str(person_id), "name": ERASED_NAME if name is None else name, "avatar_url": None}
+def _author(person_id: UUID, name: str | None, picture: str | None) -> Json:
+    shown = ERASED_NAME if name is None else name
+    return {"id": str(person_id), "name": shown, "avatar_url": _avatar_path(person_id, picture)}
+
+
+def _avatar_path(person_id: UUID, picture: str | None) -> str | None:
+    """Return where the picture is, below the address of the site, which gateways know."""
+    return None if picture is None else avatar_path(person_id, picture)
 
 
 async def authors(db: Database, ids: Sequence[UUID]) -> list[Json]:
     """Return name and picture of each known id, each once."""
     async with db.reader() as reader:
         found = await people.names(reader, ids)
-    return [_author(person_id, name) for person_id, name in found]
+    return [_author(*one) for one in found]
+
+
+async def avatar(db: Database, person_id: UUID) -> bytes:
+    """Return the file of a person's picture.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    async with db.reader() as reader:
+        found = await avatars.content_of(reader, person_id)
+    if found is None:
+        raise not_found()
+    return found
+
+
+async def avatar_digest(db: Database, person_id: UUID) -> Json:
+    """Return the digest of a person's picture.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    async with db.reader() as reader:
+        found = await avatars.digest_of(reader, person_id)
+    if found is None:
+        raise not_found()
+    return {"digest": found}
 
 
 async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
@@ -96,7 +129,10 @@ async def session_of_cookie(db: Database, cookie: str) -> Json:
         person = await people.find(reader, found[1]) if found else None
     if found is None or person is None:
         raise not_found()
-    return {"sid": str(found[0]), "person": _author(person.id, person.name) | {"roles": list(person.roles)}}
+    return {
+        "sid": str(found[0]),
+        "person": _author(person.id, person.name, person.picture) | {"roles": list(person.roles)},
+    }
 
 
 async def return_address(db: Database, token: str, return_urls: Collection[str]) -> str | None:

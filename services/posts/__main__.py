@@ -23,6 +23,7 @@ from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
 from services.contracts.topics import POSTS
+from services.posts import image_rows
 from services.posts.api import create_api
 from services.posts.restoring import apply_history
 from services.posts.settings import PostsSettings
@@ -39,7 +40,7 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
     health.add("migrations", partial(all_applied, db, PACKAGES))
     roles = [
         monitoring(health.ready, settings.host, settings.posts_metrics_port),
-        Role("retention", Pruner(db, settings).run),
+        Role("retention", Pruner(db, settings, more={"images": image_rows.prune}).run),
     ]
     if "relay" in wanted:
         relay = Relay(db, _direct_url(settings), Producer(settings), settings)

@@ -1,5 +1,6 @@
 """The internal HTTP API of posts: one route, one command or query."""
 
+import hashlib
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -11,14 +12,17 @@ from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.picture_body import read_picture
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
-from services.contracts.body_sizes import IMPORT_BYTES, POST_BYTES
+from services.chassis.pictures.encoder import Encoder
+from services.chassis.pictures.kinds import WEBP
+from services.contracts.body_sizes import IMAGE_BYTES, IMPORT_BYTES, POST_BYTES
 from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
 from services.contracts.services import LookUp, Rerender
-from services.posts import commands, importing, queries, rerendering, syndication
+from services.posts import commands, images, importing, queries, rerendering, syndication
 from services.posts.stating import stating
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -29,7 +33,7 @@ GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 
 def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     """Return the internal API of posts over one database."""
-    router = APIRouter(route_class=StrictRoute)
+    router, encoder = APIRouter(route_class=StrictRoute), Encoder()
 
     @router.post("/posts")
     @body_limit(POST_BYTES)
@@ -90,6 +94,21 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.get("/posts/{post_id}/revisions")
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.revisions(db, caller, post_id, cursor, limit))
+
+    @router.post("/images")
+    @body_limit(IMAGE_BYTES)
+    async def add_image(request: Request, caller: Gateway) -> Response:
+        data, kind = await read_picture(request, IMAGE_BYTES)
+        key = idempotency_key(request, caller, hashlib.sha256(data).hexdigest())
+        return command_response(await images.add_image(db, encoder, caller, data, kind, key))
+
+    @router.get("/images/{image_id}")
+    async def image(image_id: UUID, _: Gateway) -> Response:
+        return Response(await images.content(db, image_id), media_type=WEBP)
+
+    @router.get("/images/{image_id}/size")
+    async def image_size(image_id: UUID, _: Gateway) -> Response:
+        return json_response(await images.size(db, image_id))
 
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)

@@ -7,6 +7,7 @@ from uuid import UUID
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Transaction
+from services.chassis.errors import invalid
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
 from services.chassis.ids import new_id
@@ -23,7 +24,7 @@ from services.contracts.posts import (
     PostPublished,
     PostWithdrawn,
 )
-from services.posts import free_slugs, revision_rows, store
+from services.posts import free_slugs, image_rows, revision_rows, store
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
 from services.posts.domain.post import EXCERPT, Post, Text
@@ -36,7 +37,8 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     is stored.
 
     Raises:
-        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug or the body, and those of the idempotency key.
+        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug, the cover or the body, and those of the
+            idempotency key.
     """
     person_id = caller.require_person()
     async with db.transaction() as tx:
@@ -62,10 +64,12 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         discussion=command.discussion,
         created_at=at,
         published_at=at if command.publish else None,
+        cover=command.cover,
     )
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
+        await _hold_images(tx, None, post, person_id)
         post = replace(post, epoch=await find_epoch(tx))
         if command.slug is not None:
             post = replace(post, slug=command.slug)
@@ -85,8 +89,8 @@ async def edit_post(
     With a body it is looked at twice, as in `create_post`. A body that was imported as HTML stays HTML.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body or for a note without a
-            changed text, and those of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body, the cover or a note
+            without a changed text, and those of the idempotency key.
     """
     person_id = caller.require_person()
     text = None
@@ -105,6 +109,7 @@ async def edit_post(
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
         post = _edited(before, command, text, if_match, at)
         if post is not before:
+            await _hold_images(tx, before, post, person_id)
             await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
         if post.revision != before.revision:
             await revision_rows.insert(tx, post, command.edit_note, at)
@@ -118,9 +123,26 @@ def _edited(before: Post, command: EditPost, text: Text | None, if_match: str | 
         Problem: `stale`, `invalid` for a note without a changed text.
     """
     check_if_match(if_match, before.version, before.epoch)
-    return rules.edited(
+    post = rules.edited(
         before, title=command.title, text=text, note=command.edit_note, discussion=command.discussion, at=at
     )
+    cover = command.cover if "cover" in command.model_fields_set else before.cover
+    return post if cover == before.cover else replace(post, cover=cover, version=before.version + 1)
+
+
+async def _hold_images(tx: Transaction, before: Post | None, post: Post, person_id: UUID) -> None:
+    """Keep what the post shows until the transaction ends, and give back the cover that it had.
+
+    Raises:
+        Problem: `invalid` for a new cover that is no picture of the caller or of the post's author.
+    """
+    former = before.cover if before else None
+    if post.cover != former:
+        if post.cover is not None and not await image_rows.hold_cover(tx, post.cover, (person_id, post.author_id)):
+            raise invalid("cover", "is no picture of yours")
+        if former is not None:
+            await image_rows.release(tx, former)
+    await image_rows.hold_shown(tx, post.body)
 
 
 async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | None = None) -> CommandResult:

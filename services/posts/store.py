@@ -12,9 +12,9 @@ from services.posts.domain.post import Post
 INSERT_POST = """
 insert into posts (
     id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status, discussion,
-    created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id
+    created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id, cover
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 on conflict do nothing
 """
 
@@ -49,6 +49,7 @@ async def insert(tx: Transaction, post: Post, renderer_version: int, source: tup
             post.imported,
             site,
             source_id,
+            post.cover,
         )
         == 1
     )
@@ -57,7 +58,8 @@ async def insert(tx: Transaction, post: Post, renderer_version: int, source: tup
 UPDATE_POST = """
 update posts
 set title = $2, body = $3, body_html = $4, renderer_version = coalesce($5, renderer_version), excerpt = $6,
-    status = $7, discussion = $8, published_at = $9, edited_at = $10, edit_note = $11, revision = $12, version = $13
+    status = $7, discussion = $8, published_at = $9, edited_at = $10, edit_note = $11, revision = $12, version = $13,
+    cover = $14
 where id = $1
 """
 
@@ -82,6 +84,7 @@ async def update(tx: Transaction, post: Post, renderer_version: int | None = Non
         post.edit_note,
         post.revision,
         post.version,
+        post.cover,
     )
 
 
@@ -111,7 +114,7 @@ async def update_html(tx: Transaction, text: Stored, html: str, renderer_version
 
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported,
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
        (select number from epoch) as epoch
 from posts
 where id = $1
@@ -126,7 +129,7 @@ async def find(reader: Reader, post_id: UUID) -> Post | None:
 
 SELECT_POST_BY_SLUG = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported,
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
        (select number from epoch) as epoch
 from posts
 where slug = $1
@@ -168,7 +171,7 @@ async def version_of(reader: Reader, post_id: UUID) -> dict[str, int]:
 
 SELECT_PUBLISHED = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover
 from posts
 where status = 'published' and kind = 'post' and ($1::timestamptz is null or (published_at, id) < ($1, $2::uuid))
 order by published_at desc, id desc
@@ -184,7 +187,7 @@ async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, 
 
 SELECT_UNPUBLISHED = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover
 from posts
 where status = $1 and status <> 'published' and kind = 'post' and ($2::uuid is null or author_id = $2)
       and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid))

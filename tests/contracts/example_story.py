@@ -4,6 +4,7 @@ import re
 
 from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts.recording import Recorder, Wanted
+from tests.hostile_pictures import plain
 from tests.waiting import eventually
 
 ADA, BEN = "ada@example.org", "ben@example.org"  # Ada is in ADMIN_EMAILS
@@ -61,6 +62,9 @@ async def sign_in(recorder: Recorder) -> Person:
     me = renewed.json["person"]
     ben = Person(me["id"], me["name"], BEN, renewed.json["access_token"], renewed.json["refresh_token"])
     await recorder.play("editMe", "Another name", who=ben, headers=key(2), body={"name": "Ben Okafor"})
+    face = key(9) | {"Content-Type": "image/png"}
+    await recorder.play("setAvatar", "A picture", who=ben, headers=face, data=plain(size=(400, 300)))
+    await recorder.play("deleteAvatar", "No picture any more", who=ben)
     await recorder.play("getMe", "Ben", who=ben)
     nobody = Person("", "", "", "no-token", "")
     await recorder.refused("invalid-token", "getMe", who=nobody)
@@ -88,6 +92,8 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
         "stale", "editPost", who=ada, path=ref, headers={"If-Match": published.headers["ETag"]}, body={"body": "x"}
     )
     await recorder.play("listRevisions", "Both texts", path=ref)
+    png = {"Content-Type": "image/png"}
+    await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
     return draft.json["id"], edited.json["slug"]
 
 

@@ -9,7 +9,7 @@ from tests.client import HttpResponse
 AUTHOR = {"id", "name", "avatar_url"}
 POST_IN_LIST = {
     *("id", "kind", "slug", "url", "title", "format", "excerpt", "author", "status", "discussion", "created_at"),
-    *("published_at", "edited_at", "edit_note", "revision", "comment_count"),
+    *("published_at", "edited_at", "edit_note", "revision", "cover_url", "comment_count"),
 }
 POST = POST_IN_LIST | {"body", "body_html"}
 COMMENT = {
@@ -22,6 +22,7 @@ VIEWER = AUTHOR | {"roles", "can_comment", "can_moderate", "can_edit_post"}
 PROFILE = AUTHOR | {"created_at", "comment_count"}
 ME = {"id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"}
 SESSION = {"access_token", "token_type", "expires_in", "refresh_token", "person"}
+IMAGE = {"id", "url", "width", "height"}
 REVISION = {"revision", "title", "body", "edit_note", "created_at"}
 NOTIFICATION = {"id", "comment_id", "post_id", "reasons", "state", "why", "created_at", "sent_at", "read"}
 MAIL = {"notifications": True, "scope": "all", "moderation": "hourly"}

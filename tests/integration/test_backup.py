@@ -4,17 +4,20 @@ import asyncio
 import gzip
 import os
 import stat
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from services.chassis.backup import catalogue, manifest, table_files
 from services.chassis.backup.manifest import Refused
 from services.chassis.backup.verify import verify
 from services.chassis.database.migrations import MIGRATION_LOCK
+from services.posts.image_rows import INSERT_IMAGE
 from tests.integration.backup_harness import (
     POST,
     STRANGE,
@@ -53,6 +56,33 @@ async def test_every_table_of_the_catalogue_is_in_a_snapshot_or_left_out_for_a_r
     async with trial.connected() as connection:
         for table in await catalogue.tables(connection):
             assert all(order.index(other) < order.index(table.name) for other in table.refers_to)
+
+
+async def test_pictures_come_back_and_are_never_in_memory_together(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back, count = await new_trial("posts"), await new_trial("posts", empty=True), 12
+    async with trial.connected() as connection:
+        for _ in range(count):
+            await connection.execute(INSERT_IMAGE, uuid4(), uuid4(), 2048, 8192, os.urandom(1024) * 5 * 1024)
+        await connection.execute(
+            "insert into posts (id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, "
+            "status, discussion, created_at, revision, version, imported, cover) select id, 'post', 'a', '', '', "
+            "'markdown', '', 1, '', id, 'draft', 'open', now(), 1, 1, false, id from images limit 1"
+        )
+    most, own = [0], psutil.Process()
+    before, stop = own.memory_info().rss, threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            most[0] = max(most[0], own.memory_info().rss - before)
+
+    watching = asyncio.create_task(asyncio.to_thread(watch))
+    await trial.take(tmp_path)
+    await back.put_back(tmp_path)
+    stop.set()
+    await watching
+    digests = "select string_agg(sha256(content)::text, ' ' order by id) || (select cover from posts) from images"
+    assert await back.run(digests) == await trial.run(digests) is not None
+    assert most[0] < 2 * count * 5 * 2**20 * 0.75, f"{most[0] / 2**20:.0f} MiB, and the rows have {2 * count * 5}"
 
 
 async def test_a_snapshot_under_write_load_is_of_one_moment(new_trial: NewTrial, tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
     new_trial: NewTrial, tmp_path: Path
 ) -> None:
     trial, back = await new_trial("people"), await new_trial("people", empty=True)
-    names = ("erased", "stated", "revoked", "granted", "renamed", "same")
+    names = ("erased", "stated", "revoked", "granted", "renamed", "same", "faceless", "faced")
     ids = {name: uuid4() for name in names}
     async with trial.connected() as connection:
         for name, made in ids.items():
@@ -280,6 +280,8 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
                 uuid4(),
                 made,
             )
+            if name in ("erased", "faceless", "faced"):
+                await connection.execute("insert into avatars values ($1, 'd1gest', $2)", made, b"RIFF")
             request = uuid4()
             await connection.execute(
                 "insert into sign_in_requests (id, address, lookup) values ($1, $2, $2)", request, address
@@ -305,16 +307,19 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
         person(PersonRenamed, ids["renamed"], 2),
         person(PersonConfirmed, ids["same"], 1, "author"),
         person(PersonConfirmed, uuid4(), 1),
+        person(PersonRenamed, ids["faceless"], 2).model_copy(update={"has_picture": False}),
+        person(PersonRenamed, ids["faced"], 2).model_copy(update={"has_picture": True}),
     )
     await say(trial, person(PersonStated, ids["stated"], 2), epoch=1_700_000_000)
     found = await put_back(trial, back, tmp_path)
     assert done(found) == {
-        "sessions ended": 6,
-        "requests for links ended": 6,
+        "sessions ended": 8,
+        "requests for links ended": 8,
         "people erased again": 2,
         "roles set again": 2,
         "people lost": 1,
-        "names lost": 1,
+        "names lost": 3,
+        "pictures taken away again": 1,
     }
     known = {row[0]: row[1:] for row in await rows(back, "select id, name, roles, erased_at is null from people")}
     assert known[ids["erased"]] == known[ids["stated"]] == (None, [], False)
@@ -326,8 +331,10 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
     assert await back.run("select count(*) from sign_in_links where expires_at > now()") == 0
     assert await back.run("select (select count(*) from sign_in_requests) + (select count(*) from hand_overs)") == 0
     told = "select count(*) from sessions where ended_at > now() - interval '1 minute'"  # gateways ask for these
-    assert await back.run(told) == 6
-    assert sorted(await rows(back, EVENTS)) == [("erased", True)] * 2 + [("roles-changed", True)] * 2
+    assert await back.run(told) == 8
+    expected = [("erased", True)] * 2 + [("renamed", True)] + [("roles-changed", True)] * 2
+    assert sorted(await rows(back, EVENTS)) == expected
+    assert await rows(back, "select person_id, content from avatars") == [(ids["faced"], b"RIFF")]
 
 
 ADD_NOTIFICATION = """

@@ -57,7 +57,7 @@ class FakeService:
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse:
         await asyncio.sleep(0)
-        sent = orjson.loads(body) if isinstance(body, bytes) else body
+        sent = orjson.loads(body) if isinstance(body, bytes) and "Content-Type" not in (headers or {}) else body
         call = Call(method, path, caller, sent, params or {}, headers or {}, deadline)
         self.calls.append(call)
         reply = self.replies.get((method, path))

@@ -214,7 +214,9 @@ def test_every_body_and_answer_has_examples_that_match_their_schemas(document: J
         name = operation["operationId"]
         parts = {"body": operation["requestBody"]} if "requestBody" in operation else {}
         for where, part in (parts | operation["responses"]).items():
-            for content in part.get("content", {}).values():
+            for media_type, content in part.get("content", {}).items():
+                if media_type.startswith("image/"):
+                    continue  # a file is not shown
                 check = validator(document, content["schema"])
                 assert content["examples"], (name, where)
                 for title, example in content["examples"].items():

@@ -103,7 +103,7 @@ class ServiceClient:
         Args:
             deadline: moment of `time.monotonic()` (see `within`) at which the call is cancelled.
             caller: the caller it is made for; only person and roles are passed on.
-            body: encoded as JSON; bytes are sent unchanged.
+            body: encoded as JSON; bytes are sent unchanged, as JSON unless `headers` name their type.
             params: query values; None leaves a parameter out.
 
         Raises:
@@ -171,7 +171,7 @@ class ServiceClient:
         if context.correlation_id:
             headers["X-Request-ID"] = context.correlation_id
         if data is not None:
-            headers["Content-Type"] = "application/json"
+            headers.setdefault("Content-Type", "application/json")
         return headers
 
 

@@ -4,16 +4,21 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.http.picture_body import read_picture
+from services.chassis.http.routes import body_limit
+from services.chassis.pictures.kinds import KINDS
+from services.contracts.body_sizes import AVATAR_BYTES
 from services.contracts.people import EditMe
 from services.gateway import responses
 from services.gateway.api.references import PathId
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import people as schemas
+from services.gateway.apidocs.schemas.images import PictureFile
 from services.gateway.composition import profile_views, representations
-from services.gateway.composition.forwarding import body_of, forward
+from services.gateway.composition.forwarding import body_of, forward, headers_of
 from services.gateway.composition.request_context import Composed, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, forget_session
+from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, Uploading, forget_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
@@ -31,7 +36,7 @@ async def profile(request: Request, context: OptionalViewer, person_id: PathId) 
 @router.get("/me", **operation("getMe", "Get my profile", schemas.Me, headers=CACHED))
 async def me(request: Request, context: SignedIn) -> Response:
     raw = await context.upstreams.people.get("/me", context.viewer.caller, context.deadline)
-    return responses.read(request, context, Composed(representations.me(raw)))
+    return responses.read(request, context, Composed(representations.me(raw, context.public_url)))
 
 
 @router.patch("/me", **operation("editMe", "Update my profile", schemas.Me, body=EditMe, headers=["Idempotency-Key"]))
@@ -39,7 +44,34 @@ async def rename(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.people, "/me", body=body)
     _forget(request, context)
-    return responses.written(context, answer, Composed(representations.me(answer.json())))
+    return responses.written(context, answer, Composed(representations.me(answer.json(), context.public_url)))
+
+
+@router.put(
+    "/me/avatar",
+    **operation(
+        "setAvatar",
+        "Set my picture",
+        schemas.Me,
+        body=PictureFile,
+        media_types=KINDS,
+        headers=["Idempotency-Key"],
+    ),
+)
+@body_limit(AVATAR_BYTES)
+async def set_avatar(request: Request, context: Uploading) -> Response:
+    data, kind = await read_picture(request, AVATAR_BYTES)
+    headers = headers_of(request, ["Idempotency-Key"]) | {"Content-Type": kind}
+    answer = await forward(request, context, context.upstreams.people, "/me/avatar", body=data, headers=headers)
+    _forget(request, context)
+    return responses.written(context, answer, Composed(representations.me(answer.json(), context.public_url)))
+
+
+@router.delete("/me/avatar", **operation("deleteAvatar", "Take my picture away", status=204))
+async def delete_avatar(request: Request, context: SignedIn) -> Response:
+    answer = await forward(request, context, context.upstreams.people, "/me/avatar", headers={})
+    _forget(request, context)
+    return responses.empty(answer)
 
 
 @router.delete("/me", **operation("deleteMe", "Delete the account", schemas.Accepted, status=202))

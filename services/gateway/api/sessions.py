@@ -13,6 +13,7 @@ from services.contracts.people import RefreshSession
 from services.gateway import responses
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import sign_in as schemas
+from services.gateway.composition import representations
 from services.gateway.composition.forwarding import body_of, forward
 from services.gateway.guards import (
     AskingForMail,
@@ -71,7 +72,7 @@ async def start(request: Request, context: SigningIn) -> Response:
     answer = await context.upstreams.people.send(
         "POST", path, context.viewer.caller, context.deadline, body=command.model_dump()
     )
-    return responses.not_stored(answer.json(), 201)
+    return responses.not_stored(representations.session(answer.json(), context.public_url), 201)
 
 
 def _way_to_start(body: Any) -> tuple[str, BaseModel]:
@@ -99,7 +100,7 @@ def _way_to_start(body: Any) -> tuple[str, BaseModel]:
 async def refresh(request: Request, context: Refreshing) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.people, "/sessions/refresh", body=body)
-    return responses.not_stored(answer.json())
+    return responses.not_stored(representations.session(answer.json(), context.public_url))
 
 
 @router.delete("/sessions/current", **operation("endSession", "Sign out", status=204))

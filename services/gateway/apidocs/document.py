@@ -22,6 +22,7 @@ BEARER = (
 )
 KIND = re.compile(r"`([a-z-]+)`: ")  # as `problems` names the kinds of a status
 VERSIONED = ("Post", "Comment", "Me")  # answers to writes that have an `ETag`
+LOCATED = ("Post", "Comment", "Image")  # what is created, and has an address of its own
 DESCRIPTIONS = {
     200: "Done.",
     201: "Created.",
@@ -123,7 +124,7 @@ def _headers(method: str, status: int, kinds: list[str], operation: Json) -> lis
         names += ["Link"] if status == 200 and "cursor" in taken else []
     elif status < 300:
         names += ["ETag"] if model in VERSIONED else []
-        names += ["Location"] if status == 201 and model in VERSIONED else []
+        names += ["Location"] if status == 201 and model in LOCATED else []
         names += ["Idempotency-Replayed"] if "Idempotency-Key" in taken and operation["security"] else []
     if method != "get" or status == 429:
         names += ["RateLimit", "RateLimit-Policy"]

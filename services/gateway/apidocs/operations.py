@@ -17,6 +17,7 @@ from services.gateway.apidocs.schemas.problems import Problem
 MODELS: dict[str, type[BaseModel]] = {  # and every one that an operation names
     "Problem": Problem,
 }
+JSON = "application/json"
 BODY_PROBLEMS = ("malformed-json", "too-large", "unsupported-media-type", "invalid")
 
 
@@ -27,6 +28,7 @@ def operation(
     *,
     status: int = 200,
     body: type[BaseModel] | None = None,
+    media_types: Sequence[str] = (JSON,),
     query: Sequence[str] = (),
     headers: Sequence[str] = (),
     kinds: Sequence[str] = (),
@@ -35,13 +37,14 @@ def operation(
 
     Args:
         name: the operation's id, by which `texts` and the examples know it, and clients that are generated.
+        media_types: of the body.
         kinds: kinds of problems beyond those that its guards, path and body bring.
     """
     problem_kinds = ["invalid", *kinds]  # every call refuses query parameters that it does not know
     if "cursor" in query:
         problem_kinds.append("malformed-cursor")
     if body is not None:
-        problem_kinds += BODY_PROBLEMS
+        problem_kinds += [kind for kind in BODY_PROBLEMS if kind != "malformed-json" or JSON in media_types]
     if "Idempotency-Key" in headers:
         problem_kinds += ["malformed-idempotency-key", "idempotency-key-reused", "still-running"]
     if "If-Match" in headers:
@@ -58,7 +61,7 @@ def operation(
         ]
     }
     if body is not None:
-        extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(body)}}}
+        extra["requestBody"] = {"required": True, "content": {one: {"schema": _ref(body)} for one in media_types}}
     return {
         "operation_id": name,
         "summary": summary,

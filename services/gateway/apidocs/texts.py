@@ -25,7 +25,7 @@ The public API, v1, of a site for posts and discussions. `/docs` explains it ste
 
 TAGS: Mapping[str, str] = {
     "sign-in": "Register, sign in by a mail, renew and end sessions. These answers are never stored.",
-    "posts": "Posts and their revisions. Writing them takes the role of an author.",
+    "posts": "Posts, their revisions and pictures. Writing them takes the role of an author.",
     "comments": "The discussion of a post, a tree, and decisions of moderators about it.",
     "people": "Public profiles, and your own account.",
     "notifications": "What you are told of by mail, why, and whether you want it.",
@@ -67,6 +67,10 @@ OPERATIONS: Mapping[str, str] = {
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
     "admins. Twice changes nothing; a draft cannot be withdrawn (409).",
     "listRevisions": "Lists the texts that a post has had, newest first, to whoever may read the post.",
+    "createImage": "Takes a picture as it is, PNG, JPEG, WebP or GIF of at most 5 MiB and 8,192 × 8,192 pixels, and "
+    "stores it as WebP: at most 2,048 pixels wide, upright, the first frame alone, in common colours, and without "
+    "what the file says of its place, time and camera. Put `url` into the text of a post, or `id` into its `cover`. A "
+    "picture that no text, revision or cover shows goes after a day. At most 60 an hour.",
     # comments
     "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "
     "For everybody who is signed in. `state` in the answer says whether it is visible or waits for a moderator. Send "
@@ -93,6 +97,10 @@ OPERATIONS: Mapping[str, str] = {
     "getPerson": "Returns what everybody may know of a person: never an address.",
     "getMe": "Returns your own account, with your address and what you may do.",
     "editMe": "Changes your name, everywhere, within moments.",
+    "setAvatar": "Shows a picture beside your name: PNG, JPEG, WebP or GIF of at most 1 MiB, of which a square of "
+    "256 × 256 pixels is cut out of the middle. It is stored as WebP, upright, without what the file says of its "
+    "place, time and camera. At most 60 an hour.",
+    "deleteAvatar": "Takes the picture away, everywhere, within moments. Without one nothing changes.",
     "deleteMe": "Deletes your account: every session ends and no mail is sent any more.",
     # notifications
     "listNotifications": "Lists the comments that you are told of, newest first, and what became of each mail.",

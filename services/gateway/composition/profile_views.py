@@ -13,7 +13,7 @@ async def profile(context: RequestContext, person_id: str) -> Composed:
     try:
         raw = await context.upstreams.people.get(f"/people/{person_id}", context.viewer.caller, context.deadline)
         context.tags |= {f"profile:{raw['id']}", f"name:{raw['id']}"}
-        return Composed(representations.profile(raw, await counting))
+        return Composed(representations.profile(raw, await counting, context.public_url))
     finally:
         counting.cancel()
 

@@ -6,7 +6,7 @@ Each is written field by field, so that what a service adds for itself never lea
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.contracts.links import post_path
+from services.contracts.links import image_path, post_path
 
 Json = dict[str, Any]
 
@@ -17,6 +17,11 @@ POST_AFTER_AUTHOR = ("status", "discussion", "created_at", "published_at", "edit
 def post_url(public_url: str, slug: str) -> str:
     """Return the URL of a post's page; the slug percent-encoded."""
     return public_url.rstrip("/") + post_path(slug)
+
+
+def image_url(public_url: str, image_id: str | None) -> str | None:
+    """Return the URL of a picture of a post; None without one."""
+    return None if image_id is None else absolute(public_url, image_path(image_id))
 
 
 def nameless(person_id: str) -> Json:
@@ -45,8 +50,14 @@ def post(
     shown |= {name: raw[name] for name in (POST_AFTER_TITLE if text else ("format", "excerpt"))}
     shown["author"] = author(raw["author_id"], people)
     shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
+    shown["cover_url"] = image_url(public_url, raw.get("cover"))  # an older version of posts has none
     shown["comment_count"] = comment_count
     return shown
+
+
+def image(raw: Json, public_url: str) -> Json:
+    """Return a picture that was stored."""
+    return {"id": raw["id"], "url": image_url(public_url, raw["id"]), "width": raw["width"], "height": raw["height"]}
 
 
 def revision(raw: Json) -> Json:
@@ -105,20 +116,31 @@ def comment_authors(items: Iterable[Json]) -> set[str]:
     return needed
 
 
-def profile(raw: Json, comment_count: int | None) -> Json:
+def absolute(public_url: str, path: str | None) -> str | None:
+    """Return the URL of a path of this site; None without one."""
+    return None if path is None else public_url.rstrip("/") + path
+
+
+def profile(raw: Json, comment_count: int | None, public_url: str) -> Json:
     """Return the public profile of a person."""
     return {
         "id": raw["id"],
         "name": raw["name"],
-        "avatar_url": raw["avatar_url"],
+        "avatar_url": absolute(public_url, raw["avatar_url"]),
         "created_at": raw["created_at"],
         "comment_count": comment_count,
     }
 
 
-def me(raw: Json) -> Json:
+def me(raw: Json, public_url: str) -> Json:
     """Return a person's own profile."""
-    return {name: raw[name] for name in ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")}
+    names = ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")
+    return {name: raw[name] for name in names} | {"avatar_url": absolute(public_url, raw["avatar_url"])}
+
+
+def session(raw: Json, public_url: str) -> Json:
+    """Return the tokens of a session, and whose it is."""
+    return raw | {"person": me(raw["person"], public_url)}
 
 
 def notification(raw: Json) -> Json:

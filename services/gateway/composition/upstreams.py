@@ -105,6 +105,14 @@ class Upstream:
         """
         return (await self._call(self.reader, self.reads, "GET", path, caller, deadline, params=params)).json()
 
+    async def get_bytes(self, path: str, caller: Caller, deadline: float) -> bytes:
+        """Return the content of a GET that answers with a file.
+
+        Raises:
+            Problem: what the service refused with, or `unavailable`.
+        """
+        return (await self._call(self.reader, self.reads, "GET", path, caller, deadline)).data
+
     async def look_up(self, path: str, caller: Caller, deadline: float, body: object) -> Any:
         """Return the JSON of a POST that reads: a question too long for a query.
 
@@ -123,7 +131,8 @@ class Upstream:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> ServiceResponse:
-        """Send a request that writes; `body` is a JSON value, or the bytes of one as they came.
+        """Send a request that writes; `body` is a JSON value, or bytes as they came: of one, unless `headers` name
+        another type.
 
         Raises:
             Problem: what the service refused with, or `unavailable`.

@@ -128,6 +128,8 @@ def command(method: str, path: str, exchange: Json) -> str:
     if exchange["signed_in"]:
         parts.append('-H "Authorization: Bearer $TOKEN"')
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in exchange.get("headers", {}).items()]
+    if exchange.get("headers", {}).get("Content-Type", "").startswith("image/"):
+        parts.append("--data-binary @picture.png")
     if "body" in exchange:
         body = json.dumps(exchange["body"], ensure_ascii=False)
         parts += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(body)}"]

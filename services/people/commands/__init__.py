@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from services.contracts.people import PersonFact
+from services.contracts.people import PersonFact, PersonRenamed
 from services.people.domain import Person
 
 
@@ -15,3 +15,10 @@ def fact(kind: type[PersonFact], person: Person) -> PersonFact:
         occurred_at=datetime.now(UTC),
         imported=person.imported,
     )
+
+
+def renamed(person: Person) -> PersonRenamed:
+    """Return the event that the person is shown in another way: by another name or picture."""
+    event = fact(PersonRenamed, person)
+    assert isinstance(event, PersonRenamed)
+    return event.model_copy(update={"has_picture": person.picture is not None})

@@ -7,10 +7,10 @@ from services.chassis.database import idempotency
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.messaging import outbox
-from services.contracts.people import PersonErased, PersonRenamed
-from services.people.commands import fact
+from services.contracts.people import PersonErased
+from services.people.commands import fact, renamed
 from services.people.domain import Person
-from services.people.store import hand_overs, people, sessions, sign_in, sign_in_codes
+from services.people.store import avatars, hand_overs, people, sessions, sign_in, sign_in_codes
 
 
 async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
@@ -32,13 +32,13 @@ async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key 
         if person.name != name:
             await people.rename(tx, person_id, name)
             person = replace(person, name=name, version=person.version + 1)
-            await outbox.add(tx, fact(PersonRenamed, person))
+            await outbox.add(tx, renamed(person))
         await idempotency.keep(tx, key, idempotency.Kept(200, None, person_id, None))
         return person, False
 
 
 async def erase(db: Database, person_id: UUID) -> None:
-    """Erase the person: delete name, address, roles, links and sessions; keep the id, which other rows reference.
+    """Erase the person: delete name, picture, address, roles, links and sessions; keep the id, which others reference.
 
     Raises:
         Problem: `invalid-token` when the person is unknown or already erased.
@@ -57,6 +57,7 @@ async def erase_within(tx: Transaction, person_id: UUID) -> bool:
     if person is None:
         return False
     await people.erase(tx, person_id)
+    await avatars.delete(tx, person_id)
     await sessions.end_all(tx, person_id)
     await hand_overs.delete_of(tx, person_id)
     if lookup is not None:

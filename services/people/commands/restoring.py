@@ -10,9 +10,9 @@ from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.messaging.history import History
 from services.contracts.people import PersonErased, PersonFact, PersonRenamed, PersonRolesChanged
-from services.people.commands import fact
+from services.people.commands import fact, renamed
 from services.people.commands.profile import erase_within
-from services.people.store import hand_overs, people, sessions, sign_in
+from services.people.store import avatars, hand_overs, people, sessions, sign_in
 
 
 async def apply_history(tx: Transaction, history: History, epoch: int) -> Mapping[str, int]:
@@ -23,6 +23,8 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     """
     done = {"sessions ended": await sessions.end_everybodys(tx), "requests for links ended": await sign_in.end_all(tx)}
     done |= {"people erased again": 0, "roles set again": 0, "people lost": 0, "names lost": 0}
+    done["pictures taken away again"] = 0
+    looks = history.of_type.get(PersonRenamed, {})
     await hand_overs.delete_all(tx)
     erased = history.subjects(PersonErased)
     for person_id, said in history.newest(PersonFact).items():
@@ -32,10 +34,21 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         elif person_id in erased:
             done["people erased again"] += await erase_within(tx, person_id)
         elif said.is_newer_than(epoch, person.version):
+            now = person
             if said.event.roles != person.roles:
                 await people.set_roles(tx, person_id, said.event.roles)
-                changed = replace(person, roles=said.event.roles, version=person.version + 1)
-                await outbox.add(tx, fact(PersonRolesChanged, changed))
+                now = replace(person, roles=said.event.roles, version=person.version + 1)
+                await outbox.add(tx, fact(PersonRolesChanged, now))
                 done["roles set again"] += 1
+            shown = looks.get(person_id)
+            if (
+                person.picture
+                and shown
+                and shown.event.has_picture is False
+                and shown.is_newer_than(epoch, person.version)
+            ):
+                await avatars.take_away(tx, person_id)
+                await outbox.add(tx, renamed(replace(now, picture=None, version=now.version + 1)))
+                done["pictures taken away again"] += 1
             done["names lost"] += history.has_newer(PersonRenamed, person_id, epoch, person.version)
     return done

@@ -19,13 +19,15 @@ def _person(row: Any) -> Person:
         row["imported"],
         row["created_at"],
         row["address"],
+        row["picture"],
     )
 
 
 INSERT_PERSON = """
 insert into people (id, name, roles, imported, created_at)
 values ($1, $2, $3, $4, coalesce($5, now()))
-returning id, name, roles, version, imported, created_at, null as address
+returning id, name, roles, version, imported, created_at, null as address,
+    null as picture
 """
 
 
@@ -43,7 +45,8 @@ async def insert(
 
 
 LOCK_PERSON = """
-select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address,
+       (select digest from avatars where person_id = people.id) as picture
 from people left join addresses on addresses.person_id = people.id
 where people.id = $1 and people.erased_at is null
 for no key update of people
@@ -57,7 +60,8 @@ async def lock(tx: Transaction, person_id: UUID) -> Person | None:
 
 
 LOCK_NEXT = """
-select people.id, people.name, people.roles, people.version, people.imported, people.created_at, null as address
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, null as address,
+    null as picture
 from people
 where people.id > $1
 order by people.id
@@ -146,7 +150,8 @@ async def lookup_of(reader: Reader, person_id: UUID) -> str | None:
 
 
 SELECT_PERSON = """
-select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address
+select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address,
+       (select digest from avatars where person_id = people.id) as picture
 from people left join addresses on addresses.person_id = people.id
 where people.id = $1
 """
@@ -158,12 +163,16 @@ async def find(reader: Reader, person_id: UUID) -> Person | None:
     return None if row is None else _person(row)
 
 
-SELECT_NAMES = "select id, name from people where id = any($1::uuid[])"
+SELECT_NAMES = """
+select people.id, people.name, avatars.digest
+from people left join avatars on avatars.person_id = people.id
+where people.id = any($1::uuid[])
+"""
 
 
-async def names(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None]]:
-    """Return names by id, unordered; unknown ids are left out, an erased person has None."""
-    return [(row["id"], row["name"]) for row in await reader.fetch(SELECT_NAMES, ids)]
+async def names(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None, str | None]]:
+    """Return names and digests of pictures by id, unordered; unknown ids are left out, an erased person has None."""
+    return [(row["id"], row["name"], row["digest"]) for row in await reader.fetch(SELECT_NAMES, ids)]
 
 
 SELECT_CONTACTS = """

@@ -23,6 +23,7 @@ class Post:
         edited_at: time of the last change of its text after the first publication.
         imported: whether it was imported; every event about it says so.
         epoch: the present one of the database, in which `version` counts.
+        cover: the picture that stands for it.
     """
 
     id: UUID
@@ -44,6 +45,7 @@ class Post:
     version: int = 1
     imported: bool = False
     epoch: int = 0
+    cover: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def representation(post: Post) -> dict[str, Any]:
         "edited_at": rfc3339(post.edited_at) if post.edited_at else None,
         "edit_note": post.edit_note,
         "revision": post.revision,
+        "cover": str(post.cover) if post.cover else None,
         "version": post.version,
         "epoch": post.epoch,
     }

@@ -47,6 +47,7 @@ class PostInList(BaseModel):
     edited_at: AwareDatetime | None = Field(description="When title or body changed last after publication.")
     edit_note: str | None = Field(description="What the author said about that change. Plain text: escape it.")
     revision: int = Field(description="The number of its text; the first is 1.")
+    cover_url: Uri | None = Field(description="The picture that stands for it; null if there is none.")
     comment_count: int | None = Field(description=COUNT)
 
 
