@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Path, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
@@ -25,6 +25,7 @@ Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
 Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
+RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
@@ -78,6 +79,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.get("/posts/{post_id}/revisions")
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.revisions(db, caller, post_id, cursor, limit))
+
+    @router.get("/posts/{post_id}/revisions/{number}")
+    async def revision(post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+        return json_response(await queries.revision(db, caller, post_id, number))
 
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)

@@ -88,6 +88,7 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
         "stale", "editPost", who=ada, path=ref, headers={"If-Match": published.headers["ETag"]}, body={"body": "x"}
     )
     await recorder.play("listRevisions", "Both texts", path=ref)
+    await recorder.play("getRevision", "The first text", path=ref | {"number": "1"})
     return draft.json["id"], edited.json["slug"]
 
 

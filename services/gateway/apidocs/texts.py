@@ -67,6 +67,7 @@ OPERATIONS: Mapping[str, str] = {
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
     "admins. Twice changes nothing; a draft cannot be withdrawn (409).",
     "listRevisions": "Lists the texts that a post has had, newest first, to whoever may read the post.",
+    "getRevision": "Returns one text that a post has had, to whoever may read the post.",
     # comments
     "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "
     "For everybody who is signed in. `state` in the answer says whether it is visible or waits for a moderator. Send "
