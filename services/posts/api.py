@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Path, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
@@ -29,6 +29,7 @@ Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
 Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
+RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
@@ -109,6 +110,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.get("/images/{image_id}/size")
     async def image_size(image_id: UUID, _: Gateway) -> Response:
         return json_response(await images.size(db, image_id))
+
+    @router.get("/posts/{post_id}/revisions/{number}")
+    async def revision(post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+        return json_response(await queries.revision(db, caller, post_id, number))
 
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)

@@ -114,9 +114,27 @@ async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | N
         if found is None or not is_visible(found, caller):
             raise not_found()
         rows = await revision_rows.before(reader, post_id, place[0] if place else None, limit + 1, MOST_BYTES)
-    items = [dict(row) | {"created_at": rfc3339(row["created_at"])} for row in rows[:limit]]
+    items = [_revision(row) for row in rows[:limit]]
     page, _ = fitting(items, (len(orjson.dumps(item)) for item in items))
     return {"items": page, "next": cursors.encode(name, page[-1]["revision"]) if len(rows) > len(page) else None}
+
+
+async def revision(db: Database, caller: Caller, post_id: UUID, number: int) -> dict[str, Any]:
+    """Return one revision of a post.
+
+    Raises:
+        Problem: `not-found` when the post or the revision does not exist or the caller may not read the post.
+    """
+    async with db.reader() as reader:
+        found = await store.find(reader, post_id)
+        row = await revision_rows.find(reader, post_id, number)
+    if found is None or row is None or not is_visible(found, caller):
+        raise not_found()
+    return _revision(row)
+
+
+def _revision(row: Any) -> dict[str, Any]:
+    return dict(row) | {"created_at": rfc3339(row["created_at"])}
 
 
 async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:

@@ -41,6 +41,16 @@ async def before(reader: Reader, post_id: UUID, revision: int | None, limit: int
     return await reader.fetch(SELECT_REVISIONS, post_id, revision, limit, most_bytes)
 
 
+SELECT_REVISION = """
+select revision, title, body, edit_note, created_at from revisions where post_id = $1 and revision = $2
+"""
+
+
+async def find(reader: Reader, post_id: UUID, revision: int) -> Any | None:
+    """Return one revision of a post, or None."""
+    return await reader.fetchrow(SELECT_REVISION, post_id, revision)
+
+
 SELECT_TITLES = """
 select r.post_id as id, r.revision, r.title
 from unnest($1::uuid[], $2::integer[]) as asked (post_id, revision)

@@ -94,6 +94,7 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
     await recorder.play("listRevisions", "Both texts", path=ref)
     png = {"Content-Type": "image/png"}
     await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
+    await recorder.play("getRevision", "The first text", path=ref | {"number": "1"})
     return draft.json["id"], edited.json["slug"]
 
 

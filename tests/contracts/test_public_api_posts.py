@@ -130,6 +130,12 @@ async def test_an_edit_creates_a_revision_with_its_note(client: Client, author: 
     check_read(revisions)
     assert [set(one) for one in revisions.json["items"]] == [shapes.REVISION] * 2
     assert [one["revision"] for one in revisions.json["items"]] == [2, 1]
+    for listed in revisions.json["items"]:
+        one = await client.call("GET", f"{path}/revisions/{listed['revision']}")
+        check_read(one)
+        assert one.json == listed
+    for number in ("0", "3", str(2**31), "x"):
+        assert (await client.call("GET", f"{path}/revisions/{number}")).status == 404
     stale = await client.call("PATCH", path, {"title": "Third"}, who=author, headers={"If-Match": read.headers["ETag"]})
     check_problem(stale, 412, "stale")
     for tag in ('"0-x"', f"W/{answer.headers['ETag']}", "x"):

@@ -192,6 +192,9 @@ async def test_a_lone_surrogate_names_its_field(call: Call) -> None:
         ("/posts/%00", 404),
         ("/posts/%ff", 404),
         ("/posts/not-an-id/revisions", 404),
+        (f"/posts/{AUTHOR}/revisions/1", 404),
+        (f"/posts/{AUTHOR}/revisions/{2**31}", 404),
+        (f"/posts/{AUTHOR}/revisions/0", 404),
         ("/posts/lookup", 404),
     ],
 )

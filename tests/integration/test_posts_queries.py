@@ -87,9 +87,14 @@ async def test_drafts_and_their_revisions_are_visible_to_author_and_admin_only(d
     post_id = UUID(draft["id"])
     for who in (AUTHOR, ADMIN):
         assert (await queries.post(db, who, "draft"))["id"] == draft["id"]
-        assert len((await queries.revisions(db, who, post_id, None, 50))["items"]) == 1
+        listed = (await queries.revisions(db, who, post_id, None, 50))["items"]
+        assert listed == [await queries.revision(db, who, post_id, 1)]
     for who in (OTHER, ANONYMOUS):
-        for asking in (queries.post(db, who, "draft"), queries.revisions(db, who, post_id, None, 50)):
+        for asking in (
+            queries.post(db, who, "draft"),
+            queries.revisions(db, who, post_id, None, 50),
+            queries.revision(db, who, post_id, 1),
+        ):
             with pytest.raises(Problem, match="not-found"):
                 await asking
 

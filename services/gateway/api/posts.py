@@ -9,7 +9,7 @@ from services.chassis.http.routes import body_limit
 from services.contracts.body_sizes import POST_BYTES
 from services.contracts.posts import CreatePost, EditPost
 from services.gateway import responses
-from services.gateway.api.references import PostRef, id_of
+from services.gateway.api.references import PostRef, RevisionNumber, id_of
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import posts as schemas
 from services.gateway.composition import comment_views, post_page, post_views
@@ -119,6 +119,14 @@ async def withdraw(request: Request, context: SignedIn, ref: PostRef) -> Respons
 async def revisions(request: Request, context: OptionalViewer, ref: PostRef) -> Response:
     params, found = query_of(request, "cursor", "limit"), await id_of(context, ref)
     return responses.read(request, context, await post_views.revisions(context, found, params))
+
+
+@router.get(
+    "/{ref}/revisions/{number}",
+    **operation("getRevision", "Get one revision of a post", schemas.Revision, headers=CACHED),
+)
+async def revision(request: Request, context: OptionalViewer, ref: PostRef, number: RevisionNumber) -> Response:
+    return responses.read(request, context, await post_views.revision(context, await id_of(context, ref), number))
 
 
 async def _written(

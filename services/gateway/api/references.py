@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from fastapi import Path
 from pydantic import AfterValidator, WithJsonSchema
 
 from services.contracts.ids import canonical, id_or_none, is_id
@@ -15,6 +16,7 @@ def post_reference(text: str) -> str:
 
 
 PathId = Annotated[str, AfterValidator(canonical), WithJsonSchema({"type": "string", "format": "uuid"})]
+RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 PostRef = Annotated[str, AfterValidator(post_reference), WithJsonSchema({"type": "string"})]
 
 

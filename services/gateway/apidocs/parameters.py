@@ -7,6 +7,7 @@ Json = dict[str, Any]
 PATH: dict[str, str] = {
     "ref": "The post: its id, or its slug, percent-encoded. What has the form of a UUID is an id.",
     "post_id": "The post: its id, or its slug, percent-encoded. What has the form of a UUID is an id.",
+    "number": "The number of the revision; the first is 1.",
     "comment_id": "The id of the comment.",
     "person_id": "The id of the person: `author.id` of what they wrote.",
 }

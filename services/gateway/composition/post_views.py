@@ -60,6 +60,14 @@ async def revisions(context: RequestContext, post_id: str, params: Mapping[str, 
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
 
 
+async def revision(context: RequestContext, post_id: str, number: int) -> Composed:
+    """Return one revision of a post."""
+    path = f"{path_of(post_id)}/revisions/{number}"
+    raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline)
+    context.tags.add(f"post:{post_id}")
+    return Composed(representations.revision(raw))
+
+
 def remember_slug(context: RequestContext, raw: Json) -> None:
     """Remember which post a slug means."""
     if context.slugs.get(raw["slug"]) != raw["id"]:
