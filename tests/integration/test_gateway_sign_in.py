@@ -212,9 +212,12 @@ WAYS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("body", "path"), WAYS)
 async def test_the_api_starts_sessions_in_three_ways(harness: GatewayHarness, body: Any, path: str) -> None:
-    harness.services.people.on("POST", path, lambda _: answered({"access_token": "x"}, 201))
+    person = {"id": ANNA, "name": "Anna", "email": "anna@example.org", "email_confirmed": True, "avatar_url": None,
+              "roles": [], "created_at": "2026-11-23T04:35:00.000Z"}  # fmt: skip
+    session = {"access_token": "x", "person": person}
+    harness.services.people.on("POST", path, lambda _: answered(session, 201))
     answer = await harness.http.post("/v1/sessions", json=body)
-    assert (answer.status_code, answer.json()) == (201, {"access_token": "x"})
+    assert (answer.status_code, answer.json()) == (201, session)
     assert answer.headers["Cache-Control"] == "no-store"
     assert (harness.services.people.calls[-1].path, sent(harness)) == (path, body)
     harness.services.people.on("POST", path, Problem("invalid-code"))

@@ -12,7 +12,6 @@ create index images_author on images (author_id);
 create index images_free_since on images (free_since);
 
 alter table posts add column cover uuid references images (id) on delete set null;
-create index posts_cover on posts (cover) where cover is not null;
 
 -- The pictures that a text shows: whoever writes the text need not say so.
 create function image_ids(body text) returns uuid[] language sql immutable parallel safe
@@ -20,5 +19,3 @@ return (
     select coalesce(array_agg(distinct found[1]::uuid), '{}')
     from regexp_matches(body, '/images/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\.webp', 'gi') as found
 );
-create index posts_images on posts using gin (image_ids(body)) where position('/images/' in body) > 0;
-create index revisions_images on revisions using gin (image_ids(body)) where position('/images/' in body) > 0;
