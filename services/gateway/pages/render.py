@@ -25,6 +25,7 @@ from services.gateway.gateway import gateway_of
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.structured_data import discussion_data
+from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,19 @@ ENVIRONMENT = Environment(
 ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.globals["style"] = STYLE_PATH
+ENVIRONMENT.globals["site"] = Site()
+
+
+def show_site(site: Site) -> None:
+    """Let every page say whose site this is: a process shows one site."""
+    ENVIRONMENT.globals["site"] = site
+
+
+def shown_site() -> Site:
+    """Return the site that pages show."""
+    site = ENVIRONMENT.globals["site"]
+    assert isinstance(site, Site)
+    return site
 
 
 def page(
