@@ -38,8 +38,8 @@ def keys(layout: Layout) -> dict[str, str]:
         if missing:
             raise LocalError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing in {file}: put back what "
-                "was there. Without a copy, move the file away: `make up` makes new keys then, and links in earlier mails "
-                "stop working."
+                "was there. Without a copy, move the file away: `make up` makes new keys then, and links in earlier "
+                "mails stop working."
             )
     else:
         command = [sys.executable, "-m", "services.operator", "keys"]
