@@ -1,8 +1,7 @@
 """Render templates: escaped by default, under a policy that lets no script run."""
 
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -25,13 +24,14 @@ from services.gateway.gateway import gateway_of
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.structured_data import discussion_data
+from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
+from services.gateway.pages.times import ago, moment
 from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
 
 STYLE = (files("services.gateway") / "static" / "rapport.css").read_bytes()
 STYLE_PATH = f"/static/rapport-{hashlib.sha256(STYLE).hexdigest()[:12]}.css"
-FLUSH_LEVEL = 3  # replies stand flush from here on, on a phone; see `.answers` in rapport.css
 MEDIA_TYPE = "text/html; charset=utf-8"
 HEADERS = {
     "Content-Security-Policy": (
@@ -46,29 +46,6 @@ HEADERS = {
 }
 
 
-def moment(text: str | None) -> str:
-    """Return a time in words, such as `23 November 2026, 04:35 UTC`."""
-    if text is None:
-        return ""
-    when = datetime.fromisoformat(text)
-    return f"{when.day} {when:%B %Y, %H:%M} UTC"
-
-
-def outline(items: list[Json]) -> Iterator[tuple[str, Json, Json | None]]:
-    """Yield a tree of comments as steps: `enter` a comment, the steps of its replies, `leave` it.
-
-    With each comes the comment that it answers, from the level on from which a reply may not be seen to be one.
-    A discussion may be a hundred deep, more than a template can call itself.
-    """
-    waiting: list[tuple[str, Json, Json | None, int]] = [("enter", item, None, 0) for item in reversed(items)]
-    while waiting:
-        step, item, above, level = waiting.pop()
-        yield step, item, above if level >= FLUSH_LEVEL else None
-        if step == "enter":
-            waiting.append(("leave", item, above, level))
-            waiting.extend(("enter", reply, item, level + 1) for reply in reversed(item["replies"]["items"]))
-
-
 ENVIRONMENT = Environment(
     loader=PackageLoader("services.gateway", "templates"),
     autoescape=True,
@@ -76,7 +53,15 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"isolated": isolated, "moment": moment, "outline": outline}
+ENVIRONMENT.filters |= {
+    "isolated": isolated,
+    "moment": moment,
+    "ago": ago,
+    "outline": outline,
+    "tone": tone,
+    "letter": letter,
+}
+ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 ENVIRONMENT.globals["site"] = Site()
