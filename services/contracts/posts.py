@@ -7,9 +7,11 @@ from pydantic import Field, StrictBool, StrictInt
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.ids import Id
+from services.contracts.tags import Tags
 from services.contracts.text import (
     Body,
     EditNote,
+    Excerpt,
     ImportedText,
     ImportedTitle,
     LeftOut,
@@ -125,6 +127,15 @@ class CreatePost(Body):
     discussion: Discussion = Field(default="open", description="What happens to new comments.")
     publish: StrictBool = Field(default=False, description="Whether to publish it at once; else it is a draft.")
     cover: Id | None = Field(default=None, description="The id of a picture of yours that stands for the post.")
+    kind: Literal["post", "page"] = Field(default="post", description="An entry, or a page that stands for itself.")
+    tags: Tags = Field(
+        default=[],
+        description="What it is about. Tags that differ in case alone are one, spelt as it was first used.",
+    )
+    excerpt: Excerpt | None = Field(
+        default=None,
+        description="What lists show of it, as plain text; without one the beginning of the text is taken.",
+    )
 
 
 class EditPost(Body):
@@ -140,6 +151,10 @@ class EditPost(Body):
     )
     cover: Id | None = Field(
         default=None, description="The id of a picture of yours that stands for the post; null takes it away."
+    )
+    tags: LeftOut[Tags] = Field(default_factory=left_out, description="All its tags from now on.")
+    excerpt: Excerpt | None = Field(
+        default=None, description="What lists show of it, as plain text; null takes the beginning of the text again."
     )
 
 
@@ -163,6 +178,7 @@ class ImportPost(Body):
     created_at: Moment
     published_at: Moment | None = None
     addresses: list[str] = Field(default=[], max_length=20)
+    tags: Tags = Field(default=[])
 
 
 class CompleteImport(Body):

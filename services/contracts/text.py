@@ -145,6 +145,7 @@ VISIBLE = AfterValidator(_check_visible)
 Name = Annotated[str, BeforeValidator(_line), _most(100), VISIBLE, _schema(100)]
 Title = Annotated[str, BeforeValidator(_line), _most(300), VISIBLE, _schema(300)]
 EditNote = Annotated[str, BeforeValidator(_line), _most(500), VISIBLE, _schema(500)]
+Excerpt = EditNote
 CommentText = Annotated[str, BeforeValidator(_body), _most_of_body(10_000), _schema(10_000)]
 PostText = Annotated[str, BeforeValidator(_body), _most_of_body(60_000), _schema(60_000)]
 EmailText = Annotated[str, BeforeValidator(_compared), _most(254), _schema(254, format="email")]

@@ -1,5 +1,6 @@
 """Commands of posts: one function, one transaction, at most one event."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +14,6 @@ from services.chassis.identity import Caller
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.messaging.epochs import find_epoch
-from services.chassis.text.html_to_text import excerpt
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.contracts.posts import (
     CreatePost,
@@ -24,10 +24,11 @@ from services.contracts.posts import (
     PostPublished,
     PostWithdrawn,
 )
-from services.posts import free_slugs, image_rows, revision_rows, store
+from services.contracts.tags import without_doubles
+from services.posts import free_slugs, image_rows, revision_rows, store, tag_rows
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
-from services.posts.domain.post import EXCERPT, Post, Text
+from services.posts.domain.post import Post, Text
 
 
 async def create_post(db: Database, caller: Caller, command: CreatePost, key: Key | None = None) -> CommandResult:
@@ -49,34 +50,39 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
             raise slugs.taken()
     post_id = new_id()
     html = await render(command.body, "markdown", "post", anchor=str(post_id), owner=person_id)
+    text = Text.of(command.body, html)
     at = rules.now()
     post = Post(
         id=post_id,
-        kind="post",
+        kind=command.kind,
         slug="",
         title=command.title,
-        body=command.body,
+        body=text.body,
         format="markdown",
-        body_html=html,
-        excerpt=excerpt(html, EXCERPT),
+        body_html=text.body_html,
+        excerpt=command.excerpt or text.excerpt,
         author_id=person_id,
         status="published" if command.publish else "draft",
         discussion=command.discussion,
         created_at=at,
         published_at=at if command.publish else None,
         cover=command.cover,
+        has_own_excerpt=command.excerpt is not None,
+        word_count=text.word_count,
     )
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         await _hold_images(tx, None, post, person_id)
-        post = replace(post, epoch=await find_epoch(tx))
+        tags = await tag_rows.spelt(tx, without_doubles(command.tags))
+        post = replace(post, epoch=await find_epoch(tx), tags=tags)
         if command.slug is not None:
             post = replace(post, slug=command.slug)
             if not await store.insert(tx, post, RENDERER_VERSION):
                 raise slugs.taken()
         else:
             post = await free_slugs.insert_post(tx, post, slugs.generated(post.id, post.title))
+        await tag_rows.replace_all(tx, post)
         await revision_rows.insert(tx, post, None, at)
         return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
@@ -84,7 +90,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
 async def edit_post(
     db: Database, caller: Caller, post_id: UUID, command: EditPost, key: Key | None = None, if_match: str | None = None
 ) -> CommandResult:
-    """Edit the text or the discussion setting of a post. A changed text becomes a new revision.
+    """Edit a post. A changed text becomes a new revision; what else changes does not.
 
     With a body it is looked at twice, as in `create_post`. A body that was imported as HTML stays HTML.
 
@@ -99,24 +105,29 @@ async def edit_post(
             if (kept := await idempotency.lock_and_find(tx, key)) is not None:
                 return await _replayed(tx, kept)
             before = rules.require_changeable(await store.find(tx, post_id), caller)
-            _edited(before, command, Text(command.body, "", ""), if_match, rules.now())
+            _edited(before, command, Text(command.body, "", ""), before.tags, if_match, rules.now())
         html = await render(command.body, before.format, "post", anchor=str(post_id), owner=person_id)
-        text = Text(command.body, html, excerpt(html, EXCERPT))
+        text = Text.of(command.body, html)
     at = rules.now()
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         before = rules.require_changeable(await store.lock(tx, post_id), caller)
-        post = _edited(before, command, text, if_match, at)
+        tags = before.tags if command.tags is None else await tag_rows.spelt(tx, without_doubles(command.tags))
+        post = _edited(before, command, text, tags, if_match, at)
         if post is not before:
             await _hold_images(tx, before, post, person_id)
             await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
+        if post.tags != before.tags:
+            await tag_rows.replace_all(tx, post)
         if post.revision != before.revision:
             await revision_rows.insert(tx, post, command.edit_note, at)
         return await _finish(tx, post, None if post is before else PostEdited, at, key)
 
 
-def _edited(before: Post, command: EditPost, text: Text | None, if_match: str | None, at: datetime) -> Post:
+def _edited(
+    before: Post, command: EditPost, text: Text | None, tags: Sequence[str], if_match: str | None, at: datetime
+) -> Post:
     """Return the post as the command changes it; the same object when nothing changes.
 
     Raises:
@@ -126,8 +137,12 @@ def _edited(before: Post, command: EditPost, text: Text | None, if_match: str | 
     post = rules.edited(
         before, title=command.title, text=text, note=command.edit_note, discussion=command.discussion, at=at
     )
-    cover = command.cover if "cover" in command.model_fields_set else before.cover
-    return post if cover == before.cover else replace(post, cover=cover, version=before.version + 1)
+    if "cover" in command.model_fields_set:
+        post = replace(post, cover=command.cover)
+    if "excerpt" in command.model_fields_set:
+        post = rules.with_excerpt(post, command.excerpt)
+    post = replace(post, tags=tags, version=before.version)
+    return before if post == before else replace(post, version=before.version + 1)
 
 
 async def _hold_images(tx: Transaction, before: Post | None, post: Post, person_id: UUID) -> None:

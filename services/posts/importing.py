@@ -1,5 +1,6 @@
 """Import of posts of other systems."""
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,10 +13,12 @@ from services.chassis.text.html_to_text import excerpt
 from services.chassis.text.renderer import render
 from services.contracts.old_addresses import normal_address
 from services.contracts.posts import ImportPost, PostImported
-from services.posts import free_slugs, old_addresses, revision_rows, store
+from services.contracts.tags import without_doubles
+from services.posts import free_slugs, old_addresses, revision_rows, store, tag_rows
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
 from services.posts.domain.post import EXCERPT, Post
+from services.posts.domain.word_count import word_count
 
 
 async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
@@ -56,13 +59,17 @@ async def import_post(db: Database, command: ImportPost) -> tuple[UUID, bool]:
         created_at=created_at,
         published_at=published_at if command.status == "published" else None,
         imported=True,
+        has_own_excerpt=bool(command.excerpt),
+        word_count=word_count(html),
     )
     slug = slugs.generated(post.id, slugs.decoded(command.slug), post.title)
     async with db.transaction() as tx:
+        post = replace(post, tags=await tag_rows.spelt(tx, without_doubles(command.tags)))
         stored = await free_slugs.insert_post(tx, post, slug, source)
         await old_addresses.insert(tx, stored.id, addresses)
         if stored.id != post.id:
             return stored.id, False
+        await tag_rows.replace_all(tx, stored)
         await revision_rows.insert(tx, stored, None, created_at)
         await outbox.add(tx, rules.fact(PostImported, stored, rules.now()))
     return stored.id, True

@@ -9,10 +9,13 @@ from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.chassis.text.rerendering import BATCH, Stored, rerender_batch
 from services.contracts.posts import CompleteImport
 from services.posts import store
+from services.posts.domain.word_count import word_count
 
 
 async def rerender_posts(db: Database, after: UUID | None) -> dict[str, Any]:
-    """Render the next posts anew that an older renderer has rendered. Versions stay, and nothing is published.
+    """Render the next posts anew that an older renderer has rendered, and count their words.
+
+    Versions stay, and nothing is published.
 
     Excerpts stay too: that of an imported post was perhaps its own.
 
@@ -25,7 +28,7 @@ async def rerender_posts(db: Database, after: UUID | None) -> dict[str, Any]:
 
     async def store_html(text: Stored, html: str) -> bool:
         async with db.transaction() as tx:
-            return await store.update_html(tx, text, html, RENDERER_VERSION)
+            return await store.update_html(tx, text, html, RENDERER_VERSION, word_count(html))
 
     async with db.reader() as reader:
         texts = await store.find_outdated(reader, RENDERER_VERSION, after, BATCH)
@@ -49,4 +52,4 @@ async def complete_import(db: Database, command: CompleteImport) -> bool:
         return False
     html = await render(command.body, post.format, "post", anchor=str(post.id), may_be_empty=True)
     async with db.transaction() as tx:
-        return await store.complete_import(tx, post.id, command.body, html, RENDERER_VERSION)
+        return await store.complete_import(tx, post.id, command.body, html, RENDERER_VERSION, word_count(html))

@@ -12,9 +12,11 @@ from services.posts.domain.post import Post
 INSERT_POST = """
 insert into posts (
     id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status, discussion,
-    created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id, cover
+    created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id, cover,
+    has_own_excerpt, tags, word_count
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25)
 on conflict do nothing
 """
 
@@ -50,6 +52,9 @@ async def insert(tx: Transaction, post: Post, renderer_version: int, source: tup
             site,
             source_id,
             post.cover,
+            post.has_own_excerpt,
+            post.tags,
+            post.word_count,
         )
         == 1
     )
@@ -59,7 +64,7 @@ UPDATE_POST = """
 update posts
 set title = $2, body = $3, body_html = $4, renderer_version = coalesce($5, renderer_version), excerpt = $6,
     status = $7, discussion = $8, published_at = $9, edited_at = $10, edit_note = $11, revision = $12, version = $13,
-    cover = $14
+    cover = $14, has_own_excerpt = $15, tags = $16, word_count = $17, slug = $18
 where id = $1
 """
 
@@ -85,37 +90,41 @@ async def update(tx: Transaction, post: Post, renderer_version: int | None = Non
         post.revision,
         post.version,
         post.cover,
+        post.has_own_excerpt,
+        post.tags,
+        post.word_count,
+        post.slug,
     )
 
 
 SELECT_OUTDATED = """
 select id, body, format from posts
-where renderer_version < $1 and ($2::uuid is null or id > $2)
+where (renderer_version < $1 or word_count is null) and ($2::uuid is null or id > $2)
 order by id
 limit $3
 """
 
 
 async def find_outdated(reader: Reader, renderer_version: int, after: UUID | None, limit: int) -> list[Stored]:
-    """Return the next texts that an older renderer has rendered, by id."""
+    """Return the next texts that an older renderer has rendered, or whose words are not counted, by id."""
     return [Stored(**row) for row in await reader.fetch(SELECT_OUTDATED, renderer_version, after, limit)]
 
 
 UPDATE_HTML = """
-update posts set body_html = $4, renderer_version = $5
-where id = $1 and body = $2 and format = $3 and renderer_version < $5
+update posts set body_html = $4, renderer_version = $5, word_count = $6
+where id = $1 and body = $2 and format = $3 and (renderer_version < $5 or word_count is null)
 """
 
 
-async def update_html(tx: Transaction, text: Stored, html: str, renderer_version: int) -> bool:
+async def update_html(tx: Transaction, text: Stored, html: str, renderer_version: int, words: int) -> bool:
     """Replace the HTML of a text; return False when the text has changed or was rendered meanwhile."""
-    return await tx.execute(UPDATE_HTML, text.id, text.body, text.format, html, renderer_version) == 1
+    return await tx.execute(UPDATE_HTML, text.id, text.body, text.format, html, renderer_version, words) == 1
 
 
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, (select number from epoch) as epoch
 from posts
 where id = $1
 """
@@ -130,7 +139,7 @@ async def find(reader: Reader, post_id: UUID) -> Post | None:
 SELECT_POST_BY_SLUG = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, (select number from epoch) as epoch
 from posts
 where slug = $1
 """
@@ -171,7 +180,8 @@ async def version_of(reader: Reader, post_id: UUID) -> dict[str, int]:
 
 SELECT_PUBLISHED = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, cover
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
+       tags, word_count
 from posts
 where status = 'published' and kind = 'post' and ($1::timestamptz is null or (published_at, id) < ($1, $2::uuid))
 order by published_at desc, id desc
@@ -187,7 +197,8 @@ async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, 
 
 SELECT_UNPUBLISHED = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, cover
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
+       tags, word_count
 from posts
 where status = $1 and status <> 'published' and kind = 'post' and ($2::uuid is null or author_id = $2)
       and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid))
@@ -223,7 +234,7 @@ async def find_many(reader: Reader, post_ids: Sequence[UUID]) -> list[Any]:
 
 COMPLETE_IMPORT = """
 with completed as (
-    update posts set body = $2, body_html = $3, renderer_version = $4
+    update posts set body = $2, body_html = $3, renderer_version = $4, word_count = $5
     where id = $1 and imported and version = 1 and body <> $2
     returning id, revision
 )
@@ -231,6 +242,8 @@ update revisions r set body = $2 from completed c where r.post_id = c.id and r.r
 """
 
 
-async def complete_import(tx: Transaction, post_id: UUID, body: str, html: str, renderer_version: int) -> bool:
+async def complete_import(
+    tx: Transaction, post_id: UUID, body: str, html: str, renderer_version: int, words: int
+) -> bool:
     """Replace the text of an imported post that nobody has changed; return False when it stays as it is."""
-    return await tx.execute(COMPLETE_IMPORT, post_id, body, html, renderer_version) == 1
+    return await tx.execute(COMPLETE_IMPORT, post_id, body, html, renderer_version, words) == 1

@@ -10,6 +10,7 @@ AUTHOR = {"id", "name", "avatar_url"}
 POST_IN_LIST = {
     *("id", "kind", "slug", "url", "title", "format", "excerpt", "author", "status", "discussion", "created_at"),
     *("published_at", "edited_at", "edit_note", "revision", "cover_url", "comment_count"),
+    *("tags", "word_count"),
 }
 POST = POST_IN_LIST | {"body", "body_html"}
 COMMENT = {

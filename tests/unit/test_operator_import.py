@@ -123,6 +123,7 @@ async def test_a_post_keeps_its_properties(tmp_path: Path) -> None:
         "discussion": "closed",
         "created_at": "2012-01-02T03:04:05.000Z",
         "published_at": None,
+        "tags": [],
         "addresses": ["/?p=7"],
     }
     assert services.sent("people", "user:3")["name"] == "Ada L."

@@ -10,11 +10,25 @@ import pytest
 from services.operator.failures import Failed
 from services.operator.wordpress import archive, reader, source
 from services.operator.wordpress.reader import Record, records
-from tests.unit.operator_exports import author, comment, export, item, written
+from tests.unit.operator_exports import author, cdata, comment, export, item, written
 
 
 def read(path: Path) -> list[Record]:
     return list(records(path))
+
+
+def test_what_an_author_chose_among_categories_is_read(tmp_path: Path) -> None:
+    chosen = "".join(
+        f'<category domain="{domain}" nicename="{name}">{cdata(text)}</category>'
+        for domain, name, text in (
+            ("category", "uncategorized", "Uncategorized"),
+            ("category", "news", "News"),
+            ("post_tag", "kafka", "Kafka"),
+            ("post_format", "post-format-aside", "Aside"),
+        )
+    )
+    [read] = items(tmp_path, export(item(1).replace("</item>", f"{chosen}</item>")))
+    assert read.categories == ["News", "Kafka"]
 
 
 def items(folder: Path, content: str | bytes) -> list[Record]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.contracts.posts import CreatePost
 from services.operator.wordpress import rules
 from services.operator.wordpress.reader import Record
 from services.operator.wordpress.rules import Decision, Writer
@@ -48,6 +49,14 @@ def comment(**fields: str) -> Record:
 )
 def test_only_public_items_are_published(fields: dict[str, str], label: str, status: str | None) -> None:
     assert rules.decide_item(item(**fields), NOW) == Decision(label, status)  # type: ignore[arg-type]  # a table
+
+
+def test_categories_and_tags_become_tags() -> None:
+    categories = ["R&amp;D", "a/b, c", "x" * 60, "", "..", "r&amp;d", "\u200b", "two\nlines", "nul\0"]
+    found = rules.tags_of(Record("item", categories=categories))
+    assert found == ["R&D", "a b c", "x" * 50, "two lines", "nul"]
+    assert CreatePost(title="x", body="y", tags=found).tags == found
+    assert len(rules.tags_of(Record("item", categories=[str(number) for number in range(20)]))) == 10
 
 
 @pytest.mark.parametrize(

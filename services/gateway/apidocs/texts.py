@@ -62,7 +62,8 @@ OPERATIONS: Mapping[str, str] = {
     "getPostPage": "Returns the post, the first page of its comments, their number and who is signed in, in one "
     "answer. Only the post is required: a part that could not be had in time is null and named in `unavailable`.",
     "editPost": "Changes what is sent and leaves the rest. A changed title or body makes a new revision and, once "
-    "published, sets `edited_at` and `edit_note`. For its author, while an author, and admins.",
+    "published, sets `edited_at` and `edit_note`; tags, excerpt and cover do neither. For its author, while an author, "
+    "and admins.",
     "publishPost": "Publishes a draft, or a withdrawn post again; twice changes nothing. `published_at` is set once.",
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
     "admins. Twice changes nothing; a draft cannot be withdrawn (409).",

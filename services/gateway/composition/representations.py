@@ -51,6 +51,7 @@ def post(
     shown["author"] = author(raw["author_id"], people)
     shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
     shown["cover_url"] = image_url(public_url, raw.get("cover"))  # an older version of posts has none
+    shown |= {"tags": raw.get("tags", []), "word_count": raw.get("word_count")}  # nor these
     shown["comment_count"] = comment_count
     return shown
 

@@ -108,6 +108,7 @@ class Import:
             "status": decision.status,
             "discussion": rules.discussion_of(item),
             "created_at": moment or self._now,
+            "tags": rules.tags_of(item),
             "addresses": [path for address in addresses if (path := path_of(address))],
         }
         name = f"{item.get('wp:post_type')} {source_id}"

@@ -28,6 +28,8 @@ ROLES = (
     (re.compile(r"https?://purl\.org/dc/elements/1\.\d/?"), "dc"),
 )
 
+CHOSEN = ("category", "post_tag")
+
 WANTED = {
     ("rss", "channel"): {"title", "link", "pubDate", "wp:wxr_version", "wp:base_site_url", "wp:base_blog_url"},
     ("rss", "channel", "wp:author"): {
@@ -36,7 +38,7 @@ WANTED = {
     ("rss", "channel", "item"): {
         *("title", "link", "guid", "pubDate", "dc:creator", "content:encoded", "excerpt:encoded", "wp:post_id"),
         *("wp:post_date", "wp:post_date_gmt", "wp:comment_status", "wp:post_name", "wp:status", "wp:post_type"),
-        *("wp:post_password", "wp:post_parent", "wp:attachment_url"),
+        *("wp:post_password", "wp:post_parent", "wp:attachment_url", "category"),
     },
     ("rss", "channel", "item", "wp:comment"): {
         *("wp:comment_id", "wp:comment_author", "wp:comment_author_email", "wp:comment_date", "wp:comment_date_gmt"),
@@ -47,11 +49,16 @@ WANTED = {
 
 @dataclass
 class Record:
-    """One element and the text of its children by name, such as `wp:post_id`; the first of equal names counts."""
+    """One element and the text of its children by name, such as `wp:post_id`; the first of equal names counts.
+
+    Attributes:
+        categories: of an item, and its tags.
+    """
 
     kind: str
     fields: dict[str, str] = field(default_factory=dict)
     comments: list["Record"] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
 
     def get(self, name: str) -> str:
         return self.fields.get(name, "").strip()
@@ -141,7 +148,7 @@ class _Parser:
             return
         if tuple(self._path) in WANTED:
             self._begin(Record(self._path[-1].removeprefix("wp:")))
-        elif self._path[-1] in WANTED.get(parent, ()):
+        elif self._path[-1] in WANTED.get(parent, ()) and _is_wanted(name, attributes):
             self._text_depth = len(self._path)
 
     def _begin(self, record: Record) -> None:
@@ -168,7 +175,11 @@ class _Parser:
 
     def _end(self, _: str) -> None:
         if self._text_depth == len(self._path):
-            self._open[-1].fields.setdefault(self._path[-1], "".join(self._texts))
+            text = "".join(self._texts)
+            if self._path[-1] == "category":
+                self._open[-1].categories.append(text)
+            else:
+                self._open[-1].fields.setdefault(self._path[-1], text)
             self._texts, self._text_depth = [], 0
         elif not self._text_depth and tuple(self._path) in WANTED:
             self._complete(self._open.pop())
@@ -187,6 +198,13 @@ class _Parser:
 
 def _refuse_doctype(*_: object) -> int:
     raise _Refused("declares a document type, which no WordPress export does; reading stopped there")
+
+
+def _is_wanted(name: str, attributes: dict[str, str]) -> bool:
+    """Return whether an element is kept: of what WordPress calls categories, those that an author chose, and tags."""
+    if name != "category":
+        return True
+    return attributes.get("domain") in CHOSEN and attributes.get("nicename") != "uncategorized"
 
 
 def _declared(attributes: dict[str, str]) -> dict[str, str]:

@@ -14,8 +14,11 @@ from typing import Literal
 import nh3
 
 from services.chassis.text.tokens import resolved
-from services.contracts.characters import without_unwanted
+from services.contracts.characters import LINE_BREAKS, is_visible, without_unwanted
 from services.contracts.comments import DEEPEST
+from services.contracts.tags import LONGEST as LONGEST_TAG
+from services.contracts.tags import MOST_TAGS, RELATIVE, without_doubles
+from services.contracts.text import readable
 from services.operator.wordpress.reader import Record
 
 KINDS: dict[str, Literal["post", "page"]] = {"post": "post", "page": "page"}
@@ -26,6 +29,7 @@ NUMBERED = re.compile(r"(https?://[^?#\s]{1,460}/)(?:index\.php)?\?(?:p|page_id|
 HOST = re.compile(r"https?://[^/?#\s@]{1,260}/?", re.IGNORECASE)
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
 FEED_DATE = re.compile(r"(\w{3}, )?\d{1,2} \w{3} \d{4} \d\d:")  # a draft has one in the year -0001
+NOT_IN_TAGS = re.compile(rf"[/,]|{LINE_BREAKS.pattern}")
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,13 @@ def moment_of(record: Record, name: str) -> datetime | None:
 def plain_text(text: str) -> str:
     """Return a title or name, which WordPress stores as HTML, as plain text."""
     return resolved(nh3.clean(text, tags=set()))
+
+
+def tags_of(item: Record) -> list[str]:
+    """Return the first of an item's categories and tags, as far as tags here can say the same."""
+    names = (readable(plain_text(name).replace("\0", "")) for name in item.categories)
+    tags = (" ".join(NOT_IN_TAGS.sub(" ", name).split())[:LONGEST_TAG].rstrip() for name in names)
+    return without_doubles([tag for tag in tags if is_visible(tag) and tag not in RELATIVE])[:MOST_TAGS]
 
 
 def address_of(record: Record) -> str:

@@ -1,5 +1,6 @@
 """A post and the rules of its changes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -7,9 +8,11 @@ from uuid import UUID
 
 from services.chassis.errors import Problem, invalid, not_found
 from services.chassis.identity import Caller
+from services.chassis.text.html_to_text import excerpt
 from services.contracts.event import rfc3339
 from services.contracts.people import is_admin, is_author
 from services.contracts.posts import Discussion, PostFact
+from services.posts.domain.word_count import word_count
 
 EXCERPT = 200  # characters
 
@@ -24,6 +27,9 @@ class Post:
         imported: whether it was imported; every event about it says so.
         epoch: the present one of the database, in which `version` counts.
         cover: the picture that stands for it.
+        has_own_excerpt: whether the excerpt was written; else it was made of the text, and follows it.
+        tags: in their order, as they are spelt.
+        word_count: of the text; None until `rapport rerender` has counted those that are older than the count.
     """
 
     id: UUID
@@ -46,6 +52,9 @@ class Post:
     imported: bool = False
     epoch: int = 0
     cover: UUID | None = None
+    has_own_excerpt: bool = False
+    tags: Sequence[str] = ()
+    word_count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,12 @@ class Text:
     body: str
     body_html: str
     excerpt: str
+    word_count: int = 0
+
+    @classmethod
+    def of(cls, body: str, body_html: str) -> "Text":
+        """Return a body with what is derived from its HTML."""
+        return cls(body, body_html, excerpt(body_html, EXCERPT), word_count(body_html))
 
 
 def to_millisecond(moment: datetime) -> datetime:
@@ -116,10 +131,17 @@ def edited(
     if rewritten:
         changed = replace(changed, title=post.title if title is None else title, revision=post.revision + 1)
         if text is not None and text.body != post.body:
-            changed = replace(changed, body=text.body, body_html=text.body_html, excerpt=text.excerpt)
+            changed = replace(changed, body=text.body, body_html=text.body_html, word_count=text.word_count)
+            changed = changed if post.has_own_excerpt else replace(changed, excerpt=text.excerpt)
         if post.published_at is not None:
             changed = replace(changed, edited_at=at, edit_note=note)
     return post if changed == post else replace(changed, version=post.version + 1)
+
+
+def with_excerpt(post: Post, written: str | None) -> Post:
+    """Return the post with this excerpt; with that of its text for None."""
+    made = excerpt(post.body_html, EXCERPT) if written is None else written
+    return replace(post, excerpt=made, has_own_excerpt=written is not None)
 
 
 def published(post: Post, at: datetime) -> Post:
@@ -175,6 +197,8 @@ def representation(post: Post) -> dict[str, Any]:
         "edit_note": post.edit_note,
         "revision": post.revision,
         "cover": str(post.cover) if post.cover else None,
+        "tags": list(post.tags),
+        "word_count": post.word_count,
         "version": post.version,
         "epoch": post.epoch,
     }

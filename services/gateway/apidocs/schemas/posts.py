@@ -38,7 +38,9 @@ class PostInList(BaseModel):
     url: Uri = Field(description="The address of its page, with the slug percent-encoded.")
     title: str = Field(description="Plain text: escape it. Empty only in what was imported.")
     format: TextFormat = Field(description="The language of `body`.")
-    excerpt: str = Field(description="The beginning of the text, as plain text: escape it.")
+    excerpt: str = Field(
+        description="What the author wrote for lists, else the beginning of the text. Plain text: escape it."
+    )
     author: Author = Field(description="Who wrote it.")
     status: PostStatus = Field(description="Draft, published or withdrawn.")
     discussion: Discussion = Field(description="What happens to new comments.")
@@ -48,6 +50,11 @@ class PostInList(BaseModel):
     edit_note: str | None = Field(description="What the author said about that change. Plain text: escape it.")
     revision: int = Field(description="The number of its text; the first is 1.")
     cover_url: Uri | None = Field(description="The picture that stands for it; null if there is none.")
+    tags: list[str] = Field(description="What it is about. Plain text: escape it.")
+    word_count: int | None = Field(
+        description="How many words the text has. In Chinese and Japanese each character counts as one, in Thai, Lao, "
+        "Burmese and Khmer every four letters. Null where they have not been counted yet."
+    )
     comment_count: int | None = Field(description=COUNT)
 
 
