@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local import checks, environment, resources, units
+from deploy.local import checks, environment, put_aside, resources, units
 from deploy.local import logs as reading
 from deploy.local.background import as_running, follow, start_supervisor, state, supervisor, unsettled
 from deploy.local.background import units as units_of
@@ -44,6 +44,7 @@ def up(layout: Layout) -> None:
         running = supervisor(layout)
         try:
             if running is None:
+                put_aside.check_not_interrupted(layout)
                 start(layout)
             elif state(layout)["phase"] == "stopping":
                 raise LocalError("Rapport is being stopped: wait until `make down` has ended.")

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.origins import Origin
-from services.gateway.api import comments, images, notifications, people, posts, sessions
+from services.gateway.api import comments, images, notifications, people, posts, sessions, site
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import (
@@ -21,12 +21,15 @@ from services.gateway.pages import (
     post,
     problems,
     sign_in,
+    site_pages,
     unmatched,
     unsubscribe,
     write,
 )
 from services.gateway.pages.old_addresses import OldAddresses
+from services.gateway.pages.render import show_site
 from services.gateway.response_headers import ResponseHeaders
+from services.gateway.site import Site
 
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
@@ -36,6 +39,7 @@ ROUTERS = (
     sessions.router,
     notifications.router,
     notifications.following,
+    site.router,
     front.router,
     post.router,
     comment.router,
@@ -47,6 +51,7 @@ ROUTERS = (
     write.router,
     moderate.router,
     feeds.router,
+    site_pages.router,
     problems.router,
     docs.router,
 )
@@ -56,6 +61,7 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
+    show_site(Site.of(gateway.settings))
     app.user_middleware.append(Middleware(OldAddresses))  # innermost
     for router in ROUTERS:
         app.include_router(router)

@@ -11,9 +11,10 @@ from services.chassis.identity import private_key
 from services.chassis.runtime.setting_types import AuthoritiesFile, NetworkList, Pause, Port, RedisUrl, Seconds, key_of
 from services.chassis.runtime.settings import Settings
 from services.contracts.services import ServiceAddresses
+from services.gateway.site import SiteSettings
 
 
-class GatewaySettings(Settings, ServiceAddresses):
+class GatewaySettings(Settings, ServiceAddresses, SiteSettings):
     """The gateway's own settings.
 
     Attributes:

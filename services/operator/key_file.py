@@ -1,19 +1,21 @@
 """The file of an installation's keys: lines `NAME='value'`, among others that are left as they are."""
 
+import errno
 import fcntl
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from services.chassis.runtime.failpoint import reach
 from services.operator.failures import Failed
 
 LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=")
+AMBIGUOUS = re.compile(r"[$`\\]")  # read in one way by a shell and in another by compose, except in single quotes
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,19 @@ class KeyFile:
         Raises:
             Failed: it stands there twice, or in a way that a shell would not read.
         """
-        found = [line for line in self.text.splitlines() if (at := LINE.match(line)) and at[1] == name]
+        found = [line for line in self.text.split("\n") if (at := LINE.match(line)) and at[1] == name]
+        if not found:
+            return ""
         if len(found) > 1:
             raise Failed(f"{name} stands in {self.path} more than once: leave one line of it.")
         try:
-            words = shlex.split(found[0], comments=True) if found else [f"{name}="]
+            words = list(takewhile(lambda word: not word.startswith("#"), shlex.split(found[0])))
         except ValueError:
             words = []
         assigned = [word for word in words if word != "export"]
-        if len(assigned) != 1:
-            raise Failed(f"{name} cannot be read from {self.path}: write {name}='…' in one line.")
+        raw = found[0].partition("=")[2].strip()
+        if len(assigned) != 1 or (not raw.startswith("'") and AMBIGUOUS.search(raw)):
+            raise Failed(f"{name} cannot be read from {self.path} for certain: write {name}='…', in single quotes.")
         return assigned[0].partition("=")[2]
 
     def with_values(self, changes: Mapping[str, str | None]) -> str:
@@ -57,12 +62,12 @@ class KeyFile:
                 raise Failed(f"{name} would hold a quotation mark or a control character: choose another secret first.")
         left = dict(changes)
         lines = []
-        for line in self.text.splitlines():
-            found = LINE.match(line)
+        for line in self.text.removesuffix("\n").split("\n"):
+            found, end = LINE.match(line), "\r" * line.endswith("\r")
             if not found or found[1] not in changes:
                 lines.append(line)
             elif (value := left.pop(found[1])) is not None:
-                lines.append(f"{line[: found.end()]}'{value}'")
+                lines.append(f"{line[: found.end()]}'{value}'{end}")
         lines += [f"{name}='{value}'" for name, value in left.items() if value is not None]
         return "".join(f"{line}\n" for line in lines)
 
@@ -75,10 +80,11 @@ class KeyFile:
         text = self.with_values(changes)
         try:
             present = self.path.stat()
-            descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            temporary = Path(name)
+            temporary = self.path.with_name(f".{self.path.name}.new")  # one that a killed command left is replaced
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                     os.fchmod(file.fileno(), present.st_mode & 0o7777)
                     if os.geteuid() == 0:
                         os.fchown(file.fileno(), present.st_uid, present.st_gid)
@@ -91,20 +97,23 @@ class KeyFile:
                 temporary.unlink(missing_ok=True)
             reach("keys.replaced")
         except OSError as error:
-            raise Failed(f"{self.path} cannot be replaced: {error.strerror}. Nothing was changed.") from None
+            hint = " Mount its folder instead of the file." if error.errno == errno.EBUSY else ""
+            raise Failed(f"{self.path} cannot be replaced: {error.strerror}. Nothing was changed.{hint}") from None
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[KeyFile]:
+def opened(path: Path, *, to_change: bool = True) -> Iterator[KeyFile]:
     """Open the file of keys; nobody else changes it by a command meanwhile.
 
     Raises:
         Failed: it cannot be read, or another command changes it.
     """
     path = path.resolve()  # of a link the file is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise Failed(f"{path} is no regular file.")
     try:
-        with path.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            fcntl.flock(file, (fcntl.LOCK_EX if to_change else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             found = os.fstat(file.fileno())
             if found.st_ino != path.stat().st_ino:  # it was replaced between opening and locking
                 raise BlockingIOError

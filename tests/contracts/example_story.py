@@ -183,6 +183,7 @@ async def hear(recorder: Recorder, ada: Person, comment_id: str) -> None:
         return [item["state"] for item in answer.json["items"]] == ["sent"] * 2
 
     await recorder.play("listNotifications", "Ada's", who=ada, query={"limit": "10"}, until=all_sent)
+    await recorder.play("getSite", "This one")
     newest = (await recorder.client.call("GET", "/v1/me/notifications?limit=1", who=ada)).json["items"][0]
     read = {"read_until": newest["id"]}
     await recorder.play("markNotificationsRead", "Ada has read all", who=ada, body=read, headers=key(7))

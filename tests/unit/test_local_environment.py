@@ -6,6 +6,7 @@ import pytest
 
 from deploy.local import environment, passwords
 from deploy.local.layout import DATABASES, SERVICES, Layout
+from deploy.local.processes import LocalError
 
 MADE = {name: f"made-{name.lower()}" for name in environment.SECRETS} | {"VERIFICATION_KEYS": '{"keys": []}'}
 
@@ -66,3 +67,21 @@ def test_what_is_accepted_besides_goes_to_its_owner_alone(layout: Layout) -> Non
     for service in (*SERVICES, "operator"):
         found = {name for name in environment.of(layout, service) if "_OTHER_" in name}
         assert found == {name for owner, name in environment.OTHER_SECRETS.items() if owner == service}
+
+
+def test_a_file_of_keys_that_lacks_one_is_never_replaced(tmp_path: Path) -> None:
+    whole = {name: value for name, value in MADE.items() if name != "NOTIFY_SECRET"}
+    text = "".join(f"{name}='{value}'\n" for name, value in whole.items())
+    for damaged, says in ((text, "NOTIFY_SECRET is missing"), (text + "A='b\n", "cannot be read")):
+        (tmp_path / "keys.env").write_text(damaged)
+        with pytest.raises(LocalError, match=says):
+            environment.keys(Layout(tmp_path, {}))
+        assert (tmp_path / "keys.env").read_text() == damaged
+    (tmp_path / "keys.env").write_text(text)
+    assert "NOTIFY_SECRET" not in environment.keys(Layout(tmp_path, {"NOTIFY_SECRET": "given" * 8}))
+
+
+def test_a_secret_may_hold_a_number_sign(tmp_path: Path) -> None:
+    lines = "".join(f"{name}='{value}'\n" for name, value in MADE.items() if name != "NOTIFY_SECRET")
+    (tmp_path / "keys.env").write_text(f"# of Monday\n{lines}NOTIFY_SECRET=abc#def  # the one of Monday\n")
+    assert environment.keys(Layout(tmp_path, {}))["NOTIFY_SECRET"] == "abc#def"

@@ -39,6 +39,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(file: Path, *arguments: str) -> Result:
+    if "--restarted" in arguments:
+        os.utime(file, (0, 0))  # nobody has changed it since
     return CliRunner().invoke(app, ["keys", *arguments, "--file", str(file)])
 
 
@@ -140,7 +142,8 @@ def test_a_dry_run_changes_nothing(file: Path) -> None:
 def test_steps_out_of_turn_are_refused(file: Path) -> None:
     assert "no next key" in refusal(file, "switch", "gateway")
     assert "nothing to drop" in refusal(file, "drop", "gateway")
-    assert "There is no key 'mine'" in refusal(file, "rotate", "mine")
+    wrong = run(file, "rotate", "mine")
+    assert (wrong.exit_code, "there is no key 'mine'" in wrong.output) == (2, True)
     done(file, "rotate", "gateway")
     assert "rapport keys switch gateway" in refusal(file, "rotate", "gateway")
     assert "does not answer" in refusal(file, "switch", "gateway")
@@ -252,3 +255,53 @@ def test_a_key_is_dropped_only_when_nothing_it_signed_is_valid(file: Path) -> No
     assert "does not answer" in obstacles(new, process("gateway", error="no answer"))[0]
     assert "No process that signs" in obstacles(process("posts"))[0]
     assert "--restarted" in obstacles(signing(key.own_thumbprint))[0]
+
+
+def test_nobody_can_have_started_before_the_file_was_changed(file: Path) -> None:
+    done(file, "rotate", "gateway")
+    for _ in range(2):
+        ended = CliRunner().invoke(app, ["keys", "switch", "gateway", "--restarted", "2h", "--file", str(file)])
+        assert "was changed at" in str(ended.exception)
+    assert key_of(file, "gateway").step == "added"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("NOTIFY_SECRET=abc#def-long-secret-0123456789-0123456789", "abc#def-long-secret-0123456789-0123456789"),
+        ("NOTIFY_SECRET='abc' # of Monday", "abc"),
+        ("export NOTIFY_SECRET=abc\r", "abc"),
+        ('NOTIFY_SECRET="abc"', "abc"),
+        ("NOTIFY_SECRET='$a`b'", "$a`b"),
+    ],
+)
+def test_a_value_is_read_as_a_shell_and_compose_read_it(file: Path, line: str, value: str) -> None:
+    assert KeyFile(file, f"# first\n{line}\nA=1\n", 0.0).value("NOTIFY_SECRET") == value
+
+
+@pytest.mark.parametrize("raw", ['"ab$${x}c"', "ab$c", "a\\b", "`id`", "'a", "a b"])
+def test_a_value_that_can_be_read_in_two_ways_is_refused(file: Path, raw: str) -> None:
+    with pytest.raises(Failed, match="in single quotes"):
+        KeyFile(file, f"NOTIFY_SECRET={raw}\n", 0.0).value("NOTIFY_SECRET")
+
+
+def test_other_lines_and_their_ends_stay_as_they_are(file: Path) -> None:
+    text = "A=1\r\nMAIL_FROM=\"R\x85x\"\r\nB='2'\r\n\x0cC=3\u2028D\r\n"
+    changed = KeyFile(file, text, 0.0).with_values({"B": "3"})
+    assert changed == text.replace("B='2'", "B='3'")
+
+
+def test_a_step_tells_what_comes_next(file: Path) -> None:
+    done(file, "rotate", "gateway")
+    switched = run(file, "switch", "gateway", "--restarted", "1m").output
+    assert "gateway-2 is in use from its next start on; accepted too: gateway-1." in switched
+    dropped = run(file, "drop", "gateway", "--restarted", "2h").output
+    assert "Start every process again: until then gateway-1 is accepted." in dropped
+
+
+def test_what_a_killed_command_left_is_taken_away(file: Path) -> None:
+    (file.parent / ".keys.env.new").write_text("secret")
+    done(file, "rotate", "gateway")
+    assert [path.name for path in file.parent.iterdir()] == ["keys.env"]
+    os.mkfifo(file.parent / "pipe")
+    assert "no regular file" in str(run(file.parent / "pipe", "status").exception)

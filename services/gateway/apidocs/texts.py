@@ -72,6 +72,7 @@ OPERATIONS: Mapping[str, str] = {
     "what the file says of its place, time and camera. Put `url` into the text of a post, or `id` into its `cover`. A "
     "picture that no text, revision or cover shows goes after a day. At most 60 an hour.",
     "getRevision": "Returns one text that a post has had, to whoever may read the post.",
+    "getSite": "Names the site, for front ends elsewhere.",
     # comments
     "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "
     "For everybody who is signed in. `state` in the answer says whether it is visible or waits for a moderator. Send "

@@ -12,11 +12,10 @@ from services.gateway.composition import syndication
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import Unauthenticated
 from services.gateway.pages.atom import MEDIA_TYPE, Entry, Feed, written
-from services.gateway.pages.render import PageRoute
+from services.gateway.pages.render import PageRoute, shown_site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-SITE = "Rapport"
 UNTITLED = "Untitled"
 NAMELESS = "Somebody"
 SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -24,10 +23,10 @@ NOT_INDEXED = ("/sign-in", "/register", "/unsubscribe/", "/mail/", "/feeds/")
 
 
 @router.get("/feed.atom")
-async def site(request: Request, context: Unauthenticated) -> Response:
-    base = context.public_url.rstrip("/")
+async def of_site(request: Request, context: Unauthenticated) -> Response:
+    base, site = context.public_url.rstrip("/"), shown_site()
     entries = [_post_entry(post) for post in await syndication.posts(context, {})]
-    feed = Feed(SITE, f"{base}/feed.atom", f"{base}/", entries)
+    feed = Feed(site.name, f"{base}/feed.atom", f"{base}/", entries, site.tagline)
     return responses.document(request, context, written(feed), MEDIA_TYPE)
 
 
@@ -37,7 +36,7 @@ async def discussion(request: Request, context: Unauthenticated, ref: str) -> Re
     page = context.public_url.rstrip("/") + post_path(post["slug"])
     title = post["title"] or UNTITLED
     entries = [_comment_entry(context, comment, post["slug"], title) for comment in comments]
-    feed = Feed(f"{title} · {SITE}", f"{page}/feed.atom", f"{page}#comments", entries)
+    feed = Feed(f"{title} · {shown_site().name}", f"{page}/feed.atom", f"{page}#comments", entries)
     return responses.document(request, context, written(feed), MEDIA_TYPE)
 
 
@@ -80,7 +79,7 @@ async def answers(request: Request, context: Unauthenticated, token: str) -> Res
     base = context.public_url.rstrip("/")
     name, found = await syndication.answers_to(context, token)
     entries = [_comment_entry(context, comment, post["slug"], post["title"] or UNTITLED) for comment, post in found]
-    feed = Feed(f"Answers to {name} · {SITE}", f"{base}/feeds/{token}.atom", f"{base}/", entries)
+    feed = Feed(f"Answers to {name} · {shown_site().name}", f"{base}/feeds/{token}.atom", f"{base}/", entries)
     response = responses.document(request, context, written(feed), MEDIA_TYPE)
     response.headers["Cache-Control"] = responses.PRIVATE
     response.headers["X-Robots-Tag"] = "noindex"

@@ -26,6 +26,7 @@ from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment
+from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,19 @@ ENVIRONMENT.filters |= {
 ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.globals["style"] = STYLE_PATH
+ENVIRONMENT.globals["site"] = Site()
+
+
+def show_site(site: Site) -> None:
+    """Let every page say whose site this is: a process shows one site."""
+    ENVIRONMENT.globals["site"] = site
+
+
+def shown_site() -> Site:
+    """Return the site that pages show."""
+    site = ENVIRONMENT.globals["site"]
+    assert isinstance(site, Site)
+    return site
 
 
 def page(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +39,8 @@ def backup(
         return
     present = [service for service in services if (folder / service).exists()]
     if present:
-        raise Failed(f"{folder} has a backup of {' and '.join(present)} already: name a new folder.")
+        rest = _rest(services, present)
+        raise Failed(f"{folder} has a backup of {' and '.join(present)} already: name a new folder.{rest}")
     result = asyncio.run(_back_up(folder, services))
     if as_json:
         typer.echo(orjson.dumps({"folder": str(folder), "services": result}).decode())
@@ -80,9 +82,17 @@ async def _back_up(folder: Path, services: tuple[str, ...]) -> list[dict[str, An
         try:
             done.append(await one_shots.run(service, "backup", folder))
         except Failed as refusal:
+            if not done:
+                raise
             left = " ".join(f"--only {name}" for name in services[len(done) :])
             raise Failed(f"{refusal} What is in {folder} is whole; go on with {left}, or into a new folder.") from None
     return done
+
+
+def _rest(services: Sequence[str], present: Sequence[str]) -> str:
+    """Return how to go on with a backup that was interrupted: what is there is whole."""
+    left = [f"--only {name}" for name in services if name not in present]
+    return f" If that was interrupted, what is there is whole: go on with {' '.join(left)}." if left else ""
 
 
 def _verify(folder: Path, services: tuple[str, ...], as_json: bool) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from services.operator.commands.options import Json
 from services.operator.doctor.processes import Process, read_processes
 from services.operator.doctor.settings import DoctorSettings
 from services.operator.failures import Failed
-from services.operator.key_file import opened
+from services.operator.key_file import KeyFile, opened
 from services.operator.key_rotation import NAMES, SECRET, Changes, DerivationSecret, read
 from services.operator.key_users import Keys
 from services.operator.keys import generate_keys
@@ -28,7 +29,7 @@ app = typer.Typer(
 
 def _known(name: str) -> str:
     if name not in NAMES:
-        raise Failed(f"There is no key {name!r}; there are {', '.join(NAMES)}.")
+        raise typer.BadParameter(f"there is no key {name!r}; there are {', '.join(NAMES)}")
     return name
 
 
@@ -62,10 +63,7 @@ def rotate(name: Name, file: File = None, dry_run: DryRun = False, as_json: Json
         key = read(keys, name)
         if key.step == "added" or (key.step == "switched" and name != SECRET):
             raise Failed(f"{key.own_id} is being replaced already. {_next(key)}")
-        changes = key.rotated()
-        if not dry_run:
-            keys.write(changes)
-    _tell(_path(file), name, changes, dry_run=dry_run, as_json=as_json)
+        _take(keys, name, key.rotated(), dry_run=dry_run, as_json=as_json)
 
 
 @app.command(epilog="Example: rapport keys switch gateway --dry-run")
@@ -80,11 +78,8 @@ def switch(
         if restarted is None:
             _refuse(key_users.obstacles_to_switch(key, _processes()))
         else:
-            _moment(restarted)
-        changes = key.switched()
-        if not dry_run:
-            keys.write(changes)
-    _tell(_path(file), name, changes, dry_run=dry_run, as_json=as_json)
+            _moment(restarted, keys)
+        _take(keys, name, key.switched(), dry_run=dry_run, as_json=as_json)
 
 
 @app.command(epilog="Example: rapport keys drop gateway")
@@ -110,20 +105,18 @@ def drop(
                     "these secrets, or say --links-end."
                 )
         elif restarted is not None:
-            since = _moment(restarted).timestamp()
+            since = _moment(restarted, keys).timestamp()
             _refuse([] if key.step == "added" else key_users.left_to_wait(key, since, now=time.time()))
         else:
             _refuse(key_users.obstacles_to_drop(key, _processes(), now=time.time(), switched_at=keys.changed_at))
-        changes = key.dropped()
-        if not dry_run:
-            keys.write(changes)
-    _tell(_path(file), name, changes, dry_run=dry_run, as_json=as_json)
+        dropped = f"Start every process again: until then {key.other_id} is accepted."
+        _take(keys, name, key.dropped(), dry_run=dry_run, as_json=as_json, then=dropped)
 
 
 @app.command(epilog="Example: rapport keys status --json")
 def status(file: File = None, as_json: Json = False) -> None:
     """Show which keys are in use, which others are accepted, and the next step of each replacement."""
-    with opened(_path(file)) as keys:
+    with opened(_path(file), to_change=False) as keys:
         found = [read(keys, name) for name in NAMES]
     for key in found:
         typer.echo(json.dumps(_described(key)) if as_json else _line(key))
@@ -137,8 +130,16 @@ def _processes() -> list[Process]:
     return asyncio.run(read_processes(load_as(DoctorSettings).metrics_addresses))
 
 
-def _moment(text: str) -> datetime:
-    return parse_since(text, datetime.now(UTC), "--restarted")
+def _moment(text: str, keys: KeyFile) -> datetime:
+    """Return since when every process runs with the file as it is, which cannot be before its last change."""
+    moment = parse_since(text, datetime.now(UTC), "--restarted")
+    changed = datetime.fromtimestamp(keys.changed_at, UTC)
+    if moment < changed - timedelta(seconds=1):
+        raise Failed(
+            f"{keys.path} was changed at {changed:%Y-%m-%d %H:%M:%S} UTC, so no process can run with it as it is since "
+            f"{moment:%Y-%m-%d %H:%M:%S} UTC. Nothing was changed."
+        )
+    return moment
 
 
 def _refuse(obstacles: list[str]) -> None:
@@ -146,15 +147,18 @@ def _refuse(obstacles: list[str]) -> None:
         raise Failed("\n         ".join([*obstacles, "Nothing was changed."]))
 
 
-def _tell(path: Path, name: str, changes: Changes, *, dry_run: bool, as_json: bool) -> None:
+def _take(keys: KeyFile, name: str, changes: Changes, *, dry_run: bool, as_json: bool, then: str | None = None) -> None:
+    """Write the changes of one step, and tell what is now and what comes next."""
     if dry_run:
-        told: dict[str, Any] = {"key": name, "dry_run": True, "would_change": sorted(changes), "file": str(path)}
-        sentence = f"{' and '.join(sorted(changes))} would change in {path}. Nothing was changed."
+        told: dict[str, Any] = {"key": name, "dry_run": True, "would_change": sorted(changes), "file": str(keys.path)}
+        sentence = f"{' and '.join(sorted(changes))} would change in {keys.path}. Nothing was changed."
     else:
-        with opened(path) as keys:
-            key = read(keys, name)
-        told = _described(key) | {"dry_run": False, "changed": sorted(changes), "file": str(path)}
-        sentence = _line(key)
+        keys.write(changes)
+        key = read(replace(keys, text=keys.with_values(changes)), name)
+        told = _described(key) | {"dry_run": False, "changed": sorted(changes), "file": str(keys.path)}
+        told |= {"next": then} if then else {}
+        here = " Beside `make up`: make down, then make up." if keys.path == _path(None).resolve() else ""
+        sentence = (f"{_line(key)} {then}" if then else _line(key)) + here
     typer.echo(json.dumps(told) if as_json else sentence)
 
 
@@ -165,7 +169,8 @@ def _described(key: Keys) -> dict[str, Any]:
 
 def _line(key: Keys) -> str:
     accepted = f"; accepted too: {key.other_id}" if key.other_id else ""
-    return f"{key.name}: {key.own_id} is in use{accepted}. {_next(key)}".rstrip()
+    use = "is in use from its next start on" if key.step == "switched" else "is in use"
+    return f"{key.name}: {key.own_id} {use}{accepted}. {_next(key)}".rstrip()
 
 
 def _next(key: Keys) -> str:

@@ -27,3 +27,14 @@ class Author(BaseModel):
     id: UUID = Field(description="The id of the person.")
     name: str | None = Field(description=NAME)
     avatar_url: Uri | None = Field(description=AVATAR)
+
+
+class SiteNames(BaseModel):
+    """Whose site this is."""
+
+    name: str = Field(description="Plain text: escape it.")
+    tagline: str = Field(description="What it is about, in a few words; may be empty.")
+    url: Uri = Field(description="The address of its pages.")
+    picture_url: Uri | None = Field(description="Its picture; null where it has none.")
+    language: str = Field(description="The language of what the site itself says, as BCP 47 names it.")
+    languages: list[str] = Field(description="All languages in which its pages are there.")
