@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, author
 from tests.integration.test_gateway_page_widths import CHROMIUM, harness, page
@@ -59,16 +59,16 @@ async def test_a_branch_folds_by_keyboard_and_says_who_is_in_it(talk: GatewayHar
     await page.goto(PATH)
     branch = page.locator("details.branch").first
     fold, inside = branch.locator("> summary"), page.locator(f"#c-{raw_comment(2)['id']}")
-    assert await fold.inner_text() == "Name a and 2 more"
+    await expect(fold).to_have_text("Name a and 2 more")
     await fold.focus()
     await page.keyboard.press("Enter")
-    assert await inside.is_hidden()
-    assert await fold.is_visible()
+    await expect(inside).to_be_hidden()
+    await expect(fold).to_be_visible()
     await page.keyboard.press("Enter")
-    assert await inside.is_visible()
+    await expect(inside).to_be_visible()
     await branch.evaluate("one => { one.open = false }")
     await page.emulate_media(media="print")
-    assert await inside.is_visible(), "paper cannot be unfolded"
+    await expect(inside, "paper cannot be unfolded").to_be_visible()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
@@ -81,4 +81,4 @@ async def test_the_first_links_skip_to_the_text_and_to_the_discussion(talk: Gate
         assert box is not None
         assert box["x"] >= 0, "seen while it has the focus"
     await page.keyboard.press("Enter")
-    assert page.url.endswith("#comments")
+    await page.wait_for_url("**#comments")
