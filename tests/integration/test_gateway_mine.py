@@ -53,7 +53,7 @@ FORMS = ("/me/name", "/me/feed", "/me/feed/end", "/me/delete", "/me/notification
 async def test_a_stranger_is_led_to_sign_in(harness: GatewayHarness, path: str) -> None:
     answer = await harness.get(path)
     assert answer.status_code == 401
-    assert '<a href="/sign-in">Sign in</a>' in answer.text
+    assert ' href="/sign-in">Sign in</a>' in answer.text
     assert answer.headers["cache-control"] == "no-store"
 
 
