@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Request
@@ -21,6 +21,7 @@ from services.chassis.messaging import outbox
 from services.comments import queries
 from services.comments.commands import editing, importing, moderating, posting, rerendering, stating
 from services.comments.domain.comment import Step
+from services.comments.listing import ListedState
 from services.contracts.body_sizes import IMPORT_BYTES
 from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
 from services.contracts.services import LookUp, Rerender
@@ -63,8 +64,12 @@ def create_api(
         return json_response(await queries.version_of_post(db, post_id))
 
     @router.get("/comments")
-    async def held(caller: Gateway, state: Literal["held"], cursor: str | None = None, limit: Limit = 50) -> Response:
-        return json_response(await queries.held(db, caller, cursor, limit))
+    async def by_state(caller: Gateway, state: ListedState, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.by_state(db, caller, state, cursor, limit))
+
+    @router.get("/comments/waiting")
+    async def waiting(_: Gateway) -> Response:
+        return json_response({"waiting": await queries.waiting(db)})
 
     @router.post("/comments/lookup")
     async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:

@@ -15,14 +15,17 @@ from uuid import UUID
 import orjson
 
 from services.chassis.database.pool import Reader
+from services.chassis.http import cursors
 from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, is_own, representation
-from services.comments.domain.tree import NO_HIDDEN, SeenHidden, nest, replies_seen
+from services.comments.domain.tree import FIRST, NO_HIDDEN, SeenHidden, nest, replies_list, replies_seen
 from services.comments.store.comment_rows import COLUMNS
 from services.contracts.people import is_moderator
 
 Order = Literal["asc", "desc"]
+ListedState = Literal["held", "rejected", "removed"]
+MOST_WAITING = 1_000  # counted no further
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
 LONG_BYTES = 4_000
 FIELDS_BYTES = 600  # what a comment has beside its text
@@ -34,7 +37,7 @@ PAGE_COLUMNS = f"""
     case when octet_length(body) <= {LONG_BYTES} then body end as body, format,
     case when octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
     removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
-    octet_length(body_html) as html_bytes
+    answered_revision, octet_length(body_html) as html_bytes
 """
 
 
@@ -140,19 +143,43 @@ async def _with_long_texts(reader: Reader, rows: Sequence[Any], caller: Caller, 
     return comments
 
 
-# A scalar subquery and no join, so that the queue is read in its order and no further than the page.
+# A scalar subquery and no join, so that a queue is read in its order and no further than the page.
 HELD = f"""
 select {PAGE_COLUMNS} from comments
 where state = 'held' and id > $1 and (select status from discussions where post_id = comments.post_id) = 'published'
 order by id limit $2
 """
+REMOVED = f"""
+select {PAGE_COLUMNS} from comments
+where state = 'removed' and not removed_by_author and id < $1
+    and (select status from discussions where post_id = comments.post_id) = 'published'
+order by id desc limit $2
+"""
 
 
-async def held_page(reader: Reader, caller: Caller, *, after: UUID, limit: int) -> Page:
-    """Return a page of the moderators' queue: what is held below published posts, without what stands below it."""
-    listed = await reader.fetch(HELD, after, limit + 1)
+async def state_page(reader: Reader, caller: Caller, state: ListedState, *, after: UUID, limit: int) -> Page:
+    """Return a page of what moderators find by its state below published posts, without what stands below it.
+
+    What its author removed has no text any more, so all that can still be read was rejected.
+    """
+    listed = await reader.fetch(HELD if state == "held" else REMOVED, after, limit + 1)
     entries, _ = await _fitting(reader, listed[:limit], caller, MOST_BYTES)
     return Page(nest(entries, [], caller, NO_HIDDEN), entries[-1].id if len(listed) > len(entries) else None)
+
+
+COUNT_HELD = f"""
+select count(*) from (
+    select from comments
+    where state = 'held' and (select status from discussions where post_id = comments.post_id) = 'published'
+    limit {MOST_WAITING}
+) as waiting
+"""
+
+
+async def count_held(reader: Reader) -> int:
+    """Count what is held below published posts, up to `MOST_WAITING`."""
+    count: int = await reader.fetchval(COUNT_HELD)
+    return count
 
 
 async def with_replies(
@@ -175,7 +202,14 @@ async def above(reader: Reader, comment: Comment, caller: Caller) -> tuple[list[
         return [], MOST_BYTES
     rows = await reader.fetch(ABOVE, comment.ancestors)
     nearest, left = await _fitting(reader, rows, caller, MOST_BYTES // 2)
-    return [representation(one, caller) for one in reversed(nearest)], MOST_BYTES // 2 + left
+    return [_with_open_end(one, caller) for one in reversed(nearest)], MOST_BYTES // 2 + left
+
+
+def _with_open_end(comment: Comment, caller: Caller) -> dict[str, Any]:
+    """Return a comment without its replies, of which it has at least one, and where they begin."""
+    shown = representation(comment, caller)
+    shown["replies"]["next"] = cursors.encode(replies_list(comment.id), FIRST)
+    return shown
 
 
 BELOW_SHOWN = rf"""

@@ -11,10 +11,9 @@ from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.http.answer_size import fitting
 from services.chassis.identity import Caller
-from services.chassis.messaging.epochs import find_epoch
 from services.chassis.messaging.stating import known_rows
 from services.comments import listing
-from services.comments.domain.comment import representation
+from services.comments.domain.comment import of_discussion, representation
 from services.comments.domain.tree import FIRST, LAST, replies_list
 from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by
@@ -23,7 +22,6 @@ from services.contracts.people import is_moderator
 from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
-HELD_LIST = "held"
 REPLIES = 50  # on a later page of replies, where a person reads
 
 
@@ -34,8 +32,16 @@ def _place(cursor: str | None, list_name: str, start: UUID) -> UUID:
     return after
 
 
-def _answer(page: listing.Page, list_name: str) -> dict[str, Any]:
-    return {"items": page.items, "next": cursors.encode(list_name, page.last) if page.last else None}
+def _answer(page: listing.Page, list_name: str, post_author_id: UUID | None = None) -> dict[str, Any]:
+    items = page.items if post_author_id is None else _by_author(page.items, post_author_id)
+    return {"items": items, "next": cursors.encode(list_name, page.last) if page.last else None}
+
+
+def _by_author(items: list[dict[str, Any]], post_author_id: UUID) -> list[dict[str, Any]]:
+    """Name in each entry the author of the post that it and what is inlined below it are about."""
+    for item in items:
+        item["post_author_id"] = str(post_author_id)
+    return items
 
 
 async def comments(
@@ -55,7 +61,7 @@ async def comments(
         hidden = await seen_hidden_by(reader, caller, post_id)
         order: listing.Order = "asc" if sort == "oldest" else "desc"
         page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=order)
-    return _answer(page, list_name)
+    return _answer(page, list_name, discussion.post_author_id)
 
 
 async def newest(db: Database, caller: Caller, post_id: UUID, limit: int) -> dict[str, Any]:
@@ -69,7 +75,7 @@ async def newest(db: Database, caller: Caller, post_id: UUID, limit: int) -> dic
         if discussion is None or discussion.status != "published":
             raise Problem("post-unknown")
         found = await comment_rows.newest(reader, post_id, limit)
-    items = [representation(one, caller) for one in found]
+    items = _by_author([representation(one, caller) for one in found], discussion.post_author_id)
     shown, _ = fitting(items, (len(orjson.dumps(item)) for item in items))
     return {"items": shown}
 
@@ -81,9 +87,9 @@ async def comment(db: Database, caller: Caller, comment_id: UUID) -> dict[str, A
         Problem: `not-found`.
     """
     async with db.reader() as reader:
-        found, hidden = await find_visible(reader, comment_id, caller)
+        discussion, found, hidden = await find_visible(reader, comment_id, caller)
         shown = await listing.with_replies(reader, found, caller, hidden)
-        return shown | {"epoch": await find_epoch(reader)}
+    return shown | of_discussion(discussion)
 
 
 async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
@@ -94,9 +100,9 @@ async def replies(db: Database, caller: Caller, comment_id: UUID, cursor: str | 
     """
     after = _place(cursor, replies_list(comment_id), FIRST)
     async with db.reader() as reader:
-        _, hidden = await find_visible(reader, comment_id, caller)
+        discussion, _, hidden = await find_visible(reader, comment_id, caller)
         page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=limit)
-    return _answer(page, replies_list(comment_id))
+    return _answer(page, replies_list(comment_id), discussion.post_author_id)
 
 
 async def with_context(db: Database, caller: Caller, comment_id: UUID, cursor: str | None) -> dict[str, Any]:
@@ -108,29 +114,42 @@ async def with_context(db: Database, caller: Caller, comment_id: UUID, cursor: s
     list_name = replies_list(comment_id)
     after = _place(cursor, list_name, FIRST)
     async with db.reader() as reader:
-        found, hidden = await find_visible(reader, comment_id, caller)
+        discussion, found, hidden = await find_visible(reader, comment_id, caller)
         above, left = await listing.above(reader, found, caller)
         if cursor is None:
             shown = await listing.with_replies(reader, found, caller, hidden, left)
         else:
             page = await listing.list_page(reader, comment_id, caller, hidden, after=after, limit=REPLIES, most=left)
             shown = representation(found, caller) | {"replies": _answer(page, list_name)}
-    return {"above": above, "comment": shown}
+    return {"above": _by_author(above, discussion.post_author_id), "comment": shown | of_discussion(discussion)}
 
 
-async def held(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:
-    """Return a page of the moderators' queue, oldest first.
+async def by_state(
+    db: Database, caller: Caller, state: listing.ListedState, cursor: str | None, limit: int
+) -> dict[str, Any]:
+    """Return a page of the moderators' queue, oldest first, or of what was removed, newest first.
 
     Raises:
         Problem: `sign-in-required`, `forbidden`, `malformed-cursor`.
     """
     caller.require_person()
     if not is_moderator(caller.roles):
-        raise Problem("forbidden", "Only a moderator may see the queue.")
-    after = _place(cursor, HELD_LIST, FIRST)
+        raise Problem("forbidden", "Only a moderator may see what waits, and what was removed.")
+    list_name = "held" if state == "held" else "removed"  # the rejected ones are the same list
+    after = _place(cursor, list_name, FIRST if state == "held" else LAST)
     async with db.reader() as reader:
-        page = await listing.held_page(reader, caller, after=after, limit=limit)
-    return _answer(page, HELD_LIST)
+        page = await listing.state_page(reader, caller, state, after=after, limit=limit)
+        post_ids = {UUID(item["post_id"]) for item in page.items}
+        discussions = await discussion_rows.find_discussions(reader, list(post_ids))
+    for item in page.items:
+        item["post_author_id"] = str(discussions[UUID(item["post_id"])].post_author_id)
+    return _answer(page, list_name)
+
+
+async def waiting(db: Database) -> int:
+    """Count what waits for a moderator below published posts; `MOST_WAITING` stands for more, too."""
+    async with db.reader() as reader:
+        return await listing.count_held(reader)
 
 
 async def version_of_post(db: Database, post_id: UUID) -> dict[str, int | None]:

@@ -30,8 +30,8 @@ async def can_see(reader: Reader, comment: Comment, caller: Caller) -> bool:
     return _sees(caller, comment, hidden)
 
 
-async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Comment, SeenHidden]:
-    """Return a comment below a published post, and the hidden comments there that this caller sees.
+async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tuple[Discussion, Comment, SeenHidden]:
+    """Return the discussion of a published post, a comment in it, and the hidden ones there that this caller sees.
 
     Raises:
         Problem: `not-found` when this caller does not see it.
@@ -45,7 +45,7 @@ async def find_visible(reader: Reader, comment_id: UUID, caller: Caller) -> tupl
     hidden = await seen_hidden_by(reader, caller, comment.post_id)
     if not _sees(caller, comment, hidden):
         raise not_found()
-    return comment, hidden
+    return discussion, comment, hidden
 
 
 async def lock_visible(tx: Transaction, comment_id: UUID, caller: Caller) -> tuple[Discussion, Comment]:

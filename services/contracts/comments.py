@@ -1,9 +1,9 @@
 """Events, commands and queries of comments. Every event carries the comment's whole structure, never its text."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from services.contracts.event import Event, Moment, published
 from services.contracts.ids import Id
@@ -134,6 +134,9 @@ class CreateComment(Body):
 
     body: CommentText = Field(description="The text, in Markdown. Raw HTML in it is shown as text.")
     parent_id: Id | None = Field(default=None, description="The comment to answer, of the same post; null at the top.")
+    answered_revision: Annotated[StrictInt, Field(ge=1, lt=2**31)] | None = Field(
+        default=None, description="The revision of the post that was read. A later one than is known counts as that."
+    )
 
 
 class EditComment(Body):

@@ -197,6 +197,12 @@ class FindAddress(Body):
     address: str
 
 
+class LookUpSlugs(Body):
+    """Query: which published posts have these slugs? Unknown ones are left out of the answer."""
+
+    slugs: Annotated[list[Opaque], Field(max_length=100)]
+
+
 class RevisionOf(Body):
     """A revision of a post."""
 

@@ -12,6 +12,7 @@ from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.composition.upstreams import Upstreams
@@ -29,6 +30,7 @@ class Gateway:
     settings: GatewaySettings
     upstreams: Upstreams
     authors: AuthorCache
+    attention: AttentionCache
     slugs: MutableMapping[str, str]
     authentication: Authentication
     revocations: Revocations
@@ -49,6 +51,7 @@ class Gateway:
             settings.page_patience_seconds,
             viewer,
             deadline,
+            attention=self.attention,
         )
 
 

@@ -17,6 +17,7 @@ from services.gateway.access.rate_limits import Counters, RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
@@ -63,12 +64,13 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     revocations = Revocations(fetch_changes)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
-    authors, cache = AuthorCache(look_up), ResponseCache()
+    authors, attention, cache = AuthorCache(look_up), AttentionCache(), ResponseCache()
     try:
         yield Gateway(
             settings=settings,
             upstreams=upstreams,
             authors=authors,
+            attention=attention,
             slugs=LRUCache(SLUGS_REMEMBERED),
             authentication=Authentication(
                 verifier, revocations, check_session, cookie_name=settings.cookie_name, origin=settings.origin
@@ -78,7 +80,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             client_addresses=ClientAddresses(settings.proxies),
             pseudonyms=pseudonyms,
             cache=cache,
-            invalidation=Invalidation(cache, authors),
+            invalidation=Invalidation(cache, authors, attention),
         )
     finally:
         if counters is not None:

@@ -20,7 +20,15 @@ from services.chassis.messaging import outbox
 from services.chassis.pictures.encoder import Encoder
 from services.chassis.pictures.kinds import WEBP
 from services.contracts.body_sizes import IMAGE_BYTES, IMPORT_BYTES, POST_BYTES
-from services.contracts.posts import CompleteImport, CreatePost, EditPost, FindAddress, ImportPost, LookUpTitles
+from services.contracts.posts import (
+    CompleteImport,
+    CreatePost,
+    EditPost,
+    FindAddress,
+    ImportPost,
+    LookUpSlugs,
+    LookUpTitles,
+)
 from services.contracts.services import LookUp, Rerender
 from services.posts import commands, images, importing, queries, rerendering, syndication
 from services.posts.stating import stating
@@ -61,6 +69,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.post("/posts/texts/lookup")
     async def look_up_texts(body: LookUp, _: Gateway) -> Response:
         return json_response({"items": await syndication.look_up_texts(db, body.ids)})
+
+    @router.post("/posts/slugs/lookup")
+    async def look_up_slugs(body: LookUpSlugs, _: Gateway) -> Response:
+        return json_response({"ids": await queries.ids_of_slugs(db, body.slugs)})
 
     @router.get("/months")
     async def months(_: Gateway) -> Response:

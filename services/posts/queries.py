@@ -40,6 +40,14 @@ async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
     return representation(found)
 
 
+async def ids_of_slugs(db: Database, references: Sequence[str]) -> dict[str, str]:
+    """Return the ids of the published posts with these slugs, by the slug as it was given."""
+    wanted = {reference: slug for reference in references if (slug := slugs.as_slug(reference)) is not None}
+    async with db.reader() as reader:
+        found = await store.published_by_slug(reader, list(wanted.values()))
+    return {reference: str(found[slug]) for reference, slug in wanted.items() if slug in found}
+
+
 async def post_of_address(db: Database, caller: Caller, address: str) -> dict[str, Any]:
     """Return id and slug of the post that had this address before it was imported.
 

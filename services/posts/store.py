@@ -151,6 +151,14 @@ async def find_by_slug(reader: Reader, slug: str) -> Post | None:
     return None if row is None else Post(**row)
 
 
+SELECT_IDS_OF_SLUGS = "select slug, id from posts where slug = any($1::text[]) and status = 'published'"
+
+
+async def published_by_slug(reader: Reader, slugs: Sequence[str]) -> dict[str, UUID]:
+    """Return the ids of the published posts that have these slugs."""
+    return {row["slug"]: row["id"] for row in await reader.fetch(SELECT_IDS_OF_SLUGS, slugs)}
+
+
 LOCK_POST = "select from posts where id = $1 for update"
 
 

@@ -145,6 +145,8 @@ async def read(recorder: Recorder, ada: Person, ben: Person, slug: str, comment_
     await recorder.play("getComment", "To everybody", path={"comment_id": comment_id})
     await recorder.play("getComment", "To its author", who=ben, path={"comment_id": comment_id})
     await recorder.play("listReplies", "All of them", path={"comment_id": comment_id})
+    await recorder.play("getCommentContext", "To everybody", path={"comment_id": comment_id})
+    await recorder.play("countComments", "Of two posts", query={"post": [slug, "nothing-here"]})
     await recorder.play("getPerson", "Ben", path={"person_id": ben.id}, until=lambda a: a.json["comment_count"] == 2)
     gate = await recorder.client.publish(ada, title="A closed gate", body="Nothing to say.", discussion="closed")
     await recorder.refused("discussion-closed", "postComment", who=ben, path={"post_id": gate["id"]}, body=thanks())
@@ -170,8 +172,12 @@ async def moderate(recorder: Recorder, ada: Person, ben: Person) -> None:
     path = {"comment_id": held.json["id"]}
     queue = {"until": lambda answer: answer.json["items"]}
     await recorder.play("listCommentsByState", "What waits", who=ada, query={"state": "held"}, **queue)
+    counted_waiting = {"until": lambda answer: answer.json["viewer"]["waiting"] == 1}
+    await recorder.play("getPostPage", "To a moderator", who=ada, path={"ref": post["slug"]}, **counted_waiting)
     for step in ("approve", "hold", "reject", "restore"):
         await recorder.play(f"{step}Comment", f"Ada {step}s it", who=ada, path=path)
+        if step == "reject":
+            await recorder.play("listCommentsByState", "What was rejected", who=ada, query={"state": "rejected"})
 
 
 async def hear(recorder: Recorder, ada: Person, comment_id: str) -> None:

@@ -1,7 +1,7 @@
 """Record requests and answers as examples: what differs from run to run is replaced by something fixed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -131,7 +131,7 @@ class Recorder:
         *,
         who: Person | None = None,
         path: dict[str, str] | None = None,
-        query: dict[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         headers: dict[str, str] | None = None,
         body: object = None,
         **options: Any,
@@ -139,7 +139,7 @@ class Recorder:
         """Send a request by the name of its operation."""
         method, template = self.place(name)
         target = template.format(**{key: quote(value, safe="") for key, value in (path or {}).items()})
-        target += f"?{urlencode(query)}" if query else ""
+        target += f"?{urlencode(query, doseq=True)}" if query else ""
         sent = {"X-Request-ID": REQUEST_ID} | (headers or {})
         return await self.client.call(method.upper(), target, body, who=who, headers=sent, **options)
 

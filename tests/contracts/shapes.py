@@ -7,6 +7,7 @@ from uuid import UUID
 from tests.client import HttpResponse
 
 AUTHOR = {"id", "name", "avatar_url"}
+COMMENT_AUTHOR = AUTHOR | {"is_post_author"}
 POST_IN_LIST = {
     *("id", "kind", "slug", "url", "title", "format", "excerpt", "author", "status", "discussion", "created_at"),
     *("published_at", "edited_at", "edit_note", "revision", "cover_url", "comment_count"),
@@ -15,11 +16,11 @@ POST_IN_LIST = {
 POST = POST_IN_LIST | {"body", "body_html"}
 COMMENT = {
     *("id", "post_id", "parent_id", "depth", "author", "body_html", "state", "created_at", "edited_at"),
-    *("reply_count", "replies"),
+    *("answered_revision", "reply_count", "replies"),
 }
 MY_COMMENT = COMMENT | {"body", "format"}
 PAGE = {"post", "comments", "comment_count", "viewer", "unavailable"}
-VIEWER = AUTHOR | {"roles", "can_comment", "can_moderate", "can_edit_post"}
+VIEWER = AUTHOR | {"roles", "can_comment", "can_moderate", "can_edit_post", "unread"}
 PROFILE = AUTHOR | {"created_at", "comment_count"}
 ME = {"id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"}
 SESSION = {"access_token", "token_type", "expires_in", "refresh_token", "person"}

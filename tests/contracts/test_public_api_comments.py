@@ -41,7 +41,8 @@ async def test_a_comment_has_its_fields(client: Client, post: dict[str, Any], an
     assert is_id(made["id"])
     check_times(made)
     assert (made["post_id"], made["parent_id"], made["depth"]) == (post["id"], None, 0)
-    assert made["author"] == {"id": anna.id, "name": "Anna", "avatar_url": None}
+    assert made["author"] == {"id": anna.id, "name": "Anna", "avatar_url": None, "is_post_author": False}
+    assert made["answered_revision"] == 1
     assert (made["body"], made["format"], made["state"]) == (" A *word*. ", "markdown", "visible")
     assert made["body_html"].strip() == "<p>A <em>word</em>.</p>"
     assert (made["edited_at"], made["reply_count"]) == (None, 0)
@@ -316,3 +317,132 @@ async def test_a_write_is_visible_to_its_author(client: Client, post: dict[str, 
         assert made.json["id"] in [one["id"] for one in page["comments"]["items"]]
         stranger = (await client.call("GET", f"/v1/posts/{post['id']}/comments?sort=newest&limit=1")).json
         assert stranger["items"][0]["id"] == made.json["id"]
+
+
+async def test_what_was_rejected_is_listed_for_moderators(
+    client: Client, post: dict[str, Any], anna: Person, moderator: Person
+) -> None:
+    older, newer = [await client.comment(anna, post["id"], text) for text in ("Nonsense", "More nonsense")]
+    for one in (older, newer):
+        assert (await client.call("POST", f"/v1/comments/{one['id']}/reject", who=moderator)).status == 200
+    for state in ("rejected", "removed"):
+        page = await client.call("GET", f"/v1/comments?state={state}&limit=2", who=moderator)
+        check_read(page, private=True)
+        assert [item["id"] for item in page.json["items"]] == [newer["id"], older["id"]]
+        assert {item["state"] for item in page.json["items"]} == {"removed"}
+        assert page.json["items"][1]["body"] == "Nonsense"
+    check_problem(await client.call("GET", "/v1/comments?state=rejected", who=anna), 403, "forbidden")
+    check_invalid(await client.call("GET", "/v1/comments?state=visible", who=moderator), "state")
+
+
+async def test_the_author_of_the_post_is_marked(
+    client: Client, post: dict[str, Any], author: Person, anna: Person
+) -> None:
+    asked = await client.comment(anna, post["id"], "Why?")
+    answer = await client.comment(author, post["id"], "Because.", parent_id=asked["id"])
+    assert answer["author"]["is_post_author"]
+    (listed_one,) = await listed(client, post["id"])
+    page = (await client.call("GET", f"/v1/posts/{post['id']}/page")).json["comments"]["items"][0]
+    one = (await client.call("GET", f"/v1/comments/{asked['id']}")).json
+    for shown in (listed_one, page, one):
+        (reply,) = shown["replies"]["items"]
+        assert (shown["author"]["is_post_author"], reply["author"]["is_post_author"]) == (False, True)
+        assert set(reply["author"]) == shapes.COMMENT_AUTHOR
+    (reply,) = (await client.call("GET", f"/v1/comments/{asked['id']}/replies")).json["items"]
+    assert reply["author"]["is_post_author"]
+
+
+async def test_a_comment_says_which_revision_it_answers(
+    client: Client, post: dict[str, Any], author: Person, anna: Person
+) -> None:
+    path = f"/v1/posts/{post['id']}/comments"
+    edited = await client.call("PATCH", f"/v1/posts/{post['id']}", {"body": "Another text."}, who=author)
+    assert edited.json["revision"] == 2
+
+    async def answers_the_second() -> bool:
+        made = await client.call("POST", path, {"body": f"Hm {uuid4()}"}, who=anna)
+        return bool(made.json["answered_revision"] == 2)
+
+    await eventually(answers_the_second)
+    for sent, kept in ((1, 1), (2, 2), (7, 2), (None, 2)):
+        made = await client.call("POST", path, {"body": f"Yes {uuid4()}", "answered_revision": sent}, who=anna)
+        assert made.json["answered_revision"] == kept
+        assert (await client.call("GET", f"/v1/comments/{made.json['id']}")).json["answered_revision"] == kept
+    for wrong in (0, "1", 1.5, True):
+        refused = await client.call("POST", path, {"body": "No", "answered_revision": wrong}, who=anna)
+        check_invalid(refused, "answered_revision")
+
+
+async def test_the_context_of_a_comment(client: Client, post: dict[str, Any], author: Person, anna: Person) -> None:
+    top = await client.comment(anna, post["id"], "One")
+    middle = await client.comment(author, post["id"], "Two", parent_id=top["id"])
+    low = await client.comment(anna, post["id"], "Three", parent_id=middle["id"])
+    await client.comment(author, post["id"], "Four", parent_id=low["id"])
+    answer = await client.call("GET", f"/v1/comments/{low['id']}/context")
+    check_read(answer)
+    assert set(answer.json) == {"post", "above", "comment"}
+    assert set(answer.json["post"]) == shapes.POST
+    assert answer.json["post"]["id"] == post["id"]
+    assert [one["id"] for one in answer.json["above"]] == [top["id"], middle["id"]]
+    first = answer.json["above"][0]["replies"]
+    assert first["items"] == []
+    replies = await client.call("GET", f"/v1/comments/{top['id']}/replies?cursor={quote(first['next'])}")
+    assert [one["id"] for one in replies.json["items"]] == [middle["id"]]
+    assert answer.json["comment"] == (await client.call("GET", f"/v1/comments/{low['id']}")).json
+    check_problem(await client.call("GET", f"/v1/comments/{MISSING}/context"), 404, "not-found")
+    await client.call("POST", f"/v1/posts/{post['id']}/withdraw", who=author)
+
+    async def gone() -> bool:
+        return (await client.call("GET", f"/v1/comments/{low['id']}/context")).status == 404
+
+    await eventually(gone)
+
+
+async def test_comments_are_counted_for_lists_elsewhere(
+    client: Client, post: dict[str, Any], author: Person, anna: Person
+) -> None:
+    draft = (await client.call("POST", "/v1/posts", {"title": "Hidden", "body": "x"}, who=author)).json
+    await client.comment(anna, post["id"], "One")
+    await client.comment(anna, post["id"], "Two")
+    refs = [post["slug"], post["id"], post["id"].upper(), draft["id"], draft["slug"], "nothing-here", MISSING]
+    path = "/v1/comment-counts?" + "&".join(f"post={quote(ref)}" for ref in [*refs, post["slug"]])
+
+    async def counts() -> Any:
+        answer = await client.call("GET", path)
+        check_read(answer)
+        return answer.json["counts"]
+
+    expected = {ref: 2 if number < 3 else 0 for number, ref in enumerate(refs)}
+    assert await counts() == expected
+    third = await client.comment(anna, post["id"], "Three")
+    assert (await counts())[post["slug"]] == 3, "a kept answer is evicted"
+    await client.call("DELETE", f"/v1/comments/{third['id']}", who=anna)
+    assert await counts() == expected
+    for wrong in ("", "?" + "&".join(f"post=p{number}" for number in range(101))):
+        check_invalid(await client.call("GET", f"/v1/comment-counts{wrong}"), "post")
+
+
+async def test_a_page_says_what_waits_for_its_reader(
+    client: Client, author: Person, anna: Person, moderator: Person
+) -> None:
+    post = await client.publish(author, discussion="held")
+
+    async def viewer(who: Person) -> Any:
+        return (await client.call("GET", f"/v1/posts/{post['id']}/page", who=who)).json["viewer"]
+
+    before = await viewer(moderator)
+    assert set(before) == shapes.VIEWER | {"waiting"}
+    assert set(await viewer(anna)) == shapes.VIEWER
+    held = await client.comment(anna, post["id"], "May I?")
+    assert (await viewer(moderator))["waiting"] == before["waiting"] + 1
+    unread = (await viewer(author))["unread"]
+    await client.call("POST", f"/v1/comments/{held['id']}/approve", who=moderator)
+    assert (await viewer(moderator))["waiting"] == before["waiting"]
+
+    async def told() -> bool:
+        return bool((await viewer(author))["unread"] == unread + 1)
+
+    await eventually(told)
+    (newest,) = (await client.call("GET", "/v1/me/notifications?limit=1", who=author)).json["items"]
+    await client.call("PATCH", "/v1/me/notifications", {"read_until": newest["id"]}, who=author)
+    assert (await viewer(author))["unread"] == 0

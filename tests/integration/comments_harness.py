@@ -41,6 +41,7 @@ def post_fact(
     version: int = 1,
     status: Literal["draft", "published", "withdrawn"] = "published",
     discussion: Literal["open", "held", "closed"] = "open",
+    revision: int = 1,
 ) -> PostPublished:
     """Return an event of posts about a post by WRITER."""
     return PostPublished(
@@ -50,7 +51,7 @@ def post_fact(
         status=status,
         discussion=discussion,
         version=version,
-        revision=1,
+        revision=revision,
         occurred_at=datetime.now(UTC),
     )
 
@@ -81,11 +82,16 @@ class Harness:
             await discussion_rows.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
 
     async def post_comment(
-        self, who: Caller = ANN, parent: str | None = None, body: str | None = None, key: Key | None = None
+        self,
+        who: Caller = ANN,
+        parent: str | None = None,
+        body: str | None = None,
+        key: Key | None = None,
+        read: int | None = None,
     ) -> dict[str, Any]:
         """Post a comment, each with a text of its own if none is given: the same one again would be the first."""
         text = body or f"Some *words* {next(self._numbers)}."
-        command = CreateComment(body=text, parent_id=UUID(parent) if parent else None)
+        command = CreateComment(body=text, parent_id=UUID(parent) if parent else None, answered_revision=read)
         return (await posting.post_comment(next(self.queues), who, self.post_id, command, key)).representation
 
     async def edit(self, comment_id: str, body: str, who: Caller = ANN, **options: Any) -> dict[str, Any]:

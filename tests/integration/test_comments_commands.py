@@ -146,7 +146,7 @@ async def test_writing_requires_a_person(harness: Harness) -> None:
         harness.edit(comment["id"], "x", NOBODY),
         harness.remove(comment["id"], NOBODY),
         harness.moderate(comment["id"], "hold", NOBODY),
-        queries.held(harness.db, NOBODY, None, 50),
+        queries.by_state(harness.db, NOBODY, "held", None, 50),
     ):
         assert (await refused(action)).kind == "sign-in-required"
 

@@ -38,7 +38,9 @@ async def test_the_context_is_the_way_from_the_top_and_the_replies(harness: Harn
         above, comment = await context(harness, line[depth])
         assert [one["id"] for one in above] == line[:depth]
         assert comment | {"epoch": 0} == await harness.read(line[depth])
-        assert all(one["replies"] == {"items": [], "next": None} for one in above)
+        for one, below in zip(above, line[1:], strict=False):
+            found = await queries.replies(harness.db, NOBODY, UUID(one["id"]), one["replies"]["next"], 50)
+            assert [reply["id"] for reply in found["items"]] == [below], "the next leads to the comment's own replies"
 
 
 async def test_later_replies_come_by_their_cursor(harness: Harness) -> None:

@@ -18,7 +18,7 @@ from services.comments import listing
 from services.comments.domain.comment import new_comment
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.store import comment_rows
-from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, Harness, person
+from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, WRITER, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60
@@ -138,7 +138,7 @@ async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:
             recorder = Recorder(reader)
             seen = await listing.with_replies(recorder, comment, NOBODY, SeenHidden())
         assert len(recorder.statements) == statements
-        assert seen | {"epoch": 0} == await harness.read(comment_id)
+        assert seen | {"epoch": 0, "post_author_id": str(person(WRITER))} == await harness.read(comment_id)
 
 
 async def test_looking_for_twins_reads_few_blocks(db: Database) -> None:
@@ -186,6 +186,7 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
         (comment_rows.SELECT_COMMENTS, [[row["id"]]]),
         (listing.BELOW_SHOWN, [[row["path"]], 1]),
         (listing.HELD, [FIRST, 6]),
+        (listing.REMOVED, [LAST, 6]),
         (comment_rows.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
         for generic in (False, True):

@@ -62,7 +62,29 @@ async def test_each_event_of_a_post_updates_its_discussion(db: Database, kind: t
     post_id = uuid4()
     fact = as_type(kind, post_fact(post_id, status="withdrawn", discussion="held"))
     await handle(db, fact)
-    assert await known(db, post_id) == Discussion(post_id, fact.author_id, "withdrawn", "held")
+    assert await known(db, post_id) == Discussion(post_id, fact.author_id, "withdrawn", "held", revision=1)
+
+
+async def test_a_comment_says_which_revision_it_is_about(db: Database) -> None:
+    harness = Harness(db)
+    await harness.publish_post(revision=3)
+    made = [await harness.post_comment(), await harness.post_comment(read=2), await harness.post_comment(read=9)]
+    assert [one["answered_revision"] for one in made] == [3, 2, 3]
+    await harness.change_post(revision=4)
+    assert [one["answered_revision"] for one in await harness.page()] == [3, 2, 3]
+    assert (await harness.post_comment())["answered_revision"] == 4
+
+
+async def test_a_row_from_before_revisions_takes_its_own_from_the_same_state(db: Database) -> None:
+    harness = Harness(db)
+    post_id = await harness.publish_post(revision=2)
+    async with db.transaction() as tx:
+        await tx.execute("update discussions set revision = null")
+    assert (await harness.post_comment(read=1))["answered_revision"] is None
+    await handle(db, post_fact(post_id, version=0, revision=1))
+    assert (await harness.post_comment())["answered_revision"] is None, "an older state says nothing of now"
+    await handle(db, as_type(PostStated, post_fact(post_id, version=1, revision=2)))
+    assert (await harness.post_comment())["answered_revision"] == 2
 
 
 async def test_a_late_event_does_not_replace_a_newer_state(db: Database) -> None:

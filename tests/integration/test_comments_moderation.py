@@ -130,8 +130,8 @@ async def test_the_moderation_queue(harness: Harness) -> None:
     await harness.publish_post()
     later = await harness.post_comment()
     await harness.moderate(later["id"], "hold")
-    first = await queries.held(harness.db, MODERATOR, None, 3)
-    second = await queries.held(harness.db, ADMIN, first["next"], 3)
+    first = await queries.by_state(harness.db, MODERATOR, "held", None, 3)
+    second = await queries.by_state(harness.db, ADMIN, "held", first["next"], 3)
     assert [comment["id"] for comment in first["items"] + second["items"]] == [*held, later["id"]]
     assert second["next"] is None
     assert first["items"][0]["body"] == "Some *words* 1."
@@ -140,12 +140,46 @@ async def test_the_moderation_queue(harness: Harness) -> None:
     page = await queries.replies(harness.db, MODERATOR, UUID(held[0]), replies["next"], 50)
     assert [comment["id"] for comment in page["items"]] == [answer["id"]]
     for who in (ANN, WRITER):
-        assert (await refused(queries.held(harness.db, who, None, 50))).kind == "forbidden"
+        assert (await refused(queries.by_state(harness.db, who, "held", None, 50))).kind == "forbidden"
     harness.post_id = withdrawn
     await harness.change_post(status="withdrawn")
-    assert [comment["id"] for comment in (await queries.held(harness.db, MODERATOR, None, 50))["items"]] == [
-        later["id"]
+    assert [
+        comment["id"] for comment in (await queries.by_state(harness.db, MODERATOR, "held", None, 50))["items"]
+    ] == [later["id"]]
+
+
+async def test_what_was_rejected_is_listed_newest_first(harness: Harness) -> None:
+    first, second, third = [(await harness.post_comment(who))["id"] for who in (ANN, BOB, ANN)]
+    taken_back = await harness.post_comment(BOB)
+    for one in (first, second, third, taken_back["id"]):
+        await harness.moderate(one, "reject")
+    await harness.remove(taken_back["id"], BOB)
+    for state in ("rejected", "removed"):
+        page = await queries.by_state(harness.db, MODERATOR, state, None, 2)
+        rest = await queries.by_state(harness.db, ADMIN, state, page["next"], 2)
+        assert [comment["id"] for comment in page["items"] + rest["items"]] == [third, second, first]
+        assert rest["next"] is None
+        assert page["items"][0]["body"], "moderators read what was rejected"
+        assert (await refused(queries.by_state(harness.db, WRITER, state, None, 2))).kind == "forbidden"
+    other = queries.by_state(harness.db, MODERATOR, "removed", page["next"], 2)
+    assert (await other)["items"], "it is the cursor of this list"
+    assert (await refused(queries.by_state(harness.db, MODERATOR, "held", page["next"], 2))).kind == "malformed-cursor"
+    await harness.moderate(third, "restore")
+    assert [one["id"] for one in (await queries.by_state(harness.db, MODERATOR, "removed", None, 9))["items"]] == [
+        second,
+        first,
     ]
+    await harness.change_post(status="withdrawn")
+    assert (await queries.by_state(harness.db, MODERATOR, "removed", None, 9))["items"] == []
+
+
+async def test_what_waits_is_counted(harness: Harness) -> None:
+    assert await queries.waiting(harness.db) == 0
+    for _ in range(2):
+        await harness.moderate((await harness.post_comment())["id"], "hold")
+    assert await queries.waiting(harness.db) == 2
+    await harness.change_post(status="withdrawn")
+    assert await queries.waiting(harness.db) == 0
 
 
 async def test_a_replayed_step_returns_the_first_answer_with_current_replies(harness: Harness) -> None:

@@ -106,7 +106,7 @@ async def test_the_queue_ends_early(harness: Harness) -> None:
     await enlarge(harness, lambda: 180_000)
     found, cursor = list[str](), None
     while True:
-        page = await queries.held(harness.db, MODERATOR, cursor, 50)
+        page = await queries.by_state(harness.db, MODERATOR, "held", cursor, 50)
         assert len(orjson.dumps(page)) <= MOST
         found += [one["id"] for one in page["items"]]
         if (cursor := page["next"]) is None:

@@ -223,7 +223,7 @@ async def test_a_cursor_of_another_list_or_sort_is_malformed(harness: Harness) -
         queries.comments(harness.db, NOBODY, other.post_id, "oldest", page["next"], 1),
         queries.comments(harness.db, NOBODY, harness.post_id, "oldest", replies["next"], 1),
         queries.replies(harness.db, NOBODY, UUID(second), replies["next"], 1),
-        queries.held(harness.db, MODERATOR, page["next"], 1),
+        queries.by_state(harness.db, MODERATOR, "held", page["next"], 1),
         queries.comments(harness.db, NOBODY, harness.post_id, "oldest", "nonsense", 1),
     ):
         with pytest.raises(Problem) as refusal:

@@ -20,7 +20,7 @@ POST = {
 }
 COMMENT = {
     *("id", "post_id", "parent_id", "depth", "author", "body_html", "state", "created_at", "edited_at"),
-    *("reply_count", "replies"),
+    *("answered_revision", "reply_count", "replies"),
 }
 
 
@@ -51,6 +51,14 @@ def test_a_comment_has_its_source_text_only_where_comments_gave_it() -> None:
     assert set(representations.comment(raw_comment(), PEOPLE)) == COMMENT
     mine = representations.comment(raw_comment(body="Hi", format="markdown"), PEOPLE)
     assert set(mine) == COMMENT | {"body", "format"}
+
+
+def test_the_author_of_the_post_is_marked_at_every_depth() -> None:
+    tree = raw_comment(1, replies=[raw_comment(2, author_id=ANNA["id"])], post_author_id=ANNA["id"])
+    shown = representations.comment(tree, PEOPLE)
+    assert shown["author"] == BEN | {"is_post_author": False}
+    assert shown["replies"]["items"][0]["author"] == ANNA | {"is_post_author": True}
+    assert ANNA.keys() == {"id", "name", "avatar_url"}, "what is remembered of people stays as it is"
 
 
 def test_a_tombstone_has_no_author() -> None:

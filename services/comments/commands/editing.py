@@ -10,7 +10,6 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
-from services.chassis.messaging.epochs import find_epoch
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.comments.commands.results import finish, replayed
 from services.comments.domain import comment as rules
@@ -43,8 +42,8 @@ async def edit_comment(
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await replayed(tx, kept, caller)
-        comment, _ = await find_visible(tx, comment_id, caller)
-        _check(comment, await find_epoch(tx), caller, window, if_match)
+        discussion, comment, _ = await find_visible(tx, comment_id, caller)
+        _check(comment, discussion.epoch, caller, window, if_match)
     html = await render(
         command.body, "markdown", "comment", anchor=str(comment_id), picture_hosts=picture_hosts, owner=owner
     )

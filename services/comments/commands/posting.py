@@ -45,6 +45,7 @@ async def post_comment(
             author_id=author_id,
             body=command.body,
             body_html=body_html,
+            answered_revision=command.answered_revision,
             created_at=moment_of(comment_id),
             key=key,
             context=context.current(),

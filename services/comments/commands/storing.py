@@ -35,6 +35,7 @@ class Prepared:
 
     Attributes:
         context: of the request, for the event: the task that stores it works for several requests.
+        answered_revision: the revision of the post that the author has read, if their client says so.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class Prepared:
     created_at: datetime
     key: Key | None
     context: Context
+    answered_revision: int | None = None
 
 
 class Deferred(Enum):
@@ -124,7 +126,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
             except Problem as refusal:
                 outcomes[item.id] = refusal
             else:
-                representation = rules.representation(comment, item.caller) | {"epoch": discussion.epoch}
+                representation = rules.representation(comment, item.caller) | rules.of_discussion(discussion)
                 result = CommandResult(201, representation, f"/v1/comments/{comment.id}")
                 one = _Accepted(item, discussion, comment, rules.text_key(item.body), result)
                 if accepted.setdefault(one.twins_key, one) is one:  # else its twin is in this batch
@@ -173,6 +175,7 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
         body_html=item.body_html,
         state=state,
         created_at=item.created_at,
+        answered_revision=rules.answered_revision(discussion, item.answered_revision),
     )
 
 

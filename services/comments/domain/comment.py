@@ -34,6 +34,7 @@ class Discussion:
     Attributes:
         mode: whether comments are accepted and wait for a moderator; `discussion` in the events of posts.
         epoch: that of the comments: the present one of this service's own database.
+        revision: the newest text of the post that comments has heard of; None until its next event.
     """
 
     post_id: UUID
@@ -41,6 +42,7 @@ class Discussion:
     status: Literal["draft", "published", "withdrawn"]
     mode: Literal["open", "held", "closed"]
     epoch: int = 0
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Comment:
         all_replies: direct replies in any state.
         shown: it is visible or has a shown reply, so everybody finds it, whole or as a tombstone.
         imported: it never causes a mail.
+        answered_revision: the revision of the post that it is about; None where that is not known.
     """
 
     id: UUID
@@ -78,6 +81,7 @@ class Comment:
     all_replies: int
     shown: bool
     imported: bool
+    answered_revision: int | None = None
 
     @property
     def ancestors(self) -> list[UUID]:
@@ -97,6 +101,7 @@ def new_comment(
     state: State,
     created_at: datetime,
     imported: bool = False,
+    answered_revision: int | None = None,
 ) -> Comment:
     """Return a new comment at its place: below its parent, or at the top level."""
     return Comment(
@@ -120,7 +125,15 @@ def new_comment(
         all_replies=0,
         shown=state == "visible",
         imported=imported,
+        answered_revision=answered_revision,
     )
+
+
+def answered_revision(discussion: Discussion, read: int | None) -> int | None:
+    """Return the revision that a new comment is about: the newest that is known, or an earlier one that was read."""
+    if discussion.revision is None or read is None:
+        return discussion.revision
+    return min(discussion.revision, read)
 
 
 def text_key(body: str) -> int:
@@ -217,6 +230,7 @@ def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
         "state": "removed" if gone else comment.state,
         "created_at": rfc3339(comment.created_at),
         "edited_at": None if gone or comment.edited_at is None else rfc3339(comment.edited_at),
+        "answered_revision": None if gone else comment.answered_revision,
         "reply_count": comment.reply_count,
         "replies": {"items": [], "next": None},
         "version": comment.version,
@@ -225,6 +239,11 @@ def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
         seen["body"] = comment.body
         seen["format"] = comment.format
     return seen
+
+
+def of_discussion(discussion: Discussion) -> dict[str, Any]:
+    """Return what an answer about one comment says of its discussion."""
+    return {"post_author_id": str(discussion.post_author_id), "epoch": discussion.epoch}
 
 
 def fact(kind: type[CommentFact], comment: Comment, discussion: Discussion) -> CommentFact:

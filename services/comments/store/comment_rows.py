@@ -10,7 +10,8 @@ from services.comments.store.discussion_rows import lock_discussion
 
 COLUMNS = """
     id, post_id, parent_id, path, depth, author_id, parent_author_id, body, format, body_html, state,
-    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported
+    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
+    answered_revision
 """
 
 SELECT_COMMENTS = f"select {COLUMNS} from comments where id = any($1::uuid[])"  # noqa: S608  # a constant
@@ -39,7 +40,8 @@ async def newest(reader: Reader, post_id: UUID, limit: int) -> list[Comment]:
 
 SELECT_STRUCTURES = """
 select id, post_id, parent_id, path, depth, author_id, parent_author_id, null as body, format, null as body_html, state,
-    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported
+    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
+    answered_revision
 from comments
 where id = any($1::uuid[])
 order by id
@@ -165,37 +167,37 @@ async def insert_imported(tx: Transaction, comment: Comment, renderer_version: i
 INSERT_UNLESS_TWIN = """
 with given as (
     select id, post_id, parent_id, coalesce(parent_id, post_id) as list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key
+        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
     from unnest(
         (select $1::uuid[]), (select $2::uuid[]), (select $3::uuid[]), (select $4::bytea[]),
         (select $5::smallint[]), (select $6::uuid[]), (select $7::uuid[]), (select $8::text[]),
         (select $9::text[]), (select $10::text[]), (select $11::text[]), (select $12::smallint[]),
-        (select $13::timestamptz[]), (select $14::boolean[]), (select $15::bigint[])
+        (select $13::timestamptz[]), (select $14::boolean[]), (select $15::bigint[]), (select $16::int[])
     ) as given (
         id, post_id, parent_id, path, depth, author_id, parent_author_id, body,
-        format, body_html, state, renderer_version, created_at, shown, text_key
+        format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
     )
 ), judged as materialized (
     select given.*, coalesce(
         (select twin.id from comments as twin
          where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
              and twin.state = 'visible' and twin.list_id = given.list_id
-             and twin.created_at > given.created_at - $16::interval
+             and twin.created_at > given.created_at - $17::interval
          limit 1),
         (select twin.id from comments as twin
          where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
              and twin.state = 'held' and twin.list_id = given.list_id
-             and twin.created_at > given.created_at - $16::interval
+             and twin.created_at > given.created_at - $17::interval
          limit 1)
     ) as twin_id
     from given
 ), inserted as (
     insert into comments (
         id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key
+        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
     )
     select id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key
+        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
     from judged where twin_id is null
     returning post_id, state
 ), counted as (
@@ -218,7 +220,8 @@ async def insert_all(
     if not comments:
         return {}
     columns = zip(*(_row(comment, renderer_version) for comment in comments), strict=True)
-    found = await tx.fetch(INSERT_UNLESS_TWIN, *columns, text_keys, TWINS_WITHIN)
+    revisions = [comment.answered_revision for comment in comments]
+    found = await tx.fetch(INSERT_UNLESS_TWIN, *columns, text_keys, revisions, TWINS_WITHIN)
     return {row["id"]: row["twin_id"] for row in found}
 
 

@@ -9,25 +9,28 @@ from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 
 UPSERT_DISCUSSION = """
-insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch, visible_count)
-values ($1, $2, $3, $4, $5, $6, $7, case
+insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch, revision, visible_count)
+values ($1, $2, $3, $4, $5, $6, $7, $8, case
     when not exists (select from discussions where post_id = $1) and exists (select from comments where list_id = $1)
     then (select count(*) from comments where post_id = $1 and state = 'visible')
     else 0
 end)
 on conflict (post_id) do update set
     post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
-    discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false
+    discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false,
+    revision = excluded.revision
 where (discussions.epoch, discussions.version) < (excluded.epoch, excluded.version)
+    or discussions.revision is null and (discussions.epoch, discussions.version) = (excluded.epoch, excluded.version)
 """
 
 
 async def upsert_discussion(tx: Transaction, fact: PostFact, epoch: int = 0) -> None:
     """Store the post as the fact states it, unless a newer (epoch, version) is known.
 
-    A lost row whose comments stand gets their count again.
+    A lost row whose comments stand gets their count again, and one that was written before revisions were kept takes
+    the revision from the same state stated again.
     """
-    state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch)
+    state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch, fact.revision)
     await tx.execute(UPSERT_DISCUSSION, fact.post_id, *state)
 
 
@@ -58,7 +61,7 @@ async def known_posts(reader: Reader, after: UUID, ids: Sequence[UUID] | None, l
 
 
 SELECT_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
 from discussions
 where post_id = $1
 """
@@ -80,7 +83,7 @@ async def find_version(reader: Reader, post_id: UUID) -> tuple[int, int] | None:
 
 
 SELECT_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
 from discussions
 where post_id = any($1::uuid[])
 """
@@ -93,7 +96,7 @@ async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUI
 
 
 LOCK_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
 from discussions
 where post_id = $1
 for no key update
@@ -107,7 +110,7 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
 
 
 LOCK_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
 from discussions
 where post_id = any($1::uuid[])
 order by post_id
@@ -122,7 +125,7 @@ async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[
 
 
 LOCK_FREE_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
 from discussions
 where post_id = any($1::uuid[])
 order by post_id

@@ -5,13 +5,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.client.client import ServiceResponse
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, invalid
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import responses
 from services.gateway.access.authentication import NOBODY
 from services.gateway.api.references import PathId, PostRef, id_of
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import comments as schemas
+from services.gateway.apidocs.schemas.posts import CommentContext
 from services.gateway.composition import comment_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
+MOST_COUNTED = 100  # posts of one question
 CAREFUL = ("Idempotency-Key", "If-Match")
 STEPS = {
     "hold": ("holdComment", "Hold a visible comment for moderation"),
@@ -70,16 +72,27 @@ async def listed(request: Request, context: OptionalViewer, post_id: PostRef) ->
     "/comments",
     **operation(
         "listCommentsByState",
-        "List comments awaiting moderation, oldest first",
+        "List comments awaiting moderation, or removed ones",
         schemas.Comments,
         query=["state", "cursor", "limit"],
         headers=CACHED,
         kinds=["forbidden"],
     ),
 )
-async def queue(request: Request, context: SignedIn) -> Response:
+async def by_state(request: Request, context: SignedIn) -> Response:
     params = query_of(request, "state", "cursor", "limit")
-    return responses.read(request, context, await comment_views.awaiting_moderation(context, params))
+    return responses.read(request, context, await comment_views.by_state(context, params))
+
+
+@router.get(
+    "/comment-counts",
+    **operation("countComments", "Count the comments of posts", schemas.CommentCounts, query=["post"], headers=CACHED),
+)
+async def counts(request: Request, context: OptionalViewer) -> Response:
+    refs = list(dict.fromkeys(request.query_params.getlist("post")))
+    if not 1 <= len(refs) <= MOST_COUNTED:
+        raise invalid("post", f"must be given at least once, and at most {MOST_COUNTED} times")
+    return responses.read(request, context, await comment_views.counted(context, refs))
 
 
 @router.get(
@@ -103,6 +116,14 @@ async def one(request: Request, context: OptionalViewer, comment_id: PathId) -> 
 async def replies(request: Request, context: OptionalViewer, comment_id: PathId) -> Response:
     params = query_of(request, "cursor", "limit")
     return responses.read(request, context, await comment_views.replies(context, comment_id, params))
+
+
+@router.get(
+    "/comments/{comment_id}/context",
+    **operation("getCommentContext", "Get a comment with its post and what it answers", CommentContext, headers=CACHED),
+)
+async def context_of(request: Request, context: OptionalViewer, comment_id: PathId) -> Response:
+    return responses.read(request, context, await comment_views.with_context(context, comment_id))
 
 
 @router.patch(

@@ -80,6 +80,7 @@ async def edit_mail(request: Request, context: SignedIn) -> Response:
 async def mark_read(request: Request, context: SignedIn) -> Response:
     body = await body_of(request)
     answer = await forward(request, context, context.upstreams.notify, "/me/notifications", body=body)
+    responses.invalidation(request).reading(str(context.viewer.person_id))
     return responses.not_stored({"unread": answer.json()["unread"]}, answer=answer)
 
 

@@ -43,10 +43,18 @@ QUERY: dict[str, Json] = {
         "example": "withdrawn",
     },
     "state": {
-        "schema": {"type": "string", "enum": ["held"]},
+        "schema": {"type": "string", "enum": ["held", "rejected", "removed"]},
         "required": True,
-        "description": "Which comments to list: `held` ones wait for a moderator.",
+        "description": "Which comments to list: `held` ones wait for a moderator, oldest first; `rejected` ones were "
+        "removed by a moderator or a rule; `removed` are all removed ones that moderators may still read. These two "
+        "are listed newest first; what its author removed is in neither, because its text is gone.",
         "example": "held",
+    },
+    "post": {
+        "schema": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+        "required": True,
+        "description": "A post, by id or slug; once for each post.",
+        "example": ["01936f6e-0000-7000-8000-000000000004", "rain-on-the-beans"],
     },
     "comment": {
         "schema": {"type": "string", "format": "uuid"},

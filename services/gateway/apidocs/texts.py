@@ -82,7 +82,12 @@ OPERATIONS: Mapping[str, str] = {
     "list; how many replies come along is the server's choice, at most 1,000 comments an answer. `next` leads on in "
     "this list, `replies.next` of a comment at `/v1/comments/{comment_id}/replies`: whoever follows every `next` sees "
     "every comment exactly once.",
-    "listCommentsByState": "Lists comments in that state across all posts, oldest first: the queue of moderators.",
+    "listCommentsByState": "Lists comments in that state across all published posts, for moderators: the queue of what "
+    "waits, oldest first, or what was removed, newest first.",
+    "countComments": "Returns how many comments each of up to 100 posts shows to everybody: for lists that were made "
+    "elsewhere. A post that is not there, or not published, has 0.",
+    "getCommentContext": "Returns a comment with the beginning of its replies, the comments above it, and its post: "
+    "what a link to a comment opens. To whoever may see the comment.",
     "getComment": "Returns a comment with the beginning of its replies. A held one is 404 for everybody but its author "
     "and moderators; a removed one that still has shown replies is a tombstone.",
     "listReplies": "Lists the direct replies to a comment, oldest first, each with the beginning of its own. This is "

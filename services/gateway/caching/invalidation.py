@@ -26,6 +26,7 @@ from services.contracts.people import PersonFact, PersonRolesChanged
 from services.contracts.posts import PostFact, PostGone
 from services.contracts.topics import COMMENTS, PEOPLE, POSTS
 from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.settings import GatewaySettings
 
@@ -45,17 +46,23 @@ STOP_SECONDS = 5.0
 class Invalidation:
     """Evicts from the response cache and the author cache what a change concerns."""
 
-    def __init__(self, cache: ResponseCache, authors: AuthorCache) -> None:
+    def __init__(self, cache: ResponseCache, authors: AuthorCache, attention: AttentionCache | None = None) -> None:
         self._cache = cache
         self._authors = authors
+        self._attention = attention or AttentionCache()
 
     def post(self, post_id: str) -> None:
         """Evict what shows a post; comments reads the event too, a moment later."""
         self._cache.evict_and_shorten(("posts", f"post:{post_id}"))
 
     def comment(self, post_id: str, author_id: str | None) -> None:
-        """Evict what shows the comments of a post, or how many an author wrote."""
+        """Evict what shows the comments of a post, how many an author wrote, or how many wait for a moderator."""
         self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
+        self._attention.forget()
+
+    def reading(self, person_id: str) -> None:
+        """Forget how many notifications a person has not read."""
+        self._attention.forget(person_id)
 
     def person(self, person_id: str) -> None:
         """Evict what shows a person who was renamed or erased."""

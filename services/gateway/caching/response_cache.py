@@ -79,14 +79,14 @@ class ResponseCache:
         """Store an entry whose reading began at `sequence` `began`; return False if part of it changed since."""
         if began < self._evictions_known_since or any(self._evicted.get(tag, -1) >= began for tag in entry.tags):
             return False
-        if self._cost(entry) > self._most_bytes // 8:
+        if _cost(key, entry) > self._most_bytes // 8:
             return False
         self._drop(key)
         now = self._clock()
         is_shortened = any(self._shortened.get(tag, 0.0) > now for tag in entry.tags)
         seconds = SHORT_SECONDS if is_shortened else self.seconds
         self._entries[key] = min(entry.since + MOST_SECONDS, now + seconds), entry
-        self._bytes += self._cost(entry)
+        self._bytes += _cost(key, entry)
         for tag in entry.tags:
             self._by_tag.setdefault(tag, set()).add(key)
         while self._bytes > self._most_bytes:
@@ -140,7 +140,7 @@ class ResponseCache:
         if found is None:
             return
         entry = found[1]
-        self._bytes -= self._cost(entry)
+        self._bytes -= _cost(key, entry)
         for tag in entry.tags:
             keys = self._by_tag.get(tag)
             if keys is not None:
@@ -148,6 +148,6 @@ class ResponseCache:
                 if not keys:
                     del self._by_tag[tag]
 
-    @staticmethod
-    def _cost(entry: Entry) -> int:
-        return len(entry.body) + ENTRY_BYTES + 100 * len(entry.tags)
+
+def _cost(key: bytes, entry: Entry) -> int:
+    return len(key) + len(entry.body) + ENTRY_BYTES + 100 * len(entry.tags)

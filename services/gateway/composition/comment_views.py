@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from services.chassis.errors import Problem, not_found, unavailable
 from services.chassis.runtime.waiting import backoff_seconds
+from services.contracts.ids import id_or_none
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition import post_views, representations
 from services.gateway.composition.request_context import LEAST_SECONDS, Composed, Json, RequestContext
@@ -56,8 +57,8 @@ async def replies(context: RequestContext, comment_id: str, params: Mapping[str,
     return await list_with_authors(context, raw)
 
 
-async def awaiting_moderation(context: RequestContext, params: Mapping[str, str]) -> Composed:
-    """Return the comments that wait for a moderator, oldest first."""
+async def by_state(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return the comments that wait for a moderator, oldest first, or that were removed, newest first."""
     raw = await context.upstreams.comments.get("/comments", context.viewer.caller, context.deadline, params)
     return await list_with_authors(context, raw)
 
@@ -81,6 +82,35 @@ async def fetch_context(context: RequestContext, comment_id: str, cursor: str | 
     path, params = path_of(comment_id) + "/context", {"cursor": cursor} if cursor else {}
     raw: Json = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
     return raw
+
+
+async def with_context(context: RequestContext, comment_id: str) -> Composed:
+    """Return a comment with its post and the comments above it, from the top down."""
+    raw = await fetch_context(context, comment_id, None)
+    comment = raw["comment"]
+    post = await post_views.fetch(context, comment["post_id"])
+    line = [*raw["above"], comment]
+    people, counts = await asyncio.gather(
+        context.authors_of({post["author_id"]} | representations.comment_authors(line)),
+        context.comment_counts([post]),
+    )
+    *above, shown = (representations.comment(one, people) for one in line)
+    about = representations.post(post, people, context.public_url, counts[post["id"]])
+    return Composed({"post": about, "above": above, "comment": shown}, comment["version"], comment.get("epoch", 0))
+
+
+async def counted(context: RequestContext, refs: Sequence[str]) -> Composed:
+    """Return how many comments each of these posts shows to anonymous readers, by id or slug; 0 for an unknown one."""
+    ids = {ref: post_id for ref in refs if (post_id := id_or_none(ref)) is not None}
+    slugs = [ref for ref in refs if ref not in ids]
+    if slugs:
+        context.tags.add("posts")  # one of them may get such a slug
+        found = await context.upstreams.posts.look_up("/posts/slugs/lookup", NOBODY, context.deadline, {"slugs": slugs})
+        ids |= found["ids"]
+    context.tags.update(f"post:{post_id}" for post_id in ids.values())
+    body = {"post_ids": sorted(set(ids.values()))}
+    answer = await context.upstreams.comments.look_up("/counts", NOBODY, context.deadline, body)
+    return Composed({"counts": {ref: answer["counts"].get(ids.get(ref), 0) for ref in refs}})
 
 
 async def wait_for_version(context: RequestContext, post: Json) -> None:

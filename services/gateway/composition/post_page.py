@@ -39,6 +39,11 @@ async def page(context: RequestContext, ref: str, place: Place = BEGINNING) -> C
     """
     guess = post_views.probable_id(context, ref)
     early = None
+    attention = None
+    if context.viewer.person_id is not None:
+        attention = asyncio.ensure_future(
+            context.attention.of(context.upstreams, context.viewer.caller, context.deadline)
+        )
     if guess is not None:
         early = asyncio.ensure_future(_discussion(context, {"id": guess, "status": "published"}, place))
     try:
@@ -47,12 +52,16 @@ async def page(context: RequestContext, ref: str, place: Place = BEGINNING) -> C
             comments, count, missing = await early
         else:
             comments, count, missing = await _discussion(context, post, place)
+        for part in missing:
+            context.miss(part)
+        composed = await _put_together(context, post, comments, count)
+        if attention is not None:
+            composed["viewer"] |= await attention
     finally:
-        if early is not None and not early.done():
-            early.cancel()
-    for part in missing:
-        context.miss(part)
-    return Composed(await _put_together(context, post, comments, count), post["version"], post.get("epoch", 0))
+        for asked in (early, attention):
+            if asked is not None and not asked.done():
+                asked.cancel()
+    return Composed(composed, post["version"], post.get("epoch", 0))
 
 
 async def _discussion(context: RequestContext, post: Json, place: Place) -> tuple[Json | None, int | None, list[str]]:

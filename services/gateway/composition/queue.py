@@ -28,7 +28,7 @@ class Decided:
 async def waiting(context: RequestContext, cursor: str | None) -> Json:
     """Return a page of what waits, oldest first; each has `post`, and `above`, the comment that it answers, or None."""
     params = {"state": "held", "limit": str(AT_ONCE)} | ({"cursor": cursor} if cursor else {})
-    listed = (await comment_views.awaiting_moderation(context, params)).data
+    listed = (await comment_views.by_state(context, params)).data
     caller, deadline = context.viewer.caller, context.deadline
     answered = {item["parent_id"] for item in listed["items"] if item["parent_id"]}
     posts, above = await asyncio.gather(

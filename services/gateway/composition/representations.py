@@ -68,25 +68,27 @@ def revision(raw: Json) -> Json:
 
 def comment(raw: Json, people: Mapping[str, Json]) -> Json:
     """Return a comment with the beginning of its replies, at any depth."""
-    top = _one(raw, people)
+    post_author = raw.get("post_author_id")  # an older version of comments does not say it
+    top = _one(raw, people, post_author)
     open_ends = [(raw, top)]
     while open_ends:
         source, shown = open_ends.pop()
         replies = source["replies"]
         for item in replies["items"]:
-            reply = _one(item, people)
+            reply = _one(item, people, post_author)
             shown["replies"]["items"].append(reply)
             open_ends.append((item, reply))
     return top
 
 
-def _one(raw: Json, people: Mapping[str, Json]) -> Json:
+def _one(raw: Json, people: Mapping[str, Json], post_author: str | None) -> Json:
+    by = author(raw["author_id"], people)
     shown = {
         "id": raw["id"],
         "post_id": raw["post_id"],
         "parent_id": raw["parent_id"],
         "depth": raw["depth"],
-        "author": author(raw["author_id"], people),
+        "author": by and {**by, "is_post_author": by["id"] == post_author},
     }
     if "body" in raw:
         shown["body"] = raw["body"]
@@ -95,6 +97,7 @@ def _one(raw: Json, people: Mapping[str, Json]) -> Json:
     shown["state"] = raw["state"]
     shown["created_at"] = raw["created_at"]
     shown["edited_at"] = raw["edited_at"]
+    shown["answered_revision"] = raw.get("answered_revision")
     shown["reply_count"] = raw["reply_count"]
     shown["replies"] = {"items": [], "next": raw["replies"]["next"]}
     return shown

@@ -13,6 +13,7 @@ import structlog
 
 from services.chassis.errors import Problem, unavailable
 from services.gateway.access.authentication import NOBODY, Viewer
+from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.upstreams import Upstreams
 
@@ -47,6 +48,7 @@ class RequestContext:
         tags: everything that the answer is made of; see `caching.response_cache`.
         since: when the oldest part of it was asked for.
         may_count: whether comments may be asked for numbers; not if it has just failed to answer this request.
+        attention: what waits for the viewer.
     """
 
     upstreams: Upstreams
@@ -60,6 +62,7 @@ class RequestContext:
     tags: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
     may_count: bool = True
+    attention: AttentionCache = field(default_factory=AttentionCache)
 
     def __post_init__(self) -> None:
         if not self.viewer.sure:

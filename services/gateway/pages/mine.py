@@ -147,6 +147,7 @@ async def mark_read(request: Request, context: SignedIn) -> Response:
     await context.upstreams.notify.send(
         "PATCH", "/me/notifications", context.viewer.caller, context.deadline, body=body
     )
+    invalidation(request).reading(str(context.viewer.person_id))
     return redirect("/me/notifications")
 
 

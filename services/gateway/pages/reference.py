@@ -121,7 +121,7 @@ def command(method: str, path: str, exchange: Json) -> str:
     target = path
     for name, value in exchange.get("path", {}).items():
         target = target.replace(f"{{{name}}}", quote(value, safe=""))
-    target += f"?{urlencode(exchange['query'])}" if "query" in exchange else ""
+    target += f"?{urlencode(exchange['query'], doseq=True)}" if "query" in exchange else ""
     parts = [f'curl -sS "$API{target}"']
     if method != ("post" if "body" in exchange else "get"):  # which curl takes by itself
         parts.append(f"-X {method.upper()}")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
 
-from services.gateway.apidocs.schemas.comments import Comments
+from services.gateway.apidocs.schemas.comments import Comment, Comments
 from services.gateway.apidocs.schemas.shared import (
     AVATAR,
     CREATED,
@@ -101,6 +101,26 @@ class PageViewer(BaseModel):
     can_comment: bool = Field(description="Whether they may comment here now.")
     can_moderate: bool = Field(description="Whether they may decide about comments.")
     can_edit_post: bool = Field(description="Whether they may change this post.")
+    unread: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        description="Notifications that they have not read; 1,000 stands for more, too. Null if not had in time."
+    )
+    waiting: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        default=None,
+        description="For moderators alone: comments that wait for one; 1,000 stands for more, too. Null if not had in "
+        "time.",
+    )
+
+
+class CommentContext(BaseModel):
+    """A comment with what it is about."""
+
+    post: Post = Field(description="The post.")
+    above: list[Comment] = Field(
+        description="The comments above it, from the top down, each without its replies. Where they are too long for "
+        "one answer, those at the top are left out."
+    )
+    comment: Comment = Field(description="The comment, with the beginning of its replies.")
+    unavailable: Unavailable = []
 
 
 class Page(BaseModel):
