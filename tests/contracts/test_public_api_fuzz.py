@@ -34,6 +34,7 @@ async def path_values(client: Client, author: Person, admin: Person) -> dict[str
         "ref": [post["id"], post["slug"]],
         "post_id": [post["id"], post["slug"]],
         "comment_id": [top["id"], reply["id"]],
+        "number": ["1", "2"],
         "person_id": [author.id, admin.id],
     }
 

@@ -50,7 +50,7 @@ async def create(request: Request, context: SignedIn, post_id: PostRef) -> Respo
     answer = await comment_views.retry_while_post_unknown(
         context, found, lambda: forward(request, context, context.upstreams.comments, path, body=body)
     )
-    return await _written(request, context, answer)
+    return await _written(request, context, answer, is_new=True)
 
 
 @router.get(
@@ -180,7 +180,10 @@ async def _evict(request: Request, context: RequestContext, comment_id: str) -> 
         invalidation.everything()
 
 
-async def _written(request: Request, context: RequestContext, answer: ServiceResponse) -> Response:
+async def _written(
+    request: Request, context: RequestContext, answer: ServiceResponse, *, is_new: bool = False
+) -> Response:
     raw = answer.json()
-    responses.invalidation(request).comment(raw["post_id"], raw["author_id"])
+    may_wait = not is_new or raw["state"] != "visible"
+    responses.invalidation(request).comment(raw["post_id"], raw["author_id"], may_wait=may_wait)
     return responses.written(context, answer, await comment_views.with_authors(context, raw))

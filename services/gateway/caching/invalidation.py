@@ -20,7 +20,7 @@ from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Periodic
-from services.contracts.comments import CommentFact, CommentGone
+from services.contracts.comments import CommentFact, CommentGone, CommentPosted
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
 from services.contracts.posts import PostFact, PostGone
@@ -55,10 +55,11 @@ class Invalidation:
         """Evict what shows a post; comments reads the event too, a moment later."""
         self._cache.evict_and_shorten(("posts", f"post:{post_id}"))
 
-    def comment(self, post_id: str, author_id: str | None) -> None:
+    def comment(self, post_id: str, author_id: str | None, *, may_wait: bool = True) -> None:
         """Evict what shows the comments of a post, how many an author wrote, or how many wait for a moderator."""
         self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
-        self._attention.forget()
+        if may_wait:  # what is posted and visible has never waited
+            self._attention.forget()
 
     def reading(self, person_id: str) -> None:
         """Forget how many notifications a person has not read."""
@@ -78,6 +79,8 @@ class Invalidation:
         match event:
             case PostFact() | PostGone():
                 self.post(str(event.post_id))
+            case CommentPosted():
+                self.comment(str(event.post_id), str(event.author_id), may_wait=event.state != "visible")
             case CommentFact():
                 self.comment(str(event.post_id), str(event.author_id))
             case CommentGone():
