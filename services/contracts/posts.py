@@ -68,7 +68,7 @@ class PostPublished(PostFact):
 
 @published
 class PostEdited(PostFact):
-    """The text or discussion setting of a post was changed, by its author or an admin."""
+    """A post was changed by its author or an admin: its text, slug, tags, excerpt, cover or discussion setting."""
 
     type: ClassVar[str] = "dev.rapport.posts.edited.v1"
 
@@ -151,6 +151,11 @@ class EditPost(Body):
     )
     cover: Id | None = Field(
         default=None, description="The id of a picture of yours that stands for the post; null takes it away."
+    )
+    slug: LeftOut[Opaque] = Field(
+        default_factory=left_out,
+        description="Its new name in addresses. The former one leads to it from then on if it was ever published, and "
+        "stays reserved for it; else it is free.",
     )
     tags: LeftOut[Tags] = Field(default_factory=left_out, description="All its tags from now on.")
     excerpt: Excerpt | None = Field(

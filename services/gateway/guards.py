@@ -30,6 +30,7 @@ from services.gateway.access.rate_limits import (
     UPLOADING,
     Policy,
 )
+from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
@@ -234,6 +235,8 @@ class PublicRoute(StrictRoute):
 
     A viewer who could not be checked in time is shown what anonymous readers see. What those do not see may still be
     the viewer's own, so the answer is to come back.
+
+    A slug that a post had before leads to the present one, with method and body (308).
     """
 
     def known_query(self) -> Mapping[str, bool]:
@@ -244,12 +247,14 @@ class PublicRoute(StrictRoute):
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
 
-        async def unavailable_while_unchecked(request: Request) -> Response:
+        async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
+            except Moved as moved:
+                return moved.redirect(request, 308)
             except Problem as problem:
                 if problem.kind == "not-found" and UNCHECKED in request.scope:
                     raise unavailable("Who you are could not be checked in time.") from None
                 raise
 
-        return unavailable_while_unchecked
+        return answer

@@ -25,7 +25,7 @@ from services.contracts.posts import (
     PostWithdrawn,
 )
 from services.contracts.tags import without_doubles
-from services.posts import free_slugs, image_rows, revision_rows, store, tag_rows
+from services.posts import former_slugs, free_slugs, image_rows, revision_rows, store, tag_rows
 from services.posts.domain import post as rules
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, Text
@@ -46,7 +46,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         rules.require_author(caller)
-        if command.slug is not None and await free_slugs.existing(tx, [slugs.validated(command.slug)]):
+        if command.slug is not None and await former_slugs.taken(tx, [slugs.validated(command.slug)]):
             raise slugs.taken()
     post_id = new_id()
     html = await render(command.body, "markdown", "post", anchor=str(post_id), owner=person_id)
@@ -77,9 +77,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         tags = await tag_rows.spelt(tx, without_doubles(command.tags))
         post = replace(post, epoch=await find_epoch(tx), tags=tags)
         if command.slug is not None:
-            post = replace(post, slug=command.slug)
-            if not await store.insert(tx, post, RENDERER_VERSION):
-                raise slugs.taken()
+            post = await free_slugs.insert_post_as(tx, post, command.slug)
         else:
             post = await free_slugs.insert_post(tx, post, slugs.generated(post.id, post.title))
         await tag_rows.replace_all(tx, post)
@@ -95,8 +93,8 @@ async def edit_post(
     With a body it is looked at twice, as in `create_post`. A body that was imported as HTML stays HTML.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body, the cover or a note
-            without a changed text, and those of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body, the cover, a slug that
+            is none or is taken, or a note without a changed text, and those of the idempotency key.
     """
     person_id = caller.require_person()
     text = None
@@ -117,7 +115,7 @@ async def edit_post(
         post = _edited(before, command, text, tags, if_match, at)
         if post is not before:
             await _hold_images(tx, before, post, person_id)
-            await store.update(tx, post, RENDERER_VERSION if post.body != before.body else None)
+            await free_slugs.update_post(tx, before, post, RENDERER_VERSION if post.body != before.body else None)
         if post.tags != before.tags:
             await tag_rows.replace_all(tx, post)
         if post.revision != before.revision:
@@ -131,7 +129,7 @@ def _edited(
     """Return the post as the command changes it; the same object when nothing changes.
 
     Raises:
-        Problem: `stale`, `invalid` for a note without a changed text.
+        Problem: `stale`, `invalid` for a note without a changed text and for what is no slug.
     """
     check_if_match(if_match, before.version, before.epoch)
     post = rules.edited(
@@ -141,6 +139,8 @@ def _edited(
         post = replace(post, cover=command.cover)
     if "excerpt" in command.model_fields_set:
         post = rules.with_excerpt(post, command.excerpt)
+    if command.slug is not None:
+        post = replace(post, slug=slugs.validated(command.slug))
     post = replace(post, tags=tags, version=before.version)
     return before if post == before else replace(post, version=before.version + 1)
 

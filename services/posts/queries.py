@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Reader
 from services.chassis.errors import not_found
 from services.chassis.http import cursors
 from services.chassis.http.answer_size import MOST_BYTES, fitting
@@ -15,7 +15,7 @@ from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import old_addresses, revision_rows, store
+from services.posts import former_slugs, old_addresses, revision_rows, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 
@@ -25,7 +25,7 @@ Status = Literal["draft", "scheduled", "published", "withdrawn"]  # no post can 
 
 
 async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
-    """Return the post with that id or slug.
+    """Return the post with that id or slug, or that had this slug while it was public.
 
     Raises:
         Problem: `not-found` when it does not exist or the caller may not read it.
@@ -34,7 +34,7 @@ async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:
     if post_id is None and slug is None:
         raise not_found()
     async with db.reader() as reader:
-        found = await (store.find(reader, post_id) if post_id else store.find_by_slug(reader, slug or ""))
+        found = await (store.find(reader, post_id) if post_id else _find_by_slug(reader, slug or ""))
     if found is None or not is_visible(found, caller):
         raise not_found()
     return representation(found)
@@ -46,6 +46,13 @@ async def ids_of_slugs(db: Database, references: Sequence[str]) -> dict[str, str
     async with db.reader() as reader:
         found = await store.published_by_slug(reader, list(wanted.values()))
     return {reference: str(found[slug]) for reference, slug in wanted.items() if slug in found}
+
+
+async def _find_by_slug(reader: Reader, slug: str) -> Post | None:
+    found = await store.find_by_slug(reader, slug)
+    if found is None and (post_id := await former_slugs.find_post_id(reader, slug)) is not None:
+        found = await store.find(reader, post_id)
+    return found
 
 
 async def post_of_address(db: Database, caller: Caller, address: str) -> dict[str, Any]:

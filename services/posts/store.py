@@ -97,6 +97,14 @@ async def update(tx: Transaction, post: Post, renderer_version: int | None = Non
     )
 
 
+DELETE_POST = "delete from posts where id = $1"
+
+
+async def delete(tx: Transaction, post_id: UUID) -> None:
+    """Delete a post that nobody but its author has seen."""
+    await tx.execute(DELETE_POST, post_id)
+
+
 SELECT_OUTDATED = """
 select id, body, format from posts
 where (renderer_version < $1 or word_count is null) and ($2::uuid is null or id > $2)

@@ -21,6 +21,7 @@ BEARER = (
     "`expires_in` seconds; get a new one with the refresh token. The cookie of our own pages is no way to sign in here."
 )
 KIND = re.compile(r"`([a-z-]+)`: ")  # as `problems` names the kinds of a status
+OF_A_POST = re.compile(r"/v1/posts/\{")
 VERSIONED = ("Post", "Comment", "Me")  # answers to writes that have an `ETag`
 LOCATED = ("Post", "Comment", "Image")  # what is created, and has an address of its own
 DESCRIPTIONS = {
@@ -28,6 +29,7 @@ DESCRIPTIONS = {
     201: "Created.",
     202: "Accepted.",
     204: "Done; there is nothing to say.",
+    308: "The post has another slug now; `Location` is the same path below that one.",
     304: "The copy that you have is still the same.",
 }
 
@@ -52,8 +54,10 @@ def describe(app: FastAPI, public_url: str) -> Json:
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": BEARER}
     }
     kinds: set[str] = set()
-    for methods in document["paths"].values():
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
+            if OF_A_POST.match(path):
+                operation["responses"]["308"] = {"description": ""}
             kinds |= _complete(method, operation)
     components["examples"] = {kind: examples.problem(kind) for kind in sorted(kinds)}
     document["paths"] = vocabulary.with_names(document["paths"])
@@ -130,6 +134,7 @@ def _headers(method: str, status: int, kinds: list[str], operation: Json) -> lis
         names += ["RateLimit", "RateLimit-Policy"]
     if any(KINDS[kind].status in (429, 503) or kind == "still-running" for kind in kinds):
         names.append("Retry-After")
+    names += ["Location", "Cache-Control"] if status == 308 else []
     return names + (["WWW-Authenticate"] if status == 401 else [])
 
 

@@ -117,7 +117,7 @@ ANSWER_HEADER: dict[str, Json] = {
     },
     "Location": {
         "schema": {"type": "string", "format": "uri-reference"},
-        "description": "The absolute path of what was created.",
+        "description": "The absolute path of what was created, or of where it is now.",
         "example": "/v1/comments/01936f6e-0000-7000-8000-000000000001",
     },
     "Idempotency-Replayed": {

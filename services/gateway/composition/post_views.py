@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 
-from services.contracts.ids import id_or_none
+from services.contracts.ids import id_or_none, is_id
+from services.contracts.normal_form import nfc
 from services.gateway.composition import representations
+from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Composed, Json, RequestContext
 
 
@@ -19,10 +21,16 @@ async def one(context: RequestContext, ref: str) -> Composed:
 
 
 async def fetch(context: RequestContext, ref: str) -> Json:
-    """Return a post as the posts service answers."""
+    """Return a post as the posts service answers.
+
+    Raises:
+        Moved: it has another slug now.
+    """
     raw: Json = await context.upstreams.posts.get(path_of(ref), context.viewer.caller, context.deadline)
     remember_slug(context, raw)
     context.tags.add(f"post:{raw['id']}")
+    if raw["slug"] != ref and not is_id(ref) and raw["slug"] != nfc(ref):
+        raise Moved(raw["slug"])
     return raw
 
 

@@ -10,6 +10,7 @@ from services.contracts.ids import id_or_none
 from services.contracts.people import is_author
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_page
+from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import OptionalViewer
 from services.gateway.pages.comment_form import CommentForm, can_be_answered, find
@@ -43,7 +44,13 @@ async def show(
     linked = id_or_none(query.get("comment")) or id_or_none(query.get("thread"))  # older links say thread
     wanted = form.parent_id or written_id or linked
     place = post_page.Place(cursor=query.get("comments"), comment_id=wanted, replies=query.get("replies"))
-    shown = (await post_page.page(context, form.ref, place)).data
+    try:
+        shown = (await post_page.page(context, form.ref, place)).data
+    except Moved as moved:
+        if is_new:
+            raise
+        form = replace(form, ref=moved.slug)  # the form comes back with what was typed, whatever the post is called
+        shown = (await post_page.page(context, form.ref, place)).data
     listed, post_id = shown["comments"], shown["post"]["id"]
     found = find(listed["items"], wanted) if listed is not None and wanted else None
     is_missing = listed is not None and wanted in (linked, written_id) and wanted is not None and found is None

@@ -19,6 +19,7 @@ from services.contracts.links import comment_path
 from services.contracts.links import post_path as post_path
 from services.contracts.people import is_author, is_moderator
 from services.gateway.composition import representations
+from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.pages.forms import Again, typed
@@ -113,7 +114,10 @@ async def viewer_author(context: RequestContext) -> Json | None:
 
 
 class PageRoute(APIRoute):
-    """A route that answers problems as pages; a refused form comes back, see `forms.gives_back`."""
+    """A route that answers problems as pages; a refused form comes back, see `forms.gives_back`.
+
+    A slug that a post had before leads to the present one (301).
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -122,6 +126,8 @@ class PageRoute(APIRoute):
         async def answer_as_page(request: Request) -> Response:
             try:
                 response = await handle(request)
+            except Moved as moved:
+                return moved.redirect(request, 301)
             except Exception as error:
                 problem = of_exception(error)
                 if again is None:
