@@ -9,7 +9,17 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StrictBool, StrictStr, WithJsonSchema
 
 from services.contracts.event import Event, Moment, published
-from services.contracts.text import Body, EmailText, ImportedText, ImportedTitle, Name, Opaque
+from services.contracts.text import (
+    About,
+    Body,
+    EmailText,
+    ImportedText,
+    ImportedTitle,
+    LeftOut,
+    Name,
+    Opaque,
+    left_out,
+)
 from services.contracts.topics import PEOPLE, Topic
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=15)  # people makes them, gateways accept none that lives longer
@@ -66,11 +76,14 @@ class PersonConfirmed(PersonFact):
 
 @published
 class PersonRenamed(PersonFact):
-    """A person changed how they are shown: their name or their picture."""
+    """A person changed how they are shown: their name, their picture or what they say of themselves."""
 
     type: ClassVar[str] = "dev.rapport.people.renamed.v1"
 
     has_picture: bool | None = Field(default=None, description="Whether they have a picture; null if it is not said.")
+    has_about: bool | None = Field(
+        default=None, description="Whether they say something of themselves; null if it is not said."
+    )
 
 
 @published
@@ -113,6 +126,8 @@ Challenge = Annotated[
 ReturnTo = Annotated[StrictStr, Field(min_length=1, max_length=2_000)]
 
 
+USER_AGENT = "Rapport-User-Agent"  # of internal calls that begin a session: how the client calls itself
+LONGEST_USER_AGENT = 300
 REQUESTER = "Rapport-Requester"  # of internal calls that ask for a mail: a pseudonym of the network they come from
 
 
@@ -188,10 +203,25 @@ class SessionReference(Body):
     session_id: Opaque
 
 
-class EditMe(Body):
-    """Command: change one's own name."""
+class EndOtherSessions(Body):
+    """Command: end all sessions of a person but one.
 
-    name: Name = Field(description="The new name, that others see from now on.")
+    Attributes:
+        but: the id of the one that stays.
+    """
+
+    but: UUID
+
+
+class EditMe(Body):
+    """Command: change one's own profile; fields that are left out stay as they are."""
+
+    name: LeftOut[Name] = Field(default_factory=left_out, description="The new name, that others see from now on.")
+    about: About | None = Field(
+        default=None,
+        description="What others read of you: plain text, which may have several lines. Null takes it away; left out, "
+        "it stays.",
+    )
 
 
 class GrantRole(Body):

@@ -60,7 +60,8 @@ def _compared(value: object) -> object:
     return text
 
 
-def _imported(value: object) -> object:
+def _bare(value: object) -> object:
+    """Return text of several lines without white space around it."""
     return readable(value).strip() if isinstance(value, str) else value
 
 
@@ -144,6 +145,7 @@ VISIBLE = AfterValidator(_check_visible)
 
 Name = Annotated[str, BeforeValidator(_line), _most(100), VISIBLE, _schema(100)]
 Title = Annotated[str, BeforeValidator(_line), _most(300), VISIBLE, _schema(300)]
+About = Annotated[str, BeforeValidator(_bare), _most(500), VISIBLE, _schema(500)]
 EditNote = Annotated[str, BeforeValidator(_line), _most(500), VISIBLE, _schema(500)]
 Excerpt = EditNote
 CommentText = Annotated[str, BeforeValidator(_body), _most_of_body(10_000), _schema(10_000)]
@@ -151,4 +153,4 @@ PostText = Annotated[str, BeforeValidator(_body), _most_of_body(60_000), _schema
 EmailText = Annotated[str, BeforeValidator(_compared), _most(254), _schema(254, format="email")]
 Opaque = Annotated[str, BeforeValidator(_compared), _most(512), _schema(512)]
 ImportedTitle = Annotated[str, BeforeValidator(_imported_line)]
-ImportedText = Annotated[str, BeforeValidator(_imported)]
+ImportedText = Annotated[str, BeforeValidator(_bare)]

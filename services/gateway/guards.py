@@ -3,6 +3,7 @@
 async def create(request: Request, context: SignedIn) -> Response: ...
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 from uuid import UUID
@@ -18,7 +19,7 @@ from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
 from services.chassis.mail.addresses import parse_address
-from services.contracts.people import REQUESTER, Register, SignIn
+from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.rate_limits import (
     POSTING,
@@ -36,6 +37,7 @@ from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
 
 UPLOAD_SECONDS = 25.0  # to read a picture in, which begins before it, and to wait until it is re-encoded
+NOT_PRINTABLE = re.compile(r"[^ -~]")
 UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
 
 
@@ -105,6 +107,12 @@ async def ask_for_mail(
         body=body.model_dump(mode="json", exclude_unset=True),
         headers={REQUESTER: gateway.pseudonyms.of(requester)} | ({} if press is None else {"Idempotency-Key": press}),
     )
+
+
+def client_headers(request: Request) -> dict[str, str]:
+    """Return what the client of a new session calls itself, in printable ASCII, for people to keep."""
+    name = NOT_PRINTABLE.sub("", request.headers.get("user-agent", ""))[:LONGEST_USER_AGENT].strip()
+    return {USER_AGENT: name} if name else {}
 
 
 def forget_session(request: Request) -> None:

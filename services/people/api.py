@@ -14,6 +14,7 @@ from starlette.responses import Response
 from services.chassis.database.pool import Database
 from services.chassis.errors import invalid
 from services.chassis.http.app import create_internal_api
+from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, json_response
@@ -22,8 +23,11 @@ from services.chassis.mail.addresses import Address, parse_address
 from services.chassis.messaging import outbox
 from services.contracts.people import (
     ACCESS_TOKEN_LIFE,
+    LONGEST_USER_AGENT,
     REQUESTER,
+    USER_AGENT,
     EditMe,
+    EndOtherSessions,
     EndSessions,
     FetchSession,
     GrantRole,
@@ -95,17 +99,22 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
         return json_response({"return_to": await queries.return_address(db, body.token, rules.return_urls)})
 
     @router.post("/sessions", status_code=201)
-    async def start_session(body: StartSession, caller: Gateway) -> Response:
-        return _started(signer, await starting.start_session(db, rules, body.token, _browser(body)))
+    async def start_session(request: Request, body: StartSession, caller: Gateway) -> Response:
+        return _started(
+            signer, await starting.start_session(db, rules, body.token, _browser(body), _user_agent(request))
+        )
 
     @router.post("/sessions/by-code", status_code=201)
-    async def start_session_by_code(body: StartSessionByCode, caller: Gateway) -> Response:
+    async def start_session_by_code(request: Request, body: StartSessionByCode, caller: Gateway) -> Response:
         browser = _browser(body)
-        return _started(signer, await starting.start_session_by_code(db, rules, body.request, body.code, browser))
+        started = await starting.start_session_by_code(
+            db, rules, body.request, body.code, browser, _user_agent(request)
+        )
+        return _started(signer, started)
 
     @router.post("/sessions/fetch", status_code=201)
-    async def fetch_session(body: FetchSession, caller: Gateway) -> Response:
-        return _started(signer, await starting.fetch_session(db, body.code, body.verifier))
+    async def fetch_session(request: Request, body: FetchSession, caller: Gateway) -> Response:
+        return _started(signer, await starting.fetch_session(db, body.code, body.verifier, _user_agent(request)))
 
     @router.post("/sessions/refresh")
     async def refresh_session(request: Request, body: RefreshSession, caller: Gateway) -> Response:
@@ -120,16 +129,33 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
 
     @router.post("/sessions/check")
     async def check_session(body: SessionReference, caller: Gateway) -> Response:
-        return json_response(await queries.session_of_cookie(db, body.session_id))
+        session, is_marked = await queries.session_of_cookie(db, body.session_id)
+        if not is_marked:
+            await sessions.mark_used(db, UUID(session["sid"]))
+        return json_response(session)
+
+    @router.get("/me/sessions")
+    async def open_sessions(caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.open_sessions(db, caller.require_person(), cursor, limit))
+
+    @router.delete("/me/sessions/{session_id}", status_code=204)
+    async def end_listed(session_id: UUID, caller: Gateway) -> Response:
+        await sessions.end_listed(db, caller.require_person(), session_id)
+        return Response(status_code=204)
+
+    @router.delete("/me/sessions")
+    async def end_others(body: EndOtherSessions, caller: Gateway) -> Response:
+        ended = await sessions.end_others(db, caller.require_person(), body.but)
+        return json_response({"ended": [str(one) for one in ended]})
 
     @router.get("/me")
     async def own_profile(caller: Gateway) -> Response:
         return json_response(await queries.own_profile(db, caller.require_person()))
 
     @router.patch("/me")
-    async def rename(request: Request, body: EditMe, caller: Gateway) -> Response:
+    async def edit(request: Request, body: EditMe, caller: Gateway) -> Response:
         key = idempotency_key(request, caller)
-        person, replayed = await profile.rename(db, caller.require_person(), body.name, key)
+        person, replayed = await profile.edit(db, caller.require_person(), body, key)
         return json_response(queries.me(person), headers={"Idempotency-Replayed": "true"} if replayed else None)
 
     @router.delete("/me", status_code=202)
@@ -226,6 +252,10 @@ def _started(signer: Signer, started: Started | HandedOver) -> Response:
         return json_response(_token_pair(signer, started), 201)
     ended = None if started.ended is None else str(started.ended)
     return json_response({"session_id": started.secret, "person": queries.me(started.person), "ended": ended}, 201)
+
+
+def _user_agent(request: Request) -> str | None:
+    return request.headers.get(USER_AGENT, "")[:LONGEST_USER_AGENT] or None
 
 
 def _requester(request: Request) -> str:

@@ -112,6 +112,7 @@ class Person:
 
     Attributes:
         picture: the digest of their picture, if they have one.
+        about: what they say of themselves.
     """
 
     id: UUID
@@ -122,6 +123,7 @@ class Person:
     created_at: datetime
     address: str | None = None
     picture: str | None = None
+    about: str | None = None
 
     @property
     def shown_name(self) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, not_found
+from services.chassis.http import cursors
 from services.contracts.event import rfc3339
 from services.contracts.links import avatar_path
 from services.contracts.people import ACCESS_TOKEN_LIFE
@@ -15,6 +16,9 @@ from services.people.store import avatars, link_use, people, sessions, sign_in
 
 WINDOW = ACCESS_TOKEN_LIFE + timedelta(minutes=5)  # clocks differ, and an answer takes its time
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
+
+SESSIONS = "sessions"
+LAST = UUID(int=(1 << 128) - 1)
 
 Json = dict[str, Any]
 
@@ -27,6 +31,7 @@ def me(person: Person) -> Json:
         "email": person.address,
         "email_confirmed": person.address is not None,
         "avatar_url": _avatar_path(person.id, person.picture),
+        "about": person.about,
         "roles": list(person.roles),
         "created_at": rfc3339(person.created_at),
     }
@@ -55,8 +60,8 @@ async def profile(db: Database, person_id: UUID) -> Json:
         person = await people.find(reader, person_id)
     if person is None:
         raise not_found()
-    about = {"created_at": rfc3339(person.created_at), "erased": person.name is None}
-    return _author(person.id, person.name, person.picture) | about
+    more = {"about": person.about, "created_at": rfc3339(person.created_at), "erased": person.name is None}
+    return _author(person.id, person.name, person.picture) | more
 
 
 def _author(person_id: UUID, name: str | None, picture: str | None) -> Json:
@@ -118,8 +123,8 @@ async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
     ]
 
 
-async def session_of_cookie(db: Database, cookie: str) -> Json:
-    """Return the session and person of a cookie.
+async def session_of_cookie(db: Database, cookie: str) -> tuple[Json, bool]:
+    """Return the session and person of a cookie, and whether it is noted that it was used in this hour.
 
     Raises:
         Problem: `not-found` when the cookie is unknown, ended or expired.
@@ -129,10 +134,29 @@ async def session_of_cookie(db: Database, cookie: str) -> Json:
         person = await people.find(reader, found[1]) if found else None
     if found is None or person is None:
         raise not_found()
-    return {
-        "sid": str(found[0]),
-        "person": _author(person.id, person.name, person.picture) | {"roles": list(person.roles)},
-    }
+    author = _author(person.id, person.name, person.picture)
+    return {"sid": str(found[0]), "person": author | {"roles": list(person.roles)}}, found[2]
+
+
+async def open_sessions(db: Database, person_id: UUID, cursor: str | None, limit: int) -> Json:
+    """Return a page of a person's open sessions, newest first.
+
+    Raises:
+        Problem: `malformed-cursor`.
+    """
+    place = cursors.decode(cursor, SESSIONS, UUID)
+    async with db.reader() as reader:
+        found = await sessions.list_open(reader, person_id, place[0] if place else LAST, limit + 1)
+    items = [
+        {
+            "id": str(one.id),
+            "created_at": rfc3339(one.created_at),
+            "last_used_at": rfc3339(one.last_used_at),
+            "user_agent": one.user_agent,
+        }
+        for one in found[:limit]
+    ]
+    return {"items": items, "next": cursors.encode(SESSIONS, found[limit - 1].id) if len(found) > limit else None}
 
 
 async def return_address(db: Database, token: str, return_urls: Collection[str]) -> str | None:

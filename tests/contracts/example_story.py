@@ -65,7 +65,12 @@ async def sign_in(recorder: Recorder) -> Person:
     face = key(9) | {"Content-Type": "image/png"}
     await recorder.play("setAvatar", "A picture", who=ben, headers=face, data=plain(size=(400, 300)))
     await recorder.play("deleteAvatar", "No picture any more", who=ben)
+    await recorder.play("editMe", "What Ben says of himself", who=ben, body={"about": "Beans, mostly."})
     await recorder.play("getMe", "Ben", who=ben)
+    sessions = await recorder.play("listSessions", "Where Ben is signed in", who=ben)
+    other = next(one["id"] for one in sessions.json["items"] if not one["current"])
+    await recorder.play("endOneSession", "The one by the code", who=ben, path={"session_id": other})
+    await recorder.play("endOtherSessions", "Ben, to be sure", who=ben)
     nobody = Person("", "", "", "no-token", "")
     await recorder.refused("invalid-token", "getMe", who=nobody)
     return ben

@@ -18,6 +18,7 @@ MOMENT = "2026-11-23T04:35:00.000Z"
 MOMENTS = {  # by the name of the field, because two times of one run may or may not be equal
     "published_at": "2026-11-23T04:35:12.250Z",
     "sent_at": "2026-11-23T04:36:03.500Z",
+    "last_used_at": "2026-11-23T04:00:00.000Z",
     "edited_at": "2026-11-23T04:41:47.125Z",
 }
 
@@ -34,6 +35,7 @@ RANDOM = {  # by the name of the field
     "token": "ZnJvbS10aGUtbWFpbGVkLWxpbms",
     "request": "dGhlIHJlcXVlc3QgZm9yIGE",
     "code": "31415926",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
     "next": "eyJ0aGUiOiJuZXh0IHBhZ2UifQ",
     "cursor": "eyJ0aGUiOiJuZXh0IHBhZ2UifQ",
 }

@@ -232,7 +232,8 @@ async def test_a_rename_is_visible_at_once_to_its_person(client: Client, author:
     assert (await client.call("GET", "/v1/me", who=who)).json["name"] == "After"
     assert (await client.call("GET", f"/v1/comments/{made['id']}", who=who)).json["author"]["name"] == "After"
     check_invalid(await client.call("PATCH", "/v1/me", {"name": ""}, who=who), "name")
-    check_invalid(await client.call("PATCH", "/v1/me", {"email": "x@example.com"}, who=who), "email", "name")
+    check_invalid(await client.call("PATCH", "/v1/me", {"email": "x@example.com"}, who=who), "email")
+    check_invalid(await client.call("PATCH", "/v1/me", {"name": None}, who=who), "name")
 
 
 async def test_a_profile_has_no_address(client: Client, author: Person, new_person: NewPerson) -> None:
@@ -265,3 +266,78 @@ async def test_concurrent_uses_of_a_link_sign_in_once(client: Client, session_si
     token = await link(client, session_sink, "/v1/people", {"name": "Racer", "email": address()})
     answers = await asyncio.gather(*(client.call("POST", "/v1/sessions", {"token": token}) for _ in range(8)))
     assert sorted(answer.status for answer in answers) == [201] + [410] * 7
+
+
+async def test_people_say_something_of_themselves(client: Client, new_person: NewPerson) -> None:
+    who = await new_person("Rosa")
+
+    async def about() -> list[Any]:
+        profile = await client.call("GET", f"/v1/people/{who.id}")
+        assert set(profile.json) == shapes.PROFILE
+        return [profile.json["about"], (await client.call("GET", "/v1/me", who=who)).json["about"]]
+
+    assert await about() == [None, None]
+    key = {"Idempotency-Key": str(uuid4())}
+    told = {"about": " Beans, *mostly*.\nAnd frost. "}
+    for replayed in (None, "true"):
+        answer = await client.call("PATCH", "/v1/me", told, who=who, headers=key)
+        assert (answer.status, answer.headers.get("Idempotency-Replayed")) == (200, replayed)
+        assert (answer.json["about"], answer.json["name"]) == ("Beans, *mostly*.\nAnd frost.", "Rosa")
+    assert await about() == ["Beans, *mostly*.\nAnd frost."] * 2
+    renamed = await client.call("PATCH", "/v1/me", {"name": "Rosa M."}, who=who)
+    assert renamed.json["about"] == "Beans, *mostly*.\nAnd frost.", "what is left out stays"
+    for wrong in ("", " \n", "\u200b", "x" * 501, 5):
+        check_invalid(await client.call("PATCH", "/v1/me", {"about": wrong}, who=who), "about")
+    both = await client.call("PATCH", "/v1/me", {"name": "Rosa", "about": "x" * 500}, who=who)
+    assert (both.json["name"], both.json["about"]) == ("Rosa", "x" * 500)
+    assert (await client.call("PATCH", "/v1/me", {"about": None}, who=who)).json["about"] is None
+    assert await about() == [None, None]
+    await client.call("PATCH", "/v1/me", {"about": "Soon gone"}, who=who)
+    assert (await client.call("DELETE", "/v1/me", who=who)).status == 202
+
+    async def gone() -> bool:
+        return bool((await client.call("GET", f"/v1/people/{who.id}")).json["about"] is None)
+
+    await eventually(gone)
+
+
+async def test_sessions_are_listed_and_ended(client: Client, session_sink: SmtpSink) -> None:
+    email = address()
+
+    async def sign_in(agent: str) -> Person:
+        token = await link(client, session_sink, "/v1/people", {"name": "Ses", "email": email})
+        begun = await client.call("POST", "/v1/sessions", {"token": token}, headers={"User-Agent": agent})
+        me = begun.json["person"]
+        return Person(me["id"], me["name"], email, begun.json["access_token"], begun.json["refresh_token"])
+
+    here, there, elsewhere = [await sign_in(agent) for agent in ("Here/1.0", "There " + "x" * 400, "Elsewhere")]
+    listed = await client.call("GET", "/v1/me/sessions", who=here)
+    check_read(listed, private=True)
+    assert all(set(item) == shapes.OPEN_SESSION for item in listed.json["items"])
+    assert [item["current"] for item in listed.json["items"]] == [False, False, True]
+    assert [item["user_agent"] for item in listed.json["items"]] == [
+        "Elsewhere",
+        ("There " + "x" * 400)[:300],
+        "Here/1.0",
+    ]
+    for item in listed.json["items"]:
+        check_times(item)
+        assert item["last_used_at"].endswith(":00:00.000Z"), "of the last use only the hour is kept"
+    first = await client.call("GET", "/v1/me/sessions?limit=2", who=here)
+    rest = await client.call("GET", f"/v1/me/sessions?cursor={first.json['next']}", who=here)
+    assert first.json["items"] + rest.json["items"] == listed.json["items"]
+
+    theirs = listed.json["items"][0]["id"]
+    stranger = await client.sign_in("Stranger", address())
+    check_problem(await client.call("DELETE", f"/v1/me/sessions/{theirs}", who=stranger), 404, "not-found")
+    check_problem(await client.call("DELETE", "/v1/me/sessions/x", who=here), 404, "not-found")
+    for _ in range(2):
+        assert (await client.call("DELETE", f"/v1/me/sessions/{theirs}", who=here)).status == 204
+    check_problem(await client.call("GET", "/v1/me", who=elsewhere), 401, "invalid-token")
+    refused = await client.call("POST", "/v1/sessions/refresh", {"refresh_token": elsewhere.refresh_token})
+    check_problem(refused, 401, "invalid-refresh-token")
+    assert (await client.call("DELETE", "/v1/me/sessions", who=here)).status == 204
+    check_problem(await client.call("GET", "/v1/me", who=there), 401, "invalid-token")
+    (left,) = (await client.call("GET", "/v1/me/sessions", who=here)).json["items"]
+    assert left["current"]
+    check_problem(await client.call("GET", "/v1/me/sessions"), 401, "sign-in-required")

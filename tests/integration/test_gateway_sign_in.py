@@ -213,7 +213,7 @@ WAYS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("body", "path"), WAYS)
 async def test_the_api_starts_sessions_in_three_ways(harness: GatewayHarness, body: Any, path: str) -> None:
     person = {"id": ANNA, "name": "Anna", "email": "anna@example.org", "email_confirmed": True, "avatar_url": None,
-              "roles": [], "created_at": "2026-11-23T04:35:00.000Z"}  # fmt: skip
+              "about": None, "roles": [], "created_at": "2026-11-23T04:35:00.000Z"}  # fmt: skip
     session = {"access_token": "x", "person": person}
     harness.services.people.on("POST", path, lambda _: answered(session, 201))
     answer = await harness.http.post("/v1/sessions", json=body)

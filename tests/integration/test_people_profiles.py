@@ -32,7 +32,7 @@ async def test_a_profile_never_shows_an_address(harness: Harness) -> None:
     person = await ana(harness)
     answer = await harness.call("GET", f"/people/{person}")
     assert answer.status_code == 200
-    assert list(answer.json()) == ["id", "name", "avatar_url", "created_at", "erased"]
+    assert list(answer.json()) == ["id", "name", "avatar_url", "about", "created_at", "erased"]
     looked_up = await harness.call("POST", "/people/lookup", {"ids": [person, person, str(uuid4())]}, issuer="notify")
     assert looked_up.json() == {"items": [{"id": person, "name": "Ana", "avatar_url": None}]}
     assert "example.com" not in answer.text + looked_up.text
@@ -108,6 +108,9 @@ ALLOWED = {
     ("POST", "/sessions/refresh"): {"gateway"},
     ("DELETE", "/sessions/current"): {"gateway"},
     ("POST", "/sessions/check"): {"gateway"},
+    ("GET", "/me/sessions"): {"gateway"},
+    ("DELETE", "/me/sessions"): {"gateway"},
+    ("DELETE", "/me/sessions/{session_id}"): {"gateway"},
     ("GET", "/me"): {"gateway"},
     ("PATCH", "/me"): {"gateway"},
     ("DELETE", "/me"): {"gateway"},
@@ -146,7 +149,7 @@ async def test_every_route_is_in_the_list_of_allowed_callers(harness: Harness) -
 async def test_each_route_refuses_other_callers(harness: Harness) -> None:
     for (method, path), allowed in ALLOWED.items():
         for issuer in ("gateway", "notify", "operator", "people", None):
-            answer = await harness.call(method, path.format(person_id=uuid4()), issuer=issuer)
+            answer = await harness.call(method, path.format(person_id=uuid4(), session_id=uuid4()), issuer=issuer)
             refusal = 401 if issuer is None else 403
             if issuer in allowed:
                 assert answer.status_code not in (403, 405), (method, path, issuer)

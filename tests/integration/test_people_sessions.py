@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 from services.people.commands import sessions
+from services.people.store import hand_overs
 from services.people.store import sessions as store
 from tests.integration.people_harness import Harness, opened
 
@@ -262,3 +263,71 @@ async def test_an_operator_ends_sessions(harness: Harness) -> None:
     assert set((await harness.call("GET", "/changes")).json()["sessions"]) == set(both[1])
     for unknown in ("nobody@example.com", str(uuid4())):
         assert await end(person=unknown) == (404, "/problems/not-found")
+
+
+async def sessions_of(harness: Harness, person: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await harness.call("GET", "/me/sessions", person=person)).json()["items"]
+    return items
+
+
+async def test_the_hour_of_the_last_use_is_written_once(harness: Harness) -> None:
+    by_cookie = await harness.enter(ANA, cookie=True)
+    by_token = await harness.enter(ANA, None)
+    person = by_cookie["person"]["id"]
+    written = "select id, xmin::text, last_used_at from sessions order by id"
+    async with harness.db.transaction() as tx:
+        await tx.execute("update sessions set last_used_at = date_trunc('hour', now()) - interval '3 hours'")
+        before = await tx.fetch(written)
+    checked = {"session_id": by_cookie["session_id"]}
+    seen = [before]
+    for _ in range(2):
+        assert (await harness.call("POST", "/sessions/check", checked)).status_code == 200
+        async with harness.db.reader() as reader:
+            seen.append(await reader.fetch(written))
+    assert seen[1][0]["last_used_at"] > before[0]["last_used_at"]
+    assert seen[2] == seen[1], "written at most once an hour"
+    assert seen[1][1] == before[1], "another session stays as it is"
+    await refresh(harness, by_token["refresh_token"])
+    newest, oldest = await sessions_of(harness, person)
+    assert newest["last_used_at"] == oldest["last_used_at"]
+
+
+async def test_a_session_that_is_locked_is_read_without_waiting(harness: Harness) -> None:
+    session = await harness.enter(ANA, cookie=True)
+    async with harness.db.transaction() as tx:
+        await tx.execute("update sessions set last_used_at = null")
+    async with harness.db.transaction() as tx:
+        await tx.execute("select from sessions for update")
+        answer = await harness.call("POST", "/sessions/check", {"session_id": session["session_id"]})
+        assert answer.status_code == 200
+
+
+async def test_what_clients_called_themselves_is_kept_until_erasure(harness: Harness) -> None:
+    token = await harness.link(ANA, "Ana")
+    named = {"Rapport-User-Agent": "Browser/1 " + "x" * 400}
+    begun = await harness.call("POST", "/sessions", {"token": token}, headers=named)
+    person = begun.json()["person"]["id"]
+    (session,) = await sessions_of(harness, person)
+    assert session["user_agent"] == named["Rapport-User-Agent"][:300]
+    await harness.call("DELETE", f"/me/sessions/{session['id']}", person=person)
+    assert await sessions_of(harness, person) == []
+    await harness.call("DELETE", "/me", person=person)
+    async with harness.db.reader() as reader:
+        assert await reader.fetchval("select count(*) from sessions where user_agent is not null") == 0
+        assert await reader.fetchval("select about from people") is None
+
+
+async def test_ending_all_others_ends_what_is_handed_over_too(harness: Harness) -> None:
+    here = await harness.enter(ANA)
+    there = await harness.enter(ANA, None, cookie=True)
+    person = here["person"]["id"]
+    stays = (await sessions_of(harness, person))[1]["id"]
+    async with harness.db.transaction() as tx:
+        await hand_overs.insert(tx, b"code", UUID(person), "challenge")
+    answer = await harness.call("DELETE", "/me/sessions", {"but": stays}, person=person)
+    assert len(answer.json()["ended"]) == 1
+    assert [one["id"] for one in await sessions_of(harness, person)] == [stays]
+    assert (await harness.call("POST", "/sessions/check", {"session_id": there["session_id"]})).status_code == 404
+    assert (await refresh(harness, here["refresh_token"])).status_code == 200
+    async with harness.db.transaction() as tx:
+        assert await hand_overs.person_of(tx, b"code") is None

@@ -30,7 +30,7 @@ async def test_the_first_link_creates_a_person_and_signs_them_in(harness: Harnes
     assert set(session) == {"access_token", "token_type", "expires_in", "refresh_token", "person"}
     assert (session["token_type"], session["expires_in"]) == ("Bearer", 900)
     me = session["person"]
-    assert list(me) == ["id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at"]
+    assert list(me) == ["id", "name", "email", "email_confirmed", "avatar_url", "about", "roles", "created_at"]
     assert (me["name"], me["email"], me["email_confirmed"]) == ("Ana", "Ana@example.com", True)
     assert (me["avatar_url"], me["roles"]) == (None, ["reader"])
     caller = Verifier(harness.keys["VERIFICATION_KEYS"], "rapport", longest=900).verify(session["access_token"])

@@ -282,6 +282,7 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
             )
             if name in ("erased", "faceless", "faced"):
                 await connection.execute("insert into avatars values ($1, 'd1gest', $2)", made, b"RIFF")
+                await connection.execute("update people set about = 'Me' where id = $1", made)
             request = uuid4()
             await connection.execute(
                 "insert into sign_in_requests (id, address, lookup) values ($1, $2, $2)", request, address
@@ -307,8 +308,8 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
         person(PersonRenamed, ids["renamed"], 2),
         person(PersonConfirmed, ids["same"], 1, "author"),
         person(PersonConfirmed, uuid4(), 1),
-        person(PersonRenamed, ids["faceless"], 2).model_copy(update={"has_picture": False}),
-        person(PersonRenamed, ids["faced"], 2).model_copy(update={"has_picture": True}),
+        person(PersonRenamed, ids["faceless"], 2).model_copy(update={"has_picture": False, "has_about": False}),
+        person(PersonRenamed, ids["faced"], 2).model_copy(update={"has_picture": True, "has_about": True}),
     )
     await say(trial, person(PersonStated, ids["stated"], 2), epoch=1_700_000_000)
     found = await put_back(trial, back, tmp_path)
@@ -320,6 +321,7 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
         "people lost": 1,
         "names lost": 3,
         "pictures taken away again": 1,
+        "self-descriptions taken away again": 1,
     }
     known = {row[0]: row[1:] for row in await rows(back, "select id, name, roles, erased_at is null from people")}
     assert known[ids["erased"]] == known[ids["stated"]] == (None, [], False)
@@ -332,9 +334,10 @@ async def test_people_stay_erased_roles_are_those_of_now_and_every_session_ends(
     assert await back.run("select (select count(*) from sign_in_requests) + (select count(*) from hand_overs)") == 0
     told = "select count(*) from sessions where ended_at > now() - interval '1 minute'"  # gateways ask for these
     assert await back.run(told) == 8
-    expected = [("erased", True)] * 2 + [("renamed", True)] + [("roles-changed", True)] * 2
+    expected = [("erased", True)] * 2 + [("renamed", True)] * 2 + [("roles-changed", True)] * 2
     assert sorted(await rows(back, EVENTS)) == expected
     assert await rows(back, "select person_id, content from avatars") == [(ids["faced"], b"RIFF")]
+    assert await rows(back, "select id from people where about is not null") == [(ids["faced"],)]
 
 
 ADD_NOTIFICATION = """

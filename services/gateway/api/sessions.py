@@ -1,6 +1,7 @@
-"""Register, sign in and sign out. Nobody may keep these answers."""
+"""Register, sign in and sign out, here and elsewhere. Nobody may keep what signs in."""
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -11,10 +12,14 @@ from services.chassis.errors import Problem
 from services.chassis.http.problems import validated
 from services.contracts.people import RefreshSession
 from services.gateway import responses
+from services.gateway.api.references import PathId
 from services.gateway.apidocs.operations import operation
+from services.gateway.apidocs.schemas import people as people_schemas
 from services.gateway.apidocs.schemas import sign_in as schemas
 from services.gateway.composition import representations
-from services.gateway.composition.forwarding import body_of, forward
+from services.gateway.composition.forwarding import body_of, forward, query_of
+from services.gateway.composition.request_context import Composed
+from services.gateway.gateway import gateway_of
 from services.gateway.guards import (
     AskingForMail,
     PublicRoute,
@@ -22,6 +27,7 @@ from services.gateway.guards import (
     SignedIn,
     SigningIn,
     ask_for_mail,
+    client_headers,
     end_session,
 )
 from services.gateway.mail_requests import Register, SignIn
@@ -33,6 +39,8 @@ WAYS: dict[str, tuple[str, type[BaseModel]]] = {
     "request": ("/sessions/by-code", schemas.UseCode),
     "code": ("/sessions/by-code", schemas.UseCode),
 }
+
+CACHED = ("If-None-Match",)
 
 router = APIRouter(prefix="/v1", tags=["sign-in"], route_class=PublicRoute)
 
@@ -70,7 +78,12 @@ async def start(request: Request, context: SigningIn) -> Response:
     await body_of(request)
     path, command = _way_to_start(await request.json())
     answer = await context.upstreams.people.send(
-        "POST", path, context.viewer.caller, context.deadline, body=command.model_dump()
+        "POST",
+        path,
+        context.viewer.caller,
+        context.deadline,
+        body=command.model_dump(),
+        headers=client_headers(request),
     )
     return responses.not_stored(representations.session(answer.json(), context.public_url), 201)
 
@@ -112,4 +125,40 @@ async def end(request: Request, context: SignedIn) -> Response:
         "DELETE", "/sessions/current", context.viewer.caller, context.deadline, body={"session_id": session_id}
     )
     end_session(request, session_id)
+    return responses.empty()
+
+
+@router.get(
+    "/me/sessions",
+    **operation(
+        "listSessions", "List my open sessions", people_schemas.OpenSessions, query=["cursor", "limit"], headers=CACHED
+    ),
+)
+async def listed(request: Request, context: SignedIn) -> Response:
+    params = query_of(request, "cursor", "limit")
+    raw = await context.upstreams.people.get("/me/sessions", context.viewer.caller, context.deadline, params)
+    items = [representations.open_session(item, context.viewer.session_id) for item in raw["items"]]
+    return responses.read(request, context, Composed({"items": items, "next": raw["next"]}))
+
+
+@router.delete("/me/sessions/{session_id}", **operation("endOneSession", "Sign out elsewhere", status=204))
+async def end_one(request: Request, context: SignedIn, session_id: PathId) -> Response:
+    await context.upstreams.people.send("DELETE", f"/me/sessions/{session_id}", context.viewer.caller, context.deadline)
+    if session_id == context.viewer.session_id:
+        end_session(request, session_id)
+    else:
+        gateway_of(request).revocations.end(UUID(session_id))
+    return responses.empty()
+
+
+@router.delete("/me/sessions", **operation("endOtherSessions", "Sign out everywhere else", status=204))
+async def end_others(request: Request, context: SignedIn) -> Response:
+    but = context.viewer.session_id
+    if but is None:
+        raise Problem("invalid-token")
+    answer = await context.upstreams.people.send(
+        "DELETE", "/me/sessions", context.viewer.caller, context.deadline, body={"but": but}
+    )
+    for ended in answer.json()["ended"]:
+        gateway_of(request).revocations.end(UUID(ended))
     return responses.empty()

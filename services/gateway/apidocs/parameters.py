@@ -10,6 +10,7 @@ PATH: dict[str, str] = {
     "number": "The number of the revision; the first is 1.",
     "comment_id": "The id of the comment.",
     "person_id": "The id of the person: `author.id` of what they wrote.",
+    "session_id": "The id of the session, as your open sessions are listed.",
 }
 
 QUERY: dict[str, Json] = {

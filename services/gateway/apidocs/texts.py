@@ -49,6 +49,12 @@ OPERATIONS: Mapping[str, str] = {
     "refreshSession": "Exchanges a refresh token for a new pair; the old one is used up. Using it again ends the "
     "session, unless that is the same request within 60 seconds with the same `Idempotency-Key`: when the first "
     "answer was lost, a new pair is given and the lost one is void.",
+    "listSessions": "Lists where you are signed in, newest first. No address is kept of a client, and of its last use "
+    "only the hour.",
+    "endOneSession": "Ends one of your sessions: its refresh token at once, its access tokens within a minute. A "
+    "repetition changes nothing.",
+    "endOtherSessions": "Ends all your sessions but the one that this request is sent with, and every sign-in that a "
+    "front end elsewhere has still to fetch.",
     "endSession": "Ends the session of the access token that is sent: its refresh token at once, its access tokens "
     "within 60 seconds.",
     # posts
@@ -104,7 +110,7 @@ OPERATIONS: Mapping[str, str] = {
     # people
     "getPerson": "Returns what everybody may know of a person: never an address.",
     "getMe": "Returns your own account, with your address and what you may do.",
-    "editMe": "Changes your name, everywhere, within moments.",
+    "editMe": "Changes your name, or what you say of yourself, everywhere, within moments. What you leave out stays.",
     "setAvatar": "Shows a picture beside your name: PNG, JPEG, WebP or GIF of at most 1 MiB, of which a square of "
     "256 × 256 pixels is cut out of the middle. It is stored as WebP, upright, without what the file says of its "
     "place, time and camera. At most 60 an hour.",

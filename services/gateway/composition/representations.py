@@ -131,6 +131,7 @@ def profile(raw: Json, comment_count: int | None, public_url: str) -> Json:
         "id": raw["id"],
         "name": raw["name"],
         "avatar_url": absolute(public_url, raw["avatar_url"]),
+        "about": raw.get("about"),
         "created_at": raw["created_at"],
         "comment_count": comment_count,
     }
@@ -139,7 +140,14 @@ def profile(raw: Json, comment_count: int | None, public_url: str) -> Json:
 def me(raw: Json, public_url: str) -> Json:
     """Return a person's own profile."""
     names = ("id", "name", "email", "email_confirmed", "avatar_url", "roles", "created_at")
-    return {name: raw[name] for name in names} | {"avatar_url": absolute(public_url, raw["avatar_url"])}
+    more = {"avatar_url": absolute(public_url, raw["avatar_url"]), "about": raw.get("about")}
+    return {name: raw[name] for name in names} | more
+
+
+def open_session(raw: Json, current: str | None) -> Json:
+    """Return an open session of a person, who uses the `current` one."""
+    shown = {name: raw[name] for name in ("id", "created_at", "last_used_at", "user_agent")}
+    return shown | {"current": raw["id"] == current}
 
 
 def session(raw: Json, public_url: str) -> Json:

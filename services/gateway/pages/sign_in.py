@@ -23,6 +23,7 @@ from services.gateway.guards import (
     SigningIn,
     Unauthenticated,
     ask_for_mail,
+    client_headers,
     context_of,
     end_session,
     forget_session,
@@ -122,7 +123,9 @@ async def use_code(request: Request, context: SigningIn) -> Response:
     require_our_page(request)
     form = await fields(request)
     command = {"request": form.get("request", ""), "code": form.get("code", ""), **_browser(request)}
-    answer = await context.upstreams.people.send("POST", "/sessions/by-code", NOBODY, context.deadline, body=command)
+    answer = await context.upstreams.people.send(
+        "POST", "/sessions/by-code", NOBODY, context.deadline, body=command, headers=client_headers(request)
+    )
     return _entered(request, answer.json())
 
 
@@ -159,7 +162,9 @@ def _link_page(request: Request, token: str, origin: str | None, refusal: Refusa
 async def use_link(request: Request, context: SigningIn, token: str) -> Response:
     require_our_page(request)
     command = {"token": token, **_browser(request)}
-    answer = await context.upstreams.people.send("POST", "/sessions", NOBODY, context.deadline, body=command)
+    answer = await context.upstreams.people.send(
+        "POST", "/sessions", NOBODY, context.deadline, body=command, headers=client_headers(request)
+    )
     return _entered(request, answer.json())
 
 

@@ -18,7 +18,8 @@ def fact(kind: type[PersonFact], person: Person) -> PersonFact:
 
 
 def renamed(person: Person) -> PersonRenamed:
-    """Return the event that the person is shown in another way: by another name or picture."""
+    """Return the event that the person is shown in another way: by another name, picture or text."""
     event = fact(PersonRenamed, person)
     assert isinstance(event, PersonRenamed)
-    return event.model_copy(update={"has_picture": person.picture is not None})
+    has = {"has_picture": person.picture is not None, "has_about": person.about is not None}
+    return event.model_copy(update=has)

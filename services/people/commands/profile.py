@@ -7,14 +7,14 @@ from services.chassis.database import idempotency
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.messaging import outbox
-from services.contracts.people import PersonErased
+from services.contracts.people import EditMe, PersonErased
 from services.people.commands import fact, renamed
 from services.people.domain import Person
 from services.people.store import avatars, hand_overs, people, sessions, sign_in, sign_in_codes
 
 
-async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key | None) -> tuple[Person, bool]:
-    """Change the person's name.
+async def edit(db: Database, person_id: UUID, command: EditMe, key: idempotency.Key | None) -> tuple[Person, bool]:
+    """Change the person's name, what they say of themselves, or both.
 
     Returns:
         The person in their present state, and whether this was a repetition that changed nothing.
@@ -29,16 +29,21 @@ async def rename(db: Database, person_id: UUID, name: str, key: idempotency.Key 
             raise Problem("invalid-token")
         if kept is not None:
             return person, True
-        if person.name != name:
-            await people.rename(tx, person_id, name)
-            person = replace(person, name=name, version=person.version + 1)
+        before = person
+        if command.name is not None and person.name != command.name:
+            await people.rename(tx, person_id, command.name)
+            person = replace(person, name=command.name, version=person.version + 1)
+        if "about" in command.model_fields_set and person.about != command.about:
+            await people.describe(tx, person_id, command.about)
+            person = replace(person, about=command.about, version=person.version + 1)
+        if person != before:
             await outbox.add(tx, renamed(person))
         await idempotency.keep(tx, key, idempotency.Kept(200, None, person_id, None))
         return person, False
 
 
 async def erase(db: Database, person_id: UUID) -> None:
-    """Erase the person: delete name, picture, address, roles, links and sessions; keep the id, which others reference.
+    """Erase the person: delete what is known of them, and end links and sessions; keep the id, which others reference.
 
     Raises:
         Problem: `invalid-token` when the person is unknown or already erased.
@@ -59,6 +64,7 @@ async def erase_within(tx: Transaction, person_id: UUID) -> bool:
     await people.erase(tx, person_id)
     await avatars.delete(tx, person_id)
     await sessions.end_all(tx, person_id)
+    await sessions.forget_user_agents(tx, person_id)
     await hand_overs.delete_of(tx, person_id)
     if lookup is not None:
         await sign_in.forget_address(tx, lookup)

@@ -23,7 +23,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     """
     done = {"sessions ended": await sessions.end_everybodys(tx), "requests for links ended": await sign_in.end_all(tx)}
     done |= {"people erased again": 0, "roles set again": 0, "people lost": 0, "names lost": 0}
-    done["pictures taken away again"] = 0
+    done |= {"pictures taken away again": 0, "self-descriptions taken away again": 0}
     looks = history.of_type.get(PersonRenamed, {})
     await hand_overs.delete_all(tx)
     erased = history.subjects(PersonErased)
@@ -41,14 +41,15 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
                 await outbox.add(tx, fact(PersonRolesChanged, now))
                 done["roles set again"] += 1
             shown = looks.get(person_id)
-            if (
-                person.picture
-                and shown
-                and shown.event.has_picture is False
-                and shown.is_newer_than(epoch, person.version)
-            ):
-                await avatars.take_away(tx, person_id)
-                await outbox.add(tx, renamed(replace(now, picture=None, version=now.version + 1)))
-                done["pictures taken away again"] += 1
+            if shown and shown.is_newer_than(epoch, person.version):
+                if now.picture and shown.event.has_picture is False:
+                    await avatars.take_away(tx, person_id)
+                    now = replace(now, picture=None, version=now.version + 1)
+                    await outbox.add(tx, renamed(now))
+                    done["pictures taken away again"] += 1
+                if now.about and shown.event.has_about is False:
+                    await people.describe(tx, person_id, None)
+                    await outbox.add(tx, renamed(replace(now, about=None, version=now.version + 1)))
+                    done["self-descriptions taken away again"] += 1
             done["names lost"] += history.has_newer(PersonRenamed, person_id, epoch, person.version)
     return done

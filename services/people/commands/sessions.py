@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+
 from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, not_found
 from services.chassis.ids import new_id
 from services.people.domain import Person, fingerprint, judge, new_secret
-from services.people.store import people, sessions
+from services.people.store import hand_overs, people, sessions
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,38 @@ async def end_session(db: Database, person_id: UUID, session: str) -> None:
         session_id = None
     async with db.transaction() as tx:
         await sessions.end_own(tx, person_id, session_id, fingerprint(session))
+
+
+async def end_listed(db: Database, person_id: UUID, session_id: UUID) -> None:
+    """End one of the person's own sessions; one that has ended stays so.
+
+    Raises:
+        Problem: `not-found` for any other.
+    """
+    async with db.transaction() as tx:
+        if not await sessions.is_own(tx, session_id, person_id):
+            raise not_found()
+        await sessions.end(tx, session_id)
+
+
+async def end_others(db: Database, person_id: UUID, but: UUID) -> list[UUID]:
+    """End all open sessions of a person but one, and the hand-overs that could open another; return which."""
+    async with db.transaction() as tx:
+        await people.lock(tx, person_id)  # who opens a session locks the person, too
+        others = [one for one in await sessions.open_of(tx, person_id, None) if one != but]
+        for one in others:
+            await sessions.end(tx, one)
+        await hand_overs.delete_of(tx, person_id)
+        return others
+
+
+async def mark_used(db: Database, session_id: UUID) -> None:
+    """Note the hour in which a session is used. Whether that succeeds matters to no reader."""
+    try:
+        async with db.transaction() as tx:
+            await sessions.mark_used(tx, session_id)
+    except Problem as problem:
+        log.debug("the use of a session was not noted", kind=problem.kind)
 
 
 async def prune(tx: Transaction) -> int:

@@ -6,6 +6,7 @@ derived from that and the link.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem, not_found
@@ -49,12 +50,15 @@ class SignInRules:
         return found if found and found.return_to in self.return_urls else None
 
 
-async def start_session(db: Database, rules: SignInRules, token: str, browser: Browser | None) -> Started | HandedOver:
+async def start_session(
+    db: Database, rules: SignInRules, token: str, browser: Browser | None, user_agent: str | None = None
+) -> Started | HandedOver:
     """Use a link: confirm its address, void every other link of it, and open a session.
 
     Args:
         browser: gets an opaque session id, or is led back to the front end that asked; without one the answer is a
             refresh token.
+        user_agent: what the client calls itself, for its person to know it by.
 
     Raises:
         Problem: `not-found` for a token that was never drawn, `link-used-or-expired`.
@@ -66,11 +70,16 @@ async def start_session(db: Database, rules: SignInRules, token: str, browser: B
         started = await _use(tx, rules, link, browser, rules.front_end(link.asked))
         if started is None:
             raise Problem("link-used-or-expired")
-        return started
+        return await _of(tx, started, user_agent)
 
 
 async def start_session_by_code(
-    db: Database, rules: SignInRules, public_id: str, code: str, browser: Browser | None
+    db: Database,
+    rules: SignInRules,
+    public_id: str,
+    code: str,
+    browser: Browser | None,
+    user_agent: str | None = None,
 ) -> Started | HandedOver:
     """Use the link of a request by the code that stands beside it in the mail.
 
@@ -79,8 +88,18 @@ async def start_session_by_code(
     """
     async with db.transaction() as tx:
         started = await _judge(tx, rules, public_id, code, browser)
-    if started is None:
-        raise Problem("invalid-code")
+        if started is not None:
+            return await _of(tx, started, user_agent)
+    raise Problem("invalid-code")
+
+
+Begun = TypeVar("Begun", Started, Started | HandedOver)
+
+
+async def _of(tx: Transaction, started: Begun, user_agent: str | None) -> Begun:
+    """Note what the client of a session calls itself; one that is only handed over has none yet."""
+    if user_agent and isinstance(started, Started):
+        await sessions.keep_user_agent(tx, started.session_id, user_agent)
     return started
 
 
@@ -108,7 +127,7 @@ async def _judge(
     return started
 
 
-async def fetch_session(db: Database, code: str, verifier: str) -> Started:
+async def fetch_session(db: Database, code: str, verifier: str, user_agent: str | None = None) -> Started:
     """Open the session that was handed over to a front end elsewhere, once.
 
     Raises:
@@ -119,7 +138,7 @@ async def fetch_session(db: Database, code: str, verifier: str) -> Started:
         person = await people.lock(tx, person_id) if person_id else None
         if person is None or not await hand_overs.use(tx, fingerprint(code), challenge_of(verifier)):
             raise Problem("invalid-code")
-        return await open_session(tx, person, new_secret(), cookie=False)
+        return await _of(tx, await open_session(tx, person, new_secret(), cookie=False), user_agent)
 
 
 async def _use(

@@ -20,6 +20,7 @@ def _person(row: Any) -> Person:
         row["created_at"],
         row["address"],
         row["picture"],
+        row["about"],
     )
 
 
@@ -27,7 +28,7 @@ INSERT_PERSON = """
 insert into people (id, name, roles, imported, created_at)
 values ($1, $2, $3, $4, coalesce($5, now()))
 returning id, name, roles, version, imported, created_at, null as address,
-    null as picture
+    null as picture, null as about
 """
 
 
@@ -46,7 +47,7 @@ async def insert(
 
 LOCK_PERSON = """
 select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address,
-       (select digest from avatars where person_id = people.id) as picture
+       (select digest from avatars where person_id = people.id) as picture, people.about
 from people left join addresses on addresses.person_id = people.id
 where people.id = $1 and people.erased_at is null
 for no key update of people
@@ -98,6 +99,14 @@ async def rename(tx: Transaction, person_id: UUID, name: str) -> None:
     await tx.execute(UPDATE_NAME, person_id, name)
 
 
+UPDATE_ABOUT = "update people set about = $2, version = version + 1 where id = $1"
+
+
+async def describe(tx: Transaction, person_id: UUID, about: str | None) -> None:
+    """Store what a person says of themselves; None takes it away."""
+    await tx.execute(UPDATE_ABOUT, person_id, about)
+
+
 UPDATE_ROLES = "update people set roles = $2, version = version + 1, roles_changed_at = now() where id = $1"
 
 
@@ -107,7 +116,7 @@ async def set_roles(tx: Transaction, person_id: UUID, roles: tuple[str, ...]) ->
 
 ERASE_PERSON = """
 update people
-set name = null, roles = '{}', version = version + 1, erased_at = now(), roles_changed_at = now()
+set name = null, about = null, roles = '{}', version = version + 1, erased_at = now(), roles_changed_at = now()
 where id = $1
 """
 DELETE_ADDRESS = "delete from addresses where person_id = $1"
@@ -151,7 +160,7 @@ async def lookup_of(reader: Reader, person_id: UUID) -> str | None:
 
 SELECT_PERSON = """
 select people.id, people.name, people.roles, people.version, people.imported, people.created_at, addresses.address,
-       (select digest from avatars where person_id = people.id) as picture
+       (select digest from avatars where person_id = people.id) as picture, people.about
 from people left join addresses on addresses.person_id = people.id
 where people.id = $1
 """

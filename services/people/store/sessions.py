@@ -8,13 +8,22 @@ from services.chassis.database.pool import Reader, Transaction
 from services.people.domain import FAMILY_LIFE, SESSION_LIFE, Presented
 
 INSERT_SESSION = """
-insert into sessions (id, person_id, cookie_sha256, expires_at) values ($1, $2, $3, now() + $4::interval)
+insert into sessions (id, person_id, cookie_sha256, expires_at, last_used_at)
+values ($1, $2, $3, now() + $4::interval, date_trunc('hour', now()))
 """
 
 
 async def insert(tx: Transaction, session_id: UUID, person_id: UUID, cookie_sha256: bytes | None) -> None:
     """Insert a session: of a cookie, or of refresh tokens when there is none."""
     await tx.execute(INSERT_SESSION, session_id, person_id, cookie_sha256, SESSION_LIFE)
+
+
+UPDATE_USER_AGENT = "update sessions set user_agent = $2 where id = $1 and user_agent is null"
+
+
+async def keep_user_agent(tx: Transaction, session_id: UUID, user_agent: str) -> None:
+    """Store what the client that began a session calls itself."""
+    await tx.execute(UPDATE_USER_AGENT, session_id, user_agent)
 
 
 INSERT_REFRESH = """
@@ -79,7 +88,9 @@ set used_at = coalesce(used_at, now()), used_with_sha256 = $2, successor_sha256 
 where token_sha256 = $1
 """
 EXTEND_SESSION = """
-update sessions set expires_at = least(now() + $2::interval, created_at + $3::interval) where id = $1
+update sessions set
+    expires_at = least(now() + $2::interval, created_at + $3::interval), last_used_at = date_trunc('hour', now())
+where id = $1
 """
 
 
@@ -154,15 +165,74 @@ async def open_of(reader: Reader, person_id: UUID, session_id: UUID | None) -> l
     return [row["id"] for row in await reader.fetch(SELECT_OPEN, person_id, session_id)]
 
 
-SELECT_BY_COOKIE = """
-select id, person_id from sessions where cookie_sha256 = $1 and ended_at is null and expires_at > now()
+MARK_USED = """
+update sessions set last_used_at = date_trunc('hour', now())
+where id = (select id from sessions where id = $1 for no key update skip locked)
 """
 
 
-async def find_by_cookie(reader: Reader, cookie_sha256: bytes) -> tuple[UUID, UUID] | None:
-    """Return (session id, person id) of a valid cookie."""
+async def mark_used(tx: Transaction, session_id: UUID) -> None:
+    """Note the hour in which a session is used, unless somebody else is writing it; this waits for no lock."""
+    await tx.execute(MARK_USED, session_id)
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session as its person sees it.
+
+    Attributes:
+        last_used_at: the hour in which it was last used.
+    """
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    user_agent: str | None
+
+
+SELECT_OPEN_PAGE = """
+select id, created_at, coalesce(last_used_at, date_trunc('hour', created_at)) as last_used_at, user_agent
+from sessions
+where person_id = $1 and id < $2 and ended_at is null and expires_at > now()
+    and (cookie_sha256 is not null or created_at > now() - $4::interval)
+order by id desc
+limit $3
+"""
+
+
+async def list_open(reader: Reader, person_id: UUID, before: UUID, limit: int) -> list[OpenSession]:
+    """Return the person's next open sessions below an id, newest first."""
+    rows = await reader.fetch(SELECT_OPEN_PAGE, person_id, before, limit, FAMILY_LIFE)
+    return [OpenSession(**row) for row in rows]
+
+
+SELECT_IS_OWN = "select exists (select from sessions where id = $1 and person_id = $2)"
+
+
+async def is_own(reader: Reader, session_id: UUID, person_id: UUID) -> bool:
+    """Return whether the person has, or lately had, this session."""
+    return bool(await reader.fetchval(SELECT_IS_OWN, session_id, person_id))
+
+
+FORGET_USER_AGENTS = "update sessions set user_agent = null where person_id = $1 and user_agent is not null"
+
+
+async def forget_user_agents(tx: Transaction, person_id: UUID) -> None:
+    """Blank what the clients of a person's sessions, ended ones too, called themselves."""
+    await tx.execute(FORGET_USER_AGENTS, person_id)
+
+
+SELECT_BY_COOKIE = """
+select id, person_id, coalesce(last_used_at >= date_trunc('hour', now()), false) as is_marked
+from sessions
+where cookie_sha256 = $1 and ended_at is null and expires_at > now()
+"""
+
+
+async def find_by_cookie(reader: Reader, cookie_sha256: bytes) -> tuple[UUID, UUID, bool] | None:
+    """Return (session id, person id) of a valid cookie, and whether it is noted that it was used in this hour."""
     row = await reader.fetchrow(SELECT_BY_COOKIE, cookie_sha256)
-    return None if row is None else (row["id"], row["person_id"])
+    return None if row is None else (row["id"], row["person_id"], row["is_marked"])
 
 
 SELECT_ENDED = "select id from sessions where ended_at >= $1"

@@ -5,9 +5,12 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
 
-from services.gateway.apidocs.schemas.shared import AVATAR, NAME, Role, Unavailable, Uri
+from services.gateway.apidocs.schemas.shared import AVATAR, NAME, NEXT, Role, Unavailable, Uri
 
 Email = Annotated[str, WithJsonSchema({"type": "string", "format": "email"})]
+
+
+ABOUT = "What they say of themselves; null if nothing. Plain text, which may have several lines: escape it."
 
 
 class Profile(BaseModel):
@@ -16,6 +19,7 @@ class Profile(BaseModel):
     id: UUID = Field(description="The id of the person.")
     name: str | None = Field(description=NAME)
     avatar_url: Uri | None = Field(description=AVATAR)
+    about: str | None = Field(description=ABOUT)
     created_at: AwareDatetime = Field(description="When the person came.")
     comment_count: int | None = Field(description="Their visible comments. Null when it could not be had in time.")
     unavailable: Unavailable = []
@@ -29,8 +33,29 @@ class Me(BaseModel):
     email: Email = Field(description="Your address. Nobody else sees it.")
     email_confirmed: bool = Field(description="Whether you have used a link that was mailed to it.")
     avatar_url: Uri | None = Field(description=AVATAR)
+    about: str | None = Field(description=ABOUT)
     roles: list[Role] = Field(description="What you may do.")
     created_at: AwareDatetime = Field(description="When you came.")
+
+
+class OpenSession(BaseModel):
+    """A place where you are signed in."""
+
+    id: UUID = Field(description="The id of the session.")
+    created_at: AwareDatetime = Field(description="When it began.")
+    last_used_at: AwareDatetime = Field(description="The hour in which it was last used.")
+    user_agent: str | None = Field(
+        description="What the client called itself when the session began, 300 characters at most; null if it did not. "
+        "Plain text: escape it."
+    )
+    current: bool = Field(description="Whether this request was sent with it.")
+
+
+class OpenSessions(BaseModel):
+    """A page of your open sessions, newest first."""
+
+    items: list[OpenSession] = Field(description="The sessions of this page.")
+    next: str | None = Field(description=NEXT)
 
 
 class Accepted(BaseModel):
