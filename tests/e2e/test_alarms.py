@@ -65,7 +65,7 @@ FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
 ]
 
 # in every test run; the others, which wait for meters of ten seconds, with `make chaos`
-BRIEF = (faults.one_garbage_record, faults.mail_paused, faults.people_killed)
+BRIEF = (faults.one_garbage_record, faults.mail_paused)
 
 
 @pytest.fixture(scope="module")
