@@ -76,8 +76,8 @@ class Services:
         except Problem as problem:
             if problem.kind == "post-unknown":
                 raise Failed(
-                    f"{service} did not hear of a post within {self._patience:g} s: see that its consumer and the "
-                    "relay of posts run, then repeat the command."
+                    f"{service} did not hear of a post within {self._patience:g} s: see that its consumer runs "
+                    f"(`rapport consumer status {service}`), and the relay of posts, then repeat the command."
                 ) from problem
             raise Failed(f"{service} was unavailable for {self._patience:g} s: {problem.detail}") from problem
         return _accepted(service, answer)

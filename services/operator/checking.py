@@ -41,5 +41,7 @@ def sentence(found: Comparison) -> str:
     more = f", and up to {found.more:,} more" if found.more else ""
     return (
         f"{found.reader} knows {counted(len(found.differing), 'row')} of {found.owner} in another way than they are "
-        f"({kinds}{more}): run `rapport resync {found.owner}`."
+        f"({kinds}{more}): "
+        f"unless `rapport consumer status {found.reader}` shows that a partition stands still, "
+        f"run `rapport resync {found.owner}`."
     )

@@ -27,7 +27,7 @@ class Skipped(Exception):
     """An operator has put the record aside."""
 
     def __init__(self) -> None:
-        super().__init__("skipped by an operator")
+        super().__init__("by an operator")
 
 
 class PartitionControl:

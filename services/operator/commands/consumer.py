@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from services.contracts.topics import SUBSCRIPTIONS
 from services.operator.calls import connected
 from services.operator.commands.options import Group, Json
 from services.operator.moments import counted
@@ -88,7 +89,8 @@ def _change(
     verb: str, done: str, group: str, topic: str | None, partition: int | None, dry_run: bool, as_json: bool
 ) -> None:
     if (topic is None) != (partition is None):
-        raise typer.BadParameter(f"name topic and partition, such as `rapport consumer {verb} {group} posts.events 3`.")
+        example = f"rapport consumer {verb} {group} {SUBSCRIPTIONS[group][0].name} 3"
+        raise typer.BadParameter(f"name topic and partition, such as `{example}`.")
     body = {"topic": topic, "partition": partition, "dry_run": dry_run}
     answer = asyncio.run(_post(group, verb, body))
     if as_json:
