@@ -31,11 +31,13 @@ app.add_typer(keys.app, name="keys")
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)
 app.command(epilog="Example: rapport restore /backups/2026-11-27 comments notify --dry-run")(restore)
-app.command("kafka-access")(kafka_access)
+app.command("kafka-access", epilog="Example: KAFKA_USERNAME=broker KAFKA_PASSWORD=… rapport kafka-access --show")(
+    kafka_access
+)
 app.command(epilog="Example: rapport republish posts --since 2h")(republish)
 app.command(epilog="Example: rapport resync posts")(resync)
 app.command(epilog="Example: rapport check --json")(check)
-app.command()(rerender)
+app.command(epilog="Example: rapport rerender comments")(rerender)
 
 
 def main() -> None:

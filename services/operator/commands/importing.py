@@ -19,7 +19,7 @@ from services.operator.wordpress.rules import ADDRESS
 app = typer.Typer(help="Import posts and comments of another system.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog="Example: rapport import wordpress export.xml --site https://blog.example")
 def wordpress(
     file: Annotated[Path, typer.Argument(help="An export file of WordPress (Tools, Export), as it is, zip or gzip.")],
     site: Annotated[str, typer.Option(help="The address of the blog, if the file does not say it.")] = "",
