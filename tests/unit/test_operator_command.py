@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from dotenv import dotenv_values
 from typer.testing import CliRunner
 
@@ -114,3 +117,22 @@ def test_a_failure_is_reported_in_one_sentence(arguments: list[str]) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("rapport: There is no ")
     assert ended.stderr.count("\n") == 1
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield every command that can be typed, with its name."""
+    inner = getattr(command, "commands", {})
+    for name, one in inner.items():
+        yield from commands(one, (*path, name))
+    if not inner or command.invoke_without_command:
+        yield " ".join(path), command
+
+
+EVERY = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_command_shows_an_example(name: str) -> None:
+    shown = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert shown.exit_code == 0
+    assert f"rapport {name.split()[0]}" in " ".join(shown.output[shown.output.index("Example:") :].split())

@@ -23,7 +23,9 @@ from services.operator.moments import parse_since
 from services.operator.settings import home, load_as
 
 app = typer.Typer(
-    help="Keys of the installation: a new set; rotate, switch, drop, status.", invoke_without_command=True
+    help="Keys of the installation: a new set; rotate, switch, drop, status.",
+    epilog="Example: rapport keys > keys.env",
+    invoke_without_command=True,
 )
 
 
