@@ -35,7 +35,7 @@ async def test_the_documentation_fits(browser: Browser, stack: Stack, width: int
             await page.goto(path)
             taken, height = await page.evaluate(WIDTH)
             assert taken <= width, path
-            assert "open=all" in path or height < 20_000
+            assert "open=all" in path or height < 25_000
         await page.goto("/docs")
         await expect(page.locator("#postComment")).not_to_be_visible()
         await page.locator("nav.contents").get_by_text("Reference: comments").click()

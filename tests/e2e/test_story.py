@@ -77,7 +77,7 @@ async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
     assert (await explained(client, anna, fourth["id"]))["why"] == "unsubscribed"
     assert len(await replies_to(session_sink, anna)) == 3
 
-    assert (await client.call("GET", "/v1/me/mail", who=anna)).json == {"notifications": False}
+    assert (await client.call("GET", "/v1/me/mail", who=anna)).json["notifications"] is False
     back = await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=anna)
     assert back.json == {"notifications": True}
     fifth = await client.comment(ben, post["id"], "Welcome back.", parent_id=question["id"])
