@@ -62,7 +62,7 @@ async def lock(tx: Transaction, person_id: UUID) -> Person | None:
 
 LOCK_NEXT = """
 select people.id, people.name, people.roles, people.version, people.imported, people.created_at, null as address,
-    null as picture
+       (select digest from avatars where person_id = people.id) as picture, people.about
 from people
 where people.id > $1
 order by people.id
