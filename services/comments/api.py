@@ -18,7 +18,7 @@ from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
-from services.comments import queries
+from services.comments import exporting, queries
 from services.comments.commands import editing, importing, moderating, posting, rerendering, stating
 from services.comments.domain.comment import Step
 from services.comments.listing import ListedState
@@ -66,6 +66,14 @@ def create_api(
     @router.get("/comments")
     async def by_state(caller: Gateway, state: ListedState, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.by_state(db, caller, state, cursor, limit))
+
+    @router.get("/me/comments")
+    async def own_comments(caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.own_comments(db, caller, cursor, limit))
+
+    @router.get("/me/export/comments")
+    async def export_comments(caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await exporting.export_comments(db, caller.require_person(), cursor))
 
     @router.get("/comments/waiting")
     async def waiting(_: Gateway) -> Response:

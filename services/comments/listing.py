@@ -167,6 +167,23 @@ async def state_page(reader: Reader, caller: Caller, state: ListedState, *, afte
     return Page(nest(entries, [], caller, NO_HIDDEN), entries[-1].id if len(listed) > len(entries) else None)
 
 
+OF_AUTHOR = f"""
+select {PAGE_COLUMNS} from comments
+where author_id = $1 and id < $2 and state <> 'removed'
+    and (select status from discussions where post_id = comments.post_id) = 'published'
+order by id desc limit $3
+"""
+
+
+async def author_page(
+    reader: Reader, caller: Caller, person_id: UUID, *, after: UUID, limit: int
+) -> tuple[Sequence[Comment], bool]:
+    """Return a page of what a person wrote below published posts and sees whole, and whether there is more."""
+    listed = await reader.fetch(OF_AUTHOR, person_id, after, limit + 1)
+    entries, _ = await _fitting(reader, listed[:limit], caller, MOST_BYTES)
+    return entries, len(listed) > len(entries)
+
+
 COUNT_HELD = f"""
 select count(*) from (
     select from comments

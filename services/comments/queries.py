@@ -14,9 +14,9 @@ from services.chassis.identity import Caller
 from services.chassis.messaging.stating import known_rows
 from services.comments import listing
 from services.comments.domain.comment import of_discussion, representation
-from services.comments.domain.tree import FIRST, LAST, replies_list
+from services.comments.domain.tree import FIRST, LAST, nest, replies_list
 from services.comments.store import comment_rows, discussion_rows
-from services.comments.visibility import find_visible, seen_hidden_by
+from services.comments.visibility import find_visible, seen_hidden_by, seen_hidden_in
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 from services.contracts.services import STATED
@@ -144,6 +144,26 @@ async def by_state(
     for item in page.items:
         item["post_author_id"] = str(discussions[UUID(item["post_id"])].post_author_id)
     return _answer(page, list_name)
+
+
+async def own_comments(db: Database, caller: Caller, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Return a page of what the caller wrote and still sees whole, newest first, without what stands below it.
+
+    Raises:
+        Problem: `sign-in-required`, `malformed-cursor`.
+    """
+    person_id = caller.require_person()
+    list_name = f"by/{person_id}"
+    after = _place(cursor, list_name, LAST)
+    async with db.reader() as reader:
+        entries, has_more = await listing.author_page(reader, caller, person_id, after=after, limit=limit)
+        post_ids = list({comment.post_id for comment in entries})
+        hidden = await seen_hidden_in(reader, caller, post_ids)
+        discussions = await discussion_rows.find_discussions(reader, post_ids)
+    items = nest(entries, [], caller, hidden)
+    for item in items:
+        item["post_author_id"] = str(discussions[UUID(item["post_id"])].post_author_id)
+    return {"items": items, "next": cursors.encode(list_name, entries[-1].id) if has_more else None}
 
 
 async def waiting(db: Database) -> int:

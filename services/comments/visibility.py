@@ -1,6 +1,7 @@
 """Visibility: everybody sees the shown comments, a person also their own held ones, a moderator all."""
 
 from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
@@ -17,6 +18,14 @@ async def seen_hidden_by(reader: Reader, caller: Caller, post_id: UUID) -> SeenH
     if caller.person_id is None or is_moderator(caller.roles):
         return NO_HIDDEN
     hidden = await comment_rows.hidden_seen_by(reader, caller.person_id, post_id)
+    return SeenHidden(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
+
+
+async def seen_hidden_in(reader: Reader, caller: Caller, post_ids: Sequence[UUID]) -> SeenHidden:
+    """Return the same of several posts."""
+    if caller.person_id is None or is_moderator(caller.roles):
+        return NO_HIDDEN
+    hidden = await comment_rows.hidden_seen_in(reader, caller.person_id, post_ids)
     return SeenHidden(frozenset(comment_id for comment_id, _ in hidden), Counter(list_id for _, list_id in hidden))
 
 

@@ -1,7 +1,8 @@
 """Hold the parts of one gateway process, made once in the composition root and found through the request's app."""
 
+import asyncio
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -12,6 +13,7 @@ from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.composition import export
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.request_context import RequestContext
@@ -25,6 +27,7 @@ class Gateway:
 
     Attributes:
         slugs: ids of posts by slug; see `RequestContext`.
+        exports: the turns of those who want all that is kept of them.
     """
 
     settings: GatewaySettings
@@ -39,6 +42,7 @@ class Gateway:
     pseudonyms: Pseudonyms
     cache: ResponseCache
     invalidation: Invalidation
+    exports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(export.AT_ONCE))
 
     def context(self, viewer: Viewer, deadline: float) -> RequestContext:
         """Return the context of a request that this viewer sends."""

@@ -22,6 +22,7 @@ from services.chassis.mail.addresses import parse_address
 from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.rate_limits import (
+    EXPORTING,
     POSTING,
     READING,
     REFRESH,
@@ -37,6 +38,7 @@ from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS
 
 UPLOAD_SECONDS = 25.0  # to read a picture in, which begins before it, and to wait until it is re-encoded
+EXPORT_SECONDS = 60.0
 NOT_PRINTABLE = re.compile(r"[^ -~]")
 UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
 
@@ -206,6 +208,17 @@ class UploadingGuard(SignedInGuard):
         return context
 
 
+class ExportingGuard(SignedInGuard):
+    """Admits people who are signed in and want all that is kept of them, which takes long."""
+
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
+        context = await super().admit(request)
+        await count(request, gateway_of(request), EXPORTING, str(context.viewer.person_id))
+        context.deadline = within(EXPORT_SECONDS)
+        return context
+
+
 class UnauthenticatedGuard(Guard[RequestContext]):
     """Admits everybody as nobody: a token or cookie that came along is not looked at."""
 
@@ -231,6 +244,7 @@ optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
 Uploading = Annotated[RequestContext, Depends(UploadingGuard())]
+Exporting = Annotated[RequestContext, Depends(ExportingGuard())]
 AskingForMail = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]
 SigningIn = Annotated[RequestContext, Depends(UnauthenticatedGuard(SESSION))]
 Refreshing = Annotated[RequestContext, Depends(UnauthenticatedGuard(REFRESH))]

@@ -7,11 +7,13 @@ from urllib.parse import quote, urlencode
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from services.chassis.client.client import ServiceResponse
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.caching.etags import entity_tag, matches
 from services.gateway.caching.invalidation import Invalidation
+from services.gateway.composition.export import Export
 from services.gateway.composition.request_context import Composed, RequestContext
 from services.gateway.gateway import gateway_of
 
@@ -67,6 +69,26 @@ def not_stored(
     """
     added = {**(passed_on(answer) if answer else {}), **(headers or {})}
     return Response(orjson.dumps(data), status, {"Cache-Control": NO_STORE, **added}, MEDIA_TYPE)
+
+
+class ExportResponse(Response):
+    """Sends everything that is kept of a person, and gives back the file that holds it, however the sending ends."""
+
+    def __init__(self, export: Export) -> None:
+        name = 'attachment; filename="rapport-export.json"'
+        headers = {"Cache-Control": NO_STORE, "Content-Disposition": name, "Content-Length": str(export.size)}
+        super().__init__(None, 200, headers, MEDIA_TYPE)
+        self._export = export
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it in pieces."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for chunk in self._export.chunks():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._export.close()
 
 
 def empty(answer: ServiceResponse | None = None) -> Response:

@@ -19,7 +19,7 @@ from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.ids import Id
 from services.contracts.notify import ChooseMail, EditMailSettings, MarkRead, PauseMail, ResumeMail
-from services.notify import choices, feeds, pausing, queries
+from services.notify import choices, exporting, feeds, pausing, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
 
@@ -71,6 +71,10 @@ def create_api(
     @router.get("/me/attention")
     async def attention(caller: Gateway, post: Id | None = None) -> Response:
         return json_response(await queries.attention(db, caller.require_person(), post))
+
+    @router.get("/me/export/follows")
+    async def export_follows(caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await exporting.export_follows(db, caller.require_person(), cursor))
 
     @router.put("/me/follows/{post_id}")
     async def follow(request: Request, caller: Gateway, post_id: UUID) -> Response:

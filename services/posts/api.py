@@ -30,7 +30,7 @@ from services.contracts.posts import (
     LookUpTitles,
 )
 from services.contracts.services import LookUp, Rerender
-from services.posts import commands, images, importing, queries, rerendering, syndication
+from services.posts import commands, exporting, images, importing, queries, rerendering, syndication
 from services.posts.stating import stating
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -107,6 +107,18 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     @router.get("/posts/{post_id}/revisions")
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.revisions(db, caller, post_id, cursor, limit))
+
+    @router.get("/me/export/posts")
+    async def export_posts(caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await exporting.export_posts(db, caller.require_person(), cursor))
+
+    @router.get("/me/export/revisions")
+    async def export_revisions(caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await exporting.export_revisions(db, caller.require_person(), cursor))
+
+    @router.get("/me/export/images")
+    async def export_images(caller: Gateway, cursor: str | None = None) -> Response:
+        return json_response(await exporting.export_images(db, caller.require_person(), cursor))
 
     @router.post("/images")
     @body_limit(IMAGE_BYTES)

@@ -150,6 +150,7 @@ async def read(recorder: Recorder, ada: Person, ben: Person, slug: str, comment_
     await recorder.play("getComment", "To everybody", path={"comment_id": comment_id})
     await recorder.play("getComment", "To its author", who=ben, path={"comment_id": comment_id})
     await recorder.play("listReplies", "All of them", path={"comment_id": comment_id})
+    await recorder.play("listMyComments", "Ben's", who=ben, query={"limit": "1"})
     await recorder.play("getCommentContext", "To everybody", path={"comment_id": comment_id})
     await recorder.play("countComments", "Of two posts", query={"post": [slug, "nothing-here"]})
     await recorder.play("getPerson", "Ben", path={"person_id": ben.id}, until=lambda a: a.json["comment_count"] == 2)
@@ -216,6 +217,7 @@ async def take_back(recorder: Recorder, ada: Person, ben: Person, post_id: str, 
 
 
 async def leave(recorder: Recorder, client: Client, ben: Person) -> None:
+    await recorder.play("exportMe", "Ben takes everything along", who=ben)
     again = await client.sign_in("Ben", BEN)
     await recorder.play("endSession", "Ben signs out", who=again)
     await recorder.play("deleteMe", "Ben deletes his account", who=ben)

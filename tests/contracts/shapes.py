@@ -23,6 +23,9 @@ PAGE = {"post", "comments", "comment_count", "viewer", "unavailable"}
 VIEWER = AUTHOR | {"roles", "can_comment", "can_moderate", "can_edit_post", "unread"}
 PROFILE = AUTHOR | {"about", "created_at", "comment_count"}
 ME = {"id", "name", "email", "email_confirmed", "avatar_url", "about", "roles", "created_at"}
+EXPORT = {
+    *("exported_at", "me", "sessions", "posts", "revisions", "images", "comments", "mail", "follows", "notifications")
+}
 OPEN_SESSION = {"id", "created_at", "last_used_at", "user_agent", "current"}
 SESSION = {"access_token", "token_type", "expires_in", "refresh_token", "person"}
 IMAGE = {"id", "url", "width", "height"}

@@ -341,3 +341,83 @@ async def test_sessions_are_listed_and_ended(client: Client, session_sink: SmtpS
     (left,) = (await client.call("GET", "/v1/me/sessions", who=here)).json["items"]
     assert left["current"]
     check_problem(await client.call("GET", "/v1/me/sessions"), 401, "sign-in-required")
+
+
+async def test_everything_of_mine_in_one_document(
+    client: Client, author: Person, moderator: Person, new_person: NewPerson
+) -> None:
+    who = await new_person("Exporter", "author")
+    await client.call("PATCH", "/v1/me", {"about": "All of it"}, who=who)
+    post = await client.publish(who, title="Mine", body="First")
+    await client.call("PATCH", f"/v1/posts/{post['id']}", {"body": "Second"}, who=who)
+    draft = (await client.call("POST", "/v1/posts", {"title": "Draft", "body": "Not yet"}, who=who)).json
+    theirs = await client.publish(author, discussion="held")
+    held, rejected, blanked = [
+        await client.comment(who, theirs["id"], text) for text in ("Held", "Rejected", "Blanked")
+    ]
+    shown = await client.comment(who, post["id"], "Shown")
+    await client.comment(author, post["id"], "Not mine", parent_id=shown["id"])
+    await client.call("POST", f"/v1/comments/{rejected['id']}/reject", who=moderator)
+    await client.call("DELETE", f"/v1/comments/{blanked['id']}", who=who)
+    await client.call("PUT", f"/v1/posts/{theirs['id']}/follow", who=who)
+
+    async def is_told() -> bool:
+        return bool((await client.call("GET", "/v1/me/notifications", who=who)).json["items"])
+
+    await eventually(is_told)
+    answer = await client.call("GET", "/v1/me/export", who=who)
+    assert answer.status == 200, answer.body
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert int(answer.headers["Content-Length"]) == len(answer.body)
+    told = answer.json
+    assert set(told) == shapes.EXPORT
+    assert (told["me"]["email"], told["me"]["about"]) == (who.email, "All of it")
+    assert [one["current"] for one in told["sessions"]] == [True, False]
+    assert {one["id"]: (one["status"], one["body"]) for one in told["posts"]} == {
+        post["id"]: ("published", "Second"),
+        draft["id"]: ("draft", "Not yet"),
+    }
+    texts = [(one["post_id"], one["revision"], one["body"]) for one in told["revisions"]]
+    assert sorted(texts) == sorted([(post["id"], 1, "First"), (post["id"], 2, "Second"), (draft["id"], 1, "Not yet")])
+    assert {one["id"]: (one["state"], one["body"]) for one in told["comments"]} == {
+        held["id"]: ("held", "Held"),
+        rejected["id"]: ("removed", "Rejected"),
+        blanked["id"]: ("removed", None),
+        shown["id"]: ("visible", "Shown"),
+    }
+    assert told["mail"] == shapes.MAIL
+    assert [one["post_id"] for one in told["follows"]] == [theirs["id"]]
+    assert [one["comment_id"] for one in told["notifications"]]
+    assert "Not mine" not in answer.body.decode()
+    check_problem(await client.call("GET", "/v1/me/export"), 401, "sign-in-required")
+
+
+async def test_my_comments_are_listed_newest_first(
+    client: Client, author: Person, moderator: Person, new_person: NewPerson
+) -> None:
+    who, path = await new_person("Mine"), "/v1/me/comments"
+    first, second = await client.publish(author), await client.publish(author, discussion="held")
+    shown = await client.comment(who, first["id"], "Shown")
+    await client.comment(author, first["id"], "An answer", parent_id=shown["id"])
+    held = await client.comment(who, second["id"], "Held")
+    rejected = await client.comment(who, first["id"], "Rejected")
+    await client.call("POST", f"/v1/comments/{rejected['id']}/reject", who=moderator)
+    answer = await client.call("GET", path, who=who)
+    check_read(answer, private=True)
+    assert [(one["id"], one["state"]) for one in answer.json["items"]] == [
+        (held["id"], "held"),
+        (shown["id"], "visible"),
+    ]
+    assert all(set(one) == shapes.MY_COMMENT for one in answer.json["items"])
+    replies = answer.json["items"][1]["replies"]
+    assert replies["items"] == []
+    below = await client.call("GET", f"/v1/comments/{shown['id']}/replies?cursor={replies['next']}", who=who)
+    assert [one["author"]["is_post_author"] for one in below.json["items"]] == [True]
+    page = await client.call("GET", f"{path}?limit=1", who=who)
+    rest = await client.call("GET", f"{path}?limit=1&cursor={page.json['next']}", who=who)
+    assert page.json["items"] + rest.json["items"] == answer.json["items"]
+    assert rest.json["next"] is None
+    other = await client.call("GET", f"{path}?cursor={page.json['next']}", who=author)
+    check_problem(other, 400, "malformed-cursor")
+    check_problem(await client.call("GET", path), 401, "sign-in-required")

@@ -187,6 +187,9 @@ async def test_other_queries_read_few_blocks(db: Database) -> None:
         (listing.BELOW_SHOWN, [[row["path"]], 1]),
         (listing.HELD, [FIRST, 6]),
         (listing.REMOVED, [LAST, 6]),
+        (listing.OF_AUTHOR, [person(ANN), LAST, 6]),
+        (comment_rows.SELECT_HIDDEN_SEEN_IN, [person(ANN), [post_id]]),
+        (comment_rows.SELECT_WRITTEN, [person(ANN), FIRST, 6, 2**21]),
         (comment_rows.SELECT_COUNTS_OF_PEOPLE, [[person(ANN), uuid4()]]),
     ):
         for generic in (False, True):

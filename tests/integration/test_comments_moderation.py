@@ -6,9 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from services.comments import queries
+from services.comments import exporting, queries
 from services.comments.domain.comment import Step
-from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, refused, request_key
+from tests.integration.comments_harness import (
+    ADMIN,
+    ANN,
+    BOB,
+    MODERATOR,
+    NOBODY,
+    WRITER,
+    Harness,
+    person,
+    refused,
+    request_key,
+)
 
 
 @pytest.fixture
@@ -196,3 +207,38 @@ async def test_a_replayed_step_returns_the_first_answer_with_current_replies(har
     assert (again["state"], again["version"]) == ("held", 3), "the first answer with the current version"
     assert [seen["state"] for seen in again["replies"]["items"]] == ["removed"]
     assert (await harness.read(comment["id"]))["state"] == "visible"
+
+
+async def test_what_is_ones_own_is_listed_and_exported(harness: Harness) -> None:
+    shown, held, rejected, blanked = [(await harness.post_comment(ANN))["id"] for _ in range(4)]
+    await harness.post_comment(BOB)
+    below = await harness.post_comment(ANN, shown)
+    for one in (held, below["id"]):
+        await harness.moderate(one, "hold")
+    await harness.moderate(rejected, "reject")
+    await harness.remove(blanked)
+    first = await queries.own_comments(harness.db, ANN, None, 2)
+    second = await queries.own_comments(harness.db, ANN, first["next"], 2)
+    items = first["items"] + second["items"]
+    assert [one["id"] for one in items] == [below["id"], held, shown]
+    assert second["next"] is None
+    replies = items[2]["replies"]
+    page = await queries.replies(harness.db, ANN, UUID(shown), replies["next"], 50)
+    assert [one["id"] for one in page["items"]] == [below["id"]], "one's own held reply is one more"
+    assert (await refused(queries.own_comments(harness.db, BOB, first["next"], 2))).kind == "malformed-cursor"
+    assert (await refused(queries.own_comments(harness.db, NOBODY, None, 2))).kind == "sign-in-required"
+    await harness.change_post(status="withdrawn")
+    assert (await queries.own_comments(harness.db, ANN, None, 9))["items"] == []
+    exported, cursor = list[dict[str, Any]](), None
+    while page := await exporting.export_comments(harness.db, person(ANN), cursor):
+        exported += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert [(one["id"], one["state"], one["body"] is None) for one in exported] == [
+        (shown, "visible", False),
+        (held, "held", False),
+        (rejected, "removed", False),
+        (blanked, "removed", True),
+        (below["id"], "held", False),
+    ]

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.contracts.notify import EditMailSettings
-from services.notify import choices
+from services.notify import choices, exporting
 from services.notify.choices import MailSettings
 from tests.integration.notify_harness import FakeComment
 from tests.integration.test_notify_api import ApiHarness, harness
@@ -122,6 +122,21 @@ async def test_reasons_of_a_follower_are_merged(harness: ApiHarness) -> None:
     await harness.service.handle(comment.posted)
     row = await harness.service.row(me, comment.comment_id)
     assert row["reasons"] == ["reply_to_you", "followed_thread"]
+
+
+async def test_what_is_followed_is_exported(harness: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "PAGE", 2)
+    me, posts = uuid4(), [uuid4() for _ in range(4)]
+    for post_id in posts:
+        await harness.call("PUT", f"/me/follows/{post_id}", who=me)
+    await harness.call("DELETE", f"/me/follows/{posts[0]}", who=me)
+    await harness.call("PUT", f"/me/follows/{posts[0]}", who=uuid4())
+    found, cursor = list[str](), ""
+    while cursor is not None:
+        page = (await harness.call("GET", f"/me/export/follows?cursor={cursor}", who=me)).json()
+        found += [one["post_id"] for one in page["items"]]
+        cursor = page["next"]
+    assert sorted(found) == sorted(map(str, posts[1:]))
 
 
 async def test_who_follows_no_more_is_not_told(harness: ApiHarness) -> None:

@@ -11,7 +11,7 @@ from services.chassis.database.pool import Database
 from services.chassis.errors import Problem
 from services.chassis.identity import Caller
 from services.contracts.posts import CreatePost, EditPost
-from services.posts import commands, queries, syndication
+from services.posts import commands, exporting, image_rows, queries, syndication
 
 AUTHOR = Caller("gateway", uuid4(), frozenset({"author"}))
 OTHER = Caller("gateway", uuid4(), frozenset({"author", "moderator"}))
@@ -192,3 +192,50 @@ async def test_months_have_the_posts_that_were_published_in_them(db: Database) -
     for wrong in ("2024-00", "24-01", "0000-01", "9999-12", "2024-02-01", "²024-01"):
         with pytest.raises(Problem, match="not-found"):
             await syndication.addresses(db, wrong)
+
+
+async def test_all_that_somebody_wrote_is_exported(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "PAGE", 2)
+    made = [await create(db, f"Number {number}", publish=number > 0) for number in range(3)]
+    command = EditPost(body="Another text")
+    await commands.edit_post(db, AUTHOR, UUID(made[1]["id"]), command)
+    await commands.withdraw_post(db, AUTHOR, UUID(made[2]["id"]))
+    await commands.create_post(db, OTHER, CreatePost(title="Not mine", body="x"))
+    exports = (exporting.export_posts, exporting.export_revisions)
+    posts, revisions = [await everything(db, export, person(AUTHOR)) for export in exports]
+    assert [(one["id"], one["status"]) for one in posts] == [
+        (one["id"], status) for one, status in zip(made, ("draft", "published", "withdrawn"), strict=True)
+    ]
+    assert posts[1]["body"] == "Another text"
+    assert [(one["post_id"], one["revision"]) for one in revisions] == [
+        (made[0]["id"], 1),
+        (made[1]["id"], 1),
+        (made[1]["id"], 2),
+        (made[2]["id"], 1),
+    ]
+    monkeypatch.setattr(exporting, "MOST_BYTES", 1)
+    assert await everything(db, exporting.export_posts, person(AUTHOR)) == posts, "large texts end a page early"
+    assert await everything(db, exporting.export_revisions, person(AUTHOR)) == revisions
+    async with db.transaction() as tx:
+        await image_rows.insert(tx, (image_id := uuid4()), person(AUTHOR), 3, 2, b"")
+        await image_rows.insert(tx, uuid4(), person(OTHER), 3, 2, b"")
+    images = await everything(db, exporting.export_images, person(AUTHOR))
+    assert images == [{"id": str(image_id), "width": 3, "height": 2}]
+
+
+def person(caller: Caller) -> UUID:
+    assert caller.person_id is not None
+    return caller.person_id
+
+
+Export = Callable[[Database, UUID, str | None], Awaitable[dict[str, Any]]]
+
+
+async def everything(db: Database, export: Export, person_id: UUID) -> list[dict[str, Any]]:
+    """Return the items of all pages."""
+    items: list[dict[str, Any]] = []
+    page = await export(db, person_id, None)
+    while page["next"] is not None:
+        items += page["items"]
+        page = await export(db, person_id, page["next"])
+    return [*items, *page["items"]]

@@ -89,6 +89,42 @@ async def hidden_seen_by(reader: Reader, person_id: UUID, post_id: UUID) -> list
     return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_HIDDEN_SEEN_BY, person_id, post_id)]
 
 
+SELECT_HIDDEN_SEEN_IN = """
+select hidden.id, hidden.list_id
+from comments as hidden
+where not hidden.shown and hidden.id = any(array(
+    select encode(substring(held.path from 16 * level + 1 for 16), 'hex')::uuid
+    from comments as held, generate_series(0, held.depth) as level
+    where held.author_id = $1 and held.post_id = any($2::uuid[]) and held.state = 'held'
+))
+"""
+
+
+async def hidden_seen_in(reader: Reader, person_id: UUID, post_ids: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """Return the same for several posts."""
+    return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_HIDDEN_SEEN_IN, person_id, post_ids)]
+
+
+SELECT_WRITTEN = f"""
+select {COLUMNS}
+from (
+    select {COLUMNS}, sum(octet_length(body)) over (
+        order by id rows between unbounded preceding and 1 preceding
+    ) as bytes_before
+    from (
+        select {COLUMNS} from comments where author_id = $1 and id > $2 order by id limit $3
+    ) as found
+) as measured
+where bytes_before is null or bytes_before < $4
+order by id
+"""  # noqa: S608  # a constant
+
+
+async def written_by(reader: Reader, person_id: UUID, after: UUID, limit: int, most_bytes: int) -> list[Comment]:
+    """Return the next comments of a person behind an id, in any state: one more than it takes to fill `most_bytes`."""
+    return [Comment(*row) for row in await reader.fetch(SELECT_WRITTEN, person_id, after, limit, most_bytes)]
+
+
 SELECT_BY_SOURCE = "select id from comments where site = $1 and source_id = $2"
 
 

@@ -85,6 +85,17 @@ async def by_state(request: Request, context: SignedIn) -> Response:
 
 
 @router.get(
+    "/me/comments",
+    **operation(
+        "listMyComments", "List my comments, newest first", schemas.Comments, query=["cursor", "limit"], headers=CACHED
+    ),
+)
+async def mine(request: Request, context: SignedIn) -> Response:
+    params = query_of(request, "cursor", "limit")
+    return responses.read(request, context, await comment_views.own(context, params))
+
+
+@router.get(
     "/comment-counts",
     **operation("countComments", "Count the comments of posts", schemas.CommentCounts, query=["post"], headers=CACHED),
 )

@@ -13,12 +13,13 @@ from services.gateway import responses
 from services.gateway.api.references import PathId
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import people as schemas
+from services.gateway.apidocs.schemas.export import Export as Everything
 from services.gateway.apidocs.schemas.images import PictureFile
-from services.gateway.composition import profile_views, representations
+from services.gateway.composition import export, profile_views, representations
 from services.gateway.composition.forwarding import body_of, forward, headers_of
 from services.gateway.composition.request_context import Composed, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, Uploading, forget_session
+from services.gateway.guards import Exporting, OptionalViewer, PublicRoute, SignedIn, Uploading, forget_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 
@@ -45,6 +46,11 @@ async def rename(request: Request, context: SignedIn) -> Response:
     answer = await forward(request, context, context.upstreams.people, "/me", body=body)
     _forget(request, context)
     return responses.written(context, answer, Composed(representations.me(answer.json(), context.public_url)))
+
+
+@router.get("/me/export", **operation("exportMe", "Export everything that is kept of me", Everything))
+async def export_me(request: Request, context: Exporting) -> Response:
+    return responses.ExportResponse(await export.gather(context, gateway_of(request).exports))
 
 
 @router.put(

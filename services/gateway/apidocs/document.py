@@ -23,6 +23,7 @@ BEARER = (
 KIND = re.compile(r"`([a-z-]+)`: ")  # as `problems` names the kinds of a status
 OF_A_POST = re.compile(r"/v1/posts/\{")
 VERSIONED = ("Post", "Comment", "Me")  # answers to writes that have an `ETag`
+NOT_KEPT = ("Export",)  # answers to reads that are strictly counted and that nobody stores
 LOCATED = ("Post", "Comment", "Image")  # what is created, and has an address of its own
 DESCRIPTIONS = {
     200: "Done.",
@@ -123,14 +124,16 @@ def _headers(method: str, status: int, kinds: list[str], operation: Json) -> lis
     names = ["X-Request-ID"]
     taken = {parameter["name"] for parameter in operation.get("parameters", ())}
     model = model_of(operation["responses"][str(status)])
-    if method == "get" and status in (200, 304):
+    if model in NOT_KEPT:
+        names += ["Cache-Control"]
+    elif method == "get" and status in (200, 304):
         names += ["ETag", "Cache-Control", "Vary"]
         names += ["Link"] if status == 200 and "cursor" in taken else []
     elif status < 300:
         names += ["ETag"] if model in VERSIONED else []
         names += ["Location"] if status == 201 and model in LOCATED else []
         names += ["Idempotency-Replayed"] if "Idempotency-Key" in taken and operation["security"] else []
-    if method != "get" or status == 429:
+    if method != "get" or status == 429 or model in NOT_KEPT:
         names += ["RateLimit", "RateLimit-Policy"]
     if any(KINDS[kind].status in (429, 503) or kind == "still-running" for kind in kinds):
         names.append("Retry-After")

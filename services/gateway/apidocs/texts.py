@@ -96,6 +96,8 @@ OPERATIONS: Mapping[str, str] = {
     "what a link to a comment opens. To whoever may see the comment.",
     "getComment": "Returns a comment with the beginning of its replies. A held one is 404 for everybody but its author "
     "and moderators; a removed one that still has shown replies is a tombstone.",
+    "listMyComments": "Lists what you wrote below published posts, newest first, each without its replies; what waits "
+    "for a moderator, too. What was removed is in the export alone.",
     "listReplies": "Lists the direct replies to a comment, oldest first, each with the beginning of its own. This is "
     "where `replies.next` of a comment leads.",
     "editComment": "Replaces the text, within a limited time after posting (15 minutes unless the site says "
@@ -111,6 +113,9 @@ OPERATIONS: Mapping[str, str] = {
     "getPerson": "Returns what everybody may know of a person: never an address.",
     "getMe": "Returns your own account, with your address and what you may do.",
     "editMe": "Changes your name, or what you say of yourself, everywhere, within moments. What you leave out stays.",
+    "exportMe": "Returns one document with everything that is kept of you: your account, sessions, posts of any status "
+    "with all their texts and pictures, comments in any state, your mail settings, what you follow and your "
+    "notifications. It is complete or refused: while a part is away, 503. At most 3 an hour.",
     "setAvatar": "Shows a picture beside your name: PNG, JPEG, WebP or GIF of at most 1 MiB, of which a square of "
     "256 × 256 pixels is cut out of the middle. It is stored as WebP, upright, without what the file says of its "
     "place, time and camera. At most 60 an hour.",

@@ -63,6 +63,12 @@ async def by_state(context: RequestContext, params: Mapping[str, str]) -> Compos
     return await list_with_authors(context, raw)
 
 
+async def own(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return what the viewer wrote and still sees whole, newest first."""
+    raw = await context.upstreams.comments.get("/me/comments", context.viewer.caller, context.deadline, params)
+    return await list_with_authors(context, raw)
+
+
 async def under(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Composed:
     """Return the comments of a post."""
     raw = await retry_while_post_unknown(context, post_id, lambda: fetch_under(context, post_id, params))

@@ -155,6 +155,31 @@ def session(raw: Json, public_url: str) -> Json:
     return raw | {"person": me(raw["person"], public_url)}
 
 
+def exported_post(raw: Json, public_url: str) -> Json:
+    """Return a post of any status as its author takes it along."""
+    names = ("id", "kind", "slug", "title", "body", "format", "excerpt", *POST_AFTER_AUTHOR)
+    return {name: raw[name] for name in names} | {
+        "url": post_url(public_url, raw["slug"]),
+        "cover_url": image_url(public_url, raw.get("cover")),
+    }
+
+
+def exported_revision(raw: Json) -> Json:
+    """Return a revision of a post as its author takes it along."""
+    return {"post_id": raw["post_id"]} | revision(raw)
+
+
+def exported_comment(raw: Json) -> Json:
+    """Return a comment in any state as its author takes it along."""
+    names = ("id", "post_id", "parent_id", "body", "format", "state", "created_at", "edited_at")
+    return {name: raw[name] for name in (*names, "answered_revision", "imported")}
+
+
+def follow(raw: Json) -> Json:
+    """Return a discussion that a person follows."""
+    return {name: raw[name] for name in ("post_id", "since")}
+
+
 def notification(raw: Json) -> Json:
     """Return one notification."""
     return {
