@@ -72,7 +72,7 @@ async def sign_in(recorder: Recorder) -> Person:
 
 
 async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
-    body = {"title": "Rain on the beans", "body": "It rained *all night*.", "publish": True}
+    body = {"title": "Rain on the beans", "body": "It rained *all night*.", "tags": ["Weather"], "publish": True}
     await recorder.play("createPost", "A post, published at once", who=ada, headers=key(3), body=body)
     second = {"title": "What the frost left", "body": "Not **much**."}
     draft = await recorder.play("createPost", "A draft", who=ada, body=second)
@@ -93,6 +93,14 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
     )
     await recorder.play("listRevisions", "Both texts", path=ref)
     png = {"Content-Type": "image/png"}
+    await recorder.play("listPosts", "About the weather", query={"tag": "weather"})
+    await recorder.play("listTags", "All of them")
+    sketch = await recorder.play(
+        "createPost", "A page", who=ada, body={"title": "About", "body": "Me.", "kind": "page"}
+    )
+    await recorder.play("deletePost", "The page was an idea only", who=ada, path={"ref": sketch.json["id"]})
+    words = {"body": "Not **much**.", "kind": "post"}
+    await recorder.play("previewText", "Ada looks before she saves", who=ada, body=words)
     await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
     await recorder.play("getRevision", "The first text", path=ref | {"number": "1"})
     return draft.json["id"], edited.json["slug"]
