@@ -48,7 +48,7 @@ QUERY: dict[str, Json] = {
         "example": "Letters",
     },
     "author": {
-        "schema": {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "enum": ["me"]}]},
+        "schema": {"type": "string", "pattern": "^(me|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"},
         "description": "Only posts of this person: an id, or `me`, which needs a sign-in (401).",
         "example": "me",
     },
