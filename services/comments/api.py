@@ -23,7 +23,14 @@ from services.comments.commands import editing, importing, moderating, posting, 
 from services.comments.domain.comment import Step
 from services.comments.listing import ListedState
 from services.contracts.body_sizes import IMPORT_BYTES
-from services.contracts.comments import CountByPerson, CountByPost, CreateComment, EditComment, ImportComment
+from services.contracts.comments import (
+    CountByPerson,
+    CountByPost,
+    CreateComment,
+    EditComment,
+    ImportComment,
+    PreviewComment,
+)
 from services.contracts.services import LookUp, Rerender
 
 Gateway = Annotated[Caller, allow("gateway")]
@@ -116,6 +123,10 @@ def create_api(
 
     for step in get_args(Step):
         add_moderation(step)
+
+    @router.post("/preview")
+    async def preview(body: PreviewComment, caller: Gateway) -> Response:
+        return json_response({"body_html": await rerendering.preview(caller, body, picture_hosts)})
 
     @router.post("/counts")
     async def counts(body: CountByPost, caller: Gateway) -> Response:

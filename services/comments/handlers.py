@@ -5,6 +5,7 @@ from services.chassis.messaging.handlers import Handlers
 from services.comments.store import discussion_rows
 from services.contracts.event import Envelope
 from services.contracts.posts import (
+    PostDeleted,
     PostDrafted,
     PostEdited,
     PostFact,
@@ -28,3 +29,9 @@ async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope)
 async def hide_discussion(tx: Transaction, event: PostGone, envelope: Envelope) -> None:
     """Hide the discussion of a post that is not there. A later fact about the post shows it again."""
     await discussion_rows.mark_gone(tx, event.post_id, envelope.epoch, event.version)
+
+
+@handlers.on(PostDeleted)
+async def drop_discussion(tx: Transaction, fact: PostDeleted, envelope: Envelope) -> None:
+    """Hide the discussion of a draft that was deleted; it has no comments."""
+    await discussion_rows.mark_gone(tx, fact.post_id, envelope.epoch, fact.version)

@@ -145,6 +145,12 @@ class EditComment(Body):
     body: CommentText = Field(description="The whole new text, in Markdown.")
 
 
+class PreviewComment(Body):
+    """Query: what would this text be as a comment?"""
+
+    body: CommentText
+
+
 class ImportComment(Body):
     """Command of an operator: import a comment. It is unique by (site, source_id); a repetition changes nothing.
 

@@ -81,6 +81,13 @@ class PostWithdrawn(PostFact):
 
 
 @published
+class PostDeleted(PostFact):
+    """A draft was deleted, by its author or an admin."""
+
+    type: ClassVar[str] = "dev.rapport.posts.deleted.v1"
+
+
+@published
 class PostImported(PostFact):
     """A post was imported from another system."""
 
@@ -161,6 +168,12 @@ class EditPost(Body):
     excerpt: Excerpt | None = Field(
         default=None, description="What lists show of it, as plain text; null takes the beginning of the text again."
     )
+
+
+class PreviewPost(Body):
+    """Query: what would this text be as a post?"""
+
+    body: PostText
 
 
 class ImportPost(Body):

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.origins import Origin
-from services.gateway.api import comments, images, notifications, people, posts, sessions, site
+from services.gateway.api import comments, images, notifications, people, posts, preview, sessions, site, tags
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import (
@@ -35,6 +35,8 @@ ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
     posts.router,
     images.router,
+    tags.router,
+    preview.router,
     people.router,
     sessions.router,
     notifications.router,

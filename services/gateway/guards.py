@@ -24,6 +24,7 @@ from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, View
 from services.gateway.access.rate_limits import (
     EXPORTING,
     POSTING,
+    PREVIEWING,
     READING,
     REFRESH,
     SESSION,
@@ -219,6 +220,16 @@ class ExportingGuard(SignedInGuard):
         return context
 
 
+class PreviewingGuard(SignedInGuard):
+    """Admits people who are signed in and have a text rendered, which counts twice."""
+
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
+        context = await super().admit(request)
+        await count(request, gateway_of(request), PREVIEWING, str(context.viewer.person_id))
+        return context
+
+
 class UnauthenticatedGuard(Guard[RequestContext]):
     """Admits everybody as nobody: a token or cookie that came along is not looked at."""
 
@@ -243,6 +254,7 @@ def context_of(request: Request) -> RequestContext | None:
 optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
+Previewing = Annotated[RequestContext, Depends(PreviewingGuard())]
 Uploading = Annotated[RequestContext, Depends(UploadingGuard())]
 Exporting = Annotated[RequestContext, Depends(ExportingGuard())]
 AskingForMail = Annotated[RequestContext, Depends(UnauthenticatedGuard(SIGN_IN))]

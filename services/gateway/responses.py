@@ -22,7 +22,7 @@ PUBLIC = "public, no-cache"
 PRIVATE = "private, no-cache"
 NO_STORE = "no-store"
 MEDIA_TYPE = "application/json"
-LIST_PARAMS = ("sort", "state", "status", "limit")
+LIST_PARAMS = ("sort", "state", "status", "tag", "author", "kind", "limit")
 
 
 def read(request: Request, context: RequestContext, composed: Composed) -> Response:

@@ -2,10 +2,11 @@
 
 import hashlib
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Path, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
@@ -20,6 +21,7 @@ from services.chassis.messaging import outbox
 from services.chassis.pictures.encoder import Encoder
 from services.chassis.pictures.kinds import WEBP
 from services.contracts.body_sizes import IMAGE_BYTES, IMPORT_BYTES, POST_BYTES
+from services.contracts.ids import canonical
 from services.contracts.posts import (
     CompleteImport,
     CreatePost,
@@ -28,15 +30,29 @@ from services.contracts.posts import (
     ImportPost,
     LookUpSlugs,
     LookUpTitles,
+    PreviewPost,
 )
 from services.contracts.services import LookUp, Rerender
-from services.posts import commands, exporting, images, importing, queries, rerendering, syndication
+from services.contracts.tags import Tag, folded
+from services.posts import commands, deleting, exporting, images, importing, queries, rerendering, syndication
+from services.posts.list_rows import Wanted
 from services.posts.stating import stating
+
+
+def author_or_me(value: object) -> object:
+    """Return the id of an author in lower case, or `me`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return canonical(value) if isinstance(value, str) and value != "me" else value
+
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
 Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
+Author = Annotated[Literal["me"] | UUID, BeforeValidator(author_or_me)]
 RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 
 
@@ -51,11 +67,28 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
 
     @router.get("/posts")
     async def posts(
-        caller: Gateway, status: queries.Status = "published", cursor: str | None = None, limit: Limit = 50
+        caller: Gateway,
+        status: queries.Status = "published",
+        kind: Literal["post", "page"] = "post",
+        tag: Tag | None = None,
+        author: Author | None = None,
+        cursor: str | None = None,
+        limit: Limit = 50,
     ) -> Response:
+        author_id = caller.require_person() if author == "me" else author
+        wanted = Wanted(kind, author_id, None if tag is None else folded(tag))
         if status == "published":
-            return json_response(await queries.published_posts(db, cursor, limit))
-        return json_response(await queries.unpublished_posts(db, caller, status, cursor, limit))
+            return json_response(await queries.published_posts(db, cursor, limit, wanted))
+        return json_response(await queries.unpublished_posts(db, caller, status, cursor, limit, wanted))
+
+    @router.get("/tags")
+    async def tags(_: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.tags(db, cursor, limit))
+
+    @router.post("/preview")
+    @body_limit(POST_BYTES)
+    async def preview(body: PreviewPost, caller: Gateway) -> Response:
+        return json_response({"body_html": await rerendering.preview(caller, body)})
 
     @router.post("/posts/lookup")
     async def look_up(body: LookUp, caller: GatewayOrNotify) -> Response:
@@ -95,6 +128,11 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def edit_post(request: Request, post_id: UUID, body: EditPost, caller: Gateway) -> Response:
         key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
         return command_response(await commands.edit_post(db, caller, post_id, body, key, if_match))
+
+    @router.delete("/posts/{post_id}")
+    async def delete_draft(request: Request, post_id: UUID, caller: Gateway) -> Response:
+        key, if_match = idempotency_key(request, caller), request.headers.get("if-match")
+        return command_response(await deleting.delete_draft(db, caller, post_id, key, if_match))
 
     @router.post("/posts/{post_id}/publish")
     async def publish_post(request: Request, post_id: UUID, caller: Gateway) -> Response:

@@ -1,6 +1,7 @@
 """Queries of posts: the read side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -15,11 +16,13 @@ from services.chassis.identity import Caller
 from services.contracts.event import rfc3339
 from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import former_slugs, old_addresses, revision_rows, store
+from services.posts import former_slugs, list_rows, old_addresses, revision_rows, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
+from services.posts.list_rows import EVERY_POST, Wanted
 
 PUBLISHED = "posts"
+TAGS = "tags"
 MOST_OF_AN_ADDRESS = 20  # posts of different blogs that are looked at for one that the caller may see
 Status = Literal["draft", "scheduled", "published", "withdrawn"]  # no post can be scheduled yet
 
@@ -70,17 +73,25 @@ async def post_of_address(db: Database, caller: Caller, address: str) -> dict[st
     raise not_found()
 
 
-async def published_posts(db: Database, cursor: str | None, limit: int) -> dict[str, Any]:
+async def published_posts(db: Database, cursor: str | None, limit: int, wanted: Wanted = EVERY_POST) -> dict[str, Any]:
     """Return a page of published posts, newest first, without their bodies.
 
     Raises:
         Problem: `malformed-cursor`.
     """
-    place = cursors.decode(cursor, PUBLISHED, datetime, UUID)
+    name = PUBLISHED + wanted.name
+    place = cursors.decode(cursor, name, datetime, UUID)
     async with db.reader() as reader:
-        found = await store.published_before(reader, None if place is None else (place[0], place[1]), limit + 1)
+        found = await list_rows.published_before(
+            reader, wanted, None if place is None else (place[0], place[1]), limit + 1
+        )
     page = found[:limit]
-    return {"items": _entries(page), "next": _cursor_after(page[-1]) if len(found) > limit else None}
+    following = None
+    if len(found) > limit:
+        last = page[-1]
+        assert last.published_at is not None
+        following = cursors.encode(name, last.published_at, last.id)
+    return {"items": _entries(page), "next": following}
 
 
 def _entries(page: Sequence[Post]) -> list[dict[str, Any]]:
@@ -92,28 +103,42 @@ def _entries(page: Sequence[Post]) -> list[dict[str, Any]]:
 
 
 async def unpublished_posts(
-    db: Database, caller: Caller, status: Status, cursor: str | None, limit: int
+    db: Database, caller: Caller, status: Status, cursor: str | None, limit: int, wanted: Wanted = EVERY_POST
 ) -> dict[str, Any]:
     """Return a page of posts that not everybody may read: the caller's own, or everybody's to an admin; newest first.
 
     Raises:
         Problem: `sign-in-required`, `malformed-cursor`.
     """
-    author_id = None if is_admin(caller.roles) else caller.require_person()
-    name = f"{PUBLISHED}/{status}"
+    person_id = caller.require_person()
+    name = f"{PUBLISHED}/{status}{wanted.name}"
     place = cursors.decode(cursor, name, datetime, UUID)
+    if not is_admin(caller.roles):
+        if wanted.author_id not in (None, person_id):
+            return {"items": [], "next": None}
+        wanted = replace(wanted, author_id=person_id)
     async with db.reader() as reader:
-        found = await store.unpublished_before(
-            reader, status, author_id, None if place is None else (place[0], place[1]), limit + 1
+        found = await list_rows.unpublished_before(
+            reader, status, wanted, None if place is None else (place[0], place[1]), limit + 1
         )
     page = found[:limit]
     following = cursors.encode(name, page[-1].created_at, page[-1].id) if len(found) > limit else None
     return {"items": _entries(page), "next": following}
 
 
-def _cursor_after(last: Post) -> str:
-    assert last.published_at is not None
-    return cursors.encode(PUBLISHED, last.published_at, last.id)
+async def tags(db: Database, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Return a page of the tags of published posts, by the number of posts, then by the tag.
+
+    Raises:
+        Problem: `malformed-cursor`.
+    """
+    place = cursors.decode(cursor, TAGS, int, str)
+    async with db.reader() as reader:
+        found = await list_rows.tags_after(reader, None if place is None else (place[0], place[1]), limit + 1)
+    page = found[:limit]
+    following = cursors.encode(TAGS, page[-1]["post_count"], page[-1]["tag"]) if len(found) > limit else None
+    items = [{"tag": row["spelling"], "post_count": row["post_count"]} for row in page]
+    return {"items": items, "next": following}
 
 
 async def revisions(db: Database, caller: Caller, post_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:

@@ -1,15 +1,29 @@
-"""Rendering stored posts anew: by a newer renderer, or with links to posts that were imported later."""
+"""Rendering beside writing: previews, and stored posts anew.
+
+Posts are rendered anew by a newer renderer, or with links to posts that were imported later.
+"""
 
 from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Database
 from services.chassis.errors import not_found
+from services.chassis.identity import Caller
 from services.chassis.text.renderer import RENDERER_VERSION, render
 from services.chassis.text.rerendering import BATCH, Stored, rerender_batch
-from services.contracts.posts import CompleteImport
+from services.contracts.posts import CompleteImport, PreviewPost
 from services.posts import store
 from services.posts.domain.word_count import word_count
+
+
+async def preview(caller: Caller, query: PreviewPost) -> str:
+    """Return the HTML that a text would have as a post.
+
+    Raises:
+        Problem: `sign-in-required`, and those of `render`.
+    """
+    owner = caller.require_person()
+    return await render(query.body, "markdown", "post", anchor="preview", owner=owner)
 
 
 async def rerender_posts(db: Database, after: UUID | None) -> dict[str, Any]:

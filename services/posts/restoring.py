@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.messaging.history import History
-from services.contracts.posts import PostEdited, PostFact, PostPublished, PostWithdrawn
+from services.contracts.posts import PostDeleted, PostEdited, PostFact, PostPublished, PostWithdrawn
 from services.posts import store
 from services.posts.domain import post as rules
 from services.posts.domain.post import Post
@@ -22,11 +22,15 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         epoch: that of the backup.
     """
     done = {"posts withdrawn again": 0, "posts published again": 0, "discussions set again": 0}
-    done |= {"posts lost": 0, "edits lost": 0}
+    done |= {"drafts deleted again": 0, "posts lost": 0, "edits lost": 0}
     for post_id, said in history.newest(PostFact).items():
-        before = await store.lock(tx, post_id)
+        before, is_deleted = await store.lock(tx, post_id), isinstance(said.event, PostDeleted)
         if before is None:
-            done["posts lost"] += 1
+            done["posts lost"] += not is_deleted
+        elif is_deleted and before.status == "draft":
+            done["drafts deleted again"] += 1
+            await store.delete(tx, post_id)
+            await outbox.add(tx, rules.fact(PostDeleted, replace(before, version=before.version + 1), rules.now()))
         elif said.is_newer_than(epoch, before.version):
             done["edits lost"] += said.event.revision != before.revision
             post = _as_said(before, said.event)

@@ -1,7 +1,6 @@
 """SQL of posts."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -192,48 +191,6 @@ SELECT_VERSION = "select (select number from epoch) as epoch, version from posts
 async def version_of(reader: Reader, post_id: UUID) -> dict[str, int]:
     """Return the present epoch and version of an existing post."""
     return dict(await reader.fetchrow(SELECT_VERSION, post_id) or {})
-
-
-SELECT_PUBLISHED = """
-select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       tags, word_count
-from posts
-where status = 'published' and kind = 'post' and ($1::timestamptz is null or (published_at, id) < ($1, $2::uuid))
-order by published_at desc, id desc
-limit $3
-"""
-
-
-async def published_before(reader: Reader, place: tuple[datetime, UUID] | None, limit: int) -> list[Post]:
-    """Return published posts without their bodies, newest first, after the position `place`."""
-    moment, post_id = place or (None, None)
-    return [Post(**row) for row in await reader.fetch(SELECT_PUBLISHED, moment, post_id, limit)]
-
-
-SELECT_UNPUBLISHED = """
-select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       tags, word_count
-from posts
-where status = $1 and status <> 'published' and kind = 'post' and ($2::uuid is null or author_id = $2)
-      and ($3::timestamptz is null or (created_at, id) < ($3, $4::uuid))
-order by created_at desc, id desc
-limit $5
-"""
-
-
-async def unpublished_before(
-    reader: Reader, status: str, author_id: UUID | None, place: tuple[datetime, UUID] | None, limit: int
-) -> list[Post]:
-    """Return posts of a status other than published without their bodies, newest first, after the position `place`.
-
-    Args:
-        author_id: None for everybody's.
-    """
-    moment, post_id = place or (None, None)
-    rows = await reader.fetch(SELECT_UNPUBLISHED, status, author_id, moment, post_id, limit)
-    return [Post(**row) for row in rows]
 
 
 SELECT_MANY = """

@@ -77,7 +77,7 @@ async def sign_in(recorder: Recorder) -> Person:
 
 
 async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
-    body = {"title": "Rain on the beans", "body": "It rained *all night*.", "publish": True}
+    body = {"title": "Rain on the beans", "body": "It rained *all night*.", "tags": ["Weather"], "publish": True}
     await recorder.play("createPost", "A post, published at once", who=ada, headers=key(3), body=body)
     second = {"title": "What the frost left", "body": "Not **much**."}
     draft = await recorder.play("createPost", "A draft", who=ada, body=second)
@@ -98,6 +98,14 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
     )
     await recorder.play("listRevisions", "Both texts", path=ref)
     png = {"Content-Type": "image/png"}
+    await recorder.play("listPosts", "About the weather", query={"tag": "weather"})
+    await recorder.play("listTags", "All of them")
+    sketch = await recorder.play(
+        "createPost", "A page", who=ada, body={"title": "About", "body": "Me.", "kind": "page"}
+    )
+    await recorder.play("deletePost", "The page was an idea only", who=ada, path={"ref": sketch.json["id"]})
+    words = {"body": "Not **much**.", "kind": "post"}
+    await recorder.play("previewText", "Ada looks before she saves", who=ada, body=words)
     await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
     await recorder.play("getRevision", "The first text", path=ref | {"number": "1"})
     return draft.json["id"], edited.json["slug"]
@@ -138,7 +146,11 @@ def as_type(subtype: str) -> dict[str, str]:
 async def read(recorder: Recorder, ada: Person, ben: Person, slug: str, comment_id: str) -> None:
     three = {"until": lambda answer: answer.json["comment_count"] == 3}
     await recorder.play("getPost", "By its slug", path={"ref": slug}, **three)
-    await recorder.play("getPostPage", "To a reader who is signed in", who=ben, path={"ref": slug}, until=counted(3))
+
+    def with_unread(answer: HttpResponse) -> bool:
+        return counted(3)(answer) and answer.json["viewer"]["unread"] == 1
+
+    await recorder.play("getPostPage", "To a reader who is signed in", who=ben, path={"ref": slug}, until=with_unread)
     listed = await recorder.play("listPosts", "The newest", query={"limit": "1"}, until=shows_count(3))
     await recorder.play("listPosts", "The next page", query={"limit": "1", "cursor": listed.json["next"]})
     under, page = {"post_id": slug}, {"sort": "oldest", "limit": "1"}
@@ -178,8 +190,11 @@ async def moderate(recorder: Recorder, ada: Person, ben: Person) -> None:
     path = {"comment_id": held.json["id"]}
     queue = {"until": lambda answer: answer.json["items"]}
     await recorder.play("listCommentsByState", "What waits", who=ada, query={"state": "held"}, **queue)
-    counted_waiting = {"until": lambda answer: answer.json["viewer"]["waiting"] == 1}
-    await recorder.play("getPostPage", "To a moderator", who=ada, path={"ref": post["slug"]}, **counted_waiting)
+
+    def with_numbers(answer: HttpResponse) -> bool:
+        return (answer.json["viewer"]["waiting"], answer.json["viewer"]["unread"]) == (1, 2)
+
+    await recorder.play("getPostPage", "To a moderator", who=ada, path={"ref": post["slug"]}, until=with_numbers)
     for step in ("approve", "hold", "reject", "restore"):
         await recorder.play(f"{step}Comment", f"Ada {step}s it", who=ada, path=path)
         if step == "reject":

@@ -127,7 +127,7 @@ async def test_a_path_id_that_is_not_a_uuid_is_not_found(client: Client, admin: 
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/posts", {"GET", "HEAD", "POST"}),
-        ("DELETE", f"/v1/posts/{MISSING}", {"GET", "HEAD", "PATCH"}),
+        ("PUT", f"/v1/posts/{MISSING}", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("POST", f"/v1/comments/{MISSING}", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("GET", f"/v1/comments/{MISSING}/hold", {"POST"}),
         ("POST", f"/v1/comments/{MISSING}/replies", {"GET", "HEAD"}),

@@ -30,12 +30,14 @@ async def path_values(client: Client, author: Person, admin: Person) -> dict[str
     post = await client.publish(author, title="Fuzzed")
     top = await client.comment(admin, post["id"])
     reply = await client.comment(author, post["id"], parent_id=top["id"])
+    others = (await client.call("GET", "/v1/me/sessions", who=author)).json["items"]
     return {
         "ref": [post["id"], post["slug"]],
         "post_id": [post["id"], post["slug"]],
         "comment_id": [top["id"], reply["id"]],
         "number": ["1", "2"],
         "person_id": [author.id, admin.id],
+        "session_id": [others[0]["id"]],
     }
 
 

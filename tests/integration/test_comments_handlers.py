@@ -21,6 +21,7 @@ from services.comments.handlers import handlers
 from services.comments.store import discussion_rows
 from services.contracts.event import Envelope
 from services.contracts.posts import (
+    PostDeleted,
     PostDrafted,
     PostEdited,
     PostFact,
@@ -140,3 +141,12 @@ async def test_a_post_accepts_comments_after_its_event_was_consumed(
             stop.set()
     assert (await queries.counts(db, [harness.post_id])) == {str(harness.post_id): 1}
     assert comment["state"] == "visible"
+
+
+async def test_a_deleted_draft_has_no_discussion(db: Database) -> None:
+    drafted = as_type(PostDrafted, post_fact(uuid4(), status="draft", version=1))
+    await handle(db, drafted)
+    await handle(db, as_type(PostDeleted, drafted.model_copy(update={"version": 2})))
+    await handle(db, drafted)
+    async with db.reader() as reader:
+        assert await reader.fetchval("select gone from discussions where post_id = $1", drafted.post_id)

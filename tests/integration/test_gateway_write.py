@@ -129,5 +129,5 @@ async def test_ones_posts_are_listed_by_status(harness: GatewayHarness) -> None:
     page = (await harness.get("/me/posts?status=published", **harness.anna)).text
     assert f'href="/posts/{SLUG}/edit"' in page
     assert 'aria-current="page">Published' in page
-    assert harness.services.posts.last("GET", "/posts").params == {"status": "published"}
+    assert harness.services.posts.last("GET", "/posts").params == {"status": "published", "author": "me"}
     assert (await harness.get("/me/posts?status=secret", **harness.anna)).status_code == 404

@@ -43,7 +43,7 @@ from services.contracts.people import (
     PersonRolesChanged,
     PersonStated,
 )
-from services.contracts.posts import PostEdited, PostFact, PostPublished, PostWithdrawn
+from services.contracts.posts import PostDeleted, PostEdited, PostFact, PostPublished, PostWithdrawn
 from services.contracts.topics import EVENT_TOPICS, POSTS
 from tests.integration.backup_harness import NewTrial, Trial, new_trial
 
@@ -114,6 +114,7 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
     names = ("withdrawn", "back-again", "closed", "same", "edited")
     shown = {name: await add_post(trial, name, "published", 2) for name in names}
     draft, hidden = await add_post(trial, "draft", "draft"), await add_post(trial, "hidden", "withdrawn", 3)
+    deleted = await add_post(trial, "deleted", "draft")
     redrafted = await add_post(trial, "redrafted", "draft")  # published since, with another text
     await trial.take(tmp_path)
     await say(
@@ -128,12 +129,15 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
         post(PostPublished, hidden, 4, "published"),
         post(PostPublished, redrafted, 3, "published", revision=2),
         post(PostPublished, uuid4(), 1, "published"),
+        post(PostDeleted, deleted, 2, "draft"),
+        post(PostDeleted, uuid4(), 2, "draft"),  # written and deleted since: nothing is lost
     )
     found = await put_back(trial, back, tmp_path)
     assert done(found) == {
         "posts withdrawn again": 1,
         "posts published again": 2,
         "discussions set again": 1,
+        "drafts deleted again": 1,
         "posts lost": 1,
         "edits lost": 2,
     }
@@ -148,7 +152,12 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
         "hidden": "published open 4",
         "redrafted": "draft open 1",
     }
-    assert sorted(await rows(back, EVENTS)) == [("edited", True), *[("published", True)] * 2, ("withdrawn", True)]
+    assert sorted(await rows(back, EVENTS)) == [
+        ("deleted", True),
+        ("edited", True),
+        *[("published", True)] * 2,
+        ("withdrawn", True),
+    ]
     assert (await put_back(trial, back, tmp_path)).already
 
 

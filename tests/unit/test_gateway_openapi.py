@@ -242,6 +242,6 @@ def test_parameters_have_examples_that_are_valid(document: Json) -> None:
     for operation in operations(document):
         for parameter in operation.get("parameters", ()):
             example, schema = parameter["example"], parameter["schema"]
-            if schema["type"] == "integer":
+            if schema.get("type") == "integer":  # one with a vocabulary refers to it
                 example = int(example)
             assert validator(document, schema).is_valid(example), (operation["operationId"], parameter["name"])

@@ -23,6 +23,7 @@ router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
 CAREFUL = ("Idempotency-Key", "If-Match")
+FILTERS = ("status", "tag", "author", "kind")
 NOT_PUBLIC = ("draft", "scheduled", "withdrawn")
 
 
@@ -46,14 +47,14 @@ async def create(request: Request, context: SignedIn) -> Response:
         "listPosts",
         "List published posts, or your own drafts, newest first",
         schemas.Posts,
-        query=["status", "cursor", "limit"],
+        query=[*FILTERS, "cursor", "limit"],
         headers=CACHED,
         kinds=["sign-in-required"],
     ),
 )
 async def listed(request: Request, context: OptionalViewer) -> Response:
-    params = query_of(request, "status", "cursor", "limit")
-    if params.get("status") in NOT_PUBLIC:
+    params = query_of(request, *FILTERS, "cursor", "limit")
+    if params.get("status") in NOT_PUBLIC or params.get("author") == "me":
         gateway_of(request).authentication.require_person(request, context.viewer)
     return responses.read(request, context, await post_views.listed(context, params))
 
@@ -85,6 +86,17 @@ async def edit(request: Request, context: SignedIn, ref: PostRef) -> Response:
     path = post_views.path_of(await id_of(context, ref))
     answer = await forward(request, context, context.upstreams.posts, path, body=body)
     return await _written(request, context, answer, changes_discussion="discussion" in await request.json())
+
+
+@router.delete(
+    "/{ref}",
+    **operation("deletePost", "Delete a draft", status=204, headers=CAREFUL, kinds=["forbidden", "wrong-state"]),
+)
+async def delete(request: Request, context: SignedIn, ref: PostRef) -> Response:
+    post_id = await id_of(context, ref)
+    answer = await forward(request, context, context.upstreams.posts, post_views.path_of(post_id))
+    responses.invalidation(request).post(post_id)
+    return responses.empty(answer)
 
 
 @router.post(

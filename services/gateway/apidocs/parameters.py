@@ -43,6 +43,21 @@ QUERY: dict[str, Json] = {
         "admin, everybody's.",
         "example": "withdrawn",
     },
+    "tag": {
+        "schema": {"type": "string", "minLength": 1, "maxLength": 50},
+        "description": "Only posts with this tag, in any case of letters.",
+        "example": "Letters",
+    },
+    "author": {
+        "schema": {"type": "string", "pattern": "^(me|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$"},
+        "description": "Only posts of this person: an id, or `me`, which needs a sign-in (401).",
+        "example": "me",
+    },
+    "kind": {
+        "schema": {"type": "string", "enum": ["post", "page"], "default": "post"},
+        "description": "Which kind of posts to list.",
+        "example": "page",
+    },
     "state": {
         "schema": {"type": "string", "enum": ["held", "rejected", "removed"]},
         "required": True,

@@ -61,8 +61,9 @@ OPERATIONS: Mapping[str, str] = {
     "createPost": "Creates a draft, or with `publish` a published post. Without a `slug` one is made from the title, "
     "and gets `-2` if it is taken; a given one that is taken is 422. A post just published takes comments as soon as "
     "the discussion has heard of it, normally well under a second; until then that is 503 with `Retry-After`.",
-    "listPosts": "Lists published entries by the time of their publication, newest first, without their texts. With "
-    "another `status` it lists your own by the time of their creation, and needs a sign-in.",
+    "listPosts": "Lists published entries by the time of their publication, newest first, without their texts: all, or "
+    "those of a `tag`, an `author` or another `kind`. With another `status` it lists your own by the time of their "
+    "creation, and needs a sign-in; those of others are absent, but for admins.",
     "getPost": "Returns a post with its text. Drafts and withdrawn posts are there for their author and admins only; "
     "for everybody else 404.",
     "getPostPage": "Returns the post, the first page of its comments, their number and who is signed in, in one "
@@ -70,6 +71,11 @@ OPERATIONS: Mapping[str, str] = {
     "editPost": "Changes what is sent and leaves the rest. A changed title or body makes a new revision and, once "
     "published, sets `edited_at` and `edit_note`; tags, excerpt and cover do neither. For its author, while an author, "
     "and admins.",
+    "deletePost": "Deletes a draft with its revisions, for good; its slug is free again. The second time 404. What was "
+    "ever published can only be withdrawn (409).",
+    "listTags": "Lists the tags of published posts with the number of posts, the most used first, then by the tag.",
+    "previewText": "Renders a text as a post or a comment would be, and refuses it as they would be, without storing "
+    "it. At most 30 a minute.",
     "publishPost": "Publishes a draft, or a withdrawn post again; twice changes nothing. `published_at` is set once.",
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
     "admins. Twice changes nothing; a draft cannot be withdrawn (409).",

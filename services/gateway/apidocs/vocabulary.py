@@ -26,6 +26,13 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
     "PostKind": Vocabulary(
         "What a post is.", {"post": "an entry with a date, in lists and feeds", "page": "stands for itself, in no list"}
     ),
+    "TextKind": Vocabulary(
+        "As what a text is rendered.",
+        {
+            "post": "as the text of a post",
+            "comment": "as a comment: a line end is a line end, and pictures are links",
+        },
+    ),
     "PostStatus": Vocabulary(
         "Where a post is on its way: draft or withdrawn → published → withdrawn.",
         {

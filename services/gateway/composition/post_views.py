@@ -60,6 +60,14 @@ async def listed(context: RequestContext, params: Mapping[str, str]) -> Composed
     return Composed({"items": shown, "next": raw["next"]})
 
 
+async def tags(context: RequestContext, params: Mapping[str, str]) -> Composed:
+    """Return the tags of published posts, the most used first."""
+    raw = await context.upstreams.posts.get("/tags", context.viewer.caller, context.deadline, params)
+    context.tags.add("posts")
+    items = [{"tag": item["tag"], "post_count": item["post_count"]} for item in raw["items"]]
+    return Composed({"items": items, "next": raw["next"]})
+
+
 async def revisions(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Composed:
     """Return the revisions of a post, newest first."""
     path = path_of(post_id) + "/revisions"

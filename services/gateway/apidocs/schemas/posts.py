@@ -1,10 +1,11 @@
 """Schemas of posts, their lists, revisions and pages."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field, WithJsonSchema
 
+from services.contracts.text import Body, PostText
 from services.gateway.apidocs.schemas.comments import Comment, Comments
 from services.gateway.apidocs.schemas.shared import (
     AVATAR,
@@ -72,6 +73,33 @@ class Posts(BaseModel):
     items: list[PostInList] = Field(description="The posts of this page.")
     next: str | None = Field(description=NEXT)
     unavailable: Unavailable = []
+
+
+class TagCount(BaseModel):
+    """A tag, and how many published posts have it."""
+
+    tag: str = Field(description="As it was spelt when it was first used. Plain text: escape it.")
+    post_count: int = Field(description="How many published posts have it; pages do not count.")
+
+
+class TagCounts(BaseModel):
+    """A page of the tags of published posts, the most used first."""
+
+    items: list[TagCount] = Field(description="The tags of this page.")
+    next: str | None = Field(description=NEXT)
+
+
+class Preview(Body):
+    """Query: what would this text be?"""
+
+    body: PostText = Field(description="The text, in Markdown.")
+    kind: Literal["post", "comment"] = Field(description="As what it is rendered.")
+
+
+class Previewed(BaseModel):
+    """A text as it would be shown."""
+
+    body_html: str = Field(description="Sanitised HTML, safe to insert.")
 
 
 class Revision(BaseModel):

@@ -1,0 +1,3 @@
+-- outside a transaction
+drop index concurrently if exists posts_listed;
+drop index concurrently if exists posts_unpublished;
