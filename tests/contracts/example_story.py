@@ -148,7 +148,7 @@ async def read(recorder: Recorder, ada: Person, ben: Person, slug: str, comment_
     await recorder.play("getPost", "By its slug", path={"ref": slug}, **three)
 
     def with_unread(answer: HttpResponse) -> bool:
-        return counted(3)(answer) and answer.json["viewer"]["unread"] == 1
+        return bool(counted(3)(answer)) and answer.json["viewer"]["unread"] == 1
 
     await recorder.play("getPostPage", "To a reader who is signed in", who=ben, path={"ref": slug}, until=with_unread)
     listed = await recorder.play("listPosts", "The newest", query={"limit": "1"}, until=shows_count(3))
@@ -190,11 +190,8 @@ async def moderate(recorder: Recorder, ada: Person, ben: Person) -> None:
     path = {"comment_id": held.json["id"]}
     queue = {"until": lambda answer: answer.json["items"]}
     await recorder.play("listCommentsByState", "What waits", who=ada, query={"state": "held"}, **queue)
-
-    def with_numbers(answer: HttpResponse) -> bool:
-        return (answer.json["viewer"]["waiting"], answer.json["viewer"]["unread"]) == (1, 2)
-
-    await recorder.play("getPostPage", "To a moderator", who=ada, path={"ref": post["slug"]}, until=with_numbers)
+    counted_waiting = {"until": lambda answer: answer.json["viewer"]["waiting"] == 1}
+    await recorder.play("getPostPage", "To a moderator", who=ada, path={"ref": post["slug"]}, **counted_waiting)
     for step in ("approve", "hold", "reject", "restore"):
         await recorder.play(f"{step}Comment", f"Ada {step}s it", who=ada, path=path)
         if step == "reject":
