@@ -10,6 +10,7 @@ from services.gateway.api import comments, images, notifications, people, posts,
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
 from services.gateway.pages import (
+    assets,
     comment,
     docs,
     feeds,
@@ -42,6 +43,7 @@ ROUTERS = (
     notifications.router,
     notifications.following,
     site.router,
+    assets.router,
     front.router,
     post.router,
     comment.router,

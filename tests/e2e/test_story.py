@@ -79,7 +79,7 @@ async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
 
     assert (await client.call("GET", "/v1/me/mail", who=anna)).json["notifications"] is False
     back = await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=anna)
-    assert back.json == {"notifications": True}
+    assert back.json == {"notifications": True, "scope": "all", "moderation": "hourly"}
     fifth = await client.comment(ben, post["id"], "Welcome back.", parent_id=question["id"])
     await settled(client, anna, fifth["id"], "sent")
 

@@ -74,7 +74,7 @@ class Form:
 
     def __init__(self, answer: httpx2.Response) -> None:
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert "script-src" not in answer.headers["Content-Security-Policy"]
+        assert "; script-src 'self'; connect-src 'self'; " in answer.headers["Content-Security-Policy"]
         found = re.findall(r'<form method="post" action="(/posts/[^"]*)"[^>]*>(.*?)</form>', answer.text, re.DOTALL)
         assert len(found) == 1, answer.text
         self.action, self.content = html.unescape(found[0][0]), found[0][1]

@@ -8,7 +8,7 @@ from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_views
 from services.gateway.composition.forwarding import query_of
 from services.gateway.guards import OptionalViewer
-from services.gateway.pages.render import STYLE, STYLE_PATH, PageRoute, page, viewer_author
+from services.gateway.pages.render import PageRoute, page, viewer_author
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -22,8 +22,3 @@ async def front(request: Request, context: OptionalViewer) -> Response:
         viewer=await viewer_author(context),
         posts={"items_": listed["items"], "next": listed["next"]},
     )
-
-
-@router.get(STYLE_PATH)
-async def style() -> Response:
-    return Response(STYLE, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, "text/css; charset=utf-8")
