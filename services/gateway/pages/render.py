@@ -20,7 +20,7 @@ from services.gateway.composition import representations
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.languages import current
+from services.gateway.languages import LANGUAGES, current
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
@@ -66,7 +66,7 @@ ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.policies["ext.i18n.trimmed"] = True
 ENVIRONMENT.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
-ENVIRONMENT.globals |= GLOBALS
+ENVIRONMENT.globals |= GLOBALS | {"languages": LANGUAGES}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 ENVIRONMENT.globals["script"] = script_path
 ENVIRONMENT.globals["site"] = Site()
