@@ -24,6 +24,7 @@ from services.gateway.languages import LANGUAGES, current
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.service_texts import translated
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
@@ -62,7 +63,7 @@ ENVIRONMENT.filters |= {
     "tone": tone,
     "letter": letter,
 }
-ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
+ENVIRONMENT.filters |= {"translated": translated, "first_named": first_named, "more_replies": more_replies}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.policies["ext.i18n.trimmed"] = True
 ENVIRONMENT.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
