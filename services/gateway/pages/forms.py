@@ -67,7 +67,7 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
     body = await read_body(request, max(most, READ_BYTES))
     if len(body) > most:
-        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
+        raise Problem("too-large")
     try:
         return _decoded(body, strict=True)
     except ValueError:

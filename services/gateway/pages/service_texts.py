@@ -4,7 +4,7 @@ The API says these as they are. A text that is not listed here is shown in Engli
 """
 
 import re
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from services.gateway.languages import N_, SOURCE, Language, current, gettext, speaking
 
@@ -126,7 +126,7 @@ WHY = (  # follow a colon
     N_("every attempt failed for days"),
 )
 SAID = (*TITLES, *DETAILS, *PREDICATES, *PICTURES, *EXPLANATIONS, *REASONS, *WHY)
-AND = N_(" and ")
+AND = " and "  # between reasons
 PLAIN = frozenset(message for message in SAID if "%(" not in message)
 VALUE = re.compile(r"%\\\((\w+)\\\)s")  # as `re.escape` leaves it
 PATTERNS = {
@@ -160,11 +160,15 @@ def _said(text: str) -> str:
     return text
 
 
+def _joined(first: str, second: str) -> str:
+    return gettext("%(first)s and %(second)s", first=first, second=second)
+
+
 def _value(name: str, value: str) -> str | int:
     """Return what stands in a text: a number, reasons, or a text of its own."""
     digits = value.replace(",", "")
     if digits.isascii() and digits.isdigit():
         return int(digits)
     if name == "reasons":
-        return gettext(AND).join(_said(one) for one in value.split(AND))
+        return reduce(_joined, map(_said, value.split(AND)))
     return _said(value) if value in PLAIN else value
