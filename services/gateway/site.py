@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from services.chassis.text.renderer import to_html
 from services.contracts.characters import is_visible
+from services.gateway.languages import LANGUAGES
 
 LARGEST_PAGE = 64 * 1024  # bytes of a file with the text of a page
 
@@ -16,6 +17,12 @@ def _shown(text: str) -> str:
     if not is_visible(text):
         raise ValueError("shows nothing")
     return text
+
+
+def _spoken(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError(f"is none of {', '.join(LANGUAGES)}")
+    return code
 
 
 def _readable(path: str) -> str:
@@ -47,6 +54,7 @@ class SiteSettings(BaseModel):
     """The settings of the site, mixed into those of the gateway.
 
     Attributes:
+        site_language: of the pages for browsers that want none of ours, of feeds and of what the site itself says.
         site_footer: one line of plain text at the end of every page.
         site_imprint_file, site_privacy_file: files with the texts of these pages, in Markdown; without one there is no
             such page.
@@ -55,6 +63,7 @@ class SiteSettings(BaseModel):
     site_name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_shown)] = "Rapport"
     site_tagline: Annotated[str, Field(max_length=200)] = ""
     site_footer: Annotated[str, Field(max_length=500)] = ""
+    site_language: Annotated[str, AfterValidator(_spoken)] = "en"
     site_imprint_file: Annotated[str, AfterValidator(_readable)] = ""
     site_privacy_file: Annotated[str, AfterValidator(_readable)] = ""
 

@@ -53,7 +53,7 @@ async def test_feeds_and_the_api_name_the_site(make: NewHarness) -> None:
     answer = await harness.get("/v1/site")
     assert answer.json() == {
         "name": "Beans", "tagline": "Of gardens", "url": "http://rapport.test", "picture_url": None,
-        "language": "en", "languages": ["en"],
+        "language": "en", "languages": ["en", "de", "ar"],
     }  # fmt: skip
     assert (await harness.get("/v1/site", **{"If-None-Match": answer.headers["etag"]})).status_code == 304
 

@@ -10,10 +10,9 @@ from services.gateway.apidocs.schemas import shared as schemas
 from services.gateway.composition.request_context import Composed
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, PublicRoute
+from services.gateway.languages import LANGUAGES
 
 router = APIRouter(prefix="/v1", tags=["posts"], route_class=PublicRoute)
-
-LANGUAGE = "en"  # of what the site itself says
 
 
 @router.get("/site", **operation("getSite", "Get the site's name", schemas.SiteNames, headers=["If-None-Match"]))
@@ -24,7 +23,7 @@ async def site(request: Request, context: OptionalViewer) -> Response:
         "tagline": settings.site_tagline.strip(),
         "url": context.public_url.rstrip("/"),
         "picture_url": None,
-        "language": LANGUAGE,
-        "languages": [LANGUAGE],
+        "language": settings.site_language,
+        "languages": list(LANGUAGES),
     }
     return responses.read(request, context, Composed(shown))

@@ -20,10 +20,12 @@ from services.gateway.composition import representations
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
+from services.gateway.languages import LANGUAGES, current
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.structured_data import discussion_data
+from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment
 from services.gateway.site import Site
@@ -42,7 +44,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
+VARY = "Accept-Language, Cookie"  # the language, and who is signed in
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("services.gateway", "templates"),
@@ -62,7 +64,9 @@ ENVIRONMENT.filters |= {
 }
 ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
-ENVIRONMENT.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.policies["ext.i18n.trimmed"] = True
+ENVIRONMENT.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.globals |= GLOBALS | {"languages": LANGUAGES}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 ENVIRONMENT.globals["script"] = script_path
 ENVIRONMENT.globals["site"] = Site()
@@ -89,8 +93,9 @@ def page(
     **values: Any,
 ) -> Response:
     """Return a page; `viewer` is the author shown as signed in."""
-    text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
-    return Response(text.encode(), status, HEADERS | dict(headers or {}), MEDIA_TYPE)
+    text = ENVIRONMENT.get_template(template).render(viewer=viewer, language=current(), **values)
+    spoken = {"Content-Language": current().code, "Vary": VARY}
+    return Response(text.encode(), status, HEADERS | spoken | dict(headers or {}), MEDIA_TYPE)
 
 
 def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
