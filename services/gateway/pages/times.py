@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+WORDS_A_MINUTE = 230
 MINUTE, HOUR, DAY, MONTH = 60, 3_600, 86_400, 30 * 86_400  # seconds
 
 
@@ -11,6 +12,16 @@ def moment(text: str | None) -> str:
         return ""
     when = datetime.fromisoformat(text)
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def month(text: str) -> str:
+    """Return the month of a time, such as `November 2026`."""
+    return f"{datetime.fromisoformat(text):%B %Y}"
+
+
+def reading_minutes(words: int | None) -> int | None:
+    """Return how many minutes a text of so many words takes to be read, for one that takes some."""
+    return None if not words or words < WORDS_A_MINUTE else round(words / WORDS_A_MINUTE)
 
 
 def ago(text: str, now: datetime | None = None) -> str:
