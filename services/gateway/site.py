@@ -131,7 +131,6 @@ class SiteSettings(BaseModel):
             such page.
         site_picture: the file of its mark; without one a letter is made.
         site_hue: of the accent, in degrees of OKLCH; None for that of the style sheet.
-        site_language: of what the site itself says.
         site_stylesheet: the file of a theme.
     """
 
@@ -143,7 +142,6 @@ class SiteSettings(BaseModel):
     site_privacy_file: Annotated[str, AfterValidator(_readable)] = ""
     site_picture: Annotated[str, AfterValidator(_pictured)] = ""
     site_hue: Annotated[Annotated[int, Field(ge=0, le=360)] | None, BeforeValidator(_or_none)] = None
-    site_language: Annotated[str, Field(pattern=LANGUAGE_TAG)] = "en"
     site_stylesheet: Annotated[str, AfterValidator(_styled)] = ""
 
 
