@@ -20,7 +20,7 @@ from services.contracts.posts import (
     PostRevisionBlanked,
     PostWithdrawn,
 )
-from services.posts import blanking, revision_rows, store
+from services.posts import blanking, revision_rows, schedule_rows, store
 from services.posts.domain import post as rules
 from services.posts.domain.post import Post
 
@@ -79,6 +79,7 @@ async def _blank_again(tx: Transaction, history: History) -> dict[str, int]:
                 done["posts without their text"] += 1
                 after = rules.without_text(post)
                 await store.update(tx, after)
+                await schedule_rows.set_time(tx, after)
                 await outbox.add(tx, rules.fact(_kind(post, after), after, rules.now()))
     return done
 

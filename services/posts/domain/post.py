@@ -31,6 +31,7 @@ class Post:
         has_own_excerpt: whether the excerpt was written; else it was made of the text, and follows it.
         tags: in their order, as they are spelt.
         word_count: of the text; None until `rapport rerender` has counted those that are older than the count.
+        publish_at: when it is to be published; it means nothing unless `is_scheduled`.
         text_id: None for the text that it was created with, and for those that are older than such ids.
     """
 
@@ -57,7 +58,13 @@ class Post:
     has_own_excerpt: bool = False
     tags: Sequence[str] = ()
     word_count: int | None = None
+    publish_at: datetime | None = None
     text_id: UUID | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it is a draft that is to be published at a time. Former versions left the time where it was."""
+        return self.status == "draft" and self.publish_at is not None
 
     @property
     def text(self) -> UUID:
@@ -168,15 +175,19 @@ def published(post: Post, at: datetime) -> Post:
     """Return the post as published; the same object when it is already."""
     if post.status == "published":
         return post
-    return replace(post, status="published", published_at=post.published_at or at, version=post.version + 1)
+    return replace(
+        post, status="published", published_at=post.published_at or at, publish_at=None, version=post.version + 1
+    )
 
 
 def withdrawn(post: Post) -> Post:
     """Return the post as withdrawn; the same object when it is already.
 
     Raises:
-        Problem: `wrong-state` for a draft.
+        Problem: `wrong-state` for a draft, scheduled or not.
     """
+    if post.is_scheduled:
+        raise Problem("wrong-state", "A scheduled post is not published yet: take its time back instead.")
     if post.status == "draft":
         raise Problem("wrong-state", "A draft is not published, so it cannot be withdrawn.")
     return post if post.status == "withdrawn" else replace(post, status="withdrawn", version=post.version + 1)
@@ -185,7 +196,7 @@ def withdrawn(post: Post) -> Post:
 def without_text(post: Post) -> Post:
     """Return the post without the text that it has, for nobody to read: its author had taken it away."""
     blank = replace(post, title="", body="", body_html="", excerpt="", has_own_excerpt=False, word_count=0)
-    blank = replace(blank, text_id=new_id(), edit_note=None, version=post.version + 1)
+    blank = replace(blank, text_id=new_id(), edit_note=None, publish_at=None, version=post.version + 1)
     return replace(blank, status="withdrawn") if blank.status == "published" else blank
 
 
@@ -217,7 +228,7 @@ def representation(post: Post) -> dict[str, Any]:
         "body_html": post.body_html,
         "excerpt": post.excerpt,
         "author_id": str(post.author_id),
-        "status": post.status,
+        "status": "scheduled" if post.is_scheduled else post.status,
         "discussion": post.discussion,
         "created_at": rfc3339(post.created_at),
         "published_at": rfc3339(post.published_at) if post.published_at else None,
@@ -227,6 +238,7 @@ def representation(post: Post) -> dict[str, Any]:
         "cover": str(post.cover) if post.cover else None,
         "tags": list(post.tags),
         "word_count": post.word_count,
+        "publish_at": rfc3339(post.publish_at) if post.is_scheduled and post.publish_at else None,
         "version": post.version,
         "epoch": post.epoch,
     }
