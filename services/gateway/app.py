@@ -21,19 +21,23 @@ from services.gateway.pages import (
     mail_choices,
     mine,
     moderate,
+    person,
     pictures,
     post,
     problems,
     sign_in,
+    site_files,
     site_pages,
     unmatched,
     unsubscribe,
     write,
 )
+from services.gateway.pages import (
+    tags as tag_pages,
+)
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.pages.render import show_site
 from services.gateway.response_headers import ResponseHeaders
-from services.gateway.site import Site
 
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
@@ -47,8 +51,11 @@ ROUTERS = (
     notifications.following,
     site.router,
     assets.router,
+    site_files.router,
     front.router,
     post.router,
+    tag_pages.router,
+    person.router,
     comment.router,
     pictures.router,
     sign_in.router,
@@ -69,7 +76,7 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
-    show_site(Site.of(gateway.settings))
+    show_site(gateway.site, gateway.navigation)
     app.user_middleware.append(Middleware(OldAddresses))  # innermost
     for router in ROUTERS:
         app.include_router(router)

@@ -23,7 +23,7 @@ REQUESTS = Counter("rapport_gateway_cache", "Anonymous reads, by whether the cac
 HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
 PATHS = re.compile(
-    rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|(?:tags|people)/[^/?]+/feed\.atom|\?)"
+    rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|tags\b|people/|\?)"
 )
 QUERY = re.compile(rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind)=[^&]*(?:&|\Z))*\Z")
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}

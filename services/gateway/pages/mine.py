@@ -1,4 +1,4 @@
-"""Pages of the viewer alone: their account, their notifications, and which mail they get."""
+"""Pages of the viewer alone: account, comments, notifications, which mail they get, and all that is kept of them."""
 
 from typing import Any
 from uuid import uuid4
@@ -11,16 +11,16 @@ from services.chassis.errors import Problem, invalid
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
-from services.gateway.composition import my_notifications
+from services.gateway.composition import export, my_comments, my_notifications
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of, forget_session
+from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
 from services.gateway.languages import N_, gettext, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
-from services.gateway.responses import invalidation
+from services.gateway.responses import ExportResponse, invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -118,6 +118,33 @@ async def erase(request: Request, context: SignedIn) -> Response:
     invalidation(request).person(str(context.viewer.person_id))
     forget_session(request)
     return page("account_deleted.html")
+
+
+@router.get("/me/comments")
+async def comments(request: Request, context: SignedIn) -> Response:
+    cursor = request.query_params.get("cursor")
+    listed = await my_comments.listed(context, cursor)
+    return page(
+        "my_comments.html",
+        viewer=await viewer_author(context),
+        items=listed["items"],
+        next=listed["next"],
+        is_later=bool(cursor),
+    )
+
+
+async def export_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Say why nothing was put together."""
+    if refusal.wants_sign_in:
+        return problem_page(Problem("sign-in-required"), "/sign-in")
+    return page("refused.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back="/me")
+
+
+@router.get("/me/export")
+@gives_back(export_again)
+async def export_me(request: Request, context: Exporting) -> Response:
+    """Send everything that is kept of the viewer, as a file."""
+    return ExportResponse(await export.gather(context, gateway_of(request).exports))
 
 
 @router.get("/me/notifications")

@@ -4,10 +4,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from babel.dates import format_date, format_time, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 
 from services.gateway.languages import Language, current, gettext
 
+WORDS_A_MINUTE = 230
 MINUTE, HOUR, DAY, MONTH = 60, 3_600, 86_400, 30 * 86_400  # seconds
 ALWAYS = 10**9  # a threshold that no unit reaches but the one that is asked for
 
@@ -23,6 +24,17 @@ def moment(text: str | None) -> str:
         date=_date(language, when.date()),
         time=_time(language, when.time().replace(second=0, microsecond=0)),
     )
+
+
+def month(text: str) -> str:
+    """Return the month of a time, such as `November 2026`."""
+    written: str = format_skeleton("yMMMM", datetime.fromisoformat(text), locale=current().locale)
+    return written
+
+
+def reading_minutes(words: int | None) -> int | None:
+    """Return how many minutes a text of so many words takes to be read, for one that takes some."""
+    return None if not words or words < WORDS_A_MINUTE else round(words / WORDS_A_MINUTE)
 
 
 def ago(text: str, now: datetime | None = None) -> str:
