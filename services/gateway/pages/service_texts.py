@@ -1,11 +1,13 @@
-"""Translate what services say to people in English: titles of problems, what is wrong with a field, why a mail came.
+"""Translate what is said in English: problems, what is wrong with a field, why a mail came.
 
-The API says these as they are. A text that is not listed here is shown in English.
+The API says these as they are. Modules of pages refuse with texts that are marked where they stand; what services say is
+listed here.
 """
 
 import re
 from functools import lru_cache, reduce
 
+from services.chassis.errors import Problem
 from services.gateway.languages import N_, SOURCE, Language, current, gettext, speaking
 
 TITLES = (
@@ -127,19 +129,24 @@ WHY = (  # follow a colon
 )
 SAID = (*TITLES, *DETAILS, *PREDICATES, *PICTURES, *EXPLANATIONS, *REASONS, *WHY)
 AND = " and "  # between reasons
-PLAIN = frozenset(message for message in SAID if "%(" not in message)
 VALUE = re.compile(r"%\\\((\w+)\\\)s")  # as `re.escape` leaves it
 PATTERNS = {
     message: re.compile(VALUE.sub(r"(?P<\1>.{1,300}?)", re.escape(message)) + r"\Z", re.DOTALL)
     for message in SAID
-    if message not in PLAIN
+    if "%(" in message
 }
 LONGEST = 1_000
 
 
 def translated(text: str) -> str:
-    """Return what a service said in the reader's language; the same text if it is not known here."""
+    """Return a text in the reader's language; the same text if it is not known here."""
     return text if current().code == SOURCE or len(text) > LONGEST else _translated(current(), text)
+
+
+def detail_of(problem: Problem) -> str:
+    """Return what a page says of a problem: its detail, or its title where the detail is known in English alone."""
+    said = translated(problem.detail)
+    return said if said != problem.detail or current().code == SOURCE else f"{translated(problem.title)}."
 
 
 @lru_cache(1_024)
@@ -149,14 +156,15 @@ def _translated(language: Language, text: str) -> str:
 
 
 def _said(text: str) -> str:
-    if text in PLAIN:
-        return gettext(text)
-    if text.endswith(".") and text[:-1] in PLAIN:  # the title of a problem, as a sentence
+    found = gettext(text)
+    if found != text:
+        return found
+    if text.endswith(".") and gettext(text[:-1]) != text[:-1]:  # the title of a problem, as a sentence
         return f"{gettext(text[:-1])}."
     for message, pattern in PATTERNS.items():
-        found = pattern.match(text)
-        if found is not None:
-            return gettext(message, **{name: _value(name, value) for name, value in found.groupdict().items()})
+        matched = pattern.match(text)
+        if matched is not None:
+            return gettext(message, **{name: _value(name, value) for name, value in matched.groupdict().items()})
     return text
 
 
@@ -171,4 +179,4 @@ def _value(name: str, value: str) -> str | int:
         return int(digits)
     if name == "reasons":
         return reduce(_joined, map(_said, value.split(AND)))
-    return _said(value) if value in PLAIN else value
+    return gettext(value)
