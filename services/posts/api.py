@@ -120,6 +120,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: Part
     async def addresses(month: str, _: Gateway) -> Response:
         return json_response({"items": await syndication.addresses(db, month)})
 
+    @router.get("/authors")
+    async def authors(_: Gateway) -> Response:
+        return json_response({"items": await syndication.authors(db)})
+
     @router.post("/addresses/lookup")
     async def post_of_address(body: FindAddress, caller: Gateway) -> Response:
         return json_response(await queries.post_of_address(db, caller, body.address))
