@@ -59,10 +59,10 @@ OPERATIONS: Mapping[str, str] = {
     "within 60 seconds.",
     # posts
     "createPost": "Creates a draft, with `publish` a published post, or with `publish_at` one that is published by "
-    "itself at that time, at most 2 seconds late while everything runs, else as soon as it does again. Without a `slug` "
-    "one is made from the title, and gets `-2` if it is taken; a given one that is taken is 422. A post just published "
-    "takes comments as soon as the discussion has heard of it, normally well under a second; until then that is 503 with "
-    "`Retry-After`.",
+    "itself at that time, at most 2 seconds late while everything runs, else as soon as it does again. Without a "
+    "`slug` one is made from the title, and gets `-2` if it is taken; a given one that is taken is 422. A post just "
+    "published takes comments as soon as the discussion has heard of it, normally well under a second; until then "
+    "that is 503 with `Retry-After`.",
     "listPosts": "Lists published entries by the time of their publication, newest first, without their texts: all, or "
     "those of a `tag`, an `author` or another `kind`. With another `status` it lists your own by the time of their "
     "creation, and needs a sign-in; those of others are absent, but for admins.",
