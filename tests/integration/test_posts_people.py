@@ -66,7 +66,7 @@ async def status(db: Database, post: dict[str, Any]) -> str:
 
 async def come_due(db: Database) -> None:
     async with db.transaction() as tx:
-        await tx.execute("update posts set publish_at = now() where publish_at is not null")
+        await tx.execute("update posts set publish_at = now() - interval '1 s' where publish_at is not null")
     await publisher.publish_due(db)
 
 
