@@ -70,8 +70,8 @@ OPERATIONS: Mapping[str, str] = {
     "for everybody else 404.",
     "getPostPage": "Returns the post, the first page of its comments, their number and who is signed in, in one "
     "answer. Only the post is required: a part that could not be had in time is null and named in `unavailable`.",
-    "editPost": "Changes what is sent and leaves the rest. A changed title or body makes a new revision and, once "
-    "published, sets `edited_at` and `edit_note`; tags, excerpt, cover and `publish_at` do neither. For its author, "
+    "editPost": "Changes what is sent and leaves the rest. A changed title or body makes, once published, a new "
+    "revision and sets `edited_at` and `edit_note`; tags, excerpt, cover and `publish_at` do neither. For its author, "
     "while an author, and admins.",
     "deletePost": "Deletes a draft with its revisions, for good; its slug is free again. The second time 404. What was "
     "ever published can only be withdrawn, and the time of a scheduled one is taken back first (409).",
@@ -82,12 +82,18 @@ OPERATIONS: Mapping[str, str] = {
     "`published_at` is set once.",
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
     "admins. Twice changes nothing; a draft, scheduled or not, cannot be withdrawn (409).",
-    "listRevisions": "Lists the texts that a post has had, newest first, to whoever may read the post.",
+    "listRevisions": "Lists the texts that a post has had since it was published, and the one before, newest first, to "
+    "whoever may read the post.",
     "createImage": "Takes a picture as it is, PNG, JPEG, WebP or GIF of at most 5 MiB and 8,192 × 8,192 pixels, and "
     "stores it as WebP: at most 2,048 pixels wide, upright, the first frame alone, in common colours, and without "
     "what the file says of its place, time and camera. Put `url` into the text of a post, or `id` into its `cover`. A "
     "picture that no text, revision or cover shows goes after a day. At most 60 an hour.",
-    "getRevision": "Returns one text that a post has had, to whoever may read the post.",
+    "getRevision": "Returns one text that a post has had, to whoever may read the post. With `against` also what leads "
+    "to it from another one: `equal` and `delete` together are that one's `body`, `equal` and `insert` this one's. "
+    "Words are compared, and lines where that would take too long. At most 120 comparisons a minute.",
+    "blankRevision": "Takes away the title, the text and the note of a former revision, for good: they are null from "
+    "then on. The present one cannot be taken away (409), only changed first. For the author of the post, in whatever "
+    "role, and admins; the second time 204, too.",
     "getSite": "Names the site, for front ends elsewhere.",
     # comments
     "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "
