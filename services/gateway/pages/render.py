@@ -24,7 +24,7 @@ from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.structured_data import discussion_data
-from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
+from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment
 from services.gateway.site import Site
 
@@ -60,7 +60,12 @@ ENVIRONMENT.filters |= {
     "tone": tone,
     "letter": letter,
 }
-ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
+ENVIRONMENT.filters |= {
+    "first_named": first_named,
+    "more_replies": more_replies,
+    "minutes_left": minutes_left,
+    "about": about,
+}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # of the extension
 ENVIRONMENT.globals["style"] = STYLE_PATH
