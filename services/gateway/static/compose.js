@@ -27,7 +27,7 @@ function count(area) {
   const show = () => {
     const left = most - [...area.value.normalize().trim()].length;
     const text = left < 0 ? area.dataset.over : area.dataset.left;
-    note.textContent = left > most * (1 - COUNTED_FROM) ? "" : text.replace("{n}", Math.abs(left).toLocaleString());
+    note.textContent = left > most * (1 - COUNTED_FROM) ? "" : text.replace("{n}", Math.abs(left).toLocaleString(document.documentElement.lang));
     note.classList.toggle("over", left < 0);
   };
   area.addEventListener("input", show);

@@ -35,7 +35,7 @@ function markNew() {
   const link = document.createElement("a");
   link.className = "new";
   link.href = found.length ? `#${found[0].id}` : "?sort=newest#comments";
-  link.textContent = pattern.replace("{n}", number.toLocaleString());
+  link.textContent = pattern.replace("{n}", number.toLocaleString(document.documentElement.lang));
   section.querySelector("h2").after(link);
 }
 
