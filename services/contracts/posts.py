@@ -20,6 +20,7 @@ from services.contracts.text import (
     Title,
     left_out,
 )
+from services.contracts.times import Time
 from services.contracts.topics import POSTS, Topic
 
 Discussion = Literal["open", "held", "closed"]
@@ -39,9 +40,13 @@ class PostFact(Event):
     status: Literal["draft", "published", "withdrawn"] = Field(description="Where it stands after the change.")
     discussion: Discussion = Field(description="What happens to new comments.")
     version: int = Field(description="Grows by one with every change of its text, slug, discussion or status.")
-    revision: int = Field(description="The number of its text; the first is 1.")
+    revision: int = Field(description="The number of its text; the first is 1, and stays so until it is published.")
     occurred_at: Moment = Field(description="When the change was made.")
     imported: bool = Field(default=False, description="Whether it came from another system.")
+    text_id: UUID | None = Field(
+        default=None,
+        description="Names its text: with another one it is another text, whatever its number. Absent in early events.",
+    )
 
     @property
     def subject(self) -> UUID:
@@ -121,6 +126,28 @@ class PostGone(Event):
         return self.post_id
 
 
+@published
+class PostRevisionBlanked(Event):
+    """A former text of a post was taken away, by its author or an admin: its words are not kept any more."""
+
+    type: ClassVar[str] = "dev.rapport.posts.revision-blanked.v1"
+    topic: ClassVar[Topic] = POSTS
+
+    post_id: UUID = Field(description="The post; also the record key.")
+    text_id: UUID = Field(description="The text; also the subject.")
+    revision: int = Field(description="The number of the text.")
+    version: int = Field(default=1, description="Always 1: a text is taken away once.")
+    occurred_at: Moment = Field(description="When it was taken away.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.text_id
+
+    @property
+    def key(self) -> UUID:
+        return self.post_id
+
+
 class CreatePost(Body):
     """Command: create a post, published at once if `publish` is true."""
 
@@ -142,6 +169,9 @@ class CreatePost(Body):
     excerpt: Excerpt | None = Field(
         default=None,
         description="What lists show of it, as plain text; without one the beginning of the text is taken.",
+    )
+    publish_at: Time | None = Field(
+        default=None, description="When to publish it: at most five years ahead, and not together with `publish`."
     )
 
 
@@ -167,6 +197,11 @@ class EditPost(Body):
     tags: LeftOut[Tags] = Field(default_factory=left_out, description="All its tags from now on.")
     excerpt: Excerpt | None = Field(
         default=None, description="What lists show of it, as plain text; null takes the beginning of the text again."
+    )
+    publish_at: Time | None = Field(
+        default=None,
+        description="When to publish it, of a draft: at most five years ahead; null takes it back. Of a post that was "
+        "published before, both are refused as `wrong-state`.",
     )
 
 

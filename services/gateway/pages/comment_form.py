@@ -40,6 +40,7 @@ class CommentForm:
         preview: what the text would look like, where that was asked for.
         is_kept: whether it was kept while somebody signed in.
         quotes: whether the text is to begin with what it answers.
+        is_asked_for: whether somebody has asked for it, so that it takes the focus.
     """
 
     ref: str
@@ -53,6 +54,7 @@ class CommentForm:
     preview: str | None = None
     is_kept: bool = False
     quotes: bool = False
+    is_asked_for: bool = False
 
     @classmethod
     def opened(cls, request: Request, ref: str) -> "CommentForm":
@@ -60,7 +62,13 @@ class CommentForm:
         query = request.query_params
         quoted = id_or_none(query.get("quote"))
         parent_id = quoted or id_or_none(query.get("reply_to"))
-        return cls(ref, parent_id=parent_id, place=place_of(request), quotes=quoted is not None)
+        return cls(
+            ref,
+            parent_id=parent_id,
+            place=place_of(request),
+            quotes=quoted is not None,
+            is_asked_for=parent_id is not None,
+        )
 
     @classmethod
     def sent(cls, request: Request, ref: str, fields: Fields) -> "CommentForm":

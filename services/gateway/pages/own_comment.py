@@ -15,6 +15,7 @@ from services.contracts.links import post_path
 from services.gateway.composition import comment_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import SignedIn, context_of
+from services.gateway.languages import N_, gettext
 from services.gateway.pages.comment_form import list_place_of, new_key
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
@@ -28,7 +29,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 EDIT = "/posts/{ref}/comments/{comment_id}/edit"
 REMOVE = "/posts/{ref}/comments/{comment_id}/remove"
-STALE = (
+STALE = N_(
     "Your comment was changed meanwhile, perhaps in another tab, so nothing was stored. "
     "Press the button again if this is to take the place of that."
 )
@@ -110,7 +111,7 @@ async def edit_again(request: Request, sent: Fields, refusal: Refusal) -> Respon
     if refusal.kind in ("idempotency-key-reused", "stale"):
         form = replace(form, key=new_key(), version="")  # the next press stores it all the same
     if refusal.kind == "stale":
-        form = replace(form, refusal=replace(refusal, sentence=STALE))
+        form = replace(form, refusal=replace(refusal, sentence=gettext(STALE)))
     if context is not None and context.viewer.person_id is not None:
         try:
             return await _edit_page(context, form)
@@ -214,7 +215,7 @@ async def _own(context: RequestContext, comment_id: str, must_stand: bool = True
     if comment["author_id"] is None or (must_stand and comment["state"] == "removed"):
         raise not_found()
     if comment["author_id"] != str(context.viewer.person_id):
-        raise Problem("forbidden", "Only who wrote a comment may change it.")
+        raise Problem("forbidden", gettext("Only who wrote a comment may change it."))
     return comment, raw.get("edit_window_seconds")
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from services.chassis.errors import Problem, invalid, not_found
 from services.chassis.identity import Caller
+from services.chassis.ids import new_id
 from services.chassis.text.html_to_text import excerpt
 from services.contracts.event import rfc3339
 from services.contracts.people import is_admin, is_author
@@ -30,6 +31,8 @@ class Post:
         has_own_excerpt: whether the excerpt was written; else it was made of the text, and follows it.
         tags: in their order, as they are spelt.
         word_count: of the text; None until `rapport rerender` has counted those that are older than the count.
+        publish_at: when it is to be published; it means nothing unless `is_scheduled`.
+        text_id: None for the text that it was created with, and for those that are older than such ids.
     """
 
     id: UUID
@@ -55,6 +58,18 @@ class Post:
     has_own_excerpt: bool = False
     tags: Sequence[str] = ()
     word_count: int | None = None
+    publish_at: datetime | None = None
+    text_id: UUID | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it is a draft that is to be published at a time. Former versions left the time where it was."""
+        return self.status == "draft" and self.publish_at is not None
+
+    @property
+    def text(self) -> UUID:
+        """Return what names its text: no other one has had that, of whatever post and at whatever time."""
+        return id_of_text(self.id, self.revision, self.text_id)
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,11 @@ class Text:
     def of(cls, body: str, body_html: str) -> "Text":
         """Return a body with what is derived from its HTML."""
         return cls(body, body_html, excerpt(body_html, EXCERPT), word_count(body_html))
+
+
+def id_of_text(post_id: UUID, revision: int, text_id: UUID | None) -> UUID:
+    """Return the id of a text; that of one that has none follows from its number."""
+    return text_id or uuid5(post_id, str(revision))
 
 
 def to_millisecond(moment: datetime) -> datetime:
@@ -103,6 +123,11 @@ def may_change(post: Post, caller: Caller) -> bool:
     return is_admin(caller.roles) or (is_author(caller.roles) and post.author_id == caller.person_id)
 
 
+def may_blank(post: Post, caller: Caller) -> bool:
+    """Return whether the caller may take away former texts of the post: its author and any admin."""
+    return is_admin(caller.roles) or post.author_id == caller.person_id
+
+
 def require_changeable(post: Post | None, caller: Caller) -> Post:
     """Return the post if the caller may change it.
 
@@ -121,6 +146,8 @@ def edited(
 ) -> Post:
     """Return the post with the given values; the same object when nothing changes.
 
+    A changed text is a new revision. Until it is published first it is still the same one: nobody has read it.
+
     Raises:
         Problem: `invalid` for a note without a changed text.
     """
@@ -129,12 +156,12 @@ def edited(
         raise invalid("edit_note", "must come with a changed title or body")
     changed = replace(post, discussion=discussion or post.discussion)
     if rewritten:
-        changed = replace(changed, title=post.title if title is None else title, revision=post.revision + 1)
+        changed = replace(changed, title=post.title if title is None else title, text_id=new_id())
         if text is not None and text.body != post.body:
             changed = replace(changed, body=text.body, body_html=text.body_html, word_count=text.word_count)
             changed = changed if post.has_own_excerpt else replace(changed, excerpt=text.excerpt)
         if post.published_at is not None:
-            changed = replace(changed, edited_at=at, edit_note=note)
+            changed = replace(changed, revision=post.revision + 1, edited_at=at, edit_note=note)
     return post if changed == post else replace(changed, version=post.version + 1)
 
 
@@ -148,18 +175,29 @@ def published(post: Post, at: datetime) -> Post:
     """Return the post as published; the same object when it is already."""
     if post.status == "published":
         return post
-    return replace(post, status="published", published_at=post.published_at or at, version=post.version + 1)
+    return replace(
+        post, status="published", published_at=post.published_at or at, publish_at=None, version=post.version + 1
+    )
 
 
 def withdrawn(post: Post) -> Post:
     """Return the post as withdrawn; the same object when it is already.
 
     Raises:
-        Problem: `wrong-state` for a draft.
+        Problem: `wrong-state` for a draft, scheduled or not.
     """
+    if post.is_scheduled:
+        raise Problem("wrong-state", "A scheduled post is not published yet: take its time back instead.")
     if post.status == "draft":
         raise Problem("wrong-state", "A draft is not published, so it cannot be withdrawn.")
     return post if post.status == "withdrawn" else replace(post, status="withdrawn", version=post.version + 1)
+
+
+def without_text(post: Post) -> Post:
+    """Return the post without the text that it has, for nobody to read: its author had taken it away."""
+    blank = replace(post, title="", body="", body_html="", excerpt="", has_own_excerpt=False, word_count=0)
+    blank = replace(blank, text_id=new_id(), edit_note=None, publish_at=None, version=post.version + 1)
+    return replace(blank, status="withdrawn") if blank.status == "published" else blank
 
 
 def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
@@ -174,6 +212,7 @@ def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
         revision=post.revision,
         occurred_at=at,
         imported=post.imported,
+        text_id=post.text,
     )
 
 
@@ -189,7 +228,7 @@ def representation(post: Post) -> dict[str, Any]:
         "body_html": post.body_html,
         "excerpt": post.excerpt,
         "author_id": str(post.author_id),
-        "status": post.status,
+        "status": "scheduled" if post.is_scheduled else post.status,
         "discussion": post.discussion,
         "created_at": rfc3339(post.created_at),
         "published_at": rfc3339(post.published_at) if post.published_at else None,
@@ -199,6 +238,7 @@ def representation(post: Post) -> dict[str, Any]:
         "cover": str(post.cover) if post.cover else None,
         "tags": list(post.tags),
         "word_count": post.word_count,
+        "publish_at": rfc3339(post.publish_at) if post.is_scheduled and post.publish_at else None,
         "version": post.version,
         "epoch": post.epoch,
     }
