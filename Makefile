@@ -78,7 +78,7 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 	.venv/bin/pytest -m "not chaos" $(parallel) --cov=services --cov-report=term-missing:skip-covered
 
 chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages, pauses; takes long
-	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py -s $(ARGS)
+	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_long_thread.py -s $(ARGS)
 
 bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)

@@ -30,7 +30,7 @@ from services.gateway.pages.service_texts import detail_of, translated
 from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
-from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
+from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment, month, reading_minutes
 from services.gateway.site import Site
 
@@ -71,6 +71,8 @@ ENVIRONMENT.filters |= {
     "detail_of": detail_of,
     "first_named": first_named,
     "more_replies": more_replies,
+    "minutes_left": minutes_left,
+    "about": about,
 }
 ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month}
 ENVIRONMENT.filters |= {"reading_minutes": reading_minutes}
