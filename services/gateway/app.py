@@ -9,12 +9,15 @@ from services.chassis.http.origins import Origin
 from services.gateway.api import comments, images, notifications, people, posts, preview, sessions, site, tags
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
+from services.gateway.language_choice import LanguageMiddleware
+from services.gateway.languages import LANGUAGES
 from services.gateway.pages import (
     assets,
     comment,
     docs,
     feeds,
     front,
+    language,
     mail_choices,
     mine,
     moderate,
@@ -63,13 +66,14 @@ ROUTERS = (
     moderate.router,
     feeds.router,
     site_pages.router,
+    language.router,
     problems.router,
     docs.router,
 )
 
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
-    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
+    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
     show_site(gateway.site, gateway.navigation)
@@ -79,4 +83,6 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     origin = Origin.parse(gateway.settings.origin)
     host = str(origin).partition("://")[2].encode() if origin.is_loopback else None
     responses = ResponseHeaders(app, https_only=gateway.settings.secure)
-    return CacheMiddleware(responses, gateway.cache, gateway.settings.cookie_name, host)
+    default = LANGUAGES[gateway.settings.site_language]
+    spoken = LanguageMiddleware(responses, default)
+    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default)

@@ -10,19 +10,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from services.chassis.pictures.kinds import GIF, JPEG, PNG, WEBP, kind_of
 from services.chassis.text.renderer import to_html
 from services.contracts.characters import is_visible
+from services.gateway.languages import LANGUAGES
 
 LARGEST_PAGE = 64 * 1024  # bytes of a file with the text of a page
 LARGEST_PICTURE = 512 * 1024  # a page has it as a mark of 32 pixels
 LARGEST_STYLE = 256 * 1024
 SVG = "image/svg+xml"
 ENDINGS = {PNG: "png", JPEG: "jpg", WEBP: "webp", GIF: "gif", SVG: "svg"}
-LANGUAGE_TAG = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"  # as BCP 47 spells the usual ones
 
 
 def _shown(text: str) -> str:
     if not is_visible(text):
         raise ValueError("shows nothing")
     return text
+
+
+def _spoken(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError(f"is none of {', '.join(LANGUAGES)}")
+    return code
 
 
 def _readable(path: str) -> str:
@@ -118,23 +124,23 @@ class SiteSettings(BaseModel):
     """The settings of the site, mixed into those of the gateway.
 
     Attributes:
+        site_language: of the pages for browsers that want none of ours, of feeds and of what the site itself says.
         site_footer: one line of plain text at the end of every page.
         site_imprint_file, site_privacy_file: files with the texts of these pages, in Markdown; without one there is no
             such page.
         site_picture: the file of its mark; without one a letter is made.
         site_hue: of the accent, in degrees of OKLCH; None for that of the style sheet.
-        site_language: of what the site itself says.
         site_stylesheet: the file of a theme.
     """
 
     site_name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_shown)] = "Rapport"
     site_tagline: Annotated[str, Field(max_length=200)] = ""
     site_footer: Annotated[str, Field(max_length=500)] = ""
+    site_language: Annotated[str, AfterValidator(_spoken)] = "en"
     site_imprint_file: Annotated[str, AfterValidator(_readable)] = ""
     site_privacy_file: Annotated[str, AfterValidator(_readable)] = ""
     site_picture: Annotated[str, AfterValidator(_pictured)] = ""
     site_hue: Annotated[Annotated[int, Field(ge=0, le=360)] | None, BeforeValidator(_or_none)] = None
-    site_language: Annotated[str, Field(pattern=LANGUAGE_TAG)] = "en"
     site_stylesheet: Annotated[str, AfterValidator(_styled)] = ""
 
 

@@ -11,6 +11,7 @@ from services.gateway.composition.representations import absolute
 from services.gateway.composition.request_context import Composed
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, PublicRoute
+from services.gateway.languages import LANGUAGES
 
 router = APIRouter(prefix="/v1", tags=["posts"], route_class=PublicRoute)
 
@@ -24,6 +25,6 @@ async def site(request: Request, context: OptionalViewer) -> Response:
         "url": site.url,
         "picture_url": absolute(site.url, site.picture.path if site.picture else None),
         "language": site.language,
-        "languages": [site.language],
+        "languages": list(LANGUAGES),
     }
     return responses.read(request, context, Composed(shown))

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 from services.contracts.people import SIGN_IN_PERIOD
+from services.gateway.language_choice import COOKIE as LANGUAGE
 from services.gateway.settings import GatewaySettings
 
 SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds())  # also for typing an address
 BACK = "rapport_back"
 DRAFT = "rapport_draft"
 DRAFT_PATH = "/draft"
+LANGUAGE_SECONDS = 365 * 86_400
 
 
 def attributes(settings: GatewaySettings, seconds: int) -> str:
@@ -24,3 +26,8 @@ def back(settings: GatewaySettings, path: str) -> str:
 def draft(settings: GatewaySettings, value: str) -> str:
     """Return the cookie that keeps a text while its author signs in; an empty value ends it."""
     return f"{DRAFT}={value}; Path={DRAFT_PATH}; {attributes(settings, SIGN_IN_SECONDS if value else 0)}"
+
+
+def language(settings: GatewaySettings, code: str) -> str:
+    """Return the cookie that keeps the language of the pages."""
+    return f"{LANGUAGE}={code}; Path=/; {attributes(settings, LANGUAGE_SECONDS)}"

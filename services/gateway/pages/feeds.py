@@ -14,13 +14,12 @@ from services.gateway import responses
 from services.gateway.composition import syndication
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import Unauthenticated
+from services.gateway.languages import gettext
 from services.gateway.pages.atom import MEDIA_TYPE, Entry, Feed, written
 from services.gateway.pages.render import PageRoute, shown_site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-UNTITLED = "Untitled"
-NAMELESS = "Somebody"
 SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"
 NOT_INDEXED = ("/sign-in", "/register", "/unsubscribe/", "/mail/", "/feeds/", "/me", "/write", "/moderate")
 
@@ -52,7 +51,7 @@ async def of_person(request: Request, context: Unauthenticated, person_id: str) 
 async def discussion(request: Request, context: Unauthenticated, ref: str) -> Response:
     post, comments = await syndication.discussion(context, ref)
     page = context.public_url.rstrip("/") + post_path(post["slug"])
-    title = post["title"] or UNTITLED
+    title = post["title"] or gettext("Untitled")
     entries = [_comment_entry(context, comment, post["slug"], title) for comment in comments]
     feed = Feed(f"{title} · {shown_site().name}", f"{page}/feed.atom", f"{page}#comments", entries)
     return responses.document(request, context, written(feed), MEDIA_TYPE)
@@ -69,9 +68,9 @@ def _of_posts(request: Request, context: RequestContext, title: str, path: str, 
 def _post_entry(post: Json) -> Entry:
     return Entry(
         id=post["id"],
-        title=post["title"] or UNTITLED,
+        title=post["title"] or gettext("Untitled"),
         url=post["url"],
-        author=post["author"]["name"] or NAMELESS,
+        author=post["author"]["name"] or gettext("Somebody"),
         published=post["published_at"],
         updated=post["edited_at"] or post["published_at"],
         html=post["body_html"],
@@ -85,7 +84,7 @@ def _comment_entry(context: RequestContext, comment: Json, slug: str, title: str
     def page(comment_id: str) -> str:
         return context.public_url.rstrip("/") + comment_path(slug, comment_id)
 
-    above, author = comment["parent_id"], comment["author"]["name"] or NAMELESS
+    above, author = comment["parent_id"], comment["author"]["name"] or gettext("Somebody")
     answered = (above, page(above)) if above else (comment["post_id"], context.public_url.rstrip("/") + post_path(slug))
     return Entry(
         id=comment["id"],
@@ -104,8 +103,15 @@ async def answers(request: Request, context: Unauthenticated, token: str) -> Res
     """Show a person what answers them; whoever has the address reads it, so nobody but them should."""
     base = context.public_url.rstrip("/")
     name, found = await syndication.answers_to(context, token)
-    entries = [_comment_entry(context, comment, post["slug"], post["title"] or UNTITLED) for comment, post in found]
-    feed = Feed(f"Answers to {name} · {shown_site().name}", f"{base}/feeds/{token}.atom", f"{base}/", entries)
+    entries = [
+        _comment_entry(context, comment, post["slug"], post["title"] or gettext("Untitled")) for comment, post in found
+    ]
+    feed = Feed(
+        gettext("Answers to %(name)s", name=name) + f" · {shown_site().name}",
+        f"{base}/feeds/{token}.atom",
+        f"{base}/",
+        entries,
+    )
     response = responses.document(request, context, written(feed), MEDIA_TYPE)
     response.headers["Cache-Control"] = responses.PRIVATE
     response.headers["X-Robots-Tag"] = "noindex"

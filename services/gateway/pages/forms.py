@@ -25,6 +25,7 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
+from services.gateway.languages import gettext
 from services.gateway.pages.refusals import Refusal
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -70,7 +71,7 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
     try:
         return _decoded(body, strict=True)
     except ValueError:
-        raise Problem("invalid", "The form is not readable.") from None
+        raise Problem("invalid", gettext("The form is not readable.")) from None
 
 
 async def typed(request: Request, most: int = READ_BYTES) -> Fields:

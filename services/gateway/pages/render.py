@@ -22,11 +22,13 @@ from services.gateway.composition.moved import Moved
 from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
+from services.gateway.languages import LANGUAGES, current, number
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
+from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment, month, reading_minutes
 from services.gateway.site import Site
@@ -45,7 +47,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
+VARY = "Accept-Language, Cookie"  # the language, and who is signed in
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("services.gateway", "templates"),
@@ -64,10 +66,12 @@ ENVIRONMENT.filters |= {
     "letter": letter,
 }
 ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
-ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month}
+ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month, "number": number}
 ENVIRONMENT.filters |= {"reading_minutes": reading_minutes}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
-ENVIRONMENT.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.policies["ext.i18n.trimmed"] = True
+ENVIRONMENT.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.globals |= GLOBALS | {"languages": LANGUAGES}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 ENVIRONMENT.globals["script"] = script_path
 
@@ -98,8 +102,9 @@ def page(
     **values: Any,
 ) -> Response:
     """Return a page; `viewer` is the author shown as signed in."""
-    text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
-    return Response(text.encode(), status, HEADERS | dict(headers or {}), MEDIA_TYPE)
+    text = ENVIRONMENT.get_template(template).render(viewer=viewer, language=current(), **values)
+    spoken = {"Content-Language": current().code, "Vary": VARY}
+    return Response(text.encode(), status, HEADERS | spoken | dict(headers or {}), MEDIA_TYPE)
 
 
 def redirect(path: str, headers: dict[str, str] | None = None) -> Response:

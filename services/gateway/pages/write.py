@@ -16,6 +16,7 @@ from services.contracts.people import is_author
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import SignedIn, context_of
+from services.gateway.languages import N_, gettext, said
 from services.gateway.pages.forms import Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -28,7 +29,7 @@ READ_BYTES = 2 * 1024 * 1024  # what is too large to be taken is read so far, to
 DISCUSSIONS = ("open", "held", "closed")
 STATUSES = ("published", "draft", "withdrawn")
 FIELDS = ("title", "body", "slug", "discussion", "edit_note")
-SAVED = {"saved": "Saved.", "withdrawn": "Withdrawn: only you and admins see it now."}
+SAVED = {"saved": N_("Saved."), "withdrawn": N_("Withdrawn: only you and admins see it now.")}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ async def new(request: Request, context: SignedIn) -> Response:
 @router.get("/posts/{ref}/edit")
 async def edit(request: Request, context: SignedIn, ref: str) -> Response:
     form = PostForm.of(await post_views.fetch(context, ref))
-    return await _shown(context, form, said=SAVED.get(request.query_params.get("done", "")))
+    return await _shown(context, form, said=said(SAVED, request.query_params.get("done")))
 
 
 async def again(request: Request, sent: Fields, refusal: Refusal) -> Response:
@@ -189,10 +190,10 @@ async def _write(
 def _discussion(form: Fields) -> str:
     discussion = form.get("discussion", "open")
     if discussion not in DISCUSSIONS:
-        raise invalid("discussion", "must be one of those offered")
+        raise invalid("discussion", N_("must be one of those offered"))
     return discussion
 
 
 def _require_author(context: RequestContext) -> None:
     if not is_author(context.viewer.caller.roles):
-        raise Problem("forbidden", "This page is for authors. Ask who runs this site to make you one.")
+        raise Problem("forbidden", gettext("This page is for authors. Ask who runs this site to make you one."))
