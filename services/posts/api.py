@@ -13,6 +13,7 @@ from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.partition_routes import PartitionOperator
 from services.chassis.http.picture_body import read_picture
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
@@ -56,8 +57,12 @@ Author = Annotated[Literal["me"] | UUID, BeforeValidator(author_or_me)]
 RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 
 
-def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
-    """Return the internal API of posts over one database."""
+def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: PartitionOperator | None = None) -> FastAPI:
+    """Return the internal API of posts over one database.
+
+    Args:
+        consumer: the partitions of the service's consumer group, for operators.
+    """
     router, encoder = APIRouter(route_class=StrictRoute), Encoder()
 
     @router.post("/posts")
@@ -199,5 +204,11 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         return json_response(await rerendering.rerender_posts(db, body.after))
 
     return create_internal_api(
-        "posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db), owner=stating(db)
+        "posts",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        owner=stating(db),
+        consumer=consumer,
     )

@@ -84,7 +84,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
             post = await free_slugs.insert_post(tx, post, slugs.generated(post.id, post.title))
         await tag_rows.replace_all(tx, post)
         if post.publish_at is not None:
-            await schedule_rows.set_time(tx, post)
+            await schedule_rows.set_time(tx, post, person_id)
         await revision_rows.insert(tx, post, None, at)
         return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
@@ -130,7 +130,7 @@ async def edit_post(
             await _hold_images(tx, before, post, person_id)
             await free_slugs.update_post(tx, before, post, RENDERER_VERSION if post.body != before.body else None)
         if post.publish_at != before.publish_at:
-            await schedule_rows.set_time(tx, post)
+            await schedule_rows.set_time(tx, post, person_id)
         if post.tags != before.tags:
             await tag_rows.replace_all(tx, post)
         if post.revision != before.revision:

@@ -1,6 +1,7 @@
 """Apply to a restored database what posts has said since the snapshot: the last word counts, of everything but texts.
 
-A text that was written since is lost, and so is a publication of it: the older text was not meant to be read.
+A text that was written since is lost, and so is a publication of it: the older text was not meant to be read. So is the
+time of a draft of which anything was said since: perhaps it was taken back.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.messaging.history import History
 from services.contracts.posts import PostDeleted, PostEdited, PostFact, PostPublished, PostWithdrawn
-from services.posts import store
+from services.posts import schedule_rows, store
 from services.posts.domain import post as rules
+from services.posts.domain import scheduling
 from services.posts.domain.post import Post
 
 
@@ -22,7 +24,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
         epoch: that of the backup.
     """
     done = {"posts withdrawn again": 0, "posts published again": 0, "discussions set again": 0}
-    done |= {"drafts deleted again": 0, "posts lost": 0, "edits lost": 0}
+    done |= {"drafts deleted again": 0, "posts lost": 0, "edits lost": 0, "schedules lost": 0}
     for post_id, said in history.newest(PostFact).items():
         before, is_deleted = await store.lock(tx, post_id), isinstance(said.event, PostDeleted)
         if before is None:
@@ -39,7 +41,9 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
             done["posts withdrawn again"] += post.status != before.status == "published"
             done["posts published again"] += post.status != before.status != "published"
             done["discussions set again"] += post.discussion != before.discussion
+            done["schedules lost"] += before.is_scheduled and post.status == "draft"
             await store.update(tx, post)
+            await schedule_rows.set_time(tx, post)
             await outbox.add(tx, rules.fact(_kind(before, post), post, rules.now()))
     return done
 
@@ -50,6 +54,8 @@ def _as_said(post: Post, said: PostFact) -> Post:
         post = rules.withdrawn(post)
     elif said.status == "published" and said.revision == post.revision:
         post = rules.published(post, said.occurred_at)
+    elif post.is_scheduled:
+        post = scheduling.unscheduled(post)
     if said.discussion != post.discussion:
         post = replace(post, discussion=said.discussion, version=post.version + 1)
     return post

@@ -161,6 +161,33 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
     assert (await put_back(trial, back, tmp_path)).already
 
 
+async def test_a_schedule_is_lost_where_anything_was_said_since(new_trial: NewTrial, tmp_path: Path) -> None:
+    """Perhaps its time was taken back, or another text was to be published; what nobody has touched is published."""
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    names = ("untouched", "edited", "rewritten", "published", "withdrawn")
+    planned = {name: await add_post(trial, name, "draft") for name in names}
+    async with trial.connected() as connection:
+        await connection.execute("update posts set publish_at = '2031-01-01', scheduled_by = author_id")
+    await trial.take(tmp_path)
+    await say(
+        trial,
+        post(PostEdited, planned["edited"], 2, "draft"),
+        post(PostPublished, planned["rewritten"], 3, "published", revision=2),
+        post(PostPublished, planned["published"], 2, "published"),
+        post(PostWithdrawn, planned["withdrawn"], 3, "withdrawn"),
+    )
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {"schedules lost": 3, "posts published again": 1, "edits lost": 1}
+    left = await rows(back, "select slug, status, publish_at is null, scheduled_by is null, version from posts")
+    assert sorted(left) == [
+        ("edited", "draft", True, True, 2),
+        ("published", "published", True, True, 2),
+        ("rewritten", "draft", True, True, 2),
+        ("untouched", "draft", False, False, 1),
+        ("withdrawn", "draft", True, True, 2),
+    ]
+
+
 async def test_a_later_epoch_counts_more_than_a_version(new_trial: NewTrial, tmp_path: Path) -> None:
     """After an earlier restore versions were used again: the snapshot's 9 is older than the topic's 2 of that epoch."""
     trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
