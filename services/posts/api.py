@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Path, Request
+from fastapi import APIRouter, FastAPI, Path, Query, Request
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
@@ -35,7 +35,18 @@ from services.contracts.posts import (
 )
 from services.contracts.services import LookUp, Rerender
 from services.contracts.tags import Tag, folded
-from services.posts import commands, deleting, exporting, images, importing, queries, rerendering, syndication
+from services.posts import (
+    blanking,
+    commands,
+    comparing,
+    deleting,
+    exporting,
+    images,
+    importing,
+    queries,
+    rerendering,
+    syndication,
+)
 from services.posts.list_rows import Wanted
 from services.posts.stating import stating
 
@@ -55,6 +66,7 @@ Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Author = Annotated[Literal["me"] | UUID, BeforeValidator(author_or_me)]
 RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+OtherRevision = Annotated[int, Query(ge=1, lt=2**31)]
 
 
 def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: PartitionOperator | None = None) -> FastAPI:
@@ -155,6 +167,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: Part
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.revisions(db, caller, post_id, cursor, limit))
 
+    @router.get("/posts/{post_id}/revision-notes")
+    async def revision_notes(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.revision_notes(db, caller, post_id, cursor, limit))
+
     @router.get("/me/export/posts")
     async def export_posts(caller: Gateway, cursor: str | None = None) -> Response:
         return json_response(await exporting.export_posts(db, caller.require_person(), cursor))
@@ -183,8 +199,17 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: Part
         return json_response(await images.size(db, image_id))
 
     @router.get("/posts/{post_id}/revisions/{number}")
-    async def revision(post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+    async def revision(
+        post_id: UUID, number: RevisionNumber, caller: Gateway, against: OtherRevision | None = None
+    ) -> Response:
+        if against is not None:
+            return json_response(await comparing.compared(db, caller, post_id, number, against))
         return json_response(await queries.revision(db, caller, post_id, number))
+
+    @router.delete("/posts/{post_id}/revisions/{number}")
+    async def blank_revision(request: Request, post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await blanking.blank_revision(db, caller, post_id, number, key))
 
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)

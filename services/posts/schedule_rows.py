@@ -18,7 +18,7 @@ async def set_time(tx: Transaction, post: Post, person_id: UUID | None = None) -
 
 LOCK_DUE = """
 select id, kind, slug, '' as title, '' as body, format, '' as body_html, '' as excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, publish_at,
+       created_at, published_at, edited_at, edit_note, revision, version, imported, publish_at, text_id,
        scheduled_by is distinct from author_id
            or not exists (select from people where person_id = author_id and not is_author) as is_wanted
 from posts
@@ -41,7 +41,7 @@ async def lock_due(tx: Transaction, at: datetime, limit: int) -> list[tuple[Post
 
 LOCK_SCHEDULED_OF = """
 select id, kind, slug, '' as title, '' as body, format, '' as body_html, '' as excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported, publish_at
+       created_at, published_at, edited_at, edit_note, revision, version, imported, publish_at, text_id
 from posts
 where author_id = $1 and status = 'draft' and publish_at is not null
 order by id
