@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks docs translations spectral image clean .env
+.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks screenshots docs translations spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -82,6 +82,9 @@ chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages,
 
 bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+screenshots: .venv/.dev-stamp ## show every page: three widths, light, dark, right to left, into screenshots/; ARGS="--only post"
+	$(python) -m tests.looks screenshots $(ARGS)
 
 attacks: .venv/.dev-stamp ## attack as one client, and measure what others notice; ARGS="idle trailers"
 	$(python) -m tests.benchmarks.attacks $(ARGS)
