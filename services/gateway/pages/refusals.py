@@ -1,9 +1,9 @@
 """Say to people why a form was refused, and what to do about it."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from services.chassis.errors import Problem
+from services.chassis.errors import FieldError, Problem
 from services.contracts.people import LINK_LIFE_WORDS
 
 AGAIN = "Press the button again in a moment."
@@ -35,16 +35,22 @@ SUBJECTS: Mapping[str, str] = {
     "edit_note": "The note",
     "email": "The address",
     "parent_id": "The comment above",
+    "tags": "A tag",
+    "excerpt": "The summary",
+    "cover": "The picture",
+    "picture": "The picture",
+    "publish_at": "The time",
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Refusal:
     """Why a form came back.
 
     Attributes:
         kind: of the problem.
         field: the field that is wrong; None if it is none of them, or more than one.
+        by_field: what is wrong with each, in a sentence; of a list that is one field, such as `tags`, with all of it.
     """
 
     kind: str
@@ -52,6 +58,7 @@ class Refusal:
     headers: Mapping[str, str]
     sentence: str
     field: str | None = None
+    by_field: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, *, unread: bool = False) -> "Refusal":
@@ -60,9 +67,11 @@ class Refusal:
         Args:
             unread: whether nothing of the form could be read, so that nothing of it can be shown.
         """
-        fields = {error.field for error in problem.errors}
-        field = next(iter(fields)) if len(fields) == 1 else None
-        return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field)
+        by_field: dict[str, str] = {}
+        for error in problem.errors:
+            by_field.setdefault(error.field.partition(".")[0], _statement(error))
+        field = next(iter(by_field)) if len(by_field) == 1 else None
+        return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field, by_field)
 
     @property
     def wants_sign_in(self) -> bool:
@@ -79,9 +88,13 @@ def _sentence(problem: Problem, unread: bool) -> str:
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
         return FOREIGN
     if problem.kind == "invalid" and problem.errors:
-        return " ".join(f"{SUBJECTS[one.field]} {one.message}." if one.field in SUBJECTS else _capital(one.message)
-                        for one in problem.errors)  # fmt: skip
+        return " ".join(_statement(error) for error in problem.errors)
     return SENTENCES.get(problem.kind, problem.detail)
+
+
+def _statement(error: FieldError) -> str:
+    subject = SUBJECTS.get(error.field.partition(".")[0])
+    return f"{subject} {error.message}." if subject else _capital(error.message)
 
 
 def _capital(message: str) -> str:
