@@ -20,6 +20,7 @@ from services.contracts.text import (
     Title,
     left_out,
 )
+from services.contracts.times import Time
 from services.contracts.topics import POSTS, Topic
 
 Discussion = Literal["open", "held", "closed"]
@@ -143,6 +144,9 @@ class CreatePost(Body):
         default=None,
         description="What lists show of it, as plain text; without one the beginning of the text is taken.",
     )
+    publish_at: Time | None = Field(
+        default=None, description="When to publish it: at most five years ahead, and not together with `publish`."
+    )
 
 
 class EditPost(Body):
@@ -167,6 +171,11 @@ class EditPost(Body):
     tags: LeftOut[Tags] = Field(default_factory=left_out, description="All its tags from now on.")
     excerpt: Excerpt | None = Field(
         default=None, description="What lists show of it, as plain text; null takes the beginning of the text again."
+    )
+    publish_at: Time | None = Field(
+        default=None,
+        description="When to publish it, of a draft: at most five years ahead; null takes it back. Of a post that was "
+        "published before, both are refused as `wrong-state`.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Composition root of posts: `python -m services.posts api|relay|all|migrate`.
+"""Composition root of posts: `python -m services.posts api|relay|publisher|all|migrate`.
 
 With a folder: `backup`, `restore` and `verify`.
 """
@@ -25,6 +25,7 @@ from services.chassis.runtime.settings import load
 from services.contracts.topics import POSTS
 from services.posts import image_rows
 from services.posts.api import create_api
+from services.posts.publisher import measuring, publishing
 from services.posts.restoring import apply_history
 from services.posts.settings import PostsSettings
 
@@ -41,11 +42,14 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
     roles = [
         monitoring(health.ready, settings.host, settings.posts_metrics_port),
         Role("retention", Pruner(db, settings, more={"images": image_rows.prune}).run),
+        Role("backlog", measuring(db).run),
     ]
     if "relay" in wanted:
         relay = Relay(db, _direct_url(settings), Producer(settings), settings)
         health.add("relay", relay.ready)
         roles.append(Role("relay", relay.run, stops_last=True))
+    if "publisher" in wanted:
+        roles.append(Role("publisher", publishing(db).run))
     if "api" in wanted:
         app = create_api(db, verifier=Verifier(settings.verification_keys, "posts"), ready=health.ready)
         roles.append(serve(app, settings.host, settings.posts_port, drain_seconds=settings.drain_seconds))
@@ -74,7 +78,7 @@ def main() -> None:
     process.main(
         "posts",
         settings,
-        roles=("api", "relay"),
+        roles=("api", "relay", "publisher"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
         one_shots=one_shots(backed_up(settings), settings, CATCH_UP),

@@ -25,9 +25,9 @@ from services.contracts.posts import (
     PostWithdrawn,
 )
 from services.contracts.tags import without_doubles
-from services.posts import former_slugs, free_slugs, image_rows, revision_rows, store, tag_rows
+from services.posts import former_slugs, free_slugs, image_rows, revision_rows, schedule_rows, store, tag_rows
 from services.posts.domain import post as rules
-from services.posts.domain import slugs
+from services.posts.domain import scheduling, slugs
 from services.posts.domain.post import Post, Text
 
 
@@ -38,14 +38,15 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
     is stored.
 
     Raises:
-        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug, the cover or the body, and those of the
-            idempotency key.
+        Problem: `sign-in-required`, `forbidden`, `invalid` for the slug, the cover, the time of publication or the
+            body, and those of the idempotency key.
     """
     person_id = caller.require_person()
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return await _replayed(tx, kept)
         rules.require_author(caller)
+        publish_at = _time_of(command)
         if command.slug is not None and await former_slugs.taken(tx, [slugs.validated(command.slug)]):
             raise slugs.taken()
     post_id = new_id()
@@ -69,6 +70,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         cover=command.cover,
         has_own_excerpt=command.excerpt is not None,
         word_count=text.word_count,
+        publish_at=publish_at,
     )
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
@@ -81,8 +83,18 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
         else:
             post = await free_slugs.insert_post(tx, post, slugs.generated(post.id, post.title))
         await tag_rows.replace_all(tx, post)
+        if post.publish_at is not None:
+            await schedule_rows.set_time(tx, post)
         await revision_rows.insert(tx, post, None, at)
         return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
+
+
+def _time_of(command: CreatePost) -> datetime | None:
+    if command.publish_at is None:
+        return None
+    if command.publish:
+        raise invalid("publish_at", "must not come with publish")
+    return scheduling.time_ahead(command.publish_at, rules.now())
 
 
 async def edit_post(
@@ -93,8 +105,9 @@ async def edit_post(
     With a body it is looked at twice, as in `create_post`. A body that was imported as HTML stays HTML.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `invalid` for the body, the cover, a slug that
-            is none or is taken, or a note without a changed text, and those of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `stale`, `wrong-state` for the time of a post that was
+            published before, `invalid` for the body, the cover, the time, a slug that is none or is taken, or a note
+            without a changed text, and those of the idempotency key.
     """
     person_id = caller.require_person()
     text = None
@@ -116,6 +129,8 @@ async def edit_post(
         if post is not before:
             await _hold_images(tx, before, post, person_id)
             await free_slugs.update_post(tx, before, post, RENDERER_VERSION if post.body != before.body else None)
+        if post.publish_at != before.publish_at:
+            await schedule_rows.set_time(tx, post)
         if post.tags != before.tags:
             await tag_rows.replace_all(tx, post)
         if post.revision != before.revision:
@@ -129,7 +144,8 @@ def _edited(
     """Return the post as the command changes it; the same object when nothing changes.
 
     Raises:
-        Problem: `stale`, `invalid` for a note without a changed text and for what is no slug.
+        Problem: `stale`, `wrong-state` or `invalid` for the time of publication, `invalid` for a note without a changed
+            text and for what is no slug.
     """
     check_if_match(if_match, before.version, before.epoch)
     post = rules.edited(
@@ -139,6 +155,8 @@ def _edited(
         post = replace(post, cover=command.cover)
     if "excerpt" in command.model_fields_set:
         post = rules.with_excerpt(post, command.excerpt)
+    if "publish_at" in command.model_fields_set:
+        post = scheduling.scheduled(post, command.publish_at, at)
     if command.slug is not None:
         post = replace(post, slug=slugs.validated(command.slug))
     post = replace(post, tags=tags, version=before.version)
@@ -175,6 +193,8 @@ async def publish_post(db: Database, caller: Caller, post_id: UUID, key: Key | N
         post = rules.published(before, at)
         if post is not before:
             await store.update(tx, post)
+        if post.publish_at != before.publish_at:
+            await schedule_rows.set_time(tx, post)
         return await _finish(tx, post, None if post is before else PostPublished, at, key)
 
 

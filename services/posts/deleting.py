@@ -23,8 +23,8 @@ async def delete_draft(
     """Delete a draft with its revisions.
 
     Raises:
-        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for what was published, `stale`, and those
-            of the idempotency key.
+        Problem: `sign-in-required`, `not-found`, `forbidden`, `wrong-state` for what was published or is scheduled,
+            `stale`, and those of the idempotency key.
     """
     caller.require_person()
     async with db.transaction() as tx:
@@ -33,6 +33,8 @@ async def delete_draft(
         post = rules.require_changeable(await store.lock(tx, post_id), caller)
         if post.status != "draft":
             raise Problem("wrong-state", "Only a draft can be deleted; withdraw what was published.")
+        if post.is_scheduled:
+            raise Problem("wrong-state", "It is scheduled: take its time back first.")
         check_if_match(if_match, post.version, post.epoch)
         if post.cover is not None:
             await image_rows.release(tx, post.cover)

@@ -86,7 +86,8 @@ SELECT_UNPUBLISHED = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover, tags, word_count
 from posts
-where status = $5 and status <> 'published' and kind = $1
+where status = $5 and status <> 'published' and (status <> 'draft' or publish_at is null)
+      and kind = $1
       and ($6::text is null or exists (select from post_tags where post_id = id and tag = $6))
       and (created_at, id) < ($2, $3)
 order by created_at desc, id desc
@@ -96,19 +97,36 @@ SELECT_UNPUBLISHED_OF_AUTHOR = """
 select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover, tags, word_count
 from posts
-where status = $5 and status <> 'published' and kind = $1 and author_id = $7
+where status = $5 and status <> 'published' and (status <> 'draft' or publish_at is null)
+      and kind = $1 and author_id = $7
       and ($6::text is null or exists (select from post_tags where post_id = id and tag = $6))
       and (created_at, id) < ($2, $3)
 order by created_at desc, id desc
 limit $4
 """
+SELECT_SCHEDULED = """
+select id, kind, slug, title, '' as body, format, '' as body_html, excerpt, author_id, status, discussion,
+       created_at, published_at, edited_at, edit_note, revision, version, imported, cover, tags, word_count, publish_at
+from posts
+where status = 'draft' and publish_at is not null and kind = $1 and ($6::uuid is null or author_id = $6)
+      and ($5::text is null or exists (select from post_tags where post_id = id and tag = $5))
+      and (created_at, id) < ($2, $3)
+order by created_at desc, id desc
+limit $4
+"""  # of all authors: few posts are scheduled at a time
 
 
 async def unpublished_before(
     reader: Reader, status: str, wanted: Wanted, place: Place | None, limit: int
 ) -> list[Post]:
-    """Return posts of a status other than published without their bodies, newest first, after the position `place`."""
+    """Return posts of a status other than published without their bodies, newest first, after the position `place`.
+
+    The status is the one that is shown: what is `scheduled` is no `draft` here.
+    """
     moment, post_id = place or BEGINNING
+    if status == "scheduled":
+        rows = await reader.fetch(SELECT_SCHEDULED, wanted.kind, moment, post_id, limit, wanted.tag, wanted.author_id)
+        return [Post(**row) for row in rows]
     args: Sequence[object] = wanted.kind, moment, post_id, limit, status, wanted.tag
     if wanted.author_id is not None:
         rows = await reader.fetch(SELECT_UNPUBLISHED_OF_AUTHOR, *args, wanted.author_id)

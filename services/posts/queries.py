@@ -24,7 +24,7 @@ from services.posts.list_rows import EVERY_POST, Wanted
 PUBLISHED = "posts"
 TAGS = "tags"
 MOST_OF_AN_ADDRESS = 20  # posts of different blogs that are looked at for one that the caller may see
-Status = Literal["draft", "scheduled", "published", "withdrawn"]  # no post can be scheduled yet
+Status = Literal["draft", "scheduled", "published", "withdrawn"]
 
 
 async def post(db: Database, caller: Caller, reference: str) -> dict[str, Any]:

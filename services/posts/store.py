@@ -131,7 +131,7 @@ async def update_html(tx: Transaction, text: Stored, html: str, renderer_version
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       has_own_excerpt, tags, word_count, (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, publish_at, (select number from epoch) as epoch
 from posts
 where id = $1
 """
@@ -146,7 +146,7 @@ async def find(reader: Reader, post_id: UUID) -> Post | None:
 SELECT_POST_BY_SLUG = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       has_own_excerpt, tags, word_count, (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, publish_at, (select number from epoch) as epoch
 from posts
 where slug = $1
 """

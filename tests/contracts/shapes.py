@@ -11,7 +11,7 @@ COMMENT_AUTHOR = AUTHOR | {"is_post_author"}
 POST_IN_LIST = {
     *("id", "kind", "slug", "url", "title", "format", "excerpt", "author", "status", "discussion", "created_at"),
     *("published_at", "edited_at", "edit_note", "revision", "cover_url", "comment_count"),
-    *("tags", "word_count"),
+    *("tags", "word_count", "publish_at"),
 }
 POST = POST_IN_LIST | {"body", "body_html"}
 COMMENT = {

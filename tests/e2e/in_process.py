@@ -22,7 +22,7 @@ SETTINGS = {
     "notify": "NotifySettings",
     "gateway": "GatewaySettings",
 }
-ROLES = ("api", "relay", "consumer", "mailer")
+ROLES = ("api", "relay", "publisher", "consumer", "mailer")
 
 
 @asynccontextmanager

@@ -79,7 +79,9 @@ async def test_only_the_wanted_roles_are_built(new_database: Callable[..., Await
     db = await new_database(*posts.PACKAGES)
     settings = PostsSettings(posts_database_url=db.url)
     async with posts.compose(settings, ("relay",), Health()) as roles:
-        assert [role.name for role in roles] == ["monitoring", "retention", "relay"]
+        assert [role.name for role in roles] == ["monitoring", "retention", "backlog", "relay"]
+    async with posts.compose(settings, ("publisher",), Health()) as roles:
+        assert [role.name for role in roles] == ["monitoring", "retention", "backlog", "publisher"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["api", "relay"]])

@@ -16,7 +16,7 @@ PEOPLE: dict[str, dict[str, Any]] = {ANNA["id"]: ANNA, BEN["id"]: BEN}
 POST = {
     *("id", "kind", "slug", "url", "title", "body", "format", "body_html", "excerpt", "author", "status"),
     *("discussion", "created_at", "published_at", "edited_at", "edit_note", "revision", "cover_url", "comment_count"),
-    *("tags", "word_count"),
+    *("tags", "word_count", "publish_at"),
 }
 COMMENT = {
     *("id", "post_id", "parent_id", "depth", "author", "body_html", "state", "created_at", "edited_at"),

@@ -198,6 +198,7 @@ def test_metrics_of_all_processes_together() -> None:
         ("rapport_mail_due_oldest_seconds", 301, "warning"),
         ("rapport_consumer_lag_unknown", 1, "warning"),
         ("rapport_sign_in_waiting_oldest_seconds", 61, "fault"),
+        ("rapport_scheduled_due_oldest_seconds", 31, "fault"),
     ):
         [found] = look_at_metrics(set(), [{name: metric(value)}, {name: metric(0)}])
         assert found.level == level

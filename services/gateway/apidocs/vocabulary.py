@@ -34,9 +34,10 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
         },
     ),
     "PostStatus": Vocabulary(
-        "Where a post is on its way: draft or withdrawn → published → withdrawn.",
+        "Where a post is on its way: draft, scheduled or withdrawn → published → withdrawn.",
         {
             "draft": "not published yet; its author and admins see it",
+            "scheduled": "a draft that is published by itself at `publish_at`, or as soon after it as that can be",
             "published": "everybody sees it",
             "withdrawn": "taken back; its author and admins see it",
         },

@@ -52,6 +52,7 @@ def post(
     shown |= {name: raw[name] for name in POST_AFTER_AUTHOR}
     shown["cover_url"] = image_url(public_url, raw.get("cover"))  # an older version of posts has none
     shown |= {"tags": raw.get("tags", []), "word_count": raw.get("word_count")}  # nor these
+    shown["publish_at"] = raw.get("publish_at")  # nor a time
     shown["comment_count"] = comment_count
     return shown
 

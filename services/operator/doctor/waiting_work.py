@@ -13,6 +13,7 @@ DEAF_SECONDS = 30
 FAILING_RUNS = 3
 LATE_MAIL_SECONDS = 300
 LATE_SIGN_IN_SECONDS = 60
+LATE_POST_SECONDS = 30
 
 
 def look_at_metrics(services: Collection[str], all_metrics: Sequence[Metrics]) -> Iterable[Finding]:
@@ -71,6 +72,9 @@ def _alarms(all_metrics: Sequence[Metrics]) -> Iterable[Finding]:
         yield warning("mail", f"a mail is {late:,.0f} s late", mend)
     if (late := _most(all_metrics, "rapport_sign_in_waiting_oldest_seconds")) > LATE_SIGN_IN_SECONDS:
         yield fault("sign-in mail", f"one is {late:,.0f} s late", "See that people's mailer runs, and its log.")
+    if (late := _most(all_metrics, "rapport_scheduled_due_oldest_seconds")) > LATE_POST_SECONDS:
+        mend = "Start `python -m services.posts publisher`, or `all`; if it runs, see its log. No post is lost."
+        yield fault("scheduled posts", f"one is {late:,.0f} s late", mend)
 
 
 def _values(all_metrics: Sequence[Metrics], name: str, service: str | None = None) -> list[float]:

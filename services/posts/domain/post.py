@@ -30,6 +30,7 @@ class Post:
         has_own_excerpt: whether the excerpt was written; else it was made of the text, and follows it.
         tags: in their order, as they are spelt.
         word_count: of the text; None until `rapport rerender` has counted those that are older than the count.
+        publish_at: when it is to be published; it means nothing unless `is_scheduled`.
     """
 
     id: UUID
@@ -55,6 +56,12 @@ class Post:
     has_own_excerpt: bool = False
     tags: Sequence[str] = ()
     word_count: int | None = None
+    publish_at: datetime | None = None
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether it is a draft that is to be published at a time. Former versions left the time where it was."""
+        return self.status == "draft" and self.publish_at is not None
 
 
 @dataclass(frozen=True)
@@ -148,15 +155,19 @@ def published(post: Post, at: datetime) -> Post:
     """Return the post as published; the same object when it is already."""
     if post.status == "published":
         return post
-    return replace(post, status="published", published_at=post.published_at or at, version=post.version + 1)
+    return replace(
+        post, status="published", published_at=post.published_at or at, publish_at=None, version=post.version + 1
+    )
 
 
 def withdrawn(post: Post) -> Post:
     """Return the post as withdrawn; the same object when it is already.
 
     Raises:
-        Problem: `wrong-state` for a draft.
+        Problem: `wrong-state` for a draft, scheduled or not.
     """
+    if post.is_scheduled:
+        raise Problem("wrong-state", "A scheduled post is not published yet: take its time back instead.")
     if post.status == "draft":
         raise Problem("wrong-state", "A draft is not published, so it cannot be withdrawn.")
     return post if post.status == "withdrawn" else replace(post, status="withdrawn", version=post.version + 1)
@@ -189,7 +200,7 @@ def representation(post: Post) -> dict[str, Any]:
         "body_html": post.body_html,
         "excerpt": post.excerpt,
         "author_id": str(post.author_id),
-        "status": post.status,
+        "status": "scheduled" if post.is_scheduled else post.status,
         "discussion": post.discussion,
         "created_at": rfc3339(post.created_at),
         "published_at": rfc3339(post.published_at) if post.published_at else None,
@@ -199,6 +210,7 @@ def representation(post: Post) -> dict[str, Any]:
         "cover": str(post.cover) if post.cover else None,
         "tags": list(post.tags),
         "word_count": post.word_count,
+        "publish_at": rfc3339(post.publish_at) if post.is_scheduled and post.publish_at else None,
         "version": post.version,
         "epoch": post.epoch,
     }

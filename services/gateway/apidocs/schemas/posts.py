@@ -43,7 +43,7 @@ class PostInList(BaseModel):
         description="What the author wrote for lists, else the beginning of the text. Plain text: escape it."
     )
     author: Author = Field(description="Who wrote it.")
-    status: PostStatus = Field(description="Draft, published or withdrawn.")
+    status: PostStatus = Field(description="Draft, scheduled, published or withdrawn.")
     discussion: Discussion = Field(description="What happens to new comments.")
     created_at: AwareDatetime = Field(description=CREATED)
     published_at: AwareDatetime | None = Field(description="When it was published first; null before.")
@@ -56,6 +56,7 @@ class PostInList(BaseModel):
         description="How many words the text has. In Chinese and Japanese each character counts as one, in Thai, Lao, "
         "Burmese and Khmer every four letters. Null where they have not been counted yet."
     )
+    publish_at: AwareDatetime | None = Field(description="When it will be published; null unless it is scheduled.")
     comment_count: int | None = Field(description=COUNT)
 
 
