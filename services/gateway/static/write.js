@@ -11,7 +11,7 @@ const LONGEST_WAIT = 30_000; // milliseconds, for what is under way when a butto
 function start(form) {
   const words = JSON.parse(form.dataset.words);
   for (const one of form.querySelectorAll(".with-script")) one.hidden = false;
-  for (const one of form.querySelectorAll(".without-script")) one.hidden = true;
+  for (const one of form.querySelectorAll(".without-script")) one.remove();
   const text = form.elements.body;
   showTimes();
   keepTime(form.elements.publish_at, document.getElementById("zone"), words);
