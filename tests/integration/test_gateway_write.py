@@ -59,6 +59,13 @@ async def test_only_authors_write(harness: GatewayHarness, keys: dict[str, str])
     assert (await harness.get(f"/posts/{SLUG}/edit")).status_code == 401
 
 
+async def test_a_form_is_shown_to_who_may_send_it(harness: GatewayHarness) -> None:
+    harness.services.posts.on("GET", f"/posts/{SLUG}", POST | {"author_id": str(uuid4())})
+    for path in (f"/posts/{SLUG}/edit", f"/posts/{SLUG}/delete"):
+        refused = await harness.get(path, **harness.anna)
+        assert (refused.status_code, "admins may change it" in refused.text) == (403, True)
+
+
 @pytest.mark.parametrize(("step", "publish"), [("publish", True), ("save", False), ("", False)])
 async def test_a_post_is_stored_as_its_button_says(harness: GatewayHarness, step: str, publish: bool) -> None:
     done = await sent(harness, "/write", step=step)

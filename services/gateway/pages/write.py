@@ -11,7 +11,7 @@ from services.chassis.errors import Problem, invalid
 from services.chassis.http.routes import body_limit, json_response
 from services.contracts.body_sizes import IMAGE_BYTES, POST_FORM_BYTES
 from services.contracts.ids import id_or_none
-from services.contracts.people import is_author
+from services.contracts.people import is_admin, is_author
 from services.gateway.access.rate_limits import PREVIEWING
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
@@ -28,7 +28,7 @@ from services.gateway.responses import invalidation
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 READ_BYTES = 2 * 1024 * 1024  # what is too large to be taken is read so far, to be given back
-BYTES_WITH_PICTURES = POST_FORM_BYTES + 2 * IMAGE_BYTES + 64 * 1024
+BYTES_WITH_PICTURES = POST_FORM_BYTES + IMAGE_BYTES + 64 * 1024  # below what proxies take, see deploy/proxies
 KEPT = "rapport.kept"  # in the scope of a request: what a form comes back with instead of what was sent
 
 
@@ -40,7 +40,7 @@ async def new(request: Request, context: SignedIn) -> Response:
 
 @router.get("/posts/{ref}/edit")
 async def edit(request: Request, context: SignedIn, ref: str) -> Response:
-    form = PostForm.of(await post_views.fetch(context, ref))
+    form = PostForm.of(_changeable(context, await post_views.fetch(context, ref)))
     return await _shown(context, form, done=request.query_params.get("done"))
 
 
@@ -124,7 +124,7 @@ async def change(request: Request, context: SignedIn, post_id: str) -> Response:
 @router.get("/posts/{ref}/delete")
 async def ask_to_delete(request: Request, context: SignedIn, ref: str) -> Response:
     """Ask whether a draft is to go; one that readers may have seen is withdrawn instead."""
-    return await _asked_to_delete(context, await post_views.fetch(context, ref))
+    return await _asked_to_delete(context, _changeable(context, await post_views.fetch(context, ref)))
 
 
 async def delete_again(request: Request, sent: Fields, refusal: Refusal) -> Response:
@@ -267,3 +267,12 @@ def _form_of(post: Json, done: str | None = None) -> str:
 def _require_author(context: RequestContext) -> None:
     if not is_author(context.viewer.caller.roles):
         raise Problem("forbidden", "This page is for authors. Ask who runs this site to make you one.")
+
+
+def _changeable(context: RequestContext, post: Json) -> Json:
+    """Return the post if its form is for the viewer; posts decides again whoever sends it."""
+    _require_author(context)
+    caller = context.viewer.caller
+    if post["author_id"] != str(caller.person_id) and not is_admin(caller.roles):
+        raise Problem("forbidden", "Only who wrote it and admins may change it.")
+    return post

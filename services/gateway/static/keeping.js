@@ -20,6 +20,11 @@ function slugOf(title) {
     .replace(/^[-\p{M}]+/u, "").slice(0, 200).replace(/-+$/, "");
 }
 
+function newKey() { // browsers have `randomUUID` on safe origins alone
+  const hex = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12})$/, "$1-$2-4$3-a$4-$5");
+}
+
 // Browsers may forbid a site to keep anything; then there is only the server.
 function storage(use) {
   try {
@@ -141,6 +146,10 @@ export function keep(form, words, pictures) {
     if (result.status === 200) {
       taken(result.said, sent, was);
       return differs() ? BETWEEN : 0;
+    }
+    if (result.said.kind === "idempotency-key-reused") { // what an earlier page of this text sent was stored after all
+      fields.key.value = newKey();
+      return PAUSE;
     }
     stopped = FINAL.includes(result.status);
     say(words.refused.replace("{reason}", result.said.sentence), true);
