@@ -8,11 +8,14 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
+.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.local-stamp ## name the site and its first author; ARGS="--name Beans" gives answers
+	@$(local) run rapport setup $(ARGS)
 
 up: .venv/.local-stamp ## start everything here, real servers included; wait until ready
 	@$(local) up

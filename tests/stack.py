@@ -167,7 +167,7 @@ class Stack:
     async def up(self, *split: str) -> None:
         """Start every service as one process, and those in `split` as one process per role."""
         roles: dict[str, Sequence[str]] = {
-            "posts": ("api", "relay", "publisher"),
+            "posts": ("api", "relay", "publisher", "consumer"),
             "comments": ("api", "relay", "consumer"),
             "people": ("api", "relay", "mailer"),
             "notify": ("api", "relay", "consumer", "mailer"),

@@ -4,12 +4,11 @@ import os
 import shlex
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 from urllib.parse import quote
 
 from deploy.local import passwords, private
-from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
+from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout, parse_lines
 from deploy.local.processes import LocalError
 from services.chassis.database import sessions
 
@@ -48,22 +47,16 @@ def keys(layout: Layout) -> dict[str, str]:
             raise LocalError(
                 f"The keys could not be generated: `{shlex.join(command)}` printed\n{result.stderr.strip()}"
             )
-        kept = _parse(result.stdout)
+        kept = parse_lines(result.stdout)
         private.write(file, result.stdout)
     return kept
 
 
 def _kept(file: Path) -> dict[str, str]:
     try:
-        return _parse(file.read_text())
+        return parse_lines(file.read_text())
     except (ValueError, OSError) as error:
         raise LocalError(f"{file} cannot be read ({error}): each line is NAME='value'.") from None
-
-
-def _parse(text: str) -> dict[str, str]:
-    """Parse lines `NAME='value'` as a shell would: what begins with `#` is a comment."""
-    words = (takewhile(lambda word: not word.startswith("#"), shlex.split(line)) for line in text.split("\n"))
-    return dict(word.split("=", 1) for line in words for word in line if "=" in word)
 
 
 def database_url(layout: Layout, service: str) -> str:

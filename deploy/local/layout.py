@@ -1,8 +1,10 @@
 """Files and ports of the local stack, and the servers that the environment replaces."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from deploy.local.processes import LocalError
@@ -49,6 +51,9 @@ SECRETS = frozenset(
 )
 SECRET_FILES = tuple(f"{name}{SUFFIX}" for name in sorted(SECRETS))
 
+SETTINGS_FILE = "settings.env"  # below the folder of a stack; `rapport setup` writes it
+NOT_SETTINGS = ("RAPPORT_HOME", "PATH", "PYTHONPATH")  # of the process that reads the file
+
 ADDRESSES = (
     "PUBLIC_URL",
     "KAFKA_BOOTSTRAP_SERVERS",
@@ -58,13 +63,39 @@ ADDRESSES = (
 )
 
 
+def parse_lines(text: str) -> dict[str, str]:
+    """Parse lines `NAME='value'` as a shell would: what begins with `#` is a comment.
+
+    Raises:
+        ValueError: a quotation mark has no end.
+    """
+    words = (takewhile(lambda word: not word.startswith("#"), shlex.split(line)) for line in text.split("\n"))
+    return dict(word.split("=", 1) for line in words for word in line if "=" in word)
+
+
+def settings_in(home: Path) -> dict[str, str]:
+    """Return the settings that are kept with a stack; the environment goes before them.
+
+    Raises:
+        LocalError: the file cannot be read.
+    """
+    file = home / SETTINGS_FILE
+    try:
+        found = parse_lines(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, OSError) as error:
+        raise LocalError(f"{file} cannot be read ({error}): each line is NAME='value'.") from None
+    return {name: value for name, value in found.items() if name not in NOT_SETTINGS}
+
+
 @dataclass(frozen=True)
 class Layout:
     """One local stack.
 
     Attributes:
         home: the folder of all its files; deleting it resets the stack.
-        given: the environment of the process that started it.
+        given: the environment of the process that started it, and the settings in the stack's file below that.
     """
 
     home: Path
@@ -75,8 +106,8 @@ class Layout:
         """Return the stack that the environment names.
 
         Raises:
-            LocalError: `RAPPORT_HOME` begins with the home folder of an unknown user, or the file of a secret cannot be
-                read.
+            LocalError: `RAPPORT_HOME` begins with the home folder of an unknown user, or a file of settings or of a
+                secret cannot be read.
         """
         home = os.environ.get("RAPPORT_HOME")
         try:
@@ -84,7 +115,7 @@ class Layout:
         except (RuntimeError, OSError, ValueError) as error:
             raise LocalError(f"RAPPORT_HOME={home} is not a folder ({error}): set it to the path of one.") from None
         try:
-            return cls(folder, resolved(dict(os.environ), SECRETS))
+            return cls(folder, resolved({**settings_in(folder), **os.environ}, SECRETS))
         except Unreadable as refusal:
             raise LocalError(str(refusal)) from None
 

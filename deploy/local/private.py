@@ -10,6 +10,7 @@ FILES = (
     "lock",
     "operator.env",
     "server-passwords.json",
+    "settings.env",
     "state.json",
     "supervisor.json",
 )

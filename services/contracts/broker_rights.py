@@ -42,7 +42,7 @@ def _consumer(group: str, owned: Topic) -> Access:
 
 # An owner reads its own topic too, when its database was restored.
 ACCOUNTS: Mapping[str, Access] = {
-    "posts": Access(writes=(POSTS,), reads=(POSTS,)),
+    "posts": _consumer("posts", POSTS),
     "comments": _consumer("comments", COMMENTS),
     "people": Access(writes=(PEOPLE,), reads=(PEOPLE,)),
     "notify": _consumer("notify", NOTIFY),

@@ -9,6 +9,16 @@ def post_path(slug: str) -> str:
     return "/posts/" + quote(slug, safe="")
 
 
+def tag_path(tag: str) -> str:
+    """Return the path of the page of a tag; the tag percent-encoded."""
+    return "/tags/" + quote(tag, safe="")
+
+
+def person_path(person_id: UUID | str) -> str:
+    """Return the path of the page of a person."""
+    return f"/people/{person_id}"
+
+
 def image_path(image_id: UUID | str) -> str:
     """Return the path of a picture of a post."""
     return f"/images/{image_id}.webp"

@@ -113,6 +113,8 @@ class PersonStated(PersonFact):
 
     type: ClassVar[str] = "dev.rapport.people.stated.v1"
 
+    erased: bool | None = Field(default=None, description="Whether they were erased; null if it is not said.")
+
 
 def _s256(text: str) -> str:
     if not BITS_256.fullmatch(text):

@@ -40,9 +40,13 @@ class PostFact(Event):
     status: Literal["draft", "published", "withdrawn"] = Field(description="Where it stands after the change.")
     discussion: Discussion = Field(description="What happens to new comments.")
     version: int = Field(description="Grows by one with every change of its text, slug, discussion or status.")
-    revision: int = Field(description="The number of its text; the first is 1.")
+    revision: int = Field(description="The number of its text; the first is 1, and stays so until it is published.")
     occurred_at: Moment = Field(description="When the change was made.")
     imported: bool = Field(default=False, description="Whether it came from another system.")
+    text_id: UUID | None = Field(
+        default=None,
+        description="Names its text: with another one it is another text, whatever its number. Absent in early events.",
+    )
 
     @property
     def subject(self) -> UUID:
@@ -116,6 +120,28 @@ class PostGone(Event):
     @property
     def subject(self) -> UUID:
         return self.post_id
+
+    @property
+    def key(self) -> UUID:
+        return self.post_id
+
+
+@published
+class PostRevisionBlanked(Event):
+    """A former text of a post was taken away, by its author or an admin: its words are not kept any more."""
+
+    type: ClassVar[str] = "dev.rapport.posts.revision-blanked.v1"
+    topic: ClassVar[Topic] = POSTS
+
+    post_id: UUID = Field(description="The post; also the record key.")
+    text_id: UUID = Field(description="The text; also the subject.")
+    revision: int = Field(description="The number of the text.")
+    version: int = Field(default=1, description="Always 1: a text is taken away once.")
+    occurred_at: Moment = Field(description="When it was taken away.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.text_id
 
     @property
     def key(self) -> UUID:

@@ -36,7 +36,7 @@ NOTIFY = Topic("notify.events", key="person id")
 EVENT_TOPICS = (POSTS, COMMENTS, PEOPLE, NOTIFY)
 
 # consumer group to the topics it reads; a group has the name of its service
-SUBSCRIPTIONS: Mapping[str, tuple[Topic, ...]] = {"comments": (POSTS,), "notify": (COMMENTS,)}
+SUBSCRIPTIONS: Mapping[str, tuple[Topic, ...]] = {"posts": (PEOPLE,), "comments": (POSTS,), "notify": (COMMENTS,)}
 CONSUMER_GROUPS = tuple(SUBSCRIPTIONS)
 
 

@@ -9,28 +9,35 @@ from services.chassis.http.origins import Origin
 from services.gateway.api import comments, images, notifications, people, posts, preview, sessions, site, tags
 from services.gateway.caching.middleware import CacheMiddleware
 from services.gateway.gateway import Gateway
+from services.gateway.language_choice import LanguageMiddleware
+from services.gateway.languages import LANGUAGES
 from services.gateway.pages import (
     assets,
     comment,
     docs,
     feeds,
     front,
+    language,
     mail_choices,
     mine,
     moderate,
+    person,
     pictures,
     post,
     problems,
     sign_in,
+    site_files,
     site_pages,
     unmatched,
     unsubscribe,
     write,
 )
+from services.gateway.pages import (
+    tags as tag_pages,
+)
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.pages.render import show_site
 from services.gateway.response_headers import ResponseHeaders
-from services.gateway.site import Site
 
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
@@ -44,8 +51,11 @@ ROUTERS = (
     notifications.following,
     site.router,
     assets.router,
+    site_files.router,
     front.router,
     post.router,
+    tag_pages.router,
+    person.router,
     comment.router,
     pictures.router,
     sign_in.router,
@@ -56,20 +66,23 @@ ROUTERS = (
     moderate.router,
     feeds.router,
     site_pages.router,
+    language.router,
     problems.router,
     docs.router,
 )
 
 
 def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
-    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the cache."""
+    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
-    show_site(Site.of(gateway.settings))
+    show_site(gateway.site, gateway.navigation)
     app.user_middleware.append(Middleware(OldAddresses))  # innermost
     for router in ROUTERS:
         app.include_router(router)
     origin = Origin.parse(gateway.settings.origin)
     host = str(origin).partition("://")[2].encode() if origin.is_loopback else None
     responses = ResponseHeaders(app, https_only=gateway.settings.secure)
-    return CacheMiddleware(responses, gateway.cache, gateway.settings.cookie_name, host)
+    default = LANGUAGES[gateway.settings.site_language]
+    spoken = LanguageMiddleware(responses, default)
+    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default)

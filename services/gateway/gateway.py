@@ -16,9 +16,11 @@ from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition import export
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.settings import GatewaySettings
+from services.gateway.site import Site
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ class Gateway:
     """
 
     settings: GatewaySettings
+    site: Site
     upstreams: Upstreams
     authors: AuthorCache
     attention: AttentionCache
+    navigation: Navigation
     slugs: MutableMapping[str, str]
     authentication: Authentication
     revocations: Revocations

@@ -19,10 +19,12 @@ from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
+from services.gateway.site import Site
 
 CHANGES_SECONDS = 3.0
 SLUGS_REMEMBERED = 10_000
@@ -65,12 +67,15 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
     authors, attention, cache = AuthorCache(look_up), AttentionCache(), ResponseCache()
+    navigation = Navigation()
     try:
         yield Gateway(
             settings=settings,
+            site=Site.of(settings, settings.public_url),
             upstreams=upstreams,
             authors=authors,
             attention=attention,
+            navigation=navigation,
             slugs=LRUCache(SLUGS_REMEMBERED),
             authentication=Authentication(
                 verifier, revocations, check_session, cookie_name=settings.cookie_name, origin=settings.origin
@@ -80,7 +85,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             client_addresses=ClientAddresses(settings.proxies),
             pseudonyms=pseudonyms,
             cache=cache,
-            invalidation=Invalidation(cache, authors, attention),
+            invalidation=Invalidation(cache, authors, attention, navigation),
         )
     finally:
         if counters is not None:

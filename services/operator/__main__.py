@@ -18,6 +18,7 @@ from services.operator.commands.republish import republish
 from services.operator.commands.rerender import rerender
 from services.operator.commands.restore import restore
 from services.operator.commands.resync import resync
+from services.operator.commands.setup import setup
 from services.operator.failures import Failed
 
 app = typer.Typer(name="rapport", help="Operate a Rapport installation.", no_args_is_help=True, add_completion=False)
@@ -28,6 +29,7 @@ app.add_typer(mail.app, name="mail")
 app.add_typer(consumer.app, name="consumer")
 app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
+app.command(epilog="Example: rapport setup --name Beans --author Robin --email robin@example.com")(setup)
 app.command(epilog="Example: rapport doctor --dkim-selector mail --disk /var/lib/postgresql")(doctor)
 app.command(epilog="Example: rapport backup /backups/2026-11-27")(backup)
 app.command(epilog="Example: rapport restore /backups/2026-11-27 comments notify --dry-run")(restore)

@@ -57,19 +57,26 @@ class KeyFile:
         Raises:
             Failed: a value has a quotation mark, which readers of such files take in different ways.
         """
-        for name, value in changes.items():
-            if value is not None and ("'" in value or not value.isprintable()):
-                raise Failed(f"{name} would hold a quotation mark or a control character: choose another secret first.")
-        left = dict(changes)
+        left = {name: None if value is None else self.quoted(name, value) for name, value in changes.items()}
         lines = []
         for line in self.text.removesuffix("\n").split("\n"):
             found, end = LINE.match(line), "\r" * line.endswith("\r")
             if not found or found[1] not in changes:
                 lines.append(line)
             elif (value := left.pop(found[1])) is not None:
-                lines.append(f"{line[: found.end()]}'{value}'{end}")
-        lines += [f"{name}='{value}'" for name, value in left.items() if value is not None]
+                lines.append(f"{line[: found.end()]}{value}{end}")
+        lines += [f"{name}={value}" for name, value in left.items() if value is not None]
         return "".join(f"{line}\n" for line in lines)
+
+    def quoted(self, name: str, value: str) -> str:
+        """Return a value as it stands in the file.
+
+        Raises:
+            Failed: readers of such files would take it in different ways.
+        """
+        if "'" in value or not value.isprintable():
+            raise Failed(f"{name} would hold a quotation mark or a control character: choose another secret first.")
+        return f"'{value}'"
 
     def write(self, changes: Mapping[str, str | None]) -> None:
         """Replace the file by one with other values, in one step, for the same readers.

@@ -55,6 +55,7 @@ from services.people.domain import Asked, Browser, FrontEnd, HandedOver
 Gateway = Annotated[Caller, allow("gateway")]
 Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
+GatewayOrOperator = Annotated[Caller, allow("gateway", "operator")]
 Operator = Annotated[Caller, allow("operator")]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
     admins = rules.admins
 
     @router.post("/people", status_code=202)
-    async def register(request: Request, body: Register, caller: Gateway) -> Response:
+    async def register(request: Request, body: Register, caller: GatewayOrOperator) -> Response:
         return _check_your_mail(await sign_in.request_mail(db, asked(request, body, body.name)))
 
     @router.post("/sign-in", status_code=202)

@@ -130,6 +130,11 @@ class Person:
         """Return the public name."""
         return ERASED_NAME if self.name is None else self.name
 
+    @property
+    def is_erased(self) -> bool:
+        """Return whether they were erased: everybody else has a name."""
+        return self.name is None
+
 
 def with_role(roles: Iterable[str], role: str) -> tuple[str, ...]:
     """Return the roles and one more, each once, in the order of `ROLES`."""

@@ -1,4 +1,4 @@
-"""Composition root of posts: `python -m services.posts api|relay|publisher|all|migrate`.
+"""Composition root of posts: `python -m services.posts api|relay|publisher|consumer|all|migrate`.
 
 With a folder: `backup`, `restore` and `verify`.
 """
@@ -15,16 +15,19 @@ from services.chassis.database.sessions import direct_url
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.identity import Verifier
+from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.history import read_history
+from services.chassis.messaging.partition_operations import PartitionOperations
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.retention import Pruner
 from services.chassis.runtime import process
 from services.chassis.runtime.process import Health, Role
 from services.chassis.runtime.settings import load
-from services.contracts.topics import POSTS
-from services.posts import image_rows
+from services.contracts.topics import POSTS, SUBSCRIPTIONS
+from services.posts import authors, image_rows
 from services.posts.api import create_api
+from services.posts.handlers import handlers
 from services.posts.publisher import measuring, publishing
 from services.posts.restoring import apply_history
 from services.posts.settings import PostsSettings
@@ -50,8 +53,16 @@ async def compose(settings: PostsSettings, wanted: Collection[str], health: Heal
         roles.append(Role("relay", relay.run, stops_last=True))
     if "publisher" in wanted:
         roles.append(Role("publisher", publishing(db).run))
+    if "consumer" in wanted:
+        consumer = Consumer("posts", SUBSCRIPTIONS["posts"], handlers, db, settings)
+        health.add("consumer", consumer.ready)
+        roles += [Role("consumer", consumer.run), Role("erasing", authors.erasing(db).run)]
     if "api" in wanted:
-        app = create_api(db, verifier=Verifier(settings.verification_keys, "posts"), ready=health.ready)
+        verifier, consumer_group = (
+            Verifier(settings.verification_keys, "posts"),
+            PartitionOperations(db, "posts", settings),
+        )
+        app = create_api(db, verifier=verifier, ready=health.ready, consumer=consumer_group)
         roles.append(serve(app, settings.host, settings.posts_port, drain_seconds=settings.drain_seconds))
     try:
         yield roles
@@ -66,7 +77,7 @@ def _direct_url(settings: PostsSettings) -> str:
 
 def backed_up(settings: PostsSettings) -> Backed:
     """Return what is backed up and restored here."""
-    return Backed("posts", lambda: _direct_url(settings), PACKAGES)
+    return Backed("posts", lambda: _direct_url(settings), PACKAGES, SUBSCRIPTIONS["posts"])
 
 
 CATCH_UP = CatchUp(POSTS, read_history, apply_history)
@@ -78,7 +89,7 @@ def main() -> None:
     process.main(
         "posts",
         settings,
-        roles=("api", "relay", "publisher"),
+        roles=("api", "relay", "publisher", "consumer"),
         compose=partial(compose, settings),
         migrate=lambda: migrate(_direct_url(settings), PACKAGES),
         one_shots=one_shots(backed_up(settings), settings, CATCH_UP),

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Path, Request
+from fastapi import APIRouter, FastAPI, Path, Query, Request
 from pydantic import BeforeValidator
 from starlette.responses import Response
 
@@ -13,6 +13,7 @@ from services.chassis.database.pool import Database
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
+from services.chassis.http.partition_routes import PartitionOperator
 from services.chassis.http.picture_body import read_picture
 from services.chassis.http.requests import idempotency_key
 from services.chassis.http.routes import StrictRoute, allow, body_limit, command_response, json_response
@@ -34,7 +35,18 @@ from services.contracts.posts import (
 )
 from services.contracts.services import LookUp, Rerender
 from services.contracts.tags import Tag, folded
-from services.posts import commands, deleting, exporting, images, importing, queries, rerendering, syndication
+from services.posts import (
+    blanking,
+    commands,
+    comparing,
+    deleting,
+    exporting,
+    images,
+    importing,
+    queries,
+    rerendering,
+    syndication,
+)
 from services.posts.list_rows import Wanted
 from services.posts.stating import stating
 
@@ -54,10 +66,15 @@ Notify = Annotated[Caller, allow("notify")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
 Author = Annotated[Literal["me"] | UUID, BeforeValidator(author_or_me)]
 RevisionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+OtherRevision = Annotated[int, Query(ge=1, lt=2**31)]
 
 
-def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
-    """Return the internal API of posts over one database."""
+def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: PartitionOperator | None = None) -> FastAPI:
+    """Return the internal API of posts over one database.
+
+    Args:
+        consumer: the partitions of the service's consumer group, for operators.
+    """
     router, encoder = APIRouter(route_class=StrictRoute), Encoder()
 
     @router.post("/posts")
@@ -115,6 +132,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def addresses(month: str, _: Gateway) -> Response:
         return json_response({"items": await syndication.addresses(db, month)})
 
+    @router.get("/authors")
+    async def authors(_: Gateway) -> Response:
+        return json_response({"items": await syndication.authors(db)})
+
     @router.post("/addresses/lookup")
     async def post_of_address(body: FindAddress, caller: Gateway) -> Response:
         return json_response(await queries.post_of_address(db, caller, body.address))
@@ -146,6 +167,10 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
     async def revisions(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
         return json_response(await queries.revisions(db, caller, post_id, cursor, limit))
 
+    @router.get("/posts/{post_id}/revision-notes")
+    async def revision_notes(post_id: UUID, caller: Gateway, cursor: str | None = None, limit: Limit = 50) -> Response:
+        return json_response(await queries.revision_notes(db, caller, post_id, cursor, limit))
+
     @router.get("/me/export/posts")
     async def export_posts(caller: Gateway, cursor: str | None = None) -> Response:
         return json_response(await exporting.export_posts(db, caller.require_person(), cursor))
@@ -174,8 +199,17 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         return json_response(await images.size(db, image_id))
 
     @router.get("/posts/{post_id}/revisions/{number}")
-    async def revision(post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+    async def revision(
+        post_id: UUID, number: RevisionNumber, caller: Gateway, against: OtherRevision | None = None
+    ) -> Response:
+        if against is not None:
+            return json_response(await comparing.compared(db, caller, post_id, number, against))
         return json_response(await queries.revision(db, caller, post_id, number))
+
+    @router.delete("/posts/{post_id}/revisions/{number}")
+    async def blank_revision(request: Request, post_id: UUID, number: RevisionNumber, caller: Gateway) -> Response:
+        key = idempotency_key(request, caller)
+        return command_response(await blanking.blank_revision(db, caller, post_id, number, key))
 
     @router.post("/import/posts")
     @body_limit(IMPORT_BYTES)
@@ -195,5 +229,11 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready) -> FastAPI:
         return json_response(await rerendering.rerender_posts(db, body.after))
 
     return create_internal_api(
-        "posts", router, verifier=verifier, ready=ready, republish=partial(outbox.republish, db), owner=stating(db)
+        "posts",
+        router,
+        verifier=verifier,
+        ready=ready,
+        republish=partial(outbox.republish, db),
+        owner=stating(db),
+        consumer=consumer,
     )

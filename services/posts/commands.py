@@ -84,7 +84,7 @@ async def create_post(db: Database, caller: Caller, command: CreatePost, key: Ke
             post = await free_slugs.insert_post(tx, post, slugs.generated(post.id, post.title))
         await tag_rows.replace_all(tx, post)
         if post.publish_at is not None:
-            await schedule_rows.set_time(tx, post)
+            await schedule_rows.set_time(tx, post, person_id)
         await revision_rows.insert(tx, post, None, at)
         return await _finish(tx, post, PostPublished if command.publish else PostDrafted, at, key, status=201)
 
@@ -100,7 +100,7 @@ def _time_of(command: CreatePost) -> datetime | None:
 async def edit_post(
     db: Database, caller: Caller, post_id: UUID, command: EditPost, key: Key | None = None, if_match: str | None = None
 ) -> CommandResult:
-    """Edit a post. A changed text becomes a new revision; what else changes does not.
+    """Edit a post. A changed text becomes a new revision once it was published; what else changes does not.
 
     With a body it is looked at twice, as in `create_post`. A body that was imported as HTML stays HTML.
 
@@ -130,11 +130,14 @@ async def edit_post(
             await _hold_images(tx, before, post, person_id)
             await free_slugs.update_post(tx, before, post, RENDERER_VERSION if post.body != before.body else None)
         if post.publish_at != before.publish_at:
-            await schedule_rows.set_time(tx, post)
+            await schedule_rows.set_time(tx, post, person_id)
         if post.tags != before.tags:
             await tag_rows.replace_all(tx, post)
         if post.revision != before.revision:
             await revision_rows.insert(tx, post, command.edit_note, at)
+        elif post.text_id != before.text_id:
+            await image_rows.release_shown(tx, before.body)
+            await revision_rows.replace_text(tx, post, at)
         return await _finish(tx, post, None if post is before else PostEdited, at, key)
 
 

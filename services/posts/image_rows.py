@@ -57,6 +57,18 @@ async def release(tx: Transaction, image_id: UUID) -> None:
     await tx.execute(RELEASE, image_id)
 
 
+RELEASE_SHOWN = """
+update images set free_since = now()
+where id in (select id from images where id = any(image_ids($1)) order by id for no key update)
+"""
+
+
+async def release_shown(tx: Transaction, body: str) -> None:
+    """Note that a draft does not show these pictures any more: they stay for a day, so that this can be undone."""
+    if "/images/" in body:
+        await tx.execute(RELEASE_SHOWN, body)
+
+
 LOCK_UNUSED = """
 select id from images as image
 where free_since < now() - interval '1 day'

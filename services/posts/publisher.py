@@ -10,11 +10,13 @@ from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context, failpoint
 from services.chassis.runtime.waiting import Periodic
-from services.contracts.posts import PostPublished
+from services.contracts.posts import PostEdited, PostFact, PostPublished
 from services.posts import schedule_rows
 from services.posts.domain import post as rules
+from services.posts.domain import scheduling
 
 PUBLISHED = Counter("rapport_scheduled_published", "Drafts that were published at their time")
+GIVEN_UP = Counter("rapport_scheduled_given_up", "Drafts that were not, because their authors may not write any more")
 DUE = Gauge("rapport_scheduled_due", "Drafts whose time has come")
 OLDEST = Gauge("rapport_scheduled_due_oldest_seconds", "How long ago the time of the oldest of these came")
 
@@ -34,7 +36,10 @@ def publishing(db: Database) -> Periodic:
 
 
 async def publish_due(db: Database) -> None:
-    """Publish every draft whose time has come, in the order of these times, which lists keep."""
+    """Publish every draft whose time has come, in the order of these times, which lists keep.
+
+    What somebody scheduled who was no author any more by then, with a token of before, becomes a mere draft.
+    """
     next_at, full = rules.now(), True
     while full:
         async with db.transaction() as tx:
@@ -44,13 +49,17 @@ async def publish_due(db: Database) -> None:
                 return
             failpoint.reach("publisher.locked")
             first = max(next_at, rules.now())
-            posts = [rules.published(draft, first + place * STEP) for place, draft in enumerate(due)]
+            wanted = [draft for draft, is_wanted in due if is_wanted]
+            posts = [rules.published(draft, first + place * STEP) for place, draft in enumerate(wanted)]
+            given_up = [scheduling.unscheduled(draft) for draft, is_wanted in due if not is_wanted]
             next_at = first + len(posts) * STEP
-            await schedule_rows.publish(tx, posts)
+            await schedule_rows.end(tx, [*posts, *given_up])
+            facts: list[PostFact] = [rules.fact(PostPublished, post, first) for post in posts]
+            facts += [rules.fact(PostEdited, post, first) for post in given_up]
             with context.bound(context.Context(f"publisher-{new_id()}")):
-                facts = [rules.fact(PostPublished, post, first) for post in posts]
                 await outbox.add_all(tx, [outbox.new_row(fact) for fact in facts])
         PUBLISHED.inc(len(posts))
+        GIVEN_UP.inc(len(given_up))
 
 
 def measuring(db: Database) -> Periodic:

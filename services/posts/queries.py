@@ -173,8 +173,27 @@ async def revision(db: Database, caller: Caller, post_id: UUID, number: int) -> 
     return _revision(row)
 
 
+async def revision_notes(db: Database, caller: Caller, post_id: UUID, cursor: str | None, limit: int) -> dict[str, Any]:
+    """Return a page of a post's revisions without their texts, newest first.
+
+    Raises:
+        Problem: as `revisions`, whose cursors it takes.
+    """
+    name = f"posts/{post_id}/revisions"
+    place = cursors.decode(cursor, name, int)
+    async with db.reader() as reader:
+        found = await store.find(reader, post_id)
+        if found is None or not is_visible(found, caller):
+            raise not_found()
+        rows = await revision_rows.notes_before(reader, post_id, place[0] if place else None, limit + 1)
+    items = [_revision(row) for row in rows[:limit]]
+    return {"items": items, "next": cursors.encode(name, items[-1]["revision"]) if len(rows) > limit else None}
+
+
 def _revision(row: Any) -> dict[str, Any]:
-    return dict(row) | {"created_at": rfc3339(row["created_at"])}
+    shown = dict(row) | {"created_at": rfc3339(row["created_at"])}
+    shown.pop("text_id", None)
+    return shown
 
 
 async def look_up(db: Database, post_ids: Sequence[UUID]) -> list[dict[str, Any]]:

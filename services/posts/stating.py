@@ -28,7 +28,7 @@ async def _versions_of(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, 
 
 LOCK_POSTS = """
 select id, kind, slug, '' as title, '' as body, format, '' as body_html, '' as excerpt, author_id, status, discussion,
-       created_at, published_at, edited_at, edit_note, revision, version, imported
+       created_at, published_at, edited_at, edit_note, revision, version, imported, text_id
 from posts
 where id > $1
 order by id

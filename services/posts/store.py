@@ -12,10 +12,10 @@ INSERT_POST = """
 insert into posts (
     id, kind, slug, title, body, format, body_html, renderer_version, excerpt, author_id, status, discussion,
     created_at, published_at, edited_at, edit_note, revision, version, imported, site, source_id, cover,
-    has_own_excerpt, tags, word_count
+    has_own_excerpt, tags, word_count, text_id
 )
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        $25)
+        $25, $26)
 on conflict do nothing
 """
 
@@ -54,6 +54,7 @@ async def insert(tx: Transaction, post: Post, renderer_version: int, source: tup
             post.has_own_excerpt,
             post.tags,
             post.word_count,
+            post.text_id,
         )
         == 1
     )
@@ -63,7 +64,7 @@ UPDATE_POST = """
 update posts
 set title = $2, body = $3, body_html = $4, renderer_version = coalesce($5, renderer_version), excerpt = $6,
     status = $7, discussion = $8, published_at = $9, edited_at = $10, edit_note = $11, revision = $12, version = $13,
-    cover = $14, has_own_excerpt = $15, tags = $16, word_count = $17, slug = $18
+    cover = $14, has_own_excerpt = $15, tags = $16, word_count = $17, slug = $18, text_id = $19
 where id = $1
 """
 
@@ -93,6 +94,7 @@ async def update(tx: Transaction, post: Post, renderer_version: int | None = Non
         post.tags,
         post.word_count,
         post.slug,
+        post.text_id,
     )
 
 
@@ -131,7 +133,7 @@ async def update_html(tx: Transaction, text: Stored, html: str, renderer_version
 SELECT_POST = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       has_own_excerpt, tags, word_count, publish_at, (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, publish_at, text_id, (select number from epoch) as epoch
 from posts
 where id = $1
 """
@@ -146,7 +148,7 @@ async def find(reader: Reader, post_id: UUID) -> Post | None:
 SELECT_POST_BY_SLUG = """
 select id, kind, slug, title, body, format, body_html, excerpt, author_id, status, discussion,
        created_at, published_at, edited_at, edit_note, revision, version, imported, cover,
-       has_own_excerpt, tags, word_count, publish_at, (select number from epoch) as epoch
+       has_own_excerpt, tags, word_count, publish_at, text_id, (select number from epoch) as epoch
 from posts
 where slug = $1
 """

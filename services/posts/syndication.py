@@ -13,6 +13,7 @@ from services.contracts.event import rfc3339
 
 MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 MOST_ADDRESSES = 50_000  # of one file of a sitemap (sitemaps.org)
+MOST_AUTHORS = 10_000
 
 SELECT_TEXTS = """
 select posts.id, posts.body_html
@@ -48,6 +49,23 @@ async def months(db: Database) -> list[dict[str, Any]]:
     async with db.reader() as reader:
         rows = await reader.fetch(SELECT_MONTHS)
     return [{"month": row["month"], "changed_at": rfc3339(row["changed_at"])} for row in rows]
+
+
+SELECT_AUTHORS = """
+select author_id, max(greatest(published_at, edited_at)) as changed_at
+from posts
+where status = 'published' and kind = 'post'
+group by author_id
+order by author_id
+limit $1
+"""
+
+
+async def authors(db: Database) -> list[dict[str, Any]]:
+    """Return who has published posts, and when the newest change of one of them was."""
+    async with db.reader() as reader:
+        rows = await reader.fetch(SELECT_AUTHORS, MOST_AUTHORS)
+    return [{"author_id": str(row["author_id"]), "changed_at": rfc3339(row["changed_at"])} for row in rows]
 
 
 SELECT_ADDRESSES = """

@@ -24,7 +24,7 @@ from tests.waiting import eventually
 
 COMMENT = re.compile(r"#c-([0-9a-f-]{36})")
 ROLES = {
-    "posts": ("api", "relay", "publisher"),
+    "posts": ("api", "relay", "publisher", "consumer"),
     "comments": ("api", "relay", "consumer"),
     "people": ("api", "relay", "mailer"),
     "notify": ("api", "relay", "consumer", "mailer"),

@@ -88,7 +88,7 @@ class Ledger:
         }
         found["waiting"] = await self.value("notify", "select count(*) from notifications where state = 'waiting'")
         if not any(found.values()):
-            for owner, reader in (("posts", "comments"), ("comments", "notify")):
+            for owner, reader in (("posts", "comments"), ("comments", "notify"), ("people", "posts")):
                 published = await self._rows(owner, f"select event_id from outbox where topic = '{owner}.events'")
                 handled = await self._rows(reader, "select event_id from inbox")
                 found[f"{owner} unhandled"] = len(_ids(published) - _ids(handled))

@@ -1,6 +1,7 @@
 """The story that the examples of the API tell: Ada writes about a garden, Ben comments, and then leaves."""
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from tests.client import LINK, Client, HttpResponse, Person
 from tests.contracts.recording import Recorder, Wanted
@@ -103,7 +104,12 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
     sketch = await recorder.play(
         "createPost", "A page", who=ada, body={"title": "About", "body": "Me.", "kind": "page"}
     )
-    await recorder.play("deletePost", "The page was an idea only", who=ada, path={"ref": sketch.json["id"]})
+    page = {"ref": sketch.json["id"]}
+    morning = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT06:00:00.000Z")
+    await recorder.play("editPost", "The page, at a time", who=ada, path=page, body={"publish_at": morning})
+    await recorder.play("listPosts", "What is scheduled", who=ada, query={"status": "scheduled", "kind": "page"})
+    await recorder.play("editPost", "Not yet", who=ada, path=page, body={"publish_at": None})
+    await recorder.play("deletePost", "The page was an idea only", who=ada, path=page)
     words = {"body": "Not **much**.", "kind": "post"}
     await recorder.play("previewText", "Ada looks before she saves", who=ada, body=words)
     await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))

@@ -17,6 +17,7 @@ REQUEST_ID = "8d7f3a0c2b9e4f61"
 MOMENT = "2026-11-23T04:35:00.000Z"
 MOMENTS = {  # by the name of the field, because two times of one run may or may not be equal
     "published_at": "2026-11-23T04:35:12.250Z",
+    "publish_at": "2026-12-24T06:00:00.000Z",
     "sent_at": "2026-11-23T04:36:03.500Z",
     "last_used_at": "2026-11-23T04:00:00.000Z",
     "edited_at": "2026-11-23T04:41:47.125Z",

@@ -1,5 +1,6 @@
 """Posts in the public contract."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -10,6 +11,7 @@ from tests.client import Client, Person
 from tests.contracts import shapes
 from tests.contracts.shapes import check_invalid, check_problem, check_read, check_times, is_id
 from tests.stack import Stack
+from tests.waiting import eventually
 
 
 async def written(client: Client, author: Person, **fields: Any) -> dict[str, Any]:
@@ -295,3 +297,55 @@ async def test_what_was_changed_in_a_discussion_holds_at_once(client: Client, au
                 assert (answer.status, answer.json["state"]) == (201, "held" if discussion == "held" else "visible")
     assert (await client.call("POST", path + "/withdraw", who=author)).status == 200
     check_problem(await client.call("GET", path + "/comments"), 404, "not-found")
+
+
+async def test_a_scheduled_post_is_hidden_until_it_is_published_at_its_time(
+    client: Client, author: Person, anna: Person, admin: Person
+) -> None:
+    far = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    post = await written(client, author, publish_at=far)
+    path = f"/v1/posts/{post['id']}"
+    assert (post["status"], post["published_at"]) == ("scheduled", None)
+    assert datetime.fromisoformat(post["publish_at"]) <= datetime.fromisoformat(far)
+    for who in (None, anna):
+        check_problem(await client.call("GET", path, who=who), 404, "not-found")
+    check_problem(await client.call("POST", f"{path}/withdraw", who=author), 409, "wrong-state")
+    check_problem(await client.call("DELETE", path, who=author), 409, "wrong-state")
+    check_problem(await client.call("GET", "/v1/posts?status=scheduled"), 401, "sign-in-required")
+    for who, sees in ((author, True), (admin, True), (anna, False)):
+        listed = (await client.call("GET", "/v1/posts?status=scheduled&limit=200", who=who)).json["items"]
+        assert (post["id"] in [item["id"] for item in listed]) is sees
+        assert {item["status"] for item in listed} <= {"scheduled"}
+    back = (await client.call("PATCH", path, {"publish_at": None}, who=author)).json
+    assert (back["status"], back["publish_at"], back["revision"]) == ("draft", None, 1)
+
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    assert (await client.call("PATCH", path, {"publish_at": soon.isoformat()}, who=author)).status == 200
+
+    async def everybody_sees_it() -> bool:
+        return (await client.call("GET", path)).status == 200
+
+    await eventually(everybody_sees_it)
+    shown = (await client.call("GET", path)).json
+    assert (shown["status"], shown["publish_at"]) == ("published", None)
+    assert datetime.fromisoformat(shown["published_at"]) >= soon - timedelta(milliseconds=1)  # how late: tests/chaos
+    for publish_at in (far, None):
+        refused = await client.call("PATCH", path, {"publish_at": publish_at}, who=author)
+        check_problem(refused, 409, "wrong-state")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"publish_at": "2020-01-01T00:00:00Z"},
+        {"publish_at": "2099-01-01T00:00:00Z"},
+        {"publish_at": "9999-12-31T23:59:59-23:59"},
+        {"publish_at": "0001-01-01T00:00:00+23:59"},
+        {"publish_at": "2030-01-01T00:00:00"},
+        {"publish_at": 1900000000},
+        {"publish_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(), "publish": True},
+    ],
+)
+async def test_a_time_that_cannot_be_is_refused(client: Client, author: Person, fields: dict[str, Any]) -> None:
+    body = {"title": "A title", "body": "A text."} | fields
+    check_invalid(await client.call("POST", "/v1/posts", body, who=author), "publish_at")

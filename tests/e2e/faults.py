@@ -65,6 +65,16 @@ async def mail_paused(system: OwnSystem) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def publisher_stopped(system: OwnSystem) -> AsyncIterator[None]:
+    system.stack.part("posts", "publisher").stop()
+    await system.schedule_a_post()
+    try:
+        yield
+    finally:
+        await system.stack.start("posts", "publisher")
+
+
+@asynccontextmanager
 async def relay_stopped(system: OwnSystem) -> AsyncIterator[None]:
     system.stack.part("posts", "relay").stop()
     try:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +36,13 @@ class OwnSystem:
         self.questions += 1  # equal texts are one comment
         question = await self.client.comment(self.ben, self.post_id, f"Question {self.questions}")
         await self.client.comment(self.ada, self.post_id, f"Answer {self.questions}", parent_id=question["id"])
+
+    async def schedule_a_post(self) -> None:
+        """Let Ada schedule a post, whose time comes in a second."""
+        publish_at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+        body = {"title": "Tomorrow", "body": "A text.", "publish_at": publish_at}
+        answer = await self.client.call("POST", "/v1/posts", body, who=self.ada)
+        assert answer.status == 201, answer.body
 
     async def garbage(self, count: int) -> None:
         """Write records that nobody can handle to one partition that comments reads."""

@@ -32,6 +32,7 @@ FAULTS: list[tuple[Fault, Mapping[str, Labels]]] = [
         {"RapportPartitionPaused": {"group": "comments", "topic": POSTS.name, "partition": str(faults.PAUSED)}},
     ),
     (faults.mail_paused, {"RapportMailPaused": {}}),
+    (faults.publisher_stopped, {"RapportPostsLate": {}}),
     (faults.relay_stopped, {"RapportRelayMissing": {"service": "posts"}}),
     (faults.second_owner, {"RapportRelayTwice": {"service": "posts"}}),
     (

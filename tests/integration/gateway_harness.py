@@ -25,9 +25,15 @@ CHANGES = {"sessions": [], "people": [], "as_of": "2026-11-23T04:35:00.000Z"}
 class GatewayHarness:
     """A gateway in this process over services that work, and a client of it."""
 
-    def __init__(self, services: FakeServices, gateway: Gateway, http: httpx2.AsyncClient, token: str) -> None:
+    def __init__(self, services: FakeServices, gateway: Gateway, http: httpx2.AsyncClient, signer: Signer) -> None:
         self.services, self.gateway, self.http = services, gateway, http
-        self.anna = {"Authorization": f"Bearer {token}"}
+        self._signer = signer
+        self.anna = self.token("author")
+
+    def token(self, *roles: str) -> dict[str, str]:
+        """Return the header of Anna in these roles."""
+        token = self._signer.token("rapport", UUID(ANNA), list(roles), 900, session_id=uuid4())
+        return {"Authorization": f"Bearer {token}"}
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:
         return await self.http.get(path, headers=headers)
@@ -83,9 +89,7 @@ async def harnesses(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHa
             http = await stack.enter_async_context(
                 httpx2.AsyncClient(transport=transport, base_url="http://rapport.test")
             )
-            signer = Signer(keys["PEOPLE_SIGNING_KEY"], "people")
-            token = signer.token("rapport", UUID(ANNA), ["author"], 900, session_id=uuid4())
-            return GatewayHarness(services, gateway, http, token)
+            return GatewayHarness(services, gateway, http, Signer(keys["PEOPLE_SIGNING_KEY"], "people"))
 
         yield make
 

@@ -653,7 +653,7 @@ async def test_a_refused_button_to_sign_in_stays_a_button(harness: GatewayHarnes
         harness.services.people.on("POST", "/sessions", Problem(kind))
         answer = await harness.http.post("/sign-in/secret")
         assert answer.status_code == status
-        assert '<a href="/sign-in">Ask for another link</a>' in answer.text
+        assert '<a class="button" href="/sign-in">Ask for another link</a>' in answer.text
 
 
 async def test_a_refused_button_to_unsubscribe_stays_a_button(harness: GatewayHarness) -> None:

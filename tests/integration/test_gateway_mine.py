@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -45,7 +45,7 @@ async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[Gateway
         yield made
 
 
-PAGES = ("/me", "/me/mail", "/me/notifications", f"/me/notifications/{COMMENT_ID}")
+PAGES = ("/me", "/me/comments", "/me/export", "/me/mail", "/me/notifications", f"/me/notifications/{COMMENT_ID}")
 FORMS = ("/me/name", "/me/feed", "/me/feed/end", "/me/delete", "/me/notifications", "/me/mail")
 
 
@@ -156,3 +156,48 @@ async def test_mail_is_chosen_and_a_refused_choice_comes_back(harness: GatewayHa
     for wrong in ({}, {"choice": "some"}, {"choice": "all", "moderation": "weekly"}):
         refused = await harness.http.post("/me/mail", data={"for": ANNA} | wrong, headers=harness.anna)
         assert (refused.status_code, 'role="alert"' in refused.text) == (422, True)
+
+
+async def test_what_somebody_wrote_is_listed_with_its_posts(harness: GatewayHarness) -> None:
+    gone = raw_comment(7, post_id=str(uuid4()), state="held")
+    mine = raw_comment(6, reply_count=2, edited_at="2026-11-23T05:00:00.000Z")
+    harness.services.comments.on("GET", "/me/comments", {"items": [mine, gone], "next": "more"})
+    page = (await harness.get("/me/comments", **harness.anna)).text
+    assert f'href="/posts/{SLUG}?comment={mine["id"]}#' in page.replace("&amp;", "&")
+    assert "“<bdi>On &lt;beans&gt;</bdi>”" in page
+    assert "2 answers" in page
+    assert "Under a post that is not there any more" in page
+    assert "waits for approval" in page
+    assert 'href="/me/comments?cursor=more"' in page
+    assert harness.services.comments.last("GET", "/me/comments").caller.person_id == UUID(ANNA)  # type: ignore[union-attr]
+    harness.services.comments.on("GET", "/me/comments", {"items": [], "next": None})
+    assert "You have not written a comment yet." in (await harness.get("/me/comments", **harness.anna)).text
+
+
+async def test_everything_is_taken_along_three_times_an_hour(
+    keys: dict[str, str], redis_url: str, harness: GatewayHarness
+) -> None:
+    async with harnesses(keys, redis_url) as make:
+        limited = await make(rate_limits="on")
+        limited.services.people.replies |= harness.services.people.replies
+        refused = await limited.get("/me/export", **limited.anna)
+        assert refused.status_code == 503  # not all owners answered: no part is taken for everything
+        assert "cannot do this just now" in refused.text
+        assert '<a class="button" href="/me">' in refused.text
+        nothing: dict[str, Any] = {"items": [], "next": None}
+        for owner, path in (("people", "/me/sessions"), ("posts", "/me/export/posts"),
+                            ("posts", "/me/export/revisions"), ("posts", "/me/export/images"),
+                            ("comments", "/me/export/comments"), ("notify", "/me/export/follows"),
+                            ("notify", "/me/notifications")):  # fmt: skip
+            getattr(limited.services, owner).on("GET", path, nothing)
+        limited.services.notify.on("GET", "/me/mail", MAIL)
+        for _ in range(2):
+            answer = await limited.get("/me/export", **limited.anna)
+            assert answer.status_code == 200
+            assert answer.headers["content-disposition"] == 'attachment; filename="rapport-export.json"'
+            assert answer.json()["me"]["email"] == "anna@example.org"
+        refused = await limited.get("/me/export", **limited.anna)
+        assert refused.status_code == 429
+        assert "That was too often." in refused.text
+        assert refused.headers["retry-after"]
+    assert 'href="/me/export"' in (await harness.get("/me", **harness.anna)).text

@@ -190,7 +190,7 @@ async def test_lists_in_comments_have_their_numbers_and_print_has_no_forms(page:
     number = page.locator(".thread .text li").first
     assert await number.evaluate("one => getComputedStyle(one).listStyleType") == "decimal"
     await page.emulate_media(media="print")
-    hidden = page.locator("form, .actions, nav, .site-head a[href='/sign-in']")
+    hidden = page.locator("form, .actions, nav, .masthead a[href='/sign-in']")
     assert [await one.is_visible() for one in await hidden.all()].count(True) == 0
     code = page.locator(".thread pre")
     assert (

@@ -118,7 +118,8 @@ async def test_a_cover_is_ones_own_and_changes_the_version_alone(db: Database) -
 
 async def test_only_what_nothing_shows_goes_and_not_before_a_day(db: Database) -> None:
     cover, shown, former, unused = [await stored(db) for _ in range(4)]
-    post = await create(db, cover=str(cover), body=f"![a](https://site.example/images/{former}.webp)")
+    body = f"![a](https://site.example/images/{former}.webp)"
+    post = await create(db, cover=str(cover), body=body, publish=True)
     await edit(db, post, body=f"![b](/images/{str(shown).upper()}.webp) and again /images/{shown}.webp")
     async with db.transaction() as tx:
         await image_rows.insert(tx, fresh := uuid4(), uuid4(), 1, 1, b"new")
@@ -128,6 +129,15 @@ async def test_only_what_nothing_shows_goes_and_not_before_a_day(db: Database) -
     await age(db)
     assert await left_after_pruning(db) == {shown, former}
     assert unused not in await left_after_pruning(db)
+
+
+async def test_what_a_draft_does_not_show_any_more_stays_for_a_day(db: Database) -> None:
+    shown, former = await stored(db), await stored(db)
+    post = await create(db, body=f"![a](/images/{former}.webp)")
+    await edit(db, post, body=f"![a](/images/{shown}.webp)")
+    assert await left_after_pruning(db) == {shown, former}
+    await age(db)
+    assert await left_after_pruning(db) == {shown}
 
 
 async def test_a_post_that_is_being_stored_keeps_its_pictures(db: Database) -> None:

@@ -82,6 +82,8 @@ async def test_only_the_wanted_roles_are_built(new_database: Callable[..., Await
         assert [role.name for role in roles] == ["monitoring", "retention", "backlog", "relay"]
     async with posts.compose(settings, ("publisher",), Health()) as roles:
         assert [role.name for role in roles] == ["monitoring", "retention", "backlog", "publisher"]
+    async with posts.compose(settings, ("consumer",), Health()) as roles:
+        assert [role.name for role in roles] == ["monitoring", "retention", "backlog", "consumer", "erasing"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["api", "relay"]])

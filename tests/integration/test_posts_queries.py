@@ -194,6 +194,15 @@ async def test_months_have_the_posts_that_were_published_in_them(db: Database) -
             await syndication.addresses(db, wrong)
 
 
+async def test_authors_have_published_posts(db: Database) -> None:
+    await create(db, "A draft", publish=False)
+    assert await syndication.authors(db) == []
+    posts = [await create(db, f"Number {number}") for number in range(2)]
+    [author] = await syndication.authors(db)
+    assert author["author_id"] == posts[0]["author_id"]
+    assert author["changed_at"] == max(post["published_at"] for post in posts)
+
+
 async def test_all_that_somebody_wrote_is_exported(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "PAGE", 2)
     made = [await create(db, f"Number {number}", publish=number > 0) for number in range(3)]

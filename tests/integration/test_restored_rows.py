@@ -43,8 +43,16 @@ from services.contracts.people import (
     PersonRolesChanged,
     PersonStated,
 )
-from services.contracts.posts import PostDeleted, PostEdited, PostFact, PostPublished, PostWithdrawn
+from services.contracts.posts import (
+    PostDeleted,
+    PostEdited,
+    PostFact,
+    PostPublished,
+    PostRevisionBlanked,
+    PostWithdrawn,
+)
 from services.contracts.topics import EVENT_TOPICS, POSTS
+from services.posts.domain.post import id_of_text
 from tests.integration.backup_harness import NewTrial, Trial, new_trial
 
 __all__ = ["new_trial"]  # the fixture
@@ -116,6 +124,8 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
     draft, hidden = await add_post(trial, "draft", "draft"), await add_post(trial, "hidden", "withdrawn", 3)
     deleted = await add_post(trial, "deleted", "draft")
     redrafted = await add_post(trial, "redrafted", "draft")  # published since, with another text
+    rewritten = await add_post(trial, "rewritten", "draft")  # the same, but under the number that drafts have
+    as_it_was = await add_post(trial, "as-it-was", "draft")
     await trial.take(tmp_path)
     await say(
         trial,
@@ -128,6 +138,8 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
         post(PostPublished, draft, 2, "published"),
         post(PostPublished, hidden, 4, "published"),
         post(PostPublished, redrafted, 3, "published", revision=2),
+        post(PostPublished, rewritten, 3, "published", text_id=uuid4()),
+        post(PostPublished, as_it_was, 2, "published", text_id=id_of_text(as_it_was, 1, None)),
         post(PostPublished, uuid4(), 1, "published"),
         post(PostDeleted, deleted, 2, "draft"),
         post(PostDeleted, uuid4(), 2, "draft"),  # written and deleted since: nothing is lost
@@ -135,11 +147,11 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
     found = await put_back(trial, back, tmp_path)
     assert done(found) == {
         "posts withdrawn again": 1,
-        "posts published again": 2,
+        "posts published again": 3,
         "discussions set again": 1,
         "drafts deleted again": 1,
         "posts lost": 1,
-        "edits lost": 2,
+        "edits lost": 3,
     }
     states = dict(await rows(back, "select slug, status || ' ' || discussion || ' ' || version from posts"))
     assert states == {
@@ -151,14 +163,102 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
         "draft": "published open 2",
         "hidden": "published open 4",
         "redrafted": "draft open 1",
+        "rewritten": "draft open 1",
+        "as-it-was": "published open 2",
     }
     assert sorted(await rows(back, EVENTS)) == [
         ("deleted", True),
         ("edited", True),
-        *[("published", True)] * 2,
+        *[("published", True)] * 3,
         ("withdrawn", True),
     ]
     assert (await put_back(trial, back, tmp_path)).already
+
+
+async def test_a_schedule_is_lost_where_anything_was_said_since(new_trial: NewTrial, tmp_path: Path) -> None:
+    """Perhaps its time was taken back, or another text was to be published; what nobody has touched is published."""
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    names = ("untouched", "edited", "rewritten", "published", "withdrawn")
+    planned = {name: await add_post(trial, name, "draft") for name in names}
+    async with trial.connected() as connection:
+        await connection.execute("update posts set publish_at = '2031-01-01', scheduled_by = author_id")
+    await trial.take(tmp_path)
+    await say(
+        trial,
+        post(PostEdited, planned["edited"], 2, "draft"),
+        post(PostPublished, planned["rewritten"], 3, "published", revision=2),
+        post(PostPublished, planned["published"], 2, "published"),
+        post(PostWithdrawn, planned["withdrawn"], 3, "withdrawn"),
+    )
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {"schedules lost": 3, "posts published again": 1, "edits lost": 1}
+    left = await rows(back, "select slug, status, publish_at is null, scheduled_by is null, version from posts")
+    assert sorted(left) == [
+        ("edited", "draft", True, True, 2),
+        ("published", "published", True, True, 2),
+        ("rewritten", "draft", True, True, 2),
+        ("untouched", "draft", False, False, 1),
+        ("withdrawn", "draft", True, True, 2),
+    ]
+
+
+ADD_REVISION = """
+insert into revisions (post_id, revision, title, body, edit_note, created_at, text_id)
+values ($1, $2, 't', 'private', 'note', now(), $3)
+"""
+
+
+async def test_texts_that_were_taken_away_stay_away_whatever_their_numbers(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial, back = await new_trial("posts"), await new_trial("posts", empty=True)
+    edited = await add_post(trial, "edited", "published", 4)
+    present, never = await add_post(trial, "present", "published", 2), await add_post(trial, "never", "draft")
+    ids = {number: uuid4() for number in (2, 3)}
+    async with trial.connected() as connection:
+        await connection.execute("update posts set revision = 3 where id = $1", edited)
+        for made, number, text_id in (
+            *((edited, number, ids.get(number)) for number in (1, 2, 3)),
+            (present, 1, None),
+            (never, 1, None),
+        ):
+            await connection.execute(ADD_REVISION, made, number, text_id)
+        for name, made, number in (("one", edited, 1), ("two", edited, 2), ("three", edited, 3), ("new", present, 1)):
+            await connection.execute(ADD_ANSWER, SOMEBODY, name, made)
+            await connection.execute(
+                "update idempotency_keys set representation = representation || jsonb_build_object('revision', $2::int)"
+                " where key = $1",
+                name,
+                number,
+            )
+    await trial.take(tmp_path)
+
+    def blanked(post_id: UUID, number: int, text_id: UUID) -> PostRevisionBlanked:
+        return PostRevisionBlanked(post_id=post_id, text_id=text_id, revision=number, occurred_at=NOW)
+
+    await say(
+        trial,
+        blanked(edited, 1, id_of_text(edited, 1, None)),
+        blanked(edited, 2, ids[2]),
+        blanked(edited, 3, uuid4()),  # another text, which had this number after an earlier restore
+        post(PostEdited, present, 3, "published", revision=2, text_id=uuid4()),
+        blanked(present, 1, id_of_text(present, 1, None)),
+        blanked(uuid4(), 1, uuid4()),
+    )
+    await say(trial, blanked(edited, 9, uuid4()), epoch=1_700_000_000)  # a later life; what an earlier one said counts
+    found = await put_back(trial, back, tmp_path)
+    assert done(found) == {"edits lost": 1, "revisions blanked again": 3, "posts without their text": 1}
+    kept = await rows(
+        back, "select slug, r.revision from revisions r join posts p on p.id = post_id where r.body is not null"
+    )
+    assert sorted(kept) == [("edited", 3), ("never", 1)]
+    states = await rows(back, "select slug, status, version, title || body || body_html || excerpt from posts")
+    assert sorted(states) == [
+        ("edited", "published", 4, "tb<p>b</p>e"),
+        ("never", "draft", 1, "tb<p>b</p>e"),
+        ("present", "withdrawn", 3, ""),
+    ]
+    answers = dict(await rows(back, "select key, representation ->> 'body' from idempotency_keys"))
+    assert answers == {"one": None, "two": None, "three": "private", "new": None}
+    assert await rows(back, EVENTS) == [("withdrawn", True)]
 
 
 async def test_a_later_epoch_counts_more_than_a_version(new_trial: NewTrial, tmp_path: Path) -> None:

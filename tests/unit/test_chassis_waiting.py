@@ -183,8 +183,9 @@ async def test_escaped_cancellation_of_an_inner_task_is_a_failure() -> None:
     assert failures("careless") == 2
 
 
-async def test_failure_is_logged(logs: list[EventDict]) -> None:
-    work = Runs(KeyError("x"), unavailable("the database is away"), until=3)
+async def test_failure_is_logged_once_while_it_lasts(logs: list[EventDict]) -> None:
+    away = unavailable("the database is away")
+    work = Runs(KeyError("x"), KeyError("x"), away, away, until=5)
     await asyncio.wait_for(Periodic("logged", 0.001, work).run(work.done), 5)
     assert [(log["log_level"], log["work"]) for log in logs] == [("error", "logged"), ("warning", "logged")]
     assert (logs[1]["kind"], logs[1]["reason"]) == ("unavailable", "the database is away")

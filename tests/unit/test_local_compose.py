@@ -30,7 +30,7 @@ FIXED = {"HOST", "INSTANCE", *PORTS} - {"SMTP_PORT"}  # the image and the contai
 DOCTORS = {"MAIL_FROM", "METRICS_URLS"}  # what else `rapport doctor` reads is not for every command
 ADDRESSES = {f"{service.upper()}_URL" for service in DATABASES}  # of the containers
 ROLES = {
-    "posts": {"api", "relay", "publisher", "migrate"},
+    "posts": {"api", "relay", "publisher", "consumer", "migrate"},
     "comments": {"api", "relay", "consumer", "migrate"},
     "people": {"api", "relay", "mailer", "migrate"},
     "notify": {"api", "relay", "consumer", "mailer", "migrate"},

@@ -106,7 +106,7 @@ def test_a_setting_that_cannot_work_is_named(
     "arguments",
     [
         ["republish", "gateway", "--since", "1h"],
-        ["dead-letter", "list", "posts"],
+        ["dead-letter", "list", "people"],
         ["person", "grant", "a@b.example", "king"],
     ],
 )

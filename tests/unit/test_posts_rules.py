@@ -49,10 +49,39 @@ def caller(*roles: str, person_id: UUID | None = AUTHOR) -> Caller:
 
 
 def test_a_changed_text_is_a_new_revision_and_version() -> None:
-    post = edited(DRAFT, text=OTHER_TEXT)
+    post = edited(PUBLISHED, text=OTHER_TEXT)
     assert (post.body, post.body_html, post.excerpt) == ("Other.", "<p>Other.</p>\n", "Other.")
-    assert (post.revision, post.version) == (2, 2)
-    assert edited(DRAFT, title="New").revision == 2
+    assert (post.revision, post.version) == (2, 3)
+    assert edited(WITHDRAWN, title="New").revision == 2
+
+
+def test_until_it_is_published_a_changed_text_has_the_same_number_and_another_id() -> None:
+    once = edited(DRAFT, text=OTHER_TEXT)
+    twice = edited(once, title="New")
+    assert [(post.revision, post.version) for post in (DRAFT, once, twice)] == [(1, 1), (1, 2), (1, 3)]
+    assert len({DRAFT.text, once.text, twice.text, edited(DRAFT, text=OTHER_TEXT).text}) == 4
+    assert rules.published(twice, NOW).text == edited(twice, discussion="closed").text == twice.text
+    assert rules.fact(PostEdited, twice, NOW).text_id == twice.text
+
+
+def test_a_text_without_an_id_is_named_by_its_post_and_number() -> None:
+    others = [replace(DRAFT, revision=2), replace(DRAFT, id=uuid4()), DRAFT]
+    assert [post.text == DRAFT.text for post in others] == [False, False, True]
+
+
+def test_former_texts_are_taken_away_by_the_author_in_whatever_role_and_by_admins() -> None:
+    assert rules.may_blank(PUBLISHED, caller())
+    assert rules.may_blank(PUBLISHED, caller("admin", person_id=uuid4()))
+    assert not rules.may_blank(PUBLISHED, caller("author", "moderator", person_id=uuid4()))
+    assert not rules.may_blank(PUBLISHED, caller(person_id=None))
+
+
+def test_a_post_without_its_text_is_public_no_more() -> None:
+    post = rules.without_text(replace(PUBLISHED, edit_note="Why", has_own_excerpt=True))
+    assert (post.status, post.version, post.revision) == ("withdrawn", 3, 1)
+    assert not any((post.title, post.body, post.body_html, post.excerpt, post.edit_note))
+    assert post.text != PUBLISHED.text
+    assert rules.without_text(DRAFT).status == "draft"
 
 
 def test_only_published_posts_are_marked_as_edited() -> None:
@@ -166,7 +195,9 @@ def test_versions_count_changes_and_dates_stay(steps: list[tuple[str, int]]) -> 
             post = taken(post, step, value, at)
         assert (post is before) == (post == before)
         assert post.version == before.version + (post is not before)
-        assert post.revision == before.revision + ((post.title, post.body) != (before.title, before.body))
+        is_changed = (post.title, post.body) != (before.title, before.body)
+        assert post.revision == before.revision + (is_changed and before.published_at is not None)
+        assert (post.text != before.text) == is_changed
         assert before.published_at in (None, post.published_at)
         assert (post.published_at is None) == (post.status == "draft")
         if post.edited_at != before.edited_at:

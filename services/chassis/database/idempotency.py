@@ -5,7 +5,7 @@ draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that is reused 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -145,13 +145,17 @@ set representation = representation || (
     select coalesce(jsonb_object_agg(field, null), '{}'::jsonb) from unnest($2::text[]) as field
     where representation ? field
 )
-where subject = $1 and representation is not null
+where subject = $1 and representation @> $3
 """
 
 
-async def blank(tx: Transaction, subject: UUID, fields: list[str]) -> None:
-    """Set these fields to null in the stored responses about `subject`, removed or erased in this transaction."""
-    await tx.execute(BLANK, subject, fields)
+async def blank(tx: Transaction, subject: UUID, fields: list[str], having: Mapping[str, Any] | None = None) -> None:
+    """Set these fields to null in the stored responses about `subject`, removed or erased in this transaction.
+
+    Args:
+        having: only in those responses that have these members.
+    """
+    await tx.execute(BLANK, subject, fields, dict(having or {}))
 
 
 PRUNE = """

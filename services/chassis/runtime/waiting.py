@@ -11,6 +11,7 @@ from typing import Self
 import structlog
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.telemetry import PERIODIC_FAILING, PERIODIC_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -90,8 +91,9 @@ class Periodic:
         async with Periodic("renew leases", 10.0, renew): ...
         Role("retention", Periodic("retention", 600.0, prune).run)
 
-    A failed run is logged and counted, alone and in a row, and the work runs again after the pause. A CancelledError
-    that escapes from the work, without a cancellation of the task, counts as a failure too.
+    A failed run is counted, alone and in a row, and the work runs again after the pause; the same failure is logged
+    every 30 s at most. A CancelledError that escapes from the work, without a cancellation of the task, counts as a
+    failure too.
 
     Args:
         name: the name of the work in logs and metrics.
@@ -115,6 +117,7 @@ class Periodic:
         self._work = work
         self._jitter = jitter
         self._task: asyncio.Task[None] | None = None
+        self._repetition = Repetition()
         PERIODIC_FAILURES.labels(name)
         self._failing = PERIODIC_FAILING.labels(name)
 
@@ -146,11 +149,13 @@ class Periodic:
             self._failing.set(0)
             return True
         except Problem as problem:
-            log.warning("periodic work postponed", work=self._name, kind=problem.kind, reason=problem.detail)
+            if self._repetition.is_due(f"{problem.kind}: {problem.detail}"):
+                log.warning("periodic work postponed", work=self._name, kind=problem.kind, reason=problem.detail)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and cancelled():
                 raise
-            log.exception("periodic work failed", work=self._name)
+            if self._repetition.is_due(repr(error)):
+                log.exception("periodic work failed", work=self._name)
         PERIODIC_FAILURES.labels(self._name).inc()
         self._failing.inc()
         return False

@@ -32,9 +32,9 @@ class _Line:
 class RenderQueue:
     """The texts of one process that are rendered or wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = THREADS) -> None:
         # a thread starts when it is first needed
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="render")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="render")
         self._lines: dict[object, _Line] = {}
         self._length = 0
 

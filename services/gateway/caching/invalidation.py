@@ -28,6 +28,7 @@ from services.contracts.topics import COMMENTS, PEOPLE, POSTS
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.navigation import Navigation
 from services.gateway.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
@@ -46,13 +47,21 @@ STOP_SECONDS = 5.0
 class Invalidation:
     """Evicts from the response cache and the author cache what a change concerns."""
 
-    def __init__(self, cache: ResponseCache, authors: AuthorCache, attention: AttentionCache | None = None) -> None:
+    def __init__(
+        self,
+        cache: ResponseCache,
+        authors: AuthorCache,
+        attention: AttentionCache | None = None,
+        navigation: Navigation | None = None,
+    ) -> None:
         self._cache = cache
         self._authors = authors
         self._attention = attention or AttentionCache()
+        self._navigation = navigation or Navigation()
 
     def post(self, post_id: str) -> None:
         """Evict what shows a post; comments reads the event too, a moment later."""
+        self._navigation.forget()
         self._cache.evict_and_shorten(("posts", f"post:{post_id}"))
 
     def comment(self, post_id: str, author_id: str | None, *, may_wait: bool = True) -> None:

@@ -16,12 +16,14 @@ from services.chassis.http.request_middleware import REQUEST_ID
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.etags import matches
 from services.gateway.caching.response_cache import Entry, Headers, ResponseCache
+from services.gateway.language_choice import choose, varies_by_language
+from services.gateway.languages import LANGUAGES, SOURCE, Language
 
 REQUESTS = Counter("rapport_gateway_cache", "Anonymous reads, by whether the cache had them", ["outcome"])
 HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
 PATHS = re.compile(
-    rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|(?:tags|people)/[^/?]+/feed\.atom|\?)"
+    rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|tags\b|people/|\?)"
 )
 QUERY = re.compile(rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind)=[^&]*(?:&|\Z))*\Z")
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
@@ -51,12 +53,21 @@ class CacheMiddleware:
         cookie_name: requests with our cookie are for one person, and go to the app.
         host: our own `Host`, if pages opened by another name are led there: those requests go to the app too, and the
             API, which leads nobody, is cached under every name.
+        language: of pages for browsers that want none of ours.
     """
 
-    def __init__(self, app: ASGIApp, cache: ResponseCache, cookie_name: str, host: bytes | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        cache: ResponseCache,
+        cookie_name: str,
+        host: bytes | None = None,
+        language: Language = LANGUAGES[SOURCE],
+    ) -> None:
         self._app = app
         self._cache = cache
         self._cookie = cookie_name.encode() + b"="
+        self._language = language
         self._host = host
         self._flights: dict[bytes, Flight] = {}
 
@@ -65,6 +76,7 @@ class CacheMiddleware:
             await self._app(scope, receive, send)
             return
         if_none_match = request_id = None
+        accepted = cookies = b""
         for name, value in scope["headers"]:
             if (
                 name == b"authorization"
@@ -73,11 +85,17 @@ class CacheMiddleware:
             ):
                 await self._app(scope, receive, send)
                 return
-            if name == b"if-none-match":
+            if name == b"accept-language":
+                accepted = accepted + b"," + value if accepted else value
+            elif name == b"cookie":
+                cookies = cookies + b";" + value if cookies else value
+            elif name == b"if-none-match":
                 if_none_match = value if if_none_match is None else if_none_match + b"," + value
             elif name == b"x-request-id" and REQUEST_ID.match(value):
                 request_id = value
         key = scope["raw_path"] + b"?" + scope["query_string"]
+        if varies_by_language(scope["raw_path"]):  # one entry for each of ours, whatever browsers ask for
+            key += b"\n" + choose(accepted, cookies, self._language).code.encode()
         entry = self._cache.get(key)
         if entry is None and not (PATHS.match(key) and QUERY.match(scope["query_string"])):
             await self._app(scope, receive, send)

@@ -20,8 +20,8 @@ async def listed(context: RequestContext, cursor: str | None) -> Json:
         context.upstreams.notify.get("/me/attention", caller, deadline),
     )
     comments, posts = await asyncio.gather(
-        _looked_up(context, "comments", (item["comment_id"] for item in raw["items"])),
-        _looked_up(context, "posts", (item["post_id"] for item in raw["items"])),
+        looked_up(context, "comments", (item["comment_id"] for item in raw["items"])),
+        looked_up(context, "posts", (item["post_id"] for item in raw["items"])),
     )
     shown = {one: comment for one, comment in comments.items() if comment["state"] == "visible"}
     people = await context.authors_of({comment["author_id"] for comment in shown.values()})
@@ -50,7 +50,7 @@ async def explained(context: RequestContext, comment_id: str) -> Json:
     return representations.explanation(raw)
 
 
-async def _looked_up(context: RequestContext, service: str, ids: Iterable[str]) -> dict[str, Json]:
+async def looked_up(context: RequestContext, service: str, ids: Iterable[str]) -> dict[str, Json]:
     """Return comments or posts by id as their service looks them up; none if it cannot be asked in time."""
     wanted = sorted(set(ids))
     upstream = context.upstreams.comments if service == "comments" else context.upstreams.posts

@@ -1,12 +1,14 @@
 """Compose what feeds and the sitemap show: only what a stranger may read."""
 
+import asyncio
 from collections.abc import Mapping
 
-from services.chassis.errors import not_found
-from services.gateway.composition import comment_views, post_views, representations
+from services.chassis.errors import Problem, not_found
+from services.gateway.composition import comment_views, post_views, profile_views, representations, tag_views
 from services.gateway.composition.request_context import Json, RequestContext
 
 ENTRIES = 50
+MOST_TAGS = 2_000  # that the sitemap leads to
 
 
 async def posts(context: RequestContext, filters: Mapping[str, str]) -> list[Json]:
@@ -62,6 +64,54 @@ async def answers_to(context: RequestContext, token: str) -> tuple[str, list[tup
         (item | {"author": representations.author(item["author_id"], people)}, published[item["post_id"]])
         for item in shown
     ]
+
+
+async def tagged(context: RequestContext, tag: str) -> tuple[str, list[Json]]:
+    """Return a tag as it was first written, and its newest posts with their texts.
+
+    Raises:
+        Problem: `not-found` for a tag that no published post has.
+    """
+    try:
+        found = await posts(context, {"tag": tag})
+    except Problem as problem:
+        raise not_found() if problem.kind == "invalid" else problem from None
+    if not found:
+        raise not_found()
+    return tag_views.spelling(tag, found), found
+
+
+async def of_author(context: RequestContext, person_id: str) -> tuple[str, list[Json]]:
+    """Return the name of a person, and their newest posts with their texts.
+
+    Raises:
+        Problem: `not-found` for nobody.
+    """
+    person, found = await asyncio.gather(
+        profile_views.profile(context, person_id), posts(context, {"author": person_id})
+    )
+    return str(person.data["name"]), found
+
+
+async def every_tag(context: RequestContext) -> list[str]:
+    """Return the tags of published posts, the most used first, as many as a file may name."""
+    found: list[str] = []
+    params = {"limit": "200"}
+    while len(found) < MOST_TAGS:
+        listed = (await post_views.tags(context, params)).data
+        found += [item["tag"] for item in listed["items"]]
+        if listed["next"] is None:
+            break
+        params["cursor"] = listed["next"]
+    return found
+
+
+async def every_author(context: RequestContext) -> list[Json]:
+    """Return who has published posts, each with the newest change of one of them."""
+    raw = await context.upstreams.posts.get("/authors", context.viewer.caller, context.deadline)
+    context.tags.add("posts")
+    authors: list[Json] = raw["items"]
+    return authors
 
 
 async def months(context: RequestContext) -> list[Json]:

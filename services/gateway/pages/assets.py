@@ -22,12 +22,13 @@ SCRIPTS = {
 }
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Return what tells an address of this content from those of others."""
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-STYLE_PATH = f"/static/rapport-{_digest(STYLE)}.css"
-SCRIPTS_PATH = f"/static/scripts-{_digest(b''.join(SCRIPTS.values()))}"
+STYLE_PATH = f"/static/rapport-{digest_of(STYLE)}.css"
+SCRIPTS_PATH = f"/static/scripts-{digest_of(b''.join(SCRIPTS.values()))}"
 
 router = APIRouter(include_in_schema=False)
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from services.contracts.people import SIGN_IN_PERIOD
+from services.gateway.language_choice import COOKIE as LANGUAGE
 from services.gateway.settings import GatewaySettings
 
 SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds())  # also for typing an address
@@ -11,6 +12,7 @@ DRAFT = "rapport_draft"
 DRAFT_PATH = "/draft"
 STORED = "rapport_stored"
 STORED_SECONDS = 30 * 86_400
+LANGUAGE_SECONDS = 365 * 86_400
 
 
 def attributes(settings: GatewaySettings, seconds: int) -> str:
@@ -32,3 +34,8 @@ def stored(settings: GatewaySettings, key: str) -> str:
     """Return the cookie that tells scripts of ours that the form with this key was stored, so that a copy may go."""
     secure = "; Secure" if settings.secure else ""
     return f"{STORED}={key}; Path=/write; Max-Age={STORED_SECONDS}; SameSite=Lax{secure}"
+
+
+def language(settings: GatewaySettings, code: str) -> str:
+    """Return the cookie that keeps the language of the pages."""
+    return f"{LANGUAGE}={code}; Path=/; {attributes(settings, LANGUAGE_SECONDS)}"

@@ -15,6 +15,7 @@ from services.contracts.problems import KINDS, MEANINGS
 from services.gateway.access import rate_limits
 from services.gateway.apidocs.document import describe
 from services.gateway.guards import Unauthenticated
+from services.gateway.languages import current
 from services.gateway.pages import reference
 from services.gateway.pages.render import PageRoute, page
 
@@ -52,15 +53,16 @@ async def openapi(request: Request, context: Unauthenticated) -> Response:
 
 @router.get("/docs")
 async def docs(request: Request, context: Unauthenticated) -> Response:
-    """Return the guide and the reference, made once per process; `?open=all` unfolds it, to print or to search."""
+    """Return the guide and the reference, made once for each language; `?open=all` unfolds it, to print or search."""
     unfolded = request.query_params.get("open") == "all"
     state = request.app.state
     if not hasattr(state, "docs"):
         state.docs = {}
-    if unfolded not in state.docs:
+    made_for = unfolded, current()  # the guide is English, what stands around it is not
+    if made_for not in state.docs:
         document = await document_of(request, context.public_url)
-        state.docs[unfolded] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
-    made: Response = state.docs[unfolded]
+        state.docs[made_for] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
+    made: Response = state.docs[made_for]
     return Response(made.body, 200, dict(made.headers))
 
 

@@ -23,6 +23,7 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
+from services.gateway.languages import gettext
 from services.gateway.pages.multipart import parts
 from services.gateway.pages.refusals import Refusal
 
@@ -72,7 +73,7 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
     try:
         return _decoded(body, strict=True)
     except ValueError:
-        raise Problem("invalid", "The form is not readable.") from None
+        raise Problem("invalid", gettext("The form is not readable.")) from None
 
 
 async def fields_and_files(request: Request, most: int, most_with_files: int) -> tuple[Fields, Files]:

@@ -21,4 +21,5 @@ async def front(request: Request, context: OptionalViewer) -> Response:
         "front.html",
         viewer=await viewer_author(context),
         posts={"items_": listed["items"], "next": listed["next"]},
+        is_later="cursor" in request.query_params,
     )

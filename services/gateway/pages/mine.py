@@ -1,4 +1,4 @@
-"""Pages of the viewer alone: their account, their notifications, and which mail they get."""
+"""Pages of the viewer alone: account, comments, notifications, which mail they get, and all that is kept of them."""
 
 from typing import Any
 from uuid import uuid4
@@ -11,23 +11,24 @@ from services.chassis.errors import Problem, invalid
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
-from services.gateway.composition import my_notifications
+from services.gateway.composition import export, my_comments, my_notifications
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of, forget_session
+from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
+from services.gateway.languages import N_, gettext, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
-from services.gateway.responses import invalidation
+from services.gateway.responses import ExportResponse, invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MODERATION = ("hourly", "daily", "off")
 SAVED = {
-    "name": "Your new name is stored. It shows everywhere within a minute.",
-    "feed": "The feed has ended; its address leads nowhere any more.",
-    "mail": "Stored.",
+    "name": N_("Your new name is stored. It shows everywhere within a minute."),
+    "feed": N_("The feed has ended; its address leads nowhere any more."),
+    "mail": N_("Stored."),
 }
 
 
@@ -62,7 +63,7 @@ async def _account(
         me=me,
         name=me["name"] if name is None else name,
         feed=feed,
-        said=SAVED.get(done or ""),
+        said=said(SAVED, done),
         key=uuid4(),
         refusal=refusal,
         action=request.scope["path"],
@@ -111,12 +112,39 @@ async def erase(request: Request, context: SignedIn) -> Response:
     """Delete the account; whoever asks for it has to say so twice."""
     form = await _sent(request, context)
     if form.get("sure") != "yes":
-        raise invalid("", "tick the box first: a deleted account does not come back")
+        raise invalid("", gettext("tick the box first: a deleted account does not come back"))
     await context.upstreams.people.send("DELETE", "/me", context.viewer.caller, context.deadline)
     gateway_of(request).revocations.end(context.viewer.caller.require_person())
     invalidation(request).person(str(context.viewer.person_id))
     forget_session(request)
     return page("account_deleted.html")
+
+
+@router.get("/me/comments")
+async def comments(request: Request, context: SignedIn) -> Response:
+    cursor = request.query_params.get("cursor")
+    listed = await my_comments.listed(context, cursor)
+    return page(
+        "my_comments.html",
+        viewer=await viewer_author(context),
+        items=listed["items"],
+        next=listed["next"],
+        is_later=bool(cursor),
+    )
+
+
+async def export_again(request: Request, form: Fields, refusal: Refusal) -> Response:
+    """Say why nothing was put together."""
+    if refusal.wants_sign_in:
+        return problem_page(Problem("sign-in-required"), "/sign-in")
+    return page("refused.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back="/me")
+
+
+@router.get("/me/export")
+@gives_back(export_again)
+async def export_me(request: Request, context: Exporting) -> Response:
+    """Send everything that is kept of the viewer, as a file."""
+    return ExportResponse(await export.gather(context, gateway_of(request).exports))
 
 
 @router.get("/me/notifications")
@@ -164,7 +192,7 @@ async def explained(request: Request, context: SignedIn, comment_id: str) -> Res
 @router.get("/me/mail")
 async def mail(request: Request, context: SignedIn) -> Response:
     settings = await context.upstreams.notify.get("/me/mail", context.viewer.caller, context.deadline)
-    return await _mail(context, settings, said=SAVED.get(request.query_params.get("done", "")))
+    return await _mail(context, settings, said=said(SAVED, request.query_params.get("done")))
 
 
 async def mail_again(request: Request, form: Fields, refusal: Refusal) -> Response:
@@ -187,7 +215,7 @@ async def choose_mail(request: Request, context: SignedIn) -> Response:
     form = await _sent(request, context)
     choice, moderation = form.get("choice", ""), form.get("moderation")
     if choice not in ("all", "replies", "none") or moderation not in (None, *MODERATION):
-        raise invalid("", "Choose one of what is offered.")
+        raise invalid("", gettext("Choose one of what is offered."))
     body: dict[str, Any] = {"notifications": choice != "none"}
     body |= {"scope": choice} if choice != "none" else {}
     body |= {"moderation": moderation} if moderation else {}

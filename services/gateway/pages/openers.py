@@ -3,6 +3,7 @@
 from services.chassis.errors import Problem
 from services.contracts.characters import isolated
 from services.gateway.composition.request_context import RequestContext
+from services.gateway.languages import gettext
 from services.gateway.pages.render import viewer_author
 
 
@@ -18,9 +19,12 @@ async def require_opener(context: RequestContext, opened_by: str | None) -> None
     if not opened_by or opened_by == str(context.viewer.person_id):
         return
     viewer = await viewer_author(context)
-    name = isolated((viewer and viewer["name"]) or "somebody else")
+    name = isolated((viewer and viewer["name"]) or gettext("somebody else"))
     raise Problem(
         "wrong-state",
-        f"You are signed in as {name} now. This was opened by somebody else, so nothing was done. "
-        f"Press the button to do it as {name}.",
+        gettext(
+            "You are signed in as %(name)s now. This was opened by somebody else, so nothing was done. "
+            "Press the button to do it as %(name)s.",
+            name=name,
+        ),
     )

@@ -4,42 +4,45 @@ import dataclasses
 from collections.abc import Mapping
 
 from services.chassis.errors import FieldError, Problem
-from services.contracts.people import LINK_LIFE_WORDS
-
-AGAIN = "Press the button again in a moment."
+from services.gateway.languages import N_, gettext, ngettext
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
-    "sign-in-required": "You are not signed in, so nothing was stored.",
-    "not-found": "What this belongs to is not here any more, or you may not see it.",
-    "discussion-closed": "The discussion was closed in the meantime, so nothing was stored.",
-    "stale": "The post was changed meanwhile, perhaps by you in another tab, so nothing was stored.",
-    "still-running": f"The first press of the button is still being worked on. {AGAIN} It is stored once only.",
-    "idempotency-key-reused": (
+    "sign-in-required": N_("You are not signed in, so nothing was stored."),
+    "not-found": N_("What this belongs to is not here any more, or you may not see it."),
+    "discussion-closed": N_("The discussion was closed in the meantime, so nothing was stored."),
+    "stale": N_("The post was changed meanwhile, perhaps by you in another tab, so nothing was stored."),
+    "still-running": N_(
+        "The first press of the button is still being worked on. Press the button again in a moment. "
+        "It is stored once only."
+    ),
+    "idempotency-key-reused": N_(
         "Something else was already stored from this form. Press the button again if this is to be stored too."
     ),
-    "too-large": "This is too long to be stored.",
-    "unsupported-media-type": "The form was sent in a way that is not understood here. Press the button again.",
-    "malformed-json": "The form could not be read to its end. Look it over, and press the button again.",
-    "link-used-or-expired": f"This link was used already, or is older than {LINK_LIFE_WORDS}. Ask for another.",
-    "internal": f"Something went wrong on our side, and has been noted. {AGAIN}",
-    "unavailable": f"The site cannot do this just now. {AGAIN} Nothing is stored twice.",
+    "too-large": N_("This is too long to be stored."),
+    "unsupported-media-type": N_("The form was sent in a way that is not understood here. Press the button again."),
+    "malformed-json": N_("The form could not be read to its end. Look it over, and press the button again."),
+    "link-used-or-expired": N_("This link was used already, or is older than ten minutes. Ask for another."),
+    "internal": N_("Something went wrong on our side, and has been noted. Press the button again in a moment."),
+    "unavailable": N_("The site cannot do this just now. Press the button again in a moment. Nothing is stored twice."),
 }
-DRAFT_OF_NOBODY = "It is not known who wrote this, so nothing was stored. Press the button only if it was you."
-FOREIGN = "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
+DRAFT_OF_NOBODY = N_("It is not known who wrote this, so nothing was stored. Press the button only if it was you.")
+FOREIGN = N_(
+    "This did not come from a page of this site, so nothing was done. Press the button only if you wrote this."
+)
 SUBJECTS: Mapping[str, str] = {
-    "body": "The text",
-    "name": "The name",
-    "title": "The title",
-    "slug": "The address",
-    "edit_note": "The note",
-    "email": "The address",
-    "parent_id": "The comment above",
-    "tags": "A tag",
-    "excerpt": "The summary",
-    "cover": "The picture",
-    "picture": "The picture",
-    "publish_at": "The time",
+    "body": N_("The text"),
+    "name": N_("The name"),
+    "title": N_("The title"),
+    "slug": N_("The address"),
+    "edit_note": N_("The note"),
+    "email": N_("The address"),
+    "parent_id": N_("The comment above"),
+    "tags": N_("A tag"),
+    "excerpt": N_("The summary"),
+    "cover": N_("The picture"),
+    "picture": N_("The picture"),
+    "publish_at": N_("The time"),
 }
 
 
@@ -69,7 +72,7 @@ class Refusal:
         """
         by_field: dict[str, str] = {}
         for error in problem.errors:
-            by_field.setdefault(error.field.partition(".")[0], _statement(error))
+            by_field.setdefault(error.field.partition(".")[0], _of_field(error))
         field = next(iter(by_field)) if len(by_field) == 1 else None
         return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field, by_field)
 
@@ -81,20 +84,23 @@ class Refusal:
 
 def _sentence(problem: Problem, unread: bool) -> str:
     if problem.kind == "too-large" and unread:
-        return f"{SENTENCES[problem.kind]} Go back to the page before: what you typed is still there."
+        return gettext("This is too long to be stored. Go back to the page before: what you typed is still there.")
     if problem.kind == "too-many-requests":
-        seconds = problem.headers.get("Retry-After", "60")
-        return f"That was too often. Press the button again in {seconds} second{'' if seconds == '1' else 's'}."
+        return ngettext(
+            "That was too often. Press the button again in %(num)s second.",
+            "That was too often. Press the button again in %(num)s seconds.",
+            int(problem.headers.get("Retry-After", "60")),
+        )
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
-        return FOREIGN
+        return gettext(FOREIGN)
     if problem.kind == "invalid" and problem.errors:
-        return " ".join(_statement(error) for error in problem.errors)
-    return SENTENCES.get(problem.kind, problem.detail)
+        return " ".join(_of_field(one) for one in problem.errors)
+    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else problem.detail
 
 
-def _statement(error: FieldError) -> str:
+def _of_field(error: FieldError) -> str:
     subject = SUBJECTS.get(error.field.partition(".")[0])
-    return f"{subject} {error.message}." if subject else _capital(error.message)
+    return f"{gettext(subject)} {error.message}." if subject else _capital(error.message)
 
 
 def _capital(message: str) -> str:

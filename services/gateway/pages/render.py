@@ -1,5 +1,6 @@
 """Render templates: escaped by default, under a policy that lets no script run but our own."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -13,19 +14,23 @@ from services.chassis.errors import Problem
 from services.chassis.http.origins import Origin
 from services.chassis.http.problems import of_exception
 from services.contracts.characters import isolated
-from services.contracts.links import comment_path
+from services.contracts.links import comment_path, person_path, tag_path
 from services.contracts.links import post_path as post_path
 from services.contracts.people import is_author, is_moderator
 from services.gateway.composition import representations
 from services.gateway.composition.moved import Moved
+from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
+from services.gateway.languages import LANGUAGES, current
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
+from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
-from services.gateway.pages.times import ago, moment
+from services.gateway.pages.times import ago, moment, month, reading_minutes
 from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
@@ -42,7 +47,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
+VARY = "Accept-Language, Cookie"  # the language, and who is signed in
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("services.gateway", "templates"),
@@ -61,16 +66,24 @@ ENVIRONMENT.filters |= {
     "letter": letter,
 }
 ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
+ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month}
+ENVIRONMENT.filters |= {"reading_minutes": reading_minutes}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
-ENVIRONMENT.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.policies["ext.i18n.trimmed"] = True
+ENVIRONMENT.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
+ENVIRONMENT.globals |= GLOBALS | {"languages": LANGUAGES}
 ENVIRONMENT.globals["style"] = STYLE_PATH
 ENVIRONMENT.globals["script"] = script_path
-ENVIRONMENT.globals["site"] = Site()
 
 
-def show_site(site: Site) -> None:
-    """Let every page say whose site this is: a process shows one site."""
-    ENVIRONMENT.globals["site"] = site
+def show_site(site: Site, navigation: Navigation | None = None) -> None:
+    """Let every page say whose site this is, and lead to its pages: a process shows one site."""
+    files = SiteFiles.of(site)
+    show_files(files)
+    ENVIRONMENT.globals |= {"site": site, "site_files": files, "navigation": navigation or Navigation()}
+
+
+show_site(Site())
 
 
 def shown_site() -> Site:
@@ -89,8 +102,9 @@ def page(
     **values: Any,
 ) -> Response:
     """Return a page; `viewer` is the author shown as signed in."""
-    text = ENVIRONMENT.get_template(template).render(viewer=viewer, **values)
-    return Response(text.encode(), status, HEADERS | dict(headers or {}), MEDIA_TYPE)
+    text = ENVIRONMENT.get_template(template).render(viewer=viewer, language=current(), **values)
+    spoken = {"Content-Language": current().code, "Vary": VARY}
+    return Response(text.encode(), status, HEADERS | spoken | dict(headers or {}), MEDIA_TYPE)
 
 
 def redirect(path: str, headers: dict[str, str] | None = None) -> Response:
@@ -104,13 +118,17 @@ def problem_page(problem: Problem, back: str = "/") -> Response:
 
 
 async def viewer_author(context: RequestContext) -> Json | None:
-    """Return the viewer as an author, for the head of a page, with what else their roles offer there."""
+    """Return the viewer as an author, for the head of a page, with what waits for them and what their roles offer."""
     person_id = context.viewer.person_id
     if person_id is None:
         return None
-    author = representations.author(str(person_id), await context.authors_of([str(person_id)])) or {}
+    found, waiting = await asyncio.gather(
+        context.authors_of([str(person_id)]),
+        context.attention.of(context.upstreams, context.viewer.caller, context.deadline),
+    )
+    author = representations.author(str(person_id), found) or {}
     roles = context.viewer.caller.roles
-    return author | {"can_write": is_author(roles), "can_moderate": is_moderator(roles)}
+    return author | waiting | {"can_write": is_author(roles), "can_moderate": is_moderator(roles)}
 
 
 class PageRoute(APIRoute):
@@ -124,6 +142,8 @@ class PageRoute(APIRoute):
         again: Again | None = getattr(self.endpoint, "again", None)
 
         async def answer_as_page(request: Request) -> Response:
+            gateway = gateway_of(request)
+            await gateway.navigation.refresh(gateway.upstreams)
             try:
                 response = await handle(request)
             except Moved as moved:

@@ -13,7 +13,7 @@ from services.chassis.errors import Problem, unavailable
 from services.chassis.http.problems import validated
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import is_id
-from services.contracts.people import BITS_256, LINK_LIFE_WORDS
+from services.contracts.people import BITS_256
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
@@ -28,6 +28,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
+from services.gateway.languages import gettext
 from services.gateway.mail_requests import Register, SignIn
 from services.gateway.pages import came_from, cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
@@ -112,7 +113,7 @@ def _check_mail(
     """Return the page that asks for the code in the mail of a request."""
     shown = page(
         "check_mail.html", status=refusal.status if refusal else 202, headers=refusal.headers if refusal else None,
-        refusal=refusal, request=named, code=code, email=email, registers=registers, link_life=LINK_LIFE_WORDS,
+        refusal=refusal, request=named, code=code, email=email, registers=registers, link_life=gettext("ten minutes"),
     )  # fmt: skip
     return _with_nonce(request, shown)
 
@@ -181,7 +182,7 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
     require_our_page(request)
     viewer, form = context.viewer, await typed(request)
     if not viewer.sure:
-        raise unavailable("Who you are could not be checked in time.")
+        raise unavailable(gettext("Who you are could not be checked in time."))
     if viewer.person_id is not None:
         await require_opener(context, form.get("for"))
     if viewer.person_id is not None and viewer.session_id is not None:

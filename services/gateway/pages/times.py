@@ -1,8 +1,16 @@
-"""Say when something happened: exactly, and as people say it."""
+"""Say when something happened, in the reader's language: exactly, and as people say it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Literal
 
+from babel.dates import format_date, format_time, format_timedelta
+
+from services.gateway.languages import Language, current, gettext
+
+WORDS_A_MINUTE = 230
 MINUTE, HOUR, DAY, MONTH = 60, 3_600, 86_400, 30 * 86_400  # seconds
+ALWAYS = 10**9  # a threshold that no unit reaches but the one that is asked for
 
 
 def moment(text: str | None) -> str:
@@ -10,7 +18,22 @@ def moment(text: str | None) -> str:
     if text is None:
         return ""
     when = datetime.fromisoformat(text)
-    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+    language = current()
+    return gettext(
+        "%(date)s, %(time)s UTC",
+        date=_date(language, when.date()),
+        time=_time(language, when.time().replace(second=0, microsecond=0)),
+    )
+
+
+def month(text: str) -> str:
+    """Return the month of a time, such as `November 2026`."""
+    return f"{datetime.fromisoformat(text):%B %Y}"
+
+
+def reading_minutes(words: int | None) -> int | None:
+    """Return how many minutes a text of so many words takes to be read, for one that takes some."""
+    return None if not words or words < WORDS_A_MINUTE else round(words / WORDS_A_MINUTE)
 
 
 def ago(text: str, now: datetime | None = None) -> str:
@@ -18,14 +41,35 @@ def ago(text: str, now: datetime | None = None) -> str:
     when = datetime.fromisoformat(text)
     seconds = int(((now or datetime.now(UTC)) - when).total_seconds())
     if seconds < MINUTE:
-        return "just now"
+        return gettext("just now")
     if seconds < HOUR:
-        count = seconds // MINUTE
-        return "1 minute ago" if count == 1 else f"{count} minutes ago"
+        return _past(current(), "minute", seconds // MINUTE)
     if seconds < DAY:
-        count = seconds // HOUR
-        return "1 hour ago" if count == 1 else f"{count} hours ago"
+        return _past(current(), "hour", seconds // HOUR)
+    if seconds < 2 * DAY:
+        return gettext("yesterday")
     if seconds < MONTH:
-        count = seconds // DAY
-        return "yesterday" if count == 1 else f"{count} days ago"
-    return f"{when.day} {when:%B %Y}"
+        return _past(current(), "day", seconds // DAY)
+    return _date(current(), when.date())
+
+
+# CLDR's patterns are slow to apply, and a page of a discussion says hundreds of times.
+@lru_cache(2_048)
+def _date(language: Language, day: date) -> str:
+    written: str = format_date(day, "long", locale=language.locale)
+    return written
+
+
+@lru_cache(3 * 1_440)
+def _time(language: Language, minute: time) -> str:
+    written: str = format_time(minute, "short", locale=language.locale)
+    return written
+
+
+@lru_cache(1_024)
+def _past(language: Language, unit: Literal["minute", "hour", "day"], count: int) -> str:
+    past = -timedelta(**{f"{unit}s": count})
+    written: str = format_timedelta(
+        past, granularity=unit, threshold=ALWAYS, add_direction=True, locale=language.locale
+    )
+    return written

@@ -10,7 +10,7 @@ from services.operator.failures import Failed
 
 def _known_group(group: str) -> str:
     if group not in CONSUMER_GROUPS:
-        raise Failed(f"There is no consumer group {group!r}; there are {' and '.join(CONSUMER_GROUPS)}.")
+        raise Failed(f"There is no consumer group {group!r}; the groups are {', '.join(CONSUMER_GROUPS)}.")
     return group
 
 

@@ -1,4 +1,4 @@
-"""State people as they are now. Only the gateway reads them, whose cache forgets by itself."""
+"""State people as they are now, for posts; the gateway's cache forgets by itself."""
 
 from uuid import UUID
 
@@ -7,11 +7,16 @@ from services.chassis.messaging.stating import Stating
 from services.contracts.event import Event
 from services.contracts.people import PersonStated
 from services.people.commands import fact
+from services.people.domain import Person
 from services.people.store import people
 
 
 async def _lock(tx: Transaction, after: UUID, limit: int) -> list[tuple[UUID, Event]]:
-    return [(person.id, fact(PersonStated, person)) for person in await people.lock_next(tx, after, limit)]
+    return [(person.id, _stated(person)) for person in await people.lock_next(tx, after, limit)]
+
+
+def _stated(person: Person) -> Event:
+    return fact(PersonStated, person).model_copy(update={"erased": person.is_erased})
 
 
 def stating(db: Database) -> Stating:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from services.chassis.errors import Problem, invalid, not_found
 from services.chassis.identity import Caller
+from services.chassis.ids import new_id
 from services.chassis.text.html_to_text import excerpt
 from services.contracts.event import rfc3339
 from services.contracts.people import is_admin, is_author
@@ -31,6 +32,7 @@ class Post:
         tags: in their order, as they are spelt.
         word_count: of the text; None until `rapport rerender` has counted those that are older than the count.
         publish_at: when it is to be published; it means nothing unless `is_scheduled`.
+        text_id: None for the text that it was created with, and for those that are older than such ids.
     """
 
     id: UUID
@@ -57,11 +59,17 @@ class Post:
     tags: Sequence[str] = ()
     word_count: int | None = None
     publish_at: datetime | None = None
+    text_id: UUID | None = None
 
     @property
     def is_scheduled(self) -> bool:
         """Whether it is a draft that is to be published at a time. Former versions left the time where it was."""
         return self.status == "draft" and self.publish_at is not None
+
+    @property
+    def text(self) -> UUID:
+        """Return what names its text: no other one has had that, of whatever post and at whatever time."""
+        return id_of_text(self.id, self.revision, self.text_id)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,11 @@ class Text:
     def of(cls, body: str, body_html: str) -> "Text":
         """Return a body with what is derived from its HTML."""
         return cls(body, body_html, excerpt(body_html, EXCERPT), word_count(body_html))
+
+
+def id_of_text(post_id: UUID, revision: int, text_id: UUID | None) -> UUID:
+    """Return the id of a text; that of one that has none follows from its number."""
+    return text_id or uuid5(post_id, str(revision))
 
 
 def to_millisecond(moment: datetime) -> datetime:
@@ -110,6 +123,11 @@ def may_change(post: Post, caller: Caller) -> bool:
     return is_admin(caller.roles) or (is_author(caller.roles) and post.author_id == caller.person_id)
 
 
+def may_blank(post: Post, caller: Caller) -> bool:
+    """Return whether the caller may take away former texts of the post: its author and any admin."""
+    return is_admin(caller.roles) or post.author_id == caller.person_id
+
+
 def require_changeable(post: Post | None, caller: Caller) -> Post:
     """Return the post if the caller may change it.
 
@@ -128,6 +146,8 @@ def edited(
 ) -> Post:
     """Return the post with the given values; the same object when nothing changes.
 
+    A changed text is a new revision. Until it is published first it is still the same one: nobody has read it.
+
     Raises:
         Problem: `invalid` for a note without a changed text.
     """
@@ -136,12 +156,12 @@ def edited(
         raise invalid("edit_note", "must come with a changed title or body")
     changed = replace(post, discussion=discussion or post.discussion)
     if rewritten:
-        changed = replace(changed, title=post.title if title is None else title, revision=post.revision + 1)
+        changed = replace(changed, title=post.title if title is None else title, text_id=new_id())
         if text is not None and text.body != post.body:
             changed = replace(changed, body=text.body, body_html=text.body_html, word_count=text.word_count)
             changed = changed if post.has_own_excerpt else replace(changed, excerpt=text.excerpt)
         if post.published_at is not None:
-            changed = replace(changed, edited_at=at, edit_note=note)
+            changed = replace(changed, revision=post.revision + 1, edited_at=at, edit_note=note)
     return post if changed == post else replace(changed, version=post.version + 1)
 
 
@@ -173,6 +193,13 @@ def withdrawn(post: Post) -> Post:
     return post if post.status == "withdrawn" else replace(post, status="withdrawn", version=post.version + 1)
 
 
+def without_text(post: Post) -> Post:
+    """Return the post without the text that it has, for nobody to read: its author had taken it away."""
+    blank = replace(post, title="", body="", body_html="", excerpt="", has_own_excerpt=False, word_count=0)
+    blank = replace(blank, text_id=new_id(), edit_note=None, publish_at=None, version=post.version + 1)
+    return replace(blank, status="withdrawn") if blank.status == "published" else blank
+
+
 def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
     """Return the event of that kind about the post in its present state."""
     return kind(
@@ -185,6 +212,7 @@ def fact(kind: type[PostFact], post: Post, at: datetime) -> PostFact:
         revision=post.revision,
         occurred_at=at,
         imported=post.imported,
+        text_id=post.text,
     )
 
 

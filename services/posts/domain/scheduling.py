@@ -25,6 +25,11 @@ def scheduled(post: Post, publish_at: datetime | None, at: datetime) -> Post:
     return replace(post, publish_at=None if publish_at is None else time_ahead(publish_at, at))
 
 
+def unscheduled(post: Post) -> Post:
+    """Return the scheduled draft without its time."""
+    return replace(post, publish_at=None, version=post.version + 1)
+
+
 def time_ahead(publish_at: datetime, at: datetime) -> datetime:
     """Return a time of publication in the precision that is shown.
 

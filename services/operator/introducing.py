@@ -1,0 +1,81 @@
+"""The first author: the role, or the mail that makes the address a person's; and what the gateway says of the site."""
+
+import asyncio
+import time
+from typing import Any, Literal
+
+import aiohttp
+
+from services.chassis.errors import Problem
+from services.operator.calls import Services, connected
+from services.operator.settings import OperatorSettings
+
+ROLE = "author"
+PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 2.0
+
+# `has`: an author before; `mailed`: nobody has confirmed the address, and a sign-in link is on its way to it
+Introduced = Literal["granted", "has", "mailed", "unknown", "away"]
+
+
+async def introduce(
+    settings: OperatorSettings, email: str, name: str | None, *, dry_run: bool = False, wait: float = 0.0
+) -> Introduced:
+    """Grant the author's role to the owner of an address, or have people write to it if nobody has confirmed it.
+
+    Args:
+        name: under which they are registered then; without one nobody is written to.
+        wait: for how many seconds to wait until the link in that mail is used, to grant the role at once.
+
+    Raises:
+        Problem: people refused the address, the name or the role.
+        Failed: people does not accept the operator's key, or became unavailable.
+    """
+    if not settings.operator_signing_key or not await _is_there(settings.people_url):
+        return "away"
+    async with connected(settings.model_copy(update={"patience_seconds": PATIENCE_SECONDS})) as services:
+        found = await _grant(services, email, dry_run)
+        if found is not None or name is None:
+            return found or "unknown"
+        if dry_run:
+            return "mailed"
+        await services.post("people", "/people", {"name": name, "email": email})
+        deadline = time.monotonic() + wait
+        while found is None and time.monotonic() < deadline:
+            await asyncio.sleep(min(1.0, wait))
+            found = await _grant(services, email, dry_run)
+        return found or "mailed"
+
+
+async def _grant(services: Services, email: str, dry_run: bool) -> Literal["granted", "has"] | None:
+    """Grant the role; return None when nobody has confirmed the address."""
+    body: dict[str, Any] = {"email": email, "role": ROLE, "dry_run": dry_run}
+    try:
+        change = await services.post("people", "/grants", body)
+    except Problem as problem:
+        if problem.kind == "not-found":
+            return None
+        raise
+    return "has" if change["before"] == change["roles"] else "granted"
+
+
+async def _is_there(url: str) -> bool:
+    return await _get(f"{url}/livez") is not None
+
+
+async def served_site(public_url: str) -> dict[str, Any] | None:
+    """Return what the gateway says of the site now; None if it does not answer."""
+    found = await _get(f"{public_url.rstrip('/')}/v1/site", json=True)
+    return found if isinstance(found, dict) else None
+
+
+async def _get(url: str, *, json: bool = False) -> Any:
+    """Return what is at an address, or None, without patience: whether somebody is there is the question."""
+    limits = aiohttp.ClientTimeout(total=LOOK_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=limits) as session, session.get(url) as answer:
+            if answer.status != 200:
+                return None
+            return await answer.json() if json else await answer.text()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return None
