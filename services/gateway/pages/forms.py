@@ -23,7 +23,7 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.multipart import parts
 from services.gateway.pages.refusals import Refusal
 
@@ -69,11 +69,11 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
     body = await read_body(request, max(most, READ_BYTES))
     if len(body) > most:
-        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
+        raise Problem("too-large")
     try:
         return _decoded(body, strict=True)
     except ValueError:
-        raise Problem("invalid", gettext("The form is not readable.")) from None
+        raise Problem("invalid", N_("The form is not readable.")) from None
 
 
 async def fields_and_files(request: Request, most: int, most_with_files: int) -> tuple[Fields, Files]:
@@ -93,7 +93,7 @@ async def fields_and_files(request: Request, most: int, most_with_files: int) ->
         found = parts(body, request.headers["content-type"], MOST_FIELDS + MOST_FILES)
         sent = _normal({part.name: part.content.decode("utf-8") for part in found if not part.is_file})
     except ValueError:
-        raise Problem("invalid", "The form is not readable.") from None
+        raise Problem("invalid", N_("The form is not readable.")) from None
     if sum(len(part.content) for part in found if not part.is_file) > most:
         raise Problem("too-large", f"The body may have at most {most:,} bytes.")
     return sent, {part.name: part.content for part in found if part.is_file and part.content}

@@ -10,6 +10,7 @@ from services.chassis.errors import invalid
 from services.contracts.ids import id_or_none
 from services.contracts.links import image_path
 from services.gateway.composition.request_context import Json
+from services.gateway.languages import N_
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import post_path
@@ -198,7 +199,7 @@ def _choices(form: Fields) -> dict[str, Any]:
     """
     chosen: dict[str, Any] = {"discussion": form.get("discussion", "open")}
     if chosen["discussion"] not in DISCUSSIONS:
-        raise invalid("discussion", "must be one of those offered")
+        raise invalid("discussion", N_("must be one of those offered"))
     for name in ("slug", "excerpt"):
         if name in form:
             chosen[name] = form[name].strip() or None
@@ -207,7 +208,7 @@ def _choices(form: Fields) -> dict[str, Any]:
     if "cover" in form:
         chosen["cover"] = form["cover"] or None
         if chosen["cover"] is not None and id_or_none(form["cover"]) is None:
-            raise invalid("cover", "must be one of those offered")
+            raise invalid("cover", N_("must be one of those offered"))
     return chosen
 
 
@@ -219,7 +220,7 @@ def moment_of(form: Fields) -> str:
     """
     value = form.get("publish_at", "").strip()
     if not value:
-        raise invalid("publish_at", "must be said: a day and a time")
+        raise invalid("publish_at", N_("must be said: a day and a time"))
     if not TIME.match(value):
-        raise invalid("publish_at", "must be a day and a time, such as 2027-01-31T09:00")
+        raise invalid("publish_at", N_("must be a day and a time, such as 2027-01-31T09:00"))
     return f"{value[:16]}:00Z"

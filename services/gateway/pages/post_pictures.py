@@ -13,6 +13,7 @@ from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import UPLOAD_SECONDS, count
+from services.gateway.languages import N_
 
 PLACE = "![]()"  # where the next picture is to stand
 MARKS = re.compile(r"[\\\[\]`*_<]")
@@ -26,9 +27,9 @@ async def store(request: Request, context: RequestContext, field: str, data: byt
     """
     kind = kind_of(data)
     if kind is None:
-        raise invalid(field, "must be a PNG, JPEG, WebP or GIF file")
+        raise invalid(field, N_("must be a PNG, JPEG, WebP or GIF file"))
     if len(data) > IMAGE_BYTES:
-        raise invalid(field, f"must have at most {IMAGE_BYTES // 1024**2} MiB")
+        raise invalid(field, N_("must have at most 5 MiB"))
     await count(request, gateway_of(request), UPLOADING, str(context.viewer.person_id))
     context.deadline = within(UPLOAD_SECONDS)
     answer = await context.upstreams.posts.send(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from services.chassis.errors import FieldError, Problem
 from services.gateway.languages import N_, gettext, ngettext
+from services.gateway.pages.service_texts import translated
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
@@ -95,12 +96,14 @@ def _sentence(problem: Problem, unread: bool) -> str:
         return gettext(FOREIGN)
     if problem.kind == "invalid" and problem.errors:
         return " ".join(_of_field(one) for one in problem.errors)
-    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else problem.detail
+    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else translated(problem.detail)
 
 
 def _of_field(error: FieldError) -> str:
     subject = SUBJECTS.get(error.field.partition(".")[0])
-    return f"{gettext(subject)} {error.message}." if subject else _capital(error.message)
+    if subject is None:
+        return _capital(translated(error.message))
+    return gettext("%(field)s %(problem)s.", field=gettext(subject), problem=translated(error.message))
 
 
 def _capital(message: str) -> str:

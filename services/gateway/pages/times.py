@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from babel.dates import format_date, format_time, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 
 from services.gateway.languages import Language, current, gettext
 
@@ -28,7 +28,8 @@ def moment(text: str | None) -> str:
 
 def month(text: str) -> str:
     """Return the month of a time, such as `November 2026`."""
-    return f"{datetime.fromisoformat(text):%B %Y}"
+    written: str = format_skeleton("yMMMM", datetime.fromisoformat(text), locale=current().locale)
+    return written
 
 
 def reading_minutes(words: int | None) -> int | None:

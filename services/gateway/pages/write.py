@@ -17,6 +17,7 @@ from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import SignedIn, context_of, count
+from services.gateway.languages import N_
 from services.gateway.pages import cookies, post_pictures
 from services.gateway.pages.forms import Fields, Files, fields, fields_and_files, gives_back
 from services.gateway.pages.openers import require_opener
@@ -104,7 +105,7 @@ async def change(request: Request, context: SignedIn, post_id: str) -> Response:
         return shown
     step, path = form.get("step", ""), post_views.path_of(found)
     if step == "autosave" and before["status"] != "draft":
-        raise Problem("wrong-state", "Only a draft is stored by itself.")
+        raise Problem("wrong-state", N_("Only a draft is stored by itself."))
     form = await _with_cover(request, context, form, files)
     headers = if_match(form.get("seen" if step == "overwrite" else "version", ""))
     if (key := id_or_none(form.get("key"))) is not None:
@@ -190,7 +191,7 @@ async def _shown_only(
         done = "picture" if form.get("alt", "").strip() else "picture-without-words"
         return await _shown(context, PostForm.sent(form | {"alt": ""}, post_id=post_id, post=post), done=done)
     if form.get("step") == "picture":
-        raise invalid("picture", "must be chosen first")
+        raise invalid("picture", N_("must be chosen first"))
     if form.get("step") == "preview":
         await count(request, gateway_of(request), PREVIEWING, str(context.viewer.person_id))
         posts, body = context.upstreams.posts, {"body": form.get("body", "")}
@@ -266,7 +267,7 @@ def _form_of(post: Json, done: str | None = None) -> str:
 
 def _require_author(context: RequestContext) -> None:
     if not is_author(context.viewer.caller.roles):
-        raise Problem("forbidden", "This page is for authors. Ask who runs this site to make you one.")
+        raise Problem("forbidden", N_("This page is for authors. Ask who runs this site to make you one."))
 
 
 def _changeable(context: RequestContext, post: Json) -> Json:
@@ -274,5 +275,5 @@ def _changeable(context: RequestContext, post: Json) -> Json:
     _require_author(context)
     caller = context.viewer.caller
     if post["author_id"] != str(caller.person_id) and not is_admin(caller.roles):
-        raise Problem("forbidden", "Only who wrote it and admins may change it.")
+        raise Problem("forbidden", N_("Only who wrote it and admins may change it."))
     return post
