@@ -15,7 +15,7 @@ WORD = re.compile(r"[^\W\d_]{2,}")
 WORDS = re.compile(r"[^\W\d_]\S*\s+(?:\S+\s+)*?\S*[^\W\d_]")
 TAG = re.compile(r"<[^>]*>")
 # as macros write them: attributes and addresses
-ATTRIBUTE = re.compile(r'[\w-]+="[^"]*"|\b(?:autofocus|required|checked|selected|readonly|formnovalidate)\b|(?<!\S)/\S+')
+ATTRIBUTE = re.compile(r'[\w-]+="[^"]*"|\b(?:autofocus|required|checked|selected|readonly)\b|(?<!\S)/\S+')
 CLASSES = re.compile(r"[a-z]+(?:-[a-z]+)*(?: [a-z]+(?:-[a-z]+)*)*\Z")
 EXPRESSION = "\ue000"  # stands for what is not known before a page is made
 
