@@ -25,7 +25,7 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.refusals import Refusal
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -67,11 +67,11 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
     body = await read_body(request, max(most, READ_BYTES))
     if len(body) > most:
-        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
+        raise Problem("too-large")
     try:
         return _decoded(body, strict=True)
     except ValueError:
-        raise Problem("invalid", gettext("The form is not readable.")) from None
+        raise Problem("invalid", N_("The form is not readable.")) from None
 
 
 async def typed(request: Request, most: int = READ_BYTES) -> Fields:

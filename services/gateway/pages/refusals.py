@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.chassis.errors import Problem
+from services.chassis.errors import FieldError, Problem
 from services.gateway.languages import N_, gettext, ngettext
+from services.gateway.pages.service_texts import translated
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
@@ -85,9 +86,14 @@ def _sentence(problem: Problem, unread: bool) -> str:
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
         return gettext(FOREIGN)
     if problem.kind == "invalid" and problem.errors:
-        return " ".join(f"{SUBJECTS[one.field]} {one.message}." if one.field in SUBJECTS else _capital(one.message)
-                        for one in problem.errors)  # fmt: skip
-    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else problem.detail
+        return " ".join(_of_field(one) for one in problem.errors)
+    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else translated(problem.detail)
+
+
+def _of_field(error: FieldError) -> str:
+    if error.field not in SUBJECTS:
+        return _capital(translated(error.message))
+    return gettext("%(field)s %(problem)s.", field=gettext(SUBJECTS[error.field]), problem=translated(error.message))
 
 
 def _capital(message: str) -> str:

@@ -16,7 +16,7 @@ from services.contracts.people import is_author
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import SignedIn, context_of
-from services.gateway.languages import N_, gettext, said
+from services.gateway.languages import N_, said
 from services.gateway.pages.forms import Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -196,4 +196,4 @@ def _discussion(form: Fields) -> str:
 
 def _require_author(context: RequestContext) -> None:
     if not is_author(context.viewer.caller.roles):
-        raise Problem("forbidden", gettext("This page is for authors. Ask who runs this site to make you one."))
+        raise Problem("forbidden", N_("This page is for authors. Ask who runs this site to make you one."))
