@@ -15,7 +15,7 @@ from services.gateway.composition import export, my_comments, my_notifications
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
-from services.gateway.languages import N_, gettext, said
+from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -116,7 +116,7 @@ async def erase(request: Request, context: SignedIn) -> Response:
     """Delete the account; whoever asks for it has to say so twice."""
     form = await _sent(request, context)
     if form.get("sure") != "yes":
-        raise invalid("", gettext("tick the box first: a deleted account does not come back"))
+        raise invalid("", N_("tick the box first: a deleted account does not come back"))
     await context.upstreams.people.send("DELETE", "/me", context.viewer.caller, context.deadline)
     gateway_of(request).revocations.end(context.viewer.caller.require_person())
     invalidation(request).person(str(context.viewer.person_id))
@@ -219,7 +219,7 @@ async def choose_mail(request: Request, context: SignedIn) -> Response:
     form = await _sent(request, context)
     choice, moderation = form.get("choice", ""), form.get("moderation")
     if choice not in ("all", "replies", "none") or moderation not in (None, *MODERATION):
-        raise invalid("", gettext("Choose one of what is offered."))
+        raise invalid("", N_("Choose one of what is offered."))
     body: dict[str, Any] = {"notifications": choice != "none"}
     body |= {"scope": choice} if choice != "none" else {}
     body |= {"moderation": moderation} if moderation else {}
