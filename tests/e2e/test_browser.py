@@ -96,8 +96,7 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await expect(comment).to_be_visible()
     await expect(comment.locator("em")).to_have_text("still")
 
-    linked = await comment.locator(".byline a").get_attribute("href")
-    assert linked is not None
+    linked = await comment.locator(".byline a").evaluate("link => link.href")
     await ben.goto(linked)  # as from a mail
     await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")
     assert ben.url.endswith(linked)
@@ -116,6 +115,88 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await anna.get_by_role("button", name="Sign out").click()
     await expect(anna.get_by_role("link", name="Sign in").first).to_be_visible()
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [False, True], ids=["without-scripts", "with-scripts"])
+async def test_a_reader_quotes_previews_edits_and_removes(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str, scripts: bool
+) -> None:
+    post = await client.publish(admin, title=f"On paper {unique}")
+    top = await client.comment(admin, post["id"], "Paper *lasts*.\n\nScreens do not.")
+    page = await visitor(scripts)
+    await page.goto(urlsplit(post["url"]).path)
+    await signed_in(page, session_sink, "Quinn", f"quinn.{scripts}.{unique}@example.com")
+    await page.get_by_role("link", name="Quote").click()
+    area = page.get_by_label("Your reply to Ada Admin")
+    await expect(area).to_be_focused()
+    await expect(area).to_have_value("> Paper lasts.\n>\n> Screens do not.\n\n")
+    await area.fill("> Paper lasts.\n\nIt **does**.")
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator(".preview strong")).to_have_text("does")
+    await page.get_by_role("button", name="Reply", exact=True).click()
+    reply = page.get_by_role("article", name="Comment by Quinn")
+    await expect(reply.locator("blockquote")).to_have_text("Paper lasts.")
+
+    await reply.get_by_role("link", name="Edit 15 min left").click()
+    area = page.get_by_label("Your comment")
+    await expect(area).to_be_focused()
+    await area.fill("x" * 10_001)
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("alert")).to_have_text("The text must have at most 10,000 characters.")
+    await expect(area).to_be_focused()
+    await area.fill("It does, *mostly*.")
+    await page.get_by_role("button", name="Save").click()
+    await expect(reply.locator("em")).to_have_text("mostly")
+    await expect(reply).to_contain_text("edited")
+    await expect(page.get_by_text("Your change is stored.")).to_be_visible()
+    await page.keyboard.press("Tab")
+    assert await reply.evaluate("one => one.contains(document.activeElement)"), "the focus goes on in the comment"
+
+    await page.get_by_role("button", name="Follow", exact=True).click()
+    await expect(page.get_by_role("button", name="Unfollow")).to_be_focused()
+    await reply.get_by_role("link", name="Remove").click()
+    await expect(page.get_by_text("It does, mostly.")).to_be_visible()
+    await page.get_by_role("button", name="Remove it").click()
+    await expect(page.get_by_text("Your comment is removed.")).to_be_visible()
+    await expect(reply).to_have_count(0)
+    assert page.url.endswith(f"#c-{top['id']}"), "at what it answered"
+
+
+async def test_scripts_mark_what_is_new_and_keep_what_is_typed(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"Read twice {unique}")
+    first = await client.comment(admin, post["id"], "The first.\n\nWith two passages.")
+    page = await visitor(scripts=True)
+    path = urlsplit(post["url"]).path
+    await page.goto(path)
+    await signed_in(page, session_sink, "Rosa", f"rosa.{unique}@example.com")
+    await expect(page.locator(".dot")).to_have_count(0)
+    second = await client.comment(admin, post["id"], "The second.")
+    page = await page.context.new_page()
+    await page.goto(path)
+    await page.get_by_role("link", name="1 new").click()
+    assert page.url.endswith(f"#c-{second['id']}")
+    await expect(
+        page.locator(f"#c-{second['id']}").get_by_role("link", name="New since your last visit")
+    ).to_be_visible()
+
+    area = page.get_by_label("Comment on the post")
+    await area.fill("w" * 8_001)
+    await expect(page.get_by_text("1,999 characters left")).to_be_visible()
+    await area.fill("Not sent yet.")
+    await expect(page.get_by_text("characters left")).to_have_count(0)
+    await page.reload()
+    await expect(area).to_have_value("Not sent yet.")
+    await area.press("Control+Enter")
+    await expect(page.get_by_role("article", name="Comment by Rosa")).to_contain_text("Not sent yet.")
+    await expect(area).to_have_value("")
+    await page.reload()
+    await expect(area).to_have_value("")
+
+    await page.locator(f"#c-{first['id']} p", has_text="With two passages.").select_text()
+    await page.locator(f"#c-{first['id']}").get_by_role("link", name="Quote").click()
+    await expect(page.get_by_label("Your reply to Ada Admin")).to_have_value("> With two passages.\n\n")
 
 
 async def mailed(sink: SmtpSink, email: str, pattern: re.Pattern[str]) -> str:
@@ -313,6 +394,7 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     await writes_with_a_picture(page, unique)
     address = await publishes(page, client, unique)
     await edits_what_was_changed_elsewhere(page, client, wanda, address)
+    await takes_a_former_text_away(page, client, address)
     await page.get_by_role("link", name="Edit this post").click()
     await page.get_by_role("button", name="Withdraw the post").click()
     assert (await client.call("GET", address)).status == 404
@@ -380,6 +462,17 @@ async def edits_what_was_changed_elsewhere(page: Page, client: Client, wanda: Pe
     await page.get_by_role("button", name="Store mine instead").click()
     await expect(page.get_by_text("the month")).to_be_visible()
     await expect(page.get_by_text("in June")).to_be_visible()
+
+
+async def takes_a_former_text_away(page: Page, client: Client, address: str) -> None:
+    await page.get_by_role("link", name="Edited").click()
+    await expect(page.locator("del", has_text="April")).to_be_visible()
+    await expect(page.locator("ins", has_text="June")).to_be_visible()
+    await page.get_by_text("Take it away").first.click()
+    await page.get_by_role("button", name="Delete the text of revision 2").click()
+    await expect(page.get_by_text("This text was taken away.")).to_be_visible()
+    assert b"April" not in (await client.call("GET", f"{address}/changes")).body
+    await page.goto(address)
 
 
 async def writes_with_scripts(page: Page, unique: str) -> None:

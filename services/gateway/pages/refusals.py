@@ -34,6 +34,7 @@ FOREIGN = N_(
 SUBJECTS: Mapping[str, str] = {
     "body": N_("The text"),
     "name": N_("The name"),
+    "about": N_("What you say of yourself"),
     "title": N_("The title"),
     "slug": N_("The address"),
     "edit_note": N_("The note"),

@@ -1,7 +1,7 @@
 """Translate what is said in English: problems, what is wrong with a field, why a mail came.
 
-The API says these as they are. Modules of pages refuse with texts that are marked where they stand; what services say is
-listed here.
+The API says these as they are. Pages refuse with texts that are marked where they stand; what services say is listed
+here.
 """
 
 import re

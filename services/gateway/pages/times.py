@@ -15,10 +15,12 @@ ALWAYS = 10**9  # a threshold that no unit reaches but the one that is asked for
 
 def moment(text: str | None) -> str:
     """Return a time in words, such as `23 November 2026, 04:35 UTC`."""
-    if text is None:
-        return ""
+    return "" if text is None else _moment(current(), text)
+
+
+@lru_cache(2_048)  # a discussion is shown again after each comment, with the times of all the others
+def _moment(language: Language, text: str) -> str:
     when = datetime.fromisoformat(text)
-    language = current()
     return gettext(
         "%(date)s, %(time)s UTC",
         date=_date(language, when.date()),
