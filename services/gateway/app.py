@@ -13,6 +13,7 @@ from services.gateway.language_choice import LanguageMiddleware
 from services.gateway.languages import LANGUAGES
 from services.gateway.pages import (
     assets,
+    changes,
     comment,
     docs,
     feeds,
@@ -58,6 +59,7 @@ ROUTERS = (
     post.router,
     tag_pages.router,
     person.router,
+    changes.router,
     comment.router,
     own_comment.router,
     following.router,

@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, urlencode
 from services.contracts.ids import is_id
 from services.gateway.pages.cookies import DRAFT_PATH
 
-POST_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}")  # as `post_path` writes it
+POST_PATH = re.compile(r"/posts/[A-Za-z0-9._~%-]{1,2000}(/edit)?")  # as `post_path` writes it
+WRITE_PATH = "/write"
 COMMENTS = ("comment", "thread", "reply_to", "quote", "said")
 CURSOR = re.compile(r".{0,1024}", re.DOTALL)
 PLACES = {
@@ -25,12 +26,13 @@ def of_referrer(referrer: str, origin: str) -> str | None:
 
 
 def our_page(address: str) -> str | None:
-    """Return an address on this site as it may be redirected to; None for anything but a post's page or a draft.
+    """Return an address on this site as it may be redirected to; None for anything but a post's page, its form or a
+    draft.
 
     Of the query only what leads to a place in the discussion is kept; the fragment, which no `Referer` has, is made.
     """
     path, _, query = address.partition("#")[0].partition("?")
-    if path == DRAFT_PATH:
+    if path in (DRAFT_PATH, WRITE_PATH):
         return path
     if not POST_PATH.fullmatch(path):
         return None

@@ -15,7 +15,7 @@ from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, SignedIn, context_of
-from services.gateway.languages import N_, gettext
+from services.gateway.languages import N_
 from services.gateway.pages import cookies, drafts
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
@@ -53,7 +53,7 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     form = CommentForm.sent(request, ref, sent)
     await require_opener(context, form.opened_by)
     if not form.post_id:
-        raise Problem("invalid", gettext("The form does not say which post it belongs to. Press the button again."))
+        raise Problem("invalid", N_("The form does not say which post it belongs to. Press the button again."))
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", N_("is unknown. Press the button to comment on the post instead"))
     if "preview" in sent:
@@ -92,7 +92,7 @@ async def _require_author(context: RequestContext, form: CommentForm) -> None:
         Problem: `wrong-state`.
     """
     if form.opened_by is None:
-        raise Problem("wrong-state", gettext(DRAFT_OF_NOBODY))
+        raise Problem("wrong-state", DRAFT_OF_NOBODY)
     await require_opener(context, form.opened_by)
 
 

@@ -10,7 +10,7 @@ from services.chassis.errors import invalid
 from services.chassis.http.routes import body_limit
 from services.gateway.access.authentication import NOBODY
 from services.gateway.guards import Unauthenticated
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page
@@ -38,7 +38,7 @@ async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
 async def choose(request: Request, context: Unauthenticated, token: str) -> Response:
     choice = (await fields(request)).get("choice", "")
     if choice not in CHOICES:
-        raise invalid("choice", gettext("Choose one of the three."))
+        raise invalid("choice", N_("Choose one of the three."))
     path = f"/mail-choices/{token}"
     answer = await context.upstreams.notify.send("POST", path, NOBODY, context.deadline, body={"choice": choice})
     return _shown(token, _choice_of(answer.json()), done=True)

@@ -13,7 +13,7 @@ from services.contracts.people import is_moderator
 from services.gateway.composition import queue
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import SignedIn, context_of
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -51,9 +51,9 @@ async def decide(request: Request, context: SignedIn) -> Response:
     step, _, one = form.get("step", "").partition(" ")
     ids = [UUID(one)] if id_or_none(one) else _chosen(form)
     if step not in STEPS:
-        raise invalid("", gettext("Press one of the buttons of this page."))
+        raise invalid("", N_("Press one of the buttons of this page."))
     if not ids:
-        raise invalid("", gettext("Tick the comments first that this is about."))
+        raise invalid("", N_("Tick the comments first that this is about."))
     decided = await queue.decide(context, step, ids)
     for comment in decided.done:
         invalidation(request).comment(comment["post_id"], comment["author_id"])
@@ -88,4 +88,4 @@ def _chosen(form: Fields) -> list[UUID]:
 
 def _require_moderator(context: RequestContext) -> None:
     if not is_moderator(context.viewer.caller.roles):
-        raise Problem("forbidden", gettext("This page is for moderators."))
+        raise Problem("forbidden", N_("This page is for moderators."))
