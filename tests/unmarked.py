@@ -1,4 +1,4 @@
-"""Find what pages say without being marked for translation: in templates, and in the modules that fill them."""
+"""Find what pages say without being marked for translation: in templates, the modules that fill them, and scripts."""
 
 import ast
 import re
@@ -103,6 +103,17 @@ def _reads_like_text(value: str) -> bool:
     if "-" in bare and CLASSES.match(bare):
         return False
     return '="' not in bare and (WORDS.search(bare) is not None or (bare[:1].isupper() and _is_text(bare)))
+
+
+COMMENT = re.compile(r"/\*.*?\*/|(?<![:\w])//[^\n]*", re.DOTALL)
+LITERAL = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`")
+SAID_BY_SCRIPT = re.compile(r"[A-Z][a-z]+(?: \S+)+|[^\W\d_][^{}<>=#.\[\]]* [^{}<>=#\[\]]*[.…!?:]\Z")
+
+
+def of_script(source: str) -> list[str]:
+    """Return the texts that a script says itself; its page has them for it, in the language of the page."""
+    literals = ("".join(found) for found in LITERAL.findall(COMMENT.sub("", source)))
+    return [text for text in literals if SAID_BY_SCRIPT.match(text)]
 
 
 NOT_SAID = {"ValueError", "KeyError", "TypeError", "CannotStart", "Literal", "Field", "compile"}
