@@ -323,7 +323,7 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     await page.get_by_role("button", name="Delete the text of revision 1").click()
     await expect(page.get_by_text("This text was taken away.")).to_be_visible()
     assert b"May" not in (await client.call("GET", f"{address}/changes")).body
-    await page.get_by_role("link", name=f"Beans {unique}").click()
+    await page.get_by_role("link", name="Back to the post").click()
     await page.get_by_role("link", name="Edit this post").click()
     await page.get_by_role("button", name="Withdraw the post").click()
     assert (await client.call("GET", address)).status == 404
