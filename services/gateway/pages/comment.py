@@ -1,6 +1,7 @@
 """Take a comment from its form; whatever refuses it, the form comes back with its text."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -20,6 +21,7 @@ from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.post import show
+from services.gateway.pages.previewing import previewed
 from services.gateway.pages.refusals import DRAFT_OF_NOBODY, Refusal
 from services.gateway.pages.render import PageRoute, page, post_path, redirect
 from services.gateway.responses import invalidation
@@ -54,6 +56,8 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
         raise Problem("invalid", N_("The form does not say which post it belongs to. Press the button again."))
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", N_("is unknown. Press the button to comment on the post instead"))
+    if "preview" in sent:
+        return await show(request, context, replace(form, preview=await previewed(request, context, form.text)))
     written = await _create(request, context, form)
     path = post_path(await _ref_of(context, written["post_id"], ref))
     query = f"{form.list_place}&" if form.list_place else ""
@@ -68,6 +72,7 @@ async def draft(request: Request, context: OptionalViewer) -> Response:
     form = drafts.kept(request)
     if form is None:
         return redirect("/")
+    form = replace(form, is_kept=True)
     if context.viewer.person_id is None:
         return by_itself(request, form.refused(Refusal.of(Problem("sign-in-required"))))
     try:
