@@ -78,6 +78,12 @@ async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("#feed").wait_for()
 
 
+async def previews(page: Page, story: Story) -> None:
+    await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
+    await page.locator("button[name=preview]").click()
+    await page.locator(".preview em").wait_for()
+
+
 def _comment(number: int) -> Callable[[Story], str]:
     return lambda story: f"{story.path}?comment={story.comments[number]['id']}#c-{story.comments[number]['id']}"
 
@@ -95,6 +101,10 @@ VIEWS = (
     View("post-reader", "ben", lambda story: story.path, is_small=True),
     View("post-author", "ada", lambda story: story.path),
     View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
+    View("post-quote", "ben", lambda story: f"{story.path}?quote={story.comments[7]['id']}"),
+    View("post-preview", "ben", lambda story: story.path, previews),
+    View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
+    View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
     View("post-refused", "ben", lambda story: story.path, sends_nothing, is_small=True),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
