@@ -43,7 +43,7 @@ async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
     trouble: list[str] = []
     contexts = []
 
-    async def visit(*, scripts: bool = False, state: StorageState | None = None) -> Page:
+    async def visit(scripts: bool = False, *, state: StorageState | None = None) -> Page:
         context = await browser.new_context(java_script_enabled=scripts, base_url=stack.url, storage_state=state)
         contexts.append(context)
         page = await context.new_page()
@@ -418,7 +418,7 @@ async def writes_with_a_picture(page: Page, unique: str) -> None:
     await page.get_by_text("Address, tags, summary").click()
     await page.get_by_label("Address").fill("Not A Slug")
     await page.get_by_label("Tags").fill(f"Beans{unique}, May")
-    await page.get_by_label("Picture 1 of the text").check()
+    await page.get_by_role("radio", name="Picture 1 of the text").check()
     await page.get_by_role("button", name="Save as a draft").click()
     await expect(page).to_have_title(re.compile("^Error: "))
     await expect(page.get_by_label("Address")).to_be_focused()
