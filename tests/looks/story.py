@@ -100,7 +100,7 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     """Play the story; Ada is an admin.
 
     Args:
-        unique: what makes slugs and addresses different from those of another run on the same system.
+        unique: what makes addresses different from those of another run on the same system.
     """
     people = {"ada": ada}
     for name in ("Ben", "Cleo", "Dov", "Eve"):
@@ -108,10 +108,10 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     await _said(client, "PATCH", "/v1/me", ada, {"about": "Writes letters, and about them. Answers all of them, late."})
     await _uploaded(client, "PUT", "/v1/me/avatar", people["cleo"], picture((256, 256), blurred=False))
     cover = await _uploaded(client, "POST", "/v1/images", ada, picture((1200, 500)))
-    page = await client.publish(ada, f"About {unique}", body="Who writes here, and why.", kind="page")
-    closed = await client.publish(ada, f"What the frost left {unique}", body="Not much, but the kale.", tags=["Garden"])
-    rtl = await client.publish(ada, f"על מכתבים {unique}", body=HEBREW + "\n\n> " + HEBREW, tags=["מכתבים"])
-    post = await client.publish(ada, f"On answering letters {unique}", body=LETTERS, tags=["Letters", "Garden"],
+    page = await client.publish(ada, "About", body="Who writes here, and why.", kind="page")
+    closed = await client.publish(ada, "What the frost left", body="Not much, but the kale.", tags=["Garden"])
+    rtl = await client.publish(ada, "על מכתבים", body=HEBREW + "\n\n> " + HEBREW, tags=["מכתבים"])
+    post = await client.publish(ada, "On answering letters", body=LETTERS, tags=["Letters", "Garden"],
                                 cover=cover["id"], slug=f"on-answering-letters-{unique}")  # fmt: skip
     comments: list[Json] = []
     for who, text, answered in COMMENTS:
@@ -125,7 +125,7 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     await _said(client, "PATCH", f"/v1/posts/{closed['id']}", ada, {"discussion": "closed"})
     await _said(client, "PATCH", f"/v1/posts/{rtl['id']}", ada, {"discussion": "held"})
     held = await _held(client, people["cleo"], rtl["id"])
-    draft = (await _said(client, "POST", "/v1/posts", ada, {"title": f"Not yet {unique}", "body": "*Soon.*"})).json
+    draft = (await _said(client, "POST", "/v1/posts", ada, {"title": "Not yet", "body": "*Soon.*"})).json
 
     async def notified() -> bool:
         found = await client.call("GET", "/v1/me/notifications", who=people["ben"])
