@@ -83,9 +83,9 @@ def _comment(number: int) -> Callable[[Story], str]:
 
 
 VIEWS = (
-    View("front", "stranger", at("/"), is_small=True),
+    View("front", "stranger", at("/")),
     View("front-author", "ada", at("/"), is_small=True),
-    View("tags", "stranger", at("/tags"), is_small=True),
+    View("tags", "stranger", at("/tags")),
     View("tag", "stranger", at("/tags/garden"), is_small=True),
     View("tag-unknown", "stranger", at("/tags/nothing-has-it"), status=404),
     View("person-author", "stranger", lambda story: f"/people/{story.people['ada'].id}", is_small=True),
@@ -95,7 +95,7 @@ VIEWS = (
     View("post-reader", "ben", lambda story: story.path, is_small=True),
     View("post-author", "ada", lambda story: story.path),
     View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
-    View("post-refused", "ben", lambda story: story.path, sends_nothing, is_small=True),
+    View("post-refused", "ben", lambda story: story.path, sends_nothing),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
     View("post-draft", "ada", lambda story: f"/posts/{story.draft['slug']}"),
@@ -113,7 +113,7 @@ VIEWS = (
     View("mail", "ada", at("/me/mail")),
     View("account", "ben", at("/me"), is_small=True),
     View("account-feed", "eve", at("/me"), makes_a_feed),
-    View("my-comments", "ben", at("/me/comments"), is_small=True),
+    View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
     View("sign-in", "stranger", at("/sign-in"), is_small=True),
     View("sign-in-refused", "stranger", at("/sign-in"), types_a_wrong_address),
@@ -121,7 +121,7 @@ VIEWS = (
     View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
     View("link", "stranger", at("/sign-in/" + "x" * 43)),
     View("link-unknown", "stranger", at("/sign-in/" + "x" * 43), presses),
-    View("signed-out", "stranger", at("/me/notifications"), status=401, is_small=True),
+    View("signed-out", "stranger", at("/me/notifications"), status=401),
     View("not-found", "stranger", at("/no-such-page"), status=404, is_small=True),
     View("unsubscribe", "stranger", at("/unsubscribe/" + "x" * 43)),
     View("unsubscribe-unknown", "stranger", at("/unsubscribe/" + "x" * 43), presses),
