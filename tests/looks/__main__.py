@@ -38,6 +38,11 @@ SITE = {
     "SITE_FOOTER": "Written by hand, mostly.",
 }
 STAMP = "made-of.txt"
+SETTLE = """async (direction) => {
+  document.documentElement.dir = direction;
+  for (const image of document.images) image.loading = 'eager';
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => null)));
+}"""
 
 
 def shots(folder: Path, view: View, direction: str) -> Iterator[tuple[str, int, Path]]:
@@ -50,7 +55,7 @@ def shots(folder: Path, view: View, direction: str) -> Iterator[tuple[str, int, 
 
 async def shoot(page: Page, folder: Path, view: View, direction: str) -> None:
     """Take the pictures of a page that is open."""
-    await page.evaluate(f"document.documentElement.dir = '{direction}'")
+    await page.evaluate(SETTLE, direction)
     for scheme, width, file in shots(folder, view, direction):
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await page.set_viewport_size({"width": width, "height": HEIGHT})

@@ -1,6 +1,7 @@
 """A story that leaves something to look at on every page: a post that is discussed, and people who come and go."""
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,8 @@ from tests.client import Client, Person
 from tests.waiting import eventually
 
 Json = dict[str, Any]
+
+STOP = re.compile(r"/unsubscribe/([A-Za-z0-9_-]+)")
 
 LETTERS = """\
 When did you last *answer* a letter? Not a message: a letter, on paper, with a stamp that somebody
@@ -79,6 +82,7 @@ class Story:
         post, closed, rtl, draft, page: posts of these kinds.
         comments: those under `post`, in the order of `COMMENTS`.
         held: a comment that waits for a moderator.
+        mail_token: of a mail to Ben, by which he stops them or chooses.
     """
 
     client: Client
@@ -90,6 +94,7 @@ class Story:
     page: Json
     comments: list[Json]
     held: Json
+    mail_token: str
 
     @property
     def path(self) -> str:
@@ -132,7 +137,13 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
         return len(found.json["items"]) >= 2
 
     await eventually(notified, timeout=30)
-    return Story(client, people, post, closed, rtl, draft, page, comments, held)
+
+    def tokens() -> list[str]:
+        mails = client.sink.to(people["ben"].email)
+        return [found[1] for mail in mails if (found := STOP.search(str(mail.message["List-Unsubscribe"])))]
+
+    await eventually(tokens, timeout=30)
+    return Story(client, people, post, closed, rtl, draft, page, comments, held, tokens()[0])
 
 
 async def _held(client: Client, who: Person, post_id: str) -> Json:

@@ -123,9 +123,9 @@ VIEWS = (
     View("link-unknown", "stranger", at("/sign-in/" + "x" * 43), presses),
     View("signed-out", "stranger", at("/me/notifications"), status=401),
     View("not-found", "stranger", at("/no-such-page"), status=404, is_small=True),
-    View("unsubscribe", "stranger", at("/unsubscribe/" + "x" * 43)),
-    View("unsubscribe-unknown", "stranger", at("/unsubscribe/" + "x" * 43), presses),
-    View("mail-choices", "stranger", at("/mail/" + "x" * 43), status=404),
+    View("mail-choices", "stranger", lambda story: f"/mail/{story.mail_token}"),
+    View("mail-choices-unknown", "stranger", at("/mail/" + "x" * 43), status=404),
+    View("unsubscribe", "stranger", lambda story: f"/unsubscribe/{story.mail_token}"),
     View("problems", "stranger", at("/problems")),
     View("docs", "stranger", at("/docs")),
 )
