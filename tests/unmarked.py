@@ -14,7 +14,9 @@ SAID_BY_ATTRIBUTES = {"aria-label", "aria-description", "aria-roledescription", 
 WORD = re.compile(r"[^\W\d_]{2,}")
 WORDS = re.compile(r"[^\W\d_]\S*\s+(?:\S+\s+)*?\S*[^\W\d_]")
 TAG = re.compile(r"<[^>]*>")
-ATTRIBUTE = re.compile(r'[\w-]+="[^"]*"')
+# as macros write them: attributes and addresses
+ATTRIBUTE = re.compile(r'[\w-]+="[^"]*"|\b(?:autofocus|required|checked|selected|readonly)\b|(?<!\S)/\S+')
+CLASSES = re.compile(r"[a-z]+(?:-[a-z]+)*(?: [a-z]+(?:-[a-z]+)*)*\Z")
 EXPRESSION = "\ue000"  # stands for what is not known before a page is made
 
 
@@ -45,7 +47,7 @@ class _Page(HTMLParser):
         self._data = False
 
     def handle_data(self, data: str) -> None:
-        text = ATTRIBUTE.sub("", data)  # as macros write them
+        text = ATTRIBUTE.sub("", data)
         if not self._data and _is_text(text):
             self.said.append(text.strip())
 
@@ -98,6 +100,8 @@ def _is_marked(node: nodes.Node) -> bool:
 
 def _reads_like_text(value: str) -> bool:
     bare = TAG.sub("", value).strip()
+    if "-" in bare and CLASSES.match(bare):
+        return False
     return '="' not in bare and (WORDS.search(bare) is not None or (bare[:1].isupper() and _is_text(bare)))
 
 

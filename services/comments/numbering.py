@@ -15,7 +15,7 @@ from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.listing import Order
 from services.contracts.people import is_moderator
 
-MOST_COUNTED = 5_000
+MOST_COUNTED = 2_000
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,30 @@ class Position:
     previous: UUID | None = None
 
 
-# A person's own hidden comments stand in their list too, or a page would begin behind the end of the one before.
+# Ids of one list, compared and ordered as its index has them: by id alone, they might be read from among those of all
+# discussions. A person's own hidden comments stand in their list too, or a page would begin behind the end of the one
+# before.
+OF_LIST = f"(list_id, id) > ($1, '{FIRST}'::uuid) and (list_id, id) < ($1, '{LAST}'::uuid)"
 SEEN = {
-    "asc": """
-        (select id from comments where list_id = $1 and shown order by id limit $2)
+    "asc": f"""
+        (select list_id, id from comments where {OF_LIST} and shown order by list_id, id limit $2)
         union all
-        (select id from comments where list_id = $1 and not shown and id = any($3::uuid[]))
-        order by id limit $2
+        (select list_id, id from comments where list_id = $1 and not shown and id = any($3::uuid[]))
+        order by list_id, id limit $2
     """,
-    "desc": """
-        (select id from comments where list_id = $1 and shown order by id desc limit $2)
+    "desc": f"""
+        (select list_id, id from comments where {OF_LIST} and shown order by list_id desc, id desc limit $2)
         union all
-        (select id from comments where list_id = $1 and not shown and id = any($3::uuid[]))
-        order by id desc limit $2
+        (select list_id, id from comments where list_id = $1 and not shown and id = any($3::uuid[]))
+        order by list_id desc, id desc limit $2
     """,
 }
 SEEN_ALL = {
-    "asc": "select id from comments where list_id = $1 and $3::uuid[] is not null order by id limit $2",
-    "desc": "select id from comments where list_id = $1 and $3::uuid[] is not null order by id desc limit $2",
+    "asc": f"select list_id, id from comments where {OF_LIST} and $3::uuid[] is not null order by list_id, id limit $2",
+    "desc": f"""
+        select list_id, id from comments where {OF_LIST} and $3::uuid[] is not null
+        order by list_id desc, id desc limit $2
+    """,
 }
 
 
@@ -124,27 +130,29 @@ async def position_of(reader: Reader, top: TopLevel, after: UUID, limit: int) ->
 
 
 BEFORE = {
-    "asc": """
-        (select id from comments where list_id = $1 and id <= $4 and shown order by id desc limit $2)
+    "asc": f"""
+        (select list_id, id from comments where {OF_LIST} and (list_id, id) <= ($1, $4::uuid) and shown
+         order by list_id desc, id desc limit $2)
         union all
-        (select id from comments where list_id = $1 and id <= $4 and not shown and id = any($3::uuid[]))
-        order by id desc offset $2 - 1 limit 1
+        (select list_id, id from comments where list_id = $1 and id <= $4 and not shown and id = any($3::uuid[]))
+        order by list_id desc, id desc offset $2 - 1 limit 1
     """,
-    "desc": """
-        (select id from comments where list_id = $1 and id >= $4 and shown order by id limit $2)
+    "desc": f"""
+        (select list_id, id from comments where {OF_LIST} and (list_id, id) >= ($1, $4::uuid) and shown
+         order by list_id, id limit $2)
         union all
-        (select id from comments where list_id = $1 and id >= $4 and not shown and id = any($3::uuid[]))
-        order by id offset $2 - 1 limit 1
+        (select list_id, id from comments where list_id = $1 and id >= $4 and not shown and id = any($3::uuid[]))
+        order by list_id, id offset $2 - 1 limit 1
     """,
 }
 BEFORE_ALL = {
-    "asc": """
-        select id from comments where list_id = $1 and id <= $4 and $3::uuid[] is not null
-        order by id desc offset $2 - 1 limit 1
+    "asc": f"""
+        select list_id, id from comments where {OF_LIST} and (list_id, id) <= ($1, $4::uuid) and $3::uuid[] is not null
+        order by list_id desc, id desc offset $2 - 1 limit 1
     """,
-    "desc": """
-        select id from comments where list_id = $1 and id >= $4 and $3::uuid[] is not null
-        order by id offset $2 - 1 limit 1
+    "desc": f"""
+        select list_id, id from comments where {OF_LIST} and (list_id, id) >= ($1, $4::uuid) and $3::uuid[] is not null
+        order by list_id, id offset $2 - 1 limit 1
     """,
 }
 
@@ -152,5 +160,5 @@ BEFORE_ALL = {
 async def _start_of_page_before(reader: Reader, top: TopLevel, after: UUID, limit: int) -> UUID | None:
     """Return the id behind which a page of `limit` comments begins that ends with an id; None for the beginning."""
     before = (BEFORE_ALL if is_moderator(top.caller.roles) else BEFORE)[top.order]
-    found: UUID | None = await reader.fetchval(before, top.post_id, limit + 1, list(top.hidden.ids), after)
-    return found
+    row = await reader.fetchrow(before, top.post_id, limit + 1, list(top.hidden.ids), after)
+    return row["id"] if row is not None else None

@@ -69,7 +69,7 @@ async def post_page(system: System) -> Measure:
         require({page.status: 1}, 200)
         await asyncio.to_thread(wrk, url, gateway, seconds=1)
         kept = await asyncio.to_thread(wrk, url, gateway)
-        readers = [system.crowd.next() for _ in range(READERS)]
+        readers = system.crowd.take(READERS)
         own_page = await system.client.call("GET", path, who=readers[0])
         require({own_page.status: 1}, 200)
         with system.spent() as cost:

@@ -43,7 +43,7 @@ async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
     trouble: list[str] = []
     contexts = []
 
-    async def visit(*, scripts: bool = False, state: StorageState | None = None) -> Page:
+    async def visit(scripts: bool = False, *, state: StorageState | None = None) -> Page:
         context = await browser.new_context(java_script_enabled=scripts, base_url=stack.url, storage_state=state)
         contexts.append(context)
         page = await context.new_page()

@@ -172,7 +172,7 @@ async def test_a_comment_that_cannot_be_edited_any_more_says_so(harness: Gateway
     ("changes", "place"),
     [
         ({"parent_id": raw_comment(1)["id"], "depth": 1}, raw_comment(1)["id"]),
-        ({"replies": {"items": [raw_comment(4)], "next": None}, "reply_count": 1}, MINE),
+        ({"replies": [raw_comment(4)]}, MINE),
         ({}, None),
     ],
 )

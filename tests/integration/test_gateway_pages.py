@@ -63,7 +63,7 @@ async def test_a_post_shows_comments_in_every_state(harness: GatewayHarness) -> 
     assert "This comment was removed." in page
     assert "waits for approval" in page
     assert "· edited" in page
-    assert f"?comment={held['id']}&replies=deeper#" in page.replace("&amp;", "&")
+    assert f"?comment={held['id']}&replies=first#" in page.replace("&amp;", "&")
     assert "?comments=later#comments" in page
     assert page.count("Reply</a>") == 1
     assert "23 November 2026, 04:36 UTC" in page

@@ -19,7 +19,7 @@ had to lick.
 I kept the ones I got in a shoebox. Last winter I took them out, **forty-one** of them, and answered every one. Some
 were older than ten years. Here is what I learnt.
 
-## Nobody minds that it is late
+# Nobody minds that it is late
 
 Not one of the answers began with a reproach. Most began like this:
 
@@ -28,7 +28,7 @@ Not one of the answers began with a reproach. Most began like this:
 A letter waits. It does not count the days, it has no two blue ticks, and it does not tell anybody that you have
 read it.
 
-## What one needs
+# What one needs
 
 1. A pencil. Letters should allow for doubts.
 2. Paper that takes the pencil.

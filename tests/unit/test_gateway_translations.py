@@ -22,8 +22,9 @@ TRANSLATED = [code for code in LANGUAGES if code != SOURCE]
 IN_ENGLISH = ("docs", "problem_kinds", "reference", "problems", "atom")
 TEMPLATES = sorted(path for path in GATEWAY.rglob("templates/**/*.html") if not path.name.startswith(IN_ENGLISH))
 MODULES = sorted(path for path in (GATEWAY / "pages").glob("*.py") if not path.name.startswith(IN_ENGLISH))
-PLACEHOLDER = re.compile(r"%\(\w+\)s|%%")
-MARKUP = re.compile(r"</?\w+[^>]*>|&\w+;")
+PLACEHOLDER = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
+WRONG_PLACEHOLDER = re.compile(r"%(?!\(\w+\)s|%)")  # numbers are written by their language, so they are texts
+MARKUP = re.compile(r"</?\w+[^>]*>")
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(GATEWAY / "templates")))
@@ -101,6 +102,7 @@ def test_translations_keep_placeholders_and_markup(code: str) -> None:
         if is_for_one_number and "%(num)s" not in found:  # "one comment", "two comments" in a word
             wanted = [one for one in wanted if one != "%(num)s"]
         assert set(found) == set(wanted), message.id
+        assert not WRONG_PLACEHOLDER.search(source + text) or "%" not in "".join(wanted), message.id
         assert sorted(MARKUP.findall(text)) == sorted(MARKUP.findall(source)), message.id
         assert (text[:1].isspace(), text[-1:].isspace()) == (source[:1].isspace(), source[-1:].isspace()), message.id
 

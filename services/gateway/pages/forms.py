@@ -95,7 +95,7 @@ async def fields_and_files(request: Request, most: int, most_with_files: int) ->
     except ValueError:
         raise Problem("invalid", N_("The form is not readable.")) from None
     if sum(len(part.content) for part in found if not part.is_file) > most:
-        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
+        raise Problem("too-large")
     return sent, {part.name: part.content for part in found if part.is_file and part.content}
 
 

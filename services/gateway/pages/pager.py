@@ -35,7 +35,9 @@ def pager_of(listed: Json, form: CommentForm) -> Pager | None:
     """
     if "part" in listed:
         return None
-    page, sort = listed.get("page", form.page), {"sort": "newest"} if form.sort == "newest" else {}
+    sort = {"sort": "newest"} if form.sort == "newest" else {}
+    # An older version of comments numbers nothing.
+    page = listed.get("page", None if "comments" in form.place_parameters else 1)
     previous, following = listed.get("previous"), listed["next"]
     is_first = page == 1
     if is_first and following is None:
