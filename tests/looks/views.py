@@ -1,5 +1,6 @@
 """The pages and states that are looked at: whose they are, and how one comes to them."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -73,6 +74,31 @@ async def sends_nothing(page: Page, story: Story) -> None:
     await page.locator("[role=alert]").first.wait_for()
 
 
+async def saves_nothing(page: Page, story: Story) -> None:
+    await page.locator("#body").fill("   ")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def comes_too_late(page: Page, story: Story) -> None:
+    change = {"excerpt": f"Changed meanwhile, at {time.time()}."}
+    changed = await story.client.call("PATCH", f"/v1/posts/{story.draft['id']}", change, who=story.people["ada"])
+    assert changed.status == 200, changed.body
+    await page.locator("#body").fill("Mine.")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("#stored-title").wait_for()
+
+
+async def opens_all(page: Page, story: Story) -> None:
+    for summary in await page.locator(".more-fields > summary").all():
+        await summary.click()
+
+
+async def previews(page: Page, story: Story) -> None:
+    await page.get_by_role("tab").last.click()
+    await page.locator("#panel-preview p").first.wait_for()
+
+
 async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("form[action='/me/feed'] button").click()
     await page.locator("#feed").wait_for()
@@ -111,8 +137,13 @@ VIEWS = (
     View("post-draft", "ada", lambda story: f"/posts/{story.draft['slug']}"),
     View("page", "stranger", lambda story: f"/posts/{story.page['slug']}"),
     View("write", "ada", at("/write"), is_small=True),
-    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", sends_nothing),
-    View("edit", "ada", lambda story: f"{story.path}/edit"),
+    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", saves_nothing),
+    View("write-stale", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", comes_too_late),
+    View("write-all-fields", "ada", at("/write?kind=page"), opens_all),
+    View("edit", "ada", lambda story: f"{story.path}/edit", opens_all),
+    View("edit-previewed", "ada", lambda story: f"{story.path}/edit", previews),
+    View("delete-draft", "ada", lambda story: f"/posts/{story.draft['slug']}/delete"),
+    View("my-posts-drafts", "ada", at("/me/posts")),
     View("my-posts", "ada", at("/me/posts?status=published")),
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
