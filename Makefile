@@ -8,11 +8,11 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks docs spectral image clean .env
+.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks screenshots docs translations spectral image clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.local-stamp ## name the site and its first author; ARGS="--name Beans" gives answers
 	@$(local) run rapport setup $(ARGS)
@@ -78,10 +78,13 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 	.venv/bin/pytest -m "not chaos" $(parallel) --cov=services --cov-report=term-missing:skip-covered
 
 chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages, pauses; takes long
-	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py -s $(ARGS)
+	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_long_thread.py -s $(ARGS)
 
 bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+screenshots: .venv/.dev-stamp ## show every page: three widths, light, dark, right to left, into screenshots/; ARGS="--only post"
+	$(python) -m tests.looks screenshots $(ARGS)
 
 attacks: .venv/.dev-stamp ## attack as one client, and measure what others notice; ARGS="idle trailers"
 	$(python) -m tests.benchmarks.attacks $(ARGS)
@@ -89,6 +92,9 @@ attacks: .venv/.dev-stamp ## attack as one client, and measure what others notic
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi
 	$(python) -m services.gateway.openapi
+
+translations: .venv/.dev-stamp ## bring the translations of the pages up to date, and list what is left
+	$(python) -m tests.translations
 
 spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 	npx --yes @stoplight/spectral-cli@6 lint --ruleset docs/openapi/spectral.yaml --fail-severity warn docs/openapi/gateway.json

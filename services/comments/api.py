@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, get_args
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
@@ -36,6 +36,7 @@ from services.contracts.services import LookUp, Rerender
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
 GatewayOrNotify = Annotated[Caller, allow("gateway", "notify")]
+PageNumber = Annotated[int | None, Query(ge=1, le=1_000_000)]
 
 
 def create_api(
@@ -50,6 +51,7 @@ def create_api(
     """Return the internal API of comments over one database."""
     router = APIRouter(route_class=StrictRoute)
     queue = posting.PostingQueue(db, picture_hosts)
+    for_editors = {"edit_window_seconds": edit_window.total_seconds()}
 
     @router.post("/posts/{post_id}/comments")
     async def post_comment(request: Request, post_id: UUID, body: CreateComment, caller: Gateway) -> Response:
@@ -58,9 +60,17 @@ def create_api(
 
     @router.get("/posts/{post_id}/comments")
     async def comments(
-        post_id: UUID, caller: Gateway, sort: queries.Sort = "oldest", cursor: str | None = None, limit: Limit = 50
+        post_id: UUID,
+        caller: Gateway,
+        sort: queries.Sort = "oldest",
+        cursor: str | None = None,
+        limit: Limit = 50,
+        page: PageNumber = None,
     ) -> Response:
-        return json_response(await queries.comments(db, caller, post_id, sort, cursor, limit))
+        if page is None:
+            return json_response(await queries.comments(db, caller, post_id, sort, cursor, limit))
+        found = await queries.numbered(db, caller, post_id, sort, cursor, limit, page)
+        return json_response(found | for_editors)
 
     @router.get("/posts/{post_id}/newest")
     async def newest(post_id: UUID, caller: Gateway, limit: Limit = 50) -> Response:
@@ -100,7 +110,7 @@ def create_api(
 
     @router.get("/comments/{comment_id}/context")
     async def context(comment_id: UUID, caller: Gateway, cursor: str | None = None) -> Response:
-        return json_response(await queries.with_context(db, caller, comment_id, cursor))
+        return json_response(await queries.with_context(db, caller, comment_id, cursor) | for_editors)
 
     @router.patch("/comments/{comment_id}")
     async def edit_comment(request: Request, comment_id: UUID, body: EditComment, caller: Gateway) -> Response:

@@ -59,14 +59,19 @@ async def list_page(
     limit: int,
     order: Order = "asc",
     most: int = MOST_BYTES,
+    room: int | None = None,
 ) -> Page:
-    """Return a page of the top level of a post, or of the replies of a comment, behind `after`, in so many bytes."""
+    """Return a page of the top level of a post, or of the replies of a comment, behind `after`, in so many bytes.
+
+    Args:
+        room: how many comments it may have, with those inlined below its entries; by default what `ROOM` says.
+    """
     if is_moderator(caller.roles):
         listed = await reader.fetch(LISTED_ALL[order], list_id, after, limit + 1)
     else:
         listed = await reader.fetch(LISTED_SHOWN_AND_HIDDEN[order], list_id, after, limit + 1, list(hidden.ids))
     entries, left = await _fitting(reader, listed[:limit], caller, most)
-    below = await _below(reader, entries, caller, hidden, max(2 * limit, ROOM), left)
+    below = await _below(reader, entries, caller, hidden, room or max(2 * limit, ROOM), left)
     return Page(nest(entries, below, caller, hidden), entries[-1].id if len(listed) > len(entries) else None)
 
 

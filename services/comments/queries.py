@@ -1,19 +1,19 @@
 """The read side of comments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 import orjson
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Reader
 from services.chassis.errors import Problem
 from services.chassis.http import cursors
 from services.chassis.http.answer_size import fitting
 from services.chassis.identity import Caller
 from services.chassis.messaging.stating import known_rows
-from services.comments import listing
-from services.comments.domain.comment import of_discussion, representation
+from services.comments import listing, numbering
+from services.comments.domain.comment import Discussion, of_discussion, representation
 from services.comments.domain.tree import FIRST, LAST, nest, replies_list
 from services.comments.store import comment_rows, discussion_rows
 from services.comments.visibility import find_visible, seen_hidden_by, seen_hidden_in
@@ -22,6 +22,7 @@ from services.contracts.people import is_moderator
 from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
+ORDERS: Mapping[Sort, listing.Order] = {"oldest": "asc", "newest": "desc"}
 REPLIES = 50  # on a later page of replies, where a person reads
 
 
@@ -52,16 +53,61 @@ async def comments(
     Raises:
         Problem: `malformed-cursor`, `post-unknown`.
     """
-    list_name = f"comments/{post_id}/{sort}"
+    list_name = _top_list(post_id, sort)
     after = _place(cursor, list_name, FIRST if sort == "oldest" else LAST)
     async with db.reader() as reader:
-        discussion = await discussion_rows.find_discussion(reader, post_id)
-        if discussion is None or discussion.status != "published":
-            raise Problem("post-unknown")
+        discussion = await _published(reader, post_id)
         hidden = await seen_hidden_by(reader, caller, post_id)
-        order: listing.Order = "asc" if sort == "oldest" else "desc"
-        page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=order)
+        page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=ORDERS[sort])
     return _answer(page, list_name, discussion.post_author_id)
+
+
+async def numbered(
+    db: Database, caller: Caller, post_id: UUID, sort: Sort, cursor: str | None, limit: int, number: int
+) -> dict[str, Any]:
+    """Return the same for people who leaf through it: also which page it is, of how many, and the way back.
+
+    Args:
+        number: of the page, unless a cursor tells the place; past the last page comes the last one.
+
+    Raises:
+        Problem: `malformed-cursor`, `post-unknown`.
+    """
+    list_name = _top_list(post_id, sort)
+    async with db.reader() as reader:
+        discussion = await _published(reader, post_id)
+        hidden = await seen_hidden_by(reader, caller, post_id)
+        top = numbering.TopLevel(post_id, caller, hidden, ORDERS[sort])
+        after = _place(cursor, list_name, top.start)
+        if not cursor and number > 1:
+            after = await numbering.find_start(reader, top, number, limit)
+        page = await listing.list_page(
+            reader, post_id, caller, hidden, after=after, limit=limit, order=top.order, room=2 * limit
+        )
+        position = numbering.Position(1, 1)
+        if page.last is not None or after != top.start:
+            position = await numbering.position_of(reader, top, after, limit)
+    return _answer(page, list_name, discussion.post_author_id) | {
+        "page": position.page,
+        "pages": position.pages,
+        "previous": cursors.encode(list_name, position.previous) if position.previous else None,
+    }
+
+
+def _top_list(post_id: UUID, sort: Sort) -> str:
+    return f"comments/{post_id}/{sort}"
+
+
+async def _published(reader: Reader, post_id: UUID) -> Discussion:
+    """Return the discussion of a published post.
+
+    Raises:
+        Problem: `post-unknown`.
+    """
+    discussion = await discussion_rows.find_discussion(reader, post_id)
+    if discussion is None or discussion.status != "published":
+        raise Problem("post-unknown")
+    return discussion
 
 
 async def newest(db: Database, caller: Caller, post_id: UUID, limit: int) -> dict[str, Any]:
@@ -71,9 +117,7 @@ async def newest(db: Database, caller: Caller, post_id: UUID, limit: int) -> dic
         Problem: `post-unknown`.
     """
     async with db.reader() as reader:
-        discussion = await discussion_rows.find_discussion(reader, post_id)
-        if discussion is None or discussion.status != "published":
-            raise Problem("post-unknown")
+        discussion = await _published(reader, post_id)
         found = await comment_rows.newest(reader, post_id, limit)
     items = _by_author([representation(one, caller) for one in found], discussion.post_author_id)
     shown, _ = fitting(items, (len(orjson.dumps(item)) for item in items))

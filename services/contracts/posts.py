@@ -73,7 +73,7 @@ class PostPublished(PostFact):
 
 @published
 class PostEdited(PostFact):
-    """A post was changed by its author or an admin: its text, slug, tags, excerpt, cover or discussion setting."""
+    """A post was changed: its text, slug, tags, excerpt, cover, time of publication or discussion setting."""
 
     type: ClassVar[str] = "dev.rapport.posts.edited.v1"
 

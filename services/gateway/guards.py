@@ -22,6 +22,7 @@ from services.chassis.mail.addresses import parse_address
 from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.rate_limits import (
+    COMPARING,
     EXPORTING,
     POSTING,
     PREVIEWING,
@@ -73,6 +74,17 @@ async def count_network(request: Request, gateway: Gateway, policy: Policy) -> N
         Problem: `too-many-requests`.
     """
     await count(request, gateway, policy, network(request, gateway))
+
+
+async def count_comparison(request: Request, context: RequestContext) -> None:
+    """Count a request for the difference of two texts, under the person or the network it comes from.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    gateway, person_id = gateway_of(request), context.viewer.person_id
+    identity = network(request, gateway) if person_id is None else str(person_id)
+    await count(request, gateway, COMPARING, identity)
 
 
 def network(request: Request, gateway: Gateway) -> str:

@@ -17,7 +17,6 @@ LARGEST_PICTURE = 512 * 1024  # a page has it as a mark of 32 pixels
 LARGEST_STYLE = 256 * 1024
 SVG = "image/svg+xml"
 ENDINGS = {PNG: "png", JPEG: "jpg", WEBP: "webp", GIF: "gif", SVG: "svg"}
-LANGUAGE_TAG = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$"  # as BCP 47 spells the usual ones
 
 
 def _shown(text: str) -> str:

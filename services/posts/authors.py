@@ -12,7 +12,7 @@ from services.posts import people_rows, schedule_rows, store
 from services.posts.domain import post as rules
 from services.posts.domain import scheduling
 
-ERASE_SECONDS = 5.0  # an erased person's pictures are to be gone within 60
+ERASE_SECONDS = 2.0  # an erased person's pictures are to be gone within 60
 POSTS_AT_ONCE = 100
 PICTURES_AT_ONCE = 20  # each has up to some megabytes
 

@@ -98,7 +98,7 @@ def _entries(page: Sequence[Post]) -> list[dict[str, Any]]:
     """Return posts as they stand in a list, without their bodies."""
     items = [representation(entry) for entry in page]
     for item in items:
-        del item["body"], item["body_html"]
+        del item["body"], item["body_html"], item["has_own_excerpt"]  # which lists do not read
     return items
 
 

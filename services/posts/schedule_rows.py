@@ -8,7 +8,9 @@ from uuid import UUID
 from services.chassis.database.pool import Reader, Transaction
 from services.posts.domain.post import Post
 
-SET_TIME = "update posts set publish_at = $2, scheduled_by = case when $2 is not null then $3::uuid end where id = $1"
+SET_TIME = """
+update posts set publish_at = $2::timestamptz, scheduled_by = case when $2 is not null then $3::uuid end where id = $1
+"""
 
 
 async def set_time(tx: Transaction, post: Post, person_id: UUID | None = None) -> None:

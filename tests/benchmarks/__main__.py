@@ -39,6 +39,7 @@ async def memory(system: System) -> Measure:
 PARTS: dict[str, Part] = {
     "memory": memory,
     "pages": reading.pages,
+    "html": reading.post_page,
     "invalidation": reading.after_invalidation,
     "mail": mailing.delays,
     "relay": mailing.slow_server,

@@ -18,6 +18,7 @@ class Unit(Enum):
     LATENCY = "ms"
     PRICE = "µs"  # of processor time for one piece of work
     MEMORY = "MB"
+    SIZE = "kB"
 
     @property
     def lower_is_better(self) -> bool:

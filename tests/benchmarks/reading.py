@@ -56,6 +56,41 @@ async def pages(system: System) -> Measure:
     return measure
 
 
+async def post_page(system: System) -> Measure:
+    """The first page of a post with 100 comments as HTML: from the cache, and for people who are signed in."""
+    post_id = await system.publish("A page for people")
+    await system.import_thread(post_id, 100)
+    path = f"/posts/{post_id}"
+    url = system.stack.url + path
+
+    async def measure() -> list[Measurement]:
+        gateway = system.stack.part("gateway").process.pid
+        page = await system.client.call("GET", path)
+        require({page.status: 1}, 200)
+        await asyncio.to_thread(wrk, url, gateway, seconds=1)
+        kept = await asyncio.to_thread(wrk, url, gateway)
+        readers = system.crowd.take(READERS)
+        own_page = await system.client.call("GET", path, who=readers[0])
+        require({own_page.status: 1}, 200)
+        with system.spent() as cost:
+            own = await asyncio.to_thread(
+                wrk, url, gateway, connections=4, tokens=[one.access_token for one in readers]
+            )
+        floor = await asyncio.to_thread(bare, page.body)
+        bound = f"bare ASGI server {floor.rate:,.0f}/s, {floor.price:.0f} µs"
+        work = "post page as HTML, 100 comments"
+        return [
+            Measurement(f"{work}, strangers", kept.rate, Unit.RATE, bound=bound, to_bound=floor.price / kept.price),
+            Measurement(f"{work}, strangers: price", kept.price, Unit.PRICE),
+            Measurement(f"{work}, strangers: size", len(page.body) / 1000, Unit.SIZE),
+            Measurement(f"{work}, signed in", own.rate, Unit.RATE),
+            *prices(f"{work}, signed in: price", cost.by_part, own.requests),
+            Measurement(f"{work}, signed in: size", len(own_page.body) / 1000, Unit.SIZE),
+        ]
+
+    return measure
+
+
 async def after_invalidation(system: System) -> Measure:
     """The first read after a write has emptied the cache of the page.
 

@@ -114,6 +114,8 @@ async def write(recorder: Recorder, ada: Person) -> tuple[str, str]:
     await recorder.play("previewText", "Ada looks before she saves", who=ada, body=words)
     await recorder.play("createImage", "A picture", who=ada, headers=key(8) | png, data=plain(size=(1600, 900)))
     await recorder.play("getRevision", "The first text", path=ref | {"number": "1"})
+    await recorder.play("getRevision", "What changed since", path=ref | {"number": "2"}, query={"against": "1"})
+    await recorder.play("blankRevision", "Ada takes the first text away", who=ada, path=ref | {"number": "1"})
     return draft.json["id"], edited.json["slug"]
 
 

@@ -3,6 +3,8 @@
 import json
 import re
 from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
 from xml.etree import ElementTree
 
 import feedparser  # type: ignore[import-untyped]
@@ -29,8 +31,12 @@ async def has_entry(client: Client, path: str, entry_id: str, *, there: bool = T
 
 async def test_the_site_s_feed_has_whole_texts_of_published_posts(client: Client, author: Person) -> None:
     draft = await client.call("POST", "/v1/posts", {"title": "A draft", "body": "Not yet."}, who=author)
-    post = await client.publish(author, "Of feeds", body="All of *it*, to the end.")
+    tag = f"Feeds & {uuid4().hex[:6]}"
+    post = await client.publish(author, "Of feeds", body="All of *it*, to the end.", tags=[tag])
     await has_entry(client, "/feed.atom", post["id"])
+    tagged, own = f"/tags/{quote(tag.upper())}/feed.atom", f"/people/{author.id}/feed.atom"
+    for path in (tagged, own):
+        await has_entry(client, path, post["id"])
     found = await feed(client, "/feed.atom")
     entry = next(entry for entry in found.entries if entry.id == f"urn:uuid:{post['id']}")
     assert (entry.title, entry.link, entry.author) == ("Of feeds", post["url"], author.name)
@@ -38,6 +44,12 @@ async def test_the_site_s_feed_has_whole_texts_of_published_posts(client: Client
     assert f"urn:uuid:{draft.json['id']}" not in {entry.id for entry in found.entries}
     assert (await client.call("POST", f"/v1/posts/{post['id']}/withdraw", who=author)).status == 200
     await has_entry(client, "/feed.atom", post["id"], there=False)
+    await has_entry(client, own, post["id"], there=False)
+
+    async def gone() -> bool:
+        return (await client.call("GET", tagged)).status == 404
+
+    await eventually(gone, timeout=15)
 
 
 async def test_an_unchanged_feed_is_not_sent_again(client: Client, author: Person) -> None:
@@ -83,7 +95,7 @@ def located(document: bytes) -> list[str]:
 
 
 async def test_the_sitemap_leads_to_every_published_post(client: Client, author: Person) -> None:
-    post = await client.publish(author, "On the map")
+    post = await client.publish(author, "On the map", tags=["Maps"])
     hidden = await client.call("POST", "/v1/posts", {"title": "Off it", "body": "Not yet."}, who=author)
     robots = (await client.call("GET", "/robots.txt")).body.decode()
     [address] = re.findall(r"^Sitemap: (.+)$", robots, re.MULTILINE)
@@ -92,7 +104,8 @@ async def test_the_sitemap_leads_to_every_published_post(client: Client, author:
 
     async def listed() -> bool:
         found = [await client.call("GET", one.removeprefix(client.url)) for one in months]
-        return post["url"] in [address for one in found for address in located(one.body)]
+        shown = {address for one in found for address in located(one.body)}
+        return {post["url"], *(client.url + path for path in ("/", "/tags/Maps", f"/people/{author.id}"))} <= shown
 
     await eventually(listed, timeout=15)
     for month in months:

@@ -1,6 +1,7 @@
 """Pictures in the public contract."""
 
 import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from tests.contracts import shapes
 from tests.contracts.shapes import check_invalid, check_problem, is_id
 from tests.hostile_pictures import JPEG, PLACE, PNG, plain, png, with_place
 from tests.stack import Stack
+from tests.waiting import eventually
 
 
 async def sent(client: Client, who: Person | None, data: bytes, kind: str = PNG, **headers: str) -> HttpResponse:
@@ -119,10 +121,23 @@ async def test_a_face_is_shown_changed_and_taken_away(client: Client, new_person
     assert (await client.call("GET", path_of(stack, changed))).status == 404
 
 
-async def test_a_face_goes_with_its_person(client: Client, new_person: Any, stack: Stack) -> None:
-    person = await new_person("Faye")
-    face, named = io.BytesIO(plain()), {"Content-Type": PNG}
+async def test_pictures_and_schedules_go_with_their_person(
+    client: Client, new_person: Any, admin: Person, stack: Stack
+) -> None:
+    person = await new_person("Faye", "author")
+    picture, face, named = await stored(client, person), io.BytesIO(plain()), {"Content-Type": PNG}
+    publish_at = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    body = {"title": "Tomorrow", "body": "A text.", "cover": picture["id"], "publish_at": publish_at}
+    post = (await client.call("POST", "/v1/posts", body, who=person)).json
     url = (await client.call("PUT", "/v1/me/avatar", who=person, data=face, headers=named)).json["avatar_url"]
-    assert (await client.call("GET", path_of(stack, url))).status == 200
+    for shown in (url, picture["url"]):
+        assert (await client.call("GET", path_of(stack, shown))).status == 200
     assert (await client.call("DELETE", "/v1/me", who=person)).status == 202
     assert (await client.call("GET", path_of(stack, url))).status == 404
+
+    async def picture_is_gone() -> bool:
+        return (await client.call("GET", path_of(stack, picture["url"]))).status == 404
+
+    await eventually(picture_is_gone, timeout=60)
+    left = (await client.call("GET", f"/v1/posts/{post['id']}", who=admin)).json
+    assert (left["status"], left["publish_at"], left["cover_url"]) == ("draft", None, None)

@@ -148,6 +148,35 @@ async def test_an_edit_creates_a_revision_with_its_note(client: Client, author: 
     check_invalid(await client.call("PATCH", path, {"edit_note": "nothing"}, who=author), "edit_note")
 
 
+async def test_revisions_are_compared_and_a_former_one_is_blanked(client: Client, author: Person, anna: Person) -> None:
+    post = await written(client, author, body="Beans at three.", publish=True)
+    path = f"/v1/posts/{post['id']}/revisions"
+    await client.call("PATCH", f"/v1/posts/{post['id']}", {"body": "Beans at four.", "edit_note": "x"}, who=author)
+    compared = await client.call("GET", f"{path}/2?against=1")
+    check_read(compared)
+    assert set(compared.json) == shapes.REVISION | {"diff"}
+    assert [(one["op"], one["text"]) for one in compared.json["diff"]] == [
+        *(("equal", "Beans at "), ("delete", "three"), ("insert", "four"), ("equal", ".")),
+    ]
+    for wrong in ("0", "3", "x", "", "1.5", str(2**31)):
+        check_invalid(await client.call("GET", f"{path}/2?against={wrong}"), "against")
+    assert (await client.call("GET", f"{path}/3?against=1")).status == 404
+    check_problem(await client.call("DELETE", f"{path}/1"), 401, "sign-in-required")
+    check_problem(await client.call("DELETE", f"{path}/1", who=anna), 403, "forbidden")
+    check_problem(await client.call("DELETE", f"{path}/3", who=anna), 404, "not-found")
+    check_problem(await client.call("DELETE", f"{path}/2", who=author), 409, "wrong-state")
+    key = {"Idempotency-Key": str(uuid4())}
+    for _ in range(2):
+        assert (await client.call("DELETE", f"{path}/1", who=author, headers=key)).status == 204
+    assert (await client.call("DELETE", f"{path}/1", who=author)).status == 204
+    for who in (None, anna, author):
+        listed = (await client.call("GET", path, who=who)).json["items"]
+        assert [(one["title"], one["body"]) for one in listed] == [(post["title"], "Beans at four."), (None, None)]
+        assert (await client.call("GET", f"{path}/1", who=who)).json == listed[1]
+        assert (await client.call("GET", f"{path}/2?against=1", who=who)).json["diff"] is None
+    assert (await client.call("GET", f"/v1/posts/{post['id']}")).json["body"] == "Beans at four."
+
+
 async def test_publish_and_withdraw(client: Client, author: Person, anna: Person) -> None:
     draft = await written(client, author)
     path = f"/v1/posts/{draft['id']}"
@@ -186,9 +215,10 @@ async def test_a_slug_works_in_every_path_of_a_post(client: Client, author: Pers
     path = f"/v1/posts/{quote(draft['slug'])}"
     check_problem(await client.call("POST", path + "/comments", {"body": "x"}, who=author), 404, "not-found")
     check_problem(await client.call("PATCH", path, {"title": "x"}, who=anna), 404, "not-found")
-    assert (await client.call("PATCH", path, {"body": "Changed."}, who=author)).json["revision"] == 2
+    assert (await client.call("PATCH", path, {"body": "Changed."}, who=author)).json["revision"] == 1
     assert (await client.call("POST", path + "/publish", who=author)).json["id"] == draft["id"]
-    assert len((await client.call("GET", path + "/revisions")).json["items"]) == 2
+    (only,) = (await client.call("GET", path + "/revisions")).json["items"]
+    assert only["body"] == "Changed.", "nobody reads what a draft was"
     comment = await client.comment(anna, quote(draft["slug"]))
     assert comment["post_id"] == draft["id"]
     listed = await client.call("GET", path + "/comments")

@@ -33,7 +33,8 @@ async def test_every_path_of_a_former_slug_leads_on(client: Client, author: Pers
         ("GET", "", None, None),
         ("GET", "/page", anna, None),
         ("GET", "/revisions?limit=1", None, None),
-        ("GET", "/revisions/1", None, None),
+        ("GET", "/revisions/1?against=1", None, None),
+        ("DELETE", "/revisions/1", author, None),
         ("GET", "/comments?sort=newest&limit=3", None, None),
         ("POST", "/comments", anna, {"body": "x"}),
         ("PUT", "/follow", anna, None),
@@ -44,7 +45,7 @@ async def test_every_path_of_a_former_slug_leads_on(client: Client, author: Pers
         answer = await client.call(method, f"/v1/posts/{former}{rest}", body, who=who)
         check_moved(answer, 308, f"/v1/posts/{present}{rest}")
         check_cors(answer)
-    for rest in ("", "?comments=x", "/feed.atom"):
+    for rest in ("", "?comments=x", "/feed.atom", "/changes?from=1&to=2"):
         answer = await client.call("GET", f"/posts/{former}{rest}")
         check_moved(answer, 301, f"/posts/{present}{rest}")
     read = await client.call("GET", f"/v1/posts/{present}")

@@ -1,17 +1,19 @@
-"""The reading site in a real browser without JavaScript: register, comment, reply, and stop the mail."""
+"""The site in a real browser, most of it without JavaScript: register, comment, reply, stop the mail; write."""
 
 import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from shutil import which
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Dialog, FilePayload, Locator, Page, StorageState, async_playwright, expect
 
 from tests.client import LINK, Client, Person
 from tests.e2e.test_operator_command import rapport
+from tests.hostile_pictures import plain
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt in
 
 CODE = re.compile(r"\b[0-9]{8}\b")
 
-Visitor = Callable[[], Awaitable[Page]]
+Visitor = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,15 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
-    """`await visitor()` opens a browser window of a new user. Errors and missing resources fail the test."""
+    """`await visitor()` opens a browser window of a new user. Errors and missing resources fail the test.
+
+    With `scripts=True` JavaScript runs in it; `state` is that of a window in which somebody signed in.
+    """
     trouble: list[str] = []
     contexts = []
 
-    async def visit() -> Page:
-        context = await browser.new_context(java_script_enabled=False, base_url=stack.url)
+    async def visit(scripts: bool = False, *, state: StorageState | None = None) -> Page:
+        context = await browser.new_context(java_script_enabled=scripts, base_url=stack.url, storage_state=state)
         contexts.append(context)
         page = await context.new_page()
         page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
@@ -91,8 +96,7 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await expect(comment).to_be_visible()
     await expect(comment.locator("em")).to_have_text("still")
 
-    linked = await comment.locator(".byline a").get_attribute("href")
-    assert linked is not None
+    linked = await comment.locator(".byline a").evaluate("link => link.href")
     await ben.goto(linked)  # as from a mail
     await signed_in(ben, session_sink, "Ben", f"ben.{unique}@example.com")
     assert ben.url.endswith(linked)
@@ -111,6 +115,88 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     await anna.get_by_role("button", name="Sign out").click()
     await expect(anna.get_by_role("link", name="Sign in").first).to_be_visible()
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [False, True], ids=["without-scripts", "with-scripts"])
+async def test_a_reader_quotes_previews_edits_and_removes(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str, scripts: bool
+) -> None:
+    post = await client.publish(admin, title=f"On paper {unique}")
+    top = await client.comment(admin, post["id"], "Paper *lasts*.\n\nScreens do not.")
+    page = await visitor(scripts)
+    await page.goto(urlsplit(post["url"]).path)
+    await signed_in(page, session_sink, "Quinn", f"quinn.{scripts}.{unique}@example.com")
+    await page.get_by_role("link", name="Quote").click()
+    area = page.get_by_label("Your reply to Ada Admin")
+    await expect(area).to_be_focused()
+    await expect(area).to_have_value("> Paper lasts.\n>\n> Screens do not.\n\n")
+    await area.fill("> Paper lasts.\n\nIt **does**.")
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator(".preview strong")).to_have_text("does")
+    await page.get_by_role("button", name="Reply", exact=True).click()
+    reply = page.get_by_role("article", name="Comment by Quinn")
+    await expect(reply.locator("blockquote")).to_have_text("Paper lasts.")
+
+    await reply.get_by_role("link", name="Edit 15 min left").click()
+    area = page.get_by_label("Your comment")
+    await expect(area).to_be_focused()
+    await area.fill("x" * 10_001)
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("alert")).to_have_text("The text must have at most 10,000 characters.")
+    await expect(area).to_be_focused()
+    await area.fill("It does, *mostly*.")
+    await page.get_by_role("button", name="Save").click()
+    await expect(reply.locator("em")).to_have_text("mostly")
+    await expect(reply).to_contain_text("edited")
+    await expect(page.get_by_text("Your change is stored.")).to_be_visible()
+    await page.keyboard.press("Tab")
+    assert await reply.evaluate("one => one.contains(document.activeElement)"), "the focus goes on in the comment"
+
+    await page.get_by_role("button", name="Follow", exact=True).click()
+    await expect(page.get_by_role("button", name="Unfollow")).to_be_focused()
+    await reply.get_by_role("link", name="Remove").click()
+    await expect(page.get_by_text("It does, mostly.")).to_be_visible()
+    await page.get_by_role("button", name="Remove it").click()
+    await expect(page.get_by_text("Your comment is removed.")).to_be_visible()
+    await expect(reply).to_have_count(0)
+    assert page.url.endswith(f"#c-{top['id']}"), "at what it answered"
+
+
+async def test_scripts_mark_what_is_new_and_keep_what_is_typed(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    post = await client.publish(admin, title=f"Read twice {unique}")
+    first = await client.comment(admin, post["id"], "The first.\n\nWith two passages.")
+    page = await visitor(scripts=True)
+    path = urlsplit(post["url"]).path
+    await page.goto(path)
+    await signed_in(page, session_sink, "Rosa", f"rosa.{unique}@example.com")
+    await expect(page.locator(".dot")).to_have_count(0)
+    second = await client.comment(admin, post["id"], "The second.")
+    page = await page.context.new_page()
+    await page.goto(path)
+    await page.get_by_role("link", name="1 new").click()
+    assert page.url.endswith(f"#c-{second['id']}")
+    await expect(
+        page.locator(f"#c-{second['id']}").get_by_role("link", name="New since your last visit")
+    ).to_be_visible()
+
+    area = page.get_by_label("Comment on the post")
+    await area.fill("w" * 8_001)
+    await expect(page.get_by_text("1,999 characters left")).to_be_visible()
+    await area.fill("Not sent yet.")
+    await expect(page.get_by_text("characters left")).to_have_count(0)
+    await page.reload()
+    await expect(area).to_have_value("Not sent yet.")
+    await area.press("Control+Enter")
+    await expect(page.get_by_role("article", name="Comment by Rosa")).to_contain_text("Not sent yet.")
+    await expect(area).to_have_value("")
+    await page.reload()
+    await expect(area).to_have_value("")
+
+    await page.locator(f"#c-{first['id']} p", has_text="With two passages.").select_text()
+    await page.locator(f"#c-{first['id']}").get_by_role("link", name="Quote").click()
+    await expect(page.get_by_label("Your reply to Ada Admin")).to_have_value("> With two passages.\n\n")
 
 
 async def mailed(sink: SmtpSink, email: str, pattern: re.Pattern[str]) -> str:
@@ -284,14 +370,18 @@ async def test_somebody_reads_why_chooses_mail_and_leaves(
     assert (await client.call("GET", feed)).status == 404
 
 
+BEAN: FilePayload = {"name": "bean.png", "mimeType": "image/png", "buffer": plain()}
+
+
 async def test_an_author_writes_publishes_edits_and_withdraws(
     visitor: Visitor, client: Client, session_sink: SmtpSink, stack: Stack, unique: str
 ) -> None:
     email = f"wanda.{unique}@example.com"
-    await client.sign_in("Wanda", email)
+    wanda = await client.sign_in("Wanda", email)
     assert (await rapport(stack, "person", "grant", email, "author")).status == 0
     page = await visitor()
-    await page.goto("/sign-in")
+    await page.goto("/write")
+    await page.get_by_role("link", name="Sign in").last.click()
     await page.get_by_label("E-mail address").first.fill(email)
     before = len(session_sink.to(email))
     await page.get_by_role("button", name="Send me a link").click()
@@ -300,28 +390,139 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     assert link is not None
     await page.goto(link[0])
     await page.get_by_role("button", name="Sign in").click()
-    await page.get_by_role("link", name="Write").click()
-    await page.get_by_label("Title", exact=True).fill(f"Beans {unique}")
-    await page.get_by_label("Text", exact=True).fill("Sow *them* in May.")
-    await page.get_by_role("button", name="Save as a draft").click()
-    await page.get_by_role("link", name="See it as it will look").click()
-    await expect(page.locator("em", has_text="them")).to_be_visible()
-    await page.get_by_role("link", name="Edit this post").click()
-    await page.get_by_role("button", name="Publish now").click()
-    await expect(page.get_by_role("heading", name=f"Beans {unique}")).to_be_visible()
-    address = urlsplit(page.url).path
-    assert (await client.call("GET", address)).status == 200
-    await page.get_by_role("link", name="Edit this post").click()
-    await page.get_by_label("Text", exact=True).fill("Sow *them* in June.")
-    await page.get_by_label("What did you change?").fill("the month")
-    await page.get_by_role("button", name="Publish the change").click()
-    await expect(page.get_by_text("the month")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Write")).to_be_visible()  # where they came from
+    await writes_with_a_picture(page, unique)
+    address = await publishes(page, client, unique)
+    await edits_what_was_changed_elsewhere(page, client, wanda, address)
+    await takes_a_former_text_away(page, client, address)
     await page.get_by_role("link", name="Edit this post").click()
     await page.get_by_role("button", name="Withdraw the post").click()
     assert (await client.call("GET", address)).status == 404
     await page.get_by_role("link", name="What you wrote").click()
     await page.get_by_role("link", name="Withdrawn").click()
-    await expect(page.get_by_role("link", name=f"Beans {unique}")).to_be_visible()
+    await expect(page.get_by_role("link", name=f"Beans {unique}", exact=True)).to_be_visible()
+    await writes_with_scripts(await visitor(scripts=True, state=await page.context.storage_state()), unique)
+
+
+async def writes_with_a_picture(page: Page, unique: str) -> None:
+    await page.get_by_label("Title", exact=True).fill(f"Beans {unique}")
+    await page.get_by_label("Text", exact=True).fill("Sow *them* in May.")
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator("em", has_text="them")).to_be_visible()
+    await page.get_by_label("File (PNG").set_input_files(BEAN)
+    await page.get_by_label("What does it show?").fill("A [brown] bean")
+    await page.get_by_role("button", name="Put it into the text").click()
+    await expect(page.get_by_label("Text", exact=True)).to_have_value(
+        re.compile(r"^Sow \*them\* in May\.\n\n!\[A \\\[brown\\\] bean\]\(http.*/images/[0-9a-f-]{36}\.webp\)\n$")
+    )
+    await page.get_by_text("Address, tags, summary").click()
+    await page.get_by_label("Address").fill("Not A Slug")
+    await page.get_by_label("Tags").fill(f"Beans{unique}, May")
+    await page.get_by_role("radio", name="Picture 1 of the text").check()
+    await page.get_by_role("button", name="Save as a draft").click()
+    await expect(page).to_have_title(re.compile("^Error: "))
+    await expect(page.get_by_label("Address")).to_be_focused()
+    await page.get_by_label("Address").fill(f"beans-{unique}")
+    await page.get_by_role("button", name="Save as a draft").click()
+    await page.get_by_role("link", name="See it as it will look").click()
+    await expect(page.get_by_alt_text("A [brown] bean", exact=True)).to_be_visible()
+
+
+async def publishes(page: Page, client: Client, unique: str) -> str:
+    """Publish the draft on the page by way of a time that is taken back; return its address."""
+    await page.get_by_role("link", name="Edit this post").click()
+    await page.get_by_text("Publish later").click()
+    year = datetime.now(UTC).year + 1
+    await page.get_by_label("Publish it at").fill(f"{year}-05-01T09:30")
+    await page.get_by_role("button", name="Publish at this time").click()
+    await expect(page.get_by_text(f"1 May {year}, 09:30 UTC")).to_be_visible()
+    await page.get_by_role("link", name="What you wrote").click()
+    await page.get_by_role("link", name="Scheduled").click()
+    await expect(page.get_by_text(f"1 May {year}, 09:30 UTC")).to_be_visible()
+    await page.get_by_role("link", name=f"Edit “\u2068Beans {unique}\u2069”").click()
+    await page.get_by_role("button", name="Make it a draft again").click()
+    await page.get_by_role("button", name="Publish now").click()
+    await expect(page.get_by_role("heading", name=f"Beans {unique}")).to_be_visible()
+    address = urlsplit(page.url).path
+    assert address == f"/posts/beans-{unique}"
+    published = (await client.call("GET", f"/v1{address}")).json
+    assert published["tags"] == [f"Beans{unique}", "May"]
+    assert published["cover_url"] in published["body"]
+    return address
+
+
+async def edits_what_was_changed_elsewhere(page: Page, client: Client, wanda: Person, address: str) -> None:
+    await page.get_by_role("link", name="Edit this post").click()
+    elsewhere = await client.call("PATCH", f"/v1{address}", {"body": "Sow them in April."}, who=wanda)
+    assert elsewhere.status == 200, elsewhere.body
+    await page.get_by_label("Text", exact=True).fill("Sow *them* in June.")
+    await page.get_by_label("What did you change?").fill("the month")
+    await page.get_by_role("button", name="Publish the change").click()
+    await expect(page.get_by_label("The text that is stored now")).to_have_value("Sow them in April.")
+    await page.get_by_role("button", name="Store mine instead").click()
+    await expect(page.get_by_text("the month")).to_be_visible()
+    await expect(page.get_by_text("in June")).to_be_visible()
+
+
+async def takes_a_former_text_away(page: Page, client: Client, address: str) -> None:
+    await page.get_by_role("link", name="Edited").click()
+    await expect(page.locator("del", has_text="April")).to_be_visible()
+    await expect(page.locator("ins", has_text="June")).to_be_visible()
+    await page.get_by_text("Take it away").first.click()
+    await page.get_by_role("button", name="Delete the text of revision 2").click()
+    await expect(page.get_by_text("This text was taken away.")).to_be_visible()
+    assert b"April" not in (await client.call("GET", f"{address}/changes")).body
+    await page.goto(address)
+
+
+async def writes_with_scripts(page: Page, unique: str) -> None:
+    """Write a draft that is stored by itself, with a picture; find a text again that was left; delete the draft."""
+    text, state = page.get_by_label("Text", exact=True), page.locator("#save-state")
+    await page.goto("/write")
+    await page.get_by_label("Title", exact=True).fill(f"Peas {unique}")
+    await text.fill("Sow *peas* first.\n\n")
+    await page.get_by_label("File (PNG").set_input_files(BEAN)
+    await page.get_by_label("What does it show?").fill("A green pea")
+    await page.keyboard.press("Enter")
+    await expect(text).to_have_value(re.compile(r"\n\n!\[A green pea\]\(http.*\.webp\)\n\n$"))
+    await expect(state).to_contain_text("Saved as a draft")
+    assert urlsplit(page.url).path == f"/posts/peas-{unique}/edit"
+    await page.get_by_role("tab", name="Preview").click()
+    await expect(page.get_by_role("tabpanel").get_by_alt_text("A green pea")).to_be_visible()
+    await expect(page.locator("em", has_text="peas")).to_be_visible()
+    await page.keyboard.press("ArrowLeft")
+    await text.press("Control+Enter")
+    await expect(page.get_by_text("Saved. Only you and admins see it.")).to_be_visible()
+    await text.fill("x" * 50_000)
+    await expect(page.get_by_text("10,000 characters left")).to_be_visible()
+    await page.get_by_role("button", name="Publish now").click()
+    await page.get_by_role("link", name="Edit this post").click()
+    await text.fill("Sow peas in March.")
+    questions: list[str] = []
+
+    async def leave(dialog: Dialog) -> None:
+        questions.append(dialog.type)
+        await dialog.accept()
+
+    page.on("dialog", leave)
+    await page.goto("/")
+    assert questions == ["beforeunload"]
+    await page.goto(f"/posts/peas-{unique}/edit")
+    await page.get_by_role("button", name="Go on with it").click()
+    await expect(text).to_have_value("Sow peas in March.")
+    await page.get_by_role("button", name="Publish the change").click()
+    await expect(page.locator(".text", has_text="Sow peas in March.")).to_be_visible()
+    assert questions == ["beforeunload"]
+    await page.goto("/write")
+    await page.get_by_label("Title", exact=True).fill(f"Weeds {unique}")
+    await text.fill("No.")
+    await page.get_by_role("button", name="Save as a draft").click()
+    await page.get_by_role("link", name="Delete the draft").click()
+    await page.get_by_role("button", name="Delete it").click()
+    await expect(page.get_by_text("The draft is deleted.")).to_be_visible()
+    await expect(page.get_by_role("link", name=f"Weeds {unique}")).to_have_count(0)
+    await page.goto("/write")
+    await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()  # all that was written is stored
 
 
 async def found_waiting(page: Page, text: str) -> Locator:
@@ -336,7 +537,7 @@ async def found_waiting(page: Page, text: str) -> Locator:
 
 
 async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
-    visitor: Visitor, browser: Browser, client: Client, session_sink: SmtpSink, stack: Stack, admin: Person, unique: str
+    visitor: Visitor, client: Client, session_sink: SmtpSink, stack: Stack, admin: Person, unique: str
 ) -> None:
     email = f"mo.{unique}@example.com"
     await client.sign_in("Mo", email)
@@ -384,8 +585,7 @@ async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
     await expect(page.locator(".desk-list article", has_text=f"Bad {unique}")).to_be_visible()
 
     # with the keys of the script
-    context = await browser.new_context(base_url=stack.url, storage_state=await page.context.storage_state())
-    keyed = await context.new_page()
+    keyed = await visitor(True, state=await page.context.storage_state())
     entry = await found_waiting(keyed, f"Good {unique}")
     for _ in range(20):
         if await entry.get_attribute("aria-current"):
@@ -399,7 +599,6 @@ async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
     await keyed.get_by_label("Keys").uncheck()
     await keyed.keyboard.press("r")
     assert (await client.call("GET", f"/v1/comments/{good}", who=ben)).json["state"] == "held"
-    await context.close()
 
     # the link of the mail stops these mails alone, and can be taken back
     link = re.search(r"https?://\S+/unsubscribe/\S+", told()[-1])

@@ -14,7 +14,7 @@ import pytest
 
 from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.ids import id_at, new_id
-from services.comments import listing
+from services.comments import listing, numbering
 from services.comments.domain.comment import new_comment
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.store import comment_rows
@@ -92,6 +92,14 @@ class Recorder(Reader):
         self.statements.append((sql, args))
         return await super().fetch(sql, *args)
 
+    async def fetchrow(self, sql: str, *args: object) -> Any:
+        self.statements.append((sql, args))
+        return await super().fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        self.statements.append((sql, args))
+        return await super().fetchval(sql, *args)
+
 
 class WritingRecorder(Transaction):
     """A transaction that keeps the statements and runs none."""
@@ -124,6 +132,39 @@ async def test_the_cost_of_a_page_depends_only_on_what_it_shows(db: Database) ->
                 touched, given = touched + blocks, given + rows
             assert given >= min(limit, 20), (caller, order, limit)
             assert touched <= BLOCKS_PER_COMMENT * given + BLOCKS_OF_CHANCE, (caller, order, limit, generic, given)
+
+
+async def test_the_number_of_a_page_costs_the_same_in_any_thread(db: Database) -> None:
+    """It is counted in an index alone, and no further than `MOST_COUNTED`."""
+    post_id, other = await thread(db, 1), await thread(db, 1)
+    async with db.transaction() as tx:
+        await tx.execute(
+            "insert into comments (id, post_id, list_id, path, depth, author_id, body, format, body_html,"
+            " renderer_version, state, created_at, shown) select id, post_id, post_id,"
+            " decode(replace(id::text, '-', ''), 'hex'), 0, $3, 'x', 'markdown', repeat('x', 400), 1, 'visible', now(),"
+            " true from (select lpad(to_hex(n), 32, '0')::uuid as id,"
+            " case when n % 3 = 0 then $1::uuid else $2::uuid end as post_id"
+            " from generate_series(1, 30000) as n) as made",
+            post_id,
+            other,
+            uuid4(),
+        )
+    async with db.reader() as reader:
+        await reader.fetch("vacuum analyze comments")
+        blocks = await reader.fetchval("select relpages from pg_class where relname = 'comments'")
+    most = (
+        blocks * numbering.MOST_COUNTED // 10_000 + BLOCKS_OF_CHANCE
+    )  # were it in no index that can be believed alone
+    for (caller, hidden), order in itertools.product(((ANN, SeenHidden()), (MODERATOR, SeenHidden())), ORDERS):
+        top = numbering.TopLevel(post_id, caller, hidden, order)
+        for page, after in ((2, UUID(int=10_000)), (numbering.MOST_COUNTED // 35, UUID(int=15_000))):
+            async with db.reader() as reader:
+                recorder = Recorder(reader)
+                await numbering.find_start(recorder, top, page, 35)
+                await numbering.position_of(recorder, top, after, 35)
+            for (sql, args), generic in itertools.product(recorder.statements, (False, True)):
+                touched, _ = await explained(db, sql, *args, generic=generic)
+                assert touched <= most, (caller, order, page, generic, sql)
 
 
 async def test_a_comment_that_was_found_is_not_read_again(db: Database) -> None:

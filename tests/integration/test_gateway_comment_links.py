@@ -147,7 +147,8 @@ async def test_what_is_no_id_is_ignored(harness: GatewayHarness, query: str) -> 
 
 async def test_every_comment_links_to_itself_by_the_same_address(harness: GatewayHarness) -> None:
     page = (await harness.get(PATH)).text
-    assert f'href="{comment_path(SLUG, raw_comment(1)["id"])}"' in page
+    relative = comment_path(SLUG, raw_comment(1)["id"]).removeprefix(PATH)
+    assert f'href="{relative}"' in page, "a page has many of them, and a slug may be long"
 
 
 async def test_a_comment_just_written_says_whether_it_waits(harness: GatewayHarness) -> None:
@@ -192,7 +193,7 @@ async def test_only_its_author_is_told_where_a_comment_just_written_is(harness: 
 
 def form_of(page: str) -> tuple[str, str]:
     """Return what the only form to write in says that it does, and the comment that it answers."""
-    forms = re.findall(r'<form method="post" action="/posts/[^"]*">(.*?)</form>', page, re.DOTALL)
+    forms = re.findall(r'<form method="post" action="/posts/[^"]*"[^>]*>(.*?)</form>', page, re.DOTALL)
     assert len(forms) == 1
     label = re.search(r"<label [^>]*>(.*?)</label>", forms[0])
     parent = re.search(r'name="parent_id" value="([^"]*)"', forms[0])
@@ -260,7 +261,7 @@ async def test_a_refused_comment_on_the_post_stays_one_where_a_comment_was_linke
 
 
 async def test_a_later_page_leads_to_the_beginning(harness: GatewayHarness) -> None:
-    beginning = f'href="{PATH}#comments">From the beginning</a>'
+    beginning = '<a rel="prev" href="?#comments">Earlier comments</a>'
     assert beginning not in (await harness.get(PATH)).text
     assert (await harness.get(f"{PATH}?comments=later")).text.count(beginning) == 2
 

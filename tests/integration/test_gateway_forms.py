@@ -537,13 +537,13 @@ async def test_a_reply_stands_below_what_it_answers_on_whatever_page(harness: Ga
     comments = harness.services.comments
     listed = {"items": [far], "next": None}
     whole = {"items": [top | {"replies": {"items": [far], "next": None}}], "next": "L"}
-    comments.on("GET", f"/posts/{ID}/comments", lambda call: listed if call.params else whole)
+    comments.on("GET", f"/posts/{ID}/comments", lambda call: listed if call.params.get("cursor") else whole)
     keep(harness, top["id"], raw_comment(1, replies=[far]))
     keep(harness, far["id"], far)
     comments.on("GET", f"/comments/{top['id']}/replies", listed)
     page = (await harness.get(f"{PATH}?{query}", **OWN)).text
     link = next(one for one in re.findall(r'<a href="([^"]*reply_to=[^"]*)"', page) if far["id"] in one)
-    opened = Form(await harness.get(html.unescape(link), **OWN))
+    opened = Form(await harness.get(PATH + html.unescape(link), **OWN))
     assert opened.page.index(f'id="c-{far["id"]}"') < opened.page.index("<textarea")
     assert opened.fields["parent_id"] == far["id"]
     comments.on("POST", f"/posts/{ID}/comments", invalid("body", "must not be empty"))

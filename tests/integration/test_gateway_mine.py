@@ -72,12 +72,21 @@ async def test_nothing_is_done_for_a_stranger_or_for_somebody_else(harness: Gate
 async def test_a_name_is_changed_and_a_refused_one_comes_back(harness: GatewayHarness) -> None:
     done = await harness.http.post("/me/name", data={"for": ANNA, "name": "Anna B."}, headers=harness.anna)
     assert (done.status_code, done.headers["location"]) == (303, "/me?done=name")
-    assert "new name is stored" in (await harness.get("/me?done=name", **harness.anna)).text
+    assert "Stored. It shows everywhere" in (await harness.get("/me?done=name", **harness.anna)).text
     harness.services.people.on("PATCH", "/me", invalid("name", "must not be empty"))
     refused = await harness.http.post("/me/name", data={"for": ANNA, "name": "<&>"}, headers=harness.anna)
     assert refused.status_code == 422
     assert 'value="&lt;&amp;&gt;"' in refused.text
     assert "The name must not be empty." in refused.text
+    said = {"for": ANNA, "name": "Anna", "about": "Beans <3"}
+    for about, sent in (("Beans <3", "Beans <3"), ("  ", None)):
+        harness.services.people.on("PATCH", "/me", ME)
+        await harness.http.post("/me/name", data=said | {"about": about}, headers=harness.anna)
+        assert harness.services.people.last("PATCH", "/me").body == {"name": "Anna", "about": sent}
+    harness.services.people.on("PATCH", "/me", invalid("about", "must have at most 500 characters"))
+    refused = await harness.http.post("/me/name", data=said, headers=harness.anna)
+    assert "What you say of yourself must have at most 500 characters." in refused.text
+    assert "\nBeans &lt;3</textarea>" in refused.text
     assert refused.text.count('role="alert"') == 1
 
 

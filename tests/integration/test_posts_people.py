@@ -66,7 +66,7 @@ async def status(db: Database, post: dict[str, Any]) -> str:
 
 async def come_due(db: Database) -> None:
     async with db.transaction() as tx:
-        await tx.execute("update posts set publish_at = now() where publish_at is not null")
+        await tx.execute("update posts set publish_at = now() - interval '1 s' where publish_at is not null")
     await publisher.publish_due(db)
 
 
@@ -76,15 +76,14 @@ async def events_about(db: Database, post: dict[str, Any]) -> list[str]:
     return [row["type"].split(".")[3] for row in rows]
 
 
-@pytest.mark.parametrize("known_before", [True, False])
 @pytest.mark.parametrize(
     ("kind", "more"),
     [(PersonRolesChanged, {}), (PersonErased, {}), (PersonStated, {}), (PersonStated, {"erased": True})],
 )
 async def test_what_a_former_author_scheduled_is_a_draft(
-    db: Database, anna: Caller, kind: type[PersonFact], more: dict[str, Any], known_before: bool
+    db: Database, anna: Caller, kind: type[PersonFact], more: dict[str, Any]
 ) -> None:
-    if known_before:
+    if kind is not PersonStated:  # else posts hears of her for the first time
         await hear(db, PersonRolesChanged, anna, WRITER, 2)
     own, by_admin, others = await scheduled(db, anna), await scheduled(db, anna, ADMIN), await scheduled(db, ADMIN)
     await hear(db, kind, anna, READER, 3, **more)

@@ -265,3 +265,23 @@ async def test_by_another_name_of_this_machine_the_api_is_cached_and_pages_go_to
         for host in ("127.0.0.1:8000", "localhost:8000"):
             await harness.get(path, host=host)
         assert len(harness.app.asked) == asked
+
+
+async def test_pages_are_kept_once_for_each_language_of_ours(harness: Harness) -> None:
+    german = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.1"}
+    for headers in ({}, {"Accept-Language": "en-US"}, {"Accept-Language": "fr-CA, x-klingon"}, {"Cookie": "lang=xx"}):
+        await harness.get("/posts/x", **headers)
+    assert len(harness.app.asked) == len(harness.cache) == 1
+    for _ in range(2):
+        await harness.get("/posts/x", **german)
+        await harness.get("/posts/x", Accept_Language="en", Cookie="theme=dark; lang=de")
+    assert len(harness.app.asked) == len(harness.cache) == 2
+    await harness.get("/posts/x", **german, Cookie="lang=ar")
+    assert len(harness.app.asked) == len(harness.cache) == 3
+
+
+@pytest.mark.parametrize("path", ["/v1/posts/x/page", "/feed.atom", "/posts/x/feed.atom", "/sitemap.xml"])
+async def test_what_programs_read_is_kept_once_for_all_languages(harness: Harness, path: str) -> None:
+    await harness.get(path, Accept_Language="de")
+    await harness.get(path, Cookie="lang=ar")
+    assert len(harness.app.asked) == 1

@@ -6,7 +6,19 @@ from typing import Any
 import pytest
 
 from services.chassis.ids import new_id
-from services.gateway.pages.thread import TONES, first_named, letter, more_replies, outline, tone
+from services.gateway.pages.comment_form import CommentForm
+from services.gateway.pages.pager import Pager, pager_of
+from services.gateway.pages.quoting import MOST, quotation
+from services.gateway.pages.thread import (
+    TONES,
+    first_named,
+    letter,
+    minutes_left,
+    more_replies,
+    outline,
+    page_numbers,
+    tone,
+)
 from services.gateway.pages.times import ago
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -25,7 +37,7 @@ def comment(name: str | None, *replies: Any, more: str | None = None, count: int
 
 def test_each_comment_is_entered_and_left_around_its_replies_and_knows_how_many_there_are() -> None:
     steps = outline([comment("a", comment("b", comment("c")), comment("d")), comment("e")])
-    assert [(step.kind, step.comment["id"], step.below) for step in steps] == [
+    assert [("enter" if step.is_entered else "leave", step.comment["id"], step.below) for step in steps] == [
         ("enter", "a", 3),
         ("enter", "b", 1),
         ("enter", "c", 0),
@@ -41,7 +53,7 @@ def test_each_comment_is_entered_and_left_around_its_replies_and_knows_how_many_
 
 def test_what_is_answered_is_named_from_the_level_on_where_it_is_not_seen() -> None:
     steps = outline([comment("a", comment("b", comment("c", comment("d", comment("e")))))])
-    entered = [step for step in steps if step.kind == "enter"]
+    entered = [step for step in steps if step.is_entered]
     assert [step.above and step.above["id"] for step in entered] == [None, None, None, "c", "d"]
 
 
@@ -87,3 +99,71 @@ def test_faces_of_people_who_came_together_differ() -> None:
 )
 def test_times_are_told_as_people_tell_them(when: str, expected: str) -> None:
     assert ago(when, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("page", "pages", "shown"),
+    [
+        (1, 1, "1"),
+        (1, 2, "1 2"),
+        (1, 9, "1 2 … 9"),
+        (2, 3, "1 2 3"),
+        (4, 9, "1 2 3 4 5 … 9"),
+        (5, 9, "1 … 4 5 6 … 9"),
+        (9, 9, "1 … 8 9"),
+        (1, None, "1 2 …"),
+        (7, None, "1 … 6 7 8 …"),
+        (None, None, "1 2 …"),
+    ],
+)
+def test_a_pager_shows_the_first_the_last_and_what_is_near(page: int | None, pages: int | None, shown: str) -> None:
+    assert " ".join("…" if one is None else str(one) for one in page_numbers(page, pages)) == shown
+
+
+def pager(query: str, **listed: Any) -> Pager | None:
+    place = {"items": [], "next": None, "page": 1, "pages": 1, "previous": None} | listed
+    return pager_of(place, CommentForm("post", place=query))
+
+
+def test_what_fits_on_one_page_has_no_pager_and_neither_has_a_part() -> None:
+    assert pager("") is None
+    assert pager("comment=x", part=True, next="n") is None
+
+
+def test_the_next_page_goes_on_behind_the_last_comment_and_the_one_before_has_its_number() -> None:
+    found = pager("sort=newest&page=3", page=3, pages=9, next="n")
+    assert found is not None
+    assert (found.back, found.on) == ("?sort=newest&page=2#comments", "?sort=newest&comments=n#comments")
+    assert found.numbers[0] == (1, "?sort=newest#comments")
+    second = pager("page=2", page=2, pages=2)
+    assert second is not None
+    assert (second.back, second.on) == ("?#comments", None)
+
+
+def test_where_pages_have_no_numbers_there_is_a_way_back() -> None:
+    found = pager("comments=x", page=None, pages=None, previous="p", next="n")
+    assert found is not None
+    assert (found.back, found.on) == ("?comments=p#comments", "?comments=n#comments")
+
+
+@pytest.mark.parametrize(
+    ("when", "left"),
+    [
+        ("2026-11-23T12:00:00.000Z", 15),
+        ("2026-11-23T11:57:30.000Z", 13),
+        ("2026-11-23T11:45:00.000Z", 0),
+        ("2026-11-22T12:00:00.000Z", 0),
+    ],
+)
+def test_the_minutes_are_counted_for_which_a_comment_can_be_edited(when: str, left: int) -> None:
+    assert minutes_left(when, 900, NOW) == left
+    assert minutes_left(when, None, NOW) == 0
+
+
+def test_a_quotation_has_the_words_of_a_comment_and_not_what_it_quoted() -> None:
+    html = "<blockquote><p>Before.</p></blockquote><p>One.<br>Two.</p><ul><li>three</li></ul>"
+    assert quotation(html) == "> One.\n> Two.\n>\n> - three\n\n"
+    assert quotation("<blockquote><p>Before.</p></blockquote>") == "> > Before.\n\n"
+    long = quotation(f"<p>{'word ' * 2_000}</p>")
+    assert len(long) < MOST + 10
+    assert long.endswith("word …\n\n")

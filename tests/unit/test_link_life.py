@@ -10,6 +10,7 @@ import pytest
 from services.contracts.people import LINK_LIFE, LINK_LIFE_WORDS, SIGN_IN_PERIOD
 from services.contracts.problems import MEANINGS
 from services.gateway.apidocs import texts
+from services.gateway.languages import current
 from services.gateway.pages.cookies import SIGN_IN_SECONDS
 from services.gateway.pages.refusals import SENTENCES
 from services.gateway.pages.render import ENVIRONMENT
@@ -23,7 +24,14 @@ TOLD = {
     "the mail": PARTS["text/plain"],
     "its HTML part": PARTS["text/html"],
     "the page after asking": ENVIRONMENT.get_template("check_mail.html").render(
-        viewer=None, request=None, refusal=None, code="", email="", registers=False, link_life=LINK_LIFE_WORDS
+        viewer=None,
+        request=None,
+        refusal=None,
+        code="",
+        email="",
+        registers=False,
+        link_life=LINK_LIFE_WORDS,
+        language=current(),
     ),
     "the guide": (Path(texts.__file__).parent.parent / "templates/docs_guide.html").read_text(),
     "the reference": re.sub(r'"\s+"', "", Path(texts.__file__).read_text()),

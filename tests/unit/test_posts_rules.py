@@ -179,7 +179,7 @@ def test_the_representation_has_every_field_and_no_name() -> None:
     assert set(shown) == {
         *("id", "kind", "slug", "title", "body", "format", "body_html", "excerpt", "author_id", "status"),
         *("discussion", "created_at", "published_at", "edited_at", "edit_note", "revision", "version", "epoch"),
-        *("cover", "tags", "word_count", "publish_at"),
+        *("cover", "tags", "word_count", "publish_at", "has_own_excerpt"),
     }
 
 

@@ -52,6 +52,8 @@ POSTING = Policy("posting", 120, 60)
 UPLOADING = Policy("uploading", 60, 3_600)  # pictures, each of which takes a second of a processor
 EXPORTING = Policy("exporting", 3, 3_600)  # everything that is kept of a person
 PREVIEWING = Policy("previewing", 30, 60)
+# of two texts, which takes up to a tenth of a second; who is not signed in is counted by network
+COMPARING = Policy("comparing", 120, 60, strict=False)
 # of requests; how many mails an address gets is decided by people
 SIGN_IN = Policy("sign-in", 120, 600)
 SIGN_IN_PER_ADDRESS = Policy("sign-in-address", 10, 600)

@@ -16,7 +16,7 @@ from services.gateway.composition import comment_views, post_page, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
+from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, count_comparison
 
 router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 
@@ -135,10 +135,38 @@ async def revisions(request: Request, context: OptionalViewer, ref: PostRef) -> 
 
 @router.get(
     "/{ref}/revisions/{number}",
-    **operation("getRevision", "Get one revision of a post", schemas.Revision, headers=CACHED),
+    **operation(
+        "getRevision",
+        "Get one revision of a post, and what differs from another one",
+        schemas.Revision,
+        query=["against"],
+        headers=CACHED,
+    ),
 )
 async def revision(request: Request, context: OptionalViewer, ref: PostRef, number: RevisionNumber) -> Response:
-    return responses.read(request, context, await post_views.revision(context, await id_of(context, ref), number))
+    params = query_of(request, "against")
+    if params:
+        await count_comparison(request, context)
+    found = await id_of(context, ref)
+    return responses.read(request, context, await post_views.revision(context, found, number, params))
+
+
+@router.delete(
+    "/{ref}/revisions/{number}",
+    **operation(
+        "blankRevision",
+        "Take away the text of a former revision",
+        status=204,
+        headers=ONCE,
+        kinds=["forbidden", "wrong-state"],
+    ),
+)
+async def blank(request: Request, context: SignedIn, ref: PostRef, number: RevisionNumber) -> Response:
+    post_id = await id_of(context, ref)
+    path = post_views.revision_path(post_id, number)
+    answer = await forward(request, context, context.upstreams.posts, path)
+    responses.invalidation(request).post(post_id)
+    return responses.empty(answer)
 
 
 async def _written(

@@ -72,6 +72,11 @@ QUERY: dict[str, Json] = {
         "description": "A post, by id or slug; once for each post.",
         "example": ["01936f6e-0000-7000-8000-000000000004", "rain-on-the-beans"],
     },
+    "against": {
+        "schema": {"type": "integer", "minimum": 1, "maximum": 2147483647},
+        "description": "Another revision of the post: `diff` leads from its text to this one.",
+        "example": 1,
+    },
     "comment": {
         "schema": {"type": "string", "format": "uuid"},
         "required": True,

@@ -58,9 +58,11 @@ OPERATIONS: Mapping[str, str] = {
     "endSession": "Ends the session of the access token that is sent: its refresh token at once, its access tokens "
     "within 60 seconds.",
     # posts
-    "createPost": "Creates a draft, or with `publish` a published post. Without a `slug` one is made from the title, "
-    "and gets `-2` if it is taken; a given one that is taken is 422. A post just published takes comments as soon as "
-    "the discussion has heard of it, normally well under a second; until then that is 503 with `Retry-After`.",
+    "createPost": "Creates a draft, with `publish` a published post, or with `publish_at` one that is published by "
+    "itself at that time, at most 2 seconds late while everything runs, else as soon as it does again. Without a "
+    "`slug` one is made from the title, and gets `-2` if it is taken; a given one that is taken is 422. A post just "
+    "published takes comments as soon as the discussion has heard of it, normally well under a second; until then "
+    "that is 503 with `Retry-After`.",
     "listPosts": "Lists published entries by the time of their publication, newest first, without their texts: all, or "
     "those of a `tag`, an `author` or another `kind`. With another `status` it lists your own by the time of their "
     "creation, and needs a sign-in; those of others are absent, but for admins.",
@@ -68,23 +70,30 @@ OPERATIONS: Mapping[str, str] = {
     "for everybody else 404.",
     "getPostPage": "Returns the post, the first page of its comments, their number and who is signed in, in one "
     "answer. Only the post is required: a part that could not be had in time is null and named in `unavailable`.",
-    "editPost": "Changes what is sent and leaves the rest. A changed title or body makes a new revision and, once "
-    "published, sets `edited_at` and `edit_note`; tags, excerpt and cover do neither. For its author, while an author, "
-    "and admins.",
+    "editPost": "Changes what is sent and leaves the rest. A changed title or body makes, once published, a new "
+    "revision and sets `edited_at` and `edit_note`; tags, excerpt, cover and `publish_at` do neither. For its author, "
+    "while an author, and admins.",
     "deletePost": "Deletes a draft with its revisions, for good; its slug is free again. The second time 404. What was "
-    "ever published can only be withdrawn (409).",
+    "ever published can only be withdrawn, and the time of a scheduled one is taken back first (409).",
     "listTags": "Lists the tags of published posts with the number of posts, the most used first, then by the tag.",
     "previewText": "Renders a text as a post or a comment would be, and refuses it as they would be, without storing "
     "it. At most 30 a minute.",
-    "publishPost": "Publishes a draft, or a withdrawn post again; twice changes nothing. `published_at` is set once.",
+    "publishPost": "Publishes a draft, a scheduled one at once, or a withdrawn post again; twice changes nothing. "
+    "`published_at` is set once.",
     "withdrawPost": "Takes a published post back: it and its comments are 404 then for everybody but its author and "
-    "admins. Twice changes nothing; a draft cannot be withdrawn (409).",
-    "listRevisions": "Lists the texts that a post has had, newest first, to whoever may read the post.",
+    "admins. Twice changes nothing; a draft, scheduled or not, cannot be withdrawn (409).",
+    "listRevisions": "Lists the texts that a post has had since it was published, and the one before, newest first, to "
+    "whoever may read the post.",
     "createImage": "Takes a picture as it is, PNG, JPEG, WebP or GIF of at most 5 MiB and 8,192 × 8,192 pixels, and "
     "stores it as WebP: at most 2,048 pixels wide, upright, the first frame alone, in common colours, and without "
     "what the file says of its place, time and camera. Put `url` into the text of a post, or `id` into its `cover`. A "
     "picture that no text, revision or cover shows goes after a day. At most 60 an hour.",
-    "getRevision": "Returns one text that a post has had, to whoever may read the post.",
+    "getRevision": "Returns one text that a post has had, to whoever may read the post. With `against` also what leads "
+    "to it from another one: `equal` and `delete` together are that one's `body`, `equal` and `insert` this one's. "
+    "Words are compared, and lines where that would take too long. At most 120 comparisons a minute.",
+    "blankRevision": "Takes away the title, the text and the note of a former revision, for good: they are null from "
+    "then on. The present one cannot be taken away (409), only changed first. For the author of the post, in whatever "
+    "role, and admins; the second time 204, too.",
     "getSite": "Names the site, for front ends elsewhere.",
     # comments
     "postComment": "Posts a comment, or with `parent_id` a reply to another one of the same post, at most 100 deep. "

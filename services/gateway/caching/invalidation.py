@@ -70,9 +70,9 @@ class Invalidation:
         if may_wait:  # what is posted and visible has never waited
             self._attention.forget()
 
-    def reading(self, person_id: str) -> None:
-        """Forget how many notifications a person has not read."""
-        self._attention.forget(person_id)
+    def reading(self, person_id: str, post_id: str | None = None) -> None:
+        """Forget how many notifications a person has not read, or whether they follow the discussion of a post."""
+        self._attention.forget(person_id, post_id)
 
     def person(self, person_id: str) -> None:
         """Evict what shows a person who was renamed or erased."""

@@ -25,7 +25,9 @@ HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 PATHS = re.compile(
     rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|tags\b|people/|\?)"
 )
-QUERY = re.compile(rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind)=[^&]*(?:&|\Z))*\Z")
+QUERY = re.compile(
+    rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind|against|from|to|page|comments)=[^&]*(?:&|\Z))*\Z"
+)
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
 
 PROCESS = os.urandom(10).hex().encode()

@@ -76,12 +76,27 @@ async def revisions(context: RequestContext, post_id: str, params: Mapping[str, 
     return Composed({"items": [representations.revision(item) for item in raw["items"]], "next": raw["next"]})
 
 
-async def revision(context: RequestContext, post_id: str, number: int) -> Composed:
-    """Return one revision of a post."""
-    path = f"{path_of(post_id)}/revisions/{number}"
-    raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline)
+async def revision_notes(context: RequestContext, post_id: str, params: Mapping[str, str]) -> Json:
+    """Return the revisions of a post without their texts, newest first."""
+    path = path_of(post_id) + "/revision-notes"
+    raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline, params)
+    context.tags.add(f"post:{post_id}")
+    return {"items": [representations.revision_note(item) for item in raw["items"]], "next": raw["next"]}
+
+
+async def revision(
+    context: RequestContext, post_id: str, number: int, params: Mapping[str, str] | None = None
+) -> Composed:
+    """Return one revision of a post; with `against`, what differs from another one too."""
+    path = revision_path(post_id, number)
+    raw = await context.upstreams.posts.get(path, context.viewer.caller, context.deadline, params or {})
     context.tags.add(f"post:{post_id}")
     return Composed(representations.revision(raw))
+
+
+def revision_path(post_id: str, number: int) -> str:
+    """Return the path of a revision at the posts service."""
+    return f"{path_of(post_id)}/revisions/{number}"
 
 
 def remember_slug(context: RequestContext, raw: Json) -> None:

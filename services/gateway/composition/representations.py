@@ -63,8 +63,14 @@ def image(raw: Json, public_url: str) -> Json:
 
 
 def revision(raw: Json) -> Json:
-    """Return one revision of a post."""
-    return {name: raw[name] for name in ("revision", "title", "body", "edit_note", "created_at")}
+    """Return one revision of a post, with what differs from another one if that was asked for."""
+    shown = {name: raw[name] for name in ("revision", "title", "body", "edit_note", "created_at")}
+    return shown | ({"diff": raw["diff"]} if "diff" in raw else {})
+
+
+def revision_note(raw: Json) -> Json:
+    """Return one revision of a post without its text; blanked ones have no title."""
+    return {name: raw[name] for name in ("revision", "title", "edit_note", "created_at")}
 
 
 def comment(raw: Json, people: Mapping[str, Json]) -> Json:

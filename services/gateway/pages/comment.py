@@ -1,6 +1,7 @@
 """Take a comment from its form; whatever refuses it, the form comes back with its text."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -14,12 +15,13 @@ from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, SignedIn, context_of
-from services.gateway.languages import N_, gettext
+from services.gateway.languages import N_
 from services.gateway.pages import cookies, drafts
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.post import show
+from services.gateway.pages.previewing import previewed
 from services.gateway.pages.refusals import DRAFT_OF_NOBODY, Refusal
 from services.gateway.pages.render import PageRoute, page, post_path, redirect
 from services.gateway.responses import invalidation
@@ -51,9 +53,11 @@ async def comment(request: Request, context: SignedIn, ref: str) -> Response:
     form = CommentForm.sent(request, ref, sent)
     await require_opener(context, form.opened_by)
     if not form.post_id:
-        raise Problem("invalid", gettext("The form does not say which post it belongs to. Press the button again."))
+        raise Problem("invalid", N_("The form does not say which post it belongs to. Press the button again."))
     if sent.get("parent_id") and form.parent_id is None:
         raise invalid("parent_id", N_("is unknown. Press the button to comment on the post instead"))
+    if "preview" in sent:
+        return await show(request, context, replace(form, preview=await previewed(request, context, form.text)))
     written = await _create(request, context, form)
     path = post_path(await _ref_of(context, written["post_id"], ref))
     query = f"{form.list_place}&" if form.list_place else ""
@@ -68,6 +72,7 @@ async def draft(request: Request, context: OptionalViewer) -> Response:
     form = drafts.kept(request)
     if form is None:
         return redirect("/")
+    form = replace(form, is_kept=True)
     if context.viewer.person_id is None:
         return by_itself(request, form.refused(Refusal.of(Problem("sign-in-required"))))
     try:
@@ -87,7 +92,7 @@ async def _require_author(context: RequestContext, form: CommentForm) -> None:
         Problem: `wrong-state`.
     """
     if form.opened_by is None:
-        raise Problem("wrong-state", gettext(DRAFT_OF_NOBODY))
+        raise Problem("wrong-state", DRAFT_OF_NOBODY)
     await require_opener(context, form.opened_by)
 
 

@@ -1,8 +1,9 @@
 """The form in which a comment or a reply is written: what it holds, for whom it is, and where it stands."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 
@@ -15,7 +16,10 @@ from services.gateway.composition.request_context import Json
 from services.gateway.pages.forms import Fields
 from services.gateway.pages.refusals import Refusal
 
-PLACE = ("comments", "comment", "thread", "replies")  # parameters that say which part of a discussion a page shows
+LIST_PLACE = ("comments", "page", "sort")  # parameters that say which page of a discussion is shown
+PLACE = (*LIST_PLACE, "comment", "thread", "replies")  # and which part of it instead
+LAST_PAGE = 1_000_000
+PAGE = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def new_key() -> str:
@@ -33,6 +37,10 @@ class CommentForm:
         opened_by: the id of the person it was shown to; None in a form of somebody who was not signed in.
         place: the query of the page on which it stands.
         refusal: why it came back.
+        preview: what the text would look like, where that was asked for.
+        is_kept: whether it was kept while somebody signed in.
+        quotes: whether the text is to begin with what it answers.
+        is_asked_for: whether somebody has asked for it, so that it takes the focus.
     """
 
     ref: str
@@ -43,12 +51,24 @@ class CommentForm:
     text: str = ""
     place: str = ""
     refusal: Refusal | None = None
+    preview: str | None = None
+    is_kept: bool = False
+    quotes: bool = False
+    is_asked_for: bool = False
 
     @classmethod
     def opened(cls, request: Request, ref: str) -> "CommentForm":
         """Return the empty form of a page."""
-        parent_id = request.query_params.get("reply_to")
-        return cls(ref, parent_id=id_or_none(parent_id), place=place_of(request))
+        query = request.query_params
+        quoted = id_or_none(query.get("quote"))
+        parent_id = quoted or id_or_none(query.get("reply_to"))
+        return cls(
+            ref,
+            parent_id=parent_id,
+            place=place_of(request),
+            quotes=quoted is not None,
+            is_asked_for=parent_id is not None,
+        )
 
     @classmethod
     def sent(cls, request: Request, ref: str, fields: Fields) -> "CommentForm":
@@ -87,8 +107,18 @@ class CommentForm:
     @property
     def list_place(self) -> str:
         """The query of the page of the list from which somebody came, without the comment that was shown of it."""
-        cursor = self.place_parameters.get("comments")
-        return urlencode({"comments": cursor}) if cursor else ""
+        return list_place_of(self.place_parameters)
+
+    @property
+    def sort(self) -> Literal["oldest", "newest"]:
+        """The order of the list."""
+        return "newest" if self.place_parameters.get("sort") == "newest" else "oldest"
+
+    @property
+    def page(self) -> int:
+        """The number of the page of the list, the first by default."""
+        number = self.place_parameters.get("page", "")
+        return min(int(number), LAST_PAGE) if PAGE.fullmatch(number) else 1
 
     @property
     def parent_is_wrong(self) -> bool:
@@ -100,6 +130,11 @@ def place_of(request: Request) -> str:
     """Return the query that leads to the part of a discussion that a request is about."""
     query: Mapping[str, str] = request.query_params
     return urlencode({name: query[name] for name in PLACE if name in query})
+
+
+def list_place_of(query: Mapping[str, str]) -> str:
+    """Return the part of a query that says which page of the list is shown."""
+    return urlencode({name: query[name] for name in LIST_PLACE if query.get(name)})
 
 
 def can_be_answered(comment: Json) -> bool:

@@ -10,6 +10,8 @@ SIGN_IN_SECONDS = int((SIGN_IN_PERIOD + timedelta(minutes=10)).total_seconds()) 
 BACK = "rapport_back"
 DRAFT = "rapport_draft"
 DRAFT_PATH = "/draft"
+STORED = "rapport_stored"
+STORED_SECONDS = 30 * 86_400
 LANGUAGE_SECONDS = 365 * 86_400
 
 
@@ -26,6 +28,12 @@ def back(settings: GatewaySettings, path: str) -> str:
 def draft(settings: GatewaySettings, value: str) -> str:
     """Return the cookie that keeps a text while its author signs in; an empty value ends it."""
     return f"{DRAFT}={value}; Path={DRAFT_PATH}; {attributes(settings, SIGN_IN_SECONDS if value else 0)}"
+
+
+def stored(settings: GatewaySettings, key: str) -> str:
+    """Return the cookie that tells scripts of ours that the form with this key was stored, so that a copy may go."""
+    secure = "; Secure" if settings.secure else ""
+    return f"{STORED}={key}; Path=/write; Max-Age={STORED_SECONDS}; SameSite=Lax{secure}"
 
 
 def language(settings: GatewaySettings, code: str) -> str:

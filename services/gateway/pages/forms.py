@@ -16,8 +16,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import orjson
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -25,16 +23,20 @@ from services.chassis.errors import Problem
 from services.chassis.http.requests import read_body
 from services.contracts.body_sizes import FORM_BYTES
 from services.gateway.gateway import gateway_of
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
+from services.gateway.pages.multipart import parts
 from services.gateway.pages.refusals import Refusal
 
 URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
 READ_BYTES = 1024 * 1024  # what is too large to be taken is read so far, to be given back
 MOST_FIELDS = 20
+MOST_FILES = 2
 MALFORMED_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 PLAIN_FIELD = re.compile(r"^([a-z_]{1,20})=", re.MULTILINE)
 
 Fields = dict[str, str]
+Files = dict[str, bytes]
 Again = Callable[[Request, Fields, Refusal], Awaitable[Response]]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -67,11 +69,34 @@ async def fields(request: Request, most: int = FORM_BYTES) -> Fields:
         raise Problem("unsupported-media-type", f"Send {URLENCODED}.")
     body = await read_body(request, max(most, READ_BYTES))
     if len(body) > most:
-        raise Problem("too-large", f"The body may have at most {most:,} bytes.")
+        raise Problem("too-large")
     try:
         return _decoded(body, strict=True)
     except ValueError:
-        raise Problem("invalid", gettext("The form is not readable.")) from None
+        raise Problem("invalid", N_("The form is not readable.")) from None
+
+
+async def fields_and_files(request: Request, most: int, most_with_files: int) -> tuple[Fields, Files]:
+    """Return the fields of a form that may carry files, and the files that were chosen.
+
+    Args:
+        most: the bytes that the form may have without files.
+        most_with_files: with them.
+
+    Raises:
+        Problem: what `fields` raises.
+    """
+    if media_type(request) != MULTIPART:
+        return await fields(request, most), {}
+    body = await read_body(request, most_with_files)
+    try:
+        found = parts(body, request.headers["content-type"], MOST_FIELDS + MOST_FILES)
+        sent = _normal({part.name: part.content.decode("utf-8") for part in found if not part.is_file})
+    except ValueError:
+        raise Problem("invalid", N_("The form is not readable.")) from None
+    if sum(len(part.content) for part in found if not part.is_file) > most:
+        raise Problem("too-large")
+    return sent, {part.name: part.content for part in found if part.is_file and part.content}
 
 
 async def typed(request: Request, most: int = READ_BYTES) -> Fields:
@@ -81,19 +106,19 @@ async def typed(request: Request, most: int = READ_BYTES) -> Fields:
     """
     try:
         return await _typed(request, most)
-    except (Problem, ClientDisconnect, HTTPException, MultiPartException, ValueError, AssertionError):
+    except (Problem, ClientDisconnect, ValueError):
         return {}
 
 
 async def _typed(request: Request, most: int) -> Fields:
-    body = await read_body(request, most)
+    body = await (request.body() if hasattr(request, "_body") else read_body(request, most))  # read already, or now
     match media_type(request):
         case "multipart/form-data":
-            async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=most) as form:
-                return _normal({name: value for name, value in form.multi_items() if isinstance(value, str)})
+            found = parts(body, request.headers["content-type"], MOST_FIELDS + MOST_FILES)
+            return _normal({part.name: _readable(part.content) for part in found if not part.is_file})
         case "text/plain":
-            found = PLAIN_FIELD.split(_readable(body))[1:]
-            return _normal({name: value.rstrip("\r\n") for name, value in zip(found[::2], found[1::2], strict=True)})
+            lines = PLAIN_FIELD.split(_readable(body))[1:]
+            return _normal({name: value.rstrip("\r\n") for name, value in zip(lines[::2], lines[1::2], strict=True)})
         case "application/json":
             value = orjson.loads(body)
             members = value.items() if isinstance(value, dict) else ()

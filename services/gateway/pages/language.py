@@ -8,7 +8,7 @@ from services.chassis.errors import invalid
 from services.chassis.http.routes import body_limit
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Unauthenticated
-from services.gateway.languages import LANGUAGES, gettext
+from services.gateway.languages import LANGUAGES, N_
 from services.gateway.pages import cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page
 from services.gateway.pages.refusals import Refusal
@@ -34,7 +34,7 @@ async def choose(request: Request, _: Unauthenticated) -> Response:
     require_our_page(request)
     code = (await fields(request)).get("language", "")
     if code not in LANGUAGES:
-        raise invalid("", gettext("Choose one of what is offered."))
+        raise invalid("", N_("Choose one of what is offered."))
     return redirect(page_before(request), {"Set-Cookie": cookies.language(gateway_of(request).settings, code)})
 
 

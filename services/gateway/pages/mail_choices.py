@@ -9,7 +9,7 @@ from services.chassis.http.routes import body_limit
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import Unauthenticated
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page
@@ -40,7 +40,7 @@ async def choose(request: Request, context: Unauthenticated, token: str) -> Resp
     """Choose, and offer to take it back."""
     choice = (await fields(request)).get("choice", "")
     if not any(choice in offered for offered in CHOICES.values()):
-        raise invalid("choice", gettext("Choose one of the three."))
+        raise invalid("choice", N_("Choose one of the three."))
     path = f"/mail-choices/{token}"
     answer = await context.upstreams.notify.send("POST", path, NOBODY, context.deadline, body={"choice": choice})
     chosen = answer.json()

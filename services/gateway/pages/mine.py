@@ -15,7 +15,7 @@ from services.gateway.composition import export, my_comments, my_notifications
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
-from services.gateway.languages import N_, gettext, said
+from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -26,7 +26,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MODERATION = ("hourly", "daily", "off")
 SAVED = {
-    "name": N_("Your new name is stored. It shows everywhere within a minute."),
+    "name": N_("Stored. It shows everywhere within a minute."),
     "feed": N_("The feed has ended; its address leads nowhere any more."),
     "mail": N_("Stored."),
 }
@@ -42,7 +42,7 @@ async def account_again(request: Request, form: Fields, refusal: Refusal) -> Res
     context = context_of(request)
     if context is None or context.viewer.person_id is None:
         return problem_page(Problem("sign-in-required"), "/sign-in")
-    return await _account(request, context, name=form.get("name"), refusal=refusal)
+    return await _account(request, context, name=form.get("name"), about=form.get("about"), refusal=refusal)
 
 
 async def _account(
@@ -50,6 +50,7 @@ async def _account(
     context: RequestContext,
     *,
     name: str | None = None,
+    about: str | None = None,
     feed: str | None = None,
     done: str | None = None,
     refusal: Refusal | None = None,
@@ -62,6 +63,7 @@ async def _account(
         viewer=await viewer_author(context),
         me=me,
         name=me["name"] if name is None else name,
+        about=(me.get("about") or "") if about is None else about,
         feed=feed,
         said=said(SAVED, done),
         key=uuid4(),
@@ -75,7 +77,9 @@ async def _account(
 @gives_back(account_again)
 async def rename(request: Request, context: SignedIn) -> Response:
     form = await _sent(request, context)
-    body = {"name": form.get("name", "")}
+    body: dict[str, Any] = {"name": form.get("name", "")}
+    if "about" in form:
+        body["about"] = form["about"] if form["about"].strip() else None
     await context.upstreams.people.send("PATCH", "/me", context.viewer.caller, context.deadline, body=body)
     invalidation(request).person(str(context.viewer.person_id))
     forget_session(request)
@@ -112,7 +116,7 @@ async def erase(request: Request, context: SignedIn) -> Response:
     """Delete the account; whoever asks for it has to say so twice."""
     form = await _sent(request, context)
     if form.get("sure") != "yes":
-        raise invalid("", gettext("tick the box first: a deleted account does not come back"))
+        raise invalid("", N_("tick the box first: a deleted account does not come back"))
     await context.upstreams.people.send("DELETE", "/me", context.viewer.caller, context.deadline)
     gateway_of(request).revocations.end(context.viewer.caller.require_person())
     invalidation(request).person(str(context.viewer.person_id))
@@ -215,7 +219,7 @@ async def choose_mail(request: Request, context: SignedIn) -> Response:
     form = await _sent(request, context)
     choice, moderation = form.get("choice", ""), form.get("moderation")
     if choice not in ("all", "replies", "none") or moderation not in (None, *MODERATION):
-        raise invalid("", gettext("Choose one of what is offered."))
+        raise invalid("", N_("Choose one of what is offered."))
     body: dict[str, Any] = {"notifications": choice != "none"}
     body |= {"scope": choice} if choice != "none" else {}
     body |= {"moderation": moderation} if moderation else {}

@@ -19,7 +19,7 @@ from services.gateway.composition import queue
 from services.gateway.composition.queue import LISTS, STEPS, List, Step
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import SignedIn, context_of
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.came_from import our_page
 from services.gateway.pages.decisions import BEFORE_IT, Decision
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
@@ -121,10 +121,10 @@ def _decision(form: Fields) -> Decision:
     """
     step, *one = form.get("step", "").split(" ")
     if step not in STEPS:
-        raise invalid("", gettext("Press one of the buttons of this page."))
+        raise invalid("", N_("Press one of the buttons of this page."))
     ids = [UUID(one[0])] if one and id_or_none(one[0]) else _chosen(form)
     if not ids:
-        raise invalid("", gettext("Tick the comments first that this is about."))
+        raise invalid("", N_("Tick the comments first that this is about."))
     before = one[1] if len(one) > 1 and one[1] in BEFORE_IT else BEFORE[step]
     return Decision(step, before, tuple(ids))
 
@@ -158,4 +158,4 @@ def _place_in_discussion(form: Fields, said: tuple[str, str], comment_id: UUID) 
 
 def _require_moderator(context: RequestContext) -> None:
     if not is_moderator(context.viewer.caller.roles):
-        raise Problem("forbidden", gettext("This page is for moderators."))
+        raise Problem("forbidden", N_("This page is for moderators."))

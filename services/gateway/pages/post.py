@@ -14,7 +14,9 @@ from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import OptionalViewer
 from services.gateway.pages.comment_form import CommentForm, can_be_answered, find
-from services.gateway.pages.render import PageRoute, page, viewer_author
+from services.gateway.pages.pager import pager_of
+from services.gateway.pages.quoting import quotation
+from services.gateway.pages.render import PageRoute, page, post_path, viewer_author
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -43,7 +45,7 @@ async def show(
     query = form.place_parameters
     linked = id_or_none(query.get("comment")) or id_or_none(query.get("thread"))  # older links say thread
     wanted = form.parent_id or written_id or linked
-    place = post_page.Place(cursor=query.get("comments"), comment_id=wanted, replies=query.get("replies"))
+    place = post_page.Place(query.get("comments"), form.sort, form.page, wanted, query.get("replies"))
     try:
         shown = (await post_page.page(context, form.ref, place)).data
     except Moved as moved:
@@ -53,7 +55,9 @@ async def show(
         shown = (await post_page.page(context, form.ref, place)).data
     listed, post_id = shown["comments"], shown["post"]["id"]
     found = find(listed["items"], wanted) if listed is not None and wanted else None
+    done = request.query_params.get("done") if is_new else None
     is_missing = listed is not None and wanted in (linked, written_id) and wanted is not None and found is None
+    is_missing = is_missing and done != "removed"
     form, takes_reply = replace(form, post_id=post_id), None
     if form.parent_id is not None and listed is not None:
         takes_reply = found is not None and can_be_answered(found)
@@ -62,8 +66,11 @@ async def show(
     if is_new and linked == wanted and found is not None and can_be_answered(found):
         form, takes_reply = replace(form, parent_id=linked), True
     viewer = shown["viewer"]
+    if form.quotes and takes_reply and found is not None and not form.text and viewer and viewer["can_comment"]:
+        form = replace(form, text=quotation(found["body_html"]))
     if viewer is not None:
         form = replace(form, opened_by=viewer["id"])
+    is_own_address = request.method == "GET" and "ref" in request.path_params
     status = form.refusal.status if form.refusal else 404 if is_missing and wanted == linked else 200
     if status == 200:
         offer_to_cache(request, context)
@@ -74,10 +81,13 @@ async def show(
         viewer=viewer | {"can_write": is_author(viewer["roles"])} if viewer else await viewer_author(context),
         can_edit=viewer is not None and viewer["can_edit_post"],
         post=shown["post"],
-        comments={"items_": listed["items"], "next": listed["next"]} if listed is not None else None,
+        comments=listed,
+        pager=pager_of(listed, form) if listed is not None else None,
         is_part=listed is not None and "part" in listed,
         is_missing=is_missing,
-        is_later=bool(place.cursor),
+        base="" if is_own_address else post_path(shown["post"]["slug"]),
+        named=wanted,
+        done=done,
         comment_count=shown["comment_count"],
         can_comment=viewer is not None and viewer["can_comment"],
         can_be_answered=can_be_answered,

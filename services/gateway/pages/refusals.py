@@ -1,10 +1,11 @@
 """Say to people why a form was refused, and what to do about it."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from services.chassis.errors import Problem
+from services.chassis.errors import FieldError, Problem
 from services.gateway.languages import N_, gettext, ngettext
+from services.gateway.pages.service_texts import translated
 
 # A problem that is not named here is told in its own words.
 SENTENCES: Mapping[str, str] = {
@@ -33,21 +34,28 @@ FOREIGN = N_(
 SUBJECTS: Mapping[str, str] = {
     "body": N_("The text"),
     "name": N_("The name"),
+    "about": N_("What you say of yourself"),
     "title": N_("The title"),
     "slug": N_("The address"),
     "edit_note": N_("The note"),
     "email": N_("The address"),
     "parent_id": N_("The comment above"),
+    "tags": N_("A tag"),
+    "excerpt": N_("The summary"),
+    "cover": N_("The picture"),
+    "picture": N_("The picture"),
+    "publish_at": N_("The time"),
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Refusal:
     """Why a form came back.
 
     Attributes:
         kind: of the problem.
         field: the field that is wrong; None if it is none of them, or more than one.
+        by_field: what is wrong with each, in a sentence; of a list that is one field, such as `tags`, with all of it.
     """
 
     kind: str
@@ -55,6 +63,7 @@ class Refusal:
     headers: Mapping[str, str]
     sentence: str
     field: str | None = None
+    by_field: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, *, unread: bool = False) -> "Refusal":
@@ -63,9 +72,11 @@ class Refusal:
         Args:
             unread: whether nothing of the form could be read, so that nothing of it can be shown.
         """
-        fields = {error.field for error in problem.errors}
-        field = next(iter(fields)) if len(fields) == 1 else None
-        return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field)
+        by_field: dict[str, str] = {}
+        for error in problem.errors:
+            by_field.setdefault(error.field.partition(".")[0], _of_field(error))
+        field = next(iter(by_field)) if len(by_field) == 1 else None
+        return cls(problem.kind, problem.status, problem.headers, _sentence(problem, unread), field, by_field)
 
     @property
     def wants_sign_in(self) -> bool:
@@ -85,9 +96,15 @@ def _sentence(problem: Problem, unread: bool) -> str:
     if problem.kind == "cross-site" and problem.detail == f"{problem.title}.":
         return gettext(FOREIGN)
     if problem.kind == "invalid" and problem.errors:
-        return " ".join(f"{SUBJECTS[one.field]} {one.message}." if one.field in SUBJECTS else _capital(one.message)
-                        for one in problem.errors)  # fmt: skip
-    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else problem.detail
+        return " ".join(_of_field(one) for one in problem.errors)
+    return gettext(SENTENCES[problem.kind]) if problem.kind in SENTENCES else translated(problem.detail)
+
+
+def _of_field(error: FieldError) -> str:
+    subject = SUBJECTS.get(error.field.partition(".")[0])
+    if subject is None:
+        return _capital(translated(error.message))
+    return gettext("%(field)s %(problem)s.", field=gettext(subject), problem=translated(error.message))
 
 
 def _capital(message: str) -> str:

@@ -22,14 +22,15 @@ from services.gateway.composition.moved import Moved
 from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.languages import LANGUAGES, current
+from services.gateway.languages import LANGUAGES, current, number
 from services.gateway.pages.assets import STYLE_PATH, script_path
 from services.gateway.pages.forms import Again, typed
 from services.gateway.pages.refusals import Refusal
+from services.gateway.pages.service_texts import detail_of, translated
 from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
-from services.gateway.pages.thread import first_named, letter, more_replies, outline, tone
+from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
 from services.gateway.pages.times import ago, moment, month, reading_minutes
 from services.gateway.site import Site
 
@@ -65,8 +66,15 @@ ENVIRONMENT.filters |= {
     "tone": tone,
     "letter": letter,
 }
-ENVIRONMENT.filters |= {"first_named": first_named, "more_replies": more_replies}
-ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month}
+ENVIRONMENT.filters |= {
+    "translated": translated,
+    "detail_of": detail_of,
+    "first_named": first_named,
+    "more_replies": more_replies,
+    "minutes_left": minutes_left,
+    "about": about,
+}
+ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month, "number": number}
 ENVIRONMENT.filters |= {"reading_minutes": reading_minutes}
 ENVIRONMENT.filters |= {"comment_path": comment_path, "path": post_path, "discussion_data": discussion_data}
 ENVIRONMENT.policies["ext.i18n.trimmed"] = True

@@ -28,7 +28,7 @@ from services.gateway.guards import (
     end_session,
     forget_session,
 )
-from services.gateway.languages import gettext
+from services.gateway.languages import N_, gettext
 from services.gateway.mail_requests import Register, SignIn
 from services.gateway.pages import came_from, cookies
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back, require_our_page, typed
@@ -182,7 +182,7 @@ async def sign_out(request: Request, context: OptionalViewer) -> Response:
     require_our_page(request)
     viewer, form = context.viewer, await typed(request)
     if not viewer.sure:
-        raise unavailable(gettext("Who you are could not be checked in time."))
+        raise unavailable(N_("Who you are could not be checked in time."))
     if viewer.person_id is not None:
         await require_opener(context, form.get("for"))
     if viewer.person_id is not None and viewer.session_id is not None:

@@ -6,7 +6,7 @@ The extension's own functions would do the same, but take a multiple of the time
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from services.gateway import languages
 from services.gateway.languages import localised
@@ -35,7 +35,7 @@ def npgettext(context: str, singular: str, plural: str, num: int, /, **values: A
 def _filled(text: str, values: Mapping[str, Any]) -> Markup:
     if not values and "%" not in text:
         return Markup(text)  # noqa: S704  # ours, or of its translator
-    return Markup(text) % localised(values)  # noqa: S704  # which escapes the values
+    return Markup(text % {name: escape(value) for name, value in localised(values).items()})  # noqa: S704
 
 
 GLOBALS = {"_": gettext, "gettext": gettext, "ngettext": ngettext, "pgettext": pgettext, "npgettext": npgettext}

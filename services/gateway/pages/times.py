@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 
-from babel.dates import format_date, format_time, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 
 from services.gateway.languages import Language, current, gettext
 
@@ -15,10 +15,12 @@ ALWAYS = 10**9  # a threshold that no unit reaches but the one that is asked for
 
 def moment(text: str | None) -> str:
     """Return a time in words, such as `23 November 2026, 04:35 UTC`."""
-    if text is None:
-        return ""
+    return "" if text is None else _moment(current(), text)
+
+
+@lru_cache(2_048)  # a discussion is shown again after each comment, with the times of all the others
+def _moment(language: Language, text: str) -> str:
     when = datetime.fromisoformat(text)
-    language = current()
     return gettext(
         "%(date)s, %(time)s UTC",
         date=_date(language, when.date()),
@@ -28,7 +30,8 @@ def moment(text: str | None) -> str:
 
 def month(text: str) -> str:
     """Return the month of a time, such as `November 2026`."""
-    return f"{datetime.fromisoformat(text):%B %Y}"
+    written: str = format_skeleton("yMMMM", datetime.fromisoformat(text), locale=current().locale)
+    return written
 
 
 def reading_minutes(words: int | None) -> int | None:

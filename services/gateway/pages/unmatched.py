@@ -8,7 +8,7 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import RouteTable
 from services.chassis.http.problems import render
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.render import problem_page, redirect
 
 FORM_PAGES = {"/register": "/sign-in"}  # where the form is not on the page above its target
@@ -27,7 +27,7 @@ def refuse(request: Request, problem: Problem) -> Response:
     if problem.kind == "method-not-allowed":
         if request.method in ("GET", "HEAD"):
             return redirect(form_page(request, routes))
-        detail = gettext("There is no page at this address; a form is sent to it.")
+        detail = N_("There is no page at this address; a form is sent to it.")
         problem = Problem(problem.kind, detail, headers=problem.headers)
     return problem_page(problem, back=nearest_page(path, routes))
 

@@ -11,7 +11,7 @@ from services.chassis.errors import invalid
 from services.chassis.http.requests import read_body
 from services.gateway.access.authentication import NOBODY
 from services.gateway.guards import Unauthenticated
-from services.gateway.languages import gettext
+from services.gateway.languages import N_
 from services.gateway.pages.forms import URLENCODED, Fields, gives_back, media_type
 from services.gateway.pages.mail_choices import before_of, settings_of
 from services.gateway.pages.refusals import Refusal
@@ -39,7 +39,7 @@ async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
 @gives_back(again)
 async def unsubscribe(request: Request, context: Unauthenticated, token: str) -> Response:
     if not await _is_one_click(request):
-        refusal = Refusal.of(invalid("", gettext("This did not come from the button of this page. Press it again.")))
+        refusal = Refusal.of(invalid("", N_("This did not come from the button of this page. Press it again.")))
         return await again(request, {}, replace(refusal, status=400))
     answer = await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
     chosen = answer.json()

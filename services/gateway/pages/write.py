@@ -1,24 +1,27 @@
 """Pages on which authors write: a new post, an edit, what becomes of it, and the lists of what they wrote."""
 
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, invalid
-from services.chassis.http.routes import body_limit
-from services.contracts.body_sizes import POST_FORM_BYTES
+from services.chassis.http.routes import body_limit, json_response
+from services.contracts.body_sizes import IMAGE_BYTES, POST_FORM_BYTES
 from services.contracts.ids import id_or_none
-from services.contracts.people import is_author
+from services.contracts.people import is_admin, is_author
+from services.gateway.access.rate_limits import PREVIEWING
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
-from services.gateway.guards import SignedIn, context_of
-from services.gateway.languages import N_, gettext, said
-from services.gateway.pages.forms import Fields, fields, gives_back
+from services.gateway.gateway import gateway_of
+from services.gateway.guards import SignedIn, context_of, count
+from services.gateway.languages import N_
+from services.gateway.pages import cookies, post_pictures
+from services.gateway.pages.forms import Fields, Files, fields, fields_and_files, gives_back
 from services.gateway.pages.openers import require_opener
+from services.gateway.pages.post_form import KINDS, STATUSES, PostForm, changes, creation, if_match, version_of
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, post_path, problem_page, redirect, viewer_author
 from services.gateway.responses import invalidation
@@ -26,138 +29,188 @@ from services.gateway.responses import invalidation
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 READ_BYTES = 2 * 1024 * 1024  # what is too large to be taken is read so far, to be given back
-DISCUSSIONS = ("open", "held", "closed")
-STATUSES = ("published", "draft", "withdrawn")
-FIELDS = ("title", "body", "slug", "discussion", "edit_note")
-SAVED = {"saved": N_("Saved."), "withdrawn": N_("Withdrawn: only you and admins see it now.")}
-
-
-@dataclass(frozen=True)
-class PostForm:
-    """The form of a post as it is shown, new or anew.
-
-    Attributes:
-        post: the post that is edited, as posts answers; None for a new one.
-        values: what stands in the fields.
-        version: of the post as it was when the form was opened, for `If-Match`; epoch, then version.
-        key: the idempotency key, one as long as the form lives.
-    """
-
-    post: Json | None = None
-    values: Fields = field(default_factory=lambda: {"discussion": "open"})
-    version: str = ""
-    key: str = field(default_factory=lambda: str(uuid4()))
-    refusal: Refusal | None = None
-
-    @classmethod
-    def of(cls, post: Json) -> "PostForm":
-        """Return the form to edit a post."""
-        values = {name: str(post[name]) for name in ("title", "body", "slug", "discussion")}
-        return cls(post, values, f"{post.get('epoch', 0)}-{post['version']}")
-
-    @classmethod
-    def sent(cls, sent: Fields, post: Json | None, refusal: Refusal) -> "PostForm":
-        """Return a refused form with what was typed."""
-        values = {name: sent.get(name, "") for name in FIELDS}
-        return cls(post, values, sent.get("version", ""), id_or_none(sent.get("key")) or str(uuid4()), refusal)
-
-    @property
-    def action(self) -> str:
-        return f"/write/{self.post['id']}" if self.post else "/write"
+BYTES_WITH_PICTURES = POST_FORM_BYTES + IMAGE_BYTES + 64 * 1024  # below what proxies take, see deploy/proxies
+KEPT = "rapport.kept"  # in the scope of a request: what a form comes back with instead of what was sent
 
 
 @router.get("/write")
 async def new(request: Request, context: SignedIn) -> Response:
     _require_author(context)
-    return await _shown(context, PostForm())
+    return await _shown(context, PostForm.new(request.query_params.get("kind", "")))
 
 
 @router.get("/posts/{ref}/edit")
 async def edit(request: Request, context: SignedIn, ref: str) -> Response:
-    form = PostForm.of(await post_views.fetch(context, ref))
-    return await _shown(context, form, said=said(SAVED, request.query_params.get("done")))
+    form = PostForm.of(_changeable(context, await post_views.fetch(context, ref)))
+    return await _shown(context, form, done=request.query_params.get("done"))
 
 
 async def again(request: Request, sent: Fields, refusal: Refusal) -> Response:
-    """Show the form anew with what was typed; a post that is gone or cannot be asked for is written anew."""
-    context, post = context_of(request), None
+    """Show the form anew with what was typed; what is not there any more is written anew.
+
+    A draft that was stored by itself is told why it was not, and its form stays as it is.
+    """
+    if sent.get("step") == "autosave":
+        said = {"kind": refusal.kind, "sentence": refusal.sentence, "field": refusal.field}
+        return json_response(said, refusal.status, {**refusal.headers, "Cache-Control": "no-store"})
+    context, sent = context_of(request), sent | request.scope.get(KEPT, {})
+    post_id, post = id_or_none(request.path_params.get("post_id")), None
     if context is None or context.viewer.person_id is None:
-        form = PostForm.sent(sent, None, refusal)
-        return page("post_form.html", status=refusal.status, headers=refusal.headers, form=form, said=None)
-    post_id = id_or_none(request.path_params.get("post_id"))
+        form = PostForm.sent(sent, post_id=post_id, refusal=refusal)
+        return page("post_form.html", status=refusal.status, headers=refusal.headers, form=form, done=None,
+                    now=datetime.now(UTC).isoformat())  # fmt: skip
     if post_id is not None:
         try:
             post = await post_views.fetch(context, post_id)
         except Problem as problem:
-            return problem_page(problem)
-    return await _shown(context, PostForm.sent(sent, post, refusal))
+            post_id = None if problem.kind == "not-found" else post_id
+    return await _shown(context, PostForm.sent(sent, post_id=post_id, post=post, refusal=refusal))
 
 
 @router.post("/write")
-@body_limit(READ_BYTES)
+@body_limit(BYTES_WITH_PICTURES)
 @gives_back(again, READ_BYTES)
 async def create(request: Request, context: SignedIn) -> Response:
-    """Store a new post, published or as a draft, by the button that was pressed."""
+    """Store a new post, as the button says that was pressed; or show the form as it says."""
     _require_author(context)
-    form = await _sent(request, context)
-    publish = form.get("step") == "publish"
-    body: Json = {name: form[name] for name in ("title", "body") if name in form}
-    body |= {"slug": form["slug"].strip()} if form.get("slug", "").strip() else {}
-    body |= {"discussion": _discussion(form), "publish": publish}
-    headers = {"Idempotency-Key": form["key"]} if id_or_none(form.get("key")) else {}
-    post = await _write(request, context, "POST", "/posts", body, headers)
-    if publish:
+    form, files = await _sent(request, context)
+    if (shown := await _shown_only(request, context, form, files, None)) is not None:
+        return shown
+    form = await _with_cover(request, context, form, files)
+    key = id_or_none(form.get("key"))
+    post = await _write(
+        request, context, "POST", "/posts", creation(form), {"Idempotency-Key": form["key"]} if key else {}
+    )
+    step = form.get("step")
+    if step == "autosave":
+        return _stored(post)
+    headers = {"Set-Cookie": cookies.stored(gateway_of(request).settings, key)} if key else {}
+    if step == "publish":
         await comment_views.wait_for_version(context, post)
-        return redirect(post_path(post["slug"]))
-    return redirect(f"{post_path(post['slug'])}/edit?done=saved")
+        return redirect(post_path(post["slug"]), headers)
+    return redirect(_form_of(post, {"schedule": "scheduled"}.get(step or "", "saved")), headers)
 
 
 @router.post("/write/{post_id}")
-@body_limit(READ_BYTES)
+@body_limit(BYTES_WITH_PICTURES)
 @gives_back(again, READ_BYTES)
 async def change(request: Request, context: SignedIn, post_id: str) -> Response:
     """Store an edit, and publish or withdraw the post if that button was pressed."""
     found = id_or_none(post_id)
     if found is None:
         raise Problem("not-found")
-    form = await _sent(request, context)
-    body: Json = {name: form[name] for name in ("title", "body") if name in form} | {"discussion": _discussion(form)}
-    body |= {"edit_note": form["edit_note"]} if form.get("edit_note", "").strip() else {}
-    epoch, _, version = form.get("version", "").partition("-")
-    tag = f'"{version}-e{epoch}-form"' if epoch not in ("", "0") else f'"{version}-form"'
-    path, step = post_views.path_of(found), form.get("step")
-    headers = {"If-Match": tag} if version.isdigit() and step != "overwrite" else {}
-    post = await _write(request, context, "PATCH", path, body, headers)
+    form, files = await _sent(request, context)
+    before = await post_views.fetch(context, found)
+    if (shown := await _shown_only(request, context, form, files, before)) is not None:
+        return shown
+    step, path = form.get("step", ""), post_views.path_of(found)
+    if step == "autosave" and before["status"] != "draft":
+        raise Problem("wrong-state", N_("Only a draft is stored by itself."))
+    form = await _with_cover(request, context, form, files)
+    headers = if_match(form.get("seen" if step == "overwrite" else "version", ""))
+    if (key := id_or_none(form.get("key"))) is not None:
+        headers["Idempotency-Key"] = key
+    post = await _write(request, context, "PATCH", path, changes(form, before), headers)
+    if step == "autosave":
+        return _stored(post)
     if step in ("publish", "withdraw"):
         post = await _write(request, context, "POST", f"{path}/{step}", None, {})
     await comment_views.wait_for_version(context, post)
     if post["status"] == "published" and step != "save":
         return redirect(post_path(post["slug"]))
-    done = {"withdraw": "withdrawn"}.get(step or "", "saved")
-    return redirect(f"{post_path(post['slug'])}/edit?done={done}")
+    done = {"withdraw": "withdrawn", "schedule": "scheduled", "unschedule": "unscheduled"}
+    return redirect(_form_of(post, done.get(step, "saved")))
+
+
+@router.get("/posts/{ref}/delete")
+async def ask_to_delete(request: Request, context: SignedIn, ref: str) -> Response:
+    """Ask whether a draft is to go; one that readers may have seen is withdrawn instead."""
+    return await _asked_to_delete(context, _changeable(context, await post_views.fetch(context, ref)))
+
+
+async def delete_again(request: Request, sent: Fields, refusal: Refusal) -> Response:
+    """Ask anew, with what stands in the draft now."""
+    context, post_id = context_of(request), id_or_none(request.path_params.get("post_id"))
+    if context is None or context.viewer.person_id is None:
+        return problem_page(Problem("sign-in-required", refusal.sentence), "/sign-in")
+    try:
+        return await _asked_to_delete(context, await post_views.fetch(context, post_id or ""), refusal)
+    except Problem as problem:
+        return problem_page(problem, "/me/posts")
+
+
+@router.post("/write/{post_id}/delete")
+@body_limit(READ_BYTES)
+@gives_back(delete_again)
+async def delete(request: Request, context: SignedIn, post_id: str) -> Response:
+    found = id_or_none(post_id)
+    if found is None:
+        raise Problem("not-found")
+    form = await fields(request)
+    await require_opener(context, form.get("for"))
+    headers = if_match(form.get("version", ""))
+    await context.upstreams.posts.send(
+        "DELETE", post_views.path_of(found), context.viewer.caller, context.deadline, headers=headers
+    )
+    invalidation(request).post(found)
+    return redirect("/me/posts?done=deleted")
 
 
 @router.get("/me/posts")
 async def mine(request: Request, context: SignedIn) -> Response:
-    """List what the viewer wrote, by status."""
+    """List what the viewer wrote, by kind and status."""
     _require_author(context)
-    status = request.query_params.get("status", "draft")
-    if status not in STATUSES:
+    query = request.query_params
+    status, kind, cursor = query.get("status", "draft"), query.get("kind", "post"), query.get("cursor")
+    if status not in STATUSES or kind not in KINDS:
         raise Problem("not-found")
-    params = {"status": status, "author": "me"} | (
-        {"cursor": cursor} if (cursor := request.query_params.get("cursor")) else {}
-    )
-    listed = (await post_views.listed(context, params)).data
+    params = {"status": status, "author": "me"} | ({"kind": kind} if kind != "post" else {})
+    listed = (await post_views.listed(context, params | ({"cursor": cursor} if cursor else {}))).data
     return page(
         "my_posts.html",
         viewer=await viewer_author(context),
         shown=status,
-        items=listed["items"],
-        next=listed["next"],
+        kind=kind,
+        posts={"items_": listed["items"], "next": listed["next"]},
+        is_later=bool(cursor),
+        done=query.get("done"),
     )
 
 
-async def _shown(context: RequestContext, form: PostForm, *, said: str | None = None) -> Response:
+async def _shown_only(
+    request: Request, context: RequestContext, form: Fields, files: Files, post: Json | None
+) -> Response | None:
+    """Return the form for a button that stores nothing of it, or with a picture that was chosen; None for the others.
+
+    A chosen picture is put into the text whatever button was pressed, and shown there before anything is stored.
+    """
+    post_id = post["id"] if post else None
+    if "picture" in files:
+        picture = await post_pictures.store(request, context, "picture", files["picture"])
+        form = form | {"body": post_pictures.with_picture(form.get("body", ""), picture["url"], form.get("alt", ""))}
+        done = "picture" if form.get("alt", "").strip() else "picture-without-words"
+        return await _shown(context, PostForm.sent(form | {"alt": ""}, post_id=post_id, post=post), done=done)
+    if form.get("step") == "picture":
+        raise invalid("picture", N_("must be chosen first"))
+    if form.get("step") == "preview":
+        await count(request, gateway_of(request), PREVIEWING, str(context.viewer.person_id))
+        posts, body = context.upstreams.posts, {"body": form.get("body", "")}
+        rendered = (await posts.send("POST", "/preview", context.viewer.caller, context.deadline, body=body)).json()
+        shown = PostForm.sent(form, post_id=post_id, post=post, preview=rendered["body_html"])
+        return await _shown(context, shown)
+    return None
+
+
+async def _with_cover(request: Request, context: RequestContext, form: Fields, files: Files) -> Fields:
+    """Return the form with the cover that it brings along, which is there too if the form comes back."""
+    if "cover_picture" not in files:
+        return form
+    picture = await post_pictures.store(request, context, "cover", files["cover_picture"])
+    request.scope[KEPT] = {"cover": picture["id"]}
+    return form | {"cover": picture["id"]}
+
+
+async def _shown(context: RequestContext, form: PostForm, *, done: str | None = None) -> Response:
     refusal = form.refusal
     return page(
         "post_form.html",
@@ -165,14 +218,27 @@ async def _shown(context: RequestContext, form: PostForm, *, said: str | None = 
         headers=refusal.headers if refusal else None,
         viewer=await viewer_author(context),
         form=form,
-        said=said,
+        done=done,
+        now=datetime.now(UTC).isoformat(),
     )
 
 
-async def _sent(request: Request, context: RequestContext) -> Fields:
-    form = await fields(request, POST_FORM_BYTES)
+async def _asked_to_delete(context: RequestContext, post: Json, refusal: Refusal | None = None) -> Response:
+    return page(
+        "delete_post.html",
+        status=refusal.status if refusal else 200,
+        headers=refusal.headers if refusal else None,
+        viewer=await viewer_author(context),
+        post=post,
+        version=version_of(post),
+        refusal=refusal,
+    )
+
+
+async def _sent(request: Request, context: RequestContext) -> tuple[Fields, Files]:
+    form, files = await fields_and_files(request, POST_FORM_BYTES, BYTES_WITH_PICTURES)
     await require_opener(context, form.get("for"))
-    return form
+    return form, files
 
 
 async def _write(
@@ -187,13 +253,27 @@ async def _write(
     return post
 
 
-def _discussion(form: Fields) -> str:
-    discussion = form.get("discussion", "open")
-    if discussion not in DISCUSSIONS:
-        raise invalid("discussion", N_("must be one of those offered"))
-    return discussion
+def _stored(post: Json) -> Response:
+    """Tell the page of a draft that was stored by itself how to store it again."""
+    form = PostForm.of(post)
+    said = {"action": form.action, "version": form.version, "key": form.key, "slug": post["slug"],
+            "edit": _form_of(post), "delete": f"{post_path(post['slug'])}/delete"}  # fmt: skip
+    return json_response(said, headers={"Cache-Control": "no-store"})
+
+
+def _form_of(post: Json, done: str | None = None) -> str:
+    return f"{post_path(post['slug'])}/edit" + (f"?done={done}" if done else "")
 
 
 def _require_author(context: RequestContext) -> None:
     if not is_author(context.viewer.caller.roles):
-        raise Problem("forbidden", gettext("This page is for authors. Ask who runs this site to make you one."))
+        raise Problem("forbidden", N_("This page is for authors. Ask who runs this site to make you one."))
+
+
+def _changeable(context: RequestContext, post: Json) -> Json:
+    """Return the post if its form is for the viewer; posts decides again whoever sends it."""
+    _require_author(context)
+    caller = context.viewer.caller
+    if post["author_id"] != str(caller.person_id) and not is_admin(caller.roles):
+        raise Problem("forbidden", N_("Only who wrote it and admins may change it."))
+    return post

@@ -2,8 +2,9 @@
 
 Lines are compared first, and the words of what was replaced among them. Both by Myers' greedy algorithm (An O(ND)
 Difference Algorithm, 1986), which finds a shortest list of changes and takes longer the more of them there are: so its
-steps are counted. All comparisons of two texts together take `MOST_STEPS`, about a tenth of a second, and 4 bytes for
-each step; what is not found by then counts as replaced. What comes before that, and after it, is linear.
+steps are counted. All comparisons of two texts together take at most `MOST_STEPS`, about a tenth of a second, and 4
+bytes for each step; what is not found by then counts as replaced. The rest is linear. Altogether two posts of the
+greatest length take 0.2 s of a processor and 35 MiB.
 """
 
 import re
@@ -11,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from services.posts.domain.word_count import CHARACTERS
 
@@ -22,15 +23,14 @@ LEAST_IN_COMMON = 0.3  # of the letters of the shorter passage; with less, its w
 # After a character of Han or Kana stand the marks that vary it.
 CHARACTER = rf"{CHARACTERS.pattern}[\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef]*"
 PUNCTUATION = r"!-/:-@\[-`{-~\u00a1\u00ab\u00b7\u00bb\u00bf\u2010-\u205e\u3001-\u3003\u3008-\u3020\uff01-\uff0f"
-TOKEN = re.compile(rf"\n|[^\S\n]+|{CHARACTER}|[{PUNCTUATION}]|(?:(?!{CHARACTERS.pattern})[^\s{PUNCTUATION}])+")
+WORD = re.compile(rf"{CHARACTER}|[{PUNCTUATION}]|(?:(?!{CHARACTERS.pattern})[^\s{PUNCTUATION}])+")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 Op = Literal["equal", "insert", "delete"]
 Match = tuple[int, int, int]  # where it begins in the old sequence and in the new one, and its length
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A piece of a difference: it stands in both texts, in the new one or in the old one."""
 
     op: Op
@@ -71,12 +71,32 @@ def _by_words(old: str, new: str, budget: _Budget) -> list[Part]:
     whole = [Part("delete", old), Part("insert", new)]
     if not old or not new or len(old) + len(new) > MOST_CHARACTERS:
         return whole
+    words, others = list(WORD.finditer(old)), list(WORD.finditer(new))
     parts: list[Part] = []
-    common = 0
-    for deleted, inserted, same in _passages(TOKEN.findall(old), TOKEN.findall(new), budget):
-        parts += [Part("delete", deleted), Part("insert", inserted), Part("equal", same)]
-        common += _letters(same)
+    at_old = at_new = common = 0
+    for from_old, from_new, length in _matches([one[0] for one in words], [one[0] for one in others], budget):
+        for word, other in zip(words[from_old : from_old + length], others[from_new : from_new + length], strict=True):
+            gap, other_gap = old[at_old : word.start()], new[at_new : other.start()]
+            if gap != other_gap:
+                parts += _between(gap, other_gap)
+                gap = ""
+            parts.append(Part("equal", gap + word[0]))
+            at_old, at_new = word.end(), other.end()
+            common += len(word[0])
+    parts += _between(old[at_old:], new[at_new:])
     return parts if common >= LEAST_IN_COMMON * min(_letters(old), _letters(new)) else whole
+
+
+def _between(old: str, new: str) -> Iterator[Part]:
+    """Yield what stands between two words that stayed: the spaces around what was replaced stayed, too."""
+    most = min(len(old), len(new))
+    before = next((place for place in range(most) if old[place] != new[place] or not old[place].isspace()), most)
+    most -= before
+    after = next((n for n in range(most) if old[-1 - n] != new[-1 - n] or not old[-1 - n].isspace()), most)
+    yield Part("equal", old[:before])
+    yield Part("delete", old[before : len(old) - after])
+    yield Part("insert", new[before : len(new) - after])
+    yield Part("equal", old[len(old) - after :])
 
 
 def _letters(text: str) -> int:
@@ -84,28 +104,27 @@ def _letters(text: str) -> int:
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-    """Join neighbours of one kind. A space that stayed between two replaced words counts as replaced, too."""
-    deleted = inserted = same = ""
+    """Join neighbours of one kind, and put what was deleted before what was inserted in its place."""
+    deleted: list[str] = []
+    inserted: list[str] = []
+    same: list[str] = []
     for part in parts:
         if part.op == "equal":
-            same += part.text
+            same.append(part.text)
         elif part.text:
-            if same and deleted and inserted and same.isspace() and "\n" not in same:
-                deleted, inserted = deleted + same, inserted + same
-            elif same:
+            if any(same):
                 yield from _told(deleted, inserted, same)
-                deleted = inserted = ""
-            same = ""
-            if part.op == "delete":
-                deleted += part.text
-            else:
-                inserted += part.text
+            (deleted if part.op == "delete" else inserted).append(part.text)
     yield from _told(deleted, inserted, same)
 
 
-def _told(deleted: str, inserted: str, same: str) -> Iterator[Part]:
-    told: list[tuple[Op, str]] = [("delete", deleted), ("insert", inserted), ("equal", same)]
-    yield from (Part(op, text) for op, text in told if text)
+def _told(deleted: list[str], inserted: list[str], same: list[str]) -> Iterator[Part]:
+    """Yield what was gathered, and forget it."""
+    gathered: list[tuple[Op, list[str]]] = [("delete", deleted), ("insert", inserted), ("equal", same)]
+    for op, pieces in gathered:
+        if text := "".join(pieces):
+            yield Part(op, text)
+        pieces.clear()
 
 
 def _matches(old: Sequence[str], new: Sequence[str], budget: _Budget) -> Iterator[Match]:

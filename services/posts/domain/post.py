@@ -227,6 +227,7 @@ def representation(post: Post) -> dict[str, Any]:
         "format": post.format,
         "body_html": post.body_html,
         "excerpt": post.excerpt,
+        "has_own_excerpt": post.has_own_excerpt,
         "author_id": str(post.author_id),
         "status": "scheduled" if post.is_scheduled else post.status,
         "discussion": post.discussion,

@@ -8,7 +8,7 @@ from services.gateway.apidocs.schemas.comments import CommentState
 from services.gateway.apidocs.schemas.images import Image
 from services.gateway.apidocs.schemas.notifications import Mail, Notification
 from services.gateway.apidocs.schemas.people import Me, OpenSession
-from services.gateway.apidocs.schemas.posts import Discussion, PostKind, PostStatus, Revision
+from services.gateway.apidocs.schemas.posts import Discussion, FormerText, PostKind, PostStatus
 from services.gateway.apidocs.schemas.shared import CREATED, TextFormat, Uri
 
 
@@ -33,7 +33,7 @@ class ExportedPost(BaseModel):
     cover_url: Uri | None = Field(description="The picture that stands for it; null if there is none.")
 
 
-class ExportedRevision(Revision):
+class ExportedRevision(FormerText):
     """One text of a post of yours."""
 
     post_id: UUID = Field(description="The id of the post.")

@@ -103,20 +103,39 @@ class Previewed(BaseModel):
     body_html: str = Field(description="Sanitised HTML, safe to insert.")
 
 
-class Revision(BaseModel):
+class DiffPart(BaseModel):
+    """A piece of what differs between two texts."""
+
+    op: Literal["equal", "insert", "delete"] = Field(
+        description="Whether it stands in both texts, in the newer one alone or in the older one alone."
+    )
+    text: str = Field(description="The piece itself, never empty. Plain text: escape it.")
+
+
+class FormerText(BaseModel):
     """One text of a post."""
 
-    revision: int = Field(description="Its number; the first is 1.")
-    title: str = Field(description="The title then. Plain text: escape it.")
-    body: str = Field(description="The text then, as it was written.")
+    revision: int = Field(description="Its number; the first is 1, and stays so until the post is published.")
+    title: str | None = Field(description="The title then; null once it was taken away. Plain text: escape it.")
+    body: str | None = Field(description="The text then, as it was written; null once it was taken away.")
     edit_note: str | None = Field(description="What the author said about the change. Plain text: escape it.")
     created_at: AwareDatetime = Field(description="When this text was written.")
+
+
+class Revision(FormerText):
+    """One text of a post, and what differs from another one."""
+
+    diff: list[DiffPart] | None = Field(
+        default=None,
+        description="With `against`, and only then: what leads from that text to this one, in order. Null if one of "
+        "them was taken away.",
+    )
 
 
 class Revisions(BaseModel):
     """A page of the revisions of a post, newest first."""
 
-    items: list[Revision] = Field(description="The revisions of this page.")
+    items: list[FormerText] = Field(description="The revisions of this page.")
     next: str | None = Field(description=NEXT)
 
 

@@ -1,0 +1,127 @@
+"""Every page and state in a real browser: axe finds nothing, light and dark, and the main story needs a keyboard alone.
+
+If the environment variable ARTIFACTS names a folder, pictures of a few pages are left there.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.client import Client, Person
+from tests.looks.browsing import cookies_of, window
+from tests.looks.story import Story, told
+from tests.looks.views import VIEWS, View, Who
+
+CHROMIUM = which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+
+Kept = dict[Who, Any]
+
+ARTIFACTS = os.environ.get("ARTIFACTS")
+AXE = Axe()
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = {"resultTypes": ["violations"], "runOnly": STANDARDS}
+OF_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+COLOURS = {"resultTypes": ["violations"], "runOnly": OF_COLOURS}
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="module")
+async def story(client: Client, admin: Person) -> Story:
+    return await told(client, admin, os.urandom(3).hex())
+
+
+@pytest.fixture(scope="module")
+async def kept(browser: Browser, story: Story) -> Kept:
+    """What the browsers of the people of the story keep."""
+    return await cookies_of(browser, story)
+
+
+async def violations(page: Page) -> list[str]:
+    """Return what axe has against a page: everything as it is, colours in the dark too."""
+    found = []
+    for scheme, rules in (("light", RULES), ("dark", COLOURS)):
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        result = await AXE.run(page, options=rules)
+        found += [
+            f"{scheme} {one['id']}: {node['target']} {node['html'][:160]}"
+            for one in result.response["violations"]
+            for node in one["nodes"]
+        ]
+    return found
+
+
+async def look_at(browser: Browser, story: Story, kept: Kept, view: View) -> list[str]:
+    async with window(browser, story, kept[view.who]) as page:
+        await page.emulate_media(reduced_motion="reduce")
+        await view.open(page, story)
+        found = await violations(page)
+        if ARTIFACTS and view.is_small:
+            folder = Path(ARTIFACTS) / "screenshots"
+            folder.mkdir(parents=True, exist_ok=True)
+            for scheme in ("light", "dark"):
+                await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                await page.screenshot(path=folder / f"{view.name}-{scheme}.png", full_page=True)
+    return [f"{view.name}: {one}" for one in found]
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view.is_small], ids=lambda view: view.name)
+async def test_axe_finds_nothing(browser: Browser, story: Story, kept: Kept, view: View) -> None:
+    assert await look_at(browser, story, kept, view) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("view", [view for view in VIEWS if not view.is_small], ids=lambda view: view.name)
+async def test_axe_finds_nothing_in_any_state(browser: Browser, story: Story, kept: Kept, view: View) -> None:
+    assert await look_at(browser, story, kept, view) == []
+
+
+async def tabbed_to(page: Page, selector: str, most: int = 40) -> int:
+    """Press Tab until an element has the focus that one can see; return how often."""
+    for count in range(1, most + 1):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("selector => document.activeElement?.matches(selector) ?? false", selector):
+            assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            return count
+    raise AssertionError(f"{selector} was not reached by {most} Tabs")
+
+
+async def test_one_reads_and_answers_with_a_keyboard_alone(browser: Browser, story: Story, kept: Kept) -> None:
+    async with window(browser, story, kept["eve"]) as page:
+        await page.goto("/")
+        await tabbed_to(page, f"h2 a[href='{story.path}']")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("h1")).to_have_text(story.post["title"])
+        await page.keyboard.press("Tab")
+        await expect(page.locator(".skip:focus")).to_have_text("To the text")
+        await page.keyboard.press("Tab")
+        await expect(page.locator(".skip:focus")).to_have_text("To the form")
+        await page.keyboard.press("Enter")
+        if not await page.locator("textarea[name=body]").first.evaluate("one => one === document.activeElement"):
+            await tabbed_to(page, "textarea[name=body]", 3)
+        await page.keyboard.type("Written without a mouse.")
+        await tabbed_to(page, "form:has(textarea[name=body]) button:not([type=button])", 6)
+        await page.keyboard.press("Enter")
+        mine = page.get_by_role("article").filter(has_text="Written without a mouse.").last
+        await expect(mine).to_be_visible()
+        await page.goto(story.path)
+        await tabbed_to(page, f"#c-{story.comments[0]['id']} a[href*='reply_to']", 60)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("textarea[name=body]").first).to_be_focused()
+        await page.keyboard.type("And an answer, too.")
+        await tabbed_to(page, "form:has(textarea[name=body]) button:not([type=button])", 6)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("article").filter(has_text="And an answer, too.").last).to_be_visible()

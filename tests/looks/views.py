@@ -1,0 +1,131 @@
+"""The pages and states that are looked at: whose they are, and how one comes to them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from playwright.async_api import Page
+
+from tests.looks.story import Story
+
+Who = Literal["stranger", "ben", "eve", "ada"]  # a reader, one to whom nothing happened, an admin
+
+
+@dataclass(frozen=True)
+class View:
+    """One page in one state.
+
+    Attributes:
+        path: of a story, as its address is made there.
+        act: what is done on the page until it is in that state.
+        status: of the answer that opens it.
+        is_small: whether it is among the few that every test run looks at.
+    """
+
+    name: str
+    who: Who
+    path: Callable[[Story], str]
+    act: Callable[[Page, Story], Awaitable[None]] | None = None
+    status: int = 200
+    is_small: bool = False
+
+    async def open(self, page: Page, story: Story) -> None:
+        """Come to it."""
+        answer = await page.goto(self.path(story))
+        assert answer is not None
+        assert answer.status == self.status, (self.name, answer.status)
+        if self.act is not None:
+            await self.act(page, story)
+
+
+def at(path: str) -> Callable[[Story], str]:
+    return lambda _: path
+
+
+async def asks_for_mail(page: Page, story: Story) -> None:
+    await page.locator("form[action='/sign-in'] input[name=email]").fill("nobody.known@example.com")
+    await page.locator("form[action='/sign-in'] button").click()
+    await page.locator("input[name=code]").wait_for()
+
+
+async def types_a_wrong_code(page: Page, story: Story) -> None:
+    await asks_for_mail(page, story)
+    await page.locator("input[name=code]").fill("00000000")
+    await page.locator("form:has(input[name=code]) button").click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def types_a_wrong_address(page: Page, story: Story) -> None:
+    await page.locator("form[action='/register'] input[name=name]").fill("Flo")
+    await page.locator("form[action='/register'] input[name=email]").fill("flo@nowhere")
+    await page.locator("form[action='/register'] button").click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def presses(page: Page, story: Story) -> None:
+    await page.locator("main form button").first.click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def sends_nothing(page: Page, story: Story) -> None:
+    await page.locator("textarea[name=body]").first.fill("   ")
+    await page.locator("form:has(textarea[name=body]) button:not(.plain):not([type=button])").first.click()
+    await page.locator("[role=alert]").first.wait_for()
+
+
+async def makes_a_feed(page: Page, story: Story) -> None:
+    await page.locator("form[action='/me/feed'] button").click()
+    await page.locator("#feed").wait_for()
+
+
+def _comment(number: int) -> Callable[[Story], str]:
+    return lambda story: f"{story.path}?comment={story.comments[number]['id']}#c-{story.comments[number]['id']}"
+
+
+VIEWS = (
+    View("front", "stranger", at("/"), is_small=True),
+    View("front-author", "ada", at("/"), is_small=True),
+    View("tags", "stranger", at("/tags"), is_small=True),
+    View("tag", "stranger", at("/tags/garden"), is_small=True),
+    View("tag-unknown", "stranger", at("/tags/nothing-has-it"), status=404),
+    View("person-author", "stranger", lambda story: f"/people/{story.people['ada'].id}", is_small=True),
+    View("person-reader", "ben", lambda story: f"/people/{story.people['ben'].id}"),
+    View("post", "stranger", lambda story: story.path, is_small=True),
+    View("post-comment-named", "stranger", _comment(6)),
+    View("post-reader", "ben", lambda story: story.path, is_small=True),
+    View("post-author", "ada", lambda story: story.path),
+    View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
+    View("post-refused", "ben", lambda story: story.path, sends_nothing, is_small=True),
+    View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
+    View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
+    View("post-draft", "ada", lambda story: f"/posts/{story.draft['slug']}"),
+    View("page", "stranger", lambda story: f"/posts/{story.page['slug']}"),
+    View("write", "ada", at("/write"), is_small=True),
+    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", sends_nothing),
+    View("edit", "ada", lambda story: f"{story.path}/edit"),
+    View("my-posts", "ada", at("/me/posts?status=published")),
+    View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
+    View("moderate", "ada", at("/moderate"), is_small=True),
+    View("moderate-forbidden", "ben", at("/moderate"), status=403),
+    View("notifications", "ben", at("/me/notifications"), is_small=True),
+    View("notifications-empty", "eve", at("/me/notifications")),
+    View("why", "ben", lambda story: f"/me/notifications/{story.comments[1]['id']}"),
+    View("mail", "ada", at("/me/mail")),
+    View("account", "ben", at("/me"), is_small=True),
+    View("account-feed", "eve", at("/me"), makes_a_feed),
+    View("my-comments", "ben", at("/me/comments"), is_small=True),
+    View("my-comments-empty", "eve", at("/me/comments")),
+    View("sign-in", "stranger", at("/sign-in"), is_small=True),
+    View("sign-in-refused", "stranger", at("/sign-in"), types_a_wrong_address),
+    View("check-mail", "stranger", at("/sign-in"), asks_for_mail, is_small=True),
+    View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
+    View("link", "stranger", at("/sign-in/" + "x" * 43)),
+    View("link-unknown", "stranger", at("/sign-in/" + "x" * 43), presses),
+    View("signed-out", "stranger", at("/me/notifications"), status=401, is_small=True),
+    View("not-found", "stranger", at("/no-such-page"), status=404, is_small=True),
+    View("unsubscribe", "stranger", at("/unsubscribe/" + "x" * 43)),
+    View("unsubscribe-unknown", "stranger", at("/unsubscribe/" + "x" * 43), presses),
+    View("mail-choices", "stranger", at("/mail/" + "x" * 43), status=404),
+    View("problems", "stranger", at("/problems")),
+    View("docs", "stranger", at("/docs")),
+)
