@@ -104,7 +104,7 @@ async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("#feed").wait_for()
 
 
-async def previews(page: Page, story: Story) -> None:
+async def previews_a_reply(page: Page, story: Story) -> None:
     await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
     await page.locator("button[name=preview]").click()
     await page.locator(".preview em").wait_for()
@@ -128,7 +128,7 @@ VIEWS = (
     View("post-author", "ada", lambda story: story.path),
     View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
     View("post-quote", "ben", lambda story: f"{story.path}?quote={story.comments[7]['id']}"),
-    View("post-preview", "ben", lambda story: story.path, previews),
+    View("post-preview", "ben", lambda story: story.path, previews_a_reply),
     View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
     View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
     View("post-refused", "ben", lambda story: story.path, sends_nothing),
