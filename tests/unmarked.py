@@ -151,4 +151,6 @@ def _called(node: ast.AST) -> str:
 
 def _is_sentence(text: str, refuses: bool) -> bool:
     words = TAG.sub("", text).split()
-    return WORDS.search(text) is not None and (refuses or (len(words) > 2 and text[:1].isupper() and not {";", "|"} & {*text}))
+    return WORDS.search(text) is not None and (
+        refuses or (len(words) > 2 and text[:1].isupper() and not {";", "|"} & {*text})
+    )
