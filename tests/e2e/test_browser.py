@@ -88,6 +88,10 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     anna, ben = await visitor(), await visitor()
 
     await anna.goto(path)
+    await anna.get_by_role("button", name="العربية").click()
+    await expect(anna.locator("html[lang=ar][dir=rtl]").get_by_role("link", name="تسجيل الدخول").first).to_be_visible()
+    assert urlsplit(anna.url).path == path
+    await anna.get_by_role("button", name="English").click()
     await signed_in(anna, session_sink, "Anna", f"anna.{unique}@example.com")
     await expect(anna.get_by_role("heading", name=post["title"])).to_be_visible()
     await anna.get_by_label("Comment on the post").fill("Who *still* writes <b>letters</b>?")
