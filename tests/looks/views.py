@@ -104,6 +104,11 @@ async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("#feed").wait_for()
 
 
+async def asks_to_take_a_text_away(page: Page, story: Story) -> None:
+    await page.locator(".blank > summary").first.click()
+    await page.locator(".blank button").first.wait_for()
+
+
 async def previews_a_reply(page: Page, story: Story) -> None:
     await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
     await page.locator("button[name=preview]").click()
@@ -131,6 +136,9 @@ VIEWS = (
     View("post-preview", "ben", lambda story: story.path, previews_a_reply),
     View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
     View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
+    View("changes", "stranger", lambda story: f"{story.path}/changes"),
+    View("changes-author", "ada", lambda story: f"{story.path}/changes", asks_to_take_a_text_away, is_small=True),
+    View("changes-missing", "stranger", lambda story: f"{story.path}/changes?to=99", status=404),
     View("post-refused", "ben", lambda story: story.path, sends_nothing),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
