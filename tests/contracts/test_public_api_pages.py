@@ -275,7 +275,7 @@ async def test_long_discussions_span_pages(client: Client, author: Person, anna:
     path = f"/posts/{post['slug']}"
     first = check_page(await zoe.get(path))
     later = next(str(one["href"]) for one in first.all("a") if one.get("rel") == "next")
-    assert "No. 50" in check_page(await zoe.get(later.partition("#")[0])).text
+    assert "No. 50" in check_page(await zoe.get(path + later.partition("#")[0])).text
     answer: Any = await zoe.post(f"{path}/comments", fields_of(first) | {"body": "Far away"})
     assert "Far away" in check_page(await zoe.get(answer.headers["Location"].partition("#")[0])).text
 
@@ -296,10 +296,10 @@ async def test_the_address_of_a_comment_shows_it_on_whatever_page_it_stands(
         return [str(one["id"]).removeprefix("c-") for one in page.all("article") if one.get("id")]
 
     for depth in (0, 1, 20, 25):
-        found = await shown(line[depth])
-        assert found[: depth + 1] == [one["id"] for one in line[: depth + 1]], depth
+        found, nearest = await shown(line[depth]), line[max(0, depth - 5) : depth + 1]
+        assert found[: len(nearest)] == [one["id"] for one in nearest], depth
     assert (await client.call("DELETE", f"/v1/comments/{line[20]['id']}", who=anna)).status == 204
-    assert (await shown(line[20]))[20] == line[20]["id"], "as a tombstone, because there are replies"
+    assert (await shown(line[20]))[5] == line[20]["id"], "as a tombstone, because there are replies"
     assert (await client.call("POST", f"/v1/comments/{line[25]['id']}/hold", who=moderator)).status == 200
     assert line[25]["id"] not in await shown(line[25], 404)
-    assert (await shown(line[24]))[24] == line[24]["id"]
+    assert (await shown(line[24]))[5] == line[24]["id"]

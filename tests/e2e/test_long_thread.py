@@ -45,8 +45,8 @@ async def grow(stack: Stack, post_id: str, authors: list[str], size: int) -> set
     try:
         await connection.executemany(
             "insert into comments (id, post_id, parent_id, list_id, path, depth, author_id, body, format, body_html,"
-            " renderer_version, state, created_at, shown) values ($1, $2, $3, $4, $5, $6, $7, $8, 'markdown',"
-            " '<p>' || $8 || '</p>', 1, 'visible', now(), true)",
+            " renderer_version, state, created_at, shown, answered_revision) values ($1, $2, $3, $4, $5, $6, $7, $8,"
+            " 'markdown', '<p>' || $8 || '</p>', 1, 'visible', now(), true, 1)",
             rows,
         )
         await connection.execute(
@@ -66,6 +66,8 @@ async def test_every_comment_is_reached_by_following_pages(
 ) -> None:
     post = await client.publish(admin, title=f"A long discussion {unique}")
     expected = await grow(stack, post["id"], [admin.id, anna.id], size)
+    edit = {"body": "Some other text.", "edit_note": "So that all comments are about an earlier version."}
+    assert (await client.call("PATCH", f"/v1/posts/{post['id']}", edit, who=admin)).status == 200
     path = urlsplit(post["url"]).path
     found, seen, waiting = set[str](), {path}, [path]
     while waiting:
@@ -93,6 +95,8 @@ async def test_the_form_is_near_and_the_first_page_is_small(
     email = f"tab.{unique}@example.com"
     await client.sign_in("Tabea", email)
     await grow(stack, post["id"], [admin.id], size)
+    edit = {"body": "Some other text.", "edit_note": "So that all comments are about an earlier version."}
+    assert (await client.call("PATCH", f"/v1/posts/{post['id']}", edit, who=admin)).status == 200
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context(java_script_enabled=False, base_url=stack.url)

@@ -16,7 +16,14 @@ ROOT = SHEET[: SHEET.index("\n}\n")]
 PAIRS = (
     [("text", "paper", 7.0), ("text", "sheet", 7.0), ("text", "tint", 7.0)]
     + [(one, ground, 4.5) for one in ("quiet", "accent", "warn") for ground in ("paper", "sheet")]
-    + [("accent", "tint", 4.5), ("quiet", "tint", 4.5), ("edge", "sheet", 3.0), ("edge", "paper", 3.0)]
+    + [
+        ("text", "added", 4.5),
+        ("text", "removed", 4.5),
+        ("accent", "tint", 4.5),
+        ("quiet", "tint", 4.5),
+        ("edge", "sheet", 3.0),
+        ("edge", "paper", 3.0),
+    ]
 )
 
 

@@ -42,6 +42,10 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
             "withdrawn": "taken back; its author and admins see it",
         },
     ),
+    "DiffOp": Vocabulary(
+        "Where a piece of what differs between two texts stands.",
+        {"equal": "in both", "insert": "in this text alone", "delete": "in the other one alone"},
+    ),
     "TextFormat": Vocabulary(
         "The language of a source text.",
         {"markdown": "Markdown; raw HTML in it is shown as text", "html": "HTML, of what was imported as such"},

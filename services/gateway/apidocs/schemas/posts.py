@@ -21,6 +21,7 @@ from services.gateway.apidocs.schemas.shared import (
 )
 from services.gateway.apidocs.vocabulary import values
 
+DiffOp = Annotated[str, WithJsonSchema(values("DiffOp"))]
 PostKind = Annotated[str, WithJsonSchema(values("PostKind"))]
 PostStatus = Annotated[str, WithJsonSchema(values("PostStatus"))]
 Discussion = Annotated[str, WithJsonSchema(values("Discussion"))]
@@ -106,9 +107,7 @@ class Previewed(BaseModel):
 class DiffPart(BaseModel):
     """A piece of what differs between two texts."""
 
-    op: Literal["equal", "insert", "delete"] = Field(
-        description="Whether it stands in both texts, in the newer one alone or in the older one alone."
-    )
+    op: DiffOp = Field(description="Where it stands.")
     text: str = Field(description="The piece itself, never empty. Plain text: escape it.")
 
 
