@@ -56,9 +56,9 @@ async def types_a_wrong_code(page: Page, story: Story) -> None:
     await page.locator("[role=alert]").wait_for()
 
 
-async def types_a_wrong_address(page: Page, story: Story) -> None:
-    await page.locator("form[action='/register'] input[name=name]").fill("Flo")
-    await page.locator("form[action='/register'] input[name=email]").fill("flo@nowhere")
+async def has_no_name(page: Page, story: Story) -> None:
+    await page.locator("form[action='/register'] input[name=name]").fill("\u200b")
+    await page.locator("form[action='/register'] input[name=email]").fill("flo@example.com")
     await page.locator("form[action='/register'] button").click()
     await page.locator("[role=alert]").wait_for()
 
@@ -165,7 +165,7 @@ VIEWS = (
     View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
     View("sign-in", "stranger", at("/sign-in"), is_small=True),
-    View("sign-in-refused", "stranger", at("/sign-in"), types_a_wrong_address),
+    View("sign-in-refused", "stranger", at("/sign-in"), has_no_name),
     View("check-mail", "stranger", at("/sign-in"), asks_for_mail, is_small=True),
     View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
     View("link", "stranger", at("/sign-in/" + "x" * 43)),
