@@ -1,5 +1,6 @@
 """The pages and states that are looked at: whose they are, and how one comes to them."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -73,9 +74,45 @@ async def sends_nothing(page: Page, story: Story) -> None:
     await page.locator("[role=alert]").first.wait_for()
 
 
+async def saves_nothing(page: Page, story: Story) -> None:
+    await page.locator("#body").fill("   ")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def comes_too_late(page: Page, story: Story) -> None:
+    change = {"excerpt": f"Changed meanwhile, at {time.time()}."}
+    changed = await story.client.call("PATCH", f"/v1/posts/{story.draft['id']}", change, who=story.people["ada"])
+    assert changed.status == 200, changed.body
+    await page.locator("#body").fill("Mine.")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("#stored-title").wait_for()
+
+
+async def opens_all(page: Page, story: Story) -> None:
+    for summary in await page.locator(".more-fields > summary").all():
+        await summary.click()
+
+
+async def previews(page: Page, story: Story) -> None:
+    await page.get_by_role("tab").last.click()
+    await page.locator("#panel-preview p").first.wait_for()
+
+
 async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("form[action='/me/feed'] button").click()
     await page.locator("#feed").wait_for()
+
+
+async def asks_to_take_a_text_away(page: Page, story: Story) -> None:
+    await page.locator(".blank > summary").first.click()
+    await page.locator(".blank button").first.wait_for()
+
+
+async def previews_a_reply(page: Page, story: Story) -> None:
+    await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
+    await page.locator("button[name=preview]").click()
+    await page.locator(".preview em").wait_for()
 
 
 def _comment(number: int) -> Callable[[Story], str]:
@@ -95,14 +132,26 @@ VIEWS = (
     View("post-reader", "ben", lambda story: story.path, is_small=True),
     View("post-author", "ada", lambda story: story.path),
     View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
+    View("post-quote", "ben", lambda story: f"{story.path}?quote={story.comments[7]['id']}"),
+    View("post-preview", "ben", lambda story: story.path, previews_a_reply),
+    View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
+    View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
+    View("changes", "stranger", lambda story: f"{story.path}/changes"),
+    View("changes-author", "ada", lambda story: f"{story.path}/changes", asks_to_take_a_text_away, is_small=True),
+    View("changes-missing", "stranger", lambda story: f"{story.path}/changes?to=99", status=404),
     View("post-refused", "ben", lambda story: story.path, sends_nothing),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
     View("post-draft", "ada", lambda story: f"/posts/{story.draft['slug']}"),
     View("page", "stranger", lambda story: f"/posts/{story.page['slug']}"),
     View("write", "ada", at("/write"), is_small=True),
-    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", sends_nothing),
-    View("edit", "ada", lambda story: f"{story.path}/edit"),
+    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", saves_nothing),
+    View("write-stale", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", comes_too_late),
+    View("write-all-fields", "ada", at("/write?kind=page"), opens_all),
+    View("edit", "ada", lambda story: f"{story.path}/edit", opens_all),
+    View("edit-previewed", "ada", lambda story: f"{story.path}/edit", previews),
+    View("delete-draft", "ada", lambda story: f"/posts/{story.draft['slug']}/delete"),
+    View("my-posts-drafts", "ada", at("/me/posts")),
     View("my-posts", "ada", at("/me/posts?status=published")),
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
