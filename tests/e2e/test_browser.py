@@ -591,6 +591,17 @@ async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
     await page.get_by_role("link", name="Rejected").click()
     await expect(page.locator(".desk-list article", has_text=f"Bad {unique}")).to_be_visible()
 
+    # where it stands in the discussion
+    await page.goto(f"{path}?comment={good}")
+    in_place = page.locator(f"#c-{good}")
+    await in_place.get_by_role("button", name="Approve").click()
+    await expect(page.get_by_text("1 comment was approved.")).to_be_visible()
+    await in_place.get_by_role("button", name="Hold").click()
+    await expect(in_place.get_by_text("waits for approval")).to_be_visible()
+    await page.get_by_role("button", name="Undo").click()
+    await expect(in_place.get_by_role("button", name="Hold")).to_be_visible()
+    await in_place.get_by_role("button", name="Hold").click()
+
     # with the keys of the script
     keyed = await visitor(True, state=await page.context.storage_state())
     entry = await found_waiting(keyed, f"Good {unique}")
