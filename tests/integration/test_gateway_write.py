@@ -303,12 +303,15 @@ async def test_a_draft_is_stored_by_itself(harness: GatewayHarness) -> None:
     again = await sent(harness, first.json()["action"], step="autosave", version=first.json()["version"])
     assert again.status_code == 200
     harness.services.posts.on("PATCH", f"/posts/{ID}", invalid("slug", "is taken"))
+    harness.anna["Accept"] = "application/json"
     refused = await sent(harness, f"/write/{ID}", step="autosave", slug="x")
     assert (refused.status_code, refused.json()) == (
         422, {"kind": "invalid", "sentence": "The address is taken.", "field": "slug"}
     )  # fmt: skip
     stranger = await sent(harness, f"/write/{ID}", step="autosave", **{"for": str(uuid4())})
     assert (stranger.status_code, stranger.json()["kind"]) == (409, "wrong-state")
+    long = await sent(harness, f"/write/{ID}", step="autosave", body="각" * 300_000)  # so long that it is not read
+    assert (long.status_code, long.json()["kind"]) == (413, "too-large")
 
 
 @pytest.mark.parametrize("post", [POST, SCHEDULED, POST | {"status": "withdrawn"}])

@@ -57,7 +57,9 @@ class Lossy:
         request: Request = route.request
         url = urlsplit(request.url)
         headers = {
-            name: request.headers[name] for name in ("content-type", "idempotency-key") if name in request.headers
+            name: request.headers[name]
+            for name in ("accept", "content-type", "idempotency-key")
+            if name in request.headers
         }
         reply = await self.harness.http.request(
             request.method,

@@ -50,7 +50,7 @@ async def again(request: Request, sent: Fields, refusal: Refusal) -> Response:
 
     A draft that was stored by itself is told why it was not, and its form stays as it is.
     """
-    if sent.get("step") == "autosave":
+    if request.headers.get("accept") == "application/json":
         said = {"kind": refusal.kind, "sentence": refusal.sentence, "field": refusal.field}
         return json_response(said, refusal.status, {**refusal.headers, "Cache-Control": "no-store"})
     context, sent = context_of(request), sent | request.scope.get(KEPT, {})
