@@ -523,6 +523,12 @@ async def writes_with_scripts(page: Page, unique: str) -> None:
     await expect(page.get_by_role("link", name=f"Weeds {unique}")).to_have_count(0)
     await page.goto("/write")
     await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()  # all that was written is stored
+    await page.get_by_role("link", name="Write a page instead").click()
+    await page.get_by_label("Title", exact=True).fill(f"About {unique}")
+    await text.fill("Who writes here.")
+    await page.get_by_role("button", name="Publish now").click()
+    head = page.get_by_role("navigation", name="Site")
+    await expect(head.get_by_role("link", name=f"About {unique}")).to_be_visible()
 
 
 async def found_waiting(page: Page, text: str) -> Locator:

@@ -222,6 +222,25 @@ async def test_a_chosen_picture_is_put_into_the_text(harness: GatewayHarness) ->
     assert harness.services.posts.count("POST", "/posts") == 0
 
 
+async def test_a_script_sends_pictures_and_asks_for_previews(harness: GatewayHarness) -> None:
+    harness.anna["Accept"] = "application/json"
+    stored = await sent(harness, "/write/pictures", {"picture": ("x.png", PNG, "image/png")})
+    url = f"http://rapport.test/images/{IMAGE}.webp"
+    assert (stored.status_code, stored.json()) == (201, {"id": IMAGE, "url": url, "width": 40, "height": 30})
+    harness.services.posts.on("POST", "/images", invalid("", "is too wide"))
+    for files, says in [
+        ({"picture": ("x.png", PNG, "image/png")}, "The picture is too wide."),
+        (None, "The picture must be chosen first."),
+    ]:
+        refused = await sent(harness, "/write/pictures", files)
+        assert (refused.status_code, refused.json()["sentence"]) == (422, says)
+    stranger = await sent(harness, "/write/pictures", {"picture": ("x.png", PNG, "image/png")}, **{"for": str(uuid4())})
+    assert stranger.json()["kind"] == "wrong-state"
+    for path in ("/write", f"/write/{ID}"):
+        shown = await sent(harness, path, step="preview", body="four")
+        assert (shown.status_code, shown.json()) == (200, {"body_html": "<p><b>4</b></p>"})
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
