@@ -113,3 +113,4 @@ async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(make: Ne
 def test_a_site_language_is_one_of_ours() -> None:
     with pytest.raises(ValidationError, match="is none of en, de, ar"):
         SiteSettings(site_language="tlh")
+    assert SiteSettings(site_language="").site_language == "en"  # an empty variable is none
