@@ -8,7 +8,7 @@ local := $(python) -m deploy.local
 workers ?= 2
 parallel := -n $(workers) --no-loadscope-reorder
 
-.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks screenshots docs translations spectral image clean .env
+.PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks screenshots docs translations spectral image picture clean .env
 
 help: ## show this list
 	@echo "Rapport: make TARGET"
@@ -78,7 +78,7 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 	.venv/bin/pytest -m "not chaos" $(parallel) --cov=services --cov-report=term-missing:skip-covered
 
 chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages, pauses; takes long
-	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_long_thread.py -s $(ARGS)
+	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_codes_under_attack.py tests/e2e/test_long_thread.py -s $(ARGS)
 
 bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
@@ -98,6 +98,9 @@ translations: .venv/.dev-stamp ## bring the translations of the pages up to date
 
 spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 	npx --yes @stoplight/spectral-cli@6 lint --ruleset docs/openapi/spectral.yaml --fail-severity warn docs/openapi/gateway.json
+
+picture: .venv/.dev-stamp ## draw the README's picture: the site that `make demo` left, in Chromium
+	$(python) -m tests.picture
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .

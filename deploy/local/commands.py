@@ -154,11 +154,12 @@ def start_message(layout: Layout) -> str:
     if layout.needs_mailbox:
         lines.append(f"  mailbox        {layout.mailbox_url}/ (all mail arrives here)")
     admins = environment.admin_emails(layout)
+    unnamed = "" if layout.given.get("SITE_NAME") else "make setup, "
     lines += [
         f"  administrator  sign in as {admins}",
         f"  data and logs  {layout.home}",
         "",
-        "Go on with: make demo, make status, make logs, make down",
+        f"Go on with: {unnamed}make demo, make status, make logs, make down",
     ]
     return "\n".join(lines)
 

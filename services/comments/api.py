@@ -93,7 +93,7 @@ def create_api(
         return json_response(await exporting.export_comments(db, caller.require_person(), cursor))
 
     @router.get("/comments/waiting")
-    async def waiting(_: Gateway) -> Response:
+    async def waiting(_: GatewayOrNotify) -> Response:
         return json_response({"waiting": await queries.waiting(db)})
 
     @router.post("/comments/lookup")

@@ -58,6 +58,29 @@ class NotificationFailed(NotificationFact):
 
 
 @published
+class ModerationMailEnded(Event):
+    """A mail that was to tell a moderator what waits for approval was sent, skipped, or failed for good."""
+
+    type: ClassVar[str] = "dev.rapport.notify.moderation-mail-ended.v1"
+    topic: ClassVar[Topic] = NOTIFY
+
+    mail_id: UUID = Field(description="The mail; also the subject.")
+    person_id: UUID = Field(description="The moderator; also the record key.")
+    state: Literal["sent", "skipped", "failed"] = Field(description="How it ended.")
+    why: str | None = Field(description="Why it was not sent, such as `nothing_waits`; null when it was.")
+    version: int = Field(description="Grows by one with every change of the mail.")
+    occurred_at: Moment = Field(description="When it ended.")
+
+    @property
+    def subject(self) -> UUID:
+        return self.mail_id
+
+    @property
+    def key(self) -> UUID:
+        return self.person_id
+
+
+@published
 class MailChoiceChanged(Event):
     """A person chose anew which mail they get."""
 
@@ -152,9 +175,12 @@ MailChoice = Literal["all", "replies", "none"]
 
 
 class ChooseMail(Body):
-    """Command by a link in a mail: get mail about all comments that concern the person, replies alone, or none."""
+    """Command by a link in a mail: get mail about all comments that concern the person, replies alone, or none.
 
-    choice: MailChoice
+    By a link in a mail to a moderator: how often such mails come.
+    """
+
+    choice: MailChoice | ModerationMail
 
 
 class MarkRead(Body):

@@ -36,6 +36,7 @@ from services.notify.api import create_api
 from services.notify.delivery import Delivery
 from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
+from services.notify.moderation import ModerationMails
 from services.notify.restoring import apply_history
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
@@ -76,6 +77,9 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
         event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
+        settle = timedelta(seconds=settings.notify_settle_seconds)
+        moderation = ModerationMails(db, upstreams, settle, mailer.wake)
+        roles.append(Role("mails to moderators", moderation.periodic().run))
     if "consumer" in wanted:
         consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)

@@ -1,14 +1,14 @@
 """HTTP to command or query."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
-from services.chassis.errors import not_found
+from services.chassis.errors import invalid, not_found
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
@@ -18,7 +18,16 @@ from services.chassis.http.routes import StrictRoute, allow, command_response, j
 from services.chassis.identity import Caller, Verifier
 from services.chassis.messaging import outbox
 from services.contracts.ids import Id
-from services.contracts.notify import ChooseMail, EditMailSettings, MarkRead, PauseMail, ResumeMail
+from services.contracts.notify import (
+    ChooseMail,
+    EditMailSettings,
+    MailChoice,
+    MarkRead,
+    ModerationMail,
+    PauseMail,
+    ResumeMail,
+)
+from services.contracts.people import is_moderator
 from services.notify import choices, exporting, feeds, pausing, queries
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -46,7 +55,7 @@ def create_api(
     @router.get("/me/notifications/explain")
     async def explain(caller: Gateway, comment: Id) -> Response:
         person_id = caller.require_person()
-        explanation = await queries.explanation(db, person_id, comment)
+        explanation = await queries.explanation(db, person_id, comment, moderates=is_moderator(caller.roles))
         if explanation is None:
             found = await upstreams.comment(comment)
             if found is None:
@@ -102,15 +111,33 @@ def create_api(
 
     @router.get("/unsubscribe/{token}")
     async def mail_settings_of_token(caller: Gateway, token: str) -> Response:
-        return json_response(await queries.mail_settings(db, _person_of(token)))
+        moderator = tokens.moderator(token)
+        settings = await queries.mail_settings(db, moderator or _person_of(token))
+        return json_response(settings | {"about": "comments" if moderator is None else "moderation"})
 
     @router.post("/unsubscribe/{token}")
     async def unsubscribe(caller: Gateway, token: str) -> Response:
-        return json_response(choices.as_json(await choices.choose_mail(db, _person_of(token), "none")))
+        moderator = tokens.moderator(token)
+        return json_response(await chosen(token, "none" if moderator is None else "off"))
 
     @router.post("/mail-choices/{token}")
     async def choose_mail(caller: Gateway, token: str, body: ChooseMail) -> Response:
-        return json_response(choices.as_json(await choices.choose_mail(db, _person_of(token), body.choice)))
+        return json_response(await chosen(token, body.choice))
+
+    async def chosen(token: str, choice: MailChoice | ModerationMail) -> dict[str, Any]:
+        """Choose what the mail of this token was about, and nothing else; `before` says how it was."""
+        moderator = tokens.moderator(token)
+        person_id = moderator or _person_of(token)
+        before = await queries.mail_settings(db, person_id)
+        match choice:
+            case "off" | "hourly" | "daily" if moderator is not None:
+                settings = await choices.choose_moderation_mail(db, person_id, choice)
+            case "all" | "replies" | "none" if moderator is None:
+                settings = await choices.choose_mail(db, person_id, choice)
+            case _:
+                raise invalid("choice", "is not one that the mail of this link offers")
+        about = "comments" if moderator is None else "moderation"
+        return choices.as_json(settings) | {"about": about, "before": before}
 
     def _person_of(token: str) -> UUID:
         person_id = tokens.person(token)

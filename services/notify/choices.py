@@ -90,6 +90,12 @@ async def choose_mail(db: Database, person_id: UUID, choice: MailChoice) -> Mail
     return MailSettings(**result.representation)
 
 
+async def choose_moderation_mail(db: Database, person_id: UUID, choice: ModerationMail) -> MailSettings:
+    """Choose how often a moderator hears of what waits, as a link in such a mail offers it; the rest stays as it is."""
+    result = await edit_mail_settings(db, person_id, EditMailSettings(moderation=choice))
+    return MailSettings(**result.representation)
+
+
 def as_json(settings: MailSettings) -> dict[str, Any]:
     """Return the settings as a body."""
     return {"notifications": settings.notifications, "scope": settings.scope, "moderation": settings.moderation}

@@ -30,7 +30,7 @@ async def record(tx: Transaction, event: CommentFact, settle: timedelta, epoch: 
         event.imported,
         event.version,
     )
-    comment = await store.upsert_comment(tx, reported, event.created_at, epoch)
+    comment = await store.upsert_comment(tx, reported, event.created_at, epoch, stated=isinstance(event, CommentStated))
     if comment.imported:
         return
     if isinstance(event, CommentPosted | CommentApproved) and await _insert_notifications(tx, comment, settle):

@@ -8,6 +8,7 @@ attempt sends the same bytes.
 import time
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -81,6 +82,7 @@ class Delivery:
         Raises:
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
+        frozen: bytes | None = claimed.frozen
         try:
             if claimed.too_old:
                 raise NotWanted("too_old")
@@ -88,19 +90,21 @@ class Delivery:
                 answers = await self._ask(claimed)
             address, address_version = addressee(answers)
             frozen = claimed.frozen if claimed.frozen_for == address_version else None
+            named = answers.waiting_ids if frozen is None else frozenset(claimed.waiting)
+            _require_waiting(named, answers)
             content = self._messages.build(claimed, answers, address) if frozen is None else frozen
             frozen_at = time.monotonic()
             revision = answers.post.revision if answers.post else None
             message_id = self._messages.message_id(claimed) if frozen is None else None
-            draft = Draft(claimed, content, address_version, message_id, revision)
+            draft = Draft(claimed, content, address_version, message_id, revision, named)
             refusal = await self._freezing.submit(draft)
             if refusal is not None:
                 raise NotWanted(refusal)
         except NotWanted as result:
-            await self._conclude(claimed, result)
+            await self._conclude(claimed, result, reused=frozen is not None)
             return None
         failpoint.reach("mailer.frozen")
-        return PreparedMail(claimed, answers, address, address_version, content, frozen is not None, frozen_at)
+        return PreparedMail(claimed, answers, address, address_version, content, frozen is not None, frozen_at, named)
 
     async def send(self, prepared: PreparedMail) -> bool:
         """Send the mail, skip it, or reschedule it; the row says which.
@@ -163,6 +167,7 @@ class Delivery:
         _, address_version = addressee(answers)
         if address_version != mail.address_version:
             raise NotWanted("address_changed")
+        _require_waiting(mail.named, answers)
         return replace(mail, answers=answers)
 
     async def _conclude(
@@ -194,6 +199,8 @@ class Delivery:
                 log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))
             case NotWanted("address_changed"):
                 await self._give_back(claimed, keep_frozen=False)
+            case NotWanted("overtaken") if not reused:  # nobody has these bytes: the next attempt names what waits then
+                await self._give_back(claimed, keep_frozen=False)
             case NotVisible(why, checked_state):
                 if await retry_until_written(rescheduling.skip_not_visible, self._db, claimed, why, checked_state):
                     _count_end("skipped", why, claimed)
@@ -223,6 +230,16 @@ class Delivery:
 
     async def _give_back(self, claimed: Claimed, delay: timedelta | None = None, *, keep_frozen: bool) -> None:
         await retry_until_written(rescheduling.reschedule, self._db, claimed, delay, keep_frozen=keep_frozen)
+
+
+def _require_waiting(named: frozenset[UUID], answers: Answers) -> None:
+    """Refuse a mail that names a comment which waits no more.
+
+    Raises:
+        NotWanted: `overtaken`.
+    """
+    if not named <= answers.waiting_ids:
+        raise NotWanted("overtaken")
 
 
 def _is_fresh(answers: Answers) -> bool:

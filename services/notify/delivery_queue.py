@@ -20,12 +20,14 @@ from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context
 from services.contracts.notify import AddressSuppressed
-from services.notify.domain import ENDS, Claimed, EndState, fact
+from services.notify.domain import Claimed, EndState, ending
 
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=30)
 TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then; what was tried once is tried on
+
+MOST_NAMED = 100  # comments of which one mail tells a moderator; those behind them are in the next
 
 CLAIM = """
 with due as materialized (
@@ -39,14 +41,27 @@ with due as materialized (
 )
 update notifications as n
 set lease_token = $2, lease_until = now() + $3::interval
-from due, comments as c
-where n.person_id = due.person_id and n.comment_id = due.comment_id and c.comment_id = n.comment_id
+from due left join comments as c on c.comment_id = due.comment_id
+where n.person_id = due.person_id and n.comment_id = due.comment_id
 returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
           now() - n.first_tried_at as tried_for, n.frozen, n.frozen_for, n.correlation_id, n.causation_id,
           (select t.revision from mail_threads t where t.person_id = n.person_id and t.post_id = n.post_id)
               as thread_revision,
           n.first_tried_at is null and n.frozen is null
-              and c.created_at < greatest(now() - $4::interval, (select raised_at from epoch)) as too_old
+              and coalesce(c.created_at, n.created_at) < greatest(now() - $4::interval, (select raised_at from epoch))
+              as too_old,
+          n.moderation,
+          case when not n.moderation then '{}'
+               when n.frozen is not null then array(select t.comment_id from moderation_told t where t.mail_id = n.id)
+               else array(
+                   select w.comment_id from comments w
+                   where w.state = 'held' and not w.imported and not exists (
+                       select from moderation_told t join notifications told on told.id = t.mail_id
+                       where t.person_id = n.person_id and t.comment_id = w.comment_id and told.state = 'sent'
+                   )
+                   order by w.comment_id
+                   limit $5
+               ) end as waiting
 """
 
 
@@ -54,8 +69,11 @@ async def claim(db: Database, limit: int) -> list[Claimed]:
     """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused."""
     lease_token = new_id()
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD)
-    return [Claimed(**{**row, "reasons": tuple(row["reasons"])}, lease_token=lease_token) for row in rows]
+        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
+    return [
+        Claimed(**{**row, "reasons": tuple(row["reasons"]), "waiting": tuple(row["waiting"])}, lease_token=lease_token)
+        for row in rows
+    ]
 
 
 RENEW = """
@@ -85,12 +103,13 @@ SELECT_OWN_PART = """
 select n.lease_token = $3 and n.lease_until > now() as leased,
        coalesce(m.notifications, true) as wanted,
        coalesce(m.scope, 'all') = 'all' or 'reply_to_you' = any(n.reasons) as in_scope,
+       n.moderation, coalesce(m.moderation, 'hourly') <> 'off' as moderation_wanted,
        exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
 from notifications n left join mail_choices m on m.person_id = n.person_id
 where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
 """
 
-OwnRefusal = Literal["lease_lost", "unsubscribed", "replies_only", "address_suppressed"]
+OwnRefusal = Literal["lease_lost", "unsubscribed", "replies_only", "moderation_off", "address_suppressed"]
 
 
 async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
@@ -101,9 +120,12 @@ async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> O
         )
     if row is None or not row["leased"]:
         return "lease_lost"
-    if not row["wanted"]:
+    if row["moderation"]:
+        if not row["moderation_wanted"]:
+            return "moderation_off"
+    elif not row["wanted"]:
         return "unsubscribed"
-    if not row["in_scope"]:
+    elif not row["in_scope"]:
         return "replies_only"
     return "address_suppressed" if row["suppressed"] else None
 
@@ -113,6 +135,7 @@ class Draft:
     """A message that is about to be sent, built for one version of the person's address.
 
     Attributes:
+        named: the waiting comments that it names to a moderator.
         message_id: None where the bytes are those of an earlier attempt, which have their own.
         revision: of the post, whose title names the thread if this is its first mail.
     """
@@ -122,12 +145,13 @@ class Draft:
     address_version: int
     message_id: str | None
     revision: int | None = None
+    named: frozenset[UUID] = frozenset()
 
 
 # locks in key order, as RENEW does
 FREEZE = """
 with leased as materialized (
-    select n.person_id, n.comment_id, n.post_id, d.content, d.address_version, d.message_id, d.sha256, d.revision
+    select n.id, n.person_id, n.comment_id, n.post_id, d.content, d.address_version, d.message_id, d.sha256, d.revision
     from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::text[], $7::bytea[], $8::integer[])
              as d (person_id, comment_id, token, content, address_version, message_id, sha256, revision)
     join notifications n on n.person_id = d.person_id and n.comment_id = d.comment_id and n.lease_token = d.token
@@ -135,7 +159,8 @@ with leased as materialized (
       and not exists (
           select from mail_choices m
           where m.person_id = d.person_id
-            and (not m.notifications or m.scope = 'replies' and not 'reply_to_you' = any(n.reasons))
+            and case when n.moderation then m.moderation = 'off'
+                     else not m.notifications or m.scope = 'replies' and not 'reply_to_you' = any(n.reasons) end
       )
       and not exists (
           select from suppressions s where s.person_id = d.person_id and s.address_version = d.address_version
@@ -153,6 +178,13 @@ with leased as materialized (
     where revision is not null
     order by person_id, post_id, revision
     on conflict do nothing
+), named as (
+    insert into moderation_told as known (person_id, comment_id, mail_id)
+    select leased.person_id, one.comment_id, leased.id
+    from unnest($9::uuid[], $10::uuid[]) as one (mail_id, comment_id) join leased on leased.id = one.mail_id
+    order by leased.person_id, one.comment_id
+    on conflict (person_id, comment_id) do update set mail_id = excluded.mail_id
+    where not exists (select from notifications told where told.id = known.mail_id and told.state = 'sent')
 )
 update notifications as n
 set frozen = leased.content, frozen_for = leased.address_version,
@@ -180,6 +212,8 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
             [draft.message_id for draft in drafts],
             [hashlib.sha256(draft.content).digest() for draft in drafts],
             [draft.revision if draft.claimed.thread_revision is None else None for draft in drafts],
+            [draft.claimed.id for draft in drafts for _ in draft.named],
+            [comment_id for draft in drafts for comment_id in draft.named],
         )
     frozen = {(row["person_id"], row["comment_id"]) for row in rows}
     refusals: list[OwnRefusal | None] = []
@@ -209,7 +243,7 @@ class End:
 FINISH = """
 update notifications set
     state = $4, why = $5, smtp_answer = coalesce($6, smtp_answer), version = $7,
-    sent_at = case when $4 = 'sent' then now() end,
+    sent_at = case when $4 = 'sent' then now() end, ended_at = now(),
     due_at = null, lease_token = null, lease_until = null, frozen = null, frozen_for = null
 where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting'
 returning id
@@ -256,7 +290,7 @@ async def end_row(tx: Transaction, end: End) -> bool:
     """End one row in this transaction and add its event; return False, and change nothing, when its lease is lost."""
     claimed = end.claimed
     with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
-        event = fact(ENDS[end.state], replace(claimed, version=claimed.version + 1), end.why)
+        event = ending(replace(claimed, version=claimed.version + 1), end.state, end.why)
         key = claimed.person_id, claimed.comment_id, claimed.lease_token
         ended = await outbox.add_with(tx, FINISH, (*key, end.state, end.why, end.smtp_answer, event.version), event)
     if ended and end.bad_address_version is not None:

@@ -8,6 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.contracts.notify import (
+    ModerationMailEnded,
     NotificationFact,
     NotificationFailed,
     NotificationSent,
@@ -23,6 +24,9 @@ ENDS: Mapping[EndState, type[NotificationFact]] = {
     "skipped": NotificationSkipped,
     "failed": NotificationFailed,
 }
+
+
+WAITS = "waits_for_approval"  # why a moderator is told of comments; no reason to tell anybody of one comment
 
 
 class Reason(StrEnum):
@@ -130,9 +134,12 @@ class Claimed(Notification):
         thread_revision: the revision of the post after whose title the person's mails about it are named; None before
             the first of them.
         too_old: no attempt was made, and the comment is older than 72 hours or than the restore of this database.
+        moderation: it tells a moderator what waits: then it is about no comment, and has no author.
+        waiting: what such a mail is to name: the comments of which no mail has told its person, or, where it is frozen,
+            those that it names.
     """
 
-    author_id: UUID
+    author_id: UUID | None
     lease_token: UUID
     tried_for: timedelta | None
     frozen: bytes | None
@@ -141,6 +148,29 @@ class Claimed(Notification):
     causation_id: UUID | None
     thread_revision: int | None = None
     too_old: bool = False
+    moderation: bool = False
+    waiting: tuple[UUID, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """The kind of its subject, in message ids."""
+        return "moderation" if self.moderation else "comment"
+
+
+def ending(notification: Claimed, state: EndState, why: str | None) -> NotificationFact | ModerationMailEnded:
+    """Return the event that tells how the mail ended."""
+    if not notification.moderation:
+        return fact(ENDS[state], notification, why)
+    return moderation_fact(notification.id, notification.person_id, state, why, notification.version)
+
+
+def moderation_fact(
+    mail_id: UUID, person_id: UUID, state: EndState, why: str | None, version: int
+) -> ModerationMailEnded:
+    """Return the event that tells how a mail about what waits ended."""
+    return ModerationMailEnded(
+        mail_id=mail_id, person_id=person_id, state=state, why=why, version=version, occurred_at=datetime.now(UTC)
+    )
 
 
 def fact(kind: type[NotificationFact], notification: Notification, why: str | None) -> NotificationFact:
@@ -164,6 +194,7 @@ class Contact:
     email: str | None
     confirmed: bool
     address_version: int
+    moderates: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,6 +220,34 @@ class PostNow:
 
 
 @dataclass(frozen=True)
+class WaitingComment:
+    """A comment that waits for a moderator now, below a published post."""
+
+    comment_id: UUID
+    author_name: str
+    post: PostNow
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for moderators.
+
+    Attributes:
+        comments: of those that were asked about, the ones that wait, oldest first.
+        total: how many wait in all.
+    """
+
+    comments: tuple[WaitingComment, ...]
+    total: int
+
+    @property
+    def ids(self) -> frozenset[UUID]:
+        """The ids of the comments."""
+        return frozenset(comment.comment_id for comment in self.comments)
+
+
+@dataclass(frozen=True)
 class Answers:
     """The upstreams' answers about one notification; None for what they do not know.
 
@@ -196,6 +255,7 @@ class Answers:
         asked_at: the time before the first question, on the monotonic clock: the answers contain every change that was
             committed before it.
         thread_title: the title after which the person's mail thread about the post is named, if it is not the present.
+        waiting: of a mail that tells a moderator what waits, this; None for one about a comment.
     """
 
     asked_at: float
@@ -204,11 +264,19 @@ class Answers:
     comment: CommentNow | None
     post: PostNow | None
     thread_title: str | None = None
+    waiting: Waiting | None = None
+
+    @property
+    def waiting_ids(self) -> frozenset[UUID]:
+        """The comments that a moderator is told of; none for a mail about a comment."""
+        return self.waiting.ids if self.waiting else frozenset()
 
 
 def objection(answers: Answers) -> str | None:
     """Return why these answers forbid the mail; None if they do not."""
     comment, post, contact = answers.comment, answers.post, answers.contact
+    if answers.waiting is not None:
+        return _objection_to_moderation(answers.waiting, contact)
     if comment is None:
         return "comment_removed"
     if comment.imported:
@@ -222,11 +290,20 @@ def objection(answers: Answers) -> str | None:
     return None
 
 
+def _objection_to_moderation(waiting: Waiting, contact: Contact | None) -> str | None:
+    if contact is None or not contact.confirmed or not contact.email:
+        return "address_not_confirmed"
+    if not contact.moderates:
+        return "not_a_moderator"
+    return None if waiting.comments else "nothing_waits"
+
+
 class NotWanted(Exception):
     """A mail must not go.
 
     Attributes:
-        why: `lease_lost`, `address_changed`, or why the notification is skipped.
+        why: `lease_lost`, `address_changed`, or why the notification is skipped; `overtaken` where a comment that the
+            mail names waits no more.
     """
 
     __match_args__: tuple[str, ...] = ("why",)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
+from uuid import UUID
 
 import jinja2
 from markupsafe import Markup
@@ -15,10 +16,11 @@ from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
 from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
-from services.notify.domain import Answers, Claimed, CommentNow, in_mails
+from services.notify.domain import Answers, Claimed, CommentNow, Waiting, WaitingComment, in_mails
 from services.notify.tokens import Tokens
 
 MOST_ANCESTORS = 10
+MOST_LINES = 20  # of a mail that tells a moderator what waits
 LONGEST_TITLE = 240  # so that a subject has room for more than the title
 LONGEST_COMMENTER = 100
 LONGEST_SITE = 40  # behind the name of the commenter; both together are shorter than the longest display name
@@ -35,6 +37,7 @@ class PreparedMail:
     Attributes:
         reused: the bytes are those of an earlier attempt, whose outcome is unknown.
         frozen_at: the time before they were frozen, on the monotonic clock; notify's own part was read after it.
+        named: the waiting comments that they name to a moderator.
     """
 
     claimed: Claimed
@@ -44,6 +47,7 @@ class PreparedMail:
     content: bytes
     reused: bool
     frozen_at: float
+    named: frozenset[UUID] = frozenset()
 
 
 class MessageBuilder:
@@ -61,13 +65,17 @@ class MessageBuilder:
         folder = files("services.notify") / "templates"
         text = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
         page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
-        self._text = text.from_string((folder / "notification.txt").read_text())
-        body = (folder / "notification.html").read_text()
-        self._html = page.from_string(html_page.template("{{ title }}", body))
+        self._text, self._moderation_text = (
+            text.from_string((folder / name).read_text()) for name in ("notification.txt", "moderation.txt")
+        )
+        self._html, self._moderation_html = (
+            page.from_string(html_page.template("{{ title }}", (folder / name).read_text()))
+            for name in ("notification.html", "moderation.html")
+        )
 
     def message_id(self, claimed: Claimed) -> str:
         """Return the Message-ID of the mail: the same for every attempt."""
-        return self._tokens.message_id("comment", claimed.comment_id, claimed.person_id)
+        return self._tokens.message_id(claimed.about, claimed.comment_id, claimed.person_id)
 
     def build(self, claimed: Claimed, answers: Answers, recipient: str) -> bytes:
         """Build the whole message as of now, all its headers and bodies.
@@ -75,6 +83,8 @@ class MessageBuilder:
         Raises:
             Unsafe: the message would not contain what was meant.
         """
+        if answers.waiting is not None:
+            return self._moderation_mail(claimed, answers.waiting, recipient)
         comment, post = answers.comment, answers.post
         assert comment is not None and post is not None
         commenter = _shown_or(message.header_text(answers.commenter_name or "", LONGEST_COMMENTER), NAMELESS)
@@ -111,6 +121,49 @@ class MessageBuilder:
                 ("X-Auto-Response-Suppress", "All"),
             ],
         )
+
+    def _moderation_mail(self, claimed: Claimed, waiting: Waiting, recipient: str) -> bytes:
+        """Build the mail that tells a moderator what waits. It names who wrote where, and shows no text.
+
+        What nobody has approved is often spam: in a mail it would be spam that we send, and outlive its removal.
+        """
+        token = self._tokens.stop_moderation(claimed.person_id)
+        unsubscribe_url = f"{self._public_url}/unsubscribe/{token}"
+        total = max(waiting.total, len(waiting.comments))
+        subject = "1 comment waits for approval" if total == 1 else f"{total} comments wait for approval"
+        lines = [self._line(comment) for comment in waiting.comments[:MOST_LINES]]
+        words = {
+            "title": subject,
+            "more": total - len(lines),
+            "queue_url": f"{self._public_url}/moderate",
+            "choices_url": f"{self._public_url}/mail/{token}",
+            "unsubscribe_url": unsubscribe_url,
+        }
+        isolating = [line | {name: isolated(line[name]) for name in ("author", "post")} for line in lines]
+        return message.compose(
+            sender=message.Mailbox(self.sender, shortened(self._site, LONGEST_SITE)),
+            recipient=message.Mailbox(recipient),
+            subject=subject,
+            message_id=self.message_id(claimed),
+            date=datetime.now(UTC),
+            text=self._moderation_text.render(words, lines=isolating),
+            html=self._moderation_html.render(words, lines=lines),
+            headers=[
+                ("List-Id", message.list_id(self._site, f"moderation.{self._domain}")),
+                ("List-Unsubscribe", f"<{unsubscribe_url}>"),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+                ("Auto-Submitted", "auto-generated"),
+                ("X-Auto-Response-Suppress", "All"),
+            ],
+        )
+
+    def _line(self, comment: WaitingComment) -> dict[str, str]:
+        return {
+            "author": _shown_or(message.header_text(comment.author_name, LONGEST_COMMENTER), NAMELESS),
+            "post": _title(comment.post.title),
+            "when": f"{comment.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            "url": self._public_url + comment_path(comment.post.slug, comment.comment_id),
+        }
 
     def _thread(self, claimed: Claimed, comment: CommentNow) -> list[tuple[str, str]]:
         """Return In-Reply-To and References: the root of the post's thread, then the comments above, oldest first.

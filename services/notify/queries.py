@@ -10,8 +10,8 @@ from services.chassis.messaging.stating import known_rows
 from services.contracts.event import rfc3339
 from services.contracts.services import STATED
 from services.notify import choices, store
-from services.notify.domain import WHY_NOT_VISIBLE, Comment, concerned
-from services.notify.explanations import in_words
+from services.notify.domain import WAITS, WHY_NOT_VISIBLE, Comment, concerned
+from services.notify.explanations import in_words, moderation_in_words
 from services.notify.pausing import MailState, find_state
 
 
@@ -49,23 +49,57 @@ async def notifications(db: Database, person_id: UUID, cursor: str | None, limit
     }
 
 
-async def explanation(db: Database, person_id: UUID, comment_id: UUID) -> dict[str, Any] | None:
+async def explanation(
+    db: Database, person_id: UUID, comment_id: UUID, *, moderates: bool = False
+) -> dict[str, Any] | None:
     """Explain why a person got, or did not get, a mail about a comment; None if notify has no event of the comment.
 
     The field `heard` says whether the person may know of the comment, whatever its state is now; if not, the caller
     must check that they may see it now.
+
+    Args:
+        moderates: whether the person moderates: then it says too whether a mail named the comment as one that waits.
     """
     async with db.reader() as reader:
         row = await store.find_notification(reader, person_id, comment_id)
-        if row is not None:
-            view = _view(row)
-            del view["id"]
-            text = in_words(row["state"], row["why"], tuple(row["reasons"]))
-            return view | {"text": text, "heard": row["announced"]}
+        told = await store.find_moderation_mail(reader, person_id, comment_id)
         comment = await store.find_comment(reader, comment_id)
-    if comment is None:
+        settings = await choices.mail_settings(reader, person_id)
+    if row is None and comment is None:
         return None
-    return _without_row(comment, person_id, why_no_row="unrecorded")
+    if row is not None:
+        view = _view(row) | {"heard": row["announced"]}
+        del view["id"]
+        view["text"] = in_words(row["state"], row["why"], tuple(row["reasons"]))
+    else:
+        assert comment is not None
+        view = _without_row(comment, person_id, why_no_row="unrecorded")
+    if told is None and not (moderates and comment is not None and comment.state == "held" and not comment.imported):
+        return view
+    return _with_moderation(view, told, off=settings.moderation == "off")
+
+
+def _with_moderation(view: dict[str, Any], told: Any | None, *, off: bool) -> dict[str, Any]:
+    """Add what a moderator was told of the comment; it is the whole answer where the comment does not concern them."""
+    state, why = "none", None
+    if told is not None:
+        state, why = told["state"], told["why"]
+    elif off:
+        state, why = "skipped", "moderation_off"
+    text, is_concerned = moderation_in_words(state, why), bool(view["reasons"]) or view["why"] == "own_comment"
+    is_told = state == "sent"
+    if is_concerned:
+        return view | {"text": f"{view['text']} {text}", "heard": view["heard"] or is_told}
+    sent_at = rfc3339(told["sent_at"]) if told is not None and told["sent_at"] else None
+    return view | {
+        "reasons": [WAITS],
+        "state": state,
+        "why": why,
+        "created_at": None if told is None else rfc3339(told["created_at"]),
+        "sent_at": sent_at,
+        "text": text,
+        "heard": is_told,
+    }
 
 
 def explanation_before_event(comment: Comment, person_id: UUID) -> dict[str, Any]:

@@ -5,23 +5,25 @@ skipped: it may have been sent since. What is older than the restore is never ma
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
-from services.chassis.messaging.history import History
+from services.chassis.messaging.history import History, LoggedEvent
+from services.contracts.event import Event
 from services.contracts.notify import (
     AddressSuppressed,
     FollowChanged,
     MailChoiceChanged,
+    ModerationMailEnded,
     NotificationFact,
     NotificationFailed,
     NotificationSent,
     NotificationSkipped,
 )
 from services.notify import feeds, pausing
-from services.notify.domain import Notification, State, fact
+from services.notify.domain import Notification, State, fact, moderation_fact
 
 WHY = "restored"
 
@@ -29,7 +31,7 @@ SELECT_NOT_SENT = """
 select id, version from notifications where id = any($1::uuid[]) and state <> 'sent' order by person_id, comment_id
 """
 SELECT_WAITING = """
-select id, version, person_id, comment_id, post_id, reasons
+select id, version, person_id, comment_id, post_id, reasons, moderation
 from notifications
 where state = 'waiting'
 order by person_id, comment_id
@@ -61,14 +63,15 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
     ended_feeds = await feeds.end_all(tx)
-    told = history.newest(NotificationFact)
+    told: dict[UUID, LoggedEvent[NotificationFact] | LoggedEvent[ModerationMailEnded]] = {}
+    told |= history.newest(NotificationFact)
+    told |= history.newest(ModerationMailEnded)
     not_sent = await tx.fetch(SELECT_NOT_SENT, list(told))
     ended = [row for row in not_sent if told[row["id"]].is_newer_than(epoch, row["version"])]
     await tx.executemany(END, [_as_told(row["id"], told[row["id"]].event) for row in ended])
-    rows = [Notification(**{**row, "reasons": tuple(row["reasons"])}) for row in await tx.fetch(SELECT_WAITING)]
-    unknown = [replace(row, version=row.version + 1) for row in rows]
-    await tx.executemany(END, [(row.id, "skipped", WHY, row.version, None) for row in unknown])
-    await outbox.add_all(tx, [outbox.new_row(fact(NotificationSkipped, row, WHY)) for row in unknown])
+    unknown = await tx.fetch(SELECT_WAITING)
+    await tx.executemany(END, [(row["id"], "skipped", WHY, row["version"] + 1, None) for row in unknown])
+    await outbox.add_all(tx, [outbox.new_row(_skipped(row)) for row in unknown])
     return {
         "choices about mail set again": sum(choices),
         "follows set again": sum(follows),
@@ -116,9 +119,21 @@ async def _suppress(tx: Transaction, event: AddressSuppressed) -> int:
     return await tx.execute(SUPPRESS, event.person_id, event.version)
 
 
-def _as_told(notification_id: UUID, event: NotificationFact) -> tuple[object, ...]:
+def _skipped(row: Any) -> Event:
+    version = row["version"] + 1
+    if row["moderation"]:
+        return moderation_fact(row["id"], row["person_id"], "skipped", WHY, version)
+    notification = Notification(
+        row["id"], version, row["person_id"], row["comment_id"], row["post_id"], tuple(row["reasons"])
+    )
+    return fact(NotificationSkipped, notification, WHY)
+
+
+def _as_told(notification_id: UUID, event: NotificationFact | ModerationMailEnded) -> tuple[object, ...]:
     state: State = "skipped"
-    if isinstance(event, NotificationSent):
+    if isinstance(event, ModerationMailEnded):
+        state = event.state
+    elif isinstance(event, NotificationSent):
         state = "sent"
     elif isinstance(event, NotificationFailed):
         state = "failed"

@@ -12,21 +12,30 @@ from services.notify.domain import Comment, Notification, State
 UPSERT_COMMENT = """
 insert into comments as known (
     comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at,
-    epoch
+    epoch, held_at
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $7 = 'held' and not $12 then now() end)
 on conflict (comment_id) do update set
     post_id = excluded.post_id, post_author_id = excluded.post_author_id, parent_id = excluded.parent_id,
     parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
-    imported = known.imported or excluded.imported, version = excluded.version, epoch = excluded.epoch, gone = false
+    imported = known.imported or excluded.imported, version = excluded.version, epoch = excluded.epoch, gone = false,
+    held_at = case when excluded.state <> 'held' then null
+                   when known.state = 'held' then known.held_at
+                   else excluded.held_at end
 where (known.epoch, known.version) < (excluded.epoch, excluded.version)
 returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
           array(select person_id from follows f where f.post_id = known.post_id and f.follows) as followers
 """
 
 
-async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime, epoch: int = 0) -> Comment:
-    """Upsert the comment unless a newer (epoch, version) is known; return the newest one. Its row stays locked."""
+async def upsert_comment(
+    tx: Transaction, comment: Comment, created_at: datetime, epoch: int = 0, *, stated: bool = False
+) -> Comment:
+    """Upsert the comment unless a newer (epoch, version) is known; return the newest one. Its row stays locked.
+
+    Args:
+        stated: its event only states the row: a comment that waits by it alone is nothing to tell moderators of.
+    """
     row = await tx.fetchrow(
         UPSERT_COMMENT,
         comment.comment_id,
@@ -40,6 +49,7 @@ async def upsert_comment(tx: Transaction, comment: Comment, created_at: datetime
         comment.version,
         created_at,
         epoch,
+        stated,
     )
     row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
     assert row is not None
@@ -65,7 +75,7 @@ async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
 
 
 MARK_GONE = """
-update comments set state = 'removed', gone = true, epoch = $2, version = $3
+update comments set state = 'removed', gone = true, held_at = null, epoch = $2, version = $3
 where comment_id = $1 and (epoch, version) < ($2, $3)
 """
 
@@ -187,6 +197,18 @@ where person_id = $1 and comment_id = $2
 async def find_notification(reader: Reader, person_id: UUID, comment_id: UUID) -> Any | None:
     """Return the notification of one person about one comment."""
     return await reader.fetchrow(SELECT_NOTIFICATION, person_id, comment_id)
+
+
+SELECT_MODERATION_MAIL = """
+select mail.state, mail.why, mail.created_at, mail.sent_at
+from moderation_told t join notifications mail on mail.id = t.mail_id
+where t.person_id = $1 and t.comment_id = $2
+"""
+
+
+async def find_moderation_mail(reader: Reader, person_id: UUID, comment_id: UUID) -> Any | None:
+    """Return the mail that told a moderator of a waiting comment, or was to tell it."""
+    return await reader.fetchrow(SELECT_MODERATION_MAIL, person_id, comment_id)
 
 
 SELECT_NOTIFICATIONS = """

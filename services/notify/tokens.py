@@ -34,7 +34,8 @@ class Tokens:
             raise ValueError(f"NOTIFY_SECRET must have at least {SHORTEST_SECRET} characters")
         for each in (secret, *others):
             ACCEPTED_SECRET.labels(str(number_of(each))).set(1)
-        self._unsubscribe, *self._earlier = (_unsubscribe_signer(each) for each in (secret, *others))
+        self._unsubscribe, *self._earlier = (_signer(each, "unsubscribe") for each in (secret, *others))
+        self._moderation, *self._earlier_moderation = (_signer(each, "moderation") for each in (secret, *others))
         self._message_keys = [
             hmac.digest(each.encode(), b"rapport.notify.message-id", "sha256") for each in (secret, *others)
         ][:MOST_IDS]
@@ -43,19 +44,19 @@ class Tokens:
 
     def unsubscribe(self, person_id: UUID) -> str:
         """Return the token that turns off notification mail to one person. It never expires."""
-        return self._unsubscribe.sign(base64.urlsafe_b64encode(person_id.bytes).rstrip(b"=")).decode()
+        return _signed(self._unsubscribe, person_id)
+
+    def stop_moderation(self, person_id: UUID) -> str:
+        """Return the token that turns off the mail which tells one moderator what waits. It never expires."""
+        return _signed(self._moderation, person_id)
 
     def person(self, token: str) -> UUID | None:
         """Return the person of an unsubscribe token, or None for a token that was not made here."""
-        for signer in (self._unsubscribe, *self._earlier):
-            try:
-                signed = signer.unsign(token.encode())
-                return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
-            except itsdangerous.BadSignature:
-                continue
-            except (UnicodeEncodeError, binascii.Error, ValueError):
-                return None
-        return None
+        return _person((self._unsubscribe, *self._earlier), token)
+
+    def moderator(self, token: str) -> UUID | None:
+        """Return the person of a token of `stop_moderation`, or None for any other."""
+        return _person((self._moderation, *self._earlier_moderation), token)
 
     def feed(self, person_id: UUID, key: str | None) -> str:
         """Return a token of 256 bits for the address of a person's feed: the same for the same idempotency key."""
@@ -67,7 +68,8 @@ class Tokens:
     def message_id(self, kind: str, subject: UUID, person_id: UUID) -> str:
         """Return the `Message-ID` of the mail about a subject to one person: unguessable, the same with one secret.
 
-        `kind` is `comment`; or `post` for the root of a thread, which all its mails refer to although no mail has it.
+        `kind` is `comment`; `moderation` for a mail that tells a moderator what waits; or `post` for the root of a
+        thread, which all its mails refer to although no mail has it.
         """
         return self._message_id(self._message_keys[0], kind, subject, person_id)
 
@@ -80,7 +82,23 @@ class Tokens:
         return f"<{kind}.{subject.hex}.{mac}@{self._domain}>"
 
 
-def _unsubscribe_signer(secret: str) -> itsdangerous.Signer:
+def _signer(secret: str, purpose: str) -> itsdangerous.Signer:
     return itsdangerous.Signer(
-        secret, salt="rapport.notify.unsubscribe", key_derivation="hmac", digest_method=hashlib.sha256
+        secret, salt=f"rapport.notify.{purpose}", key_derivation="hmac", digest_method=hashlib.sha256
     )
+
+
+def _signed(signer: itsdangerous.Signer, person_id: UUID) -> str:
+    return signer.sign(base64.urlsafe_b64encode(person_id.bytes).rstrip(b"=")).decode()
+
+
+def _person(signers: Sequence[itsdangerous.Signer], token: str) -> UUID | None:
+    for signer in signers:
+        try:
+            signed = signer.unsign(token.encode())
+            return UUID(bytes=base64.urlsafe_b64decode(signed + b"=="))
+        except itsdangerous.BadSignature:
+            continue
+        except (UnicodeEncodeError, binascii.Error, ValueError):
+            return None
+    return None

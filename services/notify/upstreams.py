@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from services.chassis.client.client import ServiceClient, within
+from services.chassis.client.client import ServiceClient, ServiceResponse, within
 from services.chassis.errors import unavailable
-from services.notify.domain import Answers, Claimed, Comment, CommentNow, Contact, PostNow
+from services.notify.domain import Answers, Claimed, Comment, CommentNow, Contact, PostNow, Waiting, WaitingComment
 
 K = TypeVar("K")
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 2.0
+MOST_IDS = 200  # of one look-up
 
 
 class Upstreams:
@@ -30,24 +33,57 @@ class Upstreams:
     async def ask(self, batch: Sequence[Claimed]) -> dict[tuple[UUID, UUID], Answers]:
         """Return the answers about each claimed row, by person and comment; each look-up is called once for all."""
         asked_at = time.monotonic()
-        contacts, names, comments, posts = await asyncio.gather(
+        about = [row for row in batch if not row.moderation]
+        contacts, names, comments, posts, waiting = await asyncio.gather(
             _lookup(self._people, "/contacts/lookup", (row.person_id for row in batch), _contact),
-            _lookup(self._people, "/people/lookup", (row.author_id for row in batch), _name),
-            _lookup(self._comments, "/comments/lookup", (row.comment_id for row in batch), _comment_now),
-            _lookup(self._posts, "/posts/lookup", (row.post_id for row in batch), _post_now),
+            _lookup(self._people, "/people/lookup", (row.author_id for row in about), _name),
+            _lookup(self._comments, "/comments/lookup", (row.comment_id for row in about), _comment_now),
+            _lookup(self._posts, "/posts/lookup", (row.post_id for row in about), _post_now),
+            self._waiting([row for row in batch if row.moderation]),
         )
-        titles = await self._thread_titles(batch, posts)
+        titles = await self._thread_titles(about, posts)
         return {
             (row.person_id, row.comment_id): Answers(
                 asked_at=asked_at,
                 contact=contacts.get(row.person_id),
-                commenter_name=names.get(row.author_id),
+                commenter_name=names.get(row.author_id) if row.author_id else None,
                 comment=comments.get(row.comment_id),
                 post=posts.get(row.post_id),
                 thread_title=titles.get((row.post_id, row.thread_revision)),
+                waiting=waiting.get(row.id),
             )
             for row in batch
         }
+
+    async def _waiting(self, batch: Sequence[Claimed]) -> dict[UUID, Waiting]:
+        """Return what waits of that which each mail to a moderator is to name, and how much waits in all."""
+        if not batch:
+            return {}
+        wanted = {comment_id for row in batch for comment_id in row.waiting}
+        comments = await _lookup(self._comments, "/comments/lookup", wanted, _held)
+        held = {comment_id: one for comment_id, one in comments.items() if one is not None}
+        names, posts, total = await asyncio.gather(
+            _lookup(self._people, "/people/lookup", (one.author_id for one in held.values()), _name),
+            _lookup(self._posts, "/posts/lookup", (one.post_id for one in held.values()), _post_now),
+            self._total_waiting(),
+        )
+        found = {
+            comment_id: WaitingComment(comment_id, names.get(one.author_id, ""), post, one.created_at)
+            for comment_id, one in held.items()
+            if (post := posts.get(one.post_id)) is not None and post.status == "published"
+        }
+        return {
+            row.id: Waiting(tuple(found[one] for one in sorted(row.waiting) if one in found), total) for row in batch
+        }
+
+    async def _total_waiting(self) -> int:
+        answer = await self._comments.call("GET", "/comments/waiting", deadline=within(DEADLINE_SECONDS))
+        return int(_read(answer, "/comments/waiting", lambda body: body["waiting"]))
+
+    async def moderators(self) -> list[UUID]:
+        """Return who may moderate."""
+        answer = await self._people.call("GET", "/moderators", deadline=within(DEADLINE_SECONDS))
+        return _read(answer, "/moderators", lambda body: [UUID(one) for one in body["ids"]])
 
     async def _thread_titles(
         self, batch: Sequence[Claimed], posts: Mapping[UUID, PostNow]
@@ -72,26 +108,36 @@ class Upstreams:
 
 
 async def _lookup(
-    service: ServiceClient, path: str, ids: Iterable[UUID], read: Callable[[dict[str, Any]], T]
+    service: ServiceClient, path: str, ids: Iterable[UUID | None], read: Callable[[dict[str, Any]], T]
 ) -> dict[UUID, T]:
-    wanted = sorted({str(one) for one in ids})
-    return await _call(service, path, {"ids": wanted}, lambda item: (UUID(item["id"]), read(item)))
+    """Return what the service answers about each id; nothing is asked about none."""
+    wanted = sorted({str(one) for one in ids if one is not None})
+    found: dict[UUID, T] = {}
+    for start in range(0, len(wanted), MOST_IDS):
+        ids_of_call = {"ids": wanted[start : start + MOST_IDS]}
+        found |= await _call(service, path, ids_of_call, lambda item: (UUID(item["id"]), read(item)))
+    return found
 
 
 async def _call(
     service: ServiceClient, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], tuple[K, T]]
 ) -> dict[K, T]:
     answer = await service.call("POST", path, body=body, deadline=within(DEADLINE_SECONDS))
+    return _read(answer, path, lambda found: dict(map(read, found["items"])))
+
+
+def _read(answer: ServiceResponse, path: str, read: Callable[[Any], T]) -> T:
     if answer.status != 200:
         raise unavailable(f"{path} answered {answer.status}.")
     try:
-        return dict(map(read, answer.json()["items"]))
+        return read(answer.json())
     except (ValueError, TypeError, KeyError) as error:
         raise unavailable(f"{path} gave a malformed answer.") from error
 
 
 def _contact(item: dict[str, Any]) -> Contact:
-    return Contact(item["email"], item["confirmed"] is True, int(item["address_version"] or 0))
+    version, moderates = int(item["address_version"] or 0), item.get("moderates") is True  # an old people does not say
+    return Contact(item["email"], item["confirmed"] is True, version, moderates)
 
 
 def _name(item: dict[str, Any]) -> str:
@@ -107,6 +153,19 @@ def _comment_now(item: dict[str, Any]) -> CommentNow:
         ancestors=tuple(UUID(one) for one in item["ancestors"]),
         epoch=int(item.get("epoch", 0)),
     )
+
+
+@dataclass(frozen=True)
+class _Held:
+    author_id: UUID
+    post_id: UUID
+    created_at: datetime
+
+
+def _held(item: dict[str, Any]) -> _Held | None:
+    if item["state"] != "held" or item["imported"] is True:
+        return None
+    return _Held(UUID(item["author_id"]), UUID(item["post_id"]), datetime.fromisoformat(item["created_at"]))
 
 
 def _comment(item: dict[str, Any]) -> Comment:

@@ -176,6 +176,10 @@ def create_api(db: Database, signer: Signer, rules: SignInRules, *, verifier: Ve
     async def look_up_contacts(body: LookUp, caller: Notify) -> Response:
         return json_response({"items": await queries.contacts(db, body.ids)})
 
+    @router.get("/moderators")
+    async def moderators(caller: Notify) -> Response:
+        return json_response({"ids": await queries.moderators(db)})
+
     @router.get("/changes")
     async def changes(caller: Gateway, since: Annotated[Since | None, Query()] = None) -> Response:
         return json_response(await queries.changes(db, since))

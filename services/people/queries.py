@@ -10,12 +10,14 @@ from services.chassis.errors import Problem, not_found
 from services.chassis.http import cursors
 from services.contracts.event import rfc3339
 from services.contracts.links import avatar_path
-from services.contracts.people import ACCESS_TOKEN_LIFE
+from services.contracts.people import ACCESS_TOKEN_LIFE, is_moderator
 from services.people.domain import ERASED_NAME, Person, fingerprint
 from services.people.store import avatars, link_use, people, sessions, sign_in
 
 WINDOW = ACCESS_TOKEN_LIFE + timedelta(minutes=5)  # clocks differ, and an answer takes its time
 OVERLAP = timedelta(seconds=60)  # longer than any transaction here: what commits late is in a later answer
+
+MOST_MODERATORS = 1_000
 
 SESSIONS = "sessions"
 LAST = UUID(int=(1 << 128) - 1)
@@ -118,9 +120,16 @@ async def contacts(db: Database, ids: Sequence[UUID]) -> list[Json]:
             "email": address and address.mailbox,
             "confirmed": address is not None,
             "address_version": version,
+            "moderates": is_moderator(roles),
         }
-        for person_id, name, address, version in found
+        for person_id, name, roles, address, version in found
     ]
+
+
+async def moderators(db: Database) -> list[str]:
+    """Return the ids of those who may moderate, of the first `MOST_MODERATORS`."""
+    async with db.reader() as reader:
+        return [str(one) for one in await people.moderators(reader, MOST_MODERATORS)]
 
 
 async def session_of_cookie(db: Database, cookie: str) -> tuple[Json, bool]:

@@ -1,6 +1,7 @@
 """One running system for all end-to-end tests: five processes, one per service, as `make up` starts them."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.client import Client, Person
 from tests.e2e.own_system import OwnSystem
 from tests.servers import PrivateServers, Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import Stack, started
+from tests.stack import ROOT, Stack, started
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +34,52 @@ async def front_end() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+@dataclass
+class ExampleFrontEnd:
+    """`docs/examples/front-end.html` at an origin of its own.
+
+    Attributes:
+        address: of the page; one of RETURN_URLS.
+        api: the address of the gateway that the page is told.
+    """
+
+    address: str
+    api: str = ""
+
+
+@pytest.fixture(scope="session")
+async def example_front_end() -> AsyncIterator[ExampleFrontEnd]:
+    async def page(_: web.Request) -> web.Response:
+        text = (ROOT / "docs/examples/front-end.html").read_text()
+        return web.Response(text=text.replace("http://127.0.0.1:8000", served.api), content_type="text/html")
+
+    async def none(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.add_routes([web.get("/front-end.html", page), web.get("/favicon.ico", none)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    served = ExampleFrontEnd(f"http://127.0.0.1:{runner.addresses[0][1]}/front-end.html")
+    yield served
+    await runner.cleanup()
+
+
 @pytest.fixture(scope="session")
 async def stack(
-    servers: Servers, session_sink: SmtpSink, front_end: str, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers,
+    session_sink: SmtpSink,
+    front_end: str,
+    example_front_end: ExampleFrontEnd,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("stack")
     name = f"e2e{folder.parent.name[-6:]}".replace("-", "_")
-    stack = Stack(servers, folder, session_sink.port, name, overrides={"RETURN_URLS": front_end})
+    overrides = {"RETURN_URLS": f"{front_end},{example_front_end.address}"}
+    stack = Stack(servers, folder, session_sink.port, name, overrides=overrides)
+    example_front_end.api = stack.url
     async with started(stack):
         yield stack
 

@@ -52,6 +52,11 @@ def sums(out: str, title: str) -> list[str]:
     return next(line for line in lines if line.strip().startswith("total")).split()[1:]
 
 
+def mails_about_comments(sink: SmtpSink) -> int:
+    """Return how many mails tell somebody of a comment; moderators may be told of what other tests let wait."""
+    return sum("moderation." not in (mail.message["List-Id"] or "moderation.") for mail in sink.messages)
+
+
 async def thread(client: Client, post_id: str, who: Person | None = None) -> list[dict[str, Any]]:
     """Return every comment that the caller can reach, parents first."""
     answer = await client.call("GET", f"/v1/posts/{post_id}/comments?limit=200", who=who)
@@ -85,7 +90,7 @@ async def test_an_import_is_readable_and_sends_no_mail(
         item(4, comment(400, comment_type="pingback"), post_type="attachment"),
     )
     path = written(tmp_path, export(*parts, blog=f"https://{unique}.example"))
-    before = len(session_sink.messages)
+    before = mails_about_comments(session_sink)
     first = await rapport(stack, "import", "wordpress", str(path))
     assert (first.status, first.err) == (0, "")
     assert sums(first.out, "items") == ["3", "-", "-", "1", "4"]
@@ -112,7 +117,7 @@ async def test_an_import_is_readable_and_sends_no_mail(
     again = await rapport(stack, "import", "wordpress", str(path))
     assert sums(again.out, "items") == ["-", "3", "-", "1", "4"]
     assert sums(again.out, "comments") == ["-", "13", "-", "1", "14"]
-    assert len(session_sink.messages) == before
+    assert mails_about_comments(session_sink) == before
 
 
 async def test_old_addresses_and_links_lead_to_imported_posts(

@@ -30,6 +30,7 @@ class FakeUpstreams:
 
     Attributes:
         titles: of earlier revisions, by post and number.
+        moderators: who may moderate.
         away: paths that answer 503.
         broken: paths whose answers break the contract.
         poison: ids that make a look-up fail.
@@ -42,6 +43,7 @@ class FakeUpstreams:
     comments: dict[str, dict[str, Any]] = field(default_factory=dict)
     posts: dict[str, dict[str, Any]] = field(default_factory=dict)
     titles: dict[tuple[str, int], str] = field(default_factory=dict)
+    moderators: list[UUID] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     poison: set[str] = field(default_factory=set)
@@ -85,6 +87,17 @@ class FakeUpstreams:
             "version": 1,
             "revision": 1,
         }
+
+    def add_moderator(self, person_id: UUID) -> None:
+        """Add somebody who may moderate, with a confirmed address."""
+        self.moderators.append(person_id)
+        contact = {"name": "Mo", "email": address(person_id), "confirmed": True, "address_version": 1}
+        self.contacts[str(person_id)] = contact | {"moderates": True}
+
+    def decide(self, comment: FakeComment, state: str) -> None:
+        """Let a moderator decide about a comment."""
+        known = self.comments[str(comment.comment_id)]
+        known.update(state=state, version=known["version"] + 1)
 
     def rename(self, comment: FakeComment, title: str) -> None:
         """Edit the title of the comment's post; posts keeps the one before under its revision."""
@@ -143,7 +156,20 @@ async def serving_upstreams(keys: dict[str, str]) -> AsyncIterator[tuple[FakeUps
         table = fake._table(path)
         return web.json_response({"items": [{"id": one} | table[one] for one in ids if one in table]})
 
+    async def get(request: web.Request) -> web.Response:
+        path = request.path
+        fake.calls.append(path)
+        name = "people" if path == "/moderators" else "comments"
+        assert verifiers[name].verify(request.headers["Authorization"].removeprefix("Bearer ")).issuer == "notify"
+        if path in fake.away:
+            return web.json_response({"type": "/problems/unavailable", "detail": "Away."}, status=503)
+        if path == "/moderators":
+            return web.json_response({"ids": [str(one) for one in fake.moderators]})
+        return web.json_response({"waiting": sum(one["state"] == "held" for one in fake.comments.values())})
+
     app = web.Application()
+    app.router.add_get("/moderators", get)
+    app.router.add_get("/comments/waiting", get)
     app.router.add_post("/{first:.+}/lookup", look_up)
     runner = web.AppRunner(app)
     await runner.setup()

@@ -47,6 +47,9 @@ STEPS_TO: dict[str, tuple[Step, ...]] = {"visible": (), "held": ("hold",), "remo
         ("removed", "restore", "visible"),
         ("visible", "restore", "visible"),
         ("held", "restore", None),
+        ("removed", "put-back", "held"),
+        ("held", "put-back", "held"),
+        ("visible", "put-back", None),
     ],
 )
 async def test_each_moderation_step_from_each_state(

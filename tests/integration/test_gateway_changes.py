@@ -85,6 +85,7 @@ async def test_the_newest_change_is_shown_and_said_and_what_stayed_is_folded(har
     assert said["ins"] == ["[added: Title 3]", "[added: June 3]", "[added: ↵\n]"]
     assert said["summary"] == ["36 unchanged lines"]
     assert "Sow &lt;them&gt; in <del>" in shown.text
+    assert shown.text.count('<ins class="instead">') == 1, "the others stand in place of nothing"
     assert "The &lt;b&gt;month&lt;/b&gt;" in shown.text
     assert '<meta name="robots" content="noindex">' in shown.text
     assert f'<link rel="canonical" href="http://rapport.test/posts/{SLUG}/changes">' in shown.text

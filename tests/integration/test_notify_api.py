@@ -1,6 +1,6 @@
 """The internal API of notify: lists, explanations, the choice, and unsubscribing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +18,7 @@ from tests.integration.notify_upstreams import FakeUpstreams, serving_upstreams
 
 ALL_MAIL = {"notifications": True, "scope": "all", "moderation": "hourly"}
 NO_MAIL = ALL_MAIL | {"notifications": False}
+ABOUT = {"about": "comments"}
 
 
 @dataclass
@@ -37,10 +38,10 @@ class ApiHarness:
         options: dict[str, Any] = {} if body is None else {"json": body}
         return await self.client.request(method, path, headers=headers, **options)
 
-    def signed(self, who: UUID | None, issuer: str = "gateway") -> dict[str, str]:
+    def signed(self, who: UUID | None, issuer: str = "gateway", roles: Sequence[str] = ()) -> dict[str, str]:
         """Return the header by which a service calls for a person."""
         signer = Signer(self.keys[f"{issuer.upper()}_SIGNING_KEY"], issuer)
-        return {"Authorization": f"Bearer {signer.token('notify', who)}"}
+        return {"Authorization": f"Bearer {signer.token('notify', who, roles)}"}
 
     async def explain(self, who: UUID | None, comment_id: UUID) -> dict[str, Any]:
         answer = await self.call("GET", f"/me/notifications/explain?comment={comment_id}", who=who)
@@ -188,13 +189,13 @@ async def test_unsubscribing_holds_until_mail_is_chosen_again(harness: ApiHarnes
     path = f"/unsubscribe/{harness.tokens.unsubscribe(me)}"
     for _ in range(3):
         looked = await harness.call("GET", path)
-        assert (looked.status_code, looked.json()) == (200, ALL_MAIL)
+        assert (looked.status_code, looked.json()) == (200, ALL_MAIL | ABOUT)
     assert (await harness.call("GET", "/me/mail", who=me)).json() == ALL_MAIL
-    for _ in range(2):
+    for before in (ALL_MAIL, NO_MAIL):
         stopped = await harness.call("POST", path)
-        assert (stopped.status_code, stopped.json()) == (200, NO_MAIL)
+        assert (stopped.status_code, stopped.json()) == (200, NO_MAIL | ABOUT | {"before": before})
     assert (await harness.call("GET", "/me/mail", who=me)).json() == NO_MAIL
-    assert (await harness.call("GET", path)).json() == NO_MAIL
+    assert (await harness.call("GET", path)).json() == NO_MAIL | ABOUT
     back = await harness.call("PATCH", "/me/mail", {"notifications": True}, who=me)
     assert (back.status_code, back.json()) == (200, ALL_MAIL)
     assert (await harness.call("GET", "/me/mail", who=me)).json() == ALL_MAIL

@@ -64,7 +64,7 @@ async def test_a_link_of_a_mail_changes_that_choice_alone(harness: ApiHarness) -
         ("all", MailSettings(True, "all", "daily")),
     ):
         answer = await harness.call("POST", path, {"choice": choice})
-        assert answer.json() == choices.as_json(expected)
+        assert {name: answer.json()[name] for name in choices.as_json(expected)} == choices.as_json(expected)
     assert (await harness.call("POST", path, {"choice": "some"})).status_code == 422
     assert (await harness.call("POST", "/mail-choices/unknown", {"choice": "none"})).status_code == 404
     await harness.call("POST", f"/unsubscribe/{harness.tokens.unsubscribe(me)}")

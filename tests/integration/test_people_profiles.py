@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.chassis.ids import new_id
 from services.contracts.event import rfc3339
+from services.people.store import people
 from tests.integration.people_harness import ADMIN, Harness, opened
 
 ANA = "ana@example.com"
@@ -89,8 +90,22 @@ async def test_contacts_are_for_notify_only(harness: Harness) -> None:
     answer = await harness.call("POST", "/contacts/lookup", body, issuer="notify")
     items = {item["id"]: item for item in answer.json()["items"]}
     assert items == {
-        person: {"id": person, "name": "Ana", "email": ANA, "confirmed": True, "address_version": 1},
-        imported: {"id": imported, "name": "Old", "email": None, "confirmed": False, "address_version": 0},
+        person: {
+            "id": person,
+            "name": "Ana",
+            "email": ANA,
+            "confirmed": True,
+            "address_version": 1,
+            "moderates": False,
+        },
+        imported: {
+            "id": imported,
+            "name": "Old",
+            "email": None,
+            "confirmed": False,
+            "address_version": 0,
+            "moderates": False,
+        },
     }
     for issuer, status in (("gateway", 403), ("operator", 403), ("people", 403), (None, 401)):
         refused = await harness.call("POST", "/contacts/lookup", body, issuer=issuer)
@@ -121,6 +136,7 @@ ALLOWED = {
     ("GET", "/people/{person_id}"): {"gateway"},
     ("POST", "/people/lookup"): {"gateway", "notify"},
     ("POST", "/contacts/lookup"): {"notify"},
+    ("GET", "/moderators"): {"notify"},
     ("GET", "/changes"): {"gateway"},
     ("POST", "/people/list"): {"operator"},
     ("POST", "/people/show"): {"operator"},
@@ -161,6 +177,27 @@ async def test_a_session_token_is_not_an_internal_token(harness: Harness) -> Non
     token = (await harness.enter(ANA))["access_token"]
     answer = await harness.client.get("/me", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 401
+
+
+async def test_notify_learns_who_moderates_now(harness: Harness) -> None:
+    async def moderators() -> list[str]:
+        found: list[str] = (await harness.call("GET", "/moderators", issuer="notify")).json()["ids"]
+        return found
+
+    person = await ana(harness)
+    for role, moderates in (("author", False), ("moderator", True), ("reader", False), ("admin", True)):
+        await harness.call("POST", "/grants", {"email": ANA, "role": role}, issuer="operator")
+        assert await moderators() == [person] * moderates, role
+        (contact,) = (await harness.call("POST", "/contacts/lookup", {"ids": [person]}, issuer="notify")).json()[
+            "items"
+        ]
+        assert contact["moderates"] is moderates
+    await harness.call("DELETE", "/me", person=person)
+    assert await moderators() == []
+    async with harness.db.transaction() as tx:
+        await tx.execute("set local enable_seqscan = off")
+        plan = str(await tx.fetch("explain " + people.SELECT_MODERATORS.replace("$1", "10")))
+    assert "people_moderators" in plan
 
 
 async def test_a_role_is_granted_once(harness: Harness) -> None:

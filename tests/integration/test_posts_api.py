@@ -232,7 +232,7 @@ async def test_writing_requires_sign_in(call: Call) -> None:
 
 @pytest.mark.parametrize("field", ["title", "body", "discussion"])
 async def test_null_changes_nothing_and_is_refused(call: Call, field: str) -> None:
-    path = f"/posts/{(await create(call))['id']}"
+    path = f"/posts/{(await create(call, publish=True))['id']}"
     for more in ({}, {"title": "Other", "body": "Other.", "edit_note": None}):
         answer = await call("PATCH", path, more | {field: None}, roles=("author",))
         assert answer.status_code == 422

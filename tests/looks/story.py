@@ -1,6 +1,7 @@
 """A story that leaves something to look at on every page: a post that is discussed, and people who come and go."""
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,8 @@ from tests.client import Client, Person
 from tests.waiting import eventually
 
 Json = dict[str, Any]
+
+STOP = re.compile(r"/unsubscribe/([^/>]+)>")
 
 LETTERS = """\
 When did you last *answer* a letter? Not a message: a letter, on paper, with a stamp that somebody
@@ -79,6 +82,7 @@ class Story:
         post, closed, rtl, draft, page: posts of these kinds.
         comments: those under `post`, in the order of `COMMENTS`.
         held: a comment that waits for a moderator.
+        mail_token: of a mail to Ben, by which he stops them or chooses.
     """
 
     client: Client
@@ -90,6 +94,7 @@ class Story:
     page: Json
     comments: list[Json]
     held: Json
+    mail_token: str
 
     @property
     def path(self) -> str:
@@ -100,7 +105,7 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     """Play the story; Ada is an admin.
 
     Args:
-        unique: what makes slugs and addresses different from those of another run on the same system.
+        unique: what makes addresses different from those of another run on the same system.
     """
     people = {"ada": ada}
     for name in ("Ben", "Cleo", "Dov", "Eve"):
@@ -108,10 +113,10 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     await _said(client, "PATCH", "/v1/me", ada, {"about": "Writes letters, and about them. Answers all of them, late."})
     await _uploaded(client, "PUT", "/v1/me/avatar", people["cleo"], picture((256, 256), blurred=False))
     cover = await _uploaded(client, "POST", "/v1/images", ada, picture((1200, 500)))
-    page = await client.publish(ada, f"About {unique}", body="Who writes here, and why.", kind="page")
-    closed = await client.publish(ada, f"What the frost left {unique}", body="Not much, but the kale.", tags=["Garden"])
-    rtl = await client.publish(ada, f"על מכתבים {unique}", body=HEBREW + "\n\n> " + HEBREW, tags=["מכתבים"])
-    post = await client.publish(ada, f"On answering letters {unique}", body=LETTERS, tags=["Letters", "Garden"],
+    page = await client.publish(ada, "About", body="Who writes here, and why.", kind="page")
+    closed = await client.publish(ada, "What the frost left", body="Not much, but the kale.", tags=["Garden"])
+    rtl = await client.publish(ada, "על מכתבים", body=HEBREW + "\n\n> " + HEBREW, tags=["מכתבים"])
+    post = await client.publish(ada, "On answering letters", body=LETTERS, tags=["Letters", "Garden"],
                                 cover=cover["id"], slug=f"on-answering-letters-{unique}")  # fmt: skip
     comments: list[Json] = []
     for who, text, answered in COMMENTS:
@@ -125,14 +130,20 @@ async def told(client: Client, ada: Person, unique: str) -> Story:
     await _said(client, "PATCH", f"/v1/posts/{closed['id']}", ada, {"discussion": "closed"})
     await _said(client, "PATCH", f"/v1/posts/{rtl['id']}", ada, {"discussion": "held"})
     held = await _held(client, people["cleo"], rtl["id"])
-    draft = (await _said(client, "POST", "/v1/posts", ada, {"title": f"Not yet {unique}", "body": "*Soon.*"})).json
+    draft = (await _said(client, "POST", "/v1/posts", ada, {"title": "Not yet", "body": "*Soon.*"})).json
 
     async def notified() -> bool:
         found = await client.call("GET", "/v1/me/notifications", who=people["ben"])
         return len(found.json["items"]) >= 2
 
     await eventually(notified, timeout=30)
-    return Story(client, people, post, closed, rtl, draft, page, comments, held)
+
+    def tokens() -> list[str]:
+        mails = client.sink.to(people["ben"].email)
+        return [found[1] for mail in mails if (found := STOP.search(str(mail.message["List-Unsubscribe"])))]
+
+    await eventually(tokens, timeout=30)
+    return Story(client, people, post, closed, rtl, draft, page, comments, held, tokens()[0])
 
 
 async def _held(client: Client, who: Person, post_id: str) -> Json:

@@ -1,5 +1,6 @@
 """The pages and states that are looked at: whose they are, and how one comes to them."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -55,9 +56,9 @@ async def types_a_wrong_code(page: Page, story: Story) -> None:
     await page.locator("[role=alert]").wait_for()
 
 
-async def types_a_wrong_address(page: Page, story: Story) -> None:
-    await page.locator("form[action='/register'] input[name=name]").fill("Flo")
-    await page.locator("form[action='/register'] input[name=email]").fill("flo@nowhere")
+async def has_no_name(page: Page, story: Story) -> None:
+    await page.locator("form[action='/register'] input[name=name]").fill("\u200b")
+    await page.locator("form[action='/register'] input[name=email]").fill("flo@example.com")
     await page.locator("form[action='/register'] button").click()
     await page.locator("[role=alert]").wait_for()
 
@@ -69,8 +70,33 @@ async def presses(page: Page, story: Story) -> None:
 
 async def sends_nothing(page: Page, story: Story) -> None:
     await page.locator("textarea[name=body]").first.fill("   ")
-    await page.locator("form:has(textarea[name=body]) button:not(.plain):not([type=button])").first.click()
+    await page.locator("form:has(textarea[name=body])").first.evaluate("form => form.requestSubmit()")
     await page.locator("[role=alert]").first.wait_for()
+
+
+async def saves_nothing(page: Page, story: Story) -> None:
+    await page.locator("#body").fill("   ")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def comes_too_late(page: Page, story: Story) -> None:
+    change = {"excerpt": f"Changed meanwhile, at {time.time()}."}
+    changed = await story.client.call("PATCH", f"/v1/posts/{story.draft['id']}", change, who=story.people["ada"])
+    assert changed.status == 200, changed.body
+    await page.locator("#body").fill("Mine.")
+    await page.locator(".steps [value=save]").click()
+    await page.locator("#stored-title").wait_for()
+
+
+async def opens_all(page: Page, story: Story) -> None:
+    for summary in await page.locator(".more-fields > summary").all():
+        await summary.click()
+
+
+async def previews(page: Page, story: Story) -> None:
+    await page.get_by_role("tab").last.click()
+    await page.locator("#panel-preview p").first.wait_for()
 
 
 async def makes_a_feed(page: Page, story: Story) -> None:
@@ -78,14 +104,25 @@ async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("#feed").wait_for()
 
 
+async def asks_to_take_a_text_away(page: Page, story: Story) -> None:
+    await page.locator(".blank > summary").first.click()
+    await page.locator(".blank button").first.wait_for()
+
+
+async def previews_a_reply(page: Page, story: Story) -> None:
+    await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
+    await page.locator("button[name=preview]").click()
+    await page.locator(".preview em").wait_for()
+
+
 def _comment(number: int) -> Callable[[Story], str]:
     return lambda story: f"{story.path}?comment={story.comments[number]['id']}#c-{story.comments[number]['id']}"
 
 
 VIEWS = (
-    View("front", "stranger", at("/"), is_small=True),
+    View("front", "stranger", at("/")),
     View("front-author", "ada", at("/"), is_small=True),
-    View("tags", "stranger", at("/tags"), is_small=True),
+    View("tags", "stranger", at("/tags")),
     View("tag", "stranger", at("/tags/garden"), is_small=True),
     View("tag-unknown", "stranger", at("/tags/nothing-has-it"), status=404),
     View("person-author", "stranger", lambda story: f"/people/{story.people['ada'].id}", is_small=True),
@@ -95,14 +132,26 @@ VIEWS = (
     View("post-reader", "ben", lambda story: story.path, is_small=True),
     View("post-author", "ada", lambda story: story.path),
     View("post-reply", "ben", lambda story: f"{story.path}?reply_to={story.comments[9]['id']}"),
-    View("post-refused", "ben", lambda story: story.path, sends_nothing, is_small=True),
+    View("post-quote", "ben", lambda story: f"{story.path}?quote={story.comments[7]['id']}"),
+    View("post-preview", "ben", lambda story: story.path, previews_a_reply),
+    View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
+    View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
+    View("changes", "stranger", lambda story: f"{story.path}/changes"),
+    View("changes-author", "ada", lambda story: f"{story.path}/changes", asks_to_take_a_text_away, is_small=True),
+    View("changes-missing", "stranger", lambda story: f"{story.path}/changes?to=99", status=404),
+    View("post-refused", "ben", lambda story: story.path, sends_nothing),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
     View("post-draft", "ada", lambda story: f"/posts/{story.draft['slug']}"),
     View("page", "stranger", lambda story: f"/posts/{story.page['slug']}"),
     View("write", "ada", at("/write"), is_small=True),
-    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", sends_nothing),
-    View("edit", "ada", lambda story: f"{story.path}/edit"),
+    View("write-refused", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", saves_nothing),
+    View("write-stale", "ada", lambda story: f"/posts/{story.draft['slug']}/edit", comes_too_late),
+    View("write-all-fields", "ada", at("/write?kind=page"), opens_all),
+    View("edit", "ada", lambda story: f"{story.path}/edit", opens_all),
+    View("edit-previewed", "ada", lambda story: f"{story.path}/edit", previews),
+    View("delete-draft", "ada", lambda story: f"/posts/{story.draft['slug']}/delete"),
+    View("my-posts-drafts", "ada", at("/me/posts")),
     View("my-posts", "ada", at("/me/posts?status=published")),
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
@@ -113,19 +162,19 @@ VIEWS = (
     View("mail", "ada", at("/me/mail")),
     View("account", "ben", at("/me"), is_small=True),
     View("account-feed", "eve", at("/me"), makes_a_feed),
-    View("my-comments", "ben", at("/me/comments"), is_small=True),
+    View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
     View("sign-in", "stranger", at("/sign-in"), is_small=True),
-    View("sign-in-refused", "stranger", at("/sign-in"), types_a_wrong_address),
+    View("sign-in-refused", "stranger", at("/sign-in"), has_no_name),
     View("check-mail", "stranger", at("/sign-in"), asks_for_mail, is_small=True),
     View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
     View("link", "stranger", at("/sign-in/" + "x" * 43)),
     View("link-unknown", "stranger", at("/sign-in/" + "x" * 43), presses),
-    View("signed-out", "stranger", at("/me/notifications"), status=401, is_small=True),
+    View("signed-out", "stranger", at("/me/notifications"), status=401),
     View("not-found", "stranger", at("/no-such-page"), status=404, is_small=True),
-    View("unsubscribe", "stranger", at("/unsubscribe/" + "x" * 43)),
-    View("unsubscribe-unknown", "stranger", at("/unsubscribe/" + "x" * 43), presses),
-    View("mail-choices", "stranger", at("/mail/" + "x" * 43), status=404),
+    View("mail-choices", "stranger", lambda story: f"/mail/{story.mail_token}"),
+    View("mail-choices-unknown", "stranger", at("/mail/" + "x" * 43), status=404),
+    View("unsubscribe", "stranger", lambda story: f"/unsubscribe/{story.mail_token}"),
     View("problems", "stranger", at("/problems")),
     View("docs", "stranger", at("/docs")),
 )

@@ -32,7 +32,7 @@ def test_the_numbers_run_through_and_those_without_a_decision_are_named() -> Non
     rows = ROW.findall(index())
     assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1))
     unused = [int(number) for number, _, file, _ in rows if not file]
-    assert unused == [20, 28, 34, 35, 50]
+    assert unused == [20, 28, 34, 35]
 
 
 def index() -> str:

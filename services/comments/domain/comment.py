@@ -22,7 +22,7 @@ from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 
 State = Literal["visible", "held", "removed"]
-Step = Literal["hold", "approve", "reject", "restore"]
+Step = Literal["hold", "approve", "reject", "restore", "put-back"]
 TWINS_WITHIN = timedelta(minutes=10)
 NO_INDENTATION = re.compile(r"\A {1,3}(?=\S)")  # four make a code block
 
@@ -185,12 +185,14 @@ FACTS: Mapping[Step, type[CommentFact]] = {
     "approve": CommentApproved,
     "reject": CommentRejected,
     "restore": CommentRestored,
+    "put-back": CommentHeld,
 }
 STEPS: Mapping[Step, tuple[frozenset[State], State]] = {
     "hold": (frozenset({"visible"}), "held"),
     "approve": (frozenset({"held"}), "visible"),
     "reject": (frozenset({"held", "visible"}), "removed"),
     "restore": (frozenset({"removed"}), "visible"),
+    "put-back": (frozenset({"removed"}), "held"),  # takes a rejection back: nobody saw the comment, and nobody does now
 }
 
 

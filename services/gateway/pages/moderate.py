@@ -1,5 +1,10 @@
-"""The moderators' queue: what waits for approval, with what it answers; one or several are decided at once."""
+"""The moderators' desk: what waits, what was rejected or removed, with what it answers; one or several are decided.
 
+A decision leads back to where it was made, with a button that takes it back.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -11,9 +16,12 @@ from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
 from services.gateway.composition import queue
+from services.gateway.composition.queue import LISTS, STEPS, List, Step
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import SignedIn, context_of
 from services.gateway.languages import N_
+from services.gateway.pages.came_from import our_page
+from services.gateway.pages.decisions import BEFORE_IT, Decision, decision_of
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -22,68 +30,130 @@ from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-STEPS = {"approve": "approved", "reject": "rejected"}
 CHOSEN = "comment-"  # and the id: a field for each comment that is ticked
+OFFERED: Mapping[List, tuple[Step, ...]] = {
+    "waiting": ("approve", "reject"),
+    "rejected": ("restore",),
+    "removed": ("restore",),
+}
+BEFORE: Mapping[Step, str] = {"approve": "held", "hold": "visible", "reject": "held", "restore": "removed"}
 
 
 @router.get("/moderate")
-async def waiting(request: Request, context: SignedIn) -> Response:
+async def desk(request: Request, context: SignedIn) -> Response:
     _require_moderator(context)
-    return await _queue(request, context)
+    return await _desk(request, context, request.query_params)
 
 
 async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
-    """Show the queue anew, with the same comments ticked."""
+    """Show the list anew, with the same comments ticked."""
     context = context_of(request)
     if context is None or not is_moderator(context.viewer.caller.roles):
         return problem_page(Problem("forbidden" if context is not None else "sign-in-required"), "/sign-in")
-    return await _queue(request, context, chosen=_chosen(form), refusal=refusal)
+    return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal)
 
 
 @router.post("/moderate")
 @body_limit(READ_BYTES)
 @gives_back(again)
 async def decide(request: Request, context: SignedIn) -> Response:
-    """Take a step with each comment that is ticked, or with the one whose button was pressed."""
+    """Take a step with each comment that is ticked, or with the one whose button was pressed; or take one back."""
     _require_moderator(context)
     form = await fields(request)
     await require_opener(context, form.get("for"))
-    step, _, one = form.get("step", "").partition(" ")
-    ids = [UUID(one)] if id_or_none(one) else _chosen(form)
-    if step not in STEPS:
-        raise invalid("", N_("Press one of the buttons of this page."))
-    if not ids:
-        raise invalid("", N_("Tick the comments first that this is about."))
-    decided = await queue.decide(context, step, ids)
+    taken_back = decision_of(form.get("undo", ""))
+    decision = taken_back or _decision(form)
+    if taken_back is not None:
+        decided = await queue.take_back(context, decision.step, decision.before, decision.ids)
+    else:
+        decided = await queue.decide(context, decision.step, decision.ids)
     for comment in decided.done:
         invalidation(request).comment(comment["post_id"], comment["author_id"])
-    if decided.problem is not None:
+    if decided.problem is not None and not decided.done:
         raise decided.problem
-    return redirect(f"/moderate?{STEPS[step]}={len(decided.done)}")
+    done = Decision(decision.step, decision.before, tuple(UUID(comment["id"]) for comment in decided.done))
+    if decided.problem is not None:
+        refusal = Refusal.of(decided.problem)
+        return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal, decision=done)
+    said = ("undone" if taken_back is not None else "decided", done.text)
+    return redirect(_place_in_discussion(form, said, done.ids[0]) or _place_in_list(form, said))
 
 
-async def _queue(
-    request: Request, context: RequestContext, *, chosen: list[UUID] | None = None, refusal: Refusal | None = None
+async def _desk(
+    request: Request,
+    context: RequestContext,
+    given: Mapping[str, str],
+    *,
+    chosen: list[UUID] | None = None,
+    refusal: Refusal | None = None,
+    decision: Decision | None = None,
 ) -> Response:
-    listed = await queue.waiting(context, request.query_params.get("cursor"))
-    counts = {name: request.query_params.get(name, "") for name in STEPS.values()}
+    name, cursor = _list(given), given.get("cursor") or None
+    listed = await queue.listed(context, name, cursor)
+    ids = [item["id"] for item in listed["items"]]
+    wanted = id_or_none(given.get("comment"))
+    current = wanted if wanted in ids else next(iter(ids), None)
     return page(
         "moderate.html",
         status=refusal.status if refusal else 200,
         headers=refusal.headers if refusal else None,
         viewer=await viewer_author(context),
+        lists=LISTS,
+        list=name,
+        offered=OFFERED[name],
         items=listed["items"],
+        cursor=cursor or "",
         next=listed["next"],
-        is_later="cursor" in request.query_params,
+        current=current,
+        around=await queue.surroundings(context, current) if current else None,
         chosen={str(one) for one in chosen or ()},
-        done={name: int(count) for name, count in counts.items() if count.isascii() and count.isdigit()},
+        decision=decision or decision_of(given.get("decided", "")),
+        undone=decision_of(given.get("undone", "")),
         refusal=refusal,
     )
+
+
+def _decision(form: Fields) -> Decision:
+    """Return what a button decides: `step`, or `step id state` where it belongs to one comment.
+
+    Raises:
+        Problem: `invalid`.
+    """
+    step, *one = form.get("step", "").split(" ")
+    if step not in STEPS:
+        raise invalid("", N_("Press one of the buttons of this page."))
+    ids = [UUID(one[0])] if one and id_or_none(one[0]) else _chosen(form)
+    if not ids:
+        raise invalid("", N_("Tick the comments first that this is about."))
+    before = one[1] if len(one) > 1 and one[1] in BEFORE_IT else BEFORE[step]
+    return Decision(step, before, tuple(ids))
 
 
 def _chosen(form: Fields) -> list[UUID]:
     ids = (id_or_none(name.removeprefix(CHOSEN)) for name in form if name.startswith(CHOSEN))
     return [UUID(one) for one in ids if one]
+
+
+def _list(given: Mapping[str, str]) -> List:
+    name = given.get("list", "")
+    return name if name in LISTS else "waiting"
+
+
+def _place_in_list(form: Fields, said: tuple[str, str]) -> str:
+    """Return the address of the list that a form was on, at the comment after those that were decided."""
+    place = {name: form[name] for name in ("list", "cursor") if form.get(name)}
+    if (after := id_or_none(form.get("next"))) is not None:
+        place["comment"] = after
+    return f"/moderate?{urlencode([*place.items(), said])}#decided"
+
+
+def _place_in_discussion(form: Fields, said: tuple[str, str], comment_id: UUID) -> str | None:
+    """Return the address of the page of a discussion on which a button was pressed, at its comment."""
+    address = our_page(form.get("back", ""))
+    if address is None:
+        return None
+    path = address.partition("#")[0]
+    return f"{path}{'&' if '?' in path else '?'}{urlencode([said])}#c-{comment_id}"
 
 
 def _require_moderator(context: RequestContext) -> None:

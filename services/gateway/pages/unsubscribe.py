@@ -13,6 +13,7 @@ from services.gateway.access.authentication import NOBODY
 from services.gateway.guards import Unauthenticated
 from services.gateway.languages import N_
 from services.gateway.pages.forms import URLENCODED, Fields, gives_back, media_type
+from services.gateway.pages.mail_choices import before_of, settings_of
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page
 
@@ -25,16 +26,13 @@ FORMS = (URLENCODED, "multipart/form-data")
 @router.get("/unsubscribe/{token}")
 async def ask(request: Request, context: Unauthenticated, token: str) -> Response:
     """Show the button, and change nothing."""
-    await context.upstreams.notify.get(f"/unsubscribe/{token}", NOBODY, context.deadline)
-    return page("unsubscribe.html", token=token, done=False, refusal=None)
+    settings = await settings_of(context, token)
+    return _shown(token, settings["about"])
 
 
 async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show the button anew."""
-    token = request.path_params["token"]
-    return page(
-        "unsubscribe.html", status=refusal.status, headers=refusal.headers, token=token, done=False, refusal=refusal
-    )
+    return _shown(request.path_params["token"], form.get("about", "comments"), refusal=refusal)
 
 
 @router.post("/unsubscribe/{token}")
@@ -43,8 +41,24 @@ async def unsubscribe(request: Request, context: Unauthenticated, token: str) ->
     if not await _is_one_click(request):
         refusal = Refusal.of(invalid("", N_("This did not come from the button of this page. Press it again.")))
         return await again(request, {}, replace(refusal, status=400))
-    await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
-    return page("unsubscribe.html", token=token, done=True, refusal=None)
+    answer = await context.upstreams.notify.send("POST", f"/unsubscribe/{token}", NOBODY, context.deadline)
+    chosen = answer.json()
+    return _shown(token, chosen.get("about", "comments"), done=True, before=before_of(chosen))
+
+
+def _shown(
+    token: str, about: str, *, done: bool = False, before: str | None = None, refusal: Refusal | None = None
+) -> Response:
+    return page(
+        "unsubscribe.html",
+        status=refusal.status if refusal else 200,
+        headers=refusal.headers if refusal else None,
+        token=token,
+        about=about,
+        done=done,
+        before=before,
+        refusal=refusal,
+    )
 
 
 async def _is_one_click(request: Request) -> bool:

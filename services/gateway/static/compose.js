@@ -1,8 +1,8 @@
 // What a form for a comment offers beyond sending it: a draft, a counter, Ctrl-Enter, a preview in place, a quoted selection.
 
+import { count } from "./counter.js";
 import { keeping, tab } from "./kept.js";
 
-const COUNTED_FROM = 0.8;
 const PAUSE = 400; // milliseconds between typing and keeping
 const drafts = keeping("rapport.drafts", 50);
 const query = new URLSearchParams(location.search);
@@ -19,19 +19,11 @@ function forgetSent() {
   tab.set("rapport.sent", null);
 }
 
-function count(area) {
-  const most = Number(area.dataset.most);
+function countCharacters(area) {
   const note = document.createElement("p");
   note.className = "counter";
   area.after(note);
-  const show = () => {
-    const left = most - [...area.value.normalize().trim()].length;
-    const text = left < 0 ? area.dataset.over : area.dataset.left;
-    note.textContent = left > most * (1 - COUNTED_FROM) ? "" : text.replace("{n}", Math.abs(left).toLocaleString(document.documentElement.lang));
-    note.classList.toggle("over", left < 0);
-  };
-  area.addEventListener("input", show);
-  show();
+  count(area, note, area.dataset);
 }
 
 function keepDraft(form, area) {
@@ -112,7 +104,7 @@ for (const form of document.querySelectorAll("form.compose")) {
   const area = form.querySelector("textarea");
   quoteSelection(area);
   keepDraft(form, area);
-  count(area);
+  countCharacters(area);
   sendByKey(form, area);
   preview(form, area);
   if (document.activeElement === area) area.setSelectionRange(area.value.length, area.value.length);

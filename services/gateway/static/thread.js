@@ -28,7 +28,7 @@ function markNew() {
     mark.className = "dot";
     mark.href = `#${(found[index + 1] ?? article).id}`;
     mark.setAttribute("aria-label", dot);
-    article.querySelector(".byline").prepend(mark);
+    article.querySelector(".byline strong").after(mark);
   });
   const number = Math.max(found.length, Number(count) - before);
   if (number <= 0) return;

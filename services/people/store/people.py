@@ -185,20 +185,32 @@ async def names(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | N
 
 
 SELECT_CONTACTS = """
-select people.id, people.name, addresses.address, addresses.lookup, addresses.version
+select people.id, people.name, people.roles, addresses.address, addresses.lookup, addresses.version
 from people left join addresses on addresses.person_id = people.id
 where people.id = any($1::uuid[])
 """
 
 
-async def contacts(reader: Reader, ids: Sequence[UUID]) -> list[tuple[UUID, str | None, Address | None, int]]:
-    """Return (id, name, confirmed address, address version) by id, unordered; unknown ids are left out."""
+async def contacts(
+    reader: Reader, ids: Sequence[UUID]
+) -> list[tuple[UUID, str | None, list[str], Address | None, int]]:
+    """Return (id, name, roles, confirmed address, address version) by id, unordered; unknown ids are left out."""
     return [
-        (row["id"], row["name"], Address(row["address"], row["lookup"]), row["version"])
+        (row["id"], row["name"], row["roles"], Address(row["address"], row["lookup"]), row["version"])
         if row["address"] is not None
-        else (row["id"], row["name"], None, 0)
+        else (row["id"], row["name"], row["roles"], None, 0)
         for row in await reader.fetch(SELECT_CONTACTS, ids)
     ]
+
+
+SELECT_MODERATORS = """
+select id from people where roles && array['moderator', 'admin'] and erased_at is null order by id limit $1
+"""
+
+
+async def moderators(reader: Reader, limit: int) -> list[UUID]:
+    """Return the ids of people who may moderate."""
+    return [row["id"] for row in await reader.fetch(SELECT_MODERATORS, limit)]
 
 
 SELECT_ROLES_CHANGED = "select id, roles from people where roles_changed_at >= $1"
