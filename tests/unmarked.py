@@ -1,4 +1,4 @@
-"""Find what pages say without being marked for translation: in templates, and in the modules that fill them."""
+"""Find what pages say without being marked for translation: in templates, the modules that fill them, and scripts."""
 
 import ast
 import re
@@ -105,6 +105,17 @@ def _reads_like_text(value: str) -> bool:
     return '="' not in bare and (WORDS.search(bare) is not None or (bare[:1].isupper() and _is_text(bare)))
 
 
+COMMENT = re.compile(r"/\*.*?\*/|(?<![:\w])//[^\n]*", re.DOTALL)
+LITERAL = re.compile(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`")
+SAID_BY_SCRIPT = re.compile(r"[A-Z][a-z]+(?: \S+)+|[^\W\d_][^{}<>=#.\[\]]* [^{}<>=#\[\]]*[.…!?:]\Z")
+
+
+def of_script(source: str) -> list[str]:
+    """Return the texts that a script says itself; its page has them for it, in the language of the page."""
+    literals = ("".join(found) for found in LITERAL.findall(COMMENT.sub("", source)))
+    return [text for text in literals if SAID_BY_SCRIPT.match(text)]
+
+
 NOT_SAID = {"ValueError", "KeyError", "TypeError", "CannotStart", "Literal", "Field", "compile"}
 REFUSALS = {"Problem", "invalid", "unavailable", "FieldError"}
 
@@ -140,4 +151,6 @@ def _called(node: ast.AST) -> str:
 
 def _is_sentence(text: str, refuses: bool) -> bool:
     words = TAG.sub("", text).split()
-    return WORDS.search(text) is not None and (refuses or (len(words) > 2 and text[:1].isupper() and ";" not in text))
+    return WORDS.search(text) is not None and (
+        refuses or (len(words) > 2 and text[:1].isupper() and not {";", "|"} & {*text})
+    )

@@ -31,6 +31,7 @@ from services.operator.settings import load
 LINK = re.compile(r"/sign-in/([A-Za-z0-9_-]+)")
 SHOWN_HEADERS = ("From", "To", "Subject")  # the mailbox shows them all
 PATIENCE = 60.0
+HEARD_SECONDS = 2.0  # after which comments has normally heard of an edit, so that answers count as about it
 COLUMNS = 80
 ROLES = ("author", "moderator")  # of Ada
 
@@ -177,16 +178,18 @@ class Teller:
             await self.enter(one)
         report("\n2. Ada writes: a page about the site, and posts with tags and pictures.")
         posts = {writing.slug: await self.write(writing) for writing in story.WRITINGS}
-        report(f"\n3. The conversation below “{LETTERS.title}”.")
-        for writing in (*(each for each in story.WRITINGS if each is not LETTERS), LETTERS):
+        report(f"\n3. Ben is the first to answer below “{LETTERS.title}”.")
+        await self.discuss(LETTERS, posts[LETTERS.slug], most=1)
+        report("\n4. Ada corrects the post. Readers see what changed, and which comment is older.")
+        posts[LETTERS.slug] = await self.edit(LETTERS, posts[LETTERS.slug])
+        report("\n5. The conversation goes on.")
+        for writing in story.WRITINGS:
             await self.discuss(writing, posts[writing.slug])
-        report("\n4. Ada corrects the post, and readers see what changed.")
-        await self.edit(LETTERS, posts[LETTERS.slug])
-        report("\n5. Comments on “Ink that survives rain” wait for approval: a moderator decides.")
+        report("\n6. Comments on “Ink that survives rain” wait for approval: a moderator decides.")
         await self.moderate(story.INK)
-        report("\n6. Who was told, and why. Mails wait a few seconds, so that edits overtake them.")
+        report("\n7. Who was told, and why. Mails wait a few seconds, so that edits overtake them.")
         await self.explain()
-        report("\n7. The mails about that conversation.")
+        report("\n8. The mails about that conversation.")
         await self.show_mails()
         self.say_where()
 
@@ -219,8 +222,10 @@ class Teller:
             if writing.draw:
                 drawn = await asyncio.to_thread(writing.draw)
                 picture = await self._client.call("POST", "/v1/images", drawn, ada)
-                body = body.replace("PICTURE", picture["url"])
-                fields["cover"] = picture["id"]
+                if "PICTURE" in body:
+                    body = body.replace("PICTURE", picture["url"])
+                else:
+                    fields["cover"] = picture["id"]
             found, told = await self._client.call("POST", "/v1/posts", fields | {"body": body}, ada), "published"
         elif found["status"] != "published":
             found, told = await self._client.call("POST", f"/v1/posts/{found['id']}/publish", None, ada), "published"
@@ -228,32 +233,34 @@ class Teller:
         report(f"   {told}: {found['url']}", "     ")
         return found
 
-    async def discuss(self, writing: Writing, post: dict[str, Any]) -> None:
-        """Post the comments that are not there yet, in their order."""
+    async def discuss(self, writing: Writing, post: dict[str, Any], *, most: int | None = None) -> None:
+        """Post the next comments that are not there yet, in their order; all of them, or so many."""
         ada = self.people[story.ADA.email]
+        told = self.comments.setdefault(writing.slug, [])
         known = await self._client.thread(ada, post["id"]) if writing.comments else []
-        told: list[dict[str, Any]] = []
-        for said in writing.comments:
+        for said in writing.comments[len(told) : most]:
             who, parent = self.people[said.who.email], None if said.answers is None else told[said.answers]["id"]
             found = next((one for one in known if _is(one, said, who, parent)), None)
             if found is None:
-                fields = {"body": said.text} | ({"parent_id": parent} if parent else {})
+                fields = {"body": said.text, "answered_revision": post["revision"]}
+                fields |= {"parent_id": parent} if parent else {}
                 found = await self._client.call("POST", f"/v1/posts/{post['id']}/comments", fields, who)
             told.append(found)
             if writing is LETTERS:
                 depth = _depth(writing, said)
                 line = " ".join(said.text.replace("\n\n", " ").split())
                 report(f"{'   ' * (depth + 1)}{who.name}: {line}", "   " * (depth + 1) + "  ")
-        self.comments[writing.slug] = told
 
-    async def edit(self, writing: Writing, post: dict[str, Any]) -> None:
-        """Change a text with a note for readers, once."""
+    async def edit(self, writing: Writing, post: dict[str, Any]) -> dict[str, Any]:
+        """Change a text with a note for readers, once; return the post."""
         assert writing.edit is not None
         if post["edited_at"] is None and writing.edit.old in post["body"]:
             body = post["body"].replace(writing.edit.old, writing.edit.new)
             fields = {"body": body, "edit_note": writing.edit.note}
             post = await self._client.call("PATCH", f"/v1/posts/{post['id']}", fields, self.people[story.ADA.email])
+            await asyncio.sleep(HEARD_SECONDS)
         report(f"   Edit: {post['edit_note'] or writing.edit.note}", "     ")
+        return post
 
     async def moderate(self, writing: Writing) -> None:
         """Decide about the comments that wait; one is left to whoever looks at the queue."""

@@ -54,7 +54,8 @@ class Writing:
     """A post or a page of Ada's.
 
     Attributes:
-        body: in Markdown; `PICTURE` in it is the address of the picture.
+        body: in Markdown; `PICTURE` in it is the address of the picture, which is the cover of the post otherwise.
+        edit: what becomes of it after the first comment.
     """
 
     slug: str
@@ -120,8 +121,6 @@ LETTERS = Writing(
     body="""When did you last *answer* a letter? Not a message: a letter, with a stamp on it, and with a person at its
 other end who does not know for weeks whether it arrived.
 
-![A closed letter and a pencil on a wooden table](PICTURE)
-
 Eleven of them lie in my drawer. Each deserves an hour, and none of them gets it, because an hour is exactly what I
 never have at once. So I made myself three rules:
 
@@ -155,8 +154,9 @@ INK = Writing(
     slug="ink-that-survives-rain",
     title="Ink that survives rain",
     tags=("Letters", "Tools"),
+    excerpt="Five inks, one sentence, and a minute below the tap. The cheapest one wins.",
     discussion="held",
-    body="""The postman's bag is waterproof. The hand that takes the letter out of it is not.
+    body="""The postman’s bag is waterproof. The hand that takes the letter out of it is not.
 
 I wrote the same sentence with five inks, let them dry for a day, and held the pages under the tap:
 
@@ -182,10 +182,9 @@ BEANS = Writing(
     slug="what-beans-know-about-waiting",
     title="What beans know about waiting",
     tags=("Garden", "Habits"),
+    excerpt="They teach what no calendar does: you cannot hurry them, and you cannot answer them.",
     draw=drawings.beans,
     body="""Sow them in May, and not on the first warm day of April: beans that freeze once sulk all summer.
-
-![Rows of beans below green hills, the sun is setting](PICTURE)
 
 They teach what no calendar does. You cannot hurry them, you cannot answer them, and looking at them twice a day helps
 nobody but you. In *July* they suddenly write back, all at once, and then it is you who does not find the time.
@@ -200,6 +199,7 @@ BOOKS = Writing(
     slug="read-in-november",
     title="Read in November",
     tags=("Books",),
+    excerpt="Three books of letters, and one that should have been letters.",
     draw=drawings.shelf,
     body="""Three books of letters, and one that should have been letters.
 

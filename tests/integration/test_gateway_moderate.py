@@ -10,7 +10,7 @@ import pytest
 from services.chassis.errors import Problem
 from services.chassis.identity import Signer
 from services.gateway.composition import queue
-from services.gateway.pages.decisions import Decision
+from services.gateway.pages.decisions import decision_of
 from services.gateway.pages.forms import MOST_FIELDS
 from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
@@ -208,7 +208,7 @@ async def test_a_decision_in_a_discussion_leads_back_there_and_nowhere_else(harn
      "approve held " + " ".join(IDS * 6)],
 )  # fmt: skip
 async def test_what_is_no_decision_is_neither_said_nor_taken_back(harness: GatewayHarness, text: str) -> None:
-    assert Decision.parse(text) is None
+    assert decision_of(text) is None
     page = (await harness.get(f"/moderate?{urlencode({'decided': text})}", **harness.anna)).text
     assert 'id="decided"' not in page
 

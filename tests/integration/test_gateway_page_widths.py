@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Page, Route, async_playwright
 
 from services.chassis.text.renderer import to_html
+from services.gateway.languages import LANGUAGES
 from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, author, harnesses
 from tests.unit.gateway_fakes import raw_comment, raw_post
 
@@ -197,3 +198,20 @@ async def test_lists_in_comments_have_their_numbers_and_print_has_no_forms(page:
         await code.evaluate("one => one.scrollWidth <= one.clientWidth && getComputedStyle(one).whiteSpace")
         == "pre-wrap"
     )
+
+
+async def test_pages_fit_a_phone_in_every_language_and_stand_at_its_side(page: Page, harness: GatewayHarness) -> None:
+    text = to_html(PROSE[:12], "markdown", "comment")
+    for code, language in LANGUAGES.items():
+        harness.http.cookies.set("lang", code)
+        for path in ("/", "/sign-in", "/no-such-page"):
+            await page.set_viewport_size({"width": PHONE, "height": 800})
+            await page.goto(path)
+            assert await page.evaluate("document.documentElement.scrollWidth") == PHONE, (code, path)
+            mark = await page.locator(".mark").bounding_box()
+            assert mark is not None
+            assert (mark["x"] > PHONE / 2) == (language.direction == "rtl")
+        assert (await show(page, harness, text, PHONE))["page"] == PHONE
+        written = await page.locator(".thread .text").last.bounding_box()  # in English, in every language
+        assert written is not None
+        assert (written["x"] > PHONE / 3) == (language.direction == "rtl")

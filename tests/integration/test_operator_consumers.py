@@ -84,8 +84,8 @@ async def test_partitions_are_paused_resumed_and_skipped(
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
-        (("status", "posts"), 1, "There is no consumer group 'posts'; there are comments and notify"),
-        (("pause", "posts"), 1, "There is no consumer group 'posts'"),
+        (("status", "people"), 1, "There is no consumer group 'people'; the groups are posts, comments, notify"),
+        (("pause", "people"), 1, "There is no consumer group 'people'"),
         (("pause", "notify", "comments.events"), 2, "topic and partition"),
         (("resume", "notify", "comments.events", "-1"), 2, "-1"),
         (("skip", "notify", "comments.events", "1"), 2, "FROM..TO"),

@@ -120,7 +120,7 @@ async def test_an_older_snapshot_is_loaded_as_it_was_and_migrated_on(new_trial: 
     back = await new_trial("comments", empty=True)
     found = await back.put_back(tmp_path)
     assert found.migrations[0] == "services.chassis/0005_restored_from.sql"
-    assert found.migrations[-1] == "services.comments/0009_removed.sql"
+    assert found.migrations[-1] == "services.comments/0010_of_author.sql"
     assert await back.run("select count(*) from comments") == len(STRANGE)
     assert await back.run("select count(*) from discussions where epoch = 0 and not gone") == 1
     indexes = "select count(*) from pg_indexes where schemaname = 'public'"

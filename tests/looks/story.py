@@ -13,7 +13,7 @@ from tests.waiting import eventually
 
 Json = dict[str, Any]
 
-STOP = re.compile(r"/unsubscribe/([A-Za-z0-9_-]+)")
+STOP = re.compile(r"/unsubscribe/([^/>]+)>")
 
 LETTERS = """\
 When did you last *answer* a letter? Not a message: a letter, on paper, with a stamp that somebody

@@ -56,9 +56,9 @@ async def types_a_wrong_code(page: Page, story: Story) -> None:
     await page.locator("[role=alert]").wait_for()
 
 
-async def types_a_wrong_address(page: Page, story: Story) -> None:
-    await page.locator("form[action='/register'] input[name=name]").fill("Flo")
-    await page.locator("form[action='/register'] input[name=email]").fill("flo@nowhere")
+async def has_no_name(page: Page, story: Story) -> None:
+    await page.locator("form[action='/register'] input[name=name]").fill("\u200b")
+    await page.locator("form[action='/register'] input[name=email]").fill("flo@example.com")
     await page.locator("form[action='/register'] button").click()
     await page.locator("[role=alert]").wait_for()
 
@@ -104,6 +104,11 @@ async def makes_a_feed(page: Page, story: Story) -> None:
     await page.locator("#feed").wait_for()
 
 
+async def asks_to_take_a_text_away(page: Page, story: Story) -> None:
+    await page.locator(".blank > summary").first.click()
+    await page.locator(".blank button").first.wait_for()
+
+
 async def previews_a_reply(page: Page, story: Story) -> None:
     await page.locator("#reply").fill("> Letters wait.\n\nThey do, and *so* do I.")
     await page.locator("button[name=preview]").click()
@@ -131,6 +136,9 @@ VIEWS = (
     View("post-preview", "ben", lambda story: story.path, previews_a_reply),
     View("comment-edit", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/edit", is_small=True),
     View("comment-remove", "ben", lambda story: f"{story.path}/comments/{story.comments[0]['id']}/remove"),
+    View("changes", "stranger", lambda story: f"{story.path}/changes"),
+    View("changes-author", "ada", lambda story: f"{story.path}/changes", asks_to_take_a_text_away, is_small=True),
+    View("changes-missing", "stranger", lambda story: f"{story.path}/changes?to=99", status=404),
     View("post-refused", "ben", lambda story: story.path, sends_nothing),
     View("post-closed", "ben", lambda story: f"/posts/{story.closed['slug']}"),
     View("post-right-to-left", "ada", lambda story: f"/posts/{story.rtl['slug']}"),
@@ -157,7 +165,7 @@ VIEWS = (
     View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
     View("sign-in", "stranger", at("/sign-in"), is_small=True),
-    View("sign-in-refused", "stranger", at("/sign-in"), types_a_wrong_address),
+    View("sign-in-refused", "stranger", at("/sign-in"), has_no_name),
     View("check-mail", "stranger", at("/sign-in"), asks_for_mail, is_small=True),
     View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
     View("link", "stranger", at("/sign-in/" + "x" * 43)),

@@ -15,13 +15,14 @@ from services.gateway.pages.service_texts import SAID, translated
 from services.notify import explanations
 from services.notify.domain import Reason
 from tests.translations import GATEWAY, extracted, missing, translations
-from tests.unmarked import of_module, of_template
+from tests.unmarked import of_module, of_script, of_template
 
 TRANSLATED = [code for code in LANGUAGES if code != SOURCE]
 # the documentation of the API, for developers, is in English as its names are; its pages say so (`lang`)
 IN_ENGLISH = ("docs", "problem_kinds", "reference", "problems", "atom")
 TEMPLATES = sorted(path for path in GATEWAY.rglob("templates/**/*.html") if not path.name.startswith(IN_ENGLISH))
 MODULES = sorted(path for path in (GATEWAY / "pages").glob("*.py") if not path.name.startswith(IN_ENGLISH))
+SCRIPTS = sorted((GATEWAY / "static").glob("*.js"))
 PLACEHOLDER = re.compile(r"%\(\w+\)s|%%|\{\w+\}")
 WRONG_PLACEHOLDER = re.compile(r"%(?!\(\w+\)s|%)")  # numbers are written by their language, so they are texts
 MARKUP = re.compile(r"</?\w+[^>]*>")
@@ -35,6 +36,14 @@ def test_a_template_says_nothing_unmarked(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_a_module_says_nothing_unmarked(path: Path) -> None:
     assert of_module(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_says_nothing_but_what_its_page_has_for_it(path: Path) -> None:
+    assert of_script(path.read_text()) == []
+    assert of_script('note.textContent = "Saving …"; say(`Saved at ${time}.`); // not "This one here."') == [
+        "Saving …", "Saved at ${time}."
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,12 @@ class Decision:
         """The form in which addresses and forms carry it."""
         return " ".join((self.step, self.before, *map(str, self.ids)))
 
-    @classmethod
-    def parse(cls, text: str) -> "Decision | None":
-        """Return the decision that a text is; None for any other."""
-        step, _, rest = text.partition(" ")
-        before, *ids = rest.split(" ")
-        if step not in STEPS or before not in BEFORE_IT or not 0 < len(ids) <= queue.AT_ONCE:
-            return None
-        known = [UUID(one) for one in ids if id_or_none(one)]
-        return cls(step, before, tuple(known)) if len(known) == len(ids) else None
+
+def decision_of(text: str) -> Decision | None:
+    """Return the decision that a text is; None for any other."""
+    step, _, rest = text.partition(" ")
+    before, *ids = rest.split(" ")
+    if step not in STEPS or before not in BEFORE_IT or not 0 < len(ids) <= queue.AT_ONCE:
+        return None
+    known = [UUID(one) for one in ids if id_or_none(one)]
+    return Decision(step, before, tuple(known)) if len(known) == len(ids) else None

@@ -21,7 +21,7 @@ from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import SignedIn, context_of
 from services.gateway.languages import N_
 from services.gateway.pages.came_from import our_page
-from services.gateway.pages.decisions import BEFORE_IT, Decision
+from services.gateway.pages.decisions import BEFORE_IT, Decision, decision_of
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
@@ -61,7 +61,7 @@ async def decide(request: Request, context: SignedIn) -> Response:
     _require_moderator(context)
     form = await fields(request)
     await require_opener(context, form.get("for"))
-    taken_back = Decision.parse(form.get("undo", ""))
+    taken_back = decision_of(form.get("undo", ""))
     decision = taken_back or _decision(form)
     if taken_back is not None:
         decided = await queue.take_back(context, decision.step, decision.before, decision.ids)
@@ -107,8 +107,8 @@ async def _desk(
         current=current,
         around=await queue.surroundings(context, current) if current else None,
         chosen={str(one) for one in chosen or ()},
-        decision=decision or Decision.parse(given.get("decided", "")),
-        undone=Decision.parse(given.get("undone", "")),
+        decision=decision or decision_of(given.get("decided", "")),
+        undone=decision_of(given.get("undone", "")),
         refusal=refusal,
     )
 

@@ -14,6 +14,7 @@ from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import OptionalViewer
 from services.gateway.pages.comment_form import CommentForm, can_be_answered, find
+from services.gateway.pages.decisions import decision_of
 from services.gateway.pages.pager import pager_of
 from services.gateway.pages.quoting import quotation
 from services.gateway.pages.render import PageRoute, page, post_path, viewer_author
@@ -70,6 +71,7 @@ async def show(
         form = replace(form, text=quotation(found["body_html"]))
     if viewer is not None:
         form = replace(form, opened_by=viewer["id"])
+    moderates = viewer is not None and viewer["can_moderate"]
     is_own_address = request.method == "GET" and "ref" in request.path_params
     status = form.refusal.status if form.refusal else 404 if is_missing and wanted == linked else 200
     if status == 200:
@@ -90,6 +92,9 @@ async def show(
         done=done,
         comment_count=shown["comment_count"],
         can_comment=viewer is not None and viewer["can_comment"],
+        can_moderate=moderates,
+        decision=decision_of(request.query_params.get("decided", "")) if moderates else None,
+        undone=decision_of(request.query_params.get("undone", "")) if moderates else None,
         can_be_answered=can_be_answered,
         written=found if written_id == wanted and _is_by(viewer, found) else None,
         form=form,
