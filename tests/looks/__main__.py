@@ -91,7 +91,10 @@ async def system(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[tup
     servers = PrivateServers(folder, durable=False)
     try:
         async with listening() as sink:
-            stack = Stack(servers, folder, sink.port, "looks", overrides=SITE | dict(settings))
+            imprint = folder / "imprint.md"
+            imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
+            own = SITE | {"SITE_IMPRINT_FILE": str(imprint)} | dict(settings)
+            stack = Stack(servers, folder, sink.port, "looks", overrides=own)
             async with started(stack), Client(stack.url, sink) as client:
                 yield stack, client
     finally:
