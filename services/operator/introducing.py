@@ -3,9 +3,11 @@
 import asyncio
 import time
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-import aiohttp
+import orjson
 
+from services.chassis.client.connection_pool import ConnectionPool, Origin
 from services.chassis.errors import Problem
 from services.operator.calls import Services, connected
 from services.operator.settings import OperatorSettings
@@ -60,22 +62,27 @@ async def _grant(services: Services, email: str, dry_run: bool) -> Literal["gran
 
 
 async def _is_there(url: str) -> bool:
-    return await _get(f"{url}/livez") is not None
+    return await _get(url, "/livez") is not None
 
 
 async def served_site(public_url: str) -> dict[str, Any] | None:
     """Return what the gateway says of the site now; None if it does not answer."""
-    found = await _get(f"{public_url.rstrip('/')}/v1/site", json=True)
+    answer = await _get(public_url, "/v1/site")
+    try:
+        found = None if answer is None else orjson.loads(answer)
+    except ValueError:
+        return None
     return found if isinstance(found, dict) else None
 
 
-async def _get(url: str, *, json: bool = False) -> Any:
+async def _get(url: str, path: str) -> bytes | None:
     """Return what is at an address, or None, without patience: whether somebody is there is the question."""
-    limits = aiohttp.ClientTimeout(total=LOOK_SECONDS)
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), secure)
     try:
-        async with aiohttp.ClientSession(timeout=limits) as session, session.get(url) as answer:
-            if answer.status != 200:
-                return None
-            return await answer.json() if json else await answer.text()
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        async with asyncio.timeout(LOOK_SECONDS), ConnectionPool() as connections:
+            answer = await connections.request(origin, "GET", path, {}, None)
+    except (OSError, TimeoutError):
         return None
+    return answer.data if answer.status == 200 else None
