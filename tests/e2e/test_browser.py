@@ -341,7 +341,7 @@ BEAN: FilePayload = {"name": "bean.png", "mimeType": "image/png", "buffer": plai
 
 
 async def test_an_author_writes_publishes_edits_and_withdraws(
-    visitor: Visitor, client: Client, session_sink: SmtpSink, stack: Stack, unique: str
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, stack: Stack, unique: str
 ) -> None:
     email = f"wanda.{unique}@example.com"
     await client.sign_in("Wanda", email)
@@ -361,7 +361,7 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     await expect(page.get_by_role("heading", name="Write")).to_be_visible()  # where they came from
     await writes_with_a_picture(page, unique)
     address = await publishes(page, client, unique)
-    await edits_what_was_changed_elsewhere(page, client, wanda, address)
+    await edits_what_was_changed_elsewhere(page, client, admin, address)
     await takes_a_former_text_away(page, client, address)
     address = await renames(page, client, address)
     await page.get_by_role("link", name="Edit this post").click()
@@ -420,9 +420,9 @@ async def publishes(page: Page, client: Client, unique: str) -> str:
     return address
 
 
-async def edits_what_was_changed_elsewhere(page: Page, client: Client, wanda: Person, address: str) -> None:
+async def edits_what_was_changed_elsewhere(page: Page, client: Client, admin: Person, address: str) -> None:
     await page.get_by_role("link", name="Edit this post").click()
-    elsewhere = await client.call("PATCH", f"/v1{address}", {"body": "Sow them in April."}, who=wanda)
+    elsewhere = await client.call("PATCH", f"/v1{address}", {"body": "Sow them in April."}, who=admin)
     assert elsewhere.status == 200, elsewhere.body
     await page.get_by_label("Text", exact=True).fill("Sow *them* in June.")
     await page.get_by_label("What did you change?").fill("the month")
@@ -507,6 +507,12 @@ async def writes_with_scripts(page: Page, client: Client, unique: str) -> None:
     await expect(page.get_by_role("link", name=f"Weeds {unique}")).to_have_count(0)
     await page.goto("/write")
     await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()  # all that was written is stored
+    await page.get_by_role("link", name="Write a page instead").click()
+    await page.get_by_label("Title", exact=True).fill(f"About {unique}")
+    await text.fill("Who writes here.")
+    await page.get_by_role("button", name="Publish now").click()
+    head = page.get_by_role("navigation", name="Site")
+    await expect(head.get_by_role("link", name=f"About {unique}")).to_be_visible()
 
 
 async def found_waiting(page: Page, text: str) -> Locator:

@@ -338,7 +338,9 @@ async def test_renewal_goes_on_after_an_unexpected_error(
 async def test_rows_that_another_mailer_is_claiming_are_skipped(harness: MailerHarness) -> None:
     await harness.add_comments(4)
     async with harness.service.db.transaction() as tx:
-        claimed = await tx.fetch(delivery_queue.CLAIM, 3, new_id(), delivery_queue.LEASE, delivery_queue.TOO_OLD)
+        claimed = await tx.fetch(
+            delivery_queue.CLAIM, 3, new_id(), delivery_queue.LEASE, delivery_queue.TOO_OLD, delivery_queue.MOST_NAMED
+        )
         assert len(claimed) == 3
         assert len(await asyncio.wait_for(delivery_queue.claim(harness.service.db, 10), 5)) == 1
 

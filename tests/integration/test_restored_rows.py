@@ -31,6 +31,7 @@ from services.contracts.notify import (
     FollowChanged,
     MailChoiceChanged,
     MailScope,
+    ModerationMailEnded,
     NotificationFailed,
     NotificationSent,
     NotificationSkipped,
@@ -479,10 +480,12 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
     new_trial: NewTrial, tmp_path: Path
 ) -> None:
     trial, back = await new_trial("notify"), await new_trial("notify", empty=True)
-    ids = await add_notifications(trial, ("was sent", "sent", "skipped", "failed", "unknown", "was skipped"))
+    names = ("was sent", "sent", "skipped", "failed", "unknown", "was skipped", "moderators were told")
+    ids = await add_notifications(trial, names)
     stays, left, came_back, bad = uuid4(), uuid4(), uuid4(), uuid4()
     ended_follow, new_follow = uuid4(), uuid4()
     await trial.run(
+        f"update notifications set moderation = true where id = '{ids['moderators were told']}'",
         f"insert into mail_choices (person_id, notifications) values ('{stays}', false), ('{came_back}', false)",
         f"insert into feeds (person_id, token_sha256) values ('{stays}', 'hash')",
         f"insert into follows (id, person_id, post_id, follows) values ('{ended_follow}', '{stays}', '{POST}', true)",
@@ -511,6 +514,9 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         ended(NotificationSent, "was skipped"),
         ended(NotificationSkipped, "skipped", "unsubscribed"),
         ended(NotificationFailed, "failed", "gave_up"),
+        ModerationMailEnded(
+            mail_id=ids["moderators were told"], person_id=SOMEBODY, state="sent", why=None, version=2, occurred_at=NOW
+        ),
         chooses(left, 1, wants=False),
         chooses(came_back, 2, wants=True),
         chooses(stays, 1, wants=True),  # said before the backup
@@ -524,7 +530,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         "follows set again": 2,
         "secret feeds ended": 1,
         "addresses suppressed again": 1,
-        "notifications ended as told": 4,
+        "notifications ended as told": 5,
         "notifications skipped": 1,
     }
     by_id = {row[0]: row[1:] for row in await rows(back, "select id, state, why, version, frozen from notifications")}
@@ -535,6 +541,7 @@ async def test_what_waited_ends_as_the_topic_says_and_whoever_wants_no_mail_gets
         "failed": ("failed", "gave_up", 2, None),
         "unknown": ("skipped", "restored", 2, None),
         "was skipped": ("sent", None, 2, None),
+        "moderators were told": ("sent", None, 2, None),
     }
     choices = await rows(back, "select person_id, notifications, scope, moderation from mail_choices")
     assert {row[0]: row[1:] for row in choices} == {
