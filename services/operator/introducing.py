@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,13 +22,20 @@ Introduced = Literal["granted", "has", "mailed", "unknown", "away"]
 
 
 async def introduce(
-    settings: OperatorSettings, email: str, name: str | None, *, dry_run: bool = False, wait: float = 0.0
+    settings: OperatorSettings,
+    email: str,
+    name: str | None,
+    *,
+    dry_run: bool = False,
+    wait: float = 0.0,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Introduced:
     """Grant the author's role to the owner of an address, or have people write to it if nobody has confirmed it.
 
     Args:
         name: under which they are registered then; without one nobody is written to.
         wait: for how many seconds to wait until the link in that mail is used, to grant the role at once.
+        say: is told when the waiting begins.
 
     Raises:
         Problem: people refused the address, the name or the role.
@@ -42,6 +50,8 @@ async def introduce(
         if dry_run:
             return "mailed"
         await services.post("people", "/people", {"name": name, "email": email})
+        if wait:
+            say(f"{email} gets a mail. Press the link in it: the role is granted then. Ctrl-C ends the waiting.")
         deadline = time.monotonic() + wait
         while found is None and time.monotonic() < deadline:
             await asyncio.sleep(min(1.0, wait))
