@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from services.chassis.pictures.kinds import GIF, JPEG, PNG, WEBP, kind_of
 from services.chassis.text.renderer import to_html
 from services.contracts.characters import is_visible
-from services.gateway.languages import LANGUAGES
+from services.gateway.languages import LANGUAGES, SOURCE
 
 LARGEST_PAGE = 64 * 1024  # bytes of a file with the text of a page
 LARGEST_PICTURE = 512 * 1024  # a page has it as a mark of 32 pixels
@@ -28,9 +28,9 @@ def _shown(text: str) -> str:
 
 
 def _spoken(code: str) -> str:
-    if code not in LANGUAGES:
+    if code and code not in LANGUAGES:
         raise ValueError(f"is none of {', '.join(LANGUAGES)}")
-    return code
+    return code or SOURCE
 
 
 def _readable(path: str) -> str:
