@@ -1,6 +1,7 @@
 """Whose site this is: its name, tagline, mark, colours and footer, and the pages that many laws want."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -10,12 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from services.chassis.pictures.kinds import GIF, JPEG, PNG, WEBP, kind_of
 from services.chassis.text.renderer import to_html
 from services.contracts.characters import is_visible
-from services.gateway.languages import LANGUAGES
+from services.gateway.languages import LANGUAGES, SOURCE
 
 LARGEST_PAGE = 64 * 1024  # bytes of a file with the text of a page
 LARGEST_PICTURE = 512 * 1024  # a page has it as a mark of 32 pixels
 LARGEST_STYLE = 256 * 1024
 SVG = "image/svg+xml"
+HUE = re.compile(rb"--hue:\s*([0-9]{1,3})\s*[;}]")  # as a theme sets it
 ENDINGS = {PNG: "png", JPEG: "jpg", WEBP: "webp", GIF: "gif", SVG: "svg"}
 
 
@@ -26,9 +28,9 @@ def _shown(text: str) -> str:
 
 
 def _spoken(code: str) -> str:
-    if code not in LANGUAGES:
+    if code and code not in LANGUAGES:
         raise ValueError(f"is none of {', '.join(LANGUAGES)}")
-    return code
+    return code or SOURCE
 
 
 def _readable(path: str) -> str:
@@ -150,6 +152,7 @@ class Site:
 
     Attributes:
         imprint, privacy: the HTML of these pages; None where there is none.
+        hue: of the accent, as a theme or the settings say; None for that of the style sheet.
         url: the address of its pages, without a slash at the end.
         theme: what a second style sheet changes of the first; empty for nothing.
     """
@@ -168,6 +171,8 @@ class Site:
     @classmethod
     def of(cls, settings: SiteSettings, public_url: str = "") -> "Site":
         """Return the site that these settings describe; its files are read now."""
+        style = read_style(settings.site_stylesheet) if settings.site_stylesheet else b""
+        chosen = HUE.search(style)
         hue = f":root {{ --hue: {settings.site_hue}; }}\n".encode() if settings.site_hue is not None else b""
         imprint, privacy = settings.site_imprint_file, settings.site_privacy_file
         return cls(
@@ -178,7 +183,7 @@ class Site:
             privacy=read_page(privacy) if privacy else None,
             url=public_url.rstrip("/"),
             language=settings.site_language,
-            hue=settings.site_hue,
+            hue=int(chosen[1]) if chosen else settings.site_hue,
             picture=read_picture(settings.site_picture) if settings.site_picture else None,
-            theme=hue + (read_style(settings.site_stylesheet) if settings.site_stylesheet else b""),
+            theme=hue + style,
         )

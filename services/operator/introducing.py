@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-import aiohttp
+import orjson
 
+from services.chassis.client.connection_pool import ConnectionPool, Origin
 from services.chassis.errors import Problem
 from services.operator.calls import Services, connected
 from services.operator.settings import OperatorSettings
@@ -19,13 +22,20 @@ Introduced = Literal["granted", "has", "mailed", "unknown", "away"]
 
 
 async def introduce(
-    settings: OperatorSettings, email: str, name: str | None, *, dry_run: bool = False, wait: float = 0.0
+    settings: OperatorSettings,
+    email: str,
+    name: str | None,
+    *,
+    dry_run: bool = False,
+    wait: float = 0.0,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Introduced:
     """Grant the author's role to the owner of an address, or have people write to it if nobody has confirmed it.
 
     Args:
         name: under which they are registered then; without one nobody is written to.
         wait: for how many seconds to wait until the link in that mail is used, to grant the role at once.
+        say: is told when the waiting begins.
 
     Raises:
         Problem: people refused the address, the name or the role.
@@ -40,6 +50,8 @@ async def introduce(
         if dry_run:
             return "mailed"
         await services.post("people", "/people", {"name": name, "email": email})
+        if wait:
+            say(f"{email} gets a mail. Press the link in it: the role is granted then. Ctrl-C ends the waiting.")
         deadline = time.monotonic() + wait
         while found is None and time.monotonic() < deadline:
             await asyncio.sleep(min(1.0, wait))
@@ -60,22 +72,27 @@ async def _grant(services: Services, email: str, dry_run: bool) -> Literal["gran
 
 
 async def _is_there(url: str) -> bool:
-    return await _get(f"{url}/livez") is not None
+    return await _get(url, "/livez") is not None
 
 
 async def served_site(public_url: str) -> dict[str, Any] | None:
     """Return what the gateway says of the site now; None if it does not answer."""
-    found = await _get(f"{public_url.rstrip('/')}/v1/site", json=True)
+    answer = await _get(public_url, "/v1/site")
+    try:
+        found = None if answer is None else orjson.loads(answer)
+    except ValueError:
+        return None
     return found if isinstance(found, dict) else None
 
 
-async def _get(url: str, *, json: bool = False) -> Any:
+async def _get(url: str, path: str) -> bytes | None:
     """Return what is at an address, or None, without patience: whether somebody is there is the question."""
-    limits = aiohttp.ClientTimeout(total=LOOK_SECONDS)
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    origin = Origin(parts.hostname or "", parts.port or (443 if secure else 80), secure)
     try:
-        async with aiohttp.ClientSession(timeout=limits) as session, session.get(url) as answer:
-            if answer.status != 200:
-                return None
-            return await answer.json() if json else await answer.text()
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        async with asyncio.timeout(LOOK_SECONDS), ConnectionPool() as connections:
+            answer = await connections.request(origin, "GET", path, {}, None)
+    except (OSError, TimeoutError):
         return None
+    return answer.data if answer.status == 200 else None

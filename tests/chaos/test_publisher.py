@@ -53,6 +53,14 @@ async def schedule(system: System, count: int, first: datetime, gap: timedelta) 
     return found
 
 
+async def come_due(system: System, count: int, gap: timedelta) -> dict[UUID, datetime]:
+    """Schedule posts and wait until the time of the first has come; return their times."""
+    first = datetime.now(UTC) + timedelta(seconds=60)
+    times = await schedule(system, count, first, gap)
+    await eventually(lambda: datetime.now(UTC) > first, timeout=90, pause=0.1)
+    return times
+
+
 async def kill(system: System, point: str, number: int) -> None:
     """Let a second publisher work beside the first until it is killed at the point."""
     part = await system.stack.start("posts", "publisher", name=SECOND, failpoints=f"{point}:{number}", wait=False)
@@ -118,7 +126,7 @@ async def published(system: System, ids: Sequence[UUID]) -> dict[UUID, Any]:
         found.update(await rows_of(system, ids))
         return all(found[post_id]["status"] == "published" for post_id in ids)
 
-    await eventually(all_are, timeout=120, pause=0.2)
+    await eventually(all_are, timeout=300, pause=0.2)
     return found
 
 
@@ -153,17 +161,15 @@ async def test_a_killed_publisher_leaves_its_posts_to_the_other(system: System) 
 @pytest.mark.timeout(HOUR)
 async def test_a_thousand_scheduled_posts_are_published_once_each_and_at_their_time(system: System) -> None:
     """While PostgreSQL is away nothing can be published; what became due meanwhile is, when it is back."""
-    first = datetime.now(UTC) + timedelta(seconds=120)
-    times = await schedule(system, 1000, first, timedelta(seconds=0.25))
-    assert datetime.now(UTC) < first, "the machine is too slow to schedule them before their time"
-    await eventually(lambda: datetime.now(UTC) > first, timeout=120, pause=0.2)
+    times = await come_due(system, 400, timedelta(seconds=0.5))
     for round_number, point in itertools.product(range(3), POINTS):
         await kill(system, point, POINTS[point] + round_number)
     async with two_publishers(system):
         await kill_the_first(system, 5)
-        without_kafka = await away(system.servers.broker, 20)
+        times |= await come_due(system, 300, timedelta(seconds=0.1))
+        without_kafka = await away(system.servers.broker, 15)
+        times |= await come_due(system, 300, timedelta(seconds=0.1))
         without_postgres = await away(system.servers.postgres, 15)
-        assert max(times.values()) > without_postgres[1], "the posts ran out before the outages"
         rows = await published(system, list(times))
     assert all(row["version"] == 2 for row in rows.values())
     late = {post_id: rows[post_id]["published_at"] - times[post_id] for post_id in times}

@@ -77,7 +77,12 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("stack")
     name = f"e2e{folder.parent.name[-6:]}".replace("-", "_")
-    overrides = {"RETURN_URLS": f"{front_end},{example_front_end.address}"}
+    imprint = folder / "imprint.md"
+    imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
+    overrides = {
+        "RETURN_URLS": f"{front_end},{example_front_end.address}",
+        "SITE_IMPRINT_FILE": str(imprint),
+    }
     stack = Stack(servers, folder, session_sink.port, name, overrides=overrides)
     example_front_end.api = stack.url
     async with started(stack):

@@ -337,54 +337,14 @@ async def test_a_refused_form_stands_in_view_with_the_focus(
         assert await in_view(page)
 
 
-async def test_somebody_reads_why_chooses_mail_and_leaves(
-    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
-) -> None:
-    post = await client.publish(admin, title=f"About leaving {unique}")
-    page = await visitor()
-    await page.goto("/")
-    await signed_in(page, session_sink, "Lea", f"lea.{unique}@example.com")
-    await page.goto(f"/posts/{post['slug']}")
-    await page.get_by_label("Comment on the post").fill("Shall I go?")
-    await page.get_by_role("button", name="Comment").click()
-    question = (await client.call("GET", f"/v1/posts/{post['id']}/comments")).json["items"][0]
-    answer = await client.comment(admin, post["id"], "Stay!", parent_id=question["id"])
-    await eventually(
-        lambda: "Stay!" in "".join(m.text for m in session_sink.to(f"lea.{unique}@example.com")), timeout=30
-    )
-    await page.get_by_role("link", name="Notifications").click()
-    await expect(page.get_by_text("1 is new.")).to_be_visible()
-    await page.get_by_role("button", name="Mark all as read").click()
-    await expect(page.get_by_text("1 is new.")).to_have_count(0)
-    await page.get_by_role("link", name=re.compile("why")).click()
-    await expect(page.get_by_text("because it answers your comment")).to_be_visible()
-    await page.get_by_role("link", name="Choose which mail you get").click()
-    await page.get_by_label("Replies to my comments alone").check()
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_label("Replies to my comments alone")).to_be_checked()
-    await page.get_by_role("link", name="Account", exact=True).click()
-    await page.get_by_label("The name that others see").fill("Lea the Undecided")
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text("Signed in as Lea the Undecided")).to_be_visible()
-    await page.get_by_role("button", name="Make an address").click()
-    feed = (await page.get_by_label("Its address").input_value()).removeprefix(client.url)
-    assert answer["id"] in (await client.call("GET", feed)).body.decode()
-    await page.get_by_label("I know that it does not come back.").check()
-    await page.get_by_role("button", name="Delete my account").click()
-    await expect(page.get_by_role("heading", name="Your account is deleted")).to_be_visible()
-    await page.goto("/me")
-    await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
-    assert (await client.call("GET", feed)).status == 404
-
-
 BEAN: FilePayload = {"name": "bean.png", "mimeType": "image/png", "buffer": plain()}
 
 
 async def test_an_author_writes_publishes_edits_and_withdraws(
-    visitor: Visitor, client: Client, session_sink: SmtpSink, stack: Stack, unique: str
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, stack: Stack, unique: str
 ) -> None:
     email = f"wanda.{unique}@example.com"
-    wanda = await client.sign_in("Wanda", email)
+    await client.sign_in("Wanda", email)
     assert (await rapport(stack, "person", "grant", email, "author")).status == 0
     page = await visitor()
     await page.goto("/write")
@@ -400,15 +360,16 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     await expect(page.get_by_role("heading", name="Write")).to_be_visible()  # where they came from
     await writes_with_a_picture(page, unique)
     address = await publishes(page, client, unique)
-    await edits_what_was_changed_elsewhere(page, client, wanda, address)
+    await edits_what_was_changed_elsewhere(page, client, admin, address)
     await takes_a_former_text_away(page, client, address)
+    address = await renames(page, client, address)
     await page.get_by_role("link", name="Edit this post").click()
     await page.get_by_role("button", name="Withdraw the post").click()
     assert (await client.call("GET", address)).status == 404
     await page.get_by_role("link", name="What you wrote").click()
     await page.get_by_role("link", name="Withdrawn").click()
     await expect(page.get_by_role("link", name=f"Beans {unique}", exact=True)).to_be_visible()
-    await writes_with_scripts(await visitor(scripts=True, state=await page.context.storage_state()), unique)
+    await writes_with_scripts(await visitor(scripts=True, state=await page.context.storage_state()), client, unique)
 
 
 async def writes_with_a_picture(page: Page, unique: str) -> None:
@@ -458,9 +419,9 @@ async def publishes(page: Page, client: Client, unique: str) -> str:
     return address
 
 
-async def edits_what_was_changed_elsewhere(page: Page, client: Client, wanda: Person, address: str) -> None:
+async def edits_what_was_changed_elsewhere(page: Page, client: Client, admin: Person, address: str) -> None:
     await page.get_by_role("link", name="Edit this post").click()
-    elsewhere = await client.call("PATCH", f"/v1{address}", {"body": "Sow them in April."}, who=wanda)
+    elsewhere = await client.call("PATCH", f"/v1{address}", {"body": "Sow them in April."}, who=admin)
     assert elsewhere.status == 200, elsewhere.body
     await page.get_by_label("Text", exact=True).fill("Sow *them* in June.")
     await page.get_by_label("What did you change?").fill("the month")
@@ -482,7 +443,21 @@ async def takes_a_former_text_away(page: Page, client: Client, address: str) -> 
     await page.goto(address)
 
 
-async def writes_with_scripts(page: Page, unique: str) -> None:
+async def renames(page: Page, client: Client, address: str) -> str:
+    """Give the post on the page another address; return it. The former one leads there."""
+    await page.get_by_role("link", name="Edit this post").click()
+    await page.get_by_text("Address, tags, summary").click()
+    await page.get_by_label("Address").fill(f"renamed-{address.rpartition('/')[2]}")
+    await page.get_by_role("button", name="Publish the change").click()
+    await expect(page.get_by_role("link", name="Edit this post")).to_be_visible()
+    renamed = urlsplit(page.url).path
+    assert renamed == address.replace("/posts/", "/posts/renamed-")
+    led = await client.call("GET", address)
+    assert (led.status, urlsplit(led.headers["Location"]).path) == (301, renamed)
+    return renamed
+
+
+async def writes_with_scripts(page: Page, client: Client, unique: str) -> None:
     """Write a draft that is stored by itself, with a picture; find a text again that was left; delete the draft."""
     text, state = page.get_by_label("Text", exact=True), page.locator("#save-state")
     await page.goto("/write")
@@ -520,6 +495,7 @@ async def writes_with_scripts(page: Page, unique: str) -> None:
     await page.get_by_role("button", name="Publish the change").click()
     await expect(page.locator(".text", has_text="Sow peas in March.")).to_be_visible()
     assert questions == ["beforeunload"]
+    await renames(page, client, f"/posts/peas-{unique}")
     await page.goto("/write")
     await page.get_by_label("Title", exact=True).fill(f"Weeds {unique}")
     await text.fill("No.")
@@ -530,6 +506,12 @@ async def writes_with_scripts(page: Page, unique: str) -> None:
     await expect(page.get_by_role("link", name=f"Weeds {unique}")).to_have_count(0)
     await page.goto("/write")
     await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()  # all that was written is stored
+    await page.get_by_role("link", name="Write a page instead").click()
+    await page.get_by_label("Title", exact=True).fill(f"About {unique}")
+    await text.fill("Who writes here.")
+    await page.get_by_role("button", name="Publish now").click()
+    head = page.get_by_role("navigation", name="Site")
+    await expect(head.get_by_role("link", name=f"About {unique}")).to_be_visible()
 
 
 async def found_waiting(page: Page, text: str) -> Locator:

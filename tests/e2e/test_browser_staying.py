@@ -116,22 +116,40 @@ async def test_two_people_come_talk_choose_and_leave(
     await guest.get_by_role("button", name="Save").click()
     await expect(guest.get_by_role("status").first).to_contain_text("all comments that concern you")
 
-    # why, in words; then all that is kept, and the end of it
+    # what is new, and why, in words
     await lea.get_by_role("link", name="Notifications").click()
+    await expect(lea.get_by_text("1 is new.")).to_be_visible()
+    await lea.get_by_role("button", name="Mark all as read").click()
+    await expect(lea.get_by_text("1 is new.")).to_have_count(0)
     await lea.get_by_role("link", name=re.compile("why", re.IGNORECASE)).first.click()
     await expect(lea.get_by_text("because it answers your comment")).to_be_visible()
-    await lea.goto("/me")
+    await lea.get_by_role("link", name="Choose which mail you get").click()
+    await lea.get_by_label("Replies to my comments alone").check()
+    await lea.get_by_role("button", name="Save").click()
+    await expect(lea.get_by_label("Replies to my comments alone")).to_be_checked()
+
+    # another name, a secret feed, all that is kept, and the end of it
+    await lea.get_by_role("link", name="Account", exact=True).click()
+    await lea.get_by_label("The name that others see").fill("Lea the Undecided")
+    await lea.get_by_role("button", name="Save").click()
+    await expect(lea.get_by_text("Signed in as Lea the Undecided")).to_be_visible()
+    await lea.get_by_role("button", name="Make an address").click()
+    feed = (await lea.get_by_label("Its address").input_value()).removeprefix(client.url)
+    assert "I am." in (await client.call("GET", feed)).body.decode()
     async with lea.expect_download() as downloading:
         await lea.get_by_role("link", name="Download everything").click()
     saved = tmp_path / "export.json"
     await (await downloading.value).save_as(saved)
     kept = json.loads(saved.read_text())
-    assert (kept["me"]["name"], kept["me"]["email"]) == ("Lea", lea_email)
+    assert (kept["me"]["name"], kept["me"]["email"]) == ("Lea the Undecided", lea_email)
     assert f"Who is *there*? {unique}" in saved.read_text()
     assert "I am." not in saved.read_text()  # that is Tom's
     await lea.get_by_label("I know that it does not come back.").check()
     await lea.get_by_role("button", name="Delete my account").click()
     await expect(lea.get_by_role("heading", name="Your account is deleted")).to_be_visible()
+    await lea.goto("/me")
+    await expect(lea.get_by_role("link", name="Sign in").first).to_be_visible()
+    assert (await client.call("GET", feed)).status == 404
 
     async def is_nobody() -> bool:
         return bool((await client.call("GET", f"/v1/comments/{question['id']}")).json["author"]["name"] == "deleted")
@@ -139,4 +157,4 @@ async def test_two_people_come_talk_choose_and_leave(
     await eventually(is_nobody, timeout=30)
     await tom.goto(path)
     await expect(tom.get_by_text("I am.")).to_be_visible()
-    await expect(tom.get_by_text("Lea", exact=True)).to_have_count(0)
+    await expect(tom.get_by_text("Lea")).to_have_count(0)

@@ -12,6 +12,8 @@ from aiohttp import web
 from deploy.local.layout import settings_in
 from deploy.local.processes import free_port
 from deploy.local.story import ADA, DARIO, INK, LETTERS, MAX, WRITINGS
+from services.operator.introducing import introduce
+from services.operator.settings import OperatorSettings
 from tests.client import LINK, Client
 from tests.e2e.test_operator_command import Ended, rapport, thread
 from tests.smtp_sink import SmtpSink
@@ -120,8 +122,10 @@ async def test_setup_names_the_site_and_makes_the_author_one(
     home = {"RAPPORT_HOME": str(tmp_path), "ADMIN_EMAILS": ""}
     (tmp_path / "settings.env").write_text("ADMIN_EMAILS='somebody@example.com'\n")
 
-    tried = await rapport(stack, *given, "--dry-run", **home)
-    assert (tried.status, json.loads(tried.out)["author"]) == (0, "mailed")
+    key, people = stack.keys["OPERATOR_SIGNING_KEY"], f"http://127.0.0.1:{stack.ports['people']}"
+    settings = OperatorSettings(operator_signing_key=key, people_url=people)
+    assert await introduce(settings, email, "Robin", dry_run=True) == "mailed"
+    assert await introduce(settings, email, None) == "unknown"
     assert session_sink.to(email) == []
 
     waiting = asyncio.create_task(rapport(stack, *given, "--wait", "60", **home))

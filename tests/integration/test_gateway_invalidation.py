@@ -13,7 +13,7 @@ from services.chassis.messaging.topics import create_topics
 from services.contracts.comments import CommentPosted
 from services.contracts.event import Envelope, Event
 from services.contracts.people import PersonRenamed, PersonRolesChanged
-from services.contracts.posts import PostEdited
+from services.contracts.posts import PostEdited, PostRevisionBlanked
 from services.gateway.caching.invalidation import Invalidation, InvalidationReader
 from services.gateway.caching.response_cache import MOST_SECONDS, Entry, ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
@@ -37,6 +37,10 @@ def posted() -> Event:
         comment_id=COMMENT, post_id=POST, post_author_id=OTHER, parent_id=None, parent_author_id=None, depth=0,
         author_id=PERSON, state="visible", version=1, created_at=NOW, occurred_at=NOW,
     )  # fmt: skip
+
+
+def blanked() -> Event:
+    return PostRevisionBlanked(post_id=POST, text_id=OTHER, revision=1, occurred_at=NOW)
 
 
 def renamed() -> Event:
@@ -107,6 +111,7 @@ ALL = (POST_TAG, LIST_TAG, NAME_TAG, PROFILE_TAG)
     ("event", "kept"),
     [
         (edited, [False, False, True, True]),
+        (blanked, [False, False, True, True]),
         (posted, [False, True, True, False]),
         (renamed, [True, True, False, False]),
     ],

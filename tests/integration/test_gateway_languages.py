@@ -77,7 +77,7 @@ async def test_a_language_that_is_none_or_a_foreign_page_is_refused(make: NewHar
     harness = await make()
     answer = await harness.http.post("/language", data={"language": "tlh"}, headers=ORIGIN | {"Accept-Language": "de"})
     assert answer.status_code == 422
-    assert "Wählen Sie etwas von dem aus" in answer.text
+    assert "Wählen Sie eine der angebotenen" in answer.text
     foreign = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
     answer = await harness.http.post("/language", data={"language": "de"}, headers=foreign)
     assert answer.status_code == 403
@@ -113,3 +113,4 @@ async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(make: Ne
 def test_a_site_language_is_one_of_ours() -> None:
     with pytest.raises(ValidationError, match="is none of en, de, ar"):
         SiteSettings(site_language="tlh")
+    assert SiteSettings(site_language="").site_language == "en"  # an empty variable is none

@@ -50,7 +50,7 @@ async def test_every_page_says_whose_site_it_is(make: NewHarness, tmp_path: Path
     assert (await harness.get("/privacy")).status_code == 404
 
 
-async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(make: NewHarness) -> None:
+async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(make: NewHarness, tmp_path: Path) -> None:
     harness = await make(site_name="<Beans>", site_hue=150)
     [path] = re.findall(r'class="mark" src="([^"]+)"', (await harness.get("/")).text)
     for one in (path, "/favicon.ico"):
@@ -63,6 +63,10 @@ async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(make: N
     assert (await harness.get("/static/mark-000000000000.svg")).status_code == 404
     blue = await make(site_name="<Beans>", site_hue=250)
     assert (await blue.get("/favicon.ico")).content != mark.content
+    theme = tmp_path / "theme.css"
+    theme.write_text(":root {\n  --hue: 150;\n}\n")
+    themed = await make(site_name="<Beans>", site_stylesheet=str(theme))
+    assert (await themed.get("/favicon.ico")).content == mark.content
 
 
 async def test_a_site_has_a_picture_and_a_theme_of_its_own(make: NewHarness, tmp_path: Path) -> None:

@@ -82,3 +82,19 @@ async def test_the_first_links_skip_to_the_text_and_to_the_discussion(talk: Gate
         assert box["x"] >= 0, "seen while it has the focus"
     await page.keyboard.press("Enter")
     await page.wait_for_url("**#comments")
+
+
+async def test_a_name_is_nowhere_more_than_text(talk: GatewayHarness) -> None:
+    """Comments are written without escaping each of their strings, so what people wrote is escaped by name."""
+    name = "\"'><i>&%s"
+    talk.services.people.on(
+        "POST", "/people/lookup", lambda call: {"items": [author(one) | {"name": name} for one in call.body["ids"]]}
+    )
+    deep = raw_comment(9)
+    for number in range(8, 0, -1):
+        deep = raw_comment(number, replies=[deep])
+    talk.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [deep], "next": None})
+    found = (await talk.get(PATH)).text
+    assert "<i>" not in found
+    assert found.count('aria-label="Comment by &#34;&#39;&gt;&lt;i&gt;&amp;%s"') == 9
+    assert found.count("to <a href=") == 6

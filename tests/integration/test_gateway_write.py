@@ -222,6 +222,25 @@ async def test_a_chosen_picture_is_put_into_the_text(harness: GatewayHarness) ->
     assert harness.services.posts.count("POST", "/posts") == 0
 
 
+async def test_a_script_sends_pictures_and_asks_for_previews(harness: GatewayHarness) -> None:
+    harness.anna["Accept"] = "application/json"
+    stored = await sent(harness, "/write/pictures", {"picture": ("x.png", PNG, "image/png")})
+    url = f"http://rapport.test/images/{IMAGE}.webp"
+    assert (stored.status_code, stored.json()) == (201, {"id": IMAGE, "url": url, "width": 40, "height": 30})
+    harness.services.posts.on("POST", "/images", invalid("", "is too wide"))
+    for files, says in [
+        ({"picture": ("x.png", PNG, "image/png")}, "The picture is too wide."),
+        (None, "The picture must be chosen first."),
+    ]:
+        refused = await sent(harness, "/write/pictures", files)
+        assert (refused.status_code, refused.json()["sentence"]) == (422, says)
+    stranger = await sent(harness, "/write/pictures", {"picture": ("x.png", PNG, "image/png")}, **{"for": str(uuid4())})
+    assert stranger.json()["kind"] == "wrong-state"
+    for path in ("/write", f"/write/{ID}"):
+        shown = await sent(harness, path, step="preview", body="four")
+        assert (shown.status_code, shown.json()) == (200, {"body_html": "<p><b>4</b></p>"})
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -303,12 +322,15 @@ async def test_a_draft_is_stored_by_itself(harness: GatewayHarness) -> None:
     again = await sent(harness, first.json()["action"], step="autosave", version=first.json()["version"])
     assert again.status_code == 200
     harness.services.posts.on("PATCH", f"/posts/{ID}", invalid("slug", "is taken"))
+    harness.anna["Accept"] = "application/json"
     refused = await sent(harness, f"/write/{ID}", step="autosave", slug="x")
     assert (refused.status_code, refused.json()) == (
         422, {"kind": "invalid", "sentence": "The address is taken.", "field": "slug"}
     )  # fmt: skip
     stranger = await sent(harness, f"/write/{ID}", step="autosave", **{"for": str(uuid4())})
     assert (stranger.status_code, stranger.json()["kind"]) == (409, "wrong-state")
+    long = await sent(harness, f"/write/{ID}", step="autosave", body="각" * 300_000)  # so long that it is not read
+    assert (long.status_code, long.json()["kind"]) == (413, "too-large")
 
 
 @pytest.mark.parametrize("post", [POST, SCHEDULED, POST | {"status": "withdrawn"}])

@@ -57,7 +57,9 @@ class Lossy:
         request: Request = route.request
         url = urlsplit(request.url)
         headers = {
-            name: request.headers[name] for name in ("content-type", "idempotency-key") if name in request.headers
+            name: request.headers[name]
+            for name in ("accept", "content-type", "idempotency-key")
+            if name in request.headers
         }
         reply = await self.harness.http.request(
             request.method,
@@ -184,7 +186,7 @@ async def test_a_picture_goes_where_the_cursor_is(page: Page, harness: GatewayHa
     await expect(page.locator(f'[name="cover"][value="{IMAGE}"]')).to_have_count(1)
     harness.services.posts.on("POST", "/images", invalid("", "is too wide"))
     await page.evaluate(CARRY, [kind, "image/png"])
-    await expect(page.get_by_role("alert")).to_contain_text("bean.png could not be uploaded")
+    await expect(page.get_by_role("alert")).to_contain_text("bean.png could not be uploaded: The picture is too wide.")
     await page.evaluate(CARRY, ["drop", "image/svg+xml"])
     await expect(page.get_by_role("alert").last).to_contain_text("is no PNG, JPEG, WebP or GIF file")
     assert "…" not in await page.locator("#body").input_value()  # nothing of what was not stored is left

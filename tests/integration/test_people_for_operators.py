@@ -35,6 +35,18 @@ async def names(harness: Harness, **query: Any) -> list[str]:
     return [each["name"] for each in answer["items"]]
 
 
+async def test_an_operator_has_somebody_written_to_and_signs_nobody_in(harness: Harness) -> None:
+    body = {"name": "Ana", "email": ANA}
+    for issuer, status in (("operator", 202), ("notify", 403), (None, 401)):
+        assert (await harness.call("POST", "/people", body, issuer=issuer)).status_code == status
+    assert await names(harness) == []  # until the link is used
+    assert (await asked(harness, "/grants", email=ANA, role="author"))[0] == 404
+    (token,) = await harness.links()
+    assert (await harness.call("POST", "/sessions", {"token": token}, issuer="operator")).status_code == 403
+    assert (await harness.call("POST", "/sessions", {"token": token})).status_code == 201
+    assert (await asked(harness, "/grants", email=ANA, role="author"))["roles"] == ["reader", "author"]
+
+
 async def test_people_are_found_by_role_part_and_origin(harness: Harness) -> None:
     await harness.enter(ANA, "Ana Müller")
     await harness.enter(BOB, "100%_Bob")

@@ -114,7 +114,7 @@ async def test_contacts_are_for_notify_only(harness: Harness) -> None:
 
 
 ALLOWED = {
-    ("POST", "/people"): {"gateway"},
+    ("POST", "/people"): {"gateway", "operator"},
     ("POST", "/sign-in"): {"gateway"},
     ("POST", "/sign-in/lookup"): {"gateway"},
     ("POST", "/sessions"): {"gateway"},

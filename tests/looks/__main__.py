@@ -1,6 +1,6 @@
 """`make screenshots`: start a system of its own, play the story, and show every page and state to people.
 
-    python -m tests.looks FOLDER [--seconds 300] [--only WORD ...]
+    python -m tests.looks FOLDER [--seconds 300] [--only WORD ...] [--theme FILE]
 
 Each is shot 360, 768 and 1280 pixels wide, light, dark, and from right to left. What is in the folder already is not
 shot again, unless templates or style changed since: a run that was ended, or whose time was up, goes on where it was.
@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -86,22 +86,25 @@ async def shoot_all(browser: Browser, story: Story, folder: Path, views: list[Vi
 
 
 @asynccontextmanager
-async def system(folder: Path) -> AsyncIterator[tuple[Stack, Client]]:
-    """Run servers and services in a folder, and yield a client of them."""
+async def system(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[tuple[Stack, Client]]:
+    """Run servers and services in a folder, with these settings more, and yield a client of them."""
     servers = PrivateServers(folder, durable=False)
     try:
         async with listening() as sink:
-            stack = Stack(servers, folder, sink.port, "looks", overrides=SITE)
+            imprint = folder / "imprint.md"
+            imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
+            own = SITE | {"SITE_IMPRINT_FILE": str(imprint)} | dict(settings)
+            stack = Stack(servers, folder, sink.port, "looks", overrides=own)
             async with started(stack), Client(stack.url, sink) as client:
                 yield stack, client
     finally:
         servers.stop()
 
 
-async def run(folder: Path, views: list[View], deadline: float) -> int:
+async def run(folder: Path, views: list[View], deadline: float, settings: Mapping[str, str]) -> int:
     """Take all pictures; return how many views are left."""
     with tempfile.TemporaryDirectory() as scratch:
-        async with system(Path(scratch)) as (_, client), async_playwright() as playwright:
+        async with system(Path(scratch), settings) as (_, client), async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             ada = await client.sign_in("Ada", "admin@example.com")
             return await shoot_all(browser, await told(client, ada, "one"), folder, views, deadline)
@@ -132,13 +135,15 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0, help="after which no other page is begun")
     parser.add_argument("--only", nargs="*", default=[], help="words in the names of pages")
+    parser.add_argument("--theme", type=Path, help="a style sheet that the site has beside its own")
     asked = parser.parse_args()
     if shutil.which("chromium") is None:
         sys.exit("Chromium is needed: apt install chromium")
     deadline = time.monotonic() + asked.seconds
     prepare(asked.folder)
+    theme = {"SITE_STYLESHEET": str(asked.theme.resolve())} if asked.theme else {}
     views = [view for view in VIEWS if not asked.only or any(word in view.name for word in asked.only)]
-    left = asyncio.run(run(asked.folder, views, deadline))
+    left = asyncio.run(run(asked.folder, views, deadline, theme))
     print(f"{left} pages are left: run it again." if left else f"All pictures are in {asked.folder}.")
     return 1 if left else 0
 

@@ -178,6 +178,7 @@ VIEWS = (
     View("mail-choices", "stranger", lambda story: f"/mail/{story.mail_token}"),
     View("mail-choices-unknown", "stranger", at("/mail/" + "x" * 43), status=404),
     View("unsubscribe", "stranger", lambda story: f"/unsubscribe/{story.mail_token}"),
+    View("imprint", "stranger", at("/imprint")),
     View("problems", "stranger", at("/problems")),
     View("docs", "stranger", at("/docs")),
 )

@@ -157,6 +157,8 @@ def test_what_services_say_is_said_in_every_language(code: str) -> None:
     reasons = tuple(reason.value for reason in Reason)
     told = [explanations.in_words(state, why, reasons)
             for state in explanations.STATE_TEXTS for why in explanations.WHY_TEXTS]  # fmt: skip
+    told += [explanations.moderation_in_words(state, why)
+             for state in explanations.MODERATION_TEXTS for why in explanations.WHY_TEXTS]  # fmt: skip
     told += [f"{kind.title}." for kind in KINDS.values()] + ["must have at most 10,000 characters"]
     with speaking(LANGUAGES[code]):
         for text in told:

@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, typed: str = "") -> Result:
-    return CliRunner().invoke(app, ["setup", *arguments], input=typed)
+    return CliRunner().invoke(app, ["setup", *arguments], input=typed, env={"COLUMNS": "200"})
 
 
 def told(*arguments: str, status: int = 0) -> dict[str, Any]:

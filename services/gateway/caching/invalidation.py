@@ -23,7 +23,7 @@ from services.chassis.runtime.waiting import Periodic
 from services.contracts.comments import CommentFact, CommentGone, CommentPosted
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
-from services.contracts.posts import PostFact, PostGone
+from services.contracts.posts import PostFact, PostGone, PostRevisionBlanked
 from services.contracts.topics import COMMENTS, PEOPLE, POSTS
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
@@ -86,7 +86,7 @@ class Invalidation:
     def by_event(self, event: Event) -> None:
         """Evict what an event concerns."""
         match event:
-            case PostFact() | PostGone():
+            case PostFact() | PostGone() | PostRevisionBlanked():
                 self.post(str(event.post_id))
             case CommentPosted():
                 self.comment(str(event.post_id), str(event.author_id), may_wait=event.state != "visible")

@@ -5,7 +5,7 @@ import re
 from starlette.requests import Request
 
 from services.chassis.client.client import within
-from services.chassis.errors import invalid
+from services.chassis.errors import Problem, invalid
 from services.chassis.pictures.kinds import kind_of
 from services.contracts.body_sizes import IMAGE_BYTES
 from services.gateway.access.rate_limits import UPLOADING
@@ -32,9 +32,14 @@ async def store(request: Request, context: RequestContext, field: str, data: byt
         raise invalid(field, N_("must have at most 5 MiB"))
     await count(request, gateway_of(request), UPLOADING, str(context.viewer.person_id))
     context.deadline = within(UPLOAD_SECONDS)
-    answer = await context.upstreams.posts.send(
-        "POST", "/images", context.viewer.caller, context.deadline, body=data, headers={"Content-Type": kind}
-    )
+    try:
+        answer = await context.upstreams.posts.send(
+            "POST", "/images", context.viewer.caller, context.deadline, body=data, headers={"Content-Type": kind}
+        )
+    except Problem as problem:
+        if problem.kind == "invalid" and problem.errors:  # to posts the file is all that was sent, here it is one field
+            raise invalid(field, problem.errors[0].message) from None
+        raise
     return representations.image(answer.json(), context.public_url)
 
 

@@ -31,7 +31,7 @@ from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
-from services.gateway.pages.times import ago, moment, month, reading_minutes
+from services.gateway.pages.times import ago, moment, month, reading_minutes, time_element
 from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ VARY = "Accept-Language, Cookie"  # the language, and who is signed in
 ENVIRONMENT = Environment(
     loader=PackageLoader("services.gateway", "templates"),
     autoescape=True,
+    auto_reload=False,  # no look at the files for each page
     undefined=StrictUndefined,
     extensions=["jinja2.ext.i18n"],
     trim_blocks=True,
@@ -73,6 +74,7 @@ ENVIRONMENT.filters |= {
     "more_replies": more_replies,
     "minutes_left": minutes_left,
     "about": about,
+    "time_element": time_element,
 }
 ENVIRONMENT.filters |= {"tag_path": tag_path, "person_path": person_path, "month": month, "number": number}
 ENVIRONMENT.filters |= {"reading_minutes": reading_minutes}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
+from markupsafe import Markup, escape
+
 from services.contracts.characters import isolated
 from services.gateway.composition.request_context import Json
 
@@ -84,9 +86,9 @@ def page_numbers(page: int | None, pages: int | None) -> list[int | None]:
     return shown if pages else [*shown, None]
 
 
-def about(pattern: str, name: str) -> str:
-    """Return a pattern with a person's name, which stays in its direction, in the place of its `%s`."""
-    return str(pattern).replace("%s", isolated(name))
+def about(pattern: str, name: str) -> Markup:
+    """Return HTML with a person's name, which stays in its direction, in the place of its `%s`."""
+    return Markup(str(pattern).replace("%s", escape(isolated(name))))  # noqa: S704  # escaped
 
 
 def minutes_left(created_at: str, window_seconds: float | None, now: datetime | None = None) -> int:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 from babel.dates import format_date, format_skeleton, format_time, format_timedelta
+from markupsafe import Markup, escape
 
 from services.gateway.languages import Language, current, gettext
 
@@ -54,6 +55,11 @@ def ago(text: str, now: datetime | None = None) -> str:
     if seconds < MONTH:
         return _past(current(), "day", seconds // DAY)
     return _date(current(), when.date())
+
+
+def time_element(text: str) -> Markup:
+    """Return a time as HTML: how long ago it is, and exactly. A page says hundreds, so it is made here."""
+    return Markup(f'<time datetime="{escape(text)}" title="{escape(moment(text))}">{escape(ago(text))}</time>')  # noqa: S704
 
 
 # CLDR's patterns are slow to apply, and a page of a discussion says hundreds of times.

@@ -30,6 +30,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 READ_BYTES = 2 * 1024 * 1024  # what is too large to be taken is read so far, to be given back
 BYTES_WITH_PICTURES = POST_FORM_BYTES + IMAGE_BYTES + 64 * 1024  # below what proxies take, see deploy/proxies
+NO_STORE = {"Cache-Control": "no-store"}
 KEPT = "rapport.kept"  # in the scope of a request: what a form comes back with instead of what was sent
 
 
@@ -48,11 +49,11 @@ async def edit(request: Request, context: SignedIn, ref: str) -> Response:
 async def again(request: Request, sent: Fields, refusal: Refusal) -> Response:
     """Show the form anew with what was typed; what is not there any more is written anew.
 
-    A draft that was stored by itself is told why it was not, and its form stays as it is.
+    A script is told why, and the form stays as it is.
     """
-    if sent.get("step") == "autosave":
+    if _is_by_script(request):
         said = {"kind": refusal.kind, "sentence": refusal.sentence, "field": refusal.field}
-        return json_response(said, refusal.status, {**refusal.headers, "Cache-Control": "no-store"})
+        return json_response(said, refusal.status, {**refusal.headers, **NO_STORE})
     context, sent = context_of(request), sent | request.scope.get(KEPT, {})
     post_id, post = id_or_none(request.path_params.get("post_id")), None
     if context is None or context.viewer.person_id is None:
@@ -89,6 +90,19 @@ async def create(request: Request, context: SignedIn) -> Response:
         await comment_views.wait_for_version(context, post)
         return redirect(post_path(post["slug"]), headers)
     return redirect(_form_of(post, {"schedule": "scheduled"}.get(step or "", "saved")), headers)
+
+
+@router.post("/write/pictures")
+@body_limit(BYTES_WITH_PICTURES)
+@gives_back(again, READ_BYTES)
+async def add_picture(request: Request, context: SignedIn) -> Response:
+    """Store a picture for a form that is open; a script puts it into the text there."""
+    _require_author(context)
+    _, files = await _sent(request, context)
+    if "picture" not in files:
+        raise invalid("picture", N_("must be chosen first"))
+    picture = await post_pictures.store(request, context, "picture", files["picture"])
+    return json_response(picture, 201, NO_STORE)
 
 
 @router.post("/write/{post_id}")
@@ -196,6 +210,8 @@ async def _shown_only(
         await count(request, gateway_of(request), PREVIEWING, str(context.viewer.person_id))
         posts, body = context.upstreams.posts, {"body": form.get("body", "")}
         rendered = (await posts.send("POST", "/preview", context.viewer.caller, context.deadline, body=body)).json()
+        if _is_by_script(request):
+            return json_response({"body_html": rendered["body_html"]}, headers=NO_STORE)
         shown = PostForm.sent(form, post_id=post_id, post=post, preview=rendered["body_html"])
         return await _shown(context, shown)
     return None
@@ -258,7 +274,11 @@ def _stored(post: Json) -> Response:
     form = PostForm.of(post)
     said = {"action": form.action, "version": form.version, "key": form.key, "slug": post["slug"],
             "edit": _form_of(post), "delete": f"{post_path(post['slug'])}/delete"}  # fmt: skip
-    return json_response(said, headers={"Cache-Control": "no-store"})
+    return json_response(said, headers=NO_STORE)
+
+
+def _is_by_script(request: Request) -> bool:
+    return request.headers.get("accept") == "application/json"
 
 
 def _form_of(post: Json, done: str | None = None) -> str:

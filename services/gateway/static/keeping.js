@@ -11,6 +11,7 @@ const LATER = 15_000; // until it is tried again
 const ANSWER = 10_000; // that is waited for
 const NAMES = ["title", "body", "slug", "tags", "excerpt", "cover", "discussion", "kind", "publish_at", "edit_note"];
 const FINAL = [403, 404, 409, 412]; // of a refusal that no second try changes
+const NOT_LIKE_THIS = [413, 422]; // of one that another text changes
 
 const bare = (text) => text.normalize("NFC").trim();
 
@@ -120,7 +121,8 @@ export function keep(form, words, pictures) {
 
   async function send(sent) {
     const answer = await fetch(form.getAttribute("action"), {
-      method: "POST", body: sent, redirect: "error", signal: AbortSignal.timeout(ANSWER),
+      method: "POST", headers: { Accept: "application/json" }, body: sent, redirect: "error",
+      signal: AbortSignal.timeout(ANSWER),
     });
     return { status: answer.status, retry: Number(answer.headers.get("Retry-After")), said: await answer.json() };
   }
@@ -153,7 +155,7 @@ export function keep(form, words, pictures) {
     }
     stopped = FINAL.includes(result.status);
     say(words.refused.replace("{reason}", result.said.sentence), true);
-    if (stopped || result.status === 422) return 0;
+    if (stopped || NOT_LIKE_THIS.includes(result.status)) return 0;
     return Math.max(LATER, result.retry * 1_000);
   }
 

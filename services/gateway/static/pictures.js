@@ -4,11 +4,6 @@ const KINDS = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 const LARGEST = 5 * 1024 * 1024;
 const MARKS = /[\\[\]`*_<]/g;
 
-function key() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 function typed(field) {
   field.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -27,21 +22,22 @@ function insert(field, text) {
   typed(field);
 }
 
-async function upload(file, words) {
+async function upload(form, file, words) {
   if (!KINDS.includes(file.type)) throw new Error(words.no_picture.replace("{name}", file.name));
   if (file.size > LARGEST) throw new Error(words.too_large.replace("{name}", file.name));
+  const sent = new FormData();
+  sent.set("for", form.elements.for?.value ?? "");
+  sent.set("picture", file);
   let answer;
   let said = {};
   try {
-    answer = await fetch("/v1/images", {
-      method: "POST", headers: { "Content-Type": file.type, "Idempotency-Key": key() }, body: file,
-    });
+    answer = await fetch("/write/pictures", { method: "POST", headers: { Accept: "application/json" }, body: sent });
     said = await answer.json();
   } catch {
     // no answer, or none of ours: said below
   }
   if (answer?.ok && said.url) return said;
-  const reason = said.detail ?? words.try_again;
+  const reason = said.sentence ?? words.try_again;
   throw new Error(words.failed.replace("{name}", file.name).replace("{reason}", reason));
 }
 
@@ -151,7 +147,7 @@ export function takePictures(form, words) {
     const mark = `![${words.uploading.replace("{name}", file.name.replace(MARKS, ""))} ${++number}]()`;
     insert(text, mark);
     try {
-      const picture = await upload(file, words);
+      const picture = await upload(form, file, words);
       replace(text, mark, `![](${picture.url})`);
       offerAsCover(picture, false);
       askWhatItShows(picture, asks);
@@ -191,7 +187,7 @@ export function takePictures(form, words) {
   cover.addEventListener("change", () => {
     const [file] = cover.files;
     if (!file) return;
-    during(upload(file, words).then((picture) => offerAsCover(picture, true)));
+    during(upload(form, file, words).then((picture) => offerAsCover(picture, true)));
     cover.value = "";
   });
   return { underWay: () => (running.size ? Promise.all(running) : null) };

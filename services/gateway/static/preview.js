@@ -16,16 +16,16 @@ export function offerPreview(form, words) {
     if (!text.value.trim()) return;
     let said;
     try {
-      const answer = await fetch("/v1/preview", {
-        method: "POST", headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ body: text.value, kind: "post" }),
+      const sent = new URLSearchParams({ for: form.elements.for?.value ?? "", body: text.value, step: "preview" });
+      const answer = await fetch(form.getAttribute("action"), {
+        method: "POST", headers: { Accept: "application/json" }, body: sent,
       });
       said = await answer.json();
     } catch {
-      said = { detail: words.offline };
+      said = { sentence: words.offline };
     }
     if (number !== latest) return;
-    if (said.body_html === undefined) shown.textContent = said.detail;
+    if (said.body_html === undefined) shown.textContent = said.sentence;
     else shown.innerHTML = said.body_html; // sanitised by posts
   }
 

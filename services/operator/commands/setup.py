@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -97,7 +99,9 @@ def _asked(given: Mapping[str, str | None], present: Mapping[str, str]) -> dict[
             answers[key] = _checked(key, text)
             continue
         default = defaults.get(key) or ("" if key == "tagline" else None)
-        answers[key] = typer.prompt(QUESTIONS[key], default, value_proc=partial(_answer, key))
+        answers[key] = typer.prompt(
+            QUESTIONS[key], default, show_default=bool(default), value_proc=partial(_answer, key)
+        )
     return answers
 
 
@@ -144,9 +148,7 @@ def _finish(
     """Introduce the author, and tell what was done and what comes next."""
     if not as_json:
         _say_written(path, changes, dry_run)
-        if wait and "email" in checked and not dry_run:
-            typer.echo(f"Asking people for {checked['email']}. Who is new gets a mail; Ctrl-C ends the waiting for it.")
-    state, served = asyncio.run(_look(checked, dry_run, wait))
+    state, served = asyncio.run(_look(checked, dry_run, wait, quiet=as_json))
     admin = "email" in checked and is_listed(checked["email"], now[ADMINS])
     steps = _next(local, now, bool(changes), served, checked.get("email"), state)
     if as_json:
@@ -155,21 +157,30 @@ def _finish(
         typer.echo(json.dumps(told | {"next": steps, "dry_run": dry_run}))
     else:
         if state is not None:
-            typer.echo(_sentence(checked["email"], state, admin, dry_run))
+            _tell(_sentence(checked["email"], state, admin, dry_run))
         typer.echo("\n".join(["Next:", *(f"    {step}" for step in steps)]))
     if not dry_run and not admin and state in ("mailed", "unknown", "away"):
         raise typer.Exit(1)
 
 
-async def _look(checked: Mapping[str, str], dry_run: bool, wait: float) -> tuple[Introduced | None, Any]:
+async def _look(
+    checked: Mapping[str, str], dry_run: bool, wait: float, *, quiet: bool
+) -> tuple[Introduced | None, Any]:
     settings = load_shared()
     served = await served_site(settings.public_url)
     if "email" not in checked:
         return None, served
+    email, author = checked["email"], checked.get("author")
+    say = (lambda _: None) if quiet else _tell
     try:
-        return await introduce(settings, checked["email"], checked.get("author"), dry_run=dry_run, wait=wait), served
+        return await introduce(settings, email, author, dry_run=dry_run, wait=wait, say=say), served
     except asyncio.CancelledError:  # Ctrl-C while waiting: the mail is on its way
         return "mailed", served
+
+
+def _tell(sentence: str) -> None:
+    width = shutil.get_terminal_size().columns
+    typer.echo(textwrap.fill(sentence, width, break_long_words=False, break_on_hyphens=False))
 
 
 def _say_written(path: Path, changes: Mapping[str, str], dry_run: bool) -> None:
