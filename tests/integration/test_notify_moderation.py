@@ -184,7 +184,11 @@ async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
     assert str(decided.comment_id) not in desk.mails.sink.messages[0].text
 
 
-@pytest.mark.parametrize("point", ["mailer.frozen", "mailer.data", "mailer.sent"])
+POINTS = ["mailer.frozen", "mailer.data", "mailer.sent"]
+MORE_POINTS = [pytest.param(name, marks=pytest.mark.chaos) for name in ("mailer.rcpt", "mailer.marked")]
+
+
+@pytest.mark.parametrize("point", [*POINTS, *MORE_POINTS])
 async def test_a_kill_loses_no_mail_and_doubles_it_byte_for_byte_at_most(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

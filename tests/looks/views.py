@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 from playwright.async_api import Page
 
@@ -155,6 +156,8 @@ VIEWS = (
     View("my-posts", "ada", at("/me/posts?status=published")),
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
+    View("moderate-decided", "ada", at(f"/moderate?decided=approve+held+{UUID(int=7)}#decided")),
+    View("moderate-removed", "ada", at("/moderate?list=removed")),
     View("moderate-forbidden", "ben", at("/moderate"), status=403),
     View("notifications", "ben", at("/me/notifications"), is_small=True),
     View("notifications-empty", "eve", at("/me/notifications")),
