@@ -1,12 +1,15 @@
 """The pages of one's own account over fake services: what is shown, what is sent, and how refused forms come back."""
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from httpx2 import Response
 
 from services.chassis.errors import invalid, not_found, unavailable
+from services.gateway.pages.my_sessions import program
 from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment
 
@@ -32,6 +35,7 @@ async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[Gateway
         services = made.services
         services.people.on("GET", "/me", ME)
         services.people.on("PATCH", "/me", ME)
+        services.people.on("GET", "/me/sessions", {"items": [], "next": None})
         services.notify.on("GET", "/me/mail", MAIL)
         services.notify.on("PATCH", "/me/mail", MAIL)
         services.notify.on("GET", "/me/notifications", {"items": [notification(COMMENT_ID)], "next": "further"})
@@ -45,8 +49,25 @@ async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[Gateway
         yield made
 
 
-PAGES = ("/me", "/me/comments", "/me/export", "/me/mail", "/me/notifications", f"/me/notifications/{COMMENT_ID}")
-FORMS = ("/me/name", "/me/feed", "/me/feed/end", "/me/delete", "/me/notifications", "/me/mail")
+PAGES = (
+    "/me",
+    "/me/comments",
+    "/me/sessions",
+    "/me/export",
+    "/me/mail",
+    "/me/notifications",
+    f"/me/notifications/{COMMENT_ID}",
+)
+FORMS = (
+    "/me/name",
+    "/me/picture/remove",
+    "/me/sessions",
+    "/me/feed",
+    "/me/feed/end",
+    "/me/delete",
+    "/me/notifications",
+    "/me/mail",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -88,6 +109,90 @@ async def test_a_name_is_changed_and_a_refused_one_comes_back(harness: GatewayHa
     assert "What you say of yourself must have at most 500 characters." in refused.text
     assert "\nBeans &lt;3</textarea>" in refused.text
     assert refused.text.count('role="alert"') == 1
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+async def test_a_picture_is_set_refused_in_words_and_taken_away(harness: GatewayHarness) -> None:
+    assert "/me/picture/remove" not in (await harness.get("/me", **harness.anna)).text
+    people = harness.services.people
+    people.on("PUT", "/me/avatar", ME)
+    people.on("DELETE", "/me/avatar", lambda _: answered(None, 204))
+
+    async def send(data: bytes) -> Response:
+        files = {"picture": ("me.png", data, "image/png")} if data else {}
+        return await harness.http.post("/me/picture", data={"for": ANNA}, files=files, headers=harness.anna)
+
+    done = await send(PIXEL)
+    assert (done.status_code, done.headers["location"]) == (303, "/me?done=picture#picture")
+    sent = people.last("PUT", "/me/avatar")
+    assert (sent.body, sent.headers["Content-Type"]) == (PIXEL, "image/png")
+    for data, sentence in (
+        (b"<svg/>", "The picture must be a PNG, JPEG, WebP or GIF file."),
+        (PIXEL + bytes(1024 * 1024), "The picture must have at most 1 MiB."),
+    ):
+        refused = await send(data)
+        assert (refused.status_code, sentence in refused.text) == (422, True)
+    people.on("PUT", "/me/avatar", invalid("", "cannot be read as a picture"))
+    refused = await send(PIXEL)
+    assert "The picture cannot be read as a picture." in refused.text
+    assert people.count("PUT", "/me/avatar") == 2
+
+    people.on("GET", "/me", ME | {"avatar_url": "/avatars/a.webp"})
+    assert "/me/picture/remove" in (await harness.get("/me", **harness.anna)).text
+    gone = await harness.http.post("/me/picture/remove", data={"for": ANNA}, headers=harness.anna)
+    assert (gone.status_code, people.count("DELETE", "/me/avatar")) == (303, 1)
+
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+async def test_sessions_are_listed_and_ended(harness: GatewayHarness) -> None:
+    people, one, other = harness.services.people, str(uuid4()), str(uuid4())
+    moments = {"created_at": "2026-11-23T04:35:00.000Z", "last_used_at": "2026-11-24T04:00:00.000Z"}
+    people.on("GET", "/me/sessions", {
+        "items": [{"id": one, "user_agent": FIREFOX} | moments, {"id": other, "user_agent": "<curl>/8"} | moments],
+        "next": "further",
+    })  # fmt: skip
+    people.on("DELETE", f"/me/sessions/{one}", lambda _: answered(None, 204))
+    people.on("DELETE", "/me/sessions", {"ended": [one, other]})
+    listed = (await harness.get("/me/sessions", **harness.anna)).text
+    assert "Firefox, Linux" in listed
+    assert "&lt;curl&gt;/8" in listed
+    assert "/me/sessions?cursor=further" in listed
+    form = {"for": ANNA, "session": one}
+    ended = await harness.http.post("/me/sessions", data=form, headers=harness.anna)
+    assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=one")
+    assert people.count("DELETE", f"/me/sessions/{one}") == 1
+    assert "You are signed out there" in (await harness.get("/me/sessions?done=one", **harness.anna)).text
+    nobody = await harness.http.post("/me/sessions", data={"for": ANNA, "session": "x"}, headers=harness.anna)
+    assert (nobody.status_code, 'role="alert"' in nobody.text) == (404, True)
+
+
+async def test_all_other_sessions_are_ended_at_once(harness: GatewayHarness) -> None:
+    people = harness.services.people
+    people.on("DELETE", "/me/sessions", {"ended": [str(uuid4())]})
+    ended = await harness.http.post("/me/sessions", data={"for": ANNA, "session": "others"}, headers=harness.anna)
+    assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=others")
+    assert set(people.last("DELETE", "/me/sessions").body) == {"but"}
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "shown"),
+    [
+        (FIREFOX, "Firefox, Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge, Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 26_0) Version/26 Mobile Safari/604", "Safari, iPhone"),
+        ("curl/8.17.0", "curl/8.17.0"),
+        ("x" * 300, "x" * 80),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_a_program_is_called_by_its_name(user_agent: str | None, shown: str) -> None:
+    assert program(user_agent) == shown
 
 
 async def test_a_feed_s_address_is_shown_once(harness: GatewayHarness) -> None:

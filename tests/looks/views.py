@@ -165,6 +165,7 @@ VIEWS = (
     View("mail", "ada", at("/me/mail")),
     View("account", "ben", at("/me"), is_small=True),
     View("account-feed", "eve", at("/me"), makes_a_feed),
+    View("sessions", "ben", at("/me/sessions")),
     View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
     View("sign-in", "stranger", at("/sign-in"), is_small=True),

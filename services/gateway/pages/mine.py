@@ -27,6 +27,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MODERATION = ("hourly", "daily", "off")
 SAVED = {
     "name": N_("Stored. It shows everywhere within a minute."),
+    "picture": N_("Stored. Others see it within a minute."),
     "feed": N_("The feed has ended; its address leads nowhere any more."),
     "mail": N_("Stored."),
 }

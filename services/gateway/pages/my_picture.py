@@ -1,0 +1,62 @@
+"""Set the viewer's picture, or take it away, by a form of the account."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.chassis.errors import Problem, invalid
+from services.chassis.http.routes import body_limit
+from services.chassis.pictures.kinds import kind_of
+from services.contracts.body_sizes import AVATAR_BYTES, FORM_BYTES
+from services.gateway.guards import SignedIn, Uploading, forget_session
+from services.gateway.languages import N_
+from services.gateway.pages.forms import READ_BYTES, fields, fields_and_files, gives_back
+from services.gateway.pages.mine import account_again
+from services.gateway.pages.openers import require_opener
+from services.gateway.pages.render import PageRoute, redirect
+from services.gateway.responses import invalidation
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+BYTES = 2 * AVATAR_BYTES  # so that a file that is somewhat too large is refused in words
+
+
+@router.post("/me/picture")
+@body_limit(BYTES)
+@gives_back(account_again, READ_BYTES)
+async def set_picture(request: Request, context: Uploading) -> Response:
+    form, files = await fields_and_files(request, FORM_BYTES, BYTES)
+    await require_opener(context, form.get("for"))
+    data = files.get("picture")
+    if data is None:
+        raise invalid("picture", N_("must be chosen first"))
+    kind = kind_of(data)
+    if kind is None:
+        raise invalid("picture", N_("must be a PNG, JPEG, WebP or GIF file"))
+    if len(data) > AVATAR_BYTES:
+        raise invalid("picture", N_("must have at most 1 MiB"))
+    try:
+        await context.upstreams.people.send(
+            "PUT", "/me/avatar", context.viewer.caller, context.deadline, body=data, headers={"Content-Type": kind}
+        )
+    except Problem as problem:
+        if problem.kind == "invalid" and problem.errors:  # to people the file is all that was sent
+            raise invalid("picture", problem.errors[0].message) from None
+        raise
+    return _changed(request, context.viewer.person_id)
+
+
+@router.post("/me/picture/remove")
+@body_limit(READ_BYTES)
+@gives_back(account_again)
+async def remove_picture(request: Request, context: SignedIn) -> Response:
+    form = await fields(request)
+    await require_opener(context, form.get("for"))
+    await context.upstreams.people.send("DELETE", "/me/avatar", context.viewer.caller, context.deadline)
+    return _changed(request, context.viewer.person_id)
+
+
+def _changed(request: Request, person_id: object) -> Response:
+    invalidation(request).person(str(person_id))
+    forget_session(request)
+    return redirect("/me?done=picture#picture")
