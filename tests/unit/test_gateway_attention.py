@@ -71,3 +71,21 @@ async def test_an_answer_that_was_overtaken_is_not_remembered() -> None:
     await scenario.of(MODERATOR)
     await scenario.of(MODERATOR)
     assert scenario.asked[1] == 2
+
+
+async def test_whether_a_discussion_is_followed_comes_with_the_number() -> None:
+    scenario = Scenario()
+    scenario.services.notify.on("GET", "/me/attention", {"unread": 3, "follows": True})
+
+    async def of_post(post_id: str) -> dict[str, int | None]:
+        return await scenario.cache.of(scenario.services.upstreams, ANNA, time.monotonic() + 5, post_id)
+
+    for _ in range(3):
+        assert await of_post("one") == {"unread": 3, "follows": True}
+    assert scenario.asked == (1, 0), "one question for both"
+    scenario.cache.forget(str(ANNA.person_id), "one")
+    await of_post("one")
+    assert scenario.asked == (2, 0)
+    scenario.services.notify.on("GET", "/me/attention", unavailable("It is away."))
+    assert await of_post("other") == {"unread": None, "follows": None}
+    assert scenario.asked == (3, 0), "not once more for the number alone"
