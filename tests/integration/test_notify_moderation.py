@@ -156,6 +156,11 @@ async def test_a_comment_of_a_withdrawn_post_waits_for_nobody(desk: Desk) -> Non
     desk.mails.fake.posts[str(comment.post_id)]["status"] = "withdrawn"
     assert await desk.told() == []
     assert await desk.endings() == [("skipped", "nothing_waits")]
+    desk.now += timedelta(minutes=30)  # nobody is asked about it every minute
+    assert (await desk.told(), await desk.endings()) == ([], [("skipped", "nothing_waits")])
+    desk.mails.fake.posts[str(comment.post_id)]["status"] = "published"
+    desk.now += timedelta(minutes=31)
+    assert [count for _, count in await desk.told()] == [1]
 
 
 async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
