@@ -131,9 +131,9 @@ async def test_dropped_dead_letters_are_listed_with_all_only(settings: Settings,
 
 
 async def test_an_unknown_group_is_named(run: Run) -> None:
-    refused = await run("list", "posts")
+    refused = await run("list", "people")
     assert isinstance(refused.exception, Failed)
-    assert "'posts'; there are comments and notify" in str(refused.exception)
+    assert "'people'; the groups are posts, comments, notify" in str(refused.exception)
 
 
 async def test_an_unreachable_broker_is_named() -> None:
