@@ -134,6 +134,25 @@ async def test_a_post_shows_its_status_discussion_and_edits(
     assert text in (await harness.get(PATH)).text
 
 
+async def test_a_page_that_was_never_discussed_has_no_discussion(harness: GatewayHarness) -> None:
+    about, nothing = raw_post(kind="page", discussion="closed"), {"items": [], "next": None}
+    harness.services.posts.on("GET", f"/posts/{SLUG}", about)
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", nothing)
+    harness.services.comments.on("POST", "/counts", {"counts": {ID: 0}})
+    page = (await harness.get(PATH, **OWN)).text
+    assert "Edit this page" in page
+    for part in ("Edit this post", 'id="comments"', "#comments", "The discussion is closed."):
+        assert part not in page
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [raw_comment(1)], "next": None})
+    harness.gateway.cache.clear()
+    assert "The discussion is closed." in (await harness.get(PATH, **OWN)).text
+    for changes in ({"discussion": "open"}, {"kind": "post"}):
+        harness.services.posts.on("GET", f"/posts/{SLUG}", about | changes)
+        harness.services.comments.on("GET", f"/posts/{ID}/comments", nothing)
+        harness.gateway.cache.clear()
+        assert 'id="comments"' in (await harness.get(PATH, **OWN)).text
+
+
 async def test_creating_a_comment_by_form(harness: GatewayHarness) -> None:
     key = str(uuid4())
     answer = await submit(harness, f"{PATH}/comments", post_id=ID, key=key, body="One\r\nTwo", parent_id=COMMENT_ID)
