@@ -156,7 +156,7 @@ def start_message(layout: Layout) -> str:
     admins = environment.admin_emails(layout)
     unnamed = "" if layout.given.get("SITE_NAME") else "make setup, "
     lines += [
-        f"  administrator  sign in as {admins}",
+        f"  administrator  register as {admins}, later sign in",
         f"  data and logs  {layout.home}",
         "",
         f"Go on with: {unnamed}make demo, make status, make logs, make down",

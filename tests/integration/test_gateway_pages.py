@@ -135,7 +135,8 @@ async def test_a_post_shows_its_status_discussion_and_edits(
 
 
 async def test_a_page_that_was_never_discussed_has_no_discussion(harness: GatewayHarness) -> None:
-    about, nothing = raw_post(kind="page", discussion="closed"), {"items": [], "next": None}
+    about = raw_post(kind="page", discussion="closed")
+    nothing: dict[str, Any] = {"items": [], "next": None}
     harness.services.posts.on("GET", f"/posts/{SLUG}", about)
     harness.services.comments.on("GET", f"/posts/{ID}/comments", nothing)
     harness.services.comments.on("POST", "/counts", {"counts": {ID: 0}})
@@ -341,6 +342,9 @@ async def test_who_asked_for_a_mail_reads_to_which_address(harness: GatewayHarne
         assert f"{says} <bdi>anna+x@example.com</bdi>" in page
         assert 'name="email" value="anna+x@example.com"' in page
         assert ("If " in page) == (path == "/sign-in")
+        assert ('href="/sign-in#register-name"' in page) == (path == "/sign-in"), (
+            "who has never registered gets no mail"
+        )
     harness.services.people.on("POST", "/sessions/by-code", Problem("invalid-code"))
     code = {"request": "r" * 22, "code": "1", "email": typed["email"]}
     page = (await harness.http.post("/sign-in/code", data=code)).text

@@ -7,6 +7,7 @@ import pytest
 from deploy.local import environment, passwords
 from deploy.local.layout import DATABASES, SERVICES, Layout
 from deploy.local.processes import LocalError
+from services.chassis.mail.sender import Sender
 
 MADE = {name: f"made-{name.lower()}" for name in environment.SECRETS} | {"VERIFICATION_KEYS": '{"keys": []}'}
 
@@ -50,6 +51,16 @@ def test_smtp_port_follows_the_server(tmp_path: Path, layout: Layout) -> None:
     elsewhere = Layout(layout.home, {**layout.given, "SMTP_HOST": "mail.example", "SMTP_PORT": "587"})
     shared = environment.shared(elsewhere)
     assert (shared["SMTP_HOST"], shared["SMTP_PORT"]) == ("mail.example", "587")
+
+
+@pytest.mark.parametrize("name", ["Robin's Letters", 'Beans, "broad"', "حديقة"])
+def test_mails_come_from_the_site_that_the_setup_named(layout: Layout, name: str) -> None:
+    named = Layout(layout.home, {**layout.given, "SITE_NAME": name})
+    sender = Sender.parse(environment.of(named, "people")["MAIL_FROM"])
+    assert (sender.site, sender.address) == (name, "notifications@localhost")
+    given = Layout(layout.home, {**named.given, "MAIL_FROM": "Peas <peas@example.com>"})
+    assert environment.of(given, "notify")["MAIL_FROM"] == "Peas <peas@example.com>"
+    assert "MAIL_FROM" not in environment.of(layout, "people"), "the services' own default"
 
 
 def test_each_service_gets_its_own_direct_address_only(layout: Layout) -> None:

@@ -61,7 +61,7 @@ def test_it_writes_what_make_up_reads(home: Path) -> None:
     assert (done["author"], done["administrator"]) == ("away", True)
     assert done["next"] == [
         "make up",
-        "sign in as robin@example.com at http://127.0.0.1:9/sign-in",
+        "register as robin@example.com at http://127.0.0.1:9/sign-in (below “New here?”)",
         "write at http://127.0.0.1:9/write",
     ]
     assert (home / "settings.env").stat().st_mode & 0o077 == 0

@@ -223,6 +223,10 @@ def _next(
     elif changed or any(now[VARIABLES[key]] not in ("", served.get(key)) for key in VARIABLES):
         steps.append(f"{anew} (the site takes its settings when it starts)")
     if email is not None and state not in ("granted", "has"):
-        steps.append(f"sign in as {email} at {url}/sign-in")
+        steps.append(
+            f"sign in as {email} by the link in the mail"
+            if state == "mailed"
+            else f"register as {email} at {url}/sign-in (below “New here?”)"
+        )
     steps.append(f"write at {url}/write")
     return steps
