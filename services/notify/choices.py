@@ -60,6 +60,8 @@ on conflict (person_id) do update set
 returning version
 """
 LOCK_SETTINGS = SELECT_SETTINGS + " for update"
+# Not the row alone: who chooses for the first time has none, and of two such choices made at once one would be lost.
+LOCK_CHOOSING = "select pg_advisory_xact_lock(hashtextextended('mail choice ' || $1, 0))"
 
 
 async def edit_mail_settings(
@@ -73,6 +75,7 @@ async def edit_mail_settings(
     async with db.transaction() as tx:
         if (kept := await idempotency.lock_and_find(tx, key)) is not None:
             return _replayed(kept)
+        await tx.execute(LOCK_CHOOSING, str(person_id))
         row = await tx.fetchrow(LOCK_SETTINGS, person_id)
         before = MailSettings(**row) if row else MailSettings()
         given = {name: value for name, value in command.model_dump().items() if value is not None}

@@ -86,6 +86,19 @@ async def test_choices_made_at_once_are_told_in_order(harness: ApiHarness) -> No
     assert (last["version"], last["notifications"], last["scope"], last["moderation"]) == (4, False, "all", "off")
 
 
+async def test_first_choices_made_at_once_are_all_kept(harness: ApiHarness) -> None:
+    """Two links of two mails, pressed at once by somebody who never chose before: both stop what they say."""
+    people = [uuid4() for _ in range(10)]
+    for me in people:
+        await asyncio.gather(
+            choices.choose_mail(harness.service.db, me, "none"),
+            choices.choose_moderation_mail(harness.service.db, me, "off"),
+        )
+    async with harness.service.db.reader() as reader:
+        kept = [await choices.mail_settings(reader, me) for me in people]
+    assert kept == [MailSettings(notifications=False, moderation="off")] * len(people)
+
+
 async def test_a_repeated_key_is_answered_with_what_was_chosen_first(harness: ApiHarness) -> None:
     me, key = uuid4(), {"idempotency-key": "one"}
     token = harness.signed(me)
