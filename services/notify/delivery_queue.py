@@ -27,7 +27,9 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=30)
 TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then; what was tried once is tried on
 
-MOST_NAMED = 100  # comments of which one mail tells a moderator; those behind them are in the next
+# Comments of which one mail tells a moderator: those that wait since last, of which it is planned. What waits below
+# withdrawn posts is among them, so the oldest could be none that anybody is to hear of. The rest is in the next mail.
+MOST_NAMED = 100
 
 CLAIM = """
 with due as materialized (
@@ -59,7 +61,7 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
                        select from moderation_told t join notifications told on told.id = t.mail_id
                        where t.person_id = n.person_id and t.comment_id = w.comment_id and told.state = 'sent'
                    )
-                   order by w.comment_id
+                   order by w.held_at desc nulls last, w.comment_id desc
                    limit $5
                ) end as waiting
 """
@@ -185,6 +187,13 @@ with leased as materialized (
     order by leased.person_id, one.comment_id
     on conflict (person_id, comment_id) do update set mail_id = excluded.mail_id
     where not exists (select from notifications told where told.id = known.mail_id and told.state = 'sent')
+), named_no_more as (
+    delete from moderation_told as known using leased
+    where known.mail_id = leased.id and leased.person_id = known.person_id
+      and not exists (
+          select from unnest($9::uuid[], $10::uuid[]) as one (mail_id, comment_id)
+          where one.mail_id = leased.id and one.comment_id = known.comment_id
+      )
 )
 update notifications as n
 set frozen = leased.content, frozen_for = leased.address_version,

@@ -31,23 +31,27 @@ class LastMail:
     Attributes:
         ended_at: when it ended; None while it waits.
         why: why it was not sent.
+        is_outdated: something that waits began to wait after it was planned.
     """
 
     ended_at: datetime | None
     why: str | None = None
+    is_outdated: bool = True
 
 
 def next_mail_at(choice: ModerationMail, last: LastMail | None, restored_at: datetime | None = None) -> datetime | None:
     """Return from when on the next mail may be planned: `datetime.min` for at once, None for not now.
 
     A mail that was refused, or overtaken while its outcome was unknown, counts like one that was sent, and so does a
-    restore: mails that went out after the backup are not known.
+    restore: mails that went out after the backup are not known. One that had nothing to tell costs a minute, once
+    something new waits: what waits below a withdrawn post is in no mail, and is not asked about every minute.
     """
     if choice == "off" or (last is not None and last.ended_at is None):
         return None
     ends = [] if restored_at is None else [restored_at + PERIODS[choice]]
     if last is not None and last.ended_at is not None:
-        ends.append(last.ended_at + (EMPTY_PAUSE if last.why == "nothing_waits" else PERIODS[choice]))
+        told_nothing = last.why == "nothing_waits" and last.is_outdated
+        ends.append(last.ended_at + (EMPTY_PAUSE if told_nothing else PERIODS[choice]))
     return max(ends, default=datetime.min.replace(tzinfo=UTC))
 
 
@@ -68,7 +72,11 @@ async def anything_waits(reader: Reader, now: datetime, settle: timedelta) -> bo
 LOCK_PLANNING = "select pg_advisory_xact_lock($1)"
 SELECT_MODERATORS = """
 select moderator.person_id, coalesce(m.moderation, 'hourly') as choice, last.id as last_id, last.state, last.why,
-       last.created_at, last.ended_at, (select raised_at from epoch) as restored_at
+       last.created_at, last.ended_at, (select raised_at from epoch) as restored_at,
+       exists (
+           select from comments c
+           where c.state = 'held' and not c.imported and c.held_at > last.created_at and c.held_at <= $3
+       ) as is_outdated
 from unnest($1::uuid[]) as moderator (person_id)
 left join mail_choices m on m.person_id = moderator.person_id
 left join lateral (
@@ -112,7 +120,7 @@ def _is_time(row: Any, now: datetime) -> bool:
     last = None
     if row["last_id"] is not None:
         ended_at = None if row["state"] == "waiting" else row["ended_at"] or row["created_at"]
-        last = LastMail(ended_at, row["why"])
+        last = LastMail(ended_at, row["why"], row["is_outdated"])
     at = next_mail_at(row["choice"], last, row["restored_at"])
     return at is not None and at <= now
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.http.requests import check_if_match
 from services.chassis.identity import Caller
@@ -13,6 +13,7 @@ from services.chassis.messaging import outbox
 from services.contracts.posts import PostDeleted
 from services.posts import image_rows, store
 from services.posts.domain import post as rules
+from services.posts.domain.post import Post
 
 TEXTS = ["title", "body", "body_html", "excerpt"]
 
@@ -36,10 +37,15 @@ async def delete_draft(
         if post.is_scheduled:
             raise Problem("wrong-state", "It is scheduled: take its time back first.")
         check_if_match(if_match, post.version, post.epoch)
-        if post.cover is not None:
-            await image_rows.release(tx, post.cover)
-        await store.delete(tx, post_id)
-        await idempotency.blank(tx, post_id, TEXTS)
-        await outbox.add(tx, rules.fact(PostDeleted, replace(post, version=post.version + 1), rules.now()))
+        await delete(tx, post)
         await idempotency.keep(tx, key, Kept(204, None, post_id, None))
         return CommandResult(204)
+
+
+async def delete(tx: Transaction, post: Post) -> None:
+    """Delete a draft whose row this transaction has locked, also where answers to repeated requests have it."""
+    if post.cover is not None:
+        await image_rows.release(tx, post.cover)
+    await store.delete(tx, post.id)
+    await idempotency.blank(tx, post.id, TEXTS)
+    await outbox.add(tx, rules.fact(PostDeleted, replace(post, version=post.version + 1), rules.now()))

@@ -21,7 +21,7 @@ from services.contracts.posts import (
     PostRevisionBlanked,
     PostWithdrawn,
 )
-from services.posts import blanking, revision_rows, schedule_rows, store
+from services.posts import blanking, deleting, revision_rows, schedule_rows, store
 from services.posts.domain import post as rules
 from services.posts.domain import scheduling
 from services.posts.domain.post import Post
@@ -41,8 +41,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
             done["posts lost"] += not is_deleted
         elif is_deleted and before.status == "draft":
             done["drafts deleted again"] += 1
-            await store.delete(tx, post_id)
-            await outbox.add(tx, rules.fact(PostDeleted, replace(before, version=before.version + 1), rules.now()))
+            await deleting.delete(tx, before)
         elif said.is_newer_than(epoch, before.version):
             done["edits lost"] += not _has_text_of(before, said.event)
             post = _as_said(before, said.event)

@@ -103,9 +103,11 @@ async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(make: Ne
     harness = await make(site_language="ar")
     harness.services.posts.on("GET", "/posts", {"items": [raw_post(title="", author_id=ANNA)], "next": None})
     harness.services.posts.on("POST", "/posts/texts/lookup", {"items": []})
+    harness.services.comments.on("GET", f"/posts/{ID}/newest", {"items": []})
     assert '<html lang="ar" dir="rtl">' in (await harness.http.get("/", headers={"Accept-Language": "fr"})).text
     feed = await harness.http.get("/feed.atom", headers={"Accept-Language": "de"})
     assert 'xml:lang="ar"' in feed.text
+    assert 'xml:lang="ar"' in (await harness.get(f"/posts/{SLUG}/feed.atom")).text
     assert "Accept-Language" not in feed.headers["vary"]
     assert (await harness.get("/v1/site")).json()["language"] == "ar"
 

@@ -10,7 +10,7 @@ from httpx2 import Response
 
 from services.chassis.errors import invalid, not_found, unavailable
 from services.gateway.pages.my_sessions import program
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses
 from tests.unit.gateway_fakes import answered, raw_comment
 
 ME = {
@@ -111,6 +111,32 @@ async def test_a_name_is_changed_and_a_refused_one_comes_back(harness: GatewayHa
     assert refused.text.count('role="alert"') == 1
 
 
+@pytest.mark.parametrize("why", ["signed out", "people away", "another site"])
+async def test_what_somebody_says_of_themselves_comes_back_though_the_account_cannot_be_shown(
+    harness: GatewayHarness, why: str
+) -> None:
+    session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["reader"]}}
+    harness.services.people.on("POST", "/sessions/check", session)
+    harness.services.people.away = why == "people away"
+    headers = {"signed out": {}, "people away": harness.anna}.get(why, {"Cookie": "rapport=good", "Origin": "null"})
+    form = {"for": ANNA, "name": "Anna", "about": "Beans <3"}
+    refused = await harness.http.post("/me/name", data=form, headers=headers)
+    assert refused.status_code == {"signed out": 401, "people away": 503}.get(why, 403)
+    assert "\nBeans &lt;3</textarea>" in refused.text
+    assert f'name="for" value="{ANNA}"' in refused.text
+    assert refused.text.count('role="alert"') == 1
+    assert ("Sign in in a new tab" in refused.text) == (why == "signed out")
+
+
+@pytest.mark.parametrize("path", [path for path in FORMS if path != "/me/name"])
+async def test_a_form_of_another_site_is_not_told_to_sign_in(harness: GatewayHarness, path: str) -> None:
+    session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["moderator"]}}
+    harness.services.people.on("POST", "/sessions/check", session)
+    headers = {"Cookie": "rapport=good", "Origin": "https://elsewhere.example"}
+    refused = await harness.http.post(path, data={"for": ANNA}, headers=headers)
+    assert (refused.status_code, "did not come from a page of this site" in refused.text) == (403, True)
+
+
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -207,9 +233,12 @@ def test_a_program_is_called_by_its_name(user_agent: str | None, shown: str) -> 
 
 
 async def test_a_feed_s_address_is_shown_once(harness: GatewayHarness) -> None:
-    made = await harness.http.post("/me/feed", data={"for": ANNA, "key": "k"}, headers=harness.anna)
+    key = str(uuid4())
+    made = await harness.http.post("/me/feed", data={"for": ANNA, "key": key}, headers=harness.anna)
     assert f"http://rapport.test/feeds/{'t' * 43}.atom" in made.text
-    assert harness.services.notify.last("POST", "/me/feed").headers == {"Idempotency-Key": "k"}
+    assert harness.services.notify.last("POST", "/me/feed").headers == {"Idempotency-Key": key}
+    made = await harness.http.post("/me/feed", data={"for": ANNA, "key": "no\nkey"}, headers=harness.anna)
+    assert (made.status_code, harness.services.notify.last("POST", "/me/feed").headers) == (200, {})
     assert "/feeds/" not in (await harness.get("/me", **harness.anna)).text
     ended = await harness.http.post("/me/feed/end", data={"for": ANNA}, headers=harness.anna)
     assert ended.headers["location"] == "/me?done=feed"

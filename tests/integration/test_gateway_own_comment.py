@@ -132,6 +132,12 @@ async def test_a_refused_edit_comes_back_with_what_was_typed(
         assert (fields_of(answer.text, EDIT)["key"] == fields["key"]) == (problem.kind != "stale")
 
 
+async def test_a_version_that_is_none_is_not_sent(harness: GatewayHarness) -> None:
+    answer = await post(harness, EDIT, {"for": ANNA, "body": TEXT, "version": "0\nX: y-1"})
+    assert answer.status_code == 303
+    assert "If-Match" not in harness.services.comments.last("PATCH", f"/comments/{MINE}").headers
+
+
 async def test_an_edit_of_somebody_who_is_signed_out_comes_back(harness: GatewayHarness) -> None:
     fields = fields_of((await get(harness, EDIT)).text, EDIT) | {"body": TEXT}
     harness.services.people.on("POST", "/sessions/check", not_found())
@@ -247,8 +253,23 @@ async def test_a_discussion_is_followed_and_left(harness: GatewayHarness) -> Non
     assert 'name="follow" value="no">Unfollow<' in page, "it is not remembered from before"
     assert (await post(harness, f"{PATH}/follow", {"for": ANNA, "follow": "no"})).status_code == 303
     assert [harness.services.notify.count(method, path) for method in ("PUT", "DELETE")] == [1, 1]
+    old = {"for": ANNA, "follow": "yes"}  # from a page that was opened before its post got another address
+    harness.services.posts.on("GET", "/posts/before", harness.services.posts.replies["GET", f"/posts/{SLUG}"])
+    done = await post(harness, "/posts/before/follow", old)
+    assert (done.status_code, done.headers["location"]) == (303, f"{PATH}?done=followed#follow")
+    assert harness.services.notify.count("PUT", path) == 2
     harness.services.notify.away = True
     assert (await post(harness, f"{PATH}/follow", {"for": ANNA, "follow": "no"})).status_code == 503
+
+
+@pytest.mark.parametrize("done", ["removed", "followed", "unfollowed"])
+async def test_what_an_address_says_was_done_is_told_to_those_for_whom_it_is_true(
+    harness: GatewayHarness, done: str
+) -> None:
+    harness.http.cookies.clear()
+    assert 'role="status">You' not in (await harness.get(f"{PATH}?done={done}")).text
+    harness.services.notify.on("GET", "/me/attention", {"unread": 0, "follows": done == "unfollowed"})
+    assert ('role="status">You' in (await get(harness, f"{PATH}?done={done}")).text) == (done == "removed")
 
 
 async def test_pages_have_numbers_and_an_order(harness: GatewayHarness) -> None:

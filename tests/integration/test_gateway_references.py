@@ -125,7 +125,7 @@ async def test_a_profile_counts_comments_whatever_the_case_of_its_id(harness: Ga
 async def test_unknown_and_repeated_parameters_are_refused_by_every_call(
     harness: GatewayHarness, method: str, path: str
 ) -> None:
-    path = path.format(ref=ID, post_id=ID, comment_id=COMMENT_ID, person_id=ANNA, number=1)
+    path = path.format(ref=ID, post_id=ID, comment_id=COMMENT_ID, person_id=ANNA, session_id=ID, number=1)
     answer = await harness.http.request(
         method, f"{path}?utm_source=a&other=b", json=BODIES.get(path), headers=harness.anna
     )

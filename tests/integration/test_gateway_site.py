@@ -102,12 +102,13 @@ async def test_pages_of_the_site_are_in_its_navigation(make: NewHarness) -> None
 
     harness.services.posts.on("GET", "/posts", posts)
     link = '<li><a href="/posts/about"><bdi>About &amp; more</bdi></a></li>'
-    for path in ("/", "/sign-in", "/no-such-page"):
+    for path in ("/", "/sign-in", "/no-such-page", "/docs"):
         assert link in (await harness.get(path)).text
     assert asked == [None]  # once for all pages, as a stranger
     shown.clear()
     harness.gateway.invalidation.post(ID)
     assert link not in (await harness.get("/")).text
+    assert link not in (await harness.get("/docs")).text
     harness.gateway.invalidation.post(ID)
     harness.services.posts.on("GET", "/posts", unavailable("Posts is away."))
     assert (await harness.get("/sign-in")).status_code == 200  # a page does not need them

@@ -122,6 +122,42 @@ async def test_an_edit_is_stored_for_the_version_that_was_opened(harness: Gatewa
     assert harness.services.posts.last("PATCH", f"/posts/{ID}").headers["If-Match"] == '"3-e1700-form"'
 
 
+@pytest.mark.parametrize("version", ["0-1\r\nX: y", "x\n-1", "1", "-", "0-²", "0-" + "9" * 30])
+async def test_a_version_that_is_none_is_not_sent(harness: GatewayHarness, version: str) -> None:
+    assert (await sent(harness, f"/write/{ID}", version=version, step="update")).status_code == 303
+    assert "If-Match" not in harness.services.posts.last("PATCH", f"/posts/{ID}").headers
+
+
+@pytest.mark.parametrize(
+    ("step", "now", "location"),
+    [
+        ("update", {}, f"/posts/{SLUG}"),
+        ("publish", {"status": "draft", "published_at": None}, f"/posts/{SLUG}"),
+        ("schedule", {"status": "scheduled", "publish_at": "2027-01-31T09:00:00.000Z"},
+         f"/posts/{SLUG}/edit?done=scheduled"),
+        ("autosave", {"status": "draft", "published_at": None}, None),
+    ],
+)  # fmt: skip
+async def test_a_second_press_of_a_button_that_stored_the_edit_goes_on_from_there(
+    harness: GatewayHarness, step: str, now: dict[str, Any], location: str | None
+) -> None:
+    stored = POST | {"title": "On <beans>", "body": "Sow *them*.\nNow.", "discussion": "held", "edit_note": "When.",
+                     "tags": ["Beans"], "version": 8} | now  # fmt: skip
+    harness.services.posts.on("GET", f"/posts/{ID}", stored)
+    harness.services.posts.on("PATCH", f"/posts/{ID}", Problem("idempotency-key-reused"))
+    form = {"version": "0-7", "step": step, "edit_note": "When.", "title": " On <beans> ", "tags": "beans",
+            "publish_at": "2027-01-31T09:00"}  # fmt: skip
+    done = await sent(harness, f"/write/{ID}", **form)
+    if location is None:
+        assert (done.status_code, done.json()["version"]) == (200, "0-8")
+    else:
+        assert (done.status_code, done.headers["location"]) == (303, location)
+    assert bodies(harness, "PATCH", f"/posts/{ID}") == []
+    assert len(bodies(harness, "POST", f"/posts/{ID}/publish")) == (step == "publish")
+    assert (await sent(harness, f"/write/{ID}", **form | {"body": "Else."})).status_code == 422
+    assert (await sent(harness, f"/write/{ID}", **form | {"edit_note": "Why."})).status_code == 422
+
+
 async def test_a_stale_edit_comes_back_and_may_overwrite(harness: GatewayHarness) -> None:
     harness.services.posts.on("PATCH", f"/posts/{ID}", Problem("stale"))
     refused = await sent(harness, f"/write/{ID}", version="0-3", step="update")

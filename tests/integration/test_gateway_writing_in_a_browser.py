@@ -16,6 +16,7 @@ CHROMIUM = which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
 
 PAUSE, BETWEEN = 2_100, 10_100  # milliseconds, after which a draft is stored, and stored again
+LATER = 15_100  # after which it is tried again
 DRAFT = POST | {"status": "draft", "published_at": None}
 IMAGE = "01936f6e-0000-7000-8000-0000000000aa"
 # a file as it is dropped on the text, or pasted into it
@@ -157,6 +158,36 @@ async def test_a_refusal_that_stays_is_not_tried_again(
     await page.fill("#body", "Mine, and more.")
     await passes(page, 2 * BETWEEN)
     assert len(writes(harness)) == 1
+
+
+async def test_what_is_still_being_stored_is_sent_again_as_it_was(page: Page, harness: GatewayHarness) -> None:
+    for ref in (ID, SLUG):
+        harness.services.posts.on("GET", f"/posts/{ref}", DRAFT)
+    harness.services.posts.on("PATCH", f"/posts/{ID}", Problem("still-running", headers={"Retry-After": "1"}))
+    await page.goto(f"/posts/{SLUG}/edit")
+    await page.fill("#body", "Mine.")
+    await passes(page, PAUSE)
+    await expect(page.locator("#save-state")).to_contain_text("still being worked on")
+    harness.services.posts.on("PATCH", f"/posts/{ID}", lambda _: answered(DRAFT | {"version": 4, "body": "Mine."}))
+    await passes(page, LATER)
+    await expect(page.locator("#save-state")).to_contain_text("Saved as a draft")
+    first, second = writes(harness)
+    assert (first.body, first.headers) == (second.body, second.headers)
+
+
+async def test_a_comment_that_was_sent_is_not_kept_again_when_its_page_is_left(page: Page) -> None:
+    await page.goto(f"/posts/{SLUG}")
+    await page.fill("#reply", "Beans.")
+    await page.evaluate("document.querySelector('form.compose').addEventListener('submit', (e) => e.preventDefault())")
+    await page.get_by_role("button", name="Comment", exact=True).click()
+    drafts = "Object.keys(JSON.parse(localStorage.getItem('rapport.drafts'))).length"
+    assert await page.evaluate(drafts) == 1
+    # Its answer forgets the draft; then somebody goes back to this page, as it was, and leaves it once more.
+    await page.evaluate("localStorage.setItem('rapport.drafts', '{}'); dispatchEvent(new Event('pagehide'))")
+    assert await page.evaluate(drafts) == 0
+    await page.fill("#reply", "Peas.")
+    await page.evaluate("dispatchEvent(new Event('pagehide'))")
+    assert await page.evaluate(drafts) == 1
 
 
 async def test_an_address_follows_the_title_until_it_is_taken(page: Page, harness: GatewayHarness) -> None:

@@ -156,6 +156,11 @@ async def test_a_comment_of_a_withdrawn_post_waits_for_nobody(desk: Desk) -> Non
     desk.mails.fake.posts[str(comment.post_id)]["status"] = "withdrawn"
     assert await desk.told() == []
     assert await desk.endings() == [("skipped", "nothing_waits")]
+    desk.now += timedelta(minutes=30)  # nobody is asked about it every minute
+    assert (await desk.told(), await desk.endings()) == ([], [("skipped", "nothing_waits")])
+    desk.mails.fake.posts[str(comment.post_id)]["status"] = "published"
+    desk.now += timedelta(minutes=31)
+    assert [count for _, count in await desk.told()] == [1]
 
 
 async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
@@ -182,6 +187,46 @@ async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
     assert await desk.told() == [(address(mo), 1)]
     assert str(waits.comment_id) in desk.mails.sink.messages[0].text
     assert str(decided.comment_id) not in desk.mails.sink.messages[0].text
+
+
+async def test_a_mail_that_was_built_anew_is_tried_again_for_what_it_names_now(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only its first bytes named, which nobody got, does not overtake it, and counts as told by nobody."""
+    monkeypatch.setattr(delivery, "FRESH_SECONDS", 0.0)
+    mo = desk.moderator()
+    decided, waits = await desk.held(), await desk.held()
+    await desk.planner.look()
+    claimed = await desk.mails.claim()
+    reach = failpoint.reach
+
+    def decide(point: str) -> None:
+        if point == "mailer.rcpt":
+            desk.mails.fake.decide(decided, "removed")
+        reach(point)
+
+    monkeypatch.setattr(failpoint, "reach", decide)
+    await desk.mails.attempt(claimed)
+    monkeypatch.setattr(failpoint, "reach", reach)
+    desk.mails.sink.once("dot", CLOSE)
+    assert await desk.told() == []
+    await desk.expire()
+    assert await desk.told() == [(address(mo), 1)]
+    assert str(waits.comment_id) in desk.mails.sink.messages[0].text
+    assert await desk.endings() == [("sent", None)]
+    desk.mails.fake.decide(decided, "held")  # a rejection was taken back
+    await desk.held()
+    desk.now += timedelta(minutes=61)
+    assert await desk.told() == [(address(mo), 2)]
+
+
+async def test_what_waits_below_withdrawn_posts_hides_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_queue, "MOST_NAMED", 2)
+    mo = desk.moderator()
+    for comment in [await desk.held() for _ in range(3)]:
+        desk.mails.fake.posts[str(comment.post_id)]["status"] = "withdrawn"
+    await desk.held()
+    assert await desk.told() == [(address(mo), 1)]
 
 
 POINTS = ["mailer.frozen", "mailer.data", "mailer.sent"]

@@ -289,7 +289,7 @@ async def test_without_arguments_help_is_shown(rapport: Run, arguments: tuple[st
 
 
 async def test_an_unknown_consumer_group_is_refused(scripted: Scripted, rapport: Run) -> None:
-    for arguments in (("list", "posts"), ("redrive", "posts"), ("redrive", "posts", "--position", "1")):
+    for arguments in (("list", "people"), ("redrive", "people"), ("redrive", "people", "--position", "1")):
         status, out, err = await rapport("dead-letter", *arguments)
         assert (status, out) == (1, "")
-        assert "There is no consumer group 'posts'" in err
+        assert "There is no consumer group 'people'" in err

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from aiokafka.structs import ConsumerRecord
@@ -51,7 +52,8 @@ async def put_aside(settings: Settings, *values: str) -> None:
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Result]]:
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Awaitable[Result]]:
+    monkeypatch.setenv("RAPPORT_HOME", str(tmp_path))  # not that of a stack that runs beside the tests
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers)
     monkeypatch.setenv("KAFKA_PREFIX", settings.kafka_prefix)
     monkeypatch.setenv("OPERATOR_SIGNING_KEY", "{}")
@@ -131,9 +133,9 @@ async def test_dropped_dead_letters_are_listed_with_all_only(settings: Settings,
 
 
 async def test_an_unknown_group_is_named(run: Run) -> None:
-    refused = await run("list", "posts")
+    refused = await run("list", "people")
     assert isinstance(refused.exception, Failed)
-    assert "'posts'; there are comments and notify" in str(refused.exception)
+    assert "'people'; the groups are posts, comments, notify" in str(refused.exception)
 
 
 async def test_an_unreachable_broker_is_named() -> None:

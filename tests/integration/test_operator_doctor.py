@@ -67,7 +67,7 @@ async def test_a_broker_as_it_must_be(kafka: str, kafka_prefix: str) -> None:
     found = await check_broker(around(kafka_bootstrap_servers=kafka, kafka_prefix=kafka_prefix))
     assert wrong(found) == []
     assert [finding.name for finding in found] == [
-        *("Kafka", "topics", "dead letters of comments", "dead letters of notify")
+        *("Kafka", "topics", "dead letters of posts", "dead letters of comments", "dead letters of notify")
     ]
     assert "4.0 or later" in found[0].found
 

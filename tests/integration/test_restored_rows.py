@@ -127,6 +127,9 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
     redrafted = await add_post(trial, "redrafted", "draft")  # published since, with another text
     rewritten = await add_post(trial, "rewritten", "draft")  # the same, but under the number that drafts have
     as_it_was = await add_post(trial, "as-it-was", "draft")
+    async with trial.connected() as connection:
+        await connection.execute(ADD_ANSWER, SOMEBODY, "of the deleted", deleted)
+        await connection.execute(ADD_ANSWER, SOMEBODY, "of another", draft)
     await trial.take(tmp_path)
     await say(
         trial,
@@ -173,6 +176,8 @@ async def test_posts_are_what_they_were_but_for_texts_that_are_lost(new_trial: N
         *[("published", True)] * 3,
         ("withdrawn", True),
     ]
+    answers = dict(await rows(back, "select key, representation ->> 'body' from idempotency_keys"))
+    assert (answers["of the deleted"], answers["of another"] is None) == (None, False)
     assert (await put_back(trial, back, tmp_path)).already
 
 

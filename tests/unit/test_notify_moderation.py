@@ -31,6 +31,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         ("hourly", LastMail(NOON, "refused_by_server"), None, NOON + HOUR),
         ("hourly", LastMail(NOON, "overtaken"), None, NOON + HOUR),  # it may have arrived
         ("daily", LastMail(NOON, "nothing_waits"), None, NOON + timedelta(minutes=1)),  # it told nothing
+        ("hourly", LastMail(NOON, "nothing_waits", False), None, NOON + HOUR),  # and nothing is new
         ("hourly", None, NOON, NOON + HOUR),  # what was sent between backup and restore is not known
         ("daily", LastMail(NOON - HOUR), NOON, NOON + DAY),
         ("hourly", LastMail(NOON + HOUR), NOON, NOON + 2 * HOUR),

@@ -21,7 +21,15 @@ from services.gateway.languages import gettext
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, post_path, problem_page, redirect, viewer_author
+from services.gateway.pages.render import (
+    PageRoute,
+    page,
+    post_path,
+    problem_page,
+    redirect,
+    refused_page,
+    viewer_author,
+)
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -71,7 +79,7 @@ async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show the page with what forbids it."""
     context = context_of(request)
     if context is None or context.viewer.person_id is None:
-        return problem_page(Problem("sign-in-required"), "/sign-in")
+        return refused_page(refusal, f"{post_path(request.path_params['ref'])}/changes")
     try:
         return await _shown(request, context, request.path_params["ref"], refusal=refusal)
     except Problem as problem:

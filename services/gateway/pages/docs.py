@@ -14,6 +14,7 @@ from services.contracts.event import registry
 from services.contracts.problems import KINDS, MEANINGS
 from services.gateway.access import rate_limits
 from services.gateway.apidocs.document import describe
+from services.gateway.gateway import gateway_of
 from services.gateway.guards import Unauthenticated
 from services.gateway.languages import current
 from services.gateway.pages import reference
@@ -53,16 +54,19 @@ async def openapi(request: Request, context: Unauthenticated) -> Response:
 
 @router.get("/docs")
 async def docs(request: Request, context: Unauthenticated) -> Response:
-    """Return the guide and the reference, made once for each language; `?open=all` unfolds it, to print or search."""
-    unfolded = request.query_params.get("open") == "all"
+    """Return the guide and the reference, made once for each language and as long as its head leads to the same pages;
+    `?open=all` unfolds it, to print or search.
+    """
+    unfolded, pages = request.query_params.get("open") == "all", gateway_of(request).navigation.pages
     state = request.app.state
-    if not hasattr(state, "docs"):
-        state.docs = {}
+    if getattr(state, "docs_lead_to", None) != pages:
+        state.docs, state.docs_lead_to = {}, pages
+    kept: dict[Any, Response] = state.docs
     made_for = unfolded, current()  # the guide is English, what stands around it is not
-    if made_for not in state.docs:
+    if made_for not in kept:
         document = await document_of(request, context.public_url)
-        state.docs[made_for] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
-    made: Response = state.docs[made_for]
+        kept[made_for] = await asyncio.to_thread(_page, document, context.public_url, unfolded=unfolded)
+    made = kept[made_for]
     return Response(made.body, 200, dict(made.headers))
 
 

@@ -53,7 +53,8 @@ async def discussion(request: Request, context: Unauthenticated, ref: str) -> Re
     page = context.public_url.rstrip("/") + post_path(post["slug"])
     title = post["title"] or gettext("Untitled")
     entries = [_comment_entry(context, comment, post["slug"], title) for comment in comments]
-    feed = Feed(f"{title} · {shown_site().name}", f"{page}/feed.atom", f"{page}#comments", entries)
+    site = shown_site()
+    feed = Feed(f"{title} · {site.name}", f"{page}/feed.atom", f"{page}#comments", entries, language=site.language)
     return responses.document(request, context, written(feed), MEDIA_TYPE)
 
 
@@ -101,16 +102,17 @@ def _comment_entry(context: RequestContext, comment: Json, slug: str, title: str
 @router.get("/feeds/{token}.atom")
 async def answers(request: Request, context: Unauthenticated, token: str) -> Response:
     """Show a person what answers them; whoever has the address reads it, so nobody but them should."""
-    base = context.public_url.rstrip("/")
+    base, site = context.public_url.rstrip("/"), shown_site()
     name, found = await syndication.answers_to(context, token)
     entries = [
         _comment_entry(context, comment, post["slug"], post["title"] or gettext("Untitled")) for comment, post in found
     ]
     feed = Feed(
-        gettext("Answers to %(name)s", name=name) + f" · {shown_site().name}",
+        gettext("Answers to %(name)s", name=name) + f" · {site.name}",
         f"{base}/feeds/{token}.atom",
         f"{base}/",
         entries,
+        language=site.language,
     )
     response = responses.document(request, context, written(feed), MEDIA_TYPE)
     response.headers["Cache-Control"] = responses.PRIVATE

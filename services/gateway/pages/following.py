@@ -7,6 +7,7 @@ from starlette.responses import Response
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.gateway.composition import post_views
+from services.gateway.composition.moved import Moved
 from services.gateway.guards import SignedIn
 from services.gateway.pages.comment_form import list_place_of
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
@@ -34,9 +35,12 @@ async def follow(request: Request, context: SignedIn, ref: str) -> Response:
     sent = await fields(request)
     await require_opener(context, id_or_none(sent.get("for")))
     method, done = STEPS["no" if sent.get("follow") == "no" else "yes"]
-    post = await post_views.fetch(context, ref)
+    try:
+        post = await post_views.fetch(context, ref)
+    except Moved as moved:  # while its page was open
+        post = await post_views.fetch(context, moved.slug)
     path, caller = f"/me/follows/{post['id']}", context.viewer.caller
     await context.upstreams.notify.send(method, path, caller, context.deadline)
     invalidation(request).reading(str(context.viewer.person_id), post["id"])
     place = list_place_of(request.query_params)
-    return redirect(f"{post_path(ref)}?{place}{'&' if place else ''}done={done}#follow")
+    return redirect(f"{post_path(post['slug'])}?{place}{'&' if place else ''}done={done}#follow")

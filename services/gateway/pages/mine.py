@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, invalid
+from services.chassis.http.problems import of_exception
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
@@ -19,7 +20,7 @@ from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
+from services.gateway.pages.render import PageRoute, page, redirect, refused_page, viewer_author
 from services.gateway.responses import ExportResponse, invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -39,11 +40,17 @@ async def account(request: Request, context: SignedIn) -> Response:
 
 
 async def account_again(request: Request, form: Fields, refusal: Refusal) -> Response:
-    """Show the account anew with what was typed."""
-    context = context_of(request)
-    if context is None or context.viewer.person_id is None:
-        return problem_page(Problem("sign-in-required"), "/sign-in")
-    return await _account(request, context, name=form.get("name"), about=form.get("about"), refusal=refusal)
+    """Show the account anew with what was typed; that alone where the account cannot be asked for."""
+    context, name, about = context_of(request), form.get("name"), form.get("about")
+    if context is not None and context.viewer.person_id is not None:
+        try:
+            return await _account(request, context, name=name, about=about, refusal=refusal)
+        except Problem as problem:
+            of_exception(problem)  # logs it
+    if request.scope["path"] != "/me/name" or name is None:
+        return refused_page(refusal, "/me")
+    return page("account_name.html", status=refusal.status, headers=refusal.headers, refusal=refusal, name=name,
+                about=about or "", opened_by=form.get("for"))  # fmt: skip
 
 
 async def _account(
@@ -93,7 +100,8 @@ async def rename(request: Request, context: SignedIn) -> Response:
 async def make_feed(request: Request, context: SignedIn) -> Response:
     """Show the secret address of a new feed of answers, this once."""
     form = await _sent(request, context)
-    headers = {"Idempotency-Key": form["key"]} if form.get("key") else {}
+    key = id_or_none(form.get("key"))
+    headers = {"Idempotency-Key": key} if key else {}
     answer = await context.upstreams.notify.send(
         "POST", "/me/feed", context.viewer.caller, context.deadline, headers=headers
     )
@@ -140,9 +148,7 @@ async def comments(request: Request, context: SignedIn) -> Response:
 
 async def export_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Say why nothing was put together."""
-    if refusal.wants_sign_in:
-        return problem_page(Problem("sign-in-required"), "/sign-in")
-    return page("refused.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back="/me")
+    return refused_page(refusal, "/me")
 
 
 @router.get("/me/export")
@@ -167,8 +173,7 @@ async def notifications(request: Request, context: SignedIn) -> Response:
 
 async def notifications_again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Say why nothing was marked."""
-    return page("refused.html", status=refusal.status, headers=refusal.headers, refusal=refusal,
-                back="/me/notifications")  # fmt: skip
+    return refused_page(refusal, "/me/notifications")
 
 
 @router.post("/me/notifications")
@@ -204,7 +209,7 @@ async def mail_again(request: Request, form: Fields, refusal: Refusal) -> Respon
     """Show the choices anew as they were made."""
     context = context_of(request)
     if context is None or context.viewer.person_id is None:
-        return problem_page(Problem("sign-in-required"), "/sign-in")
+        return refused_page(refusal, "/me/mail")
     settings = {
         "notifications": form.get("choice") != "none",
         "scope": form.get("choice"),

@@ -25,7 +25,7 @@ from services.gateway.pages.decisions import BEFORE_IT, Decision, decision_of
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
+from services.gateway.pages.render import PageRoute, page, problem_page, redirect, refused_page, viewer_author
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -48,8 +48,10 @@ async def desk(request: Request, context: SignedIn) -> Response:
 async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
     """Show the list anew, with the same comments ticked."""
     context = context_of(request)
-    if context is None or not is_moderator(context.viewer.caller.roles):
-        return problem_page(Problem("forbidden" if context is not None else "sign-in-required"), "/sign-in")
+    if context is None:
+        return refused_page(refusal, "/moderate")
+    if not is_moderator(context.viewer.caller.roles):
+        return problem_page(Problem("forbidden"), "/sign-in")
     return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal)
 
 

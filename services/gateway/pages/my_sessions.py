@@ -19,7 +19,7 @@ from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
+from services.gateway.pages.render import PageRoute, page, redirect, refused_page, viewer_author
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -72,7 +72,7 @@ async def sessions_again(request: Request, form: Fields, refusal: Refusal) -> Re
     """Say why nobody was signed out."""
     context = context_of(request)
     if context is None or context.viewer.person_id is None:
-        return problem_page(Problem("sign-in-required"), "/sign-in")
+        return refused_page(refusal, "/me/sessions")
     return await _sessions(request, context, None, refusal)
 
 

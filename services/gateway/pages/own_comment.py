@@ -19,6 +19,7 @@ from services.gateway.languages import N_, gettext
 from services.gateway.pages.comment_form import list_place_of, new_key
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
+from services.gateway.pages.post_form import if_match, version_of
 from services.gateway.pages.previewing import previewed
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, redirect, viewer_author
@@ -94,9 +95,7 @@ class OwnForm:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of the request to comments."""
-        epoch, _, version = self.version.partition("-")
-        tag = f'"{version}-e{epoch}-form"' if epoch not in ("", "0") else f'"{version}-form"'
-        return {"Idempotency-Key": self.key} | ({"If-Match": tag} if version.isdigit() else {})
+        return {"Idempotency-Key": self.key} | if_match(self.version)
 
 
 @router.get(EDIT)
@@ -142,7 +141,7 @@ async def _edit_page(context: RequestContext, form: OwnForm) -> Response:
     left = minutes_left(raw["created_at"], window_seconds)
     if not left and form.refusal is None:
         form = replace(form, refusal=Refusal.of(Problem("edit-window-over")))
-    version = form.version or f"{raw.get('epoch', 0)}-{raw['version']}"
+    version = form.version or version_of(raw)
     return page(
         "comment_edit.html",
         status=form.refusal.status if form.refusal else 200,

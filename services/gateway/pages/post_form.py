@@ -9,6 +9,8 @@ from uuid import uuid4
 from services.chassis.errors import invalid
 from services.contracts.ids import id_or_none
 from services.contracts.links import image_path
+from services.contracts.normal_form import nfc
+from services.contracts.tags import folded
 from services.gateway.composition.request_context import Json
 from services.gateway.languages import N_
 from services.gateway.pages.forms import Fields
@@ -22,6 +24,7 @@ TEXTS = ("title", "body")
 CHOICES = ("slug", "tags", "excerpt", "cover", "discussion", "publish_at", "edit_note")
 NEW = {"discussion": "open", "kind": "post"}
 BETWEEN_TAGS = re.compile("[,،、]")
+VERSION = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")  # epoch and version, as `version_of` writes them
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d", re.ASCII)  # what a browser sends of a time to the minute
 IMAGE = re.compile(r"/images/([0-9a-fA-F-]{36})\.webp")
 MOST_PICTURES = 50
@@ -138,10 +141,10 @@ def version_of(post: Json) -> str:
 
 def if_match(version: str) -> dict[str, str]:
     """Return the header that lets a write pass only if the post still has the version in a form."""
-    epoch, _, number = version.partition("-")
-    if not number.isdigit():
+    if not VERSION.fullmatch(version):
         return {}
-    return {"If-Match": f'"{number}-e{epoch}-form"' if epoch not in ("", "0") else f'"{number}-form"'}
+    epoch, _, number = version.partition("-")
+    return {"If-Match": f'"{number}-e{epoch}-form"' if epoch != "0" else f'"{number}-form"'}
 
 
 def stored_values(post: Json) -> Fields:
@@ -191,6 +194,32 @@ def changes(form: Fields, post: Json) -> Json:
     return body
 
 
+def is_stored(form: Fields, post: Json) -> bool:
+    """Return whether a post has become what a form says since the form was opened.
+
+    Then an earlier press of its button stored it and the answer was lost, or what was to come after it failed. What
+    differs from what is stored is not what that press sent, so its key would be refused.
+    """
+    opened = form.get("version", "")
+    if not VERSION.fullmatch(opened) or opened == version_of(post):
+        return False
+    was = stored_values(post)
+    as_stored = {name: was[name] for name in TEXTS if _bare(form.get(name, "")) == _bare(was[name])}
+    if [*map(folded, _tags(form.get("tags", "")))] == [*map(folded, _tags(was["tags"]))]:
+        as_stored["tags"] = was["tags"]
+    time = f"{was['publish_at']}:00Z" if was["publish_at"] else None
+    same = {"discussion": was["discussion"], "edit_note": post["edit_note"], "publish_at": time}
+    return all(name in same and value == same[name] for name, value in changes(form | as_stored, post).items())
+
+
+def _bare(text: str) -> str:
+    return nfc(text).strip()
+
+
+def _tags(text: str) -> list[str]:
+    return [tag.strip() for tag in BETWEEN_TAGS.split(text) if tag.strip()]
+
+
 def _choices(form: Fields) -> dict[str, Any]:
     """Return what was chosen beside the texts, as the commands want it; what is empty is None.
 
@@ -204,7 +233,7 @@ def _choices(form: Fields) -> dict[str, Any]:
         if name in form:
             chosen[name] = form[name].strip() or None
     if "tags" in form:
-        chosen["tags"] = [tag.strip() for tag in BETWEEN_TAGS.split(form["tags"]) if tag.strip()]
+        chosen["tags"] = _tags(form["tags"])
     if "cover" in form:
         chosen["cover"] = form["cover"] or None
         if chosen["cover"] is not None and id_or_none(form["cover"]) is None:

@@ -127,6 +127,13 @@ def problem_page(problem: Problem, back: str = "/") -> Response:
     return page("problem.html", status=problem.status, headers=problem.headers, problem=problem, back=back)
 
 
+def refused_page(refusal: Refusal, back: str) -> Response:
+    """Return a page that says why a form was refused of which nothing can be shown, with a way back to it."""
+    if refusal.wants_sign_in:
+        return problem_page(Problem(refusal.kind), "/sign-in")
+    return page("refused.html", status=refusal.status, headers=refusal.headers, refusal=refusal, back=back)
+
+
 async def viewer_author(context: RequestContext) -> Json | None:
     """Return the viewer as an author, for the head of a page, with what waits for them and what their roles offer."""
     person_id = context.viewer.person_id

@@ -21,9 +21,26 @@ from services.gateway.languages import N_
 from services.gateway.pages import cookies, post_pictures
 from services.gateway.pages.forms import Fields, Files, fields, fields_and_files, gives_back
 from services.gateway.pages.openers import require_opener
-from services.gateway.pages.post_form import KINDS, STATUSES, PostForm, changes, creation, if_match, version_of
+from services.gateway.pages.post_form import (
+    KINDS,
+    STATUSES,
+    PostForm,
+    changes,
+    creation,
+    if_match,
+    is_stored,
+    version_of,
+)
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, post_path, problem_page, redirect, viewer_author
+from services.gateway.pages.render import (
+    PageRoute,
+    page,
+    post_path,
+    problem_page,
+    redirect,
+    refused_page,
+    viewer_author,
+)
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -124,7 +141,9 @@ async def change(request: Request, context: SignedIn, post_id: str) -> Response:
     headers = if_match(form.get("seen" if step == "overwrite" else "version", ""))
     if (key := id_or_none(form.get("key"))) is not None:
         headers["Idempotency-Key"] = key
-    post = await _write(request, context, "PATCH", path, changes(form, before), headers)
+    post = before
+    if not is_stored(form, before):
+        post = await _write(request, context, "PATCH", path, changes(form, before), headers)
     if step == "autosave":
         return _stored(post)
     if step in ("publish", "withdraw"):
@@ -146,7 +165,7 @@ async def delete_again(request: Request, sent: Fields, refusal: Refusal) -> Resp
     """Ask anew, with what stands in the draft now."""
     context, post_id = context_of(request), id_or_none(request.path_params.get("post_id"))
     if context is None or context.viewer.person_id is None:
-        return problem_page(Problem("sign-in-required", refusal.sentence), "/sign-in")
+        return refused_page(refusal, "/me/posts")
     try:
         return await _asked_to_delete(context, await post_views.fetch(context, post_id or ""), refusal)
     except Problem as problem:

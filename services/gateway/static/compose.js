@@ -39,6 +39,7 @@ function keepDraft(form, area) {
   let timer;
   const keep = () => {
     clearTimeout(timer);
+    timer = undefined;
     if (area.value.trim()) drafts.set(key, area.value);
     else drafts.remove(key);
   };

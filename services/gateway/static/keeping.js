@@ -144,7 +144,8 @@ export function keep(form, words, pictures) {
       say(words.offline, true);
       return LATER;
     }
-    unanswered = result.status >= 500 ? { sent, was } : null;
+    const isRunning = result.said.kind === "still-running"; // what was sent before may be stored yet
+    unanswered = result.status >= 500 || isRunning ? { sent, was } : null;
     if (result.status === 200) {
       taken(result.said, sent, was);
       return differs() ? BETWEEN : 0;
@@ -153,7 +154,7 @@ export function keep(form, words, pictures) {
       fields.key.value = newKey();
       return PAUSE;
     }
-    stopped = FINAL.includes(result.status);
+    stopped = FINAL.includes(result.status) && !isRunning;
     say(words.refused.replace("{reason}", result.said.sentence), true);
     if (stopped || NOT_LIKE_THIS.includes(result.status)) return 0;
     return Math.max(LATER, result.retry * 1_000);
