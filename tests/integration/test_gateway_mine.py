@@ -189,6 +189,7 @@ async def test_sessions_are_listed_and_ended(harness: GatewayHarness) -> None:
     assert "Firefox, Linux" in listed
     assert "&lt;curl&gt;/8" in listed
     assert "/me/sessions?cursor=further" in listed
+    assert listed.count("last used") == 2
     form = {"for": ANNA, "session": one}
     ended = await harness.http.post("/me/sessions", data=form, headers=harness.anna)
     assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=one")
@@ -196,6 +197,16 @@ async def test_sessions_are_listed_and_ended(harness: GatewayHarness) -> None:
     assert "You are signed out there" in (await harness.get("/me/sessions?done=one", **harness.anna)).text
     nobody = await harness.http.post("/me/sessions", data={"for": ANNA, "session": "x"}, headers=harness.anna)
     assert (nobody.status_code, 'role="alert"' in nobody.text) == (404, True)
+
+
+async def test_a_session_was_not_used_before_it_began(harness: GatewayHarness) -> None:
+    """What is known of its use is the hour, which begins before the sign-in."""
+    moments = {"created_at": "2026-11-23T04:35:00.000Z", "last_used_at": "2026-11-23T04:00:00.000Z"}
+    one = {"id": str(uuid4()), "user_agent": FIREFOX} | moments
+    harness.services.people.on("GET", "/me/sessions", {"items": [one], "next": None})
+    listed = (await harness.get("/me/sessions", **harness.anna)).text
+    assert "signed in" in listed
+    assert "last used" not in listed
 
 
 async def test_all_other_sessions_are_ended_at_once(harness: GatewayHarness) -> None:
