@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent.parent.parent / "deploy/local/install.sh"
+SYNC = "uv sync --locked --inexact --compile-bytecode --python python3 --extra local"
 TOOLS = ("sh", "dirname", "mkdir", "rm", "touch", "env", "cat")
 
 
@@ -51,7 +52,7 @@ def test_an_installed_uv_is_used(checkout: Path) -> None:
     put(checkout, "uv", 'echo "uv $*"')
     found = install(checkout)
     assert found.returncode == 0
-    assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --compile-bytecode --python python3 --extra local"
+    assert found.stdout.splitlines()[-1] == SYNC
 
 
 def test_a_broken_uv_is_not_used(checkout: Path) -> None:
@@ -69,7 +70,7 @@ def test_uv_is_installed_in_a_virtual_environment(checkout: Path) -> None:
     found = install(checkout)
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[0] == "fetching uv into .local/tools"
-    assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --compile-bytecode --python python3 --extra local"
+    assert found.stdout.splitlines()[-1] == SYNC
 
 
 def test_without_venv_pip_installs_uv(checkout: Path) -> None:
@@ -81,7 +82,7 @@ def test_without_venv_pip_installs_uv(checkout: Path) -> None:
     )
     found = install(checkout)
     assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines()[-1] == "uv sync --locked --inexact --compile-bytecode --python python3 --extra local"
+    assert found.stdout.splitlines()[-1] == SYNC
 
 
 def test_without_venv_and_pip_the_options_are_listed(checkout: Path) -> None:
