@@ -99,7 +99,7 @@ PEOPLE = (ADA, BEN, CLEO, DARIO, MAX)
 
 ABOUT = Writing(
     slug="about-this-demo",
-    title="About",
+    title="About this demo",
     kind="page",
     body="""This site was written by `make demo`. Ada, Ben, Cleo and Dario do not exist, and a program drew their faces;
 everything else is real: the posts are in a database, the mails went through a mail server, and you can answer.

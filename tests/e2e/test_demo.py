@@ -92,7 +92,7 @@ async def test_the_demo_tells_its_story_and_a_repetition_doubles_nothing(
     assert (post["edit_note"], post["tags"]) == (LETTERS.edit.note, list(LETTERS.tags))
     assert (await client.call("GET", post["cover_url"].removeprefix(client.url))).status == 200
     pages = (await client.call("GET", "/v1/posts?kind=page&limit=200")).json["items"]
-    assert "About" in [page["title"] for page in pages]
+    assert "About this demo" in [page["title"] for page in pages]
     shown = await client.call("GET", f"/v1/posts/{LETTERS.slug}/page")
     faces = {one["author"]["avatar_url"] for one in shown.json["comments"]["items"]}
     assert None not in faces
