@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 python := .venv/bin/python
 local := $(python) -m deploy.local
-workers ?= 2
+workers ?= 3
 parallel := -n $(workers) --no-loadscope-reorder
 
 .PHONY: help setup up down status logs demo rapport backup restore quick test check format types fences unit pytest coverage chaos bench attacks screenshots docs translations spectral image picture clean .env

@@ -298,11 +298,12 @@ async def test_mails_frozen_together_are_decided_one_by_one(harness: DeliveryHar
 
 
 def _age_answers(harness: DeliveryHarness, patch: pytest.MonkeyPatch, phase: str, change: Callable[[], object]) -> None:
-    """Make all answers stale in this phase of the dialogue, and change something."""
+    """Make all answers stale in this phase of the next dialogue, and change something."""
     say, clock = harness.sink._say, time.monotonic
 
     async def say_and_change(now: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
         if now == phase:
+            harness.sink._say = say  # type: ignore[method-assign]  # a later dialogue would patch what nobody undoes
             patch.setattr(delivery, "time", Clock(clock() + 3))
             change()
         return await say(now, writer, *mail)
