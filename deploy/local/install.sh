@@ -45,10 +45,11 @@ fi
 
 # --inexact: keep the packages that other make targets installed.
 # Bytecode is made here, once: every process starts in about half the time, also where none may be written at its start.
+export UV_COMPILE_BYTECODE=1
 if [ -x .venv/bin/python ]; then
-    "$UV" sync --locked --inexact --compile-bytecode "$@"
+    "$UV" sync --locked --inexact "$@"
 else
-    "$UV" sync --locked --inexact --compile-bytecode --python "$python" "$@"
+    "$UV" sync --locked --inexact --python "$python" "$@"
 fi
 if [ -x .venv/bin/python ]; then
     .venv/bin/python -m compileall -q services

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent.parent.parent / "deploy/local/install.sh"
-SYNC = "uv sync --locked --inexact --compile-bytecode --python python3 --extra local"
+SYNC = "uv sync --locked --inexact --python python3 --extra local"
 TOOLS = ("sh", "dirname", "mkdir", "rm", "touch", "env", "cat")
 
 
