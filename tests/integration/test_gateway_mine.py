@@ -194,6 +194,8 @@ async def test_sessions_are_listed_and_ended(harness: GatewayHarness) -> None:
     ended = await harness.http.post("/me/sessions", data=form, headers=harness.anna)
     assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=one")
     assert people.count("DELETE", f"/me/sessions/{one}") == 1
+    revocations = harness.gateway.revocations
+    assert (revocations.has_ended(UUID(one)), revocations.has_ended(UUID(other))) == (True, False)
     assert "You are signed out there" in (await harness.get("/me/sessions?done=one", **harness.anna)).text
     nobody = await harness.http.post("/me/sessions", data={"for": ANNA, "session": "x"}, headers=harness.anna)
     assert (nobody.status_code, 'role="alert"' in nobody.text) == (404, True)
@@ -211,10 +213,12 @@ async def test_a_session_was_not_used_before_it_began(harness: GatewayHarness) -
 
 async def test_all_other_sessions_are_ended_at_once(harness: GatewayHarness) -> None:
     people = harness.services.people
-    people.on("DELETE", "/me/sessions", {"ended": [str(uuid4())]})
+    other = uuid4()
+    people.on("DELETE", "/me/sessions", {"ended": [str(other)]})
     ended = await harness.http.post("/me/sessions", data={"for": ANNA, "session": "others"}, headers=harness.anna)
     assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=others")
     assert set(people.last("DELETE", "/me/sessions").body) == {"but"}
+    assert harness.gateway.revocations.has_ended(other)
 
 
 @pytest.mark.parametrize(

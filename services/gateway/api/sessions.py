@@ -1,7 +1,6 @@
 """Register, sign in and sign out, here and elsewhere. Nobody may keep what signs in."""
 
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -16,7 +15,7 @@ from services.gateway.api.references import PathId
 from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import people as people_schemas
 from services.gateway.apidocs.schemas import sign_in as schemas
-from services.gateway.composition import representations
+from services.gateway.composition import open_sessions, representations
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import Composed
 from services.gateway.gateway import gateway_of
@@ -29,6 +28,7 @@ from services.gateway.guards import (
     ask_for_mail,
     client_headers,
     end_session,
+    forget_session,
 )
 from services.gateway.mail_requests import Register, SignIn
 
@@ -136,29 +136,18 @@ async def end(request: Request, context: SignedIn) -> Response:
 )
 async def listed(request: Request, context: SignedIn) -> Response:
     params = query_of(request, "cursor", "limit")
-    raw = await context.upstreams.people.get("/me/sessions", context.viewer.caller, context.deadline, params)
-    items = [representations.open_session(item, context.viewer.session_id) for item in raw["items"]]
-    return responses.read(request, context, Composed({"items": items, "next": raw["next"]}))
+    return responses.read(request, context, Composed(await open_sessions.listed(context, params)))
 
 
 @router.delete("/me/sessions/{session_id}", **operation("endOneSession", "Sign out elsewhere", status=204))
 async def end_one(request: Request, context: SignedIn, session_id: PathId) -> Response:
-    await context.upstreams.people.send("DELETE", f"/me/sessions/{session_id}", context.viewer.caller, context.deadline)
+    await open_sessions.end_one(context, gateway_of(request).revocations, session_id)
     if session_id == context.viewer.session_id:
-        end_session(request, session_id)
-    else:
-        gateway_of(request).revocations.end(UUID(session_id))
+        forget_session(request)
     return responses.empty()
 
 
 @router.delete("/me/sessions", **operation("endOtherSessions", "Sign out everywhere else", status=204))
 async def end_others(request: Request, context: SignedIn) -> Response:
-    but = context.viewer.session_id
-    if but is None:
-        raise Problem("invalid-token")
-    answer = await context.upstreams.people.send(
-        "DELETE", "/me/sessions", context.viewer.caller, context.deadline, body={"but": but}
-    )
-    for ended in answer.json()["ended"]:
-        gateway_of(request).revocations.end(UUID(ended))
+    await open_sessions.end_others(context, gateway_of(request).revocations)
     return responses.empty()

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -11,16 +10,15 @@ from starlette.responses import Response
 from services.chassis.errors import Problem
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
-from services.gateway.composition import representations
+from services.gateway.composition import open_sessions
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of, end_session
+from services.gateway.guards import SignedIn, context_of, forget_session
 from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, redirect, refused_page, viewer_author
-from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -80,14 +78,13 @@ async def _sessions(
     request: Request, context: RequestContext, cursor: str | None, refusal: Refusal | None = None
 ) -> Response:
     params = {"cursor": cursor} if cursor else {}
-    listed = await context.upstreams.people.get("/me/sessions", context.viewer.caller, context.deadline, params)
-    items = [representations.open_session(item, context.viewer.session_id) for item in listed["items"]]
+    listed = await open_sessions.listed(context, params)
     return page(
         "my_sessions.html",
         status=refusal.status if refusal else 200,
         headers=refusal.headers if refusal else None,
         viewer=await viewer_author(context),
-        items=[item | {"program": program(item["user_agent"])} for item in items],
+        items=[item | {"program": program(item["user_agent"])} for item in listed["items"]],
         next=listed["next"],
         is_later=bool(cursor),
         said=said(ENDED, request.query_params.get("done")),
@@ -102,23 +99,15 @@ async def end(request: Request, context: SignedIn) -> Response:
     """End one session, or all but the present one, as the button says that was pressed."""
     form = await fields(request)
     await require_opener(context, form.get("for"))
-    chosen, current, caller = form.get("session", ""), context.viewer.session_id, context.viewer.caller
+    chosen, revocations = form.get("session", ""), gateway_of(request).revocations
     if chosen == OTHERS:
-        if current is None:
-            raise Problem("invalid-token")
-        answer = await context.upstreams.people.send(
-            "DELETE", "/me/sessions", caller, context.deadline, body={"but": current}
-        )
-        for ended in answer.json()["ended"]:
-            gateway_of(request).revocations.end(UUID(ended))
+        await open_sessions.end_others(context, revocations)
         return redirect("/me/sessions?done=others")
     found = id_or_none(chosen)
     if found is None:
         raise Problem("not-found")
-    await context.upstreams.people.send("DELETE", f"/me/sessions/{found}", caller, context.deadline)
-    if found == current:
-        invalidation(request).person(str(context.viewer.person_id))
-        end_session(request, found)
+    await open_sessions.end_one(context, revocations, found)
+    if found == context.viewer.session_id:
+        forget_session(request)
         return redirect("/sign-in")
-    gateway_of(request).revocations.end(UUID(found))
     return redirect("/me/sessions?done=one")
