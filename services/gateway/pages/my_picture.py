@@ -4,12 +4,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.errors import Problem, invalid
+from services.chassis.errors import invalid
 from services.chassis.http.routes import body_limit
-from services.chassis.pictures.kinds import kind_of
 from services.contracts.body_sizes import AVATAR_BYTES, FORM_BYTES
 from services.gateway.guards import SignedIn, Uploading, forget_session
 from services.gateway.languages import N_
+from services.gateway.pages import uploads
 from services.gateway.pages.forms import READ_BYTES, fields, fields_and_files, gives_back
 from services.gateway.pages.mine import account_again
 from services.gateway.pages.openers import require_opener
@@ -30,19 +30,8 @@ async def set_picture(request: Request, context: Uploading) -> Response:
     data = files.get("picture")
     if data is None:
         raise invalid("picture", N_("must be chosen first"))
-    kind = kind_of(data)
-    if kind is None:
-        raise invalid("picture", N_("must be a PNG, JPEG, WebP or GIF file"))
-    if len(data) > AVATAR_BYTES:
-        raise invalid("picture", N_("must have at most 1 MiB"))
-    try:
-        await context.upstreams.people.send(
-            "PUT", "/me/avatar", context.viewer.caller, context.deadline, body=data, headers={"Content-Type": kind}
-        )
-    except Problem as problem:
-        if problem.kind == "invalid" and problem.errors:  # to people the file is all that was sent
-            raise invalid("picture", problem.errors[0].message) from None
-        raise
+    kind = uploads.require_picture("picture", data, AVATAR_BYTES)
+    await uploads.send(context, context.upstreams.people, "PUT", "/me/avatar", "picture", data, kind)
     return _changed(request, context.viewer.person_id)
 
 
