@@ -163,6 +163,20 @@ async def test_a_comment_of_a_withdrawn_post_waits_for_nobody(desk: Desk) -> Non
     assert [count for _, count in await desk.told()] == [1]
 
 
+async def _attempt_while_decided(desk: Desk, patch: pytest.MonkeyPatch, comment: FakeComment, state: str) -> None:
+    """Attempt the mail that is due; a moderator decides while the server takes it."""
+    claimed, reach = await desk.mails.claim(), failpoint.reach
+
+    def decide(point: str) -> None:
+        if point == "mailer.rcpt":
+            desk.mails.fake.decide(comment, state)
+        reach(point)
+
+    with patch.context() as patched:
+        patched.setattr(failpoint, "reach", decide)
+        await desk.mails.attempt(claimed)
+
+
 async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,19 +185,9 @@ async def test_a_decision_during_the_dialogue_is_seen_before_the_dot(
     mo = desk.moderator()
     decided, waits = await desk.held(), await desk.held()
     await desk.planner.look()
-    claimed = await desk.mails.claim()
-    reach = failpoint.reach
-
-    def decide(point: str) -> None:
-        if point == "mailer.rcpt":
-            desk.mails.fake.decide(decided, "visible")
-        reach(point)
-
-    monkeypatch.setattr(failpoint, "reach", decide)
-    await desk.mails.attempt(claimed)
+    await _attempt_while_decided(desk, monkeypatch, decided, "visible")
     assert (desk.mails.sink.messages, desk.mails.sink.unanswered) == ([], [])
     assert await desk.endings() == [("waiting", None)]
-    monkeypatch.setattr(failpoint, "reach", reach)
     assert await desk.told() == [(address(mo), 1)]
     assert str(waits.comment_id) in desk.mails.sink.messages[0].text
     assert str(decided.comment_id) not in desk.mails.sink.messages[0].text
@@ -197,17 +201,7 @@ async def test_a_mail_that_was_built_anew_is_tried_again_for_what_it_names_now(
     mo = desk.moderator()
     decided, waits = await desk.held(), await desk.held()
     await desk.planner.look()
-    claimed = await desk.mails.claim()
-    reach = failpoint.reach
-
-    def decide(point: str) -> None:
-        if point == "mailer.rcpt":
-            desk.mails.fake.decide(decided, "removed")
-        reach(point)
-
-    monkeypatch.setattr(failpoint, "reach", decide)
-    await desk.mails.attempt(claimed)
-    monkeypatch.setattr(failpoint, "reach", reach)
+    await _attempt_while_decided(desk, monkeypatch, decided, "removed")
     desk.mails.sink.once("dot", CLOSE)
     assert await desk.told() == []
     await desk.expire()
