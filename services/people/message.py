@@ -26,13 +26,13 @@ CODE = "Or type the code {code} where you asked for it, and nowhere else."
 BODY = """\
 <p>Open this page and press the button there to sign in to <bdi>$site</bdi>:</p>
 <p><a class="button" href="$link">Open the page</a></p>
-$code<p>Its address works once, within $life. If the button does nothing, copy it: <bdi>$link</bdi></p>
+{digits}<p>Its address works once, within $life. If the button does nothing, copy it: <bdi>$link</bdi></p>
 <p class="foot">Somebody asked for it with this address. If that was not you, ignore this mail: without the link nothing
 happens.</p>
 """
 DIGITS = """\
 <p>Or type this code where you asked for it, and nowhere else:</p>
-<p class="digits">{code}</p>
+<p class="digits">$code</p>
 """
 
 
@@ -49,7 +49,14 @@ class SignInMessageBuilder:
         self._site, self._domain = sender.site, sender.domain
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
-        self._html = Template(html_page.template("Sign in to $site", BODY, site="$site", mark="$mark", hue=sender.hue))
+        self._html, self._html_without_code = (
+            Template(
+                html_page.template(
+                    "Sign in to $site", BODY.format(digits=digits), site="$site", mark="$mark", hue=sender.hue
+                )
+            )
+            for digits in (DIGITS, "")
+        )
 
     def build(self, mailbox: str, token: str, public_id: str | None) -> bytes:
         """Build the whole message, with a new Message-ID, because each link is new.
@@ -74,11 +81,11 @@ class SignInMessageBuilder:
                 life=LINK_LIFE_WORDS,
                 code=code and CODE.format(code=code) + "\n\n",
             ),
-            html=self._html.substitute(
+            html=(self._html if code else self._html_without_code).substitute(
                 site=escape(self._site),
                 link=escape(link),
                 life=LINK_LIFE_WORDS,
-                code=code and DIGITS.format(code=code),
+                code=code,
                 mark=escape(letter(self._site)),
             ),
             headers=[("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")],

@@ -34,8 +34,8 @@ li li li li li li li li ul, li li li li li li li li ol { padding-inline-start: 0
   body { background: $dark_paper !important; color: $dark_ink !important; }
   a { color: $dark_accent !important; }
   .button { background: $dark_accent !important; color: $dark_paper !important; }
-  .site, .said, .foot { border-color: $dark_line !important; }
-  .foot, .foot a { color: $dark_quiet !important; }
+  .site, .said, .waits, .foot { border-color: $dark_line !important; }
+  .quiet, .foot, .foot a { color: $dark_quiet !important; }
 }
 </style>
 <style>
@@ -54,11 +54,14 @@ p { margin: 0 0 16px; }
 .mark { border-radius: 6px; background: $accent; color: #ffffff; font-family: Georgia, serif; font-size: 20px; }
 .face { border-radius: 16px; color: #1d1d1f; font-size: 14px; vertical-align: middle; }
 .who { margin: 0 0 12px; border: 0; border-collapse: collapse; }
-.who td { padding: 0; border: 0; vertical-align: middle; }
+.who td { padding: 0; border: 0; vertical-align: top; }
+.who .deed { padding-top: 4px; }
 .said {
   margin: 0 0 24px; padding: 0 0 0 16px; border-left: 3px solid $line;
   font: 17px/1.55 Georgia, "Iowan Old Style", "Noto Serif", serif;
 }
+.waits { padding: 0 0 0 16px; border-left: 3px solid $line; }
+.quiet { color: $quiet; }
 .button {
   display: inline-block; padding: 10px 18px; border-radius: 6px; background: $accent; color: #ffffff;
   font-weight: bold; text-decoration: none;
