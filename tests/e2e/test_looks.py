@@ -92,14 +92,6 @@ async def test_axe_finds_nothing_in_any_state(browser: Browser, story: Story, ke
     assert await look_at(browser, story, kept, view) == []
 
 
-async def test_a_feed_in_a_browser_says_what_it_is_for(browser: Browser, story: Story, kept: Kept) -> None:
-    async with window(browser, story, kept["stranger"], locale="de") as page:
-        await page.goto(f"{story.path}/feed.atom")
-        assert "Feed-Reader" in await page.evaluate("getComputedStyle(document.documentElement, '::before').content")
-        await expect(page.locator("entry > title").first).to_be_visible()
-        await expect(page.locator("entry > content").first).to_be_hidden()  # it is HTML in the form of text
-
-
 async def tabbed_to(page: Page, selector: str, most: int = 40) -> int:
     """Press Tab until an element has the focus that one can see; return how often."""
     for count in range(1, most + 1):

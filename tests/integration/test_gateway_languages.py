@@ -7,8 +7,7 @@ from pydantic import ValidationError
 
 from services.chassis.errors import invalid
 from services.gateway.languages import LANGUAGES
-from services.gateway.pages.assets import STYLE_PATH
-from services.gateway.pages.render import VARY, show_site
+from services.gateway.pages.render import show_site
 from services.gateway.site import Site, SiteSettings
 from tests.integration.gateway_harness import ANNA, ID, SLUG, NewHarness, harnesses
 from tests.unit.gateway_fakes import raw_post
@@ -109,11 +108,6 @@ async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(make: Ne
     feed = await harness.http.get("/feed.atom", headers={"Accept-Language": "de"})
     assert 'xml:lang="ar"' in feed.text
     assert 'xml:lang="ar"' in (await harness.get(f"/posts/{SLUG}/feed.atom")).text
-    for language, said in (("en", "This is a feed"), ("de", "Dies ist ein Feed")):
-        style = await harness.http.get("/static/feed.css", headers={"Accept-Language": language})
-        assert style.text.rpartition("feed::before")[2].startswith(f' {{ content: "{said}')
-        assert style.text.startswith(f'@import "{STYLE_PATH}";\n')
-        assert (style.headers["vary"], style.headers["content-type"]) == (VARY, "text/css; charset=utf-8")
     assert "Accept-Language" not in feed.headers["vary"]
     assert (await harness.get("/v1/site")).json()["language"] == "ar"
 

@@ -162,6 +162,8 @@ VIEWS = (
     View("tags", "stranger", at("/tags")),
     View("tag", "stranger", at("/tags/garden"), is_small=True),
     View("tag-unknown", "stranger", at("/tags/nothing-has-it"), status=404),
+    View("feed", "stranger", at("/feed")),
+    View("feed-of-a-tag", "stranger", at("/tags/garden/feed")),
     View("person-author", "stranger", lambda story: f"/people/{story.people['ada'].id}", is_small=True),
     View("person-reader", "ben", lambda story: f"/people/{story.people['ben'].id}"),
     View("post", "stranger", lambda story: story.path),

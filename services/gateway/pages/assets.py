@@ -15,7 +15,6 @@ from services.chassis.errors import not_found
 KEPT = {"Cache-Control": "public, max-age=31536000, immutable"}
 STATIC = files("services.gateway") / "static"
 STYLE = (STATIC / "rapport.css").read_bytes()
-FEED_STYLE = (STATIC / "feed.css").read_bytes()
 SCRIPTS = {
     file.name.removesuffix(".js"): file.read_bytes()
     for file in sorted(STATIC.iterdir(), key=lambda file: file.name)

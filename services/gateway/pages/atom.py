@@ -9,7 +9,6 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 MEDIA_TYPE = "application/atom+xml"
 ATOM = "http://www.w3.org/2005/Atom"
 THREADING = "http://purl.org/syndication/thread/1.0"
-STYLE_PATH = "/static/feed.css"  # by which browsers show it
 NEVER = "1970-01-01T00:00:00.000Z"  # the last change of what is empty
 # what XML cannot hold, even escaped (XML 1.0, section 2.2)
 NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -70,8 +69,8 @@ def written(feed: Feed) -> bytes:
     SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": feed.page})
     for entry in feed.entries:
         _add(root, entry)
-    declaration, _, document = tostring(root, encoding="utf-8", xml_declaration=True).partition(b"\n")
-    return b"\n".join((declaration, f'<?xml-stylesheet type="text/css" href="{STYLE_PATH}"?>'.encode(), document))
+    document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _add(root: Element, entry: Entry) -> None:

@@ -15,29 +15,13 @@ from services.gateway.composition import syndication
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import Unauthenticated
 from services.gateway.languages import gettext
-from services.gateway.pages import assets
-from services.gateway.pages.atom import MEDIA_TYPE, STYLE_PATH, Entry, Feed, written
-from services.gateway.pages.render import VARY, PageRoute, shown_site
-from services.gateway.pages.site_files import SiteFiles
+from services.gateway.pages.atom import MEDIA_TYPE, Entry, Feed, written
+from services.gateway.pages.render import PageRoute, shown_site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 SITEMAPS = "http://www.sitemaps.org/schemas/sitemap/0.9"
 NOT_INDEXED = ("/sign-in", "/register", "/unsubscribe/", "/mail/", "/feeds/", "/me", "/write", "/moderate")
-
-
-@router.get(STYLE_PATH)
-async def style() -> Response:
-    """Show a feed that somebody opens in a browser as a page that says what it is for, in their language."""
-    about = gettext(
-        "This is a feed: programs read it and tell you of what is new. Copy its address from the line above this page, "
-        "and give it to your feed reader."
-    )
-    said = about.replace("\\", r"\\").replace('"', r"\"")
-    sheets = filter(None, (assets.STYLE_PATH, SiteFiles.of(shown_site()).theme))
-    rules = [f'@import "{sheet}";\n'.encode() for sheet in sheets]
-    content = b"".join((*rules, assets.FEED_STYLE, f'feed::before {{ content: "{said}"; }}\n'.encode()))
-    return Response(content, 200, {"Cache-Control": "no-cache", "Vary": VARY}, "text/css; charset=utf-8")
 
 
 @router.get("/feed.atom")
