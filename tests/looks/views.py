@@ -128,6 +128,15 @@ async def decides(page: Page, story: Story) -> None:
     await page.locator("#decided").wait_for()
 
 
+async def chooses_when_the_session_is_over(page: Page, story: Story) -> None:
+    """Choose all that can be chosen, and send it without a cookie."""
+    for choice in await page.locator("main form :is([type=checkbox][name], [type=radio])").all():
+        await choice.check()
+    await page.context.clear_cookies()
+    await page.locator("main form button:not([value*=' '])").first.click()
+    await page.locator("[role=alert]").wait_for()
+
+
 async def deletes_an_account(page: Page, story: Story) -> None:
     """Register somebody who leaves again."""
     email, sink = f"gone.{uuid4().hex[:8]}@example.com", story.client.sink
@@ -195,12 +204,14 @@ VIEWS = (
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
     View("moderate-decided", "ada", at("/moderate"), decides),
+    View("moderate-signed-out", "ada", at("/moderate"), chooses_when_the_session_is_over),
     View("moderate-removed", "ada", at("/moderate?list=removed")),
     View("moderate-forbidden", "ben", at("/moderate"), status=403),
     View("notifications", "ben", at("/me/notifications"), is_small=True),
     View("notifications-empty", "eve", at("/me/notifications")),
     View("why", "ben", lambda story: f"/me/notifications/{story.comments[1]['id']}"),
     View("mail", "ada", at("/me/mail")),
+    View("mail-signed-out", "ada", at("/me/mail"), chooses_when_the_session_is_over),
     View("account", "ben", at("/me"), is_small=True),
     View("account-feed", "eve", at("/me"), makes_a_feed),
     View("account-deleted", "stranger", at("/sign-in"), deletes_an_account),

@@ -1,4 +1,4 @@
-"""Say what a feed is for, with its address to be copied: browsers show the feed itself as the text that programs read."""
+"""Say what a feed is for, with its address to be copied: browsers show the feed itself as text for programs."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
