@@ -105,9 +105,11 @@ async def tabbed_to(page: Page, selector: str, most: int = 40) -> int:
 async def test_one_reads_and_answers_with_a_keyboard_alone(browser: Browser, story: Story, kept: Kept) -> None:
     async with window(browser, story, kept["eve"]) as page:
         await page.goto("/")
+        await expect(page.locator(".before-leaving")).to_be_hidden()  # no text can be lost by another language
         await tabbed_to(page, f"h2 a[href='{story.path}']")
         await page.keyboard.press("Enter")
         await expect(page.locator("h1")).to_have_text(story.post["title"])
+        await expect(page.locator(".before-leaving")).to_be_visible()
         await page.keyboard.press("Tab")
         await expect(page.locator(".skip:focus")).to_have_text("To the text")
         await page.keyboard.press("Tab")
