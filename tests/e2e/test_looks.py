@@ -139,7 +139,7 @@ SEND = "form.compose button:not([type=button])"
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
 async def test_the_main_story_needs_a_keyboard_alone(browser: Browser, story: Story, scripts: bool) -> None:
-    """From the link in the mailbox to the comment that is taken back, without a mouse."""
+    """From the link in the mailbox to the comment that is taken back and the mail that is stopped, without a mouse."""
     async with window(browser, story, None, java_script_enabled=scripts) as page:
         await page.goto("/")
         await signs_in_by_keyboard(page, story, story.people["eve"].email)
@@ -179,3 +179,9 @@ async def test_the_main_story_needs_a_keyboard_alone(browser: Browser, story: St
         await expect(page.get_by_text("Your comment is removed.")).to_be_visible()
         await expect(answer).to_have_count(0)
         await goes_on_in(page, page.locator(f"#c-{answered}"))
+
+        await page.goto(f"/unsubscribe/{story.mail_token}")  # as from the mail that Ben got
+        await pressed(page, "main form button")
+        await expect(page.get_by_role("heading", name="Unsubscribed")).to_be_visible()
+        await pressed(page, "main form button")
+        await expect(page.get_by_role("radio", name="All that concern me")).to_be_checked()
