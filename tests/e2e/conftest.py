@@ -81,6 +81,7 @@ async def stack(
     imprint = folder / "imprint.md"
     imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
     overrides = named(folder) | {
+        "CHANGES_POLL_SECONDS": "3",  # until a changed role counts
         "RETURN_URLS": f"{front_end},{example_front_end.address}",
         "SITE_IMPRINT_FILE": str(imprint),
     }
