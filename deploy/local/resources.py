@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.layout import SERVICES, Layout
+from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
 
 MIB = 1024 * 1024
@@ -24,6 +24,7 @@ class Room:
 # memory as `make status` shows it for a stack that has just begun, and a tenth more; disk with room to begin with
 SUPERVISOR = Room(45, 20)  # its disk is for logs
 SERVICE = Room(75, 10)
+ALL_IN_ONE = Room(130, 20)
 MAILBOX = Room(35, 10)
 VALKEY = Room(10, 10)
 POSTGRES = Room(50, 150)
@@ -33,7 +34,8 @@ JARS = Room(0, 65)  # Kafka's, until they are there
 
 def needed(layout: Layout) -> Room:
     """Return what the parts need that this stack starts itself."""
-    parts = [SUPERVISOR, *[SERVICE] * len(SERVICES)]
+    processes = layout.processes
+    parts = [SUPERVISOR, *([SERVICE] * len(processes) if len(processes) > 1 else [ALL_IN_ONE])]
     parts += [POSTGRES] * layout.needs_postgres + [VALKEY] * layout.needs_valkey + [MAILBOX] * layout.needs_mailbox
     if layout.needs_kafka:
         parts += [KAFKA] if (layout.home / "kafka").exists() else [KAFKA, JARS]

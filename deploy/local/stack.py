@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 from deploy.local import broker_access, checks, environment, units
 from deploy.local.databases import create_databases, needs_migration
-from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
+from deploy.local.layout import CHECKOUT, DATABASES, Layout
 from deploy.local.processes import Identity, LocalError, spawn, tail
 from deploy.local.stop_signals import Stopped, stoppable
 from deploy.local.supervisor import Supervisor
@@ -75,7 +75,7 @@ class Stack:
             except Stopped:
                 say("stopping")
         self.enter("stopping")
-        self.supervisor.stop(["gateway"], SERVICES, *([name] for name in SERVERS))
+        self.supervisor.stop(["gateway"], self.layout.processes, *([name] for name in SERVERS))
         say("everything is stopped")
         self.enter("failed" if failed else "stopped")
         return 1 if failed else 0
@@ -113,8 +113,8 @@ class Stack:
         if layout.needs_kafka:
             asyncio.run(broker_access.grant_all(layout))
         say("starting the services")
-        supervisor.add(*(units.service(layout, name) for name in SERVICES))
-        supervisor.wait_ready(SERVICES, 120)
+        supervisor.add(*(units.process(layout, name) for name in layout.processes))
+        supervisor.wait_ready(layout.processes, 120)
         supervisor.settle(120)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from deploy.local import environment, passwords
 from deploy.local.kafka import Kafka
-from deploy.local.layout import Layout
+from deploy.local.layout import ALL_IN_ONE, SERVICES, Layout
 from deploy.local.postgres import Postgres
 from deploy.local.program import Program
 from deploy.local.valkey import Valkey
@@ -55,6 +55,24 @@ def mailbox(layout: Layout) -> Program:
     ]
     return Program(
         "mailbox", arguments, web_port, log=layout.log_folder / "mailbox.log", environment=layout.given, path="/livez"
+    )
+
+
+def process(layout: Layout, name: str) -> Program:
+    """Return one of the processes of the services."""
+    return all_in_one(layout) if name == ALL_IN_ONE else service(layout, name)
+
+
+def all_in_one(layout: Layout) -> Program:
+    """Return all services with all their roles in one process; ready when the metrics port of each says so."""
+    port, *others = (layout.port(f"{name.upper()}_METRICS_PORT") for name in reversed(SERVICES))
+    return Program(
+        ALL_IN_ONE,
+        ["services.all_in_one"],
+        port,
+        others=others,
+        log=layout.log_folder / f"{ALL_IN_ONE}.log",
+        environment=environment.for_all_in_one(layout),
     )
 
 
