@@ -11,7 +11,6 @@ from urllib.parse import quote
 from deploy.local import passwords, private
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout, parse_lines
 from deploy.local.processes import LocalError
-from services.chassis.database import sessions
 
 OWN_SECRETS = {
     "gateway": ("GATEWAY_SIGNING_KEY",),
@@ -75,7 +74,11 @@ def direct_url(layout: Layout, service: str) -> str:
     """
     url, pooler = database_url(layout, service), layout.given.get("DATABASE_POOLER") or "none"
     direct = layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL") if layout.database_given(service) else url
-    return sessions.direct_url(service, url, direct or "", pooler)
+    if direct or pooler == "none":
+        return direct or url
+    from services.chassis.database import sessions  # 15 MiB, and only for the refusal
+
+    return sessions.direct_url(service, url, "", pooler)
 
 
 def _valkey_url(layout: Layout) -> str:

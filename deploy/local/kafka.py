@@ -73,8 +73,9 @@ class Kafka(Server):
     OPTIONS: ClassVar[Sequence[str]] = (
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
-        # the heap begins small and is given back: an idle broker needs 20 MiB of it
+        # the heap begins small and is given back: an idle broker needs 40 MiB of it
         "-Xms16m",
+        "-Xmn8m",
         "-XX:MinHeapFreeRatio=10",
         "-XX:MaxHeapFreeRatio=20",
     )

@@ -1,8 +1,8 @@
 """`python -m deploy.local.kafka_archive`: make the archive of Kafka's classes as Java has loaded and linked them.
 
 With it a broker starts in less than half of the processor time. Java 25 writes it when a broker ends that was started
-for that (JEP 514), which takes some ten seconds of a processor. So it is made once for a version of Kafka and Java, by a
-broker of its own, in the background after a start without one. It stands beside the jars; brokers of tests use it too.
+for that (JEP 514), which takes some ten seconds of a processor. So it is made once for a version of Kafka and Java, by
+a broker of its own, in the background after a start without one. It stands beside the jars; tests use it too.
 Java looks whether it fits, and does without one that does not.
 """
 

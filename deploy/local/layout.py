@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from deploy.local.processes import LocalError
-from services.chassis.runtime.secret_files import SUFFIX, Unreadable, resolved
+from services.chassis.runtime.secret_reading import SUFFIX, Unreadable, resolved
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -170,6 +170,11 @@ class Layout:
     def needs_mailbox(self) -> bool:
         """Return whether the mailbox is used: `SMTP_HOST` replaces it; `SMTP_PORT` alone is the mailbox's port."""
         return not self.given.get("SMTP_HOST")
+
+    @property
+    def has_given_servers(self) -> bool:
+        """Return whether the environment names servers that have to answer before anything starts."""
+        return not (self.needs_valkey and self.needs_kafka and self.needs_mailbox)
 
     @property
     def log_folder(self) -> Path:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from deploy.local.forked import fork
 from deploy.local.layout import CHECKOUT
+from deploy.local.processes import Child
 from deploy.local.server import Server
 
 
@@ -48,6 +50,20 @@ class Program(Server):
 
     def ready(self) -> bool:
         return all(http_status(port, self._path) == 200 for port in self._ports)
+
+
+class ForkedProgram(Program):
+    """A service whose code the supervisor has loaded; see `forked.py`."""
+
+    def begin(self) -> Child:
+        module, *arguments = self._arguments
+        return fork(
+            f"{module}.__main__",
+            arguments,
+            log=self.log,
+            environment=self._environment,
+            death_signal=self.death_signal,
+        )
 
 
 def http_status(port: int, path: str, timeout: float = 1) -> int | None:

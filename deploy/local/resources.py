@@ -110,3 +110,12 @@ def disk_sentence(layout: Layout, needs: Room, has: Room) -> str:
         f"The disk of {layout.home} is full: Rapport needs {needs.disk} MiB, {has.disk} are free, "
         f"{needs.disk - has.disk} are missing. Free some, or set RAPPORT_HOME to a folder on another disk."
     )
+
+
+def disk_problem(layout: Layout, error: OSError) -> str:
+    """Return the sentence for an error of the file system."""
+    where = f" ({error.filename})" if error.filename else ""
+    return (
+        f"Rapport cannot write to {layout.home}: {error.strerror or error}{where}. "
+        "Set RAPPORT_HOME to a folder that you may write to, on a disk with room."
+    )

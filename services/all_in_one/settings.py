@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from services.chassis.errors import CannotStart
-from services.chassis.runtime.secret_files import Unreadable, resolved
+from services.chassis.runtime.secret_reading import Unreadable, resolved
 from services.chassis.runtime.settings import Settings, load
 from services.comments.settings import CommentsSettings
 from services.gateway.settings import GatewaySettings
