@@ -113,6 +113,11 @@ class Stack:
         self.database_urls = {service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES}
 
     @property
+    def services(self) -> frozenset[str]:
+        """Return the programs that this checkout has."""
+        return frozenset(path.parent.name for path in self.root.glob("services/*/__main__.py"))
+
+    @property
     def url(self) -> str:
         """Return the gateway's URL."""
         return f"http://127.0.0.1:{self.ports['gateway']}"
