@@ -22,13 +22,13 @@ class Room:
 
 
 # memory as `make status` shows it for a stack that has just begun, and a tenth more; disk with room to begin with
-SUPERVISOR = Room(45, 20)  # its disk is for logs
-SERVICE = Room(75, 10)
-ALL_IN_ONE = Room(130, 20)
+SUPERVISOR = Room(35, 20)  # its disk is for logs
+SERVICE = Room(42, 10)
+ALL_IN_ONE = Room(110, 20)
 MAILBOX = Room(35, 10)
 VALKEY = Room(10, 10)
 POSTGRES = Room(50, 150)
-KAFKA = Room(190, 70)
+KAFKA = Room(175, 70)
 JARS = Room(0, 65)  # Kafka's, until they are there
 
 

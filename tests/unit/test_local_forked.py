@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PROGRAM = """
 import os, signal, sys
 from services.chassis.ids import new_id
@@ -48,7 +46,6 @@ for action in ("return", "exit", "crash", "wait"):
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends children with their parent only there")
 def test_a_fork_is_a_program_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     ended = subprocess.run([sys.executable, "-c", PARENT, str(tmp_path)], capture_output=True, text=True, timeout=60)
