@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.local.processes import die_with, open_log
+from deploy.local.processes import LocalError, die_with, open_log
 
 POLL_SECONDS = 0.02
 
@@ -61,9 +61,17 @@ class Forked:
 
 
 def load(modules: Sequence[str]) -> None:
-    """Load the code that forks go on with, and keep the garbage collector from writing to it."""
-    for module in modules:
-        import_module(module)
+    """Load the code that forks go on with, and keep the garbage collector from writing to it.
+
+    Raises:
+        LocalError: it cannot be loaded.
+    """
+    try:
+        for module in modules:
+            import_module(module)
+    except Exception as error:
+        traceback.print_exc()
+        raise LocalError(f"The code of the services cannot be loaded: {error!r}.") from error
     gc.collect()
     gc.freeze()
 
