@@ -78,6 +78,9 @@ class Stack:
         for process in self.background:
             process.terminate()
         self.supervisor.stop(["gateway"], self.layout.processes, *([name] for name in SERVERS))
+        for process in self.background:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
         say("everything is stopped")
         self.enter("failed" if failed else "stopped")
         return 1 if failed else 0
@@ -105,11 +108,11 @@ class Stack:
         environment.write_for_operator(layout)
         supervisor.add(*servers)
         preparing = self.in_background("deploy.local", "prepare")
+        if layout.processes == SERVICES:
+            forked.load([f"services.{name}.__main__" for name in SERVICES])
         if not prepared.is_done(layout):
             self.finish(preparing)
         say("starting the services")
-        if layout.processes == SERVICES:
-            forked.load([f"services.{name}.__main__" for name in SERVICES])
         supervisor.add(*(units.process(layout, name) for name in layout.processes))
         self.finish(preparing)
         supervisor.wait_ready([*SERVERS, *layout.processes], 120)
