@@ -1,15 +1,18 @@
 """Logs with one JSON object per line, and metrics with few labels."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import generate_latest
 
+import services
 from services.chassis.runtime import telemetry
 from services.chassis.runtime.context import working_as
 from services.chassis.runtime.metrics import Counter, Gauge, Histogram, Shown
@@ -128,3 +131,14 @@ def test_each_service_of_a_process_has_metrics_of_its_own() -> None:
     assert "rapport_test" not in neither
     for shown in (orders, bills, neither):
         assert shown.count("# TYPE rapport_loop_lag_seconds") == shown.count("# TYPE process_cpu_seconds_total") == 1
+
+
+def test_no_metric_of_a_service_is_one_of_the_process() -> None:
+    """Metrics that are made with the library itself would be shown by every service of a process."""
+    own = re.compile(r"^from prometheus_client import .*\b(Counter|Gauge|Histogram|Summary)\b", re.MULTILINE)
+    files = {file.name: file.read_text() for file in Path(services.__path__[0]).rglob("*.py")}
+    assert [name for name, text in files.items() if own.search(text)] == []
+    made = [
+        name for name, text in files.items() if re.search(r"prometheus_client\.(Counter|Gauge|Histogram)\(\"", text)
+    ]
+    assert made == ["telemetry.py"]  # the lag of the loop

@@ -32,6 +32,7 @@ class _OfEachService(Generic[M]):
         self._documentation = documentation
         self._options = options
         self._of: dict[str, M] = {}
+        self._labelled: dict[tuple[object, ...], M] = {}
 
     @property
     def own(self) -> M:
@@ -47,11 +48,19 @@ class _OfEachService(Generic[M]):
         return metric
 
     def labels(self, *values: object) -> M:
-        """Return the metric with these values of its labels, to be used for the same service only."""
-        return self.own.labels(*values)
+        """Return the metric with these values of its labels, to be used for the same service only.
+
+        It is remembered: the library takes several times as long to find it as to count.
+        """
+        key = (service(), *values)
+        labelled = self._labelled.get(key)
+        if labelled is None:
+            labelled = self._labelled[key] = self.own.labels(*values)
+        return labelled
 
     def clear(self) -> None:
         """Forget all values of its labels."""
+        self._labelled.clear()
         self.own.clear()
 
 
