@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from deploy.local.processes import LocalError, die_with, open_log
+from deploy.local.processes import LocalError, die_with, open_log, set_name
 
 POLL_SECONDS = 0.02
 
@@ -100,6 +100,7 @@ def _become(
     try:
         os.setsid()
         die_with(parent, death_signal)
+        set_name(module.removesuffix(".__main__").rpartition(".")[2])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         for descriptor, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 NOBODY = 65534  # the only user besides root with an entry in every passwd
 LOG_BYTES = 16 * 1024 * 1024
 _libc = ctypes.CDLL(None)
@@ -138,6 +139,11 @@ def die_with(parent: int, death_signal: signal.Signals) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != parent:
         os._exit(1)
+
+
+def set_name(name: str) -> None:
+    """Give this process the name that `ps -e` and `top` show, of 15 letters at most."""
+    _libc.prctl(PR_SET_NAME, name.encode())
 
 
 def without_root(folder: Path, program: Path) -> list[str]:

@@ -10,7 +10,8 @@ from services.chassis.ids import new_id
 
 def main():
     own = os.environ.get("ONLY_HERE"), os.environ.get("OF_THE_PARENT")
-    print(sys.argv[1:], *own, os.getsid(0) == os.getpid(), flush=True)
+    name = open("/proc/self/comm").read().strip()
+    print(sys.argv[1:], name, *own, os.getsid(0) == os.getpid(), flush=True)
     print(new_id(), flush=True)
     match sys.argv[1]:
         case "exit":
@@ -55,6 +56,6 @@ def test_a_fork_is_a_program_of_its_own(tmp_path: Path) -> None:
         action: (tmp_path / f"{action}.log").read_text().splitlines() for action in ("return", "exit", "crash", "wait")
     }
     for action, lines in logs.items():
-        assert lines[0] == f"['{action}'] 1 None True"
+        assert lines[0] == f"['{action}'] program 1 None True"
     assert logs["crash"][-1] == "ValueError: broken"
     assert len({lines[1] for lines in logs.values()}) == len(logs)  # no fork repeats the random numbers of another
