@@ -1,15 +1,22 @@
 """A role that crashes starts again alone."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from unittest.mock import MagicMock
 
 import pytest
 from prometheus_client import REGISTRY
 
 from services.chassis.errors import CannotStart
+from services.chassis.messaging import consumer
+from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.watchdog import Stalled
 from services.chassis.runtime import restarting
-from services.chassis.runtime.process import Role
+from services.chassis.runtime.process import Role, Unstoppable
 from services.chassis.runtime.restarting import Restarting
+from services.chassis.runtime.settings import Settings
+from services.contracts.topics import PEOPLE
 from tests.waiting import eventually
 
 Run = Callable[[asyncio.Event], Awaitable[None]]
@@ -84,9 +91,31 @@ async def test_pauses_grow_until_a_role_has_run_for_long(monkeypatch: pytest.Mon
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 0.5]
 
 
-async def test_what_another_start_does_not_help_ends_the_process(unique: str) -> None:
+@pytest.mark.parametrize("error", [CannotStart("DATABASE_POOLER is not set."), Unstoppable("it goes on")])
+async def test_what_another_start_does_not_help_ends_the_process(error: Exception, unique: str) -> None:
     async def run(_: asyncio.Event) -> None:
-        raise CannotStart("DATABASE_POOLER is not set.")
+        raise error
 
-    with pytest.raises(CannotStart):
+    with pytest.raises(type(error)):
         await Restarting(Role(unique, run)).run(asyncio.Event())
+
+
+async def test_a_consumer_whose_work_ignores_its_cancellation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another run would handle the same records beside it."""
+    monkeypatch.setattr(consumer, "SHUTDOWN_SECONDS", 0.01)
+    go_on = asyncio.Event()
+
+    async def ignores(_: asyncio.Event) -> None:
+        while not go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go_on.wait()
+
+    async def stalls(*_: object, **__: object) -> None:
+        raise Stalled("nothing has moved")
+
+    stuck = consumer.Consumer("comments", [PEOPLE], Handlers(), MagicMock(), Settings())
+    monkeypatch.setattr(stuck, "_consume", ignores)
+    monkeypatch.setattr(stuck._watchdog, "run", stalls)
+    with pytest.raises(Unstoppable, match="comments ignores its cancellation"):
+        await stuck.run(asyncio.Event())
+    go_on.set()
