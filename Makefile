@@ -17,7 +17,7 @@ help: ## show this list
 setup: .venv/.local-stamp ## name the site and its first author; ARGS="--name Beans" gives answers
 	@$(local) run rapport setup $(ARGS)
 
-up: .venv/.local-stamp ## start everything here, real servers included; wait until ready
+up: .venv/.local-stamp ## start everything here, real servers too; wait until ready; PROFILE=small: one process
 	@$(local) up
 
 down: .venv/.local-stamp ## stop everything; the data stays in .local

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 import aiohttp
 import asyncpg
@@ -21,17 +22,43 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parent.parent
 DATABASES = ("posts", "comments", "people", "notify")
 SERVICES = (*DATABASES, "gateway")
+ONE = "all_in_one"  # every role of every service in one process
+ROLES: Mapping[str, Sequence[str]] = {
+    "posts": ("api", "relay", "publisher", "consumer"),
+    "comments": ("api", "relay", "consumer"),
+    "people": ("api", "relay", "mailer"),
+    "notify": ("api", "relay", "consumer", "mailer"),
+    "gateway": ("api",),
+}
+Shape = Literal["one", "five", "roles"]  # how many processes: one, one for each service, one for each role
+
+
+def chosen_shape() -> Shape:
+    """Return in how many processes the contract tests run: `make pytest SHAPE=one ARGS=tests/contracts`."""
+    shape = os.environ.get("SHAPE", "five")
+    assert shape in get_args(Shape), f"SHAPE={shape} is none of {get_args(Shape)}"
+    return cast(Shape, shape)
 
 
 @dataclass
 class Part:
-    """One process of the stack: a service in one role."""
+    """One process of the stack: a service in one role, or all services.
+
+    Attributes:
+        metrics_ports: of each service in it.
+    """
 
     service: str
     role: str
     process: subprocess.Popen[bytes]
     log: Path
-    metrics_port: int
+    metrics_ports: Sequence[int]
+
+    @property
+    def metrics_port(self) -> int:
+        """Return the metrics port of a process with one service."""
+        (port,) = self.metrics_ports
+        return port
 
     @property
     def alive(self) -> bool:
@@ -86,6 +113,11 @@ class Stack:
         self.database_urls = {service: self.servers.postgres_url(f"{self.name}_{service}") for service in DATABASES}
 
     @property
+    def services(self) -> frozenset[str]:
+        """Return the programs that this checkout has."""
+        return frozenset(path.parent.name for path in self.root.glob("services/*/__main__.py"))
+
+    @property
     def url(self) -> str:
         """Return the gateway's URL."""
         return f"http://127.0.0.1:{self.ports['gateway']}"
@@ -132,18 +164,18 @@ class Stack:
     def _spawn(
         self, service: str, role: str, environment: Mapping[str, str] | None = None, *, name: str | None = None
     ) -> Part:
-        metrics_port = free_port()
+        metrics_ports = {each: free_port() for each in (SERVICES if service == ONE else (service,))}
         log = self.folder / f"{service}-{name or role}.log"
         process = spawn(  # the kernel ends it with this run
             [self.python, "-m", f"services.{service}", role],
             log=log,
             folder=self.root,
             environment=self.environment()
-            | {f"{service.upper()}_METRICS_PORT": str(metrics_port)}
+            | {f"{each.upper()}_METRICS_PORT": str(port) for each, port in metrics_ports.items()}
             | dict(self.own.get(service, {}))
             | dict(environment or {}),
         )
-        part = Part(service, role, process, log, metrics_port)
+        part = Part(service, role, process, log, (*metrics_ports.values(),))
         self.parts[service, name or role] = part
         return part
 
@@ -166,20 +198,23 @@ class Stack:
 
     async def up(self, *split: str) -> None:
         """Start every service as one process, and those in `split` as one process per role."""
-        roles: dict[str, Sequence[str]] = {
-            "posts": ("api", "relay", "publisher", "consumer"),
-            "comments": ("api", "relay", "consumer"),
-            "people": ("api", "relay", "mailer"),
-            "notify": ("api", "relay", "consumer", "mailer"),
-            "gateway": ("api",),
-        }
         started = [
             self._spawn(service, role)
             for service in SERVICES
-            for role in (roles[service] if service in split else ("all",))
+            for role in (ROLES[service] if service in split else ("all",))
         ]
         for part in started:
             await self.ready(part)
+
+    async def up_as(self, shape: Shape) -> None:
+        """Start everything in so many processes."""
+        match shape:
+            case "one":
+                await self.start(ONE)
+            case "five":
+                await self.up()
+            case "roles":
+                await self.up(*SERVICES)
 
     async def ready(self, part: Part, timeout: float = 120) -> None:
         """Wait until the process reports on its internal port that it is ready."""
@@ -188,8 +223,11 @@ class Stack:
             async def is_ready() -> bool:
                 assert part.alive, f"{part.service} {part.role} ended:\n{part.tail()}"
                 try:
-                    async with session.get(f"http://127.0.0.1:{part.metrics_port}/readyz") as answer:
-                        return answer.status == 200
+                    for port in part.metrics_ports:
+                        async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                            if answer.status != 200:
+                                return False
+                    return True
                 except aiohttp.ClientError:
                     return False
 
@@ -227,11 +265,11 @@ def generate_keys(root: Path = ROOT, python: Path = Path(sys.executable)) -> dic
 
 
 @asynccontextmanager
-async def started(stack: Stack) -> AsyncIterator[Stack]:
+async def started(stack: Stack, shape: Shape = "five") -> AsyncIterator[Stack]:
     """Run the whole system inside the block; afterwards nothing of it is left."""
     try:
         await stack.prepare()
-        await stack.up()
+        await stack.up_as(shape)
         yield stack
     finally:
         stack.down()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from deploy.local import broker_access, environment, private, resources
+from deploy.local import environment, private, resources
 from deploy.local.layout import SERVICES, Layout
 from deploy.local.listeners import listener
 from deploy.local.processes import LocalError, free_port, port_is_taken, wait_until
@@ -40,18 +40,9 @@ def check_home(layout: Layout) -> None:
             probe.unlink(missing_ok=True)
         free = shutil.disk_usage(layout.home).free // resources.MIB
     except OSError as error:
-        raise LocalError(disk_problem(layout, error)) from None
+        raise LocalError(resources.disk_problem(layout, error)) from None
     if free < RUNNING.disk:
         raise LocalError(resources.disk_sentence(layout, RUNNING, resources.Room(0, free)))
-
-
-def disk_problem(layout: Layout, error: OSError) -> str:
-    """Return the sentence for an error of the file system."""
-    where = f" ({error.filename})" if error.filename else ""
-    return (
-        f"Rapport cannot write to {layout.home}: {error.strerror or error}{where}. "
-        "Set RAPPORT_HOME to a folder that you may write to, on a disk with room."
-    )
 
 
 def check_settings(layout: Layout) -> None:
@@ -120,6 +111,8 @@ def check_given_servers(layout: Layout) -> None:
         LocalError: one does not; the message names its variable.
     """
     if not layout.needs_kafka:
+        from deploy.local import broker_access  # 10 MiB, and only for a given broker
+
         variables = ["KAFKA_BOOTSTRAP_SERVERS", *(name for name in CREDENTIAL if layout.given.get(name))]
         _check("Kafka", layout.bootstrap, *variables, answers=lambda: broker_access.is_reached(layout))
     redis = urlsplit(layout.given.get("REDIS_URL") or "")

@@ -13,7 +13,7 @@ from deploy.local import checks, environment, put_aside, resources, units
 from deploy.local import logs as reading
 from deploy.local.background import as_running, follow, start_supervisor, state, supervisor, unsettled
 from deploy.local.background import units as units_of
-from deploy.local.layout import CHECKOUT, SECRET_FILES, SERVICES, Layout
+from deploy.local.layout import ALL_IN_ONE, CHECKOUT, SECRET_FILES, SERVICES, Layout
 from deploy.local.memory import session_memory
 from deploy.local.processes import Identity, LocalError, wait_until
 from deploy.local.stack import SERVERS
@@ -136,7 +136,7 @@ def end_leftovers(layout: Layout) -> None:
     left = {name: identity for name, file in files.items() if (identity := Identity.load(file))}
     if left:
         print(f"ending the processes that a killed supervisor left behind: {', '.join(sorted(left))}")
-    order = [name for name in SERVICES if name in left] + [name for name in SERVERS if name in left]
+    order = [name for name in (ALL_IN_ONE, *SERVICES) if name in left] + [name for name in SERVERS if name in left]
     for name in order:
         left[name].end(units.STOP_SIGNALS.get(name, signal.SIGTERM), grace=20)
     for file in files.values():

@@ -9,7 +9,8 @@ from deploy.local.environment import direct_url
 from deploy.local.layout import DATABASES, Layout
 from deploy.local.postgres import Postgres
 from deploy.local.processes import LocalError
-from services.chassis.database.migrations import migration_files
+from services.chassis.database.address_faults import AddressRefused
+from services.chassis.database.migrations import migrate, migration_files
 
 
 async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
@@ -36,14 +37,14 @@ async def create_databases(layout: Layout, postgres: Postgres) -> list[str]:
 
 
 async def needs_migration(layout: Layout, service: str) -> bool:
-    """Return whether `migrate` has anything to do. This is ten times quicker than starting the service's program.
+    """Return whether `migrate` has anything to do.
 
     Raises:
         LocalError: the database refused the connection.
     """
     wanted = {
         (package, name, hashlib.sha256(sql.encode()).hexdigest())
-        for package in ("services.chassis", f"services.{service}")
+        for package in packages(service)
         for name, sql in migration_files(package)
     }
     try:
@@ -58,3 +59,20 @@ async def needs_migration(layout: Layout, service: str) -> bool:
         variable = f"{service.upper()}_DATABASE_URL"
         raise LocalError(f"Cannot connect to the database of {service} ({error}): check {variable}.") from error
     return not wanted <= {(row["package"], row["name"], row["sha256"]) for row in rows}
+
+
+async def migrate_database(layout: Layout, service: str) -> None:
+    """Apply the migrations of a service.
+
+    Raises:
+        LocalError: one failed.
+    """
+    try:
+        await migrate(direct_url(layout, service), packages(service))
+    except (asyncpg.PostgresError, AddressRefused, OSError, RuntimeError) as error:
+        raise LocalError(f"The migrations of {service} failed: {error}") from error
+
+
+def packages(service: str) -> tuple[str, str]:
+    """Return the packages whose migrations the database of a service has."""
+    return ("services.chassis", f"services.{service}")

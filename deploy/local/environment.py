@@ -11,7 +11,6 @@ from urllib.parse import quote
 from deploy.local import passwords, private
 from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout, parse_lines
 from deploy.local.processes import LocalError
-from services.chassis.database import sessions
 
 OWN_SECRETS = {
     "gateway": ("GATEWAY_SIGNING_KEY",),
@@ -75,7 +74,11 @@ def direct_url(layout: Layout, service: str) -> str:
     """
     url, pooler = database_url(layout, service), layout.given.get("DATABASE_POOLER") or "none"
     direct = layout.given.get(f"{service.upper()}_DATABASE_DIRECT_URL") if layout.database_given(service) else url
-    return sessions.direct_url(service, url, direct or "", pooler)
+    if direct or pooler == "none":
+        return direct or url
+    from services.chassis.database import sessions  # 15 MiB, and only for the refusal
+
+    return sessions.direct_url(service, url, "", pooler)
 
 
 def _valkey_url(layout: Layout) -> str:
@@ -139,6 +142,8 @@ def shared(layout: Layout) -> dict[str, str]:
     }
 
 
+ACCOUNT = ("KAFKA_USERNAME", "KAFKA_PASSWORD")
+
 ADDRESSES = (
     "ENVIRONMENT",
     "PUBLIC_URL",
@@ -181,6 +186,15 @@ def of(layout: Layout, service: str) -> dict[str, str]:
     return environment
 
 
+def for_all_in_one(layout: Layout) -> dict[str, str]:
+    """Return the environment of the process with all services: what each gets, and its account at the broker."""
+    environment: dict[str, str] = {}
+    for service in SERVICES:
+        environment |= of(layout, service) | _own_account(layout, service)
+    shared = ACCOUNT if layout.needs_kafka else ()
+    return {name: value for name, value in environment.items() if name not in shared}
+
+
 def for_backups(layout: Layout, *, superuser: str | None = None) -> dict[str, str]:
     """Return the operator's environment with the address of every database and the accounts of their services.
 
@@ -194,6 +208,11 @@ def for_backups(layout: Layout, *, superuser: str | None = None) -> dict[str, st
         environment[f"{own}_DATABASE_URL"] = database_url(layout, service) if given or not superuser else superuser
         if given and layout.given.get("DATABASE_POOLER"):
             environment[f"{own}_DATABASE_DIRECT_URL"] = direct_url(layout, service)
-        access = broker_access(layout, service)
-        environment |= {f"{own}_{name}": access[name] for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD") if access}
+        environment |= _own_account(layout, service)
     return environment
+
+
+def _own_account(layout: Layout, service: str) -> dict[str, str]:
+    """Return a service's account at the broker for an environment that several share; nothing for a given broker."""
+    access = broker_access(layout, service)
+    return {f"{service.upper()}_{name}": access[name] for name in ACCOUNT if access}

@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import stamina
-
 from deploy.local.processes import LocalError
 
 COORDINATES = ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36")
@@ -77,6 +75,7 @@ def fetch(wanted: dict[str, str], folder: Path) -> None:
     Raises:
         LocalError: a jar cannot be downloaded, or its digest differs from the lock.
     """
+    import stamina
     from jgo.maven import MavenContext
 
     authorities = ssl.get_default_verify_paths().cafile

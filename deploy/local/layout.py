@@ -8,12 +8,15 @@ from itertools import takewhile
 from pathlib import Path
 
 from deploy.local.processes import LocalError
-from services.chassis.runtime.secret_files import SUFFIX, Unreadable, resolved
+from services.chassis.runtime.secret_reading import SUFFIX, Unreadable, resolved
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
 DATABASES = ("posts", "comments", "people", "notify")
 SERVICES = (*DATABASES, "gateway")
+ALL_IN_ONE = "all-in-one"  # the process of PROFILE=small
+
+PROFILES = ("full", "small")
 
 PORTS: Mapping[str, int] = {
     "GATEWAY_PORT": 8000,
@@ -54,7 +57,8 @@ SECRET_FILES = tuple(f"{name}{SUFFIX}" for name in sorted(SECRETS))
 SETTINGS_FILE = "settings.env"  # below the folder of a stack; `rapport setup` writes it
 NOT_SETTINGS = ("RAPPORT_HOME", "PATH", "PYTHONPATH")  # of the process that reads the file
 
-ADDRESSES = (
+KEPT = (
+    "PROFILE",
     "PUBLIC_URL",
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_PREFIX",
@@ -132,7 +136,19 @@ class Layout:
 
     def kept(self) -> dict[str, str]:
         """Return the variables without secrets that say where this stack is; empty ones are not set."""
-        return {name: self.given.get(name, "") for name in (*PORTS, *ADDRESSES)}
+        return {name: self.given.get(name, "") for name in (*PORTS, *KEPT)}
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Return the processes of the services: one each, or one for all.
+
+        Raises:
+            LocalError: `PROFILE` is none of ours.
+        """
+        profile = self.given.get("PROFILE") or "full"
+        if profile not in PROFILES:
+            raise LocalError(f"PROFILE={profile} is not known: set {' or '.join(PROFILES)}, or leave it out.")
+        return (ALL_IN_ONE,) if profile == "small" else SERVICES
 
     def database_given(self, service: str) -> str | None:
         """Return the address of a service's database if the environment sets one."""
@@ -154,6 +170,11 @@ class Layout:
     def needs_mailbox(self) -> bool:
         """Return whether the mailbox is used: `SMTP_HOST` replaces it; `SMTP_PORT` alone is the mailbox's port."""
         return not self.given.get("SMTP_HOST")
+
+    @property
+    def has_given_servers(self) -> bool:
+        """Return whether the environment names servers that have to answer before anything starts."""
+        return not (self.needs_valkey and self.needs_kafka and self.needs_mailbox)
 
     @property
     def log_folder(self) -> Path:

@@ -1,10 +1,12 @@
 """Logs for people: a line of JSON becomes time, process, level, message and fields, wrapped to the terminal."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import textwrap
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,12 @@ from typing import Any
 LINES = 15  # of each log, to begin with
 READ_BYTES = 64 * 1024  # of the end of a log, for an excerpt
 KNOWN = ("time", "level", "service", "message", "logger", "exception", "stack")
+
+
+def say(line: str) -> None:
+    """Print one line for the user; `up` and `down` show it as it is written."""
+    with contextlib.suppress(OSError):  # its log may be on a full disk
+        print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 def width() -> int:

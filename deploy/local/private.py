@@ -9,6 +9,7 @@ FILES = (
     "keys.env",
     "lock",
     "operator.env",
+    "prepared",
     "server-passwords.json",
     "settings.env",
     "state.json",

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 NOBODY = 65534  # the only user besides root with an entry in every passwd
 LOG_BYTES = 16 * 1024 * 1024
 _libc = ctypes.CDLL(None)
@@ -82,6 +84,21 @@ class Identity:
         return identity if identity.alive else None
 
 
+class Child(Protocol):
+    """What supervision needs of a child; `subprocess.Popen` has it."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 def spawn(
     command: Sequence[str | Path],
     *,
@@ -96,16 +113,7 @@ def spawn(
     A log larger than `LOG_BYTES` is renamed first, and replaces the one that was renamed before.
     """
     parent = os.getpid()
-
-    def bind_to_parent() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
-        if os.getppid() != parent:
-            os._exit(1)
-
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".old"))
-    with log.open("ab") as output:
+    with open_log(log) as output:
         return subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
@@ -114,8 +122,28 @@ def spawn(
             cwd=folder,
             env=None if environment is None else dict(environment),
             start_new_session=True,
-            preexec_fn=bind_to_parent,
+            preexec_fn=lambda: die_with(parent, death_signal),
         )
+
+
+def open_log(log: Path) -> BinaryIO:
+    """Open a log to write at its end; one that is larger than `LOG_BYTES` is renamed first, and another begun."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".old"))
+    return log.open("ab")
+
+
+def die_with(parent: int, death_signal: signal.Signals) -> None:
+    """Let the kernel send this process a signal when the thread that started it ends; end now if it has ended."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def set_name(name: str) -> None:
+    """Give this process the name that `ps -e` and `top` show, of 15 letters at most."""
+    _libc.prctl(PR_SET_NAME, name.encode())
 
 
 def without_root(folder: Path, program: Path) -> list[str]:

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.layout import SERVICES, Layout
+from deploy.local.layout import Layout
 from deploy.local.processes import LocalError
 
 MIB = 1024 * 1024
@@ -22,18 +22,20 @@ class Room:
 
 
 # memory as `make status` shows it for a stack that has just begun, and a tenth more; disk with room to begin with
-SUPERVISOR = Room(45, 20)  # its disk is for logs
-SERVICE = Room(75, 10)
+SUPERVISOR = Room(35, 20)  # its disk is for logs
+SERVICE = Room(42, 10)
+ALL_IN_ONE = Room(110, 20)
 MAILBOX = Room(35, 10)
 VALKEY = Room(10, 10)
 POSTGRES = Room(50, 150)
-KAFKA = Room(190, 70)
+KAFKA = Room(175, 70)
 JARS = Room(0, 65)  # Kafka's, until they are there
 
 
 def needed(layout: Layout) -> Room:
     """Return what the parts need that this stack starts itself."""
-    parts = [SUPERVISOR, *[SERVICE] * len(SERVICES)]
+    processes = layout.processes
+    parts = [SUPERVISOR, *([SERVICE] * len(processes) if len(processes) > 1 else [ALL_IN_ONE])]
     parts += [POSTGRES] * layout.needs_postgres + [VALKEY] * layout.needs_valkey + [MAILBOX] * layout.needs_mailbox
     if layout.needs_kafka:
         parts += [KAFKA] if (layout.home / "kafka").exists() else [KAFKA, JARS]
@@ -107,4 +109,13 @@ def disk_sentence(layout: Layout, needs: Room, has: Room) -> str:
     return (
         f"The disk of {layout.home} is full: Rapport needs {needs.disk} MiB, {has.disk} are free, "
         f"{needs.disk - has.disk} are missing. Free some, or set RAPPORT_HOME to a folder on another disk."
+    )
+
+
+def disk_problem(layout: Layout, error: OSError) -> str:
+    """Return the sentence for an error of the file system."""
+    where = f" ({error.filename})" if error.filename else ""
+    return (
+        f"Rapport cannot write to {layout.home}: {error.strerror or error}{where}. "
+        "Set RAPPORT_HOME to a folder that you may write to, on a disk with room."
     )

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from deploy.local import broker_access, environment, private, units
+from deploy.local import broker_access, environment, prepared, private, units
 from deploy.local.background import supervisor
 from deploy.local.commands import end_leftovers, exclusive
 from deploy.local.databases import create_databases
 from deploy.local.layout import CHECKOUT, DATABASES, Layout
+from deploy.local.logs import say
 from deploy.local.postgres import Postgres
 from deploy.local.processes import LocalError
 from deploy.local.put_aside import PUT_BACK, record
 from deploy.local.server import Server
-from deploy.local.stack import say
 from services.chassis.runtime.failpoint import reach
 
 
@@ -42,6 +42,7 @@ def restore(layout: Layout, arguments: list[str]) -> int:
         end_leftovers(layout)
         if arguments == [PUT_BACK]:
             return _only_put_back(layout)
+        prepared.forget(layout)
         services = [name for name in arguments if name in DATABASES and not layout.database_given(name)]
         with _servers(layout) as postgres:
             if postgres:

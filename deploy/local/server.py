@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from deploy.local.processes import LocalError, spawn, tail, wait_until
+from deploy.local.processes import Child, LocalError, spawn, tail, wait_until
 
 
 class Server(ABC):
@@ -34,7 +34,7 @@ class Server(ABC):
         self.port = port
         self.log = log or folder / f"{self.name}.log"
         self.death_signal = death_signal
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Child | None = None
 
     @abstractmethod
     def prepare(self) -> None:
@@ -55,13 +55,19 @@ class Server(ABC):
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def launch(self) -> None:
-        """Start the process and return at once."""
+    def set_up(self) -> None:
+        """Create its folder, and in it what it needs."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.prepare()
-        self.process = spawn(
-            self.command(), log=self.log, environment=self.environment(), death_signal=self.death_signal
-        )
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        self.set_up()
+        self.process = self.begin()
+
+    def begin(self) -> Child:
+        """Return the process, which has just been started."""
+        return spawn(self.command(), log=self.log, environment=self.environment(), death_signal=self.death_signal)
 
     def start(self) -> None:
         """Start the process and wait until it answers.

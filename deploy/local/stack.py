@@ -1,29 +1,25 @@
 """The background process of `make up`: start the whole stack in order, supervise it, stop it in order."""
 
-import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
-from deploy.local import broker_access, checks, environment, units
-from deploy.local.databases import create_databases, needs_migration
-from deploy.local.layout import CHECKOUT, DATABASES, SERVICES, Layout
-from deploy.local.processes import Identity, LocalError, spawn, tail
+from deploy.local import environment, forked, prepared, resources, units
+from deploy.local.kafka_archive import MEMORY_MIB
+from deploy.local.layout import CHECKOUT, SERVICES, Layout
+from deploy.local.logs import say
+from deploy.local.processes import Identity, LocalError, die_with
 from deploy.local.stop_signals import Stopped, stoppable
 from deploy.local.supervisor import Supervisor
 
 SERVERS = ("mailbox", "kafka", "valkey", "postgres")  # in the order in which they are stopped
-
-
-def say(line: str) -> None:
-    """Print one line for the user; `up` and `down` show it as it is written."""
-    with contextlib.suppress(OSError):  # its log may be on a full disk
-        print(time.strftime("%H:%M:%S"), line, flush=True)
+ARCHIVE_AFTER_SECONDS = 60.0  # when everything that comes with a start is over
 
 
 @dataclass
@@ -32,12 +28,15 @@ class Stack:
 
     Attributes:
         phase: `starting`, `ready`, `stopping`, `stopped` or `failed`; stored in `state.json`.
+        background: programs that end by themselves.
     """
 
     layout: Layout
     phase: str = "starting"
     supervisor: Supervisor = field(init=False)
     given: dict[str, str] = field(init=False)
+    background: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    archive_at: float | None = None
 
     def __post_init__(self) -> None:
         self.given = self.layout.kept() | {"ADMIN_EMAILS": environment.admin_emails(self.layout)}
@@ -65,89 +64,93 @@ class Stack:
                 self.bring_up()
                 say("everything is ready")
                 self.enter("ready")
-                self.supervisor.watch()
+                self.archive_at = time.monotonic() + ARCHIVE_AFTER_SECONDS
+                self.supervisor.watch(self.make_archive)
             except LocalError as error:
                 say(str(error))
                 failed = True
             except OSError as error:
-                say(checks.disk_problem(self.layout, error))
+                say(resources.disk_problem(self.layout, error))
                 failed = True
             except Stopped:
                 say("stopping")
         self.enter("stopping")
-        self.supervisor.stop(["gateway"], SERVICES, *([name] for name in SERVERS))
+        for process in self.background:
+            process.terminate()
+        self.supervisor.stop(["gateway"], self.layout.processes, *([name] for name in SERVERS))
+        for process in self.background:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
         say("everything is stopped")
         self.enter("failed" if failed else "stopped")
         return 1 if failed else 0
 
     def bring_up(self) -> None:
-        """Start servers, databases, migrations and services; each as soon as its dependencies are ready.
+        """Start servers and services, and make what the services need in the servers; as much as possible at once.
 
-        The services create the topics.
+        Services wait for what they need by themselves, but none starts before its database has its migrations. They
+        create the topics.
 
         Raises:
             LocalError: a step failed.
         """
         layout, supervisor = self.layout, self.supervisor
-        environment.keys(layout)
+        if layout.has_given_servers:
+            from deploy.local import checks  # much code, and only for them
+
+            checks.check_given_servers(layout)
+        servers = units.servers(layout, say)
+        say("starting " + ", ".join(server.name for server in servers) if servers else "using the given servers")
+        with ThreadPoolExecutor() as pool:  # none of these leaves a process
+            keys = pool.submit(environment.keys, layout)
+            list(pool.map(lambda server: server.set_up(), servers))
+            keys.result()
         environment.write_for_operator(layout)
-        checks.check_given_servers(layout)
-        if layout.needs_postgres:
-            say("starting PostgreSQL")
-            postgres = units.postgres(layout)
-            supervisor.add(postgres)
-            supervisor.wait_ready(["postgres"], 60)
-            made = asyncio.run(create_databases(layout, postgres))
-            if made:
-                say(f"created the databases {', '.join(made)}")
-        migrations = start_migrations(layout, asyncio.run(services_to_migrate(layout)))
-        if layout.needs_valkey:
-            supervisor.add(units.valkey(layout))
-        if layout.needs_mailbox:
-            supervisor.add(units.mailbox(layout))
-        if layout.needs_kafka:
-            say("starting Kafka")
-            supervisor.add(units.kafka(layout, say))
-        finish_migrations(layout, migrations)
-        supervisor.wait_ready(SERVERS, 120)
-        if layout.needs_kafka:
-            asyncio.run(broker_access.grant_all(layout))
+        supervisor.add(*servers)
+        preparing = self.in_background("deploy.local", "prepare")
+        if layout.processes == SERVICES:
+            forked.load([f"services.{name}.__main__" for name in SERVICES])
+        if not prepared.is_done(layout):
+            self.finish(preparing)
         say("starting the services")
-        supervisor.add(*(units.service(layout, name) for name in SERVICES))
-        supervisor.wait_ready(SERVICES, 120)
+        supervisor.add(*(units.process(layout, name) for name in layout.processes))
+        self.finish(preparing)
+        supervisor.wait_ready([*SERVERS, *layout.processes], 120)
         supervisor.settle(120)
 
-
-async def services_to_migrate(layout: Layout) -> list[str]:
-    """Return the services whose database lacks a migration."""
-    return [name for name in DATABASES if await needs_migration(layout, name)]
-
-
-def start_migrations(layout: Layout, names: Sequence[str]) -> dict[str, "subprocess.Popen[bytes]"]:
-    """Start `python -m services.NAME migrate` for these services, all at once."""
-    if names:
-        say(f"applying migrations of {', '.join(names)}")
-    return {
-        name: spawn(
-            [sys.executable, "-m", f"services.{name}", "migrate"],
-            log=layout.log_folder / f"{name}-migrate.log",
-            environment=environment.of(layout, name),
-            folder=CHECKOUT,
+    def in_background(self, module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a program of ours that ends by itself; what it prints is shown to the user."""
+        parent = os.getpid()
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=CHECKOUT,
+            env={**self.layout.given, "RAPPORT_HOME": str(self.layout.home), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: die_with(parent, signal.SIGTERM),
         )
-        for name in names
-    }
+        self.background.append(process)
+        return process
 
+    def make_archive(self) -> None:
+        """Make the archive with which Kafka starts sooner, once and in the background; see `kafka_archive.py`."""
+        if self.archive_at is None or time.monotonic() < self.archive_at:
+            return
+        self.archive_at = None
+        there = not self.layout.needs_kafka or units.kafka(self.layout, say).archive.exists()
+        if not there and resources.free_memory() > MEMORY_MIB * resources.MIB:
+            self.in_background("deploy.local.kafka_archive")
 
-def finish_migrations(layout: Layout, started: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Wait for the migrations.
+    def finish(self, preparing: "subprocess.Popen[bytes]") -> None:
+        """Supervise until the servers are prepared.
 
-    Raises:
-        LocalError: a migration failed.
-    """
-    for name, process in started.items():
-        if process.wait() != 0:
-            log = layout.log_folder / f"{name}-migrate.log"
-            raise LocalError(f"The migrations of {name} failed. The end of {log}:\n{tail(log)}")
+        Raises:
+            LocalError: a step failed; its own sentence has been printed.
+        """
+        while preparing.poll() is None:
+            self.supervisor.tick()
+            time.sleep(0.02)
+        if preparing.returncode != 0:
+            raise LocalError("The services cannot start.")
 
 
 def main(layout: Layout) -> int:

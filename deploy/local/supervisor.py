@@ -16,7 +16,7 @@ from deploy.local.unit_state import HOPELESS, UnitState
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0  # a process that ran this long restarts with the first pause again
-SETTLE_SECONDS = 2.0  # ready for so long: the start is over
+SETTLE_SECONDS = 1.0  # ready for so long: the start is over
 PROBE_SECONDS = 10.0  # between two checks that a ready process still is; it is unready after two in vain
 
 
@@ -201,8 +201,12 @@ class Supervisor:
         self.tick()
         time.sleep(0.05)
 
-    def watch(self) -> None:
-        """Supervise until a stop signal."""
+    def watch(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Supervise until a stop signal.
+
+        Args:
+            meanwhile: is called in each pass.
+        """
         self.starting = False
         while True:
             try:
@@ -210,6 +214,7 @@ class Supervisor:
             except (LocalError, OSError) as error:  # for example a full disk: running processes stay running
                 self.say(str(error))
                 time.sleep(LONGEST_PAUSE)
+            meanwhile()
             time.sleep(0.2)
 
     def stop(self, *groups: Sequence[str]) -> None:

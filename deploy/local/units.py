@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from deploy.local import environment, passwords
 from deploy.local.kafka import Kafka
-from deploy.local.layout import Layout
+from deploy.local.layout import ALL_IN_ONE, SERVICES, Layout
 from deploy.local.postgres import Postgres
-from deploy.local.program import Program
+from deploy.local.program import ForkedProgram, Program
+from deploy.local.server import Server
 from deploy.local.valkey import Valkey
 
 STOP_SIGNALS = {"postgres": Postgres.stop_signal}  # by name; all others end on SIGTERM
@@ -58,9 +59,41 @@ def mailbox(layout: Layout) -> Program:
     )
 
 
+def servers(layout: Layout, say: Callable[[str], None]) -> list[Server]:
+    """Return the servers that this stack starts itself."""
+    found: list[Server] = []
+    if layout.needs_postgres:
+        found.append(postgres(layout))
+    if layout.needs_valkey:
+        found.append(valkey(layout))
+    if layout.needs_kafka:
+        found.append(kafka(layout, say))
+    if layout.needs_mailbox:
+        found.append(mailbox(layout))
+    return found
+
+
+def process(layout: Layout, name: str) -> Program:
+    """Return one of the processes of the services."""
+    return all_in_one(layout) if name == ALL_IN_ONE else service(layout, name)
+
+
+def all_in_one(layout: Layout) -> Program:
+    """Return all services with all their roles in one process; ready when the metrics port of each says so."""
+    port, *others = (layout.port(f"{name.upper()}_METRICS_PORT") for name in reversed(SERVICES))
+    return Program(
+        ALL_IN_ONE,
+        ["services.all_in_one"],
+        port,
+        others=others,
+        log=layout.log_folder / f"{ALL_IN_ONE}.log",
+        environment=environment.for_all_in_one(layout),
+    )
+
+
 def service(layout: Layout, name: str) -> Program:
     """Return a service with all its roles in one process; ready when its metrics port says so."""
-    return Program(
+    return ForkedProgram(
         name,
         [f"services.{name}", "all"],
         layout.port(f"{name.upper()}_METRICS_PORT"),

@@ -1,9 +1,10 @@
 """Composition root of the gateway: `python -m services.gateway api|all`."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
+from services.chassis.client.connection_pool import ConnectionPool, Transport
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.messaging.lag import LagMeter
@@ -14,6 +15,7 @@ from services.chassis.runtime.waiting import Periodic
 from services.contracts.topics import SUBSCRIPTIONS
 from services.gateway.app import create_app
 from services.gateway.caching.invalidation import InvalidationReader
+from services.gateway.composition.upstreams import Upstreams
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import connect
 
@@ -22,9 +24,18 @@ VALKEY_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def compose(settings: GatewaySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
-    """Build the roles of the gateway."""
-    async with connect(settings) as gateway:
+async def compose(
+    settings: GatewaySettings,
+    wanted: Collection[str],
+    health: Health,
+    transport: Callable[[], Transport] = ConnectionPool,
+) -> AsyncIterator[list[Role]]:
+    """Build the roles of the gateway.
+
+    Args:
+        transport: makes each of the two ways to the other services.
+    """
+    async with connect(settings, Upstreams.connect(settings, transport)) as gateway:
         revocations = gateway.revocations
         health.add("people", revocations.heard_once)
         refresh = Periodic("refresh revocations", settings.changes_poll_seconds, revocations.refresh, retry_seconds=1.0)

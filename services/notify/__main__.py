@@ -3,7 +3,7 @@
 With a folder: `backup`, `restore` and `verify`.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,7 @@ import stamina
 from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
-from services.chassis.client.connection_pool import ConnectionPool
+from services.chassis.client.connection_pool import ConnectionPool, Transport
 from services.chassis.database.migrations import all_applied, migrate
 from services.chassis.database.pool import Database
 from services.chassis.database.sessions import direct_url
@@ -46,15 +46,24 @@ PACKAGES = ("services.chassis", "services.notify")
 
 
 @asynccontextmanager
-async def compose(settings: NotifySettings, wanted: Collection[str], health: Health) -> AsyncIterator[list[Role]]:
-    """Build the wanted roles of notify."""
+async def compose(
+    settings: NotifySettings,
+    wanted: Collection[str],
+    health: Health,
+    transport: Callable[[], Transport] = ConnectionPool,
+) -> AsyncIterator[list[Role]]:
+    """Build the wanted roles of notify.
+
+    Args:
+        transport: makes the way to the other services.
+    """
     settings.require("notify_signing_key", "notify_secret")
     url = settings.notify_database_url
     db = await Database.connect(url, name="notify", size=settings.database_pool_size, pooler=settings.database_pooler)
     health.add("database", db.answers)
     health.add("migrations", partial(all_applied, db, PACKAGES))
     signer = Signer(settings.notify_signing_key, "notify")
-    pool = ConnectionPool()
+    pool = transport()
     upstreams = Upstreams(
         people=ServiceClient(settings.people_url, "people", signer, connections=pool),
         comments=ServiceClient(settings.comments_url, "comments", signer, connections=pool),

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
 
 from services.chassis.database.pool import Database
 from services.chassis.database.until_written import retry_until_written
@@ -21,6 +20,7 @@ from services.chassis.mail.smtp import Smtp
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
+from services.chassis.runtime.metrics import Counter
 from services.notify import delivery_queue, rescheduling
 from services.notify.delivery_queue import Draft, End, OwnRefusal
 from services.notify.domain import Answers, Claimed, EndState, NotVisible, NotWanted, addressee
@@ -30,8 +30,6 @@ from services.notify.upstreams import Upstreams
 log = structlog.get_logger(__name__)
 
 ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state", "why"])
-for failure in ("refused_by_server", "gave_up"):
-    ENDED.labels("failed", failure)  # there from the start, so that an alarm sees the first one
 
 # The upstreams' answers are dated before the question and at most this old when checked. The check of notify's own
 # part follows: up to 2 s of waiting for a connection, and one query by key. So a mail is about what stood 5 s ago.
@@ -75,6 +73,8 @@ class Delivery:
         self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
         self._first_retry = first_retry
         self._give_up = give_up
+        for failure in ("refused_by_server", "gave_up"):
+            ENDED.labels("failed", failure)  # there from the start, so that an alarm sees the first one
 
     async def prepare(self, claimed: Claimed, answers: Answers) -> PreparedMail | None:
         """Build and freeze the mail, or end its row if it must not go. Mails prepared at once are frozen together.

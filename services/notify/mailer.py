@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import asyncpg
 import structlog
-from prometheus_client import Gauge
 
 from services.chassis.database.pool import Database
 from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
 from services.chassis.runtime import context, failpoint
+from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.waiting import Backoff, Periodic
 from services.notify import delivery_queue, pausing, rescheduling, store
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable

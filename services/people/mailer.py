@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import asyncpg
 import structlog
-from prometheus_client import Counter, Gauge
 
 from services.chassis.database.pool import Database
 from services.chassis.database.work_queue import WorkQueue
@@ -20,6 +19,7 @@ from services.chassis.mail.message import Unsafe
 from services.chassis.mail.smtp import Smtp
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import context, failpoint
+from services.chassis.runtime.metrics import Counter, Gauge
 from services.chassis.runtime.waiting import Periodic, backoff_seconds
 from services.people import queries
 from services.people.commands import sign_in

@@ -3,12 +3,11 @@
 from datetime import timedelta
 from functools import partial
 
-from prometheus_client import Counter, Gauge
-
 from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
 from services.chassis.messaging import outbox
 from services.chassis.runtime import context, failpoint
+from services.chassis.runtime.metrics import Counter, Gauge
 from services.chassis.runtime.waiting import Periodic
 from services.contracts.posts import PostEdited, PostFact, PostPublished
 from services.posts import schedule_rows

@@ -19,6 +19,7 @@ from tests.benchmarks.crowd import crowd_size
 from tests.benchmarks.measurement import Measurement, MeasurementError, Unit
 from tests.benchmarks.system import System, running
 from tests.benchmarks.turns import TURNS, Measure, Part, take_turns
+from tests.stack import ONE
 
 WRITES = TURNS * (reading.WRITES + writing.WRITES + mailing.WRITES)  # of one round
 
@@ -29,8 +30,12 @@ async def memory(system: System) -> Measure:
     async def measure() -> list[Measurement]:
         work = "idle memory of the five processes"
         return [
-            Measurement(work, sum(system.idle.values()), Unit.MEMORY, goal="≤ 400 MB"),
+            Measurement(work, sum(system.idle.values()), Unit.MEMORY, goal="≤ 250 MB"),
             *(Measurement(f"{work}: {name}", size, Unit.MEMORY, is_part=True) for name, size in system.idle.items()),
+            *(
+                Measurement("idle memory of one process for all", size, Unit.MEMORY, goal="≤ 120 MB")
+                for size in system.idle_as_one.values()
+            ),
         ]
 
     return measure
@@ -63,6 +68,8 @@ async def run(
         }
         for system in systems.values():
             system.idle = cores.sizes(system.stack)
+            if "memory" in parts and ONE in system.stack.services:
+                system.idle_as_one = await system.size_as_one()
         for side, system in systems.items():
             say(f"bringing people into {side} …")
             await system.populate(crowd_size(WRITES * rounds))

@@ -38,6 +38,7 @@ class System:
 
     Attributes:
         idle: memory of each service when it had just started, in MB.
+        idle_as_one: the same of one process for all services, if this checkout has one.
         admin: signed in, with an address; the author of what `publish` publishes by default.
         reader: signed in, with an address: gets mail.
         author: has no address, so that nobody is told of comments on their posts.
@@ -51,6 +52,7 @@ class System:
     sink: SmtpSink
     client: Client
     idle: dict[str, float] = field(default_factory=dict)
+    idle_as_one: dict[str, float] = field(default_factory=dict)
     observed_seconds: float = 0.0
     foreign_seconds: float = 0.0
     admin: Person = field(init=False)
@@ -115,13 +117,25 @@ class System:
         await self._import("comments", "/import/comments", bodies[0::2])
         await self._import("comments", "/import/comments", bodies[1::2])
 
+    async def size_as_one(self) -> dict[str, float]:
+        """Return the memory of one process for all services; the five run again afterwards."""
+        await self._stop()
+        await self.stack.up_as("one")
+        sizes = cores.sizes(self.stack)
+        await self._stop()
+        await self.stack.up()
+        return sizes
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
+        self.stack.parts.clear()
+
     async def restart(self) -> None:
         """Start all processes anew, and tidy the databases up.
 
         The layout of a process in memory, which is random, makes it some percent faster or slower as long as it lives.
         """
-        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
-        self.stack.parts.clear()
+        await self._stop()
         for url in self.stack.database_urls.values():
             database = await asyncpg.connect(url)
             try:

@@ -10,7 +10,7 @@ from services.chassis.identity import Signer
 from tests.client import Client, Person
 from tests.servers import Servers
 from tests.smtp_sink import SmtpSink
-from tests.stack import Stack, started
+from tests.stack import Stack, chosen_shape, started
 
 NewPerson = Callable[..., Awaitable[Person]]
 
@@ -21,7 +21,7 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("contract")
     stack = Stack(servers, folder, session_sink.port, name=f"api{folder.parent.name[-6:]}".replace("-", "_"))
-    async with started(stack):
+    async with started(stack, chosen_shape()):
         yield stack
 
 

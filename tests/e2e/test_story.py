@@ -38,12 +38,17 @@ async def settled(client: Client, who: Person, comment_id: str, state: str) -> N
 async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
     client: Client, session_sink: SmtpSink, admin: Person, anna: Person, ben: Person
 ) -> None:
+    await play_the_story(client, session_sink, admin, anna, ben)
+
+
+async def play_the_story(client: Client, sink: SmtpSink, admin: Person, anna: Person, ben: Person) -> None:
+    """Let Ben answer Anna, who gets one mail about each answer until she stops them."""
     post = await client.publish(admin, title="On letters")
     question = await client.comment(anna, post["id"], "Who still writes letters?")
     reply = await client.comment(ben, post["id"], "I *do*. See https://example.com/x", parent_id=question["id"])
 
     await settled(client, anna, reply["id"], "sent")
-    mails = await replies_to(session_sink, anna)
+    mails = await replies_to(sink, anna)
     assert len(mails) == 1
     mail = mails[0]
     assert re.fullmatch(r"<[^<>@\s]+@[^<>@\s]+>", mail["Message-ID"])
@@ -58,7 +63,7 @@ async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
 
     second = await client.comment(ben, post["id"], "Every week.", parent_id=question["id"])
     await settled(client, anna, second["id"], "sent")
-    first_mail, second_mail = await replies_to(session_sink, anna)
+    first_mail, second_mail = await replies_to(sink, anna)
     assert first_mail["Message-ID"] != second_mail["Message-ID"]
     assert first_mail["In-Reply-To"] == second_mail["In-Reply-To"]
 
@@ -75,7 +80,7 @@ async def test_a_reply_becomes_one_threaded_mail_that_can_be_stopped(
     fourth = await client.comment(ben, post["id"], "Still here?", parent_id=question["id"])
     await settled(client, anna, fourth["id"], "skipped")
     assert (await explained(client, anna, fourth["id"]))["why"] == "unsubscribed"
-    assert len(await replies_to(session_sink, anna)) == 3
+    assert len(await replies_to(sink, anna)) == 3
 
     assert (await client.call("GET", "/v1/me/mail", who=anna)).json["notifications"] is False
     back = await client.call("PATCH", "/v1/me/mail", {"notifications": True}, who=anna)

@@ -169,14 +169,18 @@ async def nothing_unpublished(harness: Harness) -> bool:
     return await unpublished(harness.db) == 0
 
 
-async def test_hanging_handler_is_a_stall(harness: Harness) -> None:
+async def test_hanging_handler_is_a_stall_and_another_run_of_the_same_consumer_goes_on(harness: Harness) -> None:
     harness.shorten_stall_limit()
+    hung = asyncio.Event()
 
-    async def hang(*_: object) -> None:
-        await asyncio.Event().wait()
+    async def hang_at_first(tx: Transaction, event: PersonRenamed, envelope: Envelope) -> None:
+        if not hung.is_set():
+            hung.set()
+            await asyncio.Event().wait()
+        await harness.record(tx, event, envelope)
 
     handlers = Handlers()
-    handlers.on(PersonRenamed)(hang)
+    handlers.on(PersonRenamed)(hang_at_first)
     async with running(harness.relay().run):
         await harness.write(1)
         await eventually(lambda: nothing_unpublished(harness), timeout=40)
@@ -184,6 +188,9 @@ async def test_hanging_handler_is_a_stall(harness: Harness) -> None:
     with pytest.raises(Stalled, match="nothing has moved"):
         await asyncio.wait_for(consumer.run(asyncio.Event()), 40)
     assert not await consumer.ready()
+    async with running(consumer.run):
+        await harness.check()
+        assert await consumer.ready()
 
 
 async def test_idle_topic_is_no_stall(harness: Harness) -> None:

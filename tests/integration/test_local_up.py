@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
 from deploy.local.broker_check import lists_a_broker
-from deploy.local.layout import DATABASES, PORTS, SERVICES
+from deploy.local.layout import ALL_IN_ONE, DATABASES, PORTS, SERVICES
 from deploy.local.processes import Identity, wait_until
 from deploy.local.program import http_status
 from tests.servers import ServerRegistry, free_port
@@ -124,24 +124,31 @@ async def test_the_lifecycle_of_a_stack(home: Home) -> None:
     assert str(home.folder / "log/gateway.log") in fourth.stderr
     assert home.identity("people") == people
 
-    # after the supervisor was killed, the next start ends its processes and continues with the same data
+    # after the supervisor was killed, the next start ends its processes and continues with the same data,
+    # here with all services in one process
     url = f"postgresql://posts:{passwords['posts']}@127.0.0.1:{home.ports['POSTGRES_PORT']}/posts"
     connection = await asyncpg.connect(url)
     await connection.execute("create table kept (id int)")
     await connection.close()
     left = [home.identity(name) for name in ("kafka", "postgres", "posts")]
     home.identity("supervisor").send(signal.SIGKILL)
-    third = await home.run("up")
+    third = await home.run("up", PROFILE="small")
     assert third.returncode == 0, third.stdout + third.stderr
     assert not any(identity.alive for identity in left)
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("select count(*) from kept") == 0
     await connection.close()
 
-    running = [home.identity(name) for name in (*SERVICES, "kafka", "valkey", "postgres", "mailbox", "supervisor")]
+    for port, path in paths.items():
+        assert await asyncio.to_thread(answers, home.ports[port], path), port
+    assert "all-in-one  ready" in (await home.run("status")).stdout
+    doctor = await home.run("run", command=("rapport", "doctor"))
+    assert doctor.returncode == 0, doctor.stdout
+
+    running = [home.identity(name) for name in (ALL_IN_ONE, "kafka", "valkey", "postgres", "mailbox", "supervisor")]
     down = await home.run("down")
     assert down.returncode == 0, down.stdout + down.stderr
-    assert "stopping posts, comments, people, notify" in down.stdout
+    assert "stopping all-in-one\n" in down.stdout
     assert not any(identity.alive for identity in running)
     assert (await home.run("status")).returncode == 1
     assert "Nothing is running" in (await home.run("down")).stdout

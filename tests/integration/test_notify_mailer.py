@@ -117,7 +117,7 @@ async def test_nothing_goes_out_while_mail_is_paused(harness: MailerHarness) -> 
         await eventually(lambda: running._queue._woken.is_set() is False)
         assert await delivery_queue.claim(db, 10) == []
         await measured._work()
-        assert mailer.PAUSED._value.get() == 1
+        assert mailer.PAUSED.own._value.get() == 1
         before = await pausing.resume(db, dry_run=True)
         assert (before.why, before.waiting, before.due) == ("a trial", 3, 3)
         assert harness.sink.messages == []
@@ -126,7 +126,7 @@ async def test_nothing_goes_out_while_mail_is_paused(harness: MailerHarness) -> 
     assert harness.copies() == {address(one.parent_author_id): 1 for one in comments}
     assert (await pausing.resume(db, dry_run=False)).since is None
     await measured._work()
-    assert mailer.PAUSED._value.get() == 0
+    assert mailer.PAUSED.own._value.get() == 0
 
 
 async def test_it_wakes_at_once(harness: MailerHarness) -> None:
@@ -255,12 +255,12 @@ async def test_an_unusable_server_stops_all_and_is_tried_with_one_mail(
     await harness.add_comments(10)
     async with harness.running_mailer() as running:
         running._mail_server_backoff = Backoff(0.05, 0.1)
-        await eventually(lambda: mailer.UNUSABLE._value.get() == 1)
+        await eventually(lambda: mailer.UNUSABLE.own._value.get() == 1)
         await eventually(lambda: harness.sink.seen.count("QUIT") + len(harness.sink.seen) > 20)
         assert await harness.service.value("select max(attempts) from notifications") == 0
         harness.sink.answers.clear()
         await harness.all_are("sent")
-        assert mailer.UNUSABLE._value.get() == 0
+        assert mailer.UNUSABLE.own._value.get() == 0
     assert set(harness.copies().values()) == {1}
     assert len(harness.sink.messages) == 10
 
@@ -433,5 +433,5 @@ async def test_backlog_and_age_are_measured(harness: MailerHarness, monkeypatch:
     harness.service.settle_seconds = 3600
     await harness.add_comments(1)
     async with running(mailer.measuring(harness.service.db).run):  # no mailer runs
-        await eventually(lambda: mailer.WAITING._value.get() == 3 and mailer.DUE._value.get() == 2)
-        assert mailer.DUE_SECONDS._value.get() > 0
+        await eventually(lambda: mailer.WAITING.own._value.get() == 3 and mailer.DUE.own._value.get() == 2)
+        assert mailer.DUE_SECONDS.own._value.get() > 0

@@ -108,7 +108,7 @@ async def test_an_event_becomes_a_mail_and_a_signal_ends_the_process(
             assert {header(record, "ce_type") for record in told} == {"dev.rapport.notify.sent.v1"}
             posted = await comments_event(comments)
             assert {header(record, "ce_causationid") for record in told} == {posted}
-            assert 'rapport_mail_ended_total{state="sent",why=""} 2.0' in await answers("/metrics")
+            assert 'rapport_mail_ended_total{service="notify",state="sent",why=""} 2.0' in await answers("/metrics")
             token = Signer(keys["GATEWAY_SIGNING_KEY"], "gateway").token("notify", comment.parent_author_id)
             headers = {"Authorization": f"Bearer {token}"}
             async with http.get(f"http://127.0.0.1:{port}/me/notifications", headers=headers) as answer:
@@ -194,7 +194,7 @@ async def test_garbage_stops_a_partition_and_api_mailer_and_the_other_partitions
                     assert answer.status == 200, await answer.text()
                 async with http.get(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
                     stopped = "rapport_consumer_partition_stopped"
-                    labels = f'group="notify",partition="{{}}",topic="{COMMENTS.name}"'
+                    labels = f'group="notify",partition="{{}}",service="notify",topic="{COMMENTS.name}"'
                     lines = (await answer.text()).splitlines()
                     assert f"{stopped}{{{labels.format(bad)}}} 1.0" in lines
                     assert f"{stopped}{{{labels.format(good)}}} 0.0" in lines

@@ -81,7 +81,7 @@ async def test_gateways_share_their_counts_through_it(server: ValkeyWithTls) -> 
             await spend(other)
         assert not one.away
         assert not other.away
-        assert module.VALKEY_AWAY._value.get() == 0
+        assert module.VALKEY_AWAY.own._value.get() == 0
 
 
 # how the way in is wrong: what the sentence says, and the variable
@@ -135,7 +135,7 @@ async def test_requests_go_on_and_the_setting_is_named_once(
                 await spend(one)
             for _ in range(5):
                 assert await spend(one, RELAXED) == {}
-            assert module.VALKEY_AWAY._value.get() == 1
+            assert module.VALKEY_AWAY.own._value.get() == 1
             await eventually(lambda: any(": check " in each["event"] for each in logged))
             asked = len(tries)
             await eventually(lambda: len(tries) >= asked + 2)
@@ -153,10 +153,10 @@ async def test_it_is_used_again_as_soon_as_the_right_authority_is_in_the_file(
     shutil.copy(stranger, trusted)
     async with counters(server.url, trusted) as one:
         await spend(one)
-        assert module.VALKEY_AWAY._value.get() == 1
+        assert module.VALKEY_AWAY.own._value.get() == 1
         shutil.copy(server.pem, trusted)
         await eventually(lambda: not one.away)
-        assert module.VALKEY_AWAY._value.get() == 0
+        assert module.VALKEY_AWAY.own._value.get() == 0
         assert "RateLimit" in await spend(one, RELAXED)
 
 
@@ -187,7 +187,7 @@ async def test_a_whole_gateway_serves_with_it_and_without_it(
                 return False
 
         await eventually(answered)
-        await eventually(lambda: module.VALKEY_AWAY._value.get() == (way != "right"))
+        await eventually(lambda: module.VALKEY_AWAY.own._value.get() == (way != "right"))
         assert not any(task.done() for task in running)
         stop.set()
         await asyncio.wait_for(asyncio.gather(*running), 20)

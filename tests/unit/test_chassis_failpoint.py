@@ -1,4 +1,4 @@
-"""Failpoints kill or pause the process at the given pass, and do nothing otherwise."""
+"""Failpoints kill or pause the process or raise at the given pass, and do nothing otherwise."""
 
 import os
 import signal
@@ -16,7 +16,11 @@ for number in range(5):
 
 def run(failpoints: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", LOOP], env=os.environ | {"FAILPOINTS": failpoints}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOOP],
+        env=os.environ | {"FAILPOINTS": failpoints},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 
@@ -33,6 +37,12 @@ def test_failpoint_pauses_once() -> None:
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=30)[0].split() == ["0", "1", "2", "3", "4"]
         assert process.returncode == 0
+
+
+def test_failpoint_raises_once() -> None:
+    with run("here:2:raise") as process:
+        assert process.communicate(timeout=30)[0].split() == ["0"]
+        assert process.returncode == 1
 
 
 def test_unarmed_failpoint_does_nothing() -> None:

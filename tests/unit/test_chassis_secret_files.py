@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings
 from deploy.local.layout import SECRETS, Layout
 from deploy.local.processes import LocalError
 from services.chassis.mail.smtp import SmtpSettings
-from services.chassis.runtime.secret_files import LARGEST_BYTES, secret_fields
+from services.chassis.runtime.secret_files import secret_fields
+from services.chassis.runtime.secret_reading import LARGEST_BYTES
 from services.chassis.runtime.settings import Settings, sentences
 from services.operator import settings as operator
 from services.posts.settings import PostsSettings

@@ -28,6 +28,19 @@ def test_each_process_gets_its_own_secrets_only(layout: Layout, service: str) ->
     assert databases == ({f"{service.upper()}_DATABASE_URL"} if service in DATABASES else set())
 
 
+def test_one_process_for_all_gets_what_each_service_gets_and_an_account_for_each(layout: Layout) -> None:
+    found = environment.for_all_in_one(layout)
+    each = {service: environment.of(layout, service) for service in SERVICES}
+    for service, own in each.items():
+        account = {f"{service.upper()}_{name}": own.pop(name) for name in ("KAFKA_USERNAME", "KAFKA_PASSWORD")}
+        assert account[f"{service.upper()}_KAFKA_USERNAME"] == service
+        assert own.items() | account.items() <= found.items()
+    assert "KAFKA_USERNAME" not in found
+    assert "OPERATOR_SIGNING_KEY" not in found
+    elsewhere = Layout(layout.home, {**layout.given, "KAFKA_BOOTSTRAP_SERVERS": "broker:9092", "KAFKA_USERNAME": "me"})
+    assert environment.for_all_in_one(elsewhere)["KAFKA_USERNAME"] == "me"
+
+
 def test_a_given_database_is_used_and_others_are_local(layout: Layout) -> None:
     assert environment.of(layout, "posts")["POSTS_DATABASE_URL"] == "postgresql://db.example/posts"
     local = environment.of(layout, "people")["PEOPLE_DATABASE_URL"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.layout import PORTS, Layout
+from deploy.local.layout import PORTS, SERVICES, Layout
 from deploy.local.processes import LocalError
 
 DATABASE_URLS = {
@@ -21,6 +21,16 @@ def test_everything_is_local_by_default() -> None:
     assert plain.ports_needed() == PORTS
     assert plain.public_url == "http://127.0.0.1:8000"
     assert plain.bootstrap == "127.0.0.1:19092"
+
+
+@pytest.mark.parametrize(("profile", "processes"), [("", SERVICES), ("full", SERVICES), ("small", ("all-in-one",))])
+def test_a_profile_says_in_how_many_processes_the_services_run(profile: str, processes: tuple[str, ...]) -> None:
+    assert layout(PROFILE=profile).processes == processes
+
+
+def test_an_unknown_profile_is_named() -> None:
+    with pytest.raises(LocalError, match="PROFILE=tiny is not known: set full or small"):
+        _ = layout(PROFILE="tiny").processes
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Literal
 
-from prometheus_client import Gauge
+from services.chassis.runtime.metrics import Gauge
 
 State = Literal["closed", "half-open", "open"]
 

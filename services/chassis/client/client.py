@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 import structlog
-from prometheus_client import Histogram
 
 from services.chassis.client.circuit_breaker import Admission, CircuitBreaker
-from services.chassis.client.connection_pool import ConnectionPool, Origin
+from services.chassis.client.connection_pool import Origin, Transport
 from services.chassis.errors import FieldError, Problem, not_found, unavailable
 from services.chassis.identity import Caller, Signer
 from services.chassis.runtime.context import current, next_hop
+from services.chassis.runtime.metrics import Histogram
 from services.contracts.problems import KINDS
 
 log = structlog.get_logger(__name__)
@@ -71,12 +71,12 @@ class ServiceClient:
     Args:
         base_url: its address, such as `http://orders:8101`.
         audience: its name in tokens, metrics and messages.
-        connections: a pool of the process, closed by its creator.
+        connections: a pool of the process, or another way, closed by its creator.
         purpose: what the calls are for, where one service has several clients: each has its own circuit breaker.
     """
 
     def __init__(
-        self, base_url: str, audience: str, signer: Signer, *, connections: ConnectionPool, purpose: str = "calls"
+        self, base_url: str, audience: str, signer: Signer, *, connections: Transport, purpose: str = "calls"
     ) -> None:
         base = urlsplit(base_url)
         tls = base.scheme == "https"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import httptools
 from starlette.datastructures import Headers
@@ -46,6 +46,18 @@ class RawResponse:
     status: int
     headers: Mapping[str, str]
     data: bytes
+
+
+class Transport(Protocol):
+    """A way on which the requests of one caller reach services. Its creator closes it."""
+
+    async def request(
+        self, origin: Origin, method: str, target: str, headers: Mapping[str, str], data: bytes | None
+    ) -> RawResponse:
+        """Send one request and return its response; see `ConnectionPool.request`."""
+
+    async def close(self) -> None:
+        """End it; requests under way fail."""
 
 
 class ConnectionPool:

@@ -9,9 +9,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from prometheus_client import Counter
-
 from services.chassis.http.client_networks import Networks, network_of, parse_ip
+from services.chassis.runtime.metrics import Counter
 
 MAX_CONNECTIONS = 4096
 SHARE = 512  # of one network; a quarter of that would be much for an office behind one address

@@ -10,6 +10,8 @@ from services.chassis.errors import not_found
 from services.chassis.http.problems import render
 from services.chassis.http.routes import json_response
 from services.chassis.http.server import serve
+from services.chassis.runtime.context import service
+from services.chassis.runtime.metrics import Shown
 from services.chassis.runtime.process import Role
 
 Ready = Callable[[], Awaitable[Mapping[str, bool]]]
@@ -28,8 +30,8 @@ async def readiness(ready: Ready) -> Response:
 
 
 def monitoring_app(ready: Ready) -> ASGIApp:
-    """Return the app of the monitoring port."""
-    metrics = make_asgi_app()
+    """Return the app of the monitoring port of the service whose work is being done."""
+    metrics = make_asgi_app(Shown(service()))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"

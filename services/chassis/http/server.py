@@ -75,7 +75,7 @@ def serve(
             stopping.cancel()
             listening.close()
 
-    return Role(name, run, stops_last=stops_last)
+    return Role(name, run, stops_last=stops_last, app=app)
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket) -> None:

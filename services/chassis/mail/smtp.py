@@ -12,11 +12,11 @@ from typing import Literal
 
 import aiosmtplib
 import structlog
-from prometheus_client import Counter
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.chassis.mail.smtp_dialogue import BROKEN, Dialogue, DialogueEnded, Phase
+from services.chassis.runtime.metrics import Counter
 from services.chassis.runtime.secret_files import FromEnvironment
 from services.chassis.runtime.setting_types import AuthoritiesFile, Port, Seconds, Text
 

@@ -28,6 +28,7 @@ from services.chassis.messaging.record_processor import RecordProcessor
 from services.chassis.messaging.topics import create_topics
 from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.messaging.watchdog import ConsumerWatchdog
+from services.chassis.runtime.process import Unstoppable
 from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import COMMITS_FAILED, CONSUMERS_DISCARDED, begin_group
@@ -90,7 +91,9 @@ class Consumer:
 
         Raises:
             Stalled: the group has unhandled records and makes no progress.
+            Unstoppable: what handles them goes on nevertheless; another run would handle them beside it.
         """
+        self._healthy, self._joined = True, False
         ended = asyncio.Event()
         watch = asyncio.create_task(
             self._watchdog.run(ended, is_waiting=self._patience.is_waiting, halted=self._brake.read_halted)
@@ -106,9 +109,11 @@ class Consumer:
         finally:
             ended.set()
             consume.cancel()
-            await asyncio.wait([consume, watch], timeout=SHUTDOWN_SECONDS)  # a stuck task may ignore its cancellation
+            _, left = await asyncio.wait([consume, watch], timeout=SHUTDOWN_SECONDS)
             watch.cancel()
             await self._producer.close()
+            if consume in left and not stop.is_set():
+                raise Unstoppable(f"the consumer of {self.group} ignores its cancellation")
 
     async def _consume(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -12,9 +12,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from prometheus_client import Gauge
 
 from services.chassis.messaging.broker_clients import administering, partitions_of, reading
+from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMER_LAG, CONSUMER_STUCK
 from services.chassis.runtime.timeouts import wait_at_most

@@ -30,7 +30,7 @@ from services.chassis.messaging.unreachable import Unreachable
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.settings import Settings
-from services.chassis.runtime.telemetry import PRODUCERS_DISCARDED
+from services.chassis.runtime.telemetry import PRODUCERS_DISCARDED, begin_producers
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Backoff
 
@@ -53,6 +53,7 @@ class Producer:
         self._client: AIOKafkaProducer | None = None
         self._backoff = Backoff(0.1, MAX_BACKOFF_SECONDS)
         self._repetition = Repetition()
+        begin_producers()
 
     async def connect(self) -> bool:
         """Connect before there is anything to send; return whether Kafka answers."""

@@ -1,4 +1,4 @@
-"""The context of a request or event, propagated through HTTP, outbox, Kafka and logs."""
+"""The service that works, and the context of a request or event, propagated through HTTP, outbox, Kafka and logs."""
 
 import contextlib
 import random
@@ -35,6 +35,24 @@ class Context:
     def is_over(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+_service: ContextVar[str] = ContextVar("service", default="")
+
+
+def service() -> str:
+    """Return the name of the service whose work is being done; empty outside of any."""
+    return _service.get()
+
+
+@contextlib.contextmanager
+def working_as(name: str) -> Iterator[None]:
+    """Do the work of a service inside the block, in its logs and metrics too."""
+    token = _service.set(name)
+    try:
+        yield
+    finally:
+        _service.reset(token)
 
 
 _current: ContextVar[Context] = ContextVar("context", default=Context())  # noqa: B039  # frozen

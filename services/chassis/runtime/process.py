@@ -19,12 +19,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import structlog
 import uvloop
 
 from services.chassis.errors import CannotStart
+from services.chassis.runtime.context import working_as
 from services.chassis.runtime.heartbeat import beat
 from services.chassis.runtime.memory import trimming
 from services.chassis.runtime.settings import Settings
@@ -40,11 +41,17 @@ class Role:
 
     Attributes:
         stops_last: it is stopped only after all other roles have ended.
+        app: the ASGI application that it serves, for callers in the same process.
     """
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
     stops_last: bool = False
+    app: Any = None
+
+
+class Unstoppable(Exception):
+    """Work of a role ignores its cancellation; only the end of the process ends it."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,25 @@ class OneShot:
 
 
 class Health:
-    """The readiness of a process."""
+    """The readiness of a process, or of one of several services in it.
 
-    def __init__(self) -> None:
-        self.draining = False
+    Args:
+        whole: that of the process, of which this is a part: both drain at once.
+    """
+
+    def __init__(self, whole: "Health | None" = None) -> None:
+        self._whole = whole
+        self._draining = False
         self._checks: dict[str, Callable[[], Awaitable[bool]]] = {}
+
+    @property
+    def draining(self) -> bool:
+        """Return whether no more work is to be given to it."""
+        return self._draining or (self._whole is not None and self._whole.draining)
+
+    def drain(self) -> None:
+        """Become unready for good."""
+        self._draining = True
 
     def add(self, name: str, check: Callable[[], Awaitable[bool]]) -> None:
         """Add a check of a dependency. A check that raises or takes more than 2 s has failed."""
@@ -96,6 +117,7 @@ def main(
     compose: Compose,
     migrate: Callable[[], Awaitable[object]] | None = None,
     one_shots: Mapping[str, OneShot] = MappingProxyType({}),
+    default: str = "",
 ) -> None:
     """Run the role named on the command line and exit: 0 after an orderly stop, 1 after a crash, 2 for a wrong name.
 
@@ -105,17 +127,18 @@ def main(
         compose: builds the wanted roles, in a context that closes their shared resources.
         migrate: the work of the role `migrate`.
         one_shots: roles with arguments that end by themselves, by name.
+        default: the role that is run if the command line names none.
     """
     known = (*roles, "all", *(("migrate",) if migrate else ()))
-    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else (default, [])
     if name not in one_shots and (name not in known or arguments):
         _exit_for_wrong_use(service, known, one_shots)
     faulthandler.enable()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a file; the usual 1,024 are too few
     set_up_logging(service, settings.log_level)
-    tell_version(service)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with working_as(service), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        tell_version(service)
         try:
             if name == "migrate" and migrate:
                 runner.run(_once(migrate))
@@ -200,7 +223,7 @@ class _Shutdown:
     def begin(self, why: str) -> None:
         if not self.stop.is_set():
             log.info("stopping", why=why, within_seconds=self._seconds)
-            self.health.draining = True
+            self.health.drain()
             self._deadline.start()
             self.stop.set()
 

@@ -130,10 +130,14 @@ class Settings(FromEnvironment):
         return self
 
 
-def load(kind: type[S]) -> S:
-    """Read settings from the environment; print a sentence for each that cannot work, and exit with status 2."""
+def load(kind: type[S], **values: Any) -> S:
+    """Read settings from the environment; print a sentence for each that cannot work, and exit with status 2.
+
+    Args:
+        values: go before the environment.
+    """
     try:
-        return kind()
+        return kind(**values)
     except ValidationError as error:
         sys.stderr.write("".join(f"{sentence}\n" for sentence in sentences(kind, error)))
         sys.exit(2)

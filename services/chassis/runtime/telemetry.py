@@ -11,10 +11,12 @@ from importlib import metadata
 from typing import Any
 
 import orjson
+import prometheus_client
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from services.chassis.runtime.context import add_request_id
+from services.chassis.runtime.context import service as working_service
+from services.chassis.runtime.metrics import Counter, Gauge, Histogram
 
 REPEAT_SECONDS = 10.0
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -55,10 +57,12 @@ CONSUMERS_DISCARDED = Counter("rapport_consumers_discarded", "Kafka consumers di
 COMMITS_FAILED = Counter("rapport_consumer_commits_failed", "Failed offset commits", ["group"])
 DEAD_LETTERS = Counter("rapport_dead_letters", "Records sent to the dead-letter topic", ["group", "cause"])
 
+ROLE_RESTARTS = Counter("rapport_role_restarts", "Crashes of roles that start again alone", ["role"])
 PRUNED = Counter("rapport_pruned_rows", "Expired rows deleted", ["table"])
 PERIODIC_FAILURES = Counter("rapport_periodic_failures", "Failed runs of periodic work", ["work"])
 PERIODIC_FAILING = Gauge("rapport_periodic_failing_runs", "Failed runs since the last one that succeeded", ["work"])
-LOOP_LAG = Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
+# of the whole process, whichever services share it
+LOOP_LAG = prometheus_client.Gauge("rapport_loop_lag_seconds", "Lag of the event loop in the last second")
 # public keys, by which the doctor sees that processes know each other
 SIGNING_KEY = Gauge("rapport_signing_key", "1 for the key that this process signs with", ["kid", "thumbprint"])
 VERIFICATION_KEY = Gauge(
@@ -72,8 +76,12 @@ BUILD_INFO = Gauge("rapport_build_info", "1 for each process, with what it runs"
 # An alarm on an increase rings at the first one only if the counter was there before, at 0.
 DISCARD_REASONS = ("failed", "interrupted")
 DEAD_LETTER_CAUSES = ("undecodable", "handler", "skipped")
-for discarded in DISCARD_REASONS:
-    PRODUCERS_DISCARDED.labels(discarded)
+
+
+def begin_producers() -> None:
+    """Begin the counters of discarded producers at 0."""
+    for reason in DISCARD_REASONS:
+        PRODUCERS_DISCARDED.labels(reason)
 
 
 def begin_group(group: str) -> None:
@@ -85,7 +93,7 @@ def begin_group(group: str) -> None:
 
 
 def tell_version(service: str) -> None:
-    """Set the metric of the version that this process runs."""
+    """Set the metric of the version that a service runs."""
     try:
         version = metadata.version("rapport")
     except metadata.PackageNotFoundError:
@@ -94,10 +102,14 @@ def tell_version(service: str) -> None:
 
 
 def set_up_logging(service: str, level: str) -> None:
-    """Send structlog and the standard library's logging to stdout, one JSON object a line; line breaks are escaped."""
+    """Send structlog and the standard library's logging to stdout, one JSON object a line; line breaks are escaped.
+
+    Args:
+        service: whose entries they are, unless a service that works in this process says that they are its own.
+    """
 
     def add_service(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        event["service"] = service
+        event["service"] = working_service() or service
         return event
 
     shared: list[structlog.typing.Processor] = [

@@ -18,10 +18,10 @@ import redis.exceptions
 import structlog
 from cachetools import LRUCache
 from limits.aio.storage import RedisStorage
-from prometheus_client import Gauge
 from redis.asyncio import ConnectionPool
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.repetition import Repetition
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.valkey_faults import valkey_fault

@@ -11,12 +11,12 @@ import time
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from prometheus_client import Gauge
 
 from services.chassis.messaging.cloudevents import Undecodable, from_record
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import create_topics
 from services.chassis.messaging.unreachable import Unreachable
+from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.repetition import Repetition
 from services.chassis.runtime.timeouts import wait_at_most
 from services.chassis.runtime.waiting import Periodic

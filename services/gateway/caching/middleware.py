@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, field
 from itertools import count
 
-from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.http.request_middleware import REQUEST_ID
+from services.chassis.runtime.metrics import Counter
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.etags import matches
 from services.gateway.caching.response_cache import Entry, Headers, ResponseCache

@@ -6,13 +6,13 @@ Of one person, few calls of either kind are under way at one service, so that a 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from services.chassis.client.client import ServiceClient, ServiceResponse
-from services.chassis.client.connection_pool import ConnectionPool
+from services.chassis.client.connection_pool import ConnectionPool, Transport
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer
 from services.gateway.settings import GatewaySettings
@@ -23,7 +23,7 @@ AT_ONCE = 2  # requests of one person under way at one service; an answer of 2 M
 
 
 class Client(Protocol):
-    """A way to call one service; `chassis.client.ServiceClient` does it by HTTP."""
+    """A way to call one service; `chassis.client.ServiceClient` does it by HTTP, or in the process."""
 
     async def call(
         self,
@@ -178,13 +178,13 @@ class Upstreams:
     comments: Upstream
     people: Upstream
     notify: Upstream
-    pools: Sequence[ConnectionPool] = ()
+    pools: Sequence[Transport] = ()
 
     @classmethod
-    def connect(cls, settings: GatewaySettings) -> "Upstreams":
-        """Return clients that share two pools of connections, one for reads and one for writes."""
+    def connect(cls, settings: GatewaySettings, transport: Callable[[], Transport] = ConnectionPool) -> "Upstreams":
+        """Return clients that share two pools of connections, or other transports: one for reads, one for writes."""
         signer = Signer(settings.gateway_signing_key, "gateway")
-        reads, writes = ConnectionPool(), ConnectionPool()
+        reads, writes = transport(), transport()
 
         def upstream(name: str, url: str) -> Upstream:
             return Upstream(

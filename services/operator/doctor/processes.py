@@ -22,6 +22,7 @@ MENDS = {
     "relay": "See that Kafka takes records, and the log of the process; events wait meanwhile, none is lost.",
     "consumer": "See that Kafka answers, and the log of the process.",
     "people": "See that people's api answers the gateway at PEOPLE_URL and accepts its key.",
+    "roles": "One of its roles crashed and starts again by itself, later each time; see the log of the process.",
     "running": "It drains after SIGTERM; see that whoever stopped it starts it again.",
 }
 

@@ -1,0 +1,1 @@
+"""All roles of all services in one process."""
