@@ -43,6 +43,7 @@ async def compose(settings: GatewaySettings, wanted: Collection[str], health: He
                 drain_seconds=settings.drain_seconds,
                 public=settings.rate_limits == "on",
                 proxies=settings.proxies,
+                find_ready=app.find_ready,
             ),
         ]
 

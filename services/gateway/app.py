@@ -1,7 +1,6 @@
 """Put the gateway's routes and layers together."""
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
 
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
@@ -82,7 +81,7 @@ ROUTERS = (
 )
 
 
-def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
+def create_app(gateway: Gateway, ready: Ready) -> CacheMiddleware:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway

@@ -1,6 +1,7 @@
 """Serve what is the same for every anonymous reader from the cache, ahead of routing (pure ASGI).
 
-What the cache does not have is asked of the app once, for all who ask at the same time.
+What the cache does not have is asked of the app once, for all who ask at the same time. What it has, our own server
+finds here and sends without calling the app.
 """
 
 import asyncio
@@ -8,14 +9,16 @@ import os
 import re
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.http.ready_answers import Headers, ReadyAnswer, encode_head
 from services.chassis.http.request_middleware import REQUEST_ID
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.etags import matches
-from services.gateway.caching.response_cache import Entry, Headers, ResponseCache
+from services.gateway.caching.response_cache import Entry, ResponseCache
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language
 
@@ -32,6 +35,14 @@ UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"st
 
 PROCESS = os.urandom(10).hex().encode()
 NUMBERS = count()
+
+
+class Asked(NamedTuple):
+    """What an anonymous request says: the key of its answer, what its client has, and its id if it has one."""
+
+    key: bytes
+    if_none_match: bytes | None
+    request_id: bytes | None
 
 
 @dataclass
@@ -77,27 +88,11 @@ class CacheMiddleware:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        if_none_match = request_id = None
-        accepted = cookies = b""
-        for name, value in scope["headers"]:
-            if (
-                name == b"authorization"
-                or (name == b"cookie" and self._cookie in value)
-                or (name == b"host" and self._host not in (None, value) and not scope["raw_path"].startswith(b"/v1/"))
-            ):
-                await self._app(scope, receive, send)
-                return
-            if name == b"accept-language":
-                accepted = accepted + b"," + value if accepted else value
-            elif name == b"cookie":
-                cookies = cookies + b";" + value if cookies else value
-            elif name == b"if-none-match":
-                if_none_match = value if if_none_match is None else if_none_match + b"," + value
-            elif name == b"x-request-id" and REQUEST_ID.match(value):
-                request_id = value
-        key = scope["raw_path"] + b"?" + scope["query_string"]
-        if varies_by_language(scope["raw_path"]):  # one entry for each of ours, whatever browsers ask for
-            key += b"\n" + choose(accepted, cookies, self._language).code.encode()
+        asked = self._read(scope["raw_path"], scope["query_string"], scope["headers"])
+        if asked is None:
+            await self._app(scope, receive, send)
+            return
+        key, if_none_match, request_id = asked
         entry = self._cache.get(key)
         if entry is None and not (PATHS.match(key) and QUERY.match(scope["query_string"])):
             await self._app(scope, receive, send)
@@ -116,7 +111,44 @@ class CacheMiddleware:
             # What changed while it was read is not kept, but still true for requests that came before the change.
             entry = flight.entry if flight.began >= arrived else self._cache.get(key)
         HIT.inc()
-        await serve(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
+        await serve(entry, request_id or new_request_id(), if_none_match, send)
+
+    def find_ready(self, target: bytes, headers: Headers) -> ReadyAnswer | None:
+        """Return the answer to a GET if it is kept; what our server asks before it calls the app."""
+        raw_path, _, query = target.partition(b"?")
+        asked = self._read(raw_path, query, headers)
+        entry = self._cache.get(asked.key) if asked is not None else None
+        if asked is None or entry is None:
+            return None
+        HIT.inc()
+        request_id = b"x-request-id: %s\r\n" % (asked.request_id or new_request_id())
+        if has_it(entry, asked.if_none_match):
+            return ReadyAnswer(entry.unchanged_head + request_id, b"")
+        return ReadyAnswer(entry.head + request_id, entry.body)
+
+    def _read(self, raw_path: bytes, query: bytes, headers: Headers) -> Asked | None:
+        """Return what an anonymous GET says; None for a request that only the app answers."""
+        if_none_match = request_id = None
+        accepted = cookies = b""
+        for name, value in headers:
+            if (
+                name == b"authorization"
+                or (name == b"cookie" and self._cookie in value)
+                or (name == b"host" and self._host not in (None, value) and not raw_path.startswith(b"/v1/"))
+            ):
+                return None
+            if name == b"accept-language":
+                accepted = accepted + b"," + value if accepted else value
+            elif name == b"cookie":
+                cookies = cookies + b";" + value if cookies else value
+            elif name == b"if-none-match":
+                if_none_match = value if if_none_match is None else if_none_match + b"," + value
+            elif name == b"x-request-id" and REQUEST_ID.match(value):
+                request_id = value
+        key = raw_path + b"?" + query
+        if varies_by_language(raw_path):  # one entry for each of ours, whatever browsers ask for
+            key += b"\n" + choose(accepted, cookies, self._language).code.encode()
+        return Asked(key, if_none_match, request_id)
 
     async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
         """Ask the app for all that ask for the same meanwhile."""
@@ -149,15 +181,28 @@ class CacheMiddleware:
 
 def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
     """Return an answer as a cache entry."""
-    headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
+    headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
+    if not any(name == b"content-length" for name, _ in headers):
+        headers.append((b"content-length", b"%d" % len(body)))
     tag = dict(headers).get(b"etag", b"").decode()
     unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
-    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since)
+    heads = encode_head(200, headers), encode_head(304, unchanged)
+    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since, *heads)
+
+
+def new_request_id() -> bytes:
+    """Return the id of a request that came without one."""
+    return b"%s%x" % (PROCESS, next(NUMBERS))
+
+
+def has_it(entry: Entry, if_none_match: bytes | None) -> bool:
+    """Return whether a client that sent this `If-None-Match` has the kept bytes."""
+    return if_none_match is not None and entry.etag != "" and matches(if_none_match.decode("latin-1"), entry.etag)
 
 
 async def serve(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
     """Send 200 with the kept bytes, or 304 to a client that has them."""
-    if if_none_match is not None and entry.etag and matches(if_none_match.decode("latin-1"), entry.etag):
+    if has_it(entry, if_none_match):
         headers = [*entry.unchanged, (b"x-request-id", request_id)]
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from services.chassis.http.ready_answers import Headers
+
 MOST_BYTES = 64 * 1024 * 1024
 ENTRY_BYTES = 2_000  # what an entry costs beside its body
 MOST_SECONDS = 30.0
@@ -18,8 +20,6 @@ OFFLINE_SECONDS = 2.0  # how long entries live while no events are read
 EVICTIONS_REMEMBERED = 50_000
 SHORTENED_FOR_SECONDS = 10.0
 SHORT_SECONDS = 1.0
-
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Entry:
         headers: without the request id.
         unchanged: the headers of its 304.
         since: when its oldest part was asked for.
+        head, unchanged_head: both as the bytes that a server sends.
     """
 
     headers: Headers
@@ -38,6 +39,8 @@ class Entry:
     etag: str
     tags: frozenset[str]
     since: float
+    head: bytes = b""
+    unchanged_head: bytes = b""
 
 
 class ResponseCache:
