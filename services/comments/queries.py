@@ -210,6 +210,20 @@ async def own_comments(db: Database, caller: Caller, cursor: str | None, limit: 
     return {"items": items, "next": cursors.encode(list_name, entries[-1].id) if has_more else None}
 
 
+async def own_below(db: Database, caller: Caller, post_id: UUID) -> list[dict[str, str]] | None:
+    """Return the texts of the caller's visible comments below a post; None if they see more there than everybody does.
+
+    That is so where one of theirs is held, and they may have too much to be asked for apart.
+
+    Raises:
+        Problem: `sign-in-required`.
+    """
+    person_id = caller.require_person()
+    async with db.reader() as reader:
+        found = await comment_rows.own_below(reader, person_id, post_id)
+    return None if found is None else [{"id": str(id), "body": body, "format": format} for id, body, format in found]
+
+
 async def waiting(db: Database) -> int:
     """Count what waits for a moderator below published posts; `MOST_WAITING` stands for more, too."""
     async with db.reader() as reader:

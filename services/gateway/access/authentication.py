@@ -107,6 +107,16 @@ class Authentication:
             return self._by_session(confirmed[1])
         return REFUSED if cookie in self._refused or len(cookie) > LONGEST_COOKIE else None
 
+    def recall_reader(self, header: str) -> Viewer | None:
+        """Return who sends a request with this `Authorization`, if the token was verified before; see `recall`."""
+        if self._verifier.recall(header.partition(" ")[2].strip()) is None:
+            return None
+        try:
+            viewer = self._by_token(header)
+        except Problem:
+            return None
+        return viewer if viewer.sure else None
+
     def was_confirmed(self, request: Request) -> bool:
         """Return whether people confirmed the cookie of this request within the last hour."""
         return self._confirmed_session(self.cookie(request) or "") is not None

@@ -31,6 +31,7 @@ class Entry:
         unchanged: the headers of its 304.
         since: when its oldest part was asked for.
         head, unchanged_head: both as the bytes that a server sends.
+        own_below: see `RequestContext`.
     """
 
     headers: Headers
@@ -41,6 +42,7 @@ class Entry:
     since: float
     head: bytes = b""
     unchanged_head: bytes = b""
+    own_below: frozenset[str] | None = None
 
 
 class ResponseCache:
