@@ -56,10 +56,11 @@ async def comments(
     list_name = _top_list(post_id, sort)
     after = _place(cursor, list_name, FIRST if sort == "oldest" else LAST)
     async with db.reader() as reader:
-        discussion = await _published(reader, post_id)
         hidden = await seen_hidden_by(reader, caller, post_id)
         page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=ORDERS[sort])
-    return _answer(page, list_name, discussion.post_author_id)
+        # The page says whose post it is, so that most pages are one statement.
+        post_author_id = page.post_author_id or (await _published(reader, post_id)).post_author_id
+    return _answer(page, list_name, post_author_id)
 
 
 async def numbered(
@@ -75,7 +76,6 @@ async def numbered(
     """
     list_name = _top_list(post_id, sort)
     async with db.reader() as reader:
-        discussion = await _published(reader, post_id)
         hidden = await seen_hidden_by(reader, caller, post_id)
         top = numbering.TopLevel(post_id, caller, hidden, ORDERS[sort])
         after = _place(cursor, list_name, top.start)
@@ -87,7 +87,8 @@ async def numbered(
         position = numbering.Position(1, 1)
         if page.last is not None or after != top.start:
             position = await numbering.position_of(reader, top, after, limit)
-    return _answer(page, list_name, discussion.post_author_id) | {
+        post_author_id = page.post_author_id or (await _published(reader, post_id)).post_author_id
+    return _answer(page, list_name, post_author_id) | {
         "page": position.page,
         "pages": position.pages,
         "previous": cursors.encode(list_name, position.previous) if position.previous else None,

@@ -17,7 +17,9 @@ from services.contracts.topics import Topic
 
 def rfc3339(moment: datetime) -> str:
     """Format a time in UTC with three fraction digits, the only form in which Rapport writes a time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"  # instead of +00:00
 
 
 Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
