@@ -59,9 +59,9 @@ async def pages(system: System) -> Measure:
         async def signed_in(work: str, at: str, people: Sequence[Person], goal: str) -> list[Measurement]:
             """Read by turns, so often that each asks for what is their own once in half a minute."""
             tokens = [person.access_token for person in people]
-            await asyncio.to_thread(wrk, at, gateway, seconds=1, connections=4, tokens=tokens)
+            await asyncio.to_thread(wrk, at, gateway, seconds=1, tokens=tokens)
             with system.spent() as cost:
-                load = await asyncio.to_thread(wrk, at, gateway, connections=4, tokens=tokens)
+                load = await asyncio.to_thread(wrk, at, gateway, tokens=tokens)
             price = 1e6 * cost.total / load.requests
             strangers = f"strangers {kept.price:.0f} µs"
             return [

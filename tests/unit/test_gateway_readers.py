@@ -15,7 +15,7 @@ from services.chassis.identity import Caller
 from services.gateway.access.authentication import Viewer
 from services.gateway.caching.etags import entity_tag
 from services.gateway.caching.readers import Readers, with_own_texts
-from services.gateway.caching.response_cache import Entry
+from services.gateway.caching.response_cache import Entry, with_values
 from services.gateway.composition import representations
 from services.gateway.composition.own_comments import OwnComments, OwnText
 from tests.unit.gateway_fakes import FakeServices, raw_comment
@@ -34,7 +34,12 @@ def encoded(items: list[dict[str, Any]], names: dict[str, str]) -> bytes:
 def kept(body: bytes, below: frozenset[str] | None = frozenset({POST}), tag: str = "") -> Entry:
     tag = tag or entity_tag(0, body)
     headers = [(b"etag", tag.encode()), (b"content-length", b"%d" % len(body)), (b"cache-control", b"public, no-cache")]
-    return Entry(headers, [headers[0], headers[2]], body, tag, frozenset(), 0.0, own_below=below)
+    values = {b"cache-control": b"private, no-cache"}
+    headers_of_304 = [headers[0], headers[2]]
+    theirs = Entry(
+        with_values(headers, values), with_values(headers_of_304, values), body, tag, frozenset(), 0.0, own_below=below
+    )
+    return replace(theirs, headers=headers, unchanged=headers_of_304, private=theirs)
 
 
 TRICKS = (
@@ -68,12 +73,14 @@ def test_a_kept_list_with_own_texts_is_what_its_owner_answers(
     ]
     names = {ANNA: name, BEN: name[::-1]}
     expected = encoded(items(for_anna=True), names)
-    shown = with_own_texts(kept(encoded(items(for_anna=False), names)), [*own, OwnText(ANNA, "x", "html")])
-    assert shown is not None
-    assert shown.body == expected
-    assert shown.etag == dict(shown.headers)[b"etag"].decode() == dict(shown.unchanged)[b"etag"].decode()
-    assert shown.etag == entity_tag(0, expected)
-    assert dict(shown.headers)[b"content-length"] == b"%d" % len(expected)
+    entry = kept(encoded(items(for_anna=False), names))
+    for _ in range(2):  # the second time it is known where they belong
+        shown = with_own_texts(entry, [*own, OwnText(ANNA, "x", "html")])
+        assert shown is not None
+        assert shown.body == expected
+        assert shown.etag == dict(shown.headers)[b"etag"].decode() == dict(shown.unchanged)[b"etag"].decode()
+        assert shown.etag == entity_tag(0, expected)
+        assert dict(shown.headers)[b"content-length"] == b"%d" % len(expected)
 
 
 def test_the_tag_of_one_comment_keeps_its_version_and_epoch() -> None:

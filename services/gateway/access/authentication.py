@@ -109,10 +109,12 @@ class Authentication:
 
     def recall_reader(self, header: str) -> Viewer | None:
         """Return who sends a request with this `Authorization`, if the token was verified before; see `recall`."""
-        if self._verifier.recall(header.partition(" ")[2].strip()) is None:
+        scheme, _, token = header.partition(" ")
+        caller = self._verifier.recall(token.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
             return None
         try:
-            viewer = self._by_token(header)
+            viewer = self._viewer_of(caller, token)
         except Problem:
             return None
         return viewer if viewer.sure else None
@@ -195,6 +197,9 @@ class Authentication:
             caller = self._verifier.verify(token.strip())
         except Problem:
             raise Problem("invalid-token", headers=CHALLENGE) from None
+        return self._viewer_of(caller, token)
+
+    def _viewer_of(self, caller: Caller, token: str) -> Viewer:
         person_id = caller.person_id
         if person_id is None or self._revocations.has_ended(caller.session_id, person_id):
             raise Problem("invalid-token", headers=CHALLENGE)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from services.gateway.access.rate_limits import READ_FOR
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.etags import matches
 from services.gateway.caching.readers import Readers
-from services.gateway.caching.response_cache import Entry, ResponseCache
+from services.gateway.caching.response_cache import Entry, ResponseCache, with_values
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language
 
@@ -39,6 +39,7 @@ QUERY = re.compile(
 )
 SHARED = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?|comment-counts)\?")
 MODERATORS = b"moderators "  # before the keys of what they see; no target begins like this
+PRIVATE = {b"cache-control": b"private, no-cache"}
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
 
 PROCESS = os.urandom(10).hex().encode()
@@ -254,8 +255,23 @@ def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
         headers.append((b"content-length", b"%d" % len(body)))
     tag = dict(headers).get(b"etag", b"").decode()
     unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
-    heads = encode_head(200, headers), encode_head(304, unchanged)
-    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since, *heads, offer.own_below)
+    theirs = Entry(
+        with_values(headers, PRIVATE),
+        with_values(unchanged, PRIVATE),
+        body,
+        tag,
+        offer.tags or frozenset(),
+        offer.since,
+        own_below=offer.own_below,
+    )
+    return replace(
+        theirs,
+        headers=headers,
+        unchanged=unchanged,
+        head=encode_head(200, headers),
+        unchanged_head=encode_head(304, unchanged),
+        private=theirs,
+    )
 
 
 def new_request_id() -> bytes:

@@ -11,15 +11,14 @@ import orjson
 
 from services.chassis.client.client import within
 from services.chassis.errors import Problem
-from services.chassis.http.ready_answers import Headers
 from services.gateway.access.authentication import Authentication, Viewer
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.caching.etags import retagged
-from services.gateway.caching.response_cache import Entry
+from services.gateway.caching.response_cache import Entry, with_values
 from services.gateway.composition.own_comments import OwnComments, OwnText
 from services.gateway.composition.upstreams import Upstreams
 
-PRIVATE = b"private, no-cache"
+ELSEWHERE, GONE = -1, -2  # in the place of a place: on another page, and a tombstone
 MOST_BYTES = 1024 * 1024  # of an answer with texts in it; a longer one ends early, and its owner knows where
 
 
@@ -53,13 +52,8 @@ class Readers:
             if own is None:
                 return None
             texts += own
-        return as_private(entry) if not texts else with_own_texts(as_private(entry), texts)
-
-
-def as_private(entry: Entry) -> Entry:
-    """Return the entry with headers for one person alone."""
-    headers, unchanged = _with(entry.headers, {b"cache-control": PRIVATE}), entry.unchanged
-    return replace(entry, headers=headers, unchanged=_with(unchanged, {b"cache-control": PRIVATE}))
+        theirs = entry.private
+        return with_own_texts(theirs, texts) if theirs is not None and texts else theirs
 
 
 def with_own_texts(entry: Entry, texts: Iterable[OwnText]) -> Entry | None:
@@ -71,14 +65,13 @@ def with_own_texts(entry: Entry, texts: Iterable[OwnText]) -> Entry | None:
     if len(body) > MOST_BYTES:
         return None
     for own in texts:
-        # Nothing that somebody wrote looks like this: in the JSON of a text there is a backslash before every quote.
-        begin = body.find(b'{"id":"%s","post_id":' % own.comment_id.encode())
-        if begin < 0:
-            continue  # on another page
-        at = body.index(b',"body_html":', begin)
-        if body.startswith(b',"author":null', body.index(b',"author":', begin)):
+        at = entry.places.get(own.comment_id)
+        if at is None:
+            at = entry.places[own.comment_id] = _place(body, own.comment_id)
+        if at == GONE:
             return None
-        pieces.append((at, b',"body":%s,"format":%s' % (orjson.dumps(own.body), orjson.dumps(own.format))))
+        if at != ELSEWHERE:
+            pieces.append((at, b',"body":%s,"format":%s' % (orjson.dumps(own.body), orjson.dumps(own.format))))
     if not pieces:
         return entry
     whole, end = list[bytes](), 0
@@ -88,9 +81,17 @@ def with_own_texts(entry: Entry, texts: Iterable[OwnText]) -> Entry | None:
     content = b"".join((*whole, body[end:]))
     tag = retagged(entry.etag, content)
     changes = {b"etag": tag.encode(), b"content-length": b"%d" % len(content)}
-    headers, unchanged = _with(entry.headers, changes), _with(entry.unchanged, changes)
+    headers, unchanged = (with_values(headers, changes) for headers in (entry.headers, entry.unchanged))
     return replace(entry, headers=headers, unchanged=unchanged, body=content, etag=tag)
 
 
-def _with(headers: Headers, changes: dict[bytes, bytes]) -> Headers:
-    return [(name, changes.get(name, value)) for name, value in headers]
+def _place(body: bytes, comment_id: str) -> int:
+    """Return where the text of a comment belongs, `ELSEWHERE` or `GONE`.
+
+    Nothing that somebody wrote looks like what is sought: in the JSON of a text there is a backslash before each quote.
+    """
+    begin = body.find(b'{"id":"%s","post_id":' % comment_id.encode())
+    if begin < 0:
+        return ELSEWHERE
+    is_gone = body.startswith(b',"author":null', body.index(b',"author":', begin))
+    return GONE if is_gone else body.index(b',"body_html":', begin)

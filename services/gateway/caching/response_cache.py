@@ -8,8 +8,8 @@ served for 30 seconds at most from the moment its oldest part was asked for.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from services.chassis.http.ready_answers import Headers
 
@@ -32,6 +32,8 @@ class Entry:
         since: when its oldest part was asked for.
         head, unchanged_head: both as the bytes that a server sends.
         own_below: see `RequestContext`.
+        private: the same with headers for one person alone; None in such a one.
+        places: where the texts of comments belong in the body, as far as `readers` has looked for them.
     """
 
     headers: Headers
@@ -43,6 +45,8 @@ class Entry:
     head: bytes = b""
     unchanged_head: bytes = b""
     own_below: frozenset[str] | None = None
+    private: "Entry | None" = None
+    places: dict[str, int] = field(default_factory=dict)
 
 
 class ResponseCache:
@@ -156,3 +160,8 @@ class ResponseCache:
 
 def _cost(key: bytes, entry: Entry) -> int:
     return len(key) + len(entry.body) + ENTRY_BYTES + 100 * len(entry.tags)
+
+
+def with_values(headers: Headers, values: Mapping[bytes, bytes]) -> Headers:
+    """Return the headers with other values for these names."""
+    return [(name, values.get(name, value)) for name, value in headers]
