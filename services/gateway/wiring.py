@@ -25,6 +25,7 @@ from services.gateway.composition.own_comments import OwnComments
 from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
+from services.gateway.guards import UPLOAD_SECONDS
 from services.gateway.settings import GatewaySettings
 from services.gateway.site import Site
 
@@ -70,7 +71,11 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
     authors, attention, cache = AuthorCache(look_up), AttentionCache(), ResponseCache()
     navigation, own_comments = Navigation(), OwnComments()
-    recent_writers = RecentWriters(settings.redis_url, authorities=settings.redis_ca_file)
+    recent_writers = RecentWriters(
+        settings.redis_url,
+        longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds),
+        authorities=settings.redis_ca_file,
+    )
     recent_writers.on_connected = own_comments.forget_all
     try:
         yield Gateway(

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from services.chassis.errors import not_found
-from services.gateway.access import recent_writers
 from services.gateway.access.recent_writers import RecentWriters
+from services.gateway.caching.response_cache import MOST_SECONDS
 from tests.fault_proxy import fault_proxy
 from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, harnesses
 from tests.unit.gateway_fakes import Call, answered, raw_comment
@@ -188,15 +188,18 @@ async def test_without_valkey_the_owner_is_asked_and_writes_go_on(
         assert (await harness.comment()).status_code == 201
 
 
-async def test_a_mark_is_seen_by_all_and_ends(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_writers, "MARKED_SECONDS", 1)
-    one, other, anna, ben = RecentWriters(redis_url), RecentWriters(redis_url), uuid4(), uuid4()
+async def test_a_mark_is_seen_by_all_and_ends_after_all_that_is_older_than_the_write(redis_url: str) -> None:
+    one, other = (RecentWriters(redis_url, longest_write=2.5) for _ in range(2))
+    anna, ben = uuid4(), uuid4()
     try:
         assert await one.mark(anna)
         found = await asyncio.gather(*(other.wrote_lately(who) for who in (anna, ben, anna, ben)))
         assert found == [True, False, True, False]
         async with Redis.from_url(redis_url) as client:
-            assert [await client.ttl(key) for key in await client.keys("rapport:wrote:*")] == [1]
+            (key,) = await client.keys("rapport:wrote:*")
+            assert 3 + MOST_SECONDS < await client.ttl(key) <= 3 + MOST_SECONDS + 5
+            await client.delete(key)
+        assert not await other.wrote_lately(anna)
     finally:
         await one.close()
         await other.close()
@@ -208,7 +211,7 @@ async def test_a_new_connection_forgets_what_was_remembered_before_a_mark_could_
     async with fault_proxy(parts.port) as proxy:
         url = parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
         now, anna, forgotten = Clock(), uuid4(), list[int]()
-        writers = RecentWriters(url, clock=now)
+        writers = RecentWriters(url, longest_write=5, clock=now)
         writers.on_connected = lambda: forgotten.append(1)
         try:
             assert not await writers.wrote_lately(anna)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import ceil
 from uuid import UUID
 
 import redis.exceptions
@@ -23,14 +24,14 @@ from services.chassis.runtime.timeouts import wait_at_most
 AWAY = (redis.exceptions.RedisError, OSError, RuntimeError)  # the last is uvloop's, of a closed transport
 AWAY_SECONDS = 2.0  # after a failure Valkey is left alone for as long
 ANSWER_SECONDS = 0.25
-# A write takes 25 s at most (a picture's), and what a gateway remembers is 30 s old at most.
-MARKED_SECONDS = 60
+OLDEST_SECONDS = 35  # of what a gateway keeps or remembers, and some more
 
 
 class RecentWriters:
-    """Marks of those who wrote, with a life of a minute.
+    """Marks of those who wrote, which outlive everything that a gateway has from before the end of the write.
 
     Args:
+        longest_write: the most seconds from a mark to the answer of its write.
         authorities: the file of those that are trusted, for `rediss://`; empty for the system's.
         clock: seconds, monotonic.
         prefix: of the keys.
@@ -43,6 +44,7 @@ class RecentWriters:
         self,
         redis_url: str,
         *,
+        longest_write: float,
         authorities: str = "",
         clock: Callable[[], float] = time.monotonic,
         prefix: str = "rapport:wrote:",
@@ -53,6 +55,7 @@ class RecentWriters:
             retry=Retry(NoBackoff(), 0),
             **({"ssl_ca_certs": authorities} if authorities else {}),
         )
+        self._seconds = ceil(longest_write) + OLDEST_SECONDS
         self._clock = clock
         self._prefix = prefix
         self._connection: AbstractConnection | None = None
@@ -95,7 +98,7 @@ class RecentWriters:
         new = {person_id for person_id, is_write in asked if is_write}
         others = list({person_id for person_id, is_write in asked if not is_write})
         commands: list[tuple[str | int, ...]] = [
-            ("SET", self._key(person_id), 1, "EX", MARKED_SECONDS) for person_id in new
+            ("SET", self._key(person_id), 1, "EX", self._seconds) for person_id in new
         ]
         if others:
             commands.append(("MGET", *map(self._key, others)))
