@@ -14,7 +14,7 @@ from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.caching.response_cache import MOST_SECONDS
 from tests.fault_proxy import fault_proxy
 from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, harnesses
-from tests.unit.gateway_fakes import Call, answered, raw_comment
+from tests.unit.gateway_fakes import Call, answered, raw_comment, raw_post
 
 LIST, OWN = f"/posts/{ID}/comments", f"/posts/{ID}/own"
 PATH = f"/v1{LIST}"
@@ -87,6 +87,36 @@ async def test_other_reads_of_discussions_are_shared_too(harness: GatewayHarness
     asked = len(harness.services.comments.calls)
     assert (await harness.get(path, **harness.anna)).content == answers[0].content
     assert len(harness.services.comments.calls) == asked
+
+
+@pytest.mark.parametrize("path", [f"/v1/posts/{ID}", "/v1/posts", "/v1/tags"])
+async def test_what_is_published_is_shared_with_everybody(harness: GatewayHarness, path: str) -> None:
+    """With moderators and admins too, who see no more of it: what they alone see is not kept."""
+    harness.services.posts.on("GET", "/tags", {"items": [], "next": None})
+    moderator, admin = harness.token("moderator"), harness.token("admin")
+    for who in (moderator, admin):
+        await harness.get("/v1/me", **who)  # so that the token is known
+    stranger = await harness.get(path)
+    asked = len(harness.services.posts.calls)
+    for who in (harness.anna, moderator, admin):
+        assert (await harness.get(path, **who)).content == stranger.content
+    assert len(harness.services.posts.calls) == asked
+
+
+async def test_a_draft_is_shown_to_its_readers_alone_though_another_moderates(harness: GatewayHarness) -> None:
+    draft = raw_post(status="draft", published_at=None)
+    moderator, admin = harness.token("moderator"), harness.token("admin")
+
+    def shown(call: Call) -> object:
+        assert call.caller is not None
+        return draft if "admin" in call.caller.roles else not_found()
+
+    harness.services.posts.on("GET", f"/posts/{ID}", shown)
+    for who in (moderator, admin):
+        await harness.get("/v1/me", **who)
+    for _ in range(2):
+        for who, status in ((admin, 200), (moderator, 404), (harness.anna, 404), ({}, 404)):
+            assert (await harness.get(f"/v1/posts/{ID}", **who)).status_code == status
 
 
 async def test_what_is_somebodys_own_is_asked_of_the_owner(harness: GatewayHarness) -> None:

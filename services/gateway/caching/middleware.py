@@ -37,7 +37,9 @@ PATHS = re.compile(
 QUERY = re.compile(
     rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind|against|from|to|page|comments)=[^&]*(?:&|\Z))*\Z"
 )
-SHARED = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?|comment-counts)\?")
+# What people who are signed in share with strangers; moderators see more of discussions, and of nothing else.
+DISCUSSIONS = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?)\?")
+PUBLISHED = re.compile(rb"/v1/(?:posts(?:/[^/?]+)?|tags|comment-counts)\?(?!.*\bstatus=)")
 MODERATORS = b"moderators "  # before the keys of what they see; no target begins like this
 PRIVATE = {b"cache-control": b"private, no-cache"}
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
@@ -127,7 +129,7 @@ class CacheMiddleware:
             await self._app(scope, receive, send)
         elif asked.authorization is None:
             await self._serve_alike(asked.key, CacheOffer(), asked, scope, receive, send)
-        elif self._readers is not None and SHARED.match(asked.key):
+        elif self._readers is not None and (DISCUSSIONS.match(asked.key) or PUBLISHED.match(asked.key)):
             await self._serve_reader(self._readers, asked, asked.authorization, scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -152,7 +154,7 @@ class CacheMiddleware:
         """Serve a person what everybody sees, with what is their own, or what all moderators see; else ask the app."""
         viewer = await readers.recall(authorization)
         view = None
-        if viewer is not None and is_moderator(viewer.caller.roles):
+        if viewer is not None and is_moderator(viewer.caller.roles) and DISCUSSIONS.match(asked.key):
             offer = CacheOffer(for_moderators=True)
             await self._serve_alike(MODERATORS + asked.key, offer, asked, scope, receive, send)
             return

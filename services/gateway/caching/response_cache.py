@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from services.chassis.http.ready_answers import Headers
 
 MOST_BYTES = 64 * 1024 * 1024
-ENTRY_BYTES = 2_000  # what an entry costs beside its body
+ENTRY_BYTES = 4_000  # what an entry costs beside its body
 MOST_SECONDS = 30.0
 OFFLINE_SECONDS = 2.0  # how long entries live while no events are read
 EVICTIONS_REMEMBERED = 50_000
