@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.chassis.errors import not_found
+from services.gateway.access import rate_limits
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.caching.response_cache import MOST_SECONDS
 from tests.fault_proxy import fault_proxy
@@ -87,6 +88,21 @@ async def test_other_reads_of_discussions_are_shared_too(harness: GatewayHarness
     asked = len(harness.services.comments.calls)
     assert (await harness.get(path, **harness.anna)).content == answers[0].content
     assert len(harness.services.comments.calls) == asked
+
+
+async def test_a_question_for_all_is_counted_as_the_person_who_caused_it_and_what_is_kept_is_not_counted(
+    new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 3, 60, strict=False))
+    harness = await new_harness(rate_limits="on")
+    harness.gateway.cache.set_following(True)
+    harness.services.comments.on("GET", OWN, {"texts": []})
+    statuses = [(await harness.get(f"{PATH}?limit={number}")).status_code for number in range(1, 5)]
+    assert statuses == [200, 200, 200, 429], "of the network"
+    statuses = [(await harness.get(f"{PATH}?limit={number}", **harness.anna)).status_code for number in range(5, 9)]
+    assert statuses == [200, 200, 200, 429], "of the person, though they come from that network"
+    for _ in range(5):
+        assert (await harness.get(f"{PATH}?limit=6", **harness.anna)).status_code == 200
 
 
 @pytest.mark.parametrize("path", [f"/v1/posts/{ID}", "/v1/posts", "/v1/tags"])
