@@ -1,8 +1,7 @@
 """Pages of the tree: a list read by keyset, and below each of its entries a beginning of its tree in depth-first order.
 
 A page is one statement, whatever the size of the thread, and one more for entries or what is below them where texts are
-long: those are read only if they are shown. What everybody sees is read through the partial indexes (`where shown`), so
-that hidden comments in between cost nothing; those that a person sees are added by id.
+long: those are read only if they are shown.
 """
 
 # ruff: noqa: S608  # the statements are constants
@@ -21,37 +20,15 @@ from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import FIRST, NO_HIDDEN, SeenHidden, nest, replies_list, replies_seen
-from services.comments.store.comment_rows import COLUMNS
+from services.comments.store import page_rows
+from services.comments.store.page_rows import FIELDS, PAGE_COLUMNS, Order
 from services.contracts.people import is_moderator
 
-Order = Literal["asc", "desc"]
 ListedState = Literal["held", "rejected", "removed"]
 MOST_WAITING = 1_000  # counted no further
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
-LONG_BYTES = 4_000
 FIELDS_BYTES = 600  # what a comment has beside its text
 LONGEST_ESCAPE = 6  # bytes of JSON for a character
-
-
-def _columns(body: str) -> str:
-    """Return `COLUMNS` as SQL without texts that are long, then how long the HTML is, and whether there is such a text.
-
-    Args:
-        body: the text as it was typed, for whom it is shown to.
-    """
-    return f"""
-        id, post_id, parent_id, path, depth, author_id, parent_author_id,
-        case when octet_length({body}) <= {LONG_BYTES} then {body} end as body, format,
-        case when octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
-        removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
-        answered_revision, octet_length(body_html) as html_bytes,
-        coalesce(greatest(octet_length({body}), octet_length(body_html)) > {LONG_BYTES}, false) as is_long
-    """
-
-
-PAGE_COLUMNS = _columns("body")
-OWN_COLUMNS = _columns("case when author_id = $5 then body end")
-FIELDS = len(COLUMNS.split(","))
 
 
 @dataclass(frozen=True)
@@ -86,12 +63,13 @@ async def list_page(
     """
     place = (list_id, after, limit, room or max(2 * limit, ROOM))
     if is_moderator(caller.roles):
-        rows = await reader.fetch(PAGE_OF_ALL[order], *place)
+        rows = await page_rows.of_all(reader, order, place)
     elif hidden.ids:
-        ids, above = list(hidden.ids), list(hidden.counts or ())
-        rows = await reader.fetch(PAGE_OF_SHOWN_AND_HIDDEN[order], *place, caller.person_id, ids, above)
+        rows = await page_rows.of_shown_and_hidden(
+            reader, order, place, caller.person_id, list(hidden.ids), list(hidden.counts or ())
+        )
     else:  # most callers; asking for no ids below each entry costs about 4 % of a page
-        rows = await reader.fetch(PAGE_OF_SHOWN[order], *place, caller.person_id)
+        rows = await page_rows.of_shown(reader, order, place, caller.person_id)
     in_order = sorted(rows, key=itemgetter("path"))
     listed = [row for row in in_order if row["is_listed"]]
     if order == "desc":
@@ -104,89 +82,6 @@ async def list_page(
     replies, _ = await _fitting(reader, below, caller, left, least=0)
     last = entries[-1].id if len(listed) > len(entries) else None
     return Page(nest(entries, replies, caller, hidden), last, rows[0]["post_author_id"] if rows else None)
-
-
-def _page(listed: str, has_replies: str, below: str, order: Order) -> str:
-    """Return the statement of a page: one entry more than $3, and of the others' trees what fits beside them into $4.
-
-    Args:
-        listed: selects the entries.
-        has_replies: whether there is something below an entry.
-        below: selects what stands below `top`, as much as `share`.
-    """
-    return f"""
-        with listed as materialized ({listed}),
-        entries as materialized (select * from listed order by id {order} limit $3),
-        opened (top, share) as (
-            select path, ($4 - (select count(*) from entries)) / count(*) over () from entries where {has_replies}
-        )
-        select {COLUMNS}, html_bytes, is_long, true as is_listed,
-            (select post_author_id from discussions where post_id = $1 and status = 'published') as post_author_id
-        from listed
-        union all
-        select {COLUMNS}, html_bytes, is_long, false, null from opened cross join lateral ({below}) as below
-    """
-
-
-BELOW = r"path > top and path < top || '\xff'::bytea"
-PAGE_OF_SHOWN: dict[Order, str] = {
-    "asc": _page(
-        f"select {OWN_COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3 + 1",
-        "shown_replies > 0",
-        f"select {OWN_COLUMNS} from comments where {BELOW} and shown order by path limit share",
-        "asc",
-    ),
-    "desc": _page(
-        f"select {OWN_COLUMNS} from comments where list_id = $1 and id < $2 and shown order by id desc limit $3 + 1",
-        "shown_replies > 0",
-        f"select {OWN_COLUMNS} from comments where {BELOW} and shown order by path limit share",
-        "desc",
-    ),
-}
-BELOW_SHOWN_AND_HIDDEN = f"""
-    (select {OWN_COLUMNS} from comments where {BELOW} and shown order by path limit share)
-    union all
-    (select {OWN_COLUMNS} from comments where {BELOW} and not shown and id = any($6::uuid[]))
-    order by path limit share
-"""
-PAGE_OF_SHOWN_AND_HIDDEN: dict[Order, str] = {
-    "asc": _page(
-        f"""
-        (select {OWN_COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3 + 1)
-        union all
-        (select {OWN_COLUMNS} from comments where list_id = $1 and id > $2 and not shown and id = any($6::uuid[]))
-        order by id limit $3 + 1
-        """,
-        "shown_replies > 0 or id = any($7::uuid[])",
-        BELOW_SHOWN_AND_HIDDEN,
-        "asc",
-    ),
-    "desc": _page(
-        f"""
-        (select {OWN_COLUMNS} from comments where list_id = $1 and id < $2 and shown order by id desc limit $3 + 1)
-        union all
-        (select {OWN_COLUMNS} from comments where list_id = $1 and id < $2 and not shown and id = any($6::uuid[]))
-        order by id desc limit $3 + 1
-        """,
-        "shown_replies > 0 or id = any($7::uuid[])",
-        BELOW_SHOWN_AND_HIDDEN,
-        "desc",
-    ),
-}
-PAGE_OF_ALL: dict[Order, str] = {
-    "asc": _page(
-        f"select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 order by id limit $3 + 1",
-        "all_replies > 0",
-        f"select {PAGE_COLUMNS} from comments where {BELOW} order by path limit share",
-        "asc",
-    ),
-    "desc": _page(
-        f"select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 order by id desc limit $3 + 1",
-        "all_replies > 0",
-        f"select {PAGE_COLUMNS} from comments where {BELOW} order by path limit share",
-        "desc",
-    ),
-}
 
 
 async def _fitting(

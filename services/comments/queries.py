@@ -16,13 +16,14 @@ from services.comments import listing, numbering
 from services.comments.domain.comment import Discussion, of_discussion, representation
 from services.comments.domain.tree import FIRST, LAST, nest, replies_list
 from services.comments.store import comment_rows, discussion_rows
+from services.comments.store.page_rows import Order
 from services.comments.visibility import find_visible, seen_hidden_by, seen_hidden_in
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
-ORDERS: Mapping[Sort, listing.Order] = {"oldest": "asc", "newest": "desc"}
+ORDERS: Mapping[Sort, Order] = {"oldest": "asc", "newest": "desc"}
 REPLIES = 50  # on a later page of replies, where a person reads
 
 

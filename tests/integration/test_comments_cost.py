@@ -18,11 +18,12 @@ from services.comments import listing, numbering
 from services.comments.domain.comment import new_comment
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
 from services.comments.store import comment_rows
+from services.comments.store.page_rows import Order
 from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, WRITER, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60
-ORDERS: tuple[listing.Order, ...] = ("asc", "desc")
+ORDERS: tuple[Order, ...] = ("asc", "desc")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

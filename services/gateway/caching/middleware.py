@@ -6,25 +6,23 @@ moderate see what is the same for all moderators, the others what everybody sees
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.chassis.http.ready_answers import Headers, ReadyAnswer, encode_head
+from services.chassis.http.ready_answers import Headers, ReadyAnswer
 from services.chassis.http.request_middleware import REQUEST_ID
 from services.contracts.people import is_moderator
 from services.gateway.access.authentication import Viewer
 from services.gateway.access.rate_limits import READ_FOR
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
-from services.gateway.caching.etags import matches
 from services.gateway.caching.readers import Readers
-from services.gateway.caching.response_cache import Entry, ResponseCache, with_values
+from services.gateway.caching.response_cache import Entry, ResponseCache
+from services.gateway.caching.serving import entry_of, ready, serve
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language
 
@@ -41,11 +39,6 @@ QUERY = re.compile(
 DISCUSSIONS = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?)\?")
 PUBLISHED = re.compile(rb"/v1/(?:posts(?:/[^/?]+)?|tags|comment-counts)\?(?!.*\bstatus=)")
 MODERATORS = b"moderators "  # before the keys of what they see; no target begins like this
-PRIVATE = {b"cache-control": b"private, no-cache"}
-UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
-
-PROCESS = os.urandom(10).hex().encode()
-NUMBERS = count()
 
 
 class Asked(NamedTuple):
@@ -174,10 +167,7 @@ class CacheMiddleware:
         if asked is None or asked.authorization is not None or (entry := self._cache.get(asked.key)) is None:
             return None
         HIT.inc()
-        request_id = b"x-request-id: %s\r\n" % (asked.request_id or new_request_id())
-        if has_it(entry, asked.if_none_match):
-            return ReadyAnswer(entry.unchanged_head + request_id, b"")
-        return ReadyAnswer(entry.head + request_id, entry.body)
+        return ready(entry, asked.request_id, asked.if_none_match)
 
     def _read(self, raw_path: bytes, query: bytes, headers: Headers) -> Asked | None:
         """Return what a GET says; None for one that only the app answers."""
@@ -248,53 +238,3 @@ def as_stranger(scope: Scope, viewer: Viewer) -> Scope:
     """Return a request that asks for what everybody sees, and is counted as this person's."""
     headers = [header for header in scope["headers"] if header[0] != b"authorization"]
     return {**scope, "headers": headers, READ_FOR: viewer.person_id}
-
-
-def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
-    """Return an answer as a cache entry."""
-    headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
-    if not any(name == b"content-length" for name, _ in headers):
-        headers.append((b"content-length", b"%d" % len(body)))
-    tag = dict(headers).get(b"etag", b"").decode()
-    unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
-    theirs = Entry(
-        with_values(headers, PRIVATE),
-        with_values(unchanged, PRIVATE),
-        body,
-        tag,
-        offer.tags or frozenset(),
-        offer.since,
-        own_below=offer.own_below,
-    )
-    return replace(
-        theirs,
-        headers=headers,
-        unchanged=unchanged,
-        head=encode_head(200, headers),
-        unchanged_head=encode_head(304, unchanged),
-        private=theirs,
-    )
-
-
-def new_request_id() -> bytes:
-    """Return the id of a request that came without one."""
-    return b"%s%x" % (PROCESS, next(NUMBERS))
-
-
-def has_it(entry: Entry, if_none_match: bytes | None) -> bool:
-    """Return whether a client that sent this `If-None-Match` has the kept bytes."""
-    return if_none_match is not None and entry.etag != "" and matches(if_none_match.decode("latin-1"), entry.etag)
-
-
-async def serve(entry: Entry, request_id: bytes | None, if_none_match: bytes | None, send: Send) -> None:
-    """Send 200 with the kept bytes, or 304 to a client that has them."""
-    request_id = request_id or new_request_id()
-    if has_it(entry, if_none_match):
-        headers = [*entry.unchanged, (b"x-request-id", request_id)]
-        await send({"type": "http.response.start", "status": 304, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [*entry.headers, (b"x-request-id", request_id)]}
-    )
-    await send({"type": "http.response.body", "body": entry.body})
