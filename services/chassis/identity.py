@@ -165,6 +165,11 @@ class Verifier:
         self._verified[token] = caller, expires
         return caller
 
+    def recall(self, token: str) -> Caller | None:
+        """Return the caller of a token that was verified before and is still valid."""
+        verified = self._verified.get(token)
+        return verified[0] if verified is not None and verified[1] > time.time() else None
+
     def _check(self, token: str, now: float) -> tuple[Caller, float]:
         if len(token) > MAX_TOKEN_LENGTH:
             raise ValueError("too long")

@@ -76,6 +76,10 @@ def create_api(
     async def newest(post_id: UUID, caller: Gateway, limit: Limit = 50) -> Response:
         return json_response(await queries.newest(db, caller, post_id, limit))
 
+    @router.get("/posts/{post_id}/own")
+    async def own_below(post_id: UUID, caller: Gateway) -> Response:
+        return json_response({"texts": await queries.own_below(db, caller, post_id)})
+
     @router.get("/posts/{post_id}/version")
     async def version_of_post(post_id: UUID, caller: Gateway) -> Response:
         return json_response(await queries.version_of_post(db, post_id))

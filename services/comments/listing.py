@@ -1,14 +1,14 @@
 """Pages of the tree: a list read by keyset, and below each of its entries a beginning of its tree in depth-first order.
 
-A page is at most two statements, whatever the size of the thread, and one more for each of them that meets long texts:
-those are read only if they are shown. What everybody sees is read through the partial indexes (`where shown`), so that
-hidden comments in between cost nothing; those that a person sees are added by id.
+A page is one statement, whatever the size of the thread, and one more for entries or what is below them where texts are
+long: those are read only if they are shown.
 """
 
 # ruff: noqa: S608  # the statements are constants
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,33 +20,28 @@ from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
 from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import FIRST, NO_HIDDEN, SeenHidden, nest, replies_list, replies_seen
-from services.comments.store.comment_rows import COLUMNS
+from services.comments.store import page_rows
+from services.comments.store.page_rows import FIELDS, PAGE_COLUMNS, Order
 from services.contracts.people import is_moderator
 
-Order = Literal["asc", "desc"]
 ListedState = Literal["held", "rejected", "removed"]
 MOST_WAITING = 1_000  # counted no further
 ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
-LONG_BYTES = 4_000
 FIELDS_BYTES = 600  # what a comment has beside its text
 LONGEST_ESCAPE = 6  # bytes of JSON for a character
-
-# `COLUMNS` without texts that are long, and how long the HTML is.
-PAGE_COLUMNS = f"""
-    id, post_id, parent_id, path, depth, author_id, parent_author_id,
-    case when octet_length(body) <= {LONG_BYTES} then body end as body, format,
-    case when octet_length(body_html) <= {LONG_BYTES} then body_html end as body_html, state,
-    removed_by_author, created_at, edited_at, version, reply_count, shown_replies, all_replies, shown, imported,
-    answered_revision, octet_length(body_html) as html_bytes
-"""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Entries with the beginnings of their trees, and the id behind which the list goes on, if it does."""
+    """Entries with the beginnings of their trees, and the id behind which the list goes on, if it does.
+
+    Attributes:
+        post_author_id: the author of the post whose top level it is, if it is published and the page is not empty.
+    """
 
     items: list[dict[str, Any]]
     last: UUID | None
+    post_author_id: UUID | None = None
 
 
 async def list_page(
@@ -66,33 +61,27 @@ async def list_page(
     Args:
         room: how many comments it may have, with those inlined below its entries; by default what `ROOM` says.
     """
+    place = (list_id, after, limit, room or max(2 * limit, ROOM))
     if is_moderator(caller.roles):
-        listed = await reader.fetch(LISTED_ALL[order], list_id, after, limit + 1)
-    else:
-        listed = await reader.fetch(LISTED_SHOWN_AND_HIDDEN[order], list_id, after, limit + 1, list(hidden.ids))
+        rows = await page_rows.of_all(reader, order, place)
+    elif hidden.ids:
+        rows = await page_rows.of_shown_and_hidden(
+            reader, order, place, caller.person_id, list(hidden.ids), list(hidden.counts or ())
+        )
+    else:  # most callers; asking for no ids below each entry costs about 4 % of a page
+        rows = await page_rows.of_shown(reader, order, place, caller.person_id)
+    in_order = sorted(rows, key=itemgetter("path"))
+    listed = [row for row in in_order if row["is_listed"]]
+    if order == "desc":
+        listed.reverse()
     entries, left = await _fitting(reader, listed[:limit], caller, most)
-    below = await _below(reader, entries, caller, hidden, room or max(2 * limit, ROOM), left)
-    return Page(nest(entries, below, caller, hidden), entries[-1].id if len(listed) > len(entries) else None)
-
-
-LISTED_SHOWN_AND_HIDDEN = {
-    "asc": f"""
-        (select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 and shown order by id limit $3)
-        union all
-        (select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 and not shown and id = any($4::uuid[]))
-        order by id limit $3
-    """,
-    "desc": f"""
-        (select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 and shown order by id desc limit $3)
-        union all
-        (select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 and not shown and id = any($4::uuid[]))
-        order by id desc limit $3
-    """,
-}
-LISTED_ALL = {
-    "asc": f"select {PAGE_COLUMNS} from comments where list_id = $1 and id > $2 order by id limit $3",
-    "desc": f"select {PAGE_COLUMNS} from comments where list_id = $1 and id < $2 order by id desc limit $3",
-}
+    below = [row for row in in_order if not row["is_listed"]]
+    if len(entries) < min(len(listed), limit):
+        tops = {entry.path for entry in entries}
+        below = [row for row in below if row["path"][: len(entries[0].path)] in tops]
+    replies, _ = await _fitting(reader, below, caller, left, least=0)
+    last = entries[-1].id if len(listed) > len(entries) else None
+    return Page(nest(entries, replies, caller, hidden), last, rows[0]["post_author_id"] if rows else None)
 
 
 async def _fitting(
@@ -103,10 +92,10 @@ async def _fitting(
     Args:
         least: how many are returned whatever their size.
     """
-    if any(_has_long_text(row) for row in rows):
+    if any(row["is_long"] for row in rows):
         comments = await _with_long_texts(reader, rows, caller, most)
     else:
-        comments = [Comment(*row[:-1]) for row in rows]
+        comments = [Comment._make(row[:FIELDS]) for row in rows]
     letters = sum(len(one.body_html or "") + len(one.body or "") for one in comments)
     at_most = FIELDS_BYTES * len(comments) + LONGEST_ESCAPE * letters
     if at_most <= most // 2:  # nearly always, and measuring takes longer
@@ -122,10 +111,6 @@ def _size(comment: Comment, caller: Caller) -> int:
     return FIELDS_BYTES + sum(len(orjson.dumps(text)) for text in shown)
 
 
-def _has_long_text(row: Any) -> bool:
-    return (row["body_html"] is None or row["body"] is None) and row["html_bytes"] is not None
-
-
 SELECT_TEXTS = """
 select id, case when $2 or author_id = $3 then body end as body, body_html from comments where id = any($1::uuid[])
 """
@@ -134,16 +119,16 @@ select id, case when $2 or author_id = $3 then body end as body, body_html from 
 async def _with_long_texts(reader: Reader, rows: Sequence[Any], caller: Caller, most: int) -> list[Comment]:
     """Return the comments of the first rows whose HTML has at most `most` bytes, at least one."""
     read, _ = fitting(rows, (row["html_bytes"] or 0 for row in rows), most)
-    comments = [Comment(*row[:-1]) for row in read]
-    long = [row["id"] for row in read if _has_long_text(row)]
+    comments = [Comment._make(row[:FIELDS]) for row in read]
+    long = [row["id"] for row in read if row["is_long"]]
     texts = {
         row["id"]: row for row in await reader.fetch(SELECT_TEXTS, long, is_moderator(caller.roles), caller.person_id)
     }
     for number, one in enumerate(comments):
         if (text := texts.get(one.id)) is not None:
             is_gone = text["body_html"] is None  # removed by its author since the row was read
-            comments[number] = replace(
-                one, body=text["body"], body_html=text["body_html"], state="removed" if is_gone else one.state
+            comments[number] = one._replace(
+                body=text["body"], body_html=text["body_html"], state="removed" if is_gone else one.state
             )
     return comments
 
@@ -204,14 +189,6 @@ async def count_held(reader: Reader) -> int:
     return count
 
 
-async def with_replies(
-    reader: Reader, comment: Comment, caller: Caller, hidden: SeenHidden, most: int = MOST_BYTES
-) -> dict[str, Any]:
-    """Return a comment with the beginning of its tree, which has at most so many bytes."""
-    left = most - len(orjson.dumps((comment.body_html, comment.body)))
-    return nest([comment], await _below(reader, [comment], caller, hidden, ROOM, left), caller, hidden)[0]
-
-
 ABOVE = f"select {PAGE_COLUMNS} from comments where id = any($1::uuid[]) order by depth desc"
 
 
@@ -234,51 +211,34 @@ def _with_open_end(comment: Comment, caller: Caller) -> dict[str, Any]:
     return shown
 
 
-BELOW_SHOWN = rf"""
-select {COLUMNS}, html_bytes
-from unnest($1::bytea[]) as opened (top)
-cross join lateral (
-    select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
-    order by path limit $2
-) as below
+WITH_REPLIES_SHOWN = rf"""
+select {PAGE_COLUMNS} from comments where path > $1 and path < $1 || '\xff'::bytea and shown order by path limit $2
 """
-BELOW_SHOWN_AND_HIDDEN = rf"""
-select {COLUMNS}, html_bytes
-from unnest($1::bytea[]) as opened (top)
-cross join lateral (
-    (select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea and shown
-     order by path limit $2)
-    union all
-    (select {PAGE_COLUMNS} from comments
-     where path > top and path < top || '\xff'::bytea and not shown and id = any($3::uuid[]))
-    order by path limit $2
-) as below
+WITH_REPLIES_SHOWN_AND_HIDDEN = rf"""
+(select {PAGE_COLUMNS} from comments where path > $1 and path < $1 || '\xff'::bytea and shown order by path limit $2)
+union all
+(select {PAGE_COLUMNS} from comments
+ where path > $1 and path < $1 || '\xff'::bytea and not shown and id = any($3::uuid[]))
+order by path limit $2
 """
-BELOW_ALL = rf"""
-select {COLUMNS}, html_bytes
-from unnest($1::bytea[]) as opened (top)
-cross join lateral (
-    select {PAGE_COLUMNS} from comments where path > top and path < top || '\xff'::bytea order by path limit $2
-) as below
+WITH_REPLIES_ALL = rf"""
+select {PAGE_COLUMNS} from comments where path > $1 and path < $1 || '\xff'::bytea order by path limit $2
 """
 
 
-async def _below(
-    reader: Reader, entries: Sequence[Comment], caller: Caller, hidden: SeenHidden, room: int, left: int
-) -> Sequence[Comment]:
-    """Return the beginnings of the entries' trees, which share the room that the entries leave, in comments and bytes.
-
-    Those that do not fit are the last ones, so what is left of each list of replies is its beginning.
-    """
-    tops = [entry.path for entry in entries if replies_seen(entry, caller, hidden)]
-    if not tops:
-        return []
-    share = (room - len(entries)) // len(tops)
-    if is_moderator(caller.roles):
-        rows = await reader.fetch(BELOW_ALL, tops, share)
+async def with_replies(
+    reader: Reader, comment: Comment, caller: Caller, hidden: SeenHidden, most: int = MOST_BYTES
+) -> dict[str, Any]:
+    """Return a comment with the beginning of its tree, which has at most so many bytes."""
+    left = most - len(orjson.dumps((comment.body_html, comment.body)))
+    rows: Sequence[Any] = ()
+    if not replies_seen(comment, caller, hidden):
+        pass
+    elif is_moderator(caller.roles):
+        rows = await reader.fetch(WITH_REPLIES_ALL, comment.path, ROOM - 1)
     elif hidden.ids:
-        rows = await reader.fetch(BELOW_SHOWN_AND_HIDDEN, tops, share, list(hidden.ids))
-    else:  # most callers; asking for no ids below each entry costs about 4 % of a page
-        rows = await reader.fetch(BELOW_SHOWN, tops, share)
-    in_order = sorted(rows, key=lambda row: row["path"])
-    return (await _fitting(reader, in_order, caller, left, least=0))[0]
+        rows = await reader.fetch(WITH_REPLIES_SHOWN_AND_HIDDEN, comment.path, ROOM - 1, list(hidden.ids))
+    else:
+        rows = await reader.fetch(WITH_REPLIES_SHOWN, comment.path, ROOM - 1)
+    below, _ = await _fitting(reader, rows, caller, left, least=0)
+    return nest([comment], below, caller, hidden)[0]

@@ -12,7 +12,7 @@ from uuid import UUID
 from services.chassis.database.pool import Reader
 from services.chassis.identity import Caller
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
-from services.comments.listing import Order
+from services.comments.store.page_rows import Order
 from services.contracts.people import is_moderator
 
 MOST_COUNTED = 2_000

@@ -16,13 +16,14 @@ from services.comments import listing, numbering
 from services.comments.domain.comment import Discussion, of_discussion, representation
 from services.comments.domain.tree import FIRST, LAST, nest, replies_list
 from services.comments.store import comment_rows, discussion_rows
+from services.comments.store.page_rows import Order
 from services.comments.visibility import find_visible, seen_hidden_by, seen_hidden_in
 from services.contracts.event import rfc3339
 from services.contracts.people import is_moderator
 from services.contracts.services import STATED
 
 Sort = Literal["oldest", "newest"]
-ORDERS: Mapping[Sort, listing.Order] = {"oldest": "asc", "newest": "desc"}
+ORDERS: Mapping[Sort, Order] = {"oldest": "asc", "newest": "desc"}
 REPLIES = 50  # on a later page of replies, where a person reads
 
 
@@ -56,10 +57,11 @@ async def comments(
     list_name = _top_list(post_id, sort)
     after = _place(cursor, list_name, FIRST if sort == "oldest" else LAST)
     async with db.reader() as reader:
-        discussion = await _published(reader, post_id)
         hidden = await seen_hidden_by(reader, caller, post_id)
         page = await listing.list_page(reader, post_id, caller, hidden, after=after, limit=limit, order=ORDERS[sort])
-    return _answer(page, list_name, discussion.post_author_id)
+        # The page says whose post it is, so that most pages are one statement.
+        post_author_id = page.post_author_id or (await _published(reader, post_id)).post_author_id
+    return _answer(page, list_name, post_author_id)
 
 
 async def numbered(
@@ -75,7 +77,6 @@ async def numbered(
     """
     list_name = _top_list(post_id, sort)
     async with db.reader() as reader:
-        discussion = await _published(reader, post_id)
         hidden = await seen_hidden_by(reader, caller, post_id)
         top = numbering.TopLevel(post_id, caller, hidden, ORDERS[sort])
         after = _place(cursor, list_name, top.start)
@@ -87,7 +88,8 @@ async def numbered(
         position = numbering.Position(1, 1)
         if page.last is not None or after != top.start:
             position = await numbering.position_of(reader, top, after, limit)
-    return _answer(page, list_name, discussion.post_author_id) | {
+        post_author_id = page.post_author_id or (await _published(reader, post_id)).post_author_id
+    return _answer(page, list_name, post_author_id) | {
         "page": position.page,
         "pages": position.pages,
         "previous": cursors.encode(list_name, position.previous) if position.previous else None,
@@ -208,6 +210,20 @@ async def own_comments(db: Database, caller: Caller, cursor: str | None, limit: 
     for item in items:
         item["post_author_id"] = str(discussions[UUID(item["post_id"])].post_author_id)
     return {"items": items, "next": cursors.encode(list_name, entries[-1].id) if has_more else None}
+
+
+async def own_below(db: Database, caller: Caller, post_id: UUID) -> list[dict[str, str]] | None:
+    """Return the texts of the caller's visible comments below a post; None if they see more there than everybody does.
+
+    That is so where one of theirs is held, and they may have too much to be asked for apart.
+
+    Raises:
+        Problem: `sign-in-required`.
+    """
+    person_id = caller.require_person()
+    async with db.reader() as reader:
+        found = await comment_rows.own_below(reader, person_id, post_id)
+    return None if found is None else [{"id": str(id), "body": body, "format": format} for id, body, format in found]
 
 
 async def waiting(db: Database) -> int:

@@ -17,7 +17,10 @@ from services.contracts.topics import Topic
 
 def rfc3339(moment: datetime) -> str:
     """Format a time in UTC with three fraction digits, the only form in which Rapport writes a time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    milliseconds = utc.microsecond // 1000
+    fields = (utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, milliseconds)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % fields  # noqa: UP031  # takes half the time of `isoformat`
 
 
 Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]

@@ -54,6 +54,7 @@ async def compose(
                 drain_seconds=settings.drain_seconds,
                 public=settings.rate_limits == "on",
                 proxies=settings.proxies,
+                find_ready=app.find_ready,
             ),
         ]
 

@@ -1,13 +1,13 @@
 """Put the gateway's routes and layers together."""
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
 
 from services.chassis.http import app as chassis
 from services.chassis.http.monitoring import Ready
 from services.chassis.http.origins import Origin
 from services.gateway.api import comments, images, notifications, people, posts, preview, sessions, site, tags
 from services.gateway.caching.middleware import CacheMiddleware
+from services.gateway.caching.readers import Readers
 from services.gateway.gateway import Gateway
 from services.gateway.language_choice import LanguageMiddleware
 from services.gateway.languages import LANGUAGES
@@ -84,7 +84,7 @@ ROUTERS = (
 )
 
 
-def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
+def create_app(gateway: Gateway, ready: Ready) -> CacheMiddleware:
     """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
@@ -97,4 +97,11 @@ def create_app(gateway: Gateway, ready: Ready) -> ASGIApp:
     responses = ResponseHeaders(app, https_only=gateway.settings.secure)
     default = LANGUAGES[gateway.settings.site_language]
     spoken = LanguageMiddleware(responses, default)
-    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default)
+    readers = Readers(
+        gateway.authentication,
+        gateway.recent_writers,
+        gateway.own_comments,
+        gateway.upstreams,
+        gateway.settings.read_deadline_seconds,
+    )
+    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default, readers)

@@ -10,6 +10,7 @@ from services.gateway.access.authentication import Authentication, Viewer
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import RateLimits
+from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
@@ -17,6 +18,7 @@ from services.gateway.composition import export
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.navigation import Navigation
+from services.gateway.composition.own_comments import OwnComments
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.settings import GatewaySettings
@@ -37,11 +39,13 @@ class Gateway:
     upstreams: Upstreams
     authors: AuthorCache
     attention: AttentionCache
+    own_comments: OwnComments
     navigation: Navigation
     slugs: MutableMapping[str, str]
     authentication: Authentication
     revocations: Revocations
     rate_limits: RateLimits
+    recent_writers: RecentWriters
     client_addresses: ClientAddresses
     pseudonyms: Pseudonyms
     cache: ResponseCache

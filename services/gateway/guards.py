@@ -26,6 +26,7 @@ from services.gateway.access.rate_limits import (
     EXPORTING,
     POSTING,
     PREVIEWING,
+    READ_FOR,
     READING,
     REFRESH,
     SESSION,
@@ -179,15 +180,19 @@ class OptionalViewerGuard(Guard[RequestContext]):
         viewer, counted = await find_viewer(request, gateway, READING, deadline)
         if not viewer.sure:
             request.scope[UNCHECKED] = True
-        if viewer.person_id is not None:
-            await count(request, gateway, READING, str(viewer.person_id))
+        person_id = viewer.person_id or request.scope.get(READ_FOR)
+        if person_id is not None:
+            await count(request, gateway, READING, str(person_id))
         elif not counted:
             await count_network(request, gateway, READING)
         return gateway.context(viewer, deadline)
 
 
 class SignedInGuard(Guard[RequestContext]):
-    """Admits people who are signed in; the others are counted before they are refused."""
+    """Admits people who are signed in; the others are counted before they are refused.
+
+    Who may be about to write is marked (`access.recent_writers`).
+    """
 
     kinds = ("sign-in-required", "invalid-token", "cross-site", "too-many-requests", "unavailable")
 
@@ -206,7 +211,12 @@ class SignedInGuard(Guard[RequestContext]):
             if not counted:
                 await count_network(request, gateway, policy)
             raise
+        marked = None
+        if viewer.person_id is not None and request.method not in SAFE_METHODS:
+            marked = gateway.recent_writers.mark(viewer.person_id)
         await count(request, gateway, policy, str(viewer.person_id))
+        if marked is not None:
+            await marked
         return gateway.context(viewer, deadline)
 
 

@@ -14,15 +14,18 @@ from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import Counters, RateLimits
+from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.navigation import Navigation
+from services.gateway.composition.own_comments import OwnComments
 from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
 from services.gateway.gateway import Gateway
+from services.gateway.guards import UPLOAD_SECONDS
 from services.gateway.settings import GatewaySettings
 from services.gateway.site import Site
 
@@ -67,7 +70,13 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
     authors, attention, cache = AuthorCache(look_up), AttentionCache(), ResponseCache()
-    navigation = Navigation()
+    navigation, own_comments = Navigation(), OwnComments()
+    recent_writers = RecentWriters(
+        settings.redis_url,
+        longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds),
+        authorities=settings.redis_ca_file,
+    )
+    recent_writers.on_connected = own_comments.forget_all
     try:
         yield Gateway(
             settings=settings,
@@ -75,6 +84,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             upstreams=upstreams,
             authors=authors,
             attention=attention,
+            own_comments=own_comments,
             navigation=navigation,
             slugs=LRUCache(SLUGS_REMEMBERED),
             authentication=Authentication(
@@ -82,12 +92,14 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             ),
             revocations=revocations,
             rate_limits=RateLimits(counters),
+            recent_writers=recent_writers,
             client_addresses=ClientAddresses(settings.proxies),
             pseudonyms=pseudonyms,
             cache=cache,
-            invalidation=Invalidation(cache, authors, attention, navigation),
+            invalidation=Invalidation(cache, authors, attention, navigation, own_comments),
         )
     finally:
+        await recent_writers.close()
         if counters is not None:
             await counters.close()
         await upstreams.close()

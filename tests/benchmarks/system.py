@@ -3,19 +3,20 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
 from services.chassis.client.client import ServiceClient, within
 from services.chassis.client.connection_pool import ConnectionPool
 from services.chassis.identity import Signer
+from services.chassis.ids import id_at
 from services.contracts.event import rfc3339
 from tests.benchmarks import cores
 from tests.benchmarks.checkout import Checkout
@@ -28,8 +29,39 @@ from tests.stack import Stack
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 AT_ONCE = 16  # one thread is written by one transaction at a time, and nobody waits long for a connection
+RENDERER = 32_767  # newer than any, so that nothing renders planted texts anew
 IDLE_SHARE, IDLE_SECONDS = 0.1, 0.25  # the product is idle when it uses less of one core than this for so long
 SETTINGS = {"RATE_LIMITS": "on"}  # beside NOTIFY_SETTLE_SECONDS=0 of every test stack; all else is the default
+
+
+PLANTED = (
+    *("id", "post_id", "parent_id", "list_id", "path", "depth", "author_id", "parent_author_id", "body", "format"),
+    *("body_html", "renderer_version", "state", "created_at", "reply_count", "shown_replies", "all_replies", "shown"),
+    *("imported", "site", "source_id"),
+)
+
+
+def text_of(number: int) -> str:
+    """The HTML of a comment."""
+    return f"<p>Comment {number} has a few words to say, and then a few more, as comments do.</p>" * 4
+
+
+def planted(post_id: UUID, count: int, authors: Sequence[UUID]) -> Iterator[tuple[object, ...]]:
+    """Rows of `PLANTED`: comments of the top level, each with one reply."""
+    site = f"bench-{uuid4()}"
+    above: UUID | None = None
+    for number in range(count):
+        moment = BEGINNING + timedelta(seconds=number)
+        comment_id = id_at(moment, str(number))
+        path = comment_id.bytes if above is None else above.bytes + comment_id.bytes
+        author, before = authors[number % len(authors)], authors[(number - 1) % len(authors)]
+        replies = int(above is None and number + 1 < count)
+        yield (
+            *(comment_id, post_id, above, above or post_id, path, int(above is not None), author),
+            *(None if above is None else before, text_of(number), "html", text_of(number), RENDERER, "visible", moment),
+            *(replies, replies, replies, True, True, site, str(number)),
+        )
+        above = comment_id if above is None else None
 
 
 @dataclass
@@ -99,6 +131,23 @@ class System:
         post_id: str = (await self.client.publish(author or self.admin, title=title))["id"]
         return post_id
 
+    async def plant_thread(self, post_id: str, count: int, authors: Sequence[str] = ()) -> None:
+        """Write `count` comments on a post into the database, every second one a reply: an import of many takes long.
+
+        Args:
+            authors: who wrote them by turns; the admin by default.
+        """
+        rows = list(planted(UUID(post_id), count, [UUID(one) for one in authors or [self.admin.id]]))
+        database = await asyncpg.connect(self.stack.database_urls["comments"])
+        try:
+            async with database.transaction():
+                await database.copy_records_to_table("comments", records=rows, columns=PLANTED)
+                await database.execute(
+                    "update discussions set visible_count = visible_count + $2 where post_id = $1", UUID(post_id), count
+                )
+        finally:
+            await database.close()
+
     async def import_thread(self, post_id: str, count: int) -> None:
         """Import `count` comments on a post, every second one a reply."""
         site = f"bench-{uuid4()}"
@@ -108,7 +157,7 @@ class System:
                 "source_id": str(number),
                 "post_id": post_id,
                 "author_id": self.admin.id,
-                "body": f"<p>Comment {number} has a few words to say, and then a few more, as comments do.</p>" * 4,
+                "body": text_of(number),
                 "created_at": rfc3339(BEGINNING + timedelta(seconds=number)),
             }
             | ({"parent_source_id": str(number - 1)} if number % 2 else {})

@@ -32,7 +32,7 @@ def missed(tour: list[tuple[str, str]], trace: Trace) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Journey:
-    """What one reply passed: until its answer, and until the mail about it had arrived."""
+    """What one reply passed: until its answer, and until the mail about it had arrived and people had read it."""
 
     comment: Trace
     mail: Trace
@@ -51,6 +51,7 @@ async def journey(
             admin = await client.sign_in("Ada Admin", "admin@example.com")
             anna = await client.sign_in("Anna", "anna.tour@example.com")
             ben = await client.sign_in("Ben", "ben.tour@example.com")
+            carl = await client.sign_in("Carl", "carl.tour@example.com")
             post = await client.publish(admin)
             question = await client.comment(anna, post["id"], "A question")
 
@@ -65,6 +66,8 @@ async def journey(
                 comment = Trace()
                 comment.calls |= whole.calls
                 await eventually(lambda: sent(second["id"]), timeout=30)
+                for who in (ben, carl, carl, None, None):  # the first request with a token goes to the app
+                    assert (await client.call("GET", f"/v1/posts/{post['id']}/comments", who=who)).status == 200
         await notify.close()
         yield Journey(comment, whole)
     finally:

@@ -19,9 +19,10 @@ from services.comments import queries
 from services.comments.commands import importing, posting
 from services.comments.domain.tree import INLINE_LEVELS
 from services.comments.listing import ROOM
+from services.comments.store.comment_rows import MOST_OWN, OWN_BYTES
 from services.contracts.comments import ImportComment
 from services.contracts.people import is_moderator
-from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, person
+from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, person
 
 PEOPLE = (ANN, BOB, WRITER, MODERATOR)
 SORTS: tuple[queries.Sort, ...] = ("oldest", "newest")
@@ -110,6 +111,45 @@ async def check(harness: Harness, rng: random.Random) -> None:
                 )
     visible = [seen for seen in await harness.walk(NOBODY) if seen["state"] == "visible"]
     assert await harness.count() == len(visible), "the count is what an anonymous caller sees"
+    await check_what_gateways_share(harness, rng)
+
+
+async def check_what_gateways_share(harness: Harness, rng: random.Random) -> None:
+    """What everybody sees, with their own texts in it, is what a person sees; all moderators see the same."""
+    sort, limit = rng.choice(SORTS), rng.choice((1, 3, 50))
+    for who in (ANN, BOB, WRITER):
+        texts = await queries.own_below(harness.db, who, harness.post_id)
+        seen, anonymous = await harness.page(who, sort, limit), await harness.page(NOBODY, sort, limit)
+        own = {text["id"]: {"body": text["body"], "format": text["format"]} for text in texts or ()}
+        if texts is not None:
+            assert [with_texts(one, own) for one in anonymous] == seen
+        rows = await read(harness)
+        held = [row for row in rows if row["state"] == "held" and row["author_id"] == who.person_id]
+        assert (texts is None) == bool(held)
+    assert await harness.page(MODERATOR, sort, limit) == await harness.page(ADMIN, sort, limit)
+
+
+def with_texts(comment: dict[str, Any], own: dict[str, dict[str, str]]) -> dict[str, Any]:
+    replies = comment["replies"]
+    below = replies | {"items": [with_texts(one, own) for one in replies["items"]]}
+    return comment | own.get(comment["id"], {}) | {"replies": below}
+
+
+async def test_more_or_longer_texts_of_ones_own_are_not_told_apart(harness: Harness) -> None:
+    for body in ("x", "x" * OWN_BYTES):
+        await harness.post_comment(body=body)
+    found = await queries.own_below(harness.db, ANN, harness.post_id)
+    assert found is not None
+    assert sorted(len(one["body"]) for one in found) == [1, OWN_BYTES]
+    long = await harness.post_comment(BOB, body="x" * (OWN_BYTES + 1))
+    assert await queries.own_below(harness.db, BOB, harness.post_id) is None
+    await harness.remove(long["id"], BOB)
+    assert await queries.own_below(harness.db, BOB, harness.post_id) == []
+    for _ in range(MOST_OWN):
+        await harness.post_comment(BOB)
+    assert await queries.own_below(harness.db, BOB, harness.post_id) is not None
+    await harness.post_comment(BOB)
+    assert await queries.own_below(harness.db, BOB, harness.post_id) is None
 
 
 ACTIONS = ("comment", "reply", "import", "remove", "hold", "approve", "reject", "restore")

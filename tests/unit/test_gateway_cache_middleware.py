@@ -16,7 +16,7 @@ class App:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.status, self.body, self.tags = 200, b'{"items": []}', frozenset({"post:1"})
-        self.offers = True
+        self.offers, self.etag = True, b'"0-x"'
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -28,7 +28,7 @@ class App:
         if offer is not None and self.offers:
             offer.tags = self.tags
             offer.since = 10.0**9
-        headers = [(b"etag", b'"0-x"'), (b"content-type", b"application/json"), (b"x-request-id", b"from-app")]
+        headers = [(b"etag", self.etag), (b"content-type", b"application/json"), (b"x-request-id", b"from-app")]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -60,17 +60,29 @@ class Harness:
         async def receive() -> Any:
             return {"type": "http.request", "body": b""}
 
-        raw = [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
-            "headers": raw,
+            "headers": raw_headers(headers),
         }
         await self.layer(scope, receive, send)
         return Answer(sent)
+
+    def ready(self, target: str = "/v1/posts", **headers: str) -> Answer | None:
+        """Return what our server finds without calling the app."""
+        found = self.layer.find_ready(target.encode(), raw_headers(headers))
+        if found is None:
+            return None
+        first, *lines = found.head.removesuffix(b"\r\n").split(b"\r\n")
+        fields = [tuple(line.split(b": ", 1)) for line in lines]
+        return Answer([{"status": int(first.split(b" ")[1]), "headers": fields}, {"body": found.body}])
+
+
+def raw_headers(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
 
 @pytest.fixture
@@ -285,3 +297,56 @@ async def test_what_programs_read_is_kept_once_for_all_languages(harness: Harnes
     await harness.get(path, Accept_Language="de")
     await harness.get(path, Cookie="lang=ar")
     assert len(harness.app.asked) == 1
+
+
+async def test_what_our_server_finds_at_once_is_what_the_app_answers(harness: Harness) -> None:
+    assert harness.ready() is None, "nothing is kept yet"
+    for path, headers in (
+        ("/v1/posts", {}),
+        ("/v1/posts", {"X_Request_ID": "mine"}),
+        ("/v1/posts", {"If_None_Match": '"0-x"'}),
+        ("/posts/x", {"Accept_Language": "de", "Cookie": "theme=dark"}),
+    ):
+        await harness.get(path, **headers)
+        asked = len(harness.app.asked)
+        called, found = await harness.get(path, **headers), harness.ready(path, **headers)
+        assert len(harness.app.asked) == asked
+        assert found is not None
+        assert (found.status, found.body) == (called.status, called.body)
+        assert found.headers.keys() == called.headers.keys()
+        assert {**found.headers, b"x-request-id": b""} == {**called.headers, b"x-request-id": b""}
+    first, second = harness.ready(), harness.ready()
+    assert first is not None
+    assert second is not None
+    assert first.headers[b"x-request-id"] != second.headers[b"x-request-id"]
+    assert first.headers[b"content-length"] == b"%d" % len(first.body)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/v1/posts", {"Authorization": "Bearer x"}),
+        ("/v1/posts", {"Cookie": "a=b; rapport=x"}),
+        ("/v1/posts?limit=1", {}),
+        ("http://h/v1/posts", {}),
+        ("/v1/posts#x", {}),
+        ("/posts/x", {"Accept_Language": "ar"}),
+        ("/posts/x", {"Cookie": "lang=ar"}),
+        ("/posts/x", {"Host": "other"}),
+    ],
+)
+async def test_our_server_finds_nothing_for_requests_that_are_for_the_app(
+    harness: Harness, target: str, headers: dict[str, str]
+) -> None:
+    harness.layer = CacheMiddleware(harness.app, harness.cache, "rapport", b"rapport.test")
+    for path in ("/v1/posts", "/posts/x"):
+        await harness.get(path)
+        assert harness.ready(path) is not None
+    assert harness.ready(target, **headers) is None
+
+
+async def test_a_header_with_a_line_break_is_not_kept(harness: Harness) -> None:
+    harness.app.etag = b'"0-x"\r\nset-cookie: a=b'
+    with pytest.raises(ValueError, match="control character"):
+        await harness.get()
+    assert harness.ready() is None

@@ -122,7 +122,7 @@ def test_while_no_events_are_read_entries_live_two_seconds(cache: ResponseCache,
 
 
 def test_the_least_recently_used_entry_is_dropped_when_the_cache_is_full(clock: Clock) -> None:
-    cache = ResponseCache(most_bytes=100_000, clock=clock)
+    cache = ResponseCache(most_bytes=115_000, clock=clock)
     for name in (b"/a", b"/b", b"/c", b"/d", b"/e", b"/f", b"/g", b"/h"):
         cache.store(name, entry(clock, "post:1", body=b"x" * 10_000), cache.sequence)
     assert cache.get(b"/a") is not None

@@ -2,12 +2,13 @@
 
 uvicorn limits neither the time in which a client sends headers and body, nor the size of headers and trailers, nor the
 time in which it reads the response; and it answers what is not HTTP with a line of text, in the midst of the response
-to an earlier request if there is one.
+to an earlier request if there is one. What is ready as bytes is sent before a cycle of uvicorn's is made for it.
 """
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import httptools
 import structlog
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis.errors import Problem
 from services.chassis.http.problems import last_response
+from services.chassis.http.ready_answers import FindReady
 from services.chassis.http.request_head import (
     FIELD_BYTES,
     HEADER_BYTES,
@@ -34,6 +36,7 @@ WRITE_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 8 * 2**20
 MAX_PIPELINED = 16  # one read holds thousands of requests, and each waits with more memory than it came in
+NOT_PLAIN = {b"content-length", b"transfer-encoding", b"upgrade"}  # fields behind which a GET is not over
 
 
 class Phase(enum.Enum):
@@ -61,7 +64,11 @@ class CycleTransport:
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """Refuses what is malformed, too large or too slow, and aborts connections whose clients do not read."""
+    """Refuses what is malformed, too large or too slow, and aborts connections whose clients do not read.
+
+    Args:
+        find_ready: finds answers that are sent at once.
+    """
 
     _phase = NOTHING
     _deadline: asyncio.TimerHandle | None = None
@@ -75,6 +82,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _refusal: Problem | None = None  # once set, nothing is parsed any more
     _lingering = False
     _discarded = 0
+    _sent_at_once = False  # whether the request whose end is awaited has its answer already, without a cycle
+
+    def __init__(self, *arguments: Any, find_ready: FindReady | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._find_ready = find_ready
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -120,6 +132,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._refuse(headers_too_large())
             elif self._deadline is None and (self._phase is not NOTHING or not self._has_ended):
                 self._await_the_rest()
+            elif self.cycle is None and self.timeout_keep_alive_task is None:
+                self._await_the_next()
 
     def _await_the_rest(self) -> None:
         """Start the deadline of what is awaited; a request that comes as a whole needs none, which is most of them."""
@@ -127,6 +141,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._start_deadline(BODY_SECONDS, self._check_progress)
         else:  # headers, or empty lines without end
             self._start_deadline(HEADER_SECONDS, self._headers_are_late)
+
+    def _await_the_next(self) -> None:
+        """Start the time in which an idle connection is kept, as uvicorn does when a cycle has ended."""
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         self._phase = HEADERS
@@ -148,18 +166,47 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise headers_too_large()
 
     def on_headers_complete(self) -> None:
-        check_head(self.parser.get_http_version(), self.url, self.headers, self._received)
+        fields = check_head(self.parser.get_http_version(), self.url, self.headers, self._received)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise malformed(f"At most {MAX_PIPELINED} requests may wait on a connection.")
-        try:
-            super().on_headers_complete()
-        except httptools.HttpParserInvalidURLError:
-            raise malformed("The URL is not valid.") from None
-        self.cycle.transport = self._cycle_transport  # type: ignore[assignment]  # all that a cycle uses
+        self._sent_at_once = self._send_what_is_ready(fields)
+        if not self._sent_at_once:
+            try:
+                super().on_headers_complete()
+            except httptools.HttpParserInvalidURLError:
+                raise malformed("The URL is not valid.") from None
+            self.cycle.transport = self._cycle_transport  # type: ignore[assignment]  # all that a cycle uses
         self._phase = BODY
         self._undelivered = self._trailers = self._trailer_bytes = 0
         self._body_began = self._progress = self.loop.time()
         self._cancel_deadline()
+
+    def _send_what_is_ready(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Send the answer to a GET at once; return False where the app must answer.
+
+        That is so where none is ready, where an earlier answer is not complete, where the client does not read what was
+        sent to it, and where more of the request follows, or the connection ends behind it.
+        """
+        if (
+            self._find_ready is None
+            or (self.cycle is not None and not self.cycle.response_complete)
+            or self.flow.write_paused
+            or self.parser.get_method() != b"GET"
+            or self.parser.get_http_version() != "1.1"
+            or not self.parser.should_keep_alive()
+            or not NOT_PLAIN.isdisjoint(fields)
+        ):
+            return False
+        answer = self._find_ready(self.url, self.headers)
+        if answer is None:
+            return False
+        always = b"".join([b"%s: %s\r\n" % field for field in self.server_state.default_headers])
+        self.transport.write(answer.head + always + b"\r\n")
+        if answer.body:
+            self.transport.write(answer.body)
+        self.server_state.total_requests += 1
+        self.cycle = None  # type: ignore[assignment]  # as before the first
+        return True
 
     def on_body(self, body: bytes) -> None:
         self._undelivered = 0
@@ -172,7 +219,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._undelivered = 0
         self._has_ended = True
         self._cancel_deadline()
-        super().on_message_complete()
+        if self._sent_at_once:
+            self.scope = self.headers = None  # type: ignore[assignment]  # the largest part of what it holds
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self._refusal is not None and not self.pipeline and not self.transport.is_closing():

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from services.chassis.errors import Problem
@@ -28,8 +28,8 @@ ONCE = {
 
 def check_head(
     version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], received: int = sys.maxsize
-) -> None:
-    """Check the head of a request; the names of its headers are in lower case.
+) -> Mapping[bytes, bytes]:
+    """Check the head of a request, and return its headers by name, in lower case as they came.
 
     Args:
         received: how many bytes it has at most.
@@ -57,6 +57,7 @@ def check_head(
         raise malformed("The header Host names no host.")
     if b"transfer-encoding" in seen:
         _check_transfer_encoding(version, headers)
+    return seen
 
 
 @lru_cache(maxsize=64)  # most requests name the same few

@@ -12,6 +12,7 @@ import uvicorn
 
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.connection_shares import NO_NETWORKS, ConnectionShares
+from services.chassis.http.ready_answers import FindReady
 from services.chassis.http.shared_protocol import SharedHttpProtocol
 from services.chassis.runtime.process import Role
 
@@ -36,12 +37,14 @@ def serve(
     stops_last: bool = False,
     public: bool = False,
     proxies: Networks = NO_NETWORKS,
+    find_ready: FindReady | None = None,
 ) -> Role:
     """Return a role that serves an ASGI app until it is stopped; requests in progress are finished first.
 
     Args:
         public: whether each network has only a share of the connections.
         proxies: networks that have as many as they need.
+        find_ready: finds answers of the app that are ready as bytes, and sent without calling it.
 
     Raises (when run):
         OSError: the port is in use.
@@ -52,7 +55,7 @@ def serve(
         shares = ConnectionShares(asyncio.get_running_loop().time, limited=public, exempt=proxies)
         config = uvicorn.Config(
             app,
-            http=partial(SharedHttpProtocol, shares=shares),  # type: ignore[arg-type]  # only called
+            http=partial(SharedHttpProtocol, shares=shares, find_ready=find_ready),  # type: ignore[arg-type]  # only called
             ws="none",
             loop="none",
             lifespan="auto",

@@ -32,11 +32,15 @@ class Batcher(Generic[Item, Outcome]):
 
     async def submit(self, item: Item) -> Outcome:
         """Process one item and return its outcome. The work continues even if the caller is cancelled."""
+        return await self.begin(item)
+
+    def begin(self, item: Item) -> asyncio.Future[Outcome]:
+        """Have one item processed while the caller does something else; its outcome is awaited later."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, outcome))
         if self._running is None:
             self._running = asyncio.create_task(self._run(), context=contextvars.Context())
-        return await outcome
+        return outcome
 
     async def _run(self) -> None:
         try:

@@ -105,6 +105,27 @@ async def hidden_seen_in(reader: Reader, person_id: UUID, post_ids: Sequence[UUI
     return [(row["id"], row["list_id"]) for row in await reader.fetch(SELECT_HIDDEN_SEEN_IN, person_id, post_ids)]
 
 
+MOST_OWN = 50
+OWN_BYTES = 4_000
+
+SELECT_OWN = f"""
+(select null::uuid as id, null as body, format from comments
+ where author_id = $1 and post_id = $2 and state = 'held' limit 1)
+union all
+(select id, case when octet_length(body) <= {OWN_BYTES} then body end, format from comments
+ where author_id = $1 and post_id = $2 and state = 'visible' limit {MOST_OWN + 1})
+"""  # noqa: S608  # a constant
+
+
+async def own_below(reader: Reader, person_id: UUID, post_id: UUID) -> list[tuple[UUID, str, str]] | None:
+    """Return id, text and format of a person's visible comments below a post; None if one is held, or much is there.
+
+    Much are more than `MOST_OWN` of them, and a text of more than `OWN_BYTES`.
+    """
+    found = [tuple(row) for row in await reader.fetch(SELECT_OWN, person_id, post_id)]
+    return None if len(found) > MOST_OWN or any(body is None for _, body, _ in found) else found
+
+
 SELECT_WRITTEN = f"""
 select {COLUMNS}
 from (

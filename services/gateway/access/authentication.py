@@ -107,6 +107,18 @@ class Authentication:
             return self._by_session(confirmed[1])
         return REFUSED if cookie in self._refused or len(cookie) > LONGEST_COOKIE else None
 
+    def recall_reader(self, header: str) -> Viewer | None:
+        """Return who sends a request with this `Authorization`, if the token was verified before; see `recall`."""
+        scheme, _, token = header.partition(" ")
+        caller = self._verifier.recall(token.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
+            return None
+        try:
+            viewer = self._viewer_of(caller, token)
+        except Problem:
+            return None
+        return viewer if viewer.sure else None
+
     def was_confirmed(self, request: Request) -> bool:
         """Return whether people confirmed the cookie of this request within the last hour."""
         return self._confirmed_session(self.cookie(request) or "") is not None
@@ -185,6 +197,9 @@ class Authentication:
             caller = self._verifier.verify(token.strip())
         except Problem:
             raise Problem("invalid-token", headers=CHALLENGE) from None
+        return self._viewer_of(caller, token)
+
+    def _viewer_of(self, caller: Caller, token: str) -> Viewer:
         person_id = caller.person_id
         if person_id is None or self._revocations.has_ended(caller.session_id, person_id):
             raise Problem("invalid-token", headers=CHALLENGE)

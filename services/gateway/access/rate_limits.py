@@ -62,6 +62,7 @@ SESSION = Policy("session", 120, 600)
 # Tokens of 256 random bits cannot be guessed; everybody signed in behind one address does this four times an hour.
 REFRESH = Policy("refresh", 1_200, 60)
 CHECK = Policy("check", 0, 1, strict=False)  # nobody's requests
+READ_FOR = "rapport.read-for"  # in the scope of a stranger's request that is made for a person, and counted as theirs
 
 
 @dataclass(frozen=True)

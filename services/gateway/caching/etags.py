@@ -16,6 +16,11 @@ def entity_tag(version: int, content: bytes, epoch: int = 0) -> str:
     return f'"{version}-e{epoch}-{digest}"' if epoch else f'"{version}-{digest}"'
 
 
+def retagged(tag: str, content: bytes) -> str:
+    """Return the tag of another representation of the same thing, in these bytes."""
+    return f'{tag.rpartition("-")[0]}-{blake2b(content, digest_size=12).hexdigest()}"'
+
+
 def matches(if_none_match: str | None, tag: str) -> bool:
     """Return whether a client that sent this `If-None-Match` already has the tag's bytes; comparison is weak."""
     if if_none_match is None:

@@ -29,6 +29,7 @@ from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.navigation import Navigation
+from services.gateway.composition.own_comments import OwnComments
 from services.gateway.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
@@ -53,11 +54,13 @@ class Invalidation:
         authors: AuthorCache,
         attention: AttentionCache | None = None,
         navigation: Navigation | None = None,
+        own_comments: OwnComments | None = None,
     ) -> None:
         self._cache = cache
         self._authors = authors
         self._attention = attention or AttentionCache()
         self._navigation = navigation or Navigation()
+        self._own_comments = own_comments or OwnComments()
 
     def post(self, post_id: str) -> None:
         """Evict what shows a post; comments reads the event too, a moment later."""
@@ -67,6 +70,10 @@ class Invalidation:
     def comment(self, post_id: str, author_id: str | None, *, may_wait: bool = True) -> None:
         """Evict what shows the comments of a post, how many an author wrote, or how many wait for a moderator."""
         self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
+        if author_id is None:
+            self._own_comments.forget_all()
+        else:
+            self._own_comments.forget(author_id, post_id)
         if may_wait:  # what is posted and visible has never waited
             self._attention.forget()
 
@@ -82,6 +89,7 @@ class Invalidation:
     def everything(self) -> None:
         """Evict all, because it is not known what changed."""
         self._cache.clear()
+        self._own_comments.forget_all()
 
     def by_event(self, event: Event) -> None:
         """Evict what an event concerns."""
@@ -129,9 +137,11 @@ class InvalidationReader:
             consumer = self._consumer()
             await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
             self._cache.set_following(True)
+            self._invalidation.everything()
             await self._follow(consumer)
         except Exception as error:
             self._cache.set_following(False)
+            self._invalidation.everything()
             if not isinstance(error, (KafkaError, OSError)):
                 raise
             if not isinstance(error, Unreachable):

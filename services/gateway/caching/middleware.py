@@ -1,21 +1,28 @@
 """Serve what is the same for every anonymous reader from the cache, ahead of routing (pure ASGI).
 
-What the cache does not have is asked of the app once, for all who ask at the same time.
+What the cache does not have is asked of the app once, for all who ask at the same time. What it has, our own server
+finds here and sends without calling the app. People who are signed in are served discussions from it too: those who
+moderate see what is the same for all moderators, the others what everybody sees, with their own texts (ADR 57).
 """
 
 import asyncio
-import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.http.ready_answers import Headers, ReadyAnswer
 from services.chassis.http.request_middleware import REQUEST_ID
 from services.chassis.runtime.metrics import Counter
+from services.contracts.people import is_moderator
+from services.gateway.access.authentication import Viewer
+from services.gateway.access.rate_limits import READ_FOR
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
-from services.gateway.caching.etags import matches
-from services.gateway.caching.response_cache import Entry, Headers, ResponseCache
+from services.gateway.caching.readers import Readers
+from services.gateway.caching.response_cache import Entry, ResponseCache
+from services.gateway.caching.serving import entry_of, ready, serve
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language
 
@@ -28,10 +35,40 @@ PATHS = re.compile(
 QUERY = re.compile(
     rb"(?:(?:cursor|limit|sort|post|status|tag|author|kind|against|from|to|page|comments)=[^&]*(?:&|\Z))*\Z"
 )
-UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
+# What people who are signed in share with strangers; moderators see more of discussions, and of nothing else.
+DISCUSSIONS = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?)\?")
+PUBLISHED = re.compile(rb"/v1/(?:posts(?:/[^/?]+)?|tags|comment-counts)\?(?!.*\bstatus=)")
+MODERATORS = b"moderators "  # before the keys of what they see; no target begins like this
 
-PROCESS = os.urandom(10).hex().encode()
-NUMBERS = count()
+
+class Asked(NamedTuple):
+    """What a GET says that may be answered from the cache.
+
+    Attributes:
+        key: of its answer.
+        if_none_match: what its client has.
+        request_id: its id, if it brought one.
+        authorization: the token of who signed in.
+    """
+
+    key: bytes
+    if_none_match: bytes | None
+    request_id: bytes | None
+    authorization: bytes | None
+
+
+class Answer(NamedTuple):
+    """What is known of an answer.
+
+    Attributes:
+        entry: the answer; None if only those who asked for it may be given it.
+        is_shared: whether it is the same for all who may be given it.
+        sent: what the app answered, if it was asked for this very request.
+    """
+
+    entry: Entry | None
+    is_shared: bool = True
+    sent: Sequence[Message] = ()
 
 
 @dataclass
@@ -40,7 +77,7 @@ class Flight:
 
     Attributes:
         began: the cache's `sequence` when it began.
-        entry: the answer, if it is the same for every anonymous reader.
+        entry: the answer, if it is the same for all who may be given it.
     """
 
     began: int
@@ -56,6 +93,7 @@ class CacheMiddleware:
         host: our own `Host`, if pages opened by another name are led there: those requests go to the app too, and the
             API, which leads nobody, is cached under every name.
         language: of pages for browsers that want none of ours.
+        readers: who is signed in by a token; None sends all of them to the app.
     """
 
     def __init__(
@@ -65,64 +103,118 @@ class CacheMiddleware:
         cookie_name: str,
         host: bytes | None = None,
         language: Language = LANGUAGES[SOURCE],
+        readers: Readers | None = None,
     ) -> None:
         self._app = app
         self._cache = cache
         self._cookie = cookie_name.encode() + b"="
         self._language = language
         self._host = host
+        self._readers = readers
         self._flights: dict[bytes, Flight] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        if_none_match = request_id = None
+        asked = self._read(scope["raw_path"], scope["query_string"], scope["headers"])
+        if asked is None or not (PATHS.match(asked.key) and QUERY.match(scope["query_string"])):
+            await self._app(scope, receive, send)
+        elif asked.authorization is None:
+            await self._serve_alike(asked.key, CacheOffer(), asked, scope, receive, send)
+        elif self._readers is not None and (DISCUSSIONS.match(asked.key) or PUBLISHED.match(asked.key)):
+            await self._serve_reader(self._readers, asked, asked.authorization, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve_alike(
+        self, key: bytes, offer: CacheOffer, asked: Asked, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve what is the same for everybody who asks for this key."""
+        entry, _, sent = await self._find(key, offer, scope, receive)
+        if entry is None:
+            await self._app(scope, receive, send)
+        elif sent and not (sent[0]["status"] == 200 and entry.etag and asked.if_none_match is not None):
+            for message in sent:
+                await send(message)
+        else:
+            request_id = dict(sent[0]["headers"])[b"x-request-id"] if sent else asked.request_id
+            await serve(entry, request_id, asked.if_none_match, send)
+
+    async def _serve_reader(
+        self, readers: Readers, asked: Asked, authorization: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a person what everybody sees, with what is their own, or what all moderators see; else ask the app."""
+        viewer = await readers.recall(authorization)
+        view = None
+        if viewer is not None and is_moderator(viewer.caller.roles) and DISCUSSIONS.match(asked.key):
+            offer = CacheOffer(for_moderators=True)
+            await self._serve_alike(MODERATORS + asked.key, offer, asked, scope, receive, send)
+            return
+        if viewer is not None:
+            answer = await self._find(asked.key, CacheOffer(), as_stranger(scope, viewer), receive)
+            if answer.entry is not None and answer.is_shared:
+                view = await readers.view(viewer, answer.entry)
+        if view is None:
+            await self._app(scope, receive, send)
+        else:
+            await serve(view, asked.request_id, asked.if_none_match, send)
+
+    def find_ready(self, target: bytes, headers: Headers) -> ReadyAnswer | None:
+        """Return the answer to a stranger's GET if it is kept; what our server asks before it calls the app."""
+        raw_path, _, query = target.partition(b"?")
+        asked = self._read(raw_path, query, headers)
+        if asked is None or asked.authorization is not None or (entry := self._cache.get(asked.key)) is None:
+            return None
+        HIT.inc()
+        return ready(entry, asked.request_id, asked.if_none_match)
+
+    def _read(self, raw_path: bytes, query: bytes, headers: Headers) -> Asked | None:
+        """Return what a GET says; None for one that only the app answers."""
+        if_none_match = request_id = authorization = None
         accepted = cookies = b""
-        for name, value in scope["headers"]:
-            if (
-                name == b"authorization"
-                or (name == b"cookie" and self._cookie in value)
-                or (name == b"host" and self._host not in (None, value) and not scope["raw_path"].startswith(b"/v1/"))
-            ):
-                await self._app(scope, receive, send)
-                return
-            if name == b"accept-language":
-                accepted = accepted + b"," + value if accepted else value
+        for name, value in headers:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"host":
+                if self._host not in (None, value) and not raw_path.startswith(b"/v1/"):
+                    return None
             elif name == b"cookie":
+                if self._cookie in value:
+                    return None
                 cookies = cookies + b";" + value if cookies else value
+            elif name == b"accept-language":
+                accepted = accepted + b"," + value if accepted else value
             elif name == b"if-none-match":
                 if_none_match = value if if_none_match is None else if_none_match + b"," + value
             elif name == b"x-request-id" and REQUEST_ID.match(value):
                 request_id = value
-        key = scope["raw_path"] + b"?" + scope["query_string"]
-        if varies_by_language(scope["raw_path"]):  # one entry for each of ours, whatever browsers ask for
+        key = raw_path + b"?" + query
+        if varies_by_language(raw_path):  # one entry for each of ours, whatever browsers ask for
             key += b"\n" + choose(accepted, cookies, self._language).code.encode()
+        return Asked(key, if_none_match, request_id, authorization)
+
+    async def _find(self, key: bytes, offer: CacheOffer, scope: Scope, receive: Receive) -> Answer:
+        """Return what is kept, or what the app answers now to one of those who ask for it."""
         entry = self._cache.get(key)
-        if entry is None and not (PATHS.match(key) and QUERY.match(scope["query_string"])):
-            await self._app(scope, receive, send)
-            return
         arrived = self._cache.sequence
         while entry is None:
             flight = self._flights.get(key)
             if flight is None:
-                await self._lead(key, scope, receive, send, if_none_match)
-                return
+                return await self._ask(key, offer, scope, receive)
             await flight.landed.wait()
             if flight.entry is None:
                 MISS.inc()
-                await self._app(scope, receive, send)
-                return
+                return Answer(None)
             # What changed while it was read is not kept, but still true for requests that came before the change.
             entry = flight.entry if flight.began >= arrived else self._cache.get(key)
         HIT.inc()
-        await serve(entry, request_id or b"%s%x" % (PROCESS, next(NUMBERS)), if_none_match, send)
+        return Answer(entry)
 
-    async def _lead(self, key: bytes, scope: Scope, receive: Receive, send: Send, if_none_match: bytes | None) -> None:
+    async def _ask(self, key: bytes, offer: CacheOffer, scope: Scope, receive: Receive) -> Answer:
         """Ask the app for all that ask for the same meanwhile."""
         MISS.inc()
         flight = self._flights[key] = Flight(self._cache.sequence)
-        offer = CacheOffer()
         headers = [header for header in scope["headers"] if header[0] != b"if-none-match"]
         sent: list[Message] = []
 
@@ -139,30 +231,10 @@ class CacheMiddleware:
         finally:
             del self._flights[key]
             flight.landed.set()
-        if start["status"] == 200 and entry.etag and if_none_match is not None:
-            request_id = dict(start["headers"])[b"x-request-id"]
-            await serve(entry, request_id, if_none_match, send)
-            return
-        for message in sent:
-            await send(message)
+        return Answer(entry, flight.entry is not None, sent)
 
 
-def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
-    """Return an answer as a cache entry."""
-    headers: Headers = [header for header in start["headers"] if header[0] != b"x-request-id"]
-    tag = dict(headers).get(b"etag", b"").decode()
-    unchanged = [header for header in headers if header[0] in UNCHANGED or header[0].startswith(b"access-control-")]
-    return Entry(headers, unchanged, body, tag, offer.tags or frozenset(), offer.since)
-
-
-async def serve(entry: Entry, request_id: bytes, if_none_match: bytes | None, send: Send) -> None:
-    """Send 200 with the kept bytes, or 304 to a client that has them."""
-    if if_none_match is not None and entry.etag and matches(if_none_match.decode("latin-1"), entry.etag):
-        headers = [*entry.unchanged, (b"x-request-id", request_id)]
-        await send({"type": "http.response.start", "status": 304, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    await send(
-        {"type": "http.response.start", "status": 200, "headers": [*entry.headers, (b"x-request-id", request_id)]}
-    )
-    await send({"type": "http.response.body", "body": entry.body})
+def as_stranger(scope: Scope, viewer: Viewer) -> Scope:
+    """Return a request that asks for what everybody sees, and is counted as this person's."""
+    headers = [header for header in scope["headers"] if header[0] != b"authorization"]
+    return {**scope, "headers": headers, READ_FOR: viewer.person_id}

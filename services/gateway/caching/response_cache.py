@@ -8,18 +8,18 @@ served for 30 seconds at most from the moment its oldest part was asked for.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.chassis.http.ready_answers import Headers
 
 MOST_BYTES = 64 * 1024 * 1024
-ENTRY_BYTES = 2_000  # what an entry costs beside its body
+ENTRY_BYTES = 4_000  # what an entry costs beside its body
 MOST_SECONDS = 30.0
 OFFLINE_SECONDS = 2.0  # how long entries live while no events are read
 EVICTIONS_REMEMBERED = 50_000
 SHORTENED_FOR_SECONDS = 10.0
 SHORT_SECONDS = 1.0
-
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class Entry:
         headers: without the request id.
         unchanged: the headers of its 304.
         since: when its oldest part was asked for.
+        head, unchanged_head: both as the bytes that a server sends.
+        own_below: see `RequestContext`.
+        private: the same with headers for one person alone; None in such a one.
+        places: where the texts of comments belong in the body, as far as `readers` has looked for them.
     """
 
     headers: Headers
@@ -38,6 +42,11 @@ class Entry:
     etag: str
     tags: frozenset[str]
     since: float
+    head: bytes = b""
+    unchanged_head: bytes = b""
+    own_below: frozenset[str] | None = None
+    private: "Entry | None" = None
+    places: dict[str, int] = field(default_factory=dict)
 
 
 class ResponseCache:
@@ -151,3 +160,8 @@ class ResponseCache:
 
 def _cost(key: bytes, entry: Entry) -> int:
     return len(key) + len(entry.body) + ENTRY_BYTES + 100 * len(entry.tags)
+
+
+def with_values(headers: Headers, values: Mapping[bytes, bytes]) -> Headers:
+    """Return the headers with other values for these names."""
+    return [(name, values.get(name, value)) for name, value in headers]

@@ -47,6 +47,7 @@ async def list_with_authors(context: RequestContext, raw: Json) -> Composed:
 async def one(context: RequestContext, comment_id: str) -> Composed:
     """Return a comment with the beginning of its replies."""
     raw = await context.upstreams.comments.get(path_of(comment_id), context.viewer.caller, context.deadline)
+    context.own_below = {raw["post_id"]}
     return await with_authors(context, raw)
 
 
@@ -54,6 +55,8 @@ async def replies(context: RequestContext, comment_id: str, params: Mapping[str,
     """Return the direct replies to a comment, oldest first."""
     path = path_of(comment_id) + "/replies"
     raw = await context.upstreams.comments.get(path, context.viewer.caller, context.deadline, params)
+    if raw["items"]:  # else it is not said below which post they would stand
+        context.own_below = {item["post_id"] for item in raw["items"]}
     return await list_with_authors(context, raw)
 
 
@@ -73,6 +76,7 @@ async def under(context: RequestContext, post_id: str, params: Mapping[str, str]
     """Return the comments of a post."""
     raw = await retry_while_post_unknown(context, post_id, lambda: fetch_under(context, post_id, params))
     context.tags.add(f"post:{post_id}")
+    context.own_below = {post_id}
     return await list_with_authors(context, raw)
 
 
@@ -116,6 +120,7 @@ async def counted(context: RequestContext, refs: Sequence[str]) -> Composed:
     context.tags.update(f"post:{post_id}" for post_id in ids.values())
     body = {"post_ids": sorted(set(ids.values()))}
     answer = await context.upstreams.comments.look_up("/counts", NOBODY, context.deadline, body)
+    context.own_below = set()
     return Composed({"counts": {ref: answer["counts"].get(ids.get(ref), 0) for ref in refs}})
 
 

@@ -17,7 +17,9 @@ def path_of(ref: str) -> str:
 
 async def one(context: RequestContext, ref: str) -> Composed:
     """Return the post with this id or slug."""
-    return await with_author(context, await fetch(context, ref))
+    raw = await fetch(context, ref)
+    context.own_below = set()
+    return await with_author(context, raw)
 
 
 async def fetch(context: RequestContext, ref: str) -> Json:
@@ -53,6 +55,7 @@ async def listed(context: RequestContext, params: Mapping[str, str]) -> Composed
     raw = await context.upstreams.posts.get("/posts", context.viewer.caller, context.deadline, params)
     items = raw["items"]
     context.tags.add("posts")
+    context.own_below = set()
     people, counts = await asyncio.gather(
         context.authors_of({item["author_id"] for item in items}), context.comment_counts(items)
     )
@@ -64,6 +67,7 @@ async def tags(context: RequestContext, params: Mapping[str, str]) -> Composed:
     """Return the tags of published posts, the most used first."""
     raw = await context.upstreams.posts.get("/tags", context.viewer.caller, context.deadline, params)
     context.tags.add("posts")
+    context.own_below = set()
     items = [{"tag": item["tag"], "post_count": item["post_count"]} for item in raw["items"]]
     return Composed({"items": items, "next": raw["next"]})
 

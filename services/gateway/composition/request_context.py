@@ -49,6 +49,8 @@ class RequestContext:
         since: when the oldest part of it was asked for.
         may_count: whether comments may be asked for numbers; not if it has just failed to answer this request.
         attention: what waits for the viewer.
+        own_below: the posts whose comments are all that differs between viewers: by what is their own there, and by
+            whether they moderate. None if more may differ.
     """
 
     upstreams: Upstreams
@@ -63,6 +65,7 @@ class RequestContext:
     since: float = field(default_factory=time.monotonic)
     may_count: bool = True
     attention: AttentionCache = field(default_factory=AttentionCache)
+    own_below: set[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.viewer.sure:
