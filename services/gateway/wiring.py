@@ -19,6 +19,7 @@ from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.comment_posting import CommentPosting
 from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.representations import absolute
 from services.gateway.composition.upstreams import Upstreams
@@ -73,6 +74,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             settings=settings,
             site=Site.of(settings, settings.public_url),
             upstreams=upstreams,
+            posting=CommentPosting(upstreams.comments),
             authors=authors,
             attention=attention,
             navigation=navigation,
