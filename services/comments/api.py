@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
 from services.chassis.database.pool import Database
+from services.chassis.errors import Problem
 from services.chassis.http.app import create_internal_api
 from services.chassis.http.cursors import Limit
 from services.chassis.http.monitoring import Ready
@@ -22,8 +23,9 @@ from services.comments import exporting, queries
 from services.comments.commands import editing, importing, moderating, posting, rerendering, stating
 from services.comments.domain.comment import Step
 from services.comments.listing import ListedState
-from services.contracts.body_sizes import IMPORT_BYTES
+from services.contracts.body_sizes import BATCH_BYTES, IMPORT_BYTES
 from services.contracts.comments import (
+    CommentBatch,
     CountByPerson,
     CountByPost,
     CreateComment,
@@ -31,7 +33,7 @@ from services.contracts.comments import (
     ImportComment,
     PreviewComment,
 )
-from services.contracts.services import LookUp, Rerender
+from services.contracts.services import ON_BEHALF, LookUp, Rerender
 
 Gateway = Annotated[Caller, allow("gateway")]
 Operator = Annotated[Caller, allow("operator")]
@@ -57,6 +59,13 @@ def create_api(
     async def post_comment(request: Request, post_id: UUID, body: CreateComment, caller: Gateway) -> Response:
         key = idempotency_key(request, caller)
         return command_response(await posting.post_comment(queue, caller, post_id, body, key))
+
+    @router.post("/comments/batch")
+    @body_limit(BATCH_BYTES)
+    async def post_batch(body: CommentBatch, caller: Gateway) -> Response:
+        if ON_BEHALF not in caller.roles:
+            raise Problem("forbidden")
+        return json_response({"items": await posting.post_batch(queue, body.items)})
 
     @router.get("/posts/{post_id}/comments")
     async def comments(

@@ -1,6 +1,6 @@
 """Events, commands and queries of comments. Every event carries the comment's whole structure, never its text."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, StrictInt
@@ -137,6 +137,29 @@ class CreateComment(Body):
     answered_revision: Annotated[StrictInt, Field(ge=1, lt=2**31)] | None = Field(
         default=None, description="The revision of the post that was read. A later one than is known counts as that."
     )
+
+
+SHORT_COMMENT_BYTES = 4_000  # of the JSON of a comment that may travel in a batch
+MOST_IN_BATCH = 64
+
+
+class CommentOfBatch(Body):
+    """One comment of a batch: who posts it, as which request, and the body of that request, not yet checked."""
+
+    post_id: UUID
+    author_id: UUID
+    roles: list[str]
+    key: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,255}$")] | None
+    request_id: str
+    traceparent: str
+    seconds: float
+    comment: dict[str, Any]
+
+
+class CommentBatch(Body):
+    """Command of the gateway: post these comments, which came at the same time."""
+
+    items: Annotated[list[CommentOfBatch], Field(max_length=MOST_IN_BATCH)]
 
 
 class EditComment(Body):

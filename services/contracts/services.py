@@ -9,6 +9,7 @@ from services.contracts.text import Body
 
 Ids = Annotated[list[UUID], Field(max_length=200)]
 
+ON_BEHALF = "on-behalf"  # in a token of the gateway, as a role: the body names the people it is for
 ISSUERS = ("gateway", "notify", "operator", "people")  # services that sign tokens
 
 

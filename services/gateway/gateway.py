@@ -17,6 +17,7 @@ from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition import export
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.comment_posting import CommentPosting
 from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.own_comments import OwnComments
 from services.gateway.composition.request_context import RequestContext
@@ -37,6 +38,7 @@ class Gateway:
     settings: GatewaySettings
     site: Site
     upstreams: Upstreams
+    posting: CommentPosting
     authors: AuthorCache
     attention: AttentionCache
     own_comments: OwnComments

@@ -20,6 +20,7 @@ from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
+from services.gateway.composition.comment_posting import CommentPosting
 from services.gateway.composition.navigation import Navigation
 from services.gateway.composition.own_comments import OwnComments
 from services.gateway.composition.representations import absolute
@@ -82,6 +83,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             settings=settings,
             site=Site.of(settings, settings.public_url),
             upstreams=upstreams,
+            posting=CommentPosting(upstreams.comments),
             authors=authors,
             attention=attention,
             own_comments=own_comments,

@@ -54,6 +54,7 @@ def answer_as_usual(services: FakeServices) -> None:
     services.posts.on("POST", "/addresses/lookup", not_found())
     services.comments.on("GET", f"/posts/{ID}/comments", {"items": [COMMENT], "next": None})
     services.comments.on("POST", f"/posts/{ID}/comments", lambda _: answered(COMMENT, 201, Location="/v1/comments/x"))
+    services.comments.on("POST", "/comments/batch", lambda call: {"items": [None] * len(call.body["items"])})
     services.comments.on("DELETE", f"/comments/{COMMENT_ID}", lambda _: answered(None, 204))
     services.comments.on("POST", "/comments/lookup", {"items": [COMMENT]})
     services.comments.on("POST", "/counts", lambda call: {"counts": dict.fromkeys(call.body["post_ids"], 1)})

@@ -17,9 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import ApiVersionRequest, ApiVersionRequest_v0, CreateAclsRequest_v1
 from fastapi import APIRouter, Depends, FastAPI, Query, params
 from fastapi.routing import APIRoute
-from limits.aio.storage import RedisStorage
 from pydantic import BaseModel
-from redis.asyncio import ConnectionPool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from uvicorn import Server
@@ -178,15 +176,3 @@ def test_asyncpg() -> None:
     with needed_by("chassis/database/pool.py (Connection)", "each use of a connection costs another round trip"):
         assert parameters(asyncpg.Connection.get_reset_query) == ["self"]
         assert "get_reset_query" in asyncpg.Connection.reset.__code__.co_names
-
-
-async def test_limits() -> None:
-    pool = ConnectionPool.from_url("redis://127.0.0.1:1/0")
-    with needed_by("gateway/access/rate_limits.py (Counters)", "the connections to Redis have no bound and no timeout"):
-        storage: Any = RedisStorage(
-            "async+redis://127.0.0.1:1/0",
-            implementation="redispy",
-            connection_pool=pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
-        )
-        assert storage.bridge.get_connection().connection_pool is pool
-    await pool.aclose()

@@ -13,7 +13,8 @@ from uuid import UUID
 import orjson
 
 from services.chassis.database.pool import Transaction
-from services.chassis.errors import Problem
+from services.chassis.errors import Problem, invalid
+from services.contracts.ids import is_id
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,29 @@ def digest(body: object) -> bytes:
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest()
 
 
+def key_of(person_id: UUID, key: str, method: str, path: str, body: object) -> Key:
+    """Return the idempotency key of a request with this JSON value as its body.
+
+    Raises:
+        Problem: `invalid` for an integer beyond 64 bits.
+    """
+    try:
+        of_body = digest(_with_ids_in_lower_case(body))
+    except TypeError:  # an integer beyond 64 bits, which no field accepts
+        raise invalid("", "holds a number that is too large") from None
+    return Key(person_id, key, method, path, of_body)
+
+
+def _with_ids_in_lower_case(value: Any) -> Any:
+    """Return a body in which an id has one spelling, because its case of letters means nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: item.lower() if name.endswith("_id") and isinstance(item, str) and is_id(item) else item
+        for name, item in value.items()
+    }
+
+
 TRY_LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1::text || ' ' || $2, 0))"
 
 SELECT_KEPT = """
@@ -89,27 +113,29 @@ async def lock_and_find(tx: Transaction, key: Key | None) -> Kept | None:
     return Kept(row["status"], row["location"], row["subject"], row["representation"])
 
 
-TRY_LOCKS = """
-select pg_try_advisory_xact_lock(hashtextextended(asked.person_id::text || ' ' || asked.key, 0)) as locked
+# A lateral subquery with a limit is looked up by index for each key, whatever the planner thinks of the table's size.
+TRY_FRESH = """
+select pg_try_advisory_xact_lock(hashtextextended(asked.person_id::text || ' ' || asked.key, 0))
+    and kept.found is null as is_fresh
 from unnest($1::uuid[], $2::text[]) with ordinality as asked (person_id, key, place)
+left join lateral (
+    select true as found from idempotency_keys as known
+    where known.person_id = asked.person_id and known.key = asked.key
+        and known.created_at > now() - interval '24 hours'
+    limit 1
+) as kept on true
 order by asked.place
-"""
-SELECT_KNOWN = """
-select kept.person_id, kept.key
-from unnest($1::uuid[], $2::text[]) as asked (person_id, key) join idempotency_keys as kept using (person_id, key)
-where kept.created_at > now() - interval '24 hours'
 """
 
 
 async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
     """Lock these distinct keys and return, in their order, which are neither in progress elsewhere nor stored.
 
-    For commands that share a transaction; a key that is not fresh needs `lock_and_find` in a transaction of its own.
+    For commands that share a transaction; a key that is not fresh needs `lock_and_find` in a transaction of its own. A
+    key may be stored between the statement's snapshot and its lock: `keep_new` finds that out.
     """
-    columns = [key.person_id for key in keys], [key.key for key in keys]
-    locked = [row["locked"] for row in await tx.fetch(TRY_LOCKS, *columns)]
-    known = {(row["person_id"], row["key"]) for row in await tx.fetch(SELECT_KNOWN, *columns)}
-    return [mine and (key.person_id, key.key) not in known for mine, key in zip(locked, keys, strict=True)]
+    rows = await tx.fetch(TRY_FRESH, [key.person_id for key in keys], [key.key for key in keys])
+    return [row["is_fresh"] for row in rows]
 
 
 UPSERT_KEPT = """
@@ -133,10 +159,34 @@ async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
         await tx.execute(UPSERT_KEPT, *_row(key, kept))
 
 
-async def keep_all(tx: Transaction, responses: Sequence[tuple[Key, Kept]]) -> None:
-    """Store the responses of several commands that share a transaction."""
+INSERT_NEW = """
+insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
+select * from unnest(
+    (select $1::uuid[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::bytea[]),
+    (select $6::smallint[]), (select $7::text[]), (select $8::uuid[]), (select $9::jsonb[])
+)
+on conflict (person_id, key) do update set
+    method = excluded.method, path = excluded.path, body_sha256 = excluded.body_sha256, status = excluded.status,
+    location = excluded.location, subject = excluded.subject, representation = excluded.representation,
+    created_at = now()
+where idempotency_keys.created_at <= now() - interval '24 hours'
+"""
+
+
+class KeyTaken(Exception):
+    """A key that was fresh a moment ago was stored by another transaction meanwhile."""
+
+
+async def keep_new(tx: Transaction, responses: Sequence[tuple[Key, Kept]]) -> None:
+    """Store the responses of several commands that share a transaction, whose keys `are_fresh`.
+
+    Raises:
+        KeyTaken: one of them is not; the transaction must be rolled back.
+    """
     if responses:
-        await tx.executemany(UPSERT_KEPT, [_row(key, kept) for key, kept in responses])
+        columns = zip(*(_row(key, kept) for key, kept in responses), strict=True)
+        if await tx.execute(INSERT_NEW, *columns) < len(responses):
+            raise KeyTaken
 
 
 BLANK = """

@@ -23,7 +23,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from services.chassis.errors import Problem
 from services.chassis.http.fast_path import FastPath, RouteTable, call_handler
@@ -44,15 +43,6 @@ class Republisher(Protocol):
     async def __call__(self, since: datetime, after: int, *, dry_run: bool) -> dict[str, Any]: ...
 
 
-class App(FastAPI):
-    """FastAPI with a fast path around it for routes that need none of its features."""
-
-    def build_middleware_stack(self) -> ASGIApp:
-        routes: RouteTable = self.state.routes
-        fast = RequestMiddleware(call_handler, routes=routes, refuse=self.state.refuse)
-        return FastPath(super().build_middleware_stack(), fast, routes=routes)
-
-
 def create_app(
     service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = BODY_BYTES, refuse: Refuse = refuse
 ) -> FastAPI:
@@ -71,7 +61,7 @@ def create_app(
     async def refuse_method(request: Request, _: Exception) -> Response:
         return refuse(request, routes.method_not_allowed(request.scope["path"]))
 
-    app = App(
+    app = FastPath(
         title=service,
         version="1",
         openapi_url=None,
@@ -81,8 +71,8 @@ def create_app(
     app.router.route_class = StrictRoute
     app.state.verifier = verifier
     app.state.body_limit = body_limit
-    app.state.routes = routes = RouteTable(app)
-    app.state.refuse = refuse
+    app.routes_table = routes = RouteTable(app)
+    app.fast = RequestMiddleware(call_handler, routes=routes, refuse=refuse)
     app.add_exception_handler(405, refuse_method)
     app.add_middleware(RequestMiddleware, routes=routes, refuse=refuse)
 

@@ -94,28 +94,26 @@ class RouteTable:
         return Problem("method-not-allowed", headers={"Allow": ", ".join(sorted(allowed))})
 
 
-class FastPath:
-    """Outermost middleware: sends requests for directly callable routes past FastAPI.
+class FastPath(FastAPI):
+    """FastAPI that sends requests for directly callable routes past its own layers.
 
-    Args:
-        app: FastAPI with its whole middleware stack.
+    Attributes:
+        routes_table: its routes, with those of included routers.
         fast: `RequestMiddleware` around `call_handler`.
     """
 
-    def __init__(self, app: ASGIApp, fast: ASGIApp, *, routes: RouteTable) -> None:
-        self._app = app
-        self._fast = fast
-        self._routes = routes
+    routes_table: RouteTable
+    fast: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope.get("root_path"):
-            found = self._routes.find(scope)
+            found = self.routes_table.find(scope)
             if found is not None:
                 entry, scope["path_params"] = found
-                scope["route"], scope[HANDLE] = entry.route, entry.handle
-                await self._fast(scope, receive, send)
+                scope["app"], scope["route"], scope[HANDLE] = self, entry.route, entry.handle
+                await self.fast(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
 
 async def call_handler(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from services.chassis.database import idempotency
 from services.chassis.errors import FieldError, Problem, invalid, sentence_of
 from services.chassis.identity import Caller
-from services.contracts.ids import is_id
 
 MAX_DEPTH = 32
 MAX_MEMBERS = 100  # no body has as many; each unknown one would cost an error
@@ -208,22 +207,9 @@ def idempotency_key(request: Request, caller: Caller, body: object = None) -> id
         raise Problem("malformed-idempotency-key", "Send 1 to 255 printable ASCII characters, once.")
     if caller.person_id is None:
         return None
-    value = getattr(request, "_json", body)
-    try:
-        digest = idempotency.digest(_with_ids_in_lower_case(value))
-    except TypeError:  # an integer beyond 64 bits, which no field accepts
-        raise invalid("", "holds a number that is too large") from None
-    return idempotency.Key(caller.person_id, values[0], request.method, request.scope["path"], digest)
-
-
-def _with_ids_in_lower_case(value: Any) -> Any:
-    """Return a body in which an id has one spelling, because its case of letters means nothing."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: item.lower() if name.endswith("_id") and isinstance(item, str) and is_id(item) else item
-        for name, item in value.items()
-    }
+    return idempotency.key_of(
+        caller.person_id, values[0], request.method, request.scope["path"], getattr(request, "_json", body)
+    )
 
 
 def check_if_match(header: str | None, version: int, epoch: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Group commit: while one batch is in progress, arriving items are collected for the next one.
+"""Group commit: while a batch is in progress, arriving items are collected for the next one.
 
 An item that arrives when no batch is in progress is a batch of its own at once. So the size of batches follows the
 load, and no item waits for others to arrive.
@@ -15,31 +15,46 @@ Outcome = TypeVar("Outcome")
 
 
 class Batcher(Generic[Item, Outcome]):
-    """Run one batch at a time, in the order of arrival.
+    """Run batches in the order of arrival.
 
     Args:
         work: processes a batch and returns an outcome for each item, in order. An exception of it goes to every item.
         most: the maximal size of a batch.
+        at_once: how many batches may be in progress.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]], most: int = 64
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        most: int = 64,
+        at_once: int = 1,
     ) -> None:
         self._work = work
         self._most = most
+        self._at_once = at_once
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._running = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
 
     async def submit(self, item: Item) -> Outcome:
         """Process one item and return its outcome. The work continues even if the caller is cancelled."""
         return await self.begin(item)
 
+    async def submit_all(self, items: Sequence[Item]) -> list[Outcome | Exception]:
+        """Process items that came together and return the outcome of each, in order."""
+        outcomes = [self.begin(item) for item in items]
+        await asyncio.wait(outcomes)
+        return [outcome.exception() or outcome.result() for outcome in outcomes]  # type: ignore[misc]  # no BaseException
+
     def begin(self, item: Item) -> asyncio.Future[Outcome]:
         """Have one item processed while the caller does something else; its outcome is awaited later."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, outcome))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run(), context=contextvars.Context())
+        if self._running < self._at_once:
+            self._running += 1
+            task = asyncio.create_task(self._run(), context=contextvars.Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return outcome
 
     async def _run(self) -> None:
@@ -48,7 +63,7 @@ class Batcher(Generic[Item, Outcome]):
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
                 await self._finish(batch)
         finally:
-            self._running = None
+            self._running -= 1
 
     async def _finish(self, batch: Sequence[tuple[Item, asyncio.Future[Outcome]]]) -> None:
         results: Sequence[Outcome | Exception]

@@ -4,22 +4,27 @@ Comments that come at the same time are stored in one batch, so a busy thread wa
 A refusal is an outcome of its own item and fails no other; a batch that fails as a whole is stored item by item.
 """
 
+import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import structlog
+from pydantic import ValidationError
 
-from services.chassis.database.idempotency import CommandResult, Key
+from services.chassis.database.idempotency import CommandResult, Key, key_of
 from services.chassis.database.pool import Database
 from services.chassis.errors import Problem, unavailable
 from services.chassis.identity import Caller
 from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
+from services.chassis.runtime.context import Context
 from services.chassis.text.renderer import is_long, render
 from services.comments.commands.storing import Deferred, Lock, Outcome, Prepared, decide_early, store_batch
-from services.contracts.comments import CreateComment
+from services.contracts.comments import CommentOfBatch, CreateComment
 
 log = structlog.get_logger(__name__)
 
@@ -33,35 +38,82 @@ async def post_comment(
         Problem: `sign-in-required`, `post-unknown`, `discussion-closed`, `invalid` for the body or `parent_id`, and
             those of the idempotency key.
     """
-    author_id = caller.require_person()
-    comment_id = new_id()
-
-    def prepared(body_html: str) -> Prepared:
-        return Prepared(
-            id=comment_id,
-            post_id=post_id,
-            parent_id=command.parent_id,
-            caller=caller,
-            author_id=author_id,
-            body=command.body,
-            body_html=body_html,
-            answered_revision=command.answered_revision,
-            created_at=moment_of(comment_id),
-            key=key,
-            context=context.current(),
-        )
-
-    if is_long(command.body) and (result := await queue.decide_early(prepared(""))) is not None:
+    unrendered = _unrendered(caller, post_id, command, key, context.current())
+    if is_long(command.body) and (result := await queue.decide_early(unrendered)) is not None:
         return result
+    return await queue.store(await _rendered(queue, unrendered))
+
+
+async def post_batch(queue: "PostingQueue", items: Sequence[CommentOfBatch]) -> list[dict[str, Any] | None]:
+    """Post the comments of a batch that need nothing but to be stored. None stands for each that is to be sent alone.
+
+    Those are the ones that are long or refused, replay a key, have a twin, or whose discussion somebody has locked.
+
+    Raises:
+        Problem: `unavailable`: it is not known which of them were stored.
+    """
+    prepared = [await _prepared_of_batch(queue, item) for item in items]
+    outcomes = iter(await queue.store_batch([one for one in prepared if one is not None]))
+    found = [None if one is None else next(outcomes) for one in prepared]
+    for outcome in found:
+        if isinstance(outcome, Problem) and outcome.kind == "unavailable":
+            raise outcome
+    return [outcome.representation if _is_new(outcome) else None for outcome in found]
+
+
+def _is_new(outcome: object) -> TypeGuard[CommandResult]:
+    return isinstance(outcome, CommandResult) and not outcome.replayed
+
+
+async def _prepared_of_batch(queue: "PostingQueue", item: CommentOfBatch) -> Prepared | None:
+    caller = Caller("gateway", item.author_id, frozenset(item.roles))
+    deadline = time.monotonic() + item.seconds
+    of_request = Context(item.request_id, None, context.next_hop(item.traceparent), deadline)
+    try:
+        command = CreateComment.model_validate(item.comment)
+        key = None
+        if item.key is not None:
+            path = f"/posts/{item.post_id}/comments"
+            key = key_of(item.author_id, item.key, "POST", path, item.comment)
+        if is_long(command.body):
+            return None
+        return await _rendered(queue, _unrendered(caller, item.post_id, command, key, of_request))
+    except (ValidationError, Problem):  # sent alone, it gets its refusal
+        return None
+
+
+def _unrendered(caller: Caller, post_id: UUID, command: CreateComment, key: Key | None, request: Context) -> Prepared:
+    comment_id = new_id()
+    return Prepared(
+        id=comment_id,
+        post_id=post_id,
+        parent_id=command.parent_id,
+        caller=caller,
+        author_id=caller.require_person(),
+        body=command.body,
+        body_html="",
+        answered_revision=command.answered_revision,
+        created_at=moment_of(comment_id),
+        key=key,
+        context=request,
+    )
+
+
+async def _rendered(queue: "PostingQueue", item: Prepared) -> Prepared:
+    """Render the text.
+
+    Raises:
+        Problem: `invalid` naming `body`, `unavailable`.
+    """
     body_html = await render(
-        command.body,
+        item.body,
         "markdown",
         "comment",
-        anchor=str(comment_id),
+        anchor=str(item.id),
         picture_hosts=queue.picture_hosts,
-        owner=author_id,
+        owner=item.author_id,
     )
-    return await queue.store(prepared(body_html))
+    return replace(item, body_html=body_html)
 
 
 class PostingQueue:
@@ -94,10 +146,16 @@ class PostingQueue:
         if outcome is Deferred.ALONE:
             async with self._db.transaction() as tx:
                 (outcome,) = await store_batch(tx, [item], "wait")
+        if outcome is Deferred.LATE:
+            raise unavailable("It came too late, and was not stored.")
         if isinstance(outcome, Problem):
             raise outcome
         assert isinstance(outcome, CommandResult)
         return outcome
+
+    async def store_batch(self, items: Sequence[Prepared]) -> Sequence[Outcome | Exception]:
+        """Store comments that came together, as far as they need no transaction of their own."""
+        return await self._first.submit_all(items) if items else []
 
     async def decide_early(self, item: Prepared) -> CommandResult | None:
         """Replay a used key, or refuse what would be refused anyhow, before its text is rendered; None decides nothing.
@@ -114,7 +172,7 @@ class PostingQueue:
         outcomes: dict[UUID, Outcome] = {}
         if wanted:
             outcomes = dict(zip(wanted, await self._store_wanted(list(wanted.values()), lock), strict=True))
-        return [outcomes.get(item.id) or unavailable("It came too late, and was not stored.") for item in batch]
+        return [outcomes.get(item.id, Deferred.LATE) for item in batch]
 
     async def _store_wanted(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
         try:

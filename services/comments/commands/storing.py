@@ -56,6 +56,7 @@ class Deferred(Enum):
 
     LOCKED = "another transaction has locked its discussion, or the discussion is not known"
     ALONE = "it needs a transaction of its own"
+    LATE = "nobody waits for it any more"
 
 
 Outcome = CommandResult | Problem | Deferred
@@ -195,5 +196,5 @@ async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[U
         for one in new
         if one.item.key
     ]
-    await idempotency.keep_all(tx, answers)
+    await idempotency.keep_new(tx, answers)
     return twins

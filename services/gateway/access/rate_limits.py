@@ -1,4 +1,5 @@
-"""Limit how often requests are served, counted in Redis for all gateways together; Redis is asked once per count.
+"""Limit how often requests are served, counted in Redis for all gateways together; those that come while Redis is asked
+are counted with one question.
 
 Redis stands for the protocol: the server that Rapport brings along is Valkey, and either one does.
 
@@ -10,17 +11,17 @@ process, from the last count. Headers: draft-ietf-httpapi-ratelimit-headers.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 
 import redis.exceptions
 import structlog
 from cachetools import LRUCache
-from limits.aio.storage import RedisStorage
-from redis.asyncio import ConnectionPool
+from redis.asyncio import ConnectionPool, Redis
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.repetition import Repetition
 from services.gateway.access.pseudonyms import Pseudonyms
@@ -33,7 +34,18 @@ VALKEY_AWAY = Gauge("rapport_gateway_valkey_away", "1 while Valkey is away, and 
 AWAY = (redis.exceptions.RedisError, OSError, TimeoutError, RuntimeError)  # the last is uvloop's, of a closed transport
 AWAY_SECONDS = 2.0  # after a failure Redis is left alone for as long
 ANSWER_SECONDS = 0.25
-CONNECTIONS = 8
+CONNECTIONS = 2
+MOST_AT_ONCE = 64  # counts of one question
+PREFIX = "rapport:limit:"
+INCREMENT = """
+local counts = {}
+for place, key in ipairs(KEYS) do
+    counts[place] = redis.call('incr', key)
+    if counts[place] == 1 then redis.call('expire', key, ARGV[place]) end
+end
+return counts
+"""
+Use = tuple[str, int]  # the key of a counter, and for how many seconds Redis keeps it
 LOCAL_KEYS = 10_000
 
 
@@ -123,15 +135,10 @@ class Counters:
             socket_connect_timeout=ANSWER_SECONDS,
             **({"ssl_ca_certs": authorities} if authorities else {}),
         )
-        # An empty pool refuses. Taken for an outage, that would let anybody leave the shared counts by many requests at
-        # once.
-        self._room = asyncio.Semaphore(CONNECTIONS)
-        self._storage = RedisStorage(
-            "async+" + redis_url,
-            implementation="redispy",
-            key_prefix="rapport:limit",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # described in its docstring, missing in its types
-        )
+        self._script = Redis(connection_pool=self._pool).register_script(INCREMENT)
+        # As many at once as there are connections: an empty pool refuses. Taken for an outage, that would let anybody
+        # leave the shared counts by many requests at once.
+        self._asking: Batcher[Use, int | None] = Batcher(self._count_all, MOST_AT_ONCE, CONNECTIONS)
         self._url = redis_url
         self._pseudonyms = pseudonyms
         self._clock = clock
@@ -174,18 +181,25 @@ class Counters:
             return local.counted(None if spent else await self._in_redis(key, policy))
 
     async def _in_redis(self, key: str, policy: Policy) -> int | None:
-        async with self._room:
-            if self.away:
-                return None
-            try:
-                return int(await self._storage.incr(key, policy.window + 1))
-            except AWAY as error:
-                if not self.away:
-                    log.warning("redis is away, limits are counted here", error=type(error).__name__)
-                    VALKEY_AWAY.set(1)
-                    self._returning = asyncio.create_task(self._until_back(error), context=Context())
-                    self._returning.add_done_callback(self._is_back)
-                return None
+        return None if self.away else await self._asking.submit((key, policy.window + 1))
+
+    async def _count_all(self, uses: Sequence[Use]) -> Sequence[int | None]:
+        if self.away:
+            return [None] * len(uses)
+        try:
+            return await self._increment(uses)
+        except AWAY as error:
+            if not self.away:
+                log.warning("redis is away, limits are counted here", error=type(error).__name__)
+                VALKEY_AWAY.set(1)
+                self._returning = asyncio.create_task(self._until_back(error), context=Context())
+                self._returning.add_done_callback(self._is_back)
+            return [None] * len(uses)
+
+    async def _increment(self, uses: Sequence[Use]) -> list[int]:
+        keys = [f"{PREFIX}{key}" for key, _ in uses]
+        counts: list[int] = await self._script(keys=keys, args=[seconds for _, seconds in uses])
+        return counts
 
     async def _until_back(self, error: BaseException) -> None:
         """Ask Redis until it answers, so that no request has to wait for it; by writing, which a replica refuses."""
@@ -195,7 +209,7 @@ class Counters:
             try:
                 await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
                 self._pool._available_connections.clear()  # they remember the authorities as they were in the file
-                await self._storage.incr("back", 1)
+                await self._increment([("back", 1)])
             except AWAY as failure:
                 error = failure
                 continue

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import Problem, invalid
+from services.chassis.http.requests import IDEMPOTENCY_KEY
 from services.contracts.comments import CreateComment, EditComment
 from services.gateway import responses
 from services.gateway.access.authentication import NOBODY
@@ -14,8 +15,9 @@ from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import comments as schemas
 from services.gateway.apidocs.schemas.posts import CommentContext
 from services.gateway.composition import comment_views
-from services.gateway.composition.forwarding import body_of, forward, query_of
-from services.gateway.composition.request_context import RequestContext
+from services.gateway.composition.forwarding import body_of, forward, headers_of, query_of
+from services.gateway.composition.request_context import Json, RequestContext
+from services.gateway.gateway import gateway_of
 from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
@@ -46,11 +48,17 @@ STEPS = {
 )
 async def create(request: Request, context: SignedIn, post_id: PostRef) -> Response:
     body, found = await body_of(request), await id_of(context, post_id)
+    key = headers_of(request).get("Idempotency-Key")
+    if key is None or IDEMPOTENCY_KEY.match(key):
+        raw = await gateway_of(request).posting.post_short(context, found, request._json, key)
+        if raw is not None:
+            posted = ServiceResponse(201, {"Location": f"/v1/comments/{raw['id']}"}, b"")
+            return await _written(request, context, posted, raw, is_new=True)
     path = comment_views.path_under(found)
     answer = await comment_views.retry_while_post_unknown(
         context, found, lambda: forward(request, context, context.upstreams.comments, path, body=body)
     )
-    return await _written(request, context, answer, is_new=True)
+    return await _written(request, context, answer, answer.json(), is_new=True)
 
 
 @router.get(
@@ -151,7 +159,7 @@ async def context_of(request: Request, context: OptionalViewer, comment_id: Path
 async def edit(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     body, path = await body_of(request), comment_views.path_of(comment_id)
     answer = await forward(request, context, context.upstreams.comments, path, body=body)
-    return await _written(request, context, answer)
+    return await _written(request, context, answer, answer.json())
 
 
 @router.delete(
@@ -167,7 +175,8 @@ async def remove(request: Request, context: SignedIn, comment_id: PathId) -> Res
 async def moderate(request: Request, context: SignedIn, comment_id: PathId) -> Response:
     step = request.scope["path"].rpartition("/")[2]
     path = f"{comment_views.path_of(comment_id)}/{step}"
-    return await _written(request, context, await forward(request, context, context.upstreams.comments, path))
+    answer = await forward(request, context, context.upstreams.comments, path)
+    return await _written(request, context, answer, answer.json())
 
 
 for step, (operation_id, summary) in STEPS.items():
@@ -192,9 +201,8 @@ async def _evict(request: Request, context: RequestContext, comment_id: str) -> 
 
 
 async def _written(
-    request: Request, context: RequestContext, answer: ServiceResponse, *, is_new: bool = False
+    request: Request, context: RequestContext, answer: ServiceResponse, raw: Json, *, is_new: bool = False
 ) -> Response:
-    raw = answer.json()
     may_wait = not is_new or raw["state"] != "visible"
     responses.invalidation(request).comment(raw["post_id"], raw["author_id"], may_wait=may_wait)
     return responses.written(context, answer, await comment_views.with_authors(context, raw))

@@ -40,6 +40,7 @@ TOPICS = (POSTS, COMMENTS, PEOPLE)
 START_SECONDS = 20.0
 PAUSE_SECONDS = 2.0  # between a failure and the next attempt
 POLL_SECONDS = 1
+GATHER_SECONDS = 0.02  # in which events gather after some came: fetching costs more than reading them
 CHECK_SECONDS = 1.0  # between two questions whether the broker is there
 ANSWER_SECONDS = 2.0
 STOP_SECONDS = 5.0
@@ -190,6 +191,8 @@ class InvalidationReader:
             for batch in records.values():
                 for record in batch:
                     self._apply(record)
+            if records:
+                await asyncio.sleep(GATHER_SECONDS)
             if time.monotonic() >= checked + CHECK_SECONDS:
                 # A client whose broker is lost goes on polling without an error, as if nothing were written.
                 await wait_at_most(ANSWER_SECONDS, consumer.end_offsets(self._partitions))

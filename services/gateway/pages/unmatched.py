@@ -19,7 +19,7 @@ def refuse(request: Request, problem: Problem) -> Response:
     path: str = request.scope["path"]
     if path == "/v1" or path.startswith("/v1/"):
         return render(problem)
-    routes: RouteTable = request.app.state.routes
+    routes: RouteTable = request.app.routes_table
     if problem.kind == "not-found" and request.method == "GET":
         location = without_slash(request, routes)
         if location is not None:
