@@ -6,6 +6,7 @@ attempt sends the same bytes.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -71,6 +72,10 @@ class Delivery:
         self._upstreams = upstreams
         self._messages = messages
         self._smtp = smtp
+        self._asking: Batcher[Claimed, Answers] = Batcher(self._ask_about)
+        self._looking: Batcher[tuple[Claimed, int], OwnRefusal | None] = Batcher(
+            lambda asked: delivery_queue.own_refusals(db, asked)
+        )
         self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
         self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
         self._first_retry = first_retry
@@ -87,7 +92,7 @@ class Delivery:
             if claimed.too_old:
                 raise NotWanted("too_old")
             if not _is_fresh(answers):
-                answers = await self._ask(claimed)
+                answers = await self._asking.submit(claimed)
             address, address_version = addressee(answers)
             frozen = claimed.frozen if claimed.frozen_for == address_version else None
             named = answers.waiting_ids if frozen is None else frozenset(claimed.waiting)
@@ -149,9 +154,9 @@ class Delivery:
         """Reschedule a mail whose attempt raised an unexpected exception; its outcome counts as unknown."""
         await self._try_later(claimed, None, keep_frozen=True)
 
-    async def _ask(self, claimed: Claimed) -> Answers:
-        answers = await self._upstreams.ask([claimed])
-        return answers[claimed.person_id, claimed.comment_id]
+    async def _ask_about(self, rows: Sequence[Claimed]) -> list[Answers]:
+        answers = await self._upstreams.ask(rows)
+        return [answers[claimed.person_id, claimed.comment_id] for claimed in rows]
 
     async def _still_wanted(self, mail: PreparedMail) -> PreparedMail:
         """Check that the mail may still go, by fresh answers and by notify's own part; return it with these answers.
@@ -160,8 +165,8 @@ class Delivery:
             NotWanted: it must not go.
             Problem: the upstreams or the database cannot be asked.
         """
-        answers = mail.answers if _is_fresh(mail.answers) else await self._ask(mail.claimed)
-        refusal = await delivery_queue.own_refusal(self._db, mail.claimed, mail.address_version)
+        answers = mail.answers if _is_fresh(mail.answers) else await self._asking.submit(mail.claimed)
+        refusal = await self._looking.submit((mail.claimed, mail.address_version))
         if refusal is not None:
             raise NotWanted(refusal)
         _, address_version = addressee(answers)

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -101,35 +101,52 @@ async def renew(db: Database, rows: Sequence[Claimed]) -> None:
         await tx.execute(RENEW, *keys, LEASE)
 
 
-SELECT_OWN_PART = """
-select n.lease_token = $3 and n.lease_until > now() as leased,
+SELECT_OWN_PARTS = """
+select n.person_id, n.comment_id, n.lease_token = asked.token and n.lease_until > now() as leased,
        coalesce(m.notifications, true) as wanted,
        coalesce(m.scope, 'all') = 'all' or 'reply_to_you' = any(n.reasons) as in_scope,
        n.moderation, coalesce(m.moderation, 'hourly') <> 'off' as moderation_wanted,
-       exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
-from notifications n left join mail_choices m on m.person_id = n.person_id
-where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
+       exists (
+           select from suppressions s where s.person_id = asked.person_id and s.address_version = asked.address_version
+       ) as suppressed
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[]) as asked (person_id, comment_id, token, address_version)
+join notifications n on n.person_id = asked.person_id and n.comment_id = asked.comment_id
+left join mail_choices m on m.person_id = n.person_id
+where n.state = 'waiting'
 """
 
 OwnRefusal = Literal["lease_lost", "unsubscribed", "replies_only", "moderation_off", "address_suppressed"]
 
 
-async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
-    """Return why notify itself refuses the mail now, by its lease, the person's choice and the suppressions."""
+async def own_refusals(db: Database, asked: Sequence[tuple[Claimed, int]]) -> list[OwnRefusal | None]:
+    """Return why notify itself refuses each mail now, by its lease, the person's choice and the suppressions.
+
+    Args:
+        asked: rows, each with the version of the address that its mail is to go to.
+    """
     async with db.reader() as reader:
-        row = await reader.fetchrow(
-            SELECT_OWN_PART, claimed.person_id, claimed.comment_id, claimed.lease_token, address_version
+        rows = await reader.fetch(
+            SELECT_OWN_PARTS,
+            [claimed.person_id for claimed, _ in asked],
+            [claimed.comment_id for claimed, _ in asked],
+            [claimed.lease_token for claimed, _ in asked],
+            [address_version for _, address_version in asked],
         )
-    if row is None or not row["leased"]:
+    parts = {(row["person_id"], row["comment_id"]): row for row in rows}
+    return [_own_refusal(parts.get((claimed.person_id, claimed.comment_id))) for claimed, _ in asked]
+
+
+def _own_refusal(part: Any | None) -> OwnRefusal | None:
+    if part is None or not part["leased"]:
         return "lease_lost"
-    if row["moderation"]:
-        if not row["moderation_wanted"]:
+    if part["moderation"]:
+        if not part["moderation_wanted"]:
             return "moderation_off"
-    elif not row["wanted"]:
+    elif not part["wanted"]:
         return "unsubscribed"
-    elif not row["in_scope"]:
+    elif not part["in_scope"]:
         return "replies_only"
-    return "address_suppressed" if row["suppressed"] else None
+    return "address_suppressed" if part["suppressed"] else None
 
 
 @dataclass(frozen=True)
@@ -225,13 +242,13 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
             [comment_id for draft in drafts for comment_id in draft.named],
         )
     frozen = {(row["person_id"], row["comment_id"]) for row in rows}
-    refusals: list[OwnRefusal | None] = []
-    for draft in drafts:
-        if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
-            refusals.append(None)
-        else:  # it may stand no more; then the row is left as after a lost lease, and is claimed again
-            refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lease_lost")
-    return refusals
+    left = [draft for draft in drafts if (draft.claimed.person_id, draft.claimed.comment_id) not in frozen]
+    if not left:
+        return [None] * len(drafts)
+    why = await own_refusals(db, [(draft.claimed, draft.address_version) for draft in left])
+    # a refusal may stand no more; then the row is left as after a lost lease, and is claimed again
+    refusals = {draft.claimed.id: refusal or "lease_lost" for draft, refusal in zip(left, why, strict=True)}
+    return [refusals.get(draft.claimed.id) for draft in drafts]
 
 
 @dataclass(frozen=True)
@@ -249,13 +266,25 @@ class End:
     bad_address_version: int | None = None
 
 
+# locks in key order, as RENEW does
 FINISH = """
-update notifications set
-    state = $4, why = $5, smtp_answer = coalesce($6, smtp_answer), version = $7,
-    sent_at = case when $4 = 'sent' then now() end, ended_at = now(),
+with leased as materialized (
+    select n.person_id, n.comment_id, ended.state, ended.why, ended.smtp_answer, ended.version, ended.place
+    from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::integer[])
+             with ordinality as ended (person_id, comment_id, token, state, why, smtp_answer, version, place)
+    join notifications n on n.person_id = ended.person_id and n.comment_id = ended.comment_id
+                        and n.lease_token = ended.token
+    where n.state = 'waiting'
+    order by n.person_id, n.comment_id
+    for update of n
+)
+update notifications as n set
+    state = leased.state, why = leased.why, smtp_answer = coalesce(leased.smtp_answer, n.smtp_answer),
+    version = leased.version, sent_at = case when leased.state = 'sent' then now() end, ended_at = now(),
     due_at = null, lease_token = null, lease_until = null, frozen = null, frozen_for = null
-where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting'
-returning id
+from leased
+where n.person_id = leased.person_id and n.comment_id = leased.comment_id
+returning leased.place
 """
 
 INSERT_SUPPRESSION = """
@@ -264,7 +293,7 @@ insert into suppressions (person_id, address_version, smtp_answer) values ($1, $
 
 
 async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception]:
-    """End rows, delete their frozen bytes, and add an event for each; several rows share one transaction.
+    """End rows, delete their frozen bytes, and add an event for each, all in one statement.
 
     Returns:
         For each row whether it ended: false, and unchanged, when its lease is lost. The exception if it failed alone.
@@ -272,38 +301,54 @@ async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception
     Raises:
         Problem: `unavailable`; whether they ended is unknown.
     """
-    if len(ends) == 1:
-        async with db.statement() if ends[0].bad_address_version is None else db.transaction() as tx:
-            return [await end_row(tx, ends[0])]
-    ended = [False] * len(ends)
-    order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
     try:
-        async with db.transaction() as tx:
-            for at in order:
-                ended[at] = await end_row(tx, ends[at])
-        return ended
+        return await _finish_together(db, ends)
     except Problem:
         raise
     except Exception:
+        if len(ends) == 1:
+            raise
         log.exception("ends of mails could not share a transaction", count=len(ends))
     outcomes: list[bool | Exception] = []
     for end in ends:
         try:
-            outcomes += await finish(db, [end])
+            outcomes += await _finish_together(db, [end])
         except Exception as error:
             outcomes.append(error)
     return outcomes
 
 
-async def end_row(tx: Transaction, end: End) -> bool:
-    """End one row in this transaction and add its event; return False, and change nothing, when its lease is lost."""
-    claimed = end.claimed
-    with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
-        event = ending(replace(claimed, version=claimed.version + 1), end.state, end.why)
-        key = claimed.person_id, claimed.comment_id, claimed.lease_token
-        ended = await outbox.add_with(tx, FINISH, (*key, end.state, end.why, end.smtp_answer, event.version), event)
-    if ended and end.bad_address_version is not None:
-        await _suppress(tx, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
+async def _finish_together(db: Database, ends: Sequence[End]) -> list[bool]:
+    suppress = any(end.bad_address_version is not None for end in ends)
+    async with db.transaction() if suppress else db.statement() as tx:
+        return await end_rows(tx, ends)
+
+
+async def end_rows(tx: Transaction, ends: Sequence[End]) -> list[bool]:
+    """End rows in this transaction and add an event for each.
+
+    Returns:
+        For each row whether it ended: false, and unchanged, when its lease is lost.
+    """
+    events = []
+    for end in ends:
+        claimed = end.claimed
+        with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
+            event = ending(replace(claimed, version=claimed.version + 1), end.state, end.why)
+            events.append(outbox.new_row(event))
+    changes = (
+        [end.claimed.person_id for end in ends],
+        [end.claimed.comment_id for end in ends],
+        [end.claimed.lease_token for end in ends],
+        [end.state for end in ends],
+        [end.why for end in ends],
+        [end.smtp_answer for end in ends],
+        [end.claimed.version + 1 for end in ends],
+    )
+    ended = await outbox.add_with_each(tx, FINISH, changes, events)
+    for end, has_ended in zip(ends, ended, strict=True):
+        if has_ended and end.bad_address_version is not None:
+            await _suppress(tx, end.claimed.person_id, end.bad_address_version, end.smtp_answer or "")
     return ended
 
 

@@ -104,14 +104,32 @@ async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) ->
         ("rcpt", "nonsense", "withheld", None),
     ],
 )
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one-by-one"])
 async def test_the_meaning_of_a_refusal_depends_on_its_step(
-    smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None
+    smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None, pipelining: bool
 ) -> None:
+    if not pipelining:
+        smtp_sink.offers.remove("PIPELINING")
     smtp_sink.answers[phase] = answer
     outcome = await deliver(smtp_sink)
     expected = {"connect": "connect", "ehlo": "mail"}.get(phase, phase)
     assert (outcome.kind, outcome.phase, outcome.code) == (kind, expected, code)
     assert smtp_sink.messages == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_rcpt_goes_with_mail_where_the_server_takes_both_at_once(smtp_sink: SmtpSink, pipelining: bool) -> None:
+    """A refused MAIL is the server's, whatever it says to the RCPT behind it; nothing is sent after that."""
+    if not pipelining:
+        smtp_sink.offers.remove("PIPELINING")
+    smtp_sink.answers |= {"mail": "451 4.3.0 later", "rcpt": "550 5.1.1 unknown"}
+    async with smtp_to(smtp_sink) as smtp:
+        for _ in range(2):
+            outcome = await send(smtp)
+            assert (outcome.kind, outcome.phase, outcome.code) == ("server_unusable", "mail", 451)
+        await eventually(lambda: smtp_sink.dialogues == 0)
+    verbs = [line.partition(" ")[0] for line in smtp_sink.seen]
+    assert verbs == (["EHLO", "MAIL", "RCPT"] if pipelining else ["EHLO", "MAIL"]) * 2
 
 
 @pytest.mark.parametrize("how", [RESET, CLOSE, STALL])
@@ -270,13 +288,26 @@ async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> N
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
 
 
+class FullTransport:
+    """A transport whose peer takes nothing any more."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def get_write_buffer_size(self) -> int:
+        return 3
+
+
 async def test_a_dot_that_never_leaves_is_unknown(smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     smtp_sink.answers["dot"] = STALL
     async with asyncio.timeout(5), smtp_to(smtp_sink, smtp_dot_timeout_seconds=0.2) as smtp:
         with pytest.raises(DialogueEnded) as end:
             async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
                 await dialogue.data()
-                monkeypatch.setattr(dialogue.client.transport, "get_write_buffer_size", lambda: 3)  # the peer is full
+                monkeypatch.setattr(dialogue.connection, "transport", FullTransport(dialogue.connection.transport))
                 await dialogue.dot()
     assert (end.value.outcome.kind, end.value.outcome.phase) == ("unknown", "dot")
 

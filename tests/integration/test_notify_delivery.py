@@ -630,14 +630,14 @@ async def test_an_end_that_cannot_be_written_does_not_keep_back_those_written_wi
 async def test_a_database_that_is_away_leaves_all_ends_of_a_batch_to_be_written_again(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch, add_with, failures = await claim_with_ids(harness, 2), outbox.add_with, [unavailable("away")]
+    batch, add_with_each, failures = await claim_with_ids(harness, 2), outbox.add_with_each, [unavailable("away")]
 
-    async def failing(*args: Any) -> bool:
+    async def failing(*args: Any) -> list[bool]:
         if failures:
             raise failures.pop()
-        return await add_with(*args)
+        return await add_with_each(*args)
 
-    monkeypatch.setattr(outbox, "add_with", failing)
+    monkeypatch.setattr(outbox, "add_with_each", failing)
     ends = [End(claimed, "sent") for claimed in batch]
     with pytest.raises(Problem):
         await delivery_queue.finish(harness.service.db, ends)
