@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-import stamina
-
 from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
@@ -99,7 +97,6 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
 
 
 def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:
-    stamina.instrumentation.set_on_retry_hooks([])  # its counter has a label value for each attempt
     delivery = Delivery(
         db,
         upstreams,
