@@ -3,7 +3,7 @@
 With a folder: `backup`, `restore` and `verify`.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -32,6 +32,7 @@ from services.contracts.topics import NOTIFY, SUBSCRIPTIONS
 from services.notify import handlers, rescheduling
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
+from services.notify.fan_outs import FanOuts
 from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
 from services.notify.moderation import ModerationMails
@@ -59,8 +60,8 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=pool),
     )
     tokens = Tokens(settings.notify_secret, settings.sender.domain, settings.other_secrets)
-    event_handlers = handlers.build(settings.notify_settle_seconds)
     smtp: Smtp | None = None
+    wakes: list[Callable[[], None]] = []
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
         Role("retention", Pruner(db, settings).run),
@@ -73,12 +74,16 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     if "mailer" in wanted:
         smtp = Smtp(load(SmtpSettings))
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
-        event_handlers.on_applied = mailer.wake
+        wakes.append(mailer.wake)
         roles.append(Role("mailer", mailer.run))
         settle = timedelta(seconds=settings.notify_settle_seconds)
         moderation = ModerationMails(db, upstreams, settle, mailer.wake)
         roles.append(Role("mails to moderators", moderation.periodic().run))
     if "consumer" in wanted:
+        fan_outs = FanOuts(db, partial(_call_all, *wakes))
+        event_handlers = handlers.build(settings.notify_settle_seconds, fan_outs.expect)
+        event_handlers.on_applied = partial(_call_all, *wakes, fan_outs.wake_if_expected)
+        roles.append(Role("notifications of followers", fan_outs.run))
         consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
@@ -94,6 +99,11 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
             await smtp.close()
         await pool.close()
         await db.close()
+
+
+def _call_all(*functions: Callable[[], None]) -> None:
+    for function in functions:
+        function()
 
 
 def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:

@@ -46,6 +46,18 @@ class MailServerUnusable(Exception):
     """The mail server takes no mail at all; the row was given back."""
 
 
+class MailServerFull(Exception):
+    """The mail server takes no more dialogues at once; the row was given back.
+
+    Attributes:
+        dialogues: how many it had open.
+    """
+
+    def __init__(self, dialogues: int) -> None:
+        self.dialogues = dialogues
+        super().__init__(dialogues)
+
+
 class CannotAsk(Exception):
     """The upstreams or notify's own database cannot be asked whether a mail may go; its row was given back."""
 
@@ -119,6 +131,7 @@ class Delivery:
 
         Raises:
             MailServerUnusable, CannotAsk: the row was given back; try no other for a while.
+            MailServerFull: the row was given back; the others go on.
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
         mail: PreparedMail | None = prepared
@@ -148,6 +161,8 @@ class Delivery:
             return False
         if result.kind == "server_unusable":
             raise MailServerUnusable(result.reply)
+        if result.kind == "server_full":
+            raise MailServerFull(self._smtp.open_dialogues)
         return result.kind in MAIL_SERVER_ANSWERED
 
     async def retry_unforeseen(self, claimed: Claimed) -> None:
@@ -198,7 +213,7 @@ class Delivery:
                 await self._try_later(claimed, answer, keep_frozen=reused)
             case Outcome("unknown"):
                 await self._try_later(claimed, answer, keep_frozen=True)
-            case Outcome("server_unusable"):
+            case Outcome("server_unusable" | "server_full"):
                 await self._give_back(claimed, keep_frozen=reused)
             case NotWanted("lease_lost"):
                 log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))

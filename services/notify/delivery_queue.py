@@ -32,17 +32,27 @@ TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then
 MOST_NAMED = 100
 
 CLAIM = """
-with due as materialized (
+with answers as materialized (
     select person_id, comment_id
     from notifications
-    where state = 'waiting' and due_at <= now() and (lease_until is null or lease_until < now())
+    where state = 'waiting' and not follower and due_at <= now() and (lease_until is null or lease_until < now())
       and not exists (select from mail_pause)
     order by due_at
     limit $1
     for update skip locked
+), followers as materialized (
+    select person_id, comment_id
+    from notifications
+    where state = 'waiting' and follower and due_at <= now() and (lease_until is null or lease_until < now())
+      and not exists (select from mail_pause)
+    order by due_at
+    limit least($2, $3 - (select count(*) from answers))
+    for update skip locked
+), due as (
+    select person_id, comment_id from answers union all select person_id, comment_id from followers
 )
 update notifications as n
-set lease_token = $2, lease_until = now() + $3::interval
+set lease_token = $4, lease_until = now() + $5::interval
 from due left join comments as c on c.comment_id = due.comment_id
 where n.person_id = due.person_id and n.comment_id = due.comment_id
 returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
@@ -50,9 +60,9 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
           (select t.revision from mail_threads t where t.person_id = n.person_id and t.post_id = n.post_id)
               as thread_revision,
           n.first_tried_at is null and n.frozen is null
-              and coalesce(c.created_at, n.created_at) < greatest(now() - $4::interval, (select raised_at from epoch))
+              and coalesce(c.created_at, n.created_at) < greatest(now() - $6::interval, (select raised_at from epoch))
               as too_old,
-          n.moderation,
+          n.moderation, n.follower,
           case when not n.moderation then '{}'
                when n.frozen is not null then array(select t.comment_id from moderation_told t where t.mail_id = n.id)
                else array(
@@ -62,16 +72,22 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
                        where t.person_id = n.person_id and t.comment_id = w.comment_id and told.state = 'sent'
                    )
                    order by w.held_at desc nulls last, w.comment_id desc
-                   limit $5
+                   limit $7
                ) end as waiting
 """
 
 
-async def claim(db: Database, limit: int) -> list[Claimed]:
-    """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused."""
+async def claim(db: Database, limit: int, *, answers: int | None = None, followers: int | None = None) -> list[Claimed]:
+    """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused.
+
+    Args:
+        answers: how many of them may be for other people than followers.
+        followers: how many may be for followers; they get what is left by the others.
+    """
     lease_token = new_id()
+    lines = limit if answers is None else answers, limit if followers is None else followers
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
+        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
     return [
         Claimed(**{**row, "reasons": tuple(row["reasons"]), "waiting": tuple(row["waiting"])}, lease_token=lease_token)
         for row in rows

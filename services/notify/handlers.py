@@ -1,5 +1,6 @@
 """Events of comments to commands of notify."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from services.chassis.database.pool import Transaction
@@ -33,14 +34,20 @@ FACTS: tuple[type[CommentFact], ...] = (
 )
 
 
-def build(settle_seconds: float) -> Handlers:
-    """Return the handlers of the group `notify`; a notification is due `settle_seconds` after its event was handled."""
+def build(settle_seconds: float, expect_fan_out: Callable[[], None] = lambda: None) -> Handlers:
+    """Return the handlers of the group `notify`.
+
+    Args:
+        settle_seconds: how long after its event was handled a notification is due.
+        expect_fan_out: called when a transaction, not committed yet, leaves followers to be told.
+    """
     handlers = Handlers()
     settle = timedelta(seconds=settle_seconds)
 
     @handlers.on(*FACTS)
     async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        await commands.record(tx, event, settle, envelope.epoch)
+        if await commands.record(tx, event, settle, envelope.epoch):
+            expect_fan_out()
 
     @handlers.on(CommentGone)
     async def comment_gone(tx: Transaction, event: CommentGone, envelope: Envelope) -> None:

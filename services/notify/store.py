@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
 from services.chassis.ids import new_id
-from services.notify.domain import Comment, Notification, State
+from services.notify.domain import FIRST_FOLLOWERS, Comment, Notification, Reason, State
 
 UPSERT_COMMENT = """
 insert into comments as known (
@@ -24,7 +24,9 @@ on conflict (comment_id) do update set
                    else excluded.held_at end
 where (known.epoch, known.version) < (excluded.epoch, excluded.version)
 returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
-          array(select person_id from follows f where f.post_id = known.post_id and f.follows) as followers
+          array(
+              select person_id from follows f where f.post_id = known.post_id and f.follows order by person_id limit $13
+          ) as followers
 """
 
 
@@ -32,6 +34,8 @@ async def upsert_comment(
     tx: Transaction, comment: Comment, created_at: datetime, epoch: int = 0, *, stated: bool = False
 ) -> Comment:
     """Upsert the comment unless a newer (epoch, version) is known; return the newest one. Its row stays locked.
+
+    It has the first `FIRST_FOLLOWERS` of its followers.
 
     Args:
         stated: its event only states the row: a comment that waits by it alone is nothing to tell moderators of.
@@ -50,8 +54,9 @@ async def upsert_comment(
         created_at,
         epoch,
         stated,
+        FIRST_FOLLOWERS,
     )
-    row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
+    row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id, None, FIRST_FOLLOWERS)
     assert row is not None
     return _comment(row)
 
@@ -62,15 +67,20 @@ def _comment(row: Any) -> Comment:
 
 SELECT_COMMENT = """
 select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
-       array(select person_id from follows f where f.post_id = comments.post_id and f.follows) as followers
+       array(
+           select person_id from follows f
+           where f.post_id = comments.post_id and f.follows and f.person_id = coalesce($2, f.person_id)
+           order by person_id
+           limit $3
+       ) as followers
 from comments
 where comment_id = $1
 """
 
 
-async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
-    """Return a comment as its newest event reported it."""
-    row = await reader.fetchrow(SELECT_COMMENT, comment_id)
+async def find_comment(reader: Reader, comment_id: UUID, person_id: UUID) -> Comment | None:
+    """Return a comment as its newest event reported it, with the person as its follower if they follow it."""
+    row = await reader.fetchrow(SELECT_COMMENT, comment_id, person_id, 1)
     return _comment(row) if row else None
 
 
@@ -105,10 +115,10 @@ async def known_comments(reader: Reader, after: UUID, ids: Sequence[UUID] | None
 
 INSERT_NOTIFICATIONS = """
 insert into notifications (
-    person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id
+    person_id, comment_id, id, post_id, reasons, state, why, announced, follower, due_at, correlation_id, causation_id
 )
 select recipient.person_id, $4, recipient.id, $5, string_to_array(recipient.reasons, ' '), $6::text, $7,
-       $6 = 'waiting', case when $6 = 'waiting' then now() + $8::interval end, $9, $10
+       $6 = 'waiting', recipient.reasons = $11, case when $6 = 'waiting' then now() + $8::interval end, $9, $10
 from unnest($1::uuid[], $2::uuid[], $3::text[]) as recipient (person_id, id, reasons)
 on conflict (person_id, comment_id) do nothing
 returning id
@@ -144,6 +154,7 @@ async def insert_notifications(
         settle,
         correlation_id,
         causation_id,
+        Reason.FOLLOWED_THREAD.value,
     )
     made = {row["id"] for row in rows}
     return {person_id: one for person_id, one in ids.items() if one in made}
@@ -230,10 +241,15 @@ SELECT_BACKLOG = """
 select count(*) as waiting,
        count(*) filter (where due_at <= now()) as due,
        coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as age
-from (select due_at from notifications where state = 'waiting' order by due_at limit 10000) as first
+from (values (false), (true)) as line (follower), lateral (
+    select due_at from notifications n
+    where n.state = 'waiting' and n.follower = line.follower
+    order by due_at
+    limit 10000
+) as first
 """
 
 
 async def backlog(reader: Reader) -> Any:
-    """Return how many wait, how many are due (both counted up to 10,000), and for how many seconds the oldest is."""
+    """Return how many wait, how many are due (both counted up to 20,000), and for how many seconds the oldest is."""
     return await reader.fetchrow(SELECT_BACKLOG)

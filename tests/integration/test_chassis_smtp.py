@@ -132,6 +132,35 @@ async def test_rcpt_goes_with_mail_where_the_server_takes_both_at_once(smtp_sink
     assert verbs == (["EHLO", "MAIL", "RCPT"] if pipelining else ["EHLO", "MAIL"]) * 2
 
 
+@pytest.mark.parametrize(
+    ("phase", "answer"),
+    [
+        ("connect", "421 4.7.0 too many connections"),
+        ("mail", "451 4.7.1 too many connections"),
+        ("auth", "432 4.3.2 concurrent connections limit exceeded"),
+    ],
+)
+async def test_a_server_that_refuses_one_dialogue_beside_others_is_full(
+    smtp_sink: SmtpSink, phase: str, answer: str
+) -> None:
+    """Alone it is unusable, and so it is for good reasons, those with a 5xx, beside others too."""
+    smtp_sink.offers.append("AUTH PLAIN")
+    async with smtp_to(smtp_sink, smtp_username="rapport", smtp_password="secret") as smtp:
+        async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+            assert smtp.open_dialogues == 1
+            smtp_sink.answers[phase] = answer
+            full = await send(smtp)
+            assert (full.kind, full.phase, full.code) == ("server_full", phase, int(answer[:3]))
+            smtp_sink.answers[phase] = "554 5.7.1 go away"
+            assert (await send(smtp)).kind == "server_unusable"
+            await dialogue.data()
+            assert (await dialogue.dot()).kind == "accepted"
+        await smtp_sink.hang_up()
+        smtp_sink.answers[phase] = answer
+        assert smtp.open_dialogues == 0
+        assert (await send(smtp)).kind == "server_unusable"
+
+
 @pytest.mark.parametrize("how", [RESET, CLOSE, STALL])
 @pytest.mark.parametrize(
     ("phase", "kind"),

@@ -58,11 +58,15 @@ class Smtp:
     """Delivers single messages over connections that are used again when a dialogue ended well.
 
     It bounds no number of dialogues at once: each mailer keeps to its own `*_mail_connections`.
+
+    Attributes:
+        open_dialogues: how many there are whose MAIL was accepted.
     """
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
         self._idle: list[tuple[SmtpConnection, float]] = []
+        self.open_dialogues = 0
         name = socket.gethostname()
         self._own_name = name if HOST_NAME.match(name) else "localhost"
         self._tls: ssl.SSLContext | None = None
@@ -106,10 +110,12 @@ class Smtp:
             async with asyncio.timeout(seconds) as bound:
                 dialogue.prepare_addresses()
                 connection = await self._begin(dialogue)
+                self.open_dialogues += 1
                 try:
                     await dialogue.rcpt()
                     yield dialogue
                 finally:
+                    self.open_dialogues -= 1
                     if dialogue.outcome.kind == "accepted" and connection.is_open:
                         self._idle.append((connection, time.monotonic()))
                     else:
@@ -140,6 +146,14 @@ class Smtp:
                     connection.close()
                     raise
             connection.close()
+        try:
+            return await self._begin_anew(dialogue)
+        except DialogueEnded as end:
+            if self.open_dialogues and end.outcome.kind == "server_unusable" and (end.outcome.code or 0) // 100 == 4:
+                raise DialogueEnded(replace(end.outcome, kind="server_full")) from None
+            raise
+
+    async def _begin_anew(self, dialogue: Dialogue) -> SmtpConnection:
         connection = await self._connect(dialogue)
         try:
             await dialogue.mail(connection)

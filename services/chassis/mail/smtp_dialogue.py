@@ -22,6 +22,7 @@ Kind = Literal[
     "refused",  # 5xx to RCPT, DATA or the dot: this mail, here, never
     "bad_address",  # 5xx to RCPT with a code that says the address itself is wrong
     "server_unusable",  # connect, greeting, STARTTLS, AUTH, MAIL FROM: the mail server takes no mail at all
+    "server_full",  # 4xx there while other dialogues are open: it takes no more of them at once
     "unknown",  # delivered, or not
     "withheld",  # not delivered: the caller left before the dot, or the connection ended
 ]
