@@ -22,9 +22,10 @@ from services.chassis.mail.smtp import Smtp
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
-from services.notify import delivery_queue, rescheduling
-from services.notify.delivery_queue import Draft, End, OwnRefusal
+from services.notify import delivery_queue, endings, rescheduling
+from services.notify.delivery_queue import Draft, OwnRefusal
 from services.notify.domain import Answers, Claimed, EndState, NotVisible, NotWanted, addressee
+from services.notify.endings import End
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
 
@@ -89,7 +90,7 @@ class Delivery:
             lambda asked: delivery_queue.own_refusals(db, asked)
         )
         self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
-        self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
+        self._finishing: Batcher[End, bool] = Batcher(lambda ends: endings.finish(db, ends))
         self._first_retry = first_retry
         self._give_up = give_up
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging.handlers import Handlers
+from services.chassis.runtime import context
 from services.contracts.comments import (
     CommentApproved,
     CommentEdited,
@@ -20,6 +21,7 @@ from services.contracts.comments import (
 )
 from services.contracts.event import Envelope
 from services.notify import commands
+from services.notify.commands import Reported
 
 FACTS: tuple[type[CommentFact], ...] = (
     CommentPosted,
@@ -46,11 +48,11 @@ def build(settle_seconds: float, expect_fan_out: Callable[[], None] = lambda: No
 
     @handlers.on(*FACTS)
     async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        if await commands.record(tx, event, settle, envelope.epoch):
+        if await commands.record(tx, [Reported(event, envelope.epoch, context.current())], settle):
             expect_fan_out()
 
     @handlers.on(CommentGone)
     async def comment_gone(tx: Transaction, event: CommentGone, envelope: Envelope) -> None:
-        await commands.record_gone(tx, event, envelope.epoch)
+        await commands.record_gone(tx, event, envelope.epoch, context.current())
 
     return handlers

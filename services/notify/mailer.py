@@ -60,10 +60,9 @@ class Mailer:
         self._upstreams = upstreams
         self._delivery = delivery
         self._connections = connections
-        self._most = Room(connections * BATCH_FACTOR, connections * FOLLOWERS_FACTOR)
-        self._followers_under_way = 0
-        self._free = self._most
         self._slots = DialogueSlots(connections)
+        self._followers_under_way = 0
+        self._free = Room(0, 0)
         self._mail_server_backoff = Backoff(1.0, 15.0)
         self._dependency_backoff = Backoff(0.25, 5.0)
         self._stop = asyncio.Event()
@@ -99,12 +98,11 @@ class Mailer:
 
     def _free_room(self, under_way: int) -> Room:
         """Return the room of each line, none where it is less than half: upstreams are not asked about single rows."""
-        followers = self._followers_under_way
-        answers = self._most.answers - (under_way - followers)
-        followers = self._most.followers - followers
+        most = Room(self._slots.limit * BATCH_FACTOR, self._slots.limit * FOLLOWERS_FACTOR)
+        answers = most.answers - (under_way - self._followers_under_way)
+        followers = most.followers - self._followers_under_way
         return Room(
-            answers if answers >= self._most.answers // 2 else 0,
-            followers if followers >= self._most.followers // 2 else 0,
+            answers if answers >= most.answers // 2 else 0, followers if followers >= most.followers // 2 else 0
         )
 
     def _is_pausing(self) -> bool:

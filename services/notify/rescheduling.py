@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from services.chassis.database.pool import Database, Transaction
-from services.notify.delivery_queue import End, end_rows
 from services.notify.domain import Claimed
+from services.notify.endings import End, end_rows
 
 LONGEST_RETRY = timedelta(hours=3)
 

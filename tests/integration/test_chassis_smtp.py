@@ -13,6 +13,7 @@ import pytest
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 
+from services.chassis.mail import smtp
 from services.chassis.mail.addresses import envelope_address, without_addresses
 from services.chassis.mail.smtp import OUTCOMES, Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
@@ -353,6 +354,17 @@ async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink
     assert len(smtp_sink.messages) == 5
     assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 3
     assert "QUIT" in smtp_sink.seen
+
+
+async def test_a_connection_that_is_not_used_again_in_time_is_closed(
+    smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "IDLE_SECONDS", 0.05)
+    async with smtp_to(smtp_sink) as sending:
+        for _ in range(2):
+            assert {(await send(sending)).kind, (await send(sending)).kind} == {"accepted"}
+            await eventually(lambda: smtp_sink.dialogues == 0)
+        assert smtp_sink.seen.count("QUIT") == sum(line.startswith("EHLO") for line in smtp_sink.seen) >= 2
 
 
 async def test_a_connection_is_not_used_again_after_a_refusal(smtp_sink: SmtpSink) -> None:

@@ -65,7 +65,8 @@ class Smtp:
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
-        self._idle: list[tuple[SmtpConnection, float]] = []
+        self._idle: list[tuple[SmtpConnection, float]] = []  # the one used last at the end
+        self._closing: asyncio.TimerHandle | None = None
         self.open_dialogues = 0
         name = socket.gethostname()
         self._own_name = name if HOST_NAME.match(name) else "localhost"
@@ -74,6 +75,8 @@ class Smtp:
     async def close(self) -> None:
         """Send QUIT on every idle connection."""
         idle, self._idle = self._idle, []
+        if self._closing is not None:
+            self._closing.cancel()
         await asyncio.gather(*(connection.quit(QUIT_SECONDS) for connection, _ in idle))
 
     @asynccontextmanager
@@ -117,7 +120,7 @@ class Smtp:
                 finally:
                     self.open_dialogues -= 1
                     if dialogue.outcome.kind == "accepted" and connection.is_open:
-                        self._idle.append((connection, time.monotonic()))
+                        self._keep(connection)
                     else:
                         connection.close()
         except DialogueEnded as end:
@@ -131,6 +134,21 @@ class Smtp:
             raise DialogueEnded(dialogue.outcome) from None
         finally:
             OUTCOMES.labels(dialogue.outcome.kind, dialogue.outcome.phase).inc()
+
+    def _keep(self, connection: SmtpConnection) -> None:
+        """Keep a connection for the next dialogue; it is closed when none has come in time."""
+        self._idle.append((connection, time.monotonic()))
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
+
+    def _close_idle(self) -> None:
+        bound = time.monotonic() - IDLE_SECONDS
+        while self._idle and self._idle[0][1] <= bound:
+            self._idle.pop(0)[0].leave()
+        self._closing = None
+        if self._idle:
+            seconds = self._idle[0][1] - bound
+            self._closing = asyncio.get_running_loop().call_later(seconds, self._close_idle)
 
     async def _begin(self, dialogue: Dialogue) -> SmtpConnection:
         """Return a connection on which MAIL FROM was accepted."""

@@ -117,6 +117,12 @@ class SmtpConnection(asyncio.Protocol):
         finally:
             self.close()
 
+    def leave(self) -> None:
+        """Say goodbye and close, without waiting for the reply."""
+        if self.is_open:
+            self.send(b"QUIT")
+        self.close()
+
     def close(self) -> None:
         """Close the connection. What was written before is still sent."""
         self.transport.close()
