@@ -3,7 +3,7 @@
 With a folder: `backup`, `restore` and `verify`.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -61,7 +61,7 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     )
     tokens = Tokens(settings.notify_secret, settings.sender.domain, settings.other_secrets)
     smtp: Smtp | None = None
-    wakes: list[Callable[[], None]] = []
+    mailer: Mailer | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
         Role("retention", Pruner(db, settings).run),
@@ -74,15 +74,14 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
     if "mailer" in wanted:
         smtp = Smtp(load(SmtpSettings))
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
-        wakes.append(mailer.wake)
         roles.append(Role("mailer", mailer.run))
         settle = timedelta(seconds=settings.notify_settle_seconds)
         moderation = ModerationMails(db, upstreams, settle, mailer.wake)
         roles.append(Role("mails to moderators", moderation.periodic().run))
     if "consumer" in wanted:
-        fan_outs = FanOuts(db, partial(_call_all, *wakes))
+        fan_outs = FanOuts(db, mailer.wake if mailer is not None else None)
         event_handlers = handlers.build(settings.notify_settle_seconds, fan_outs.expect)
-        event_handlers.on_applied = partial(_call_all, *wakes, fan_outs.wake_if_expected)
+        event_handlers.on_applied = fan_outs.committed
         roles.append(Role("notifications of followers", fan_outs.run))
         consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
@@ -99,11 +98,6 @@ async def compose(settings: NotifySettings, wanted: Collection[str], health: Hea
             await smtp.close()
         await pool.close()
         await db.close()
-
-
-def _call_all(*functions: Callable[[], None]) -> None:
-    for function in functions:
-        function()
 
 
 def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:

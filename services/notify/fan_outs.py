@@ -127,12 +127,12 @@ class FanOuts:
     """Tells followers, piece by piece, until it is stopped.
 
     Args:
-        told: called when a piece of notifications is committed.
+        told: called when notifications are committed, those of an event or of a piece; wakes the mailer of the process.
     """
 
-    def __init__(self, db: Database, told: Callable[[], None]) -> None:
+    def __init__(self, db: Database, told: Callable[[], None] | None) -> None:
         self._db = db
-        self._told = told
+        self._told = told or (lambda: None)
         self._woken = asyncio.Event()
         self._expected = False
 
@@ -140,8 +140,9 @@ class FanOuts:
         """Note that a transaction under way begins to tell followers."""
         self._expected = True
 
-    def wake_if_expected(self) -> None:
-        """Look now if one was noted, instead of at the next look: a transaction was committed."""
+    def committed(self) -> None:
+        """Note that a transaction was committed: look now, if followers are expected, instead of at the next look."""
+        self._told()
         if self._expected:
             self._expected = False
             self._woken.set()

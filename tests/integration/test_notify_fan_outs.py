@@ -156,10 +156,11 @@ async def test_it_wakes_when_a_transaction_with_many_followers_is_committed(serv
     async with running(fan_out.run):
         await eventually(lambda: not fan_out._woken.is_set())
         comment = await followed(service)
-        fan_out.wake_if_expected()
+        fan_out.committed()
+        assert told == [True]
         assert not fan_out._woken.is_set(), "nothing was begun"
         service.expect_fan_out = fan_out.expect
         await service.handle(comment.posted)
-        fan_out.wake_if_expected()
-        await eventually(lambda: len(told) == 3)
+        fan_out.committed()
+        await eventually(lambda: len(told) == 2 + 3)
     assert await service.value(TOLD, comment.comment_id) == FOLLOWERS - 1
