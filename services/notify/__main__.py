@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
-import stamina
-
 from services.chassis.backup.restore import Backed, CatchUp
 from services.chassis.backup.roles import one_shots
 from services.chassis.client.client import ServiceClient
@@ -34,6 +32,7 @@ from services.contracts.topics import NOTIFY, SUBSCRIPTIONS
 from services.notify import handlers, rescheduling
 from services.notify.api import create_api
 from services.notify.delivery import Delivery
+from services.notify.fan_outs import FanOuts
 from services.notify.mailer import Mailer, measuring
 from services.notify.message import MessageBuilder
 from services.notify.moderation import ModerationMails
@@ -70,8 +69,8 @@ async def compose(
         posts=ServiceClient(settings.posts_url, "posts", signer, connections=pool),
     )
     tokens = Tokens(settings.notify_secret, settings.sender.domain, settings.other_secrets)
-    event_handlers = handlers.build(settings.notify_settle_seconds)
     smtp: Smtp | None = None
+    mailer: Mailer | None = None
     roles = [
         monitoring(health.ready, settings.host, settings.notify_metrics_port),
         Role("retention", Pruner(db, settings).run),
@@ -84,12 +83,15 @@ async def compose(
     if "mailer" in wanted:
         smtp = Smtp(load(SmtpSettings))
         mailer = _mailer(db, upstreams, tokens, smtp, settings)
-        event_handlers.on_applied = mailer.wake
         roles.append(Role("mailer", mailer.run))
         settle = timedelta(seconds=settings.notify_settle_seconds)
         moderation = ModerationMails(db, upstreams, settle, mailer.wake)
         roles.append(Role("mails to moderators", moderation.periodic().run))
     if "consumer" in wanted:
+        fan_outs = FanOuts(db, mailer.wake if mailer is not None else None)
+        event_handlers = handlers.build(settings.notify_settle_seconds, fan_outs.expect)
+        event_handlers.on_applied = fan_outs.committed
+        roles.append(Role("notifications of followers", fan_outs.run))
         consumer = Consumer("notify", SUBSCRIPTIONS["notify"], event_handlers, db, settings)
         health.add("consumer", consumer.ready)
         roles.append(Role("consumer", consumer.run))
@@ -108,7 +110,6 @@ async def compose(
 
 
 def _mailer(db: Database, upstreams: Upstreams, tokens: Tokens, smtp: Smtp, settings: NotifySettings) -> Mailer:
-    stamina.instrumentation.set_on_retry_hooks([])  # its counter has a label value for each attempt
     delivery = Delivery(
         db,
         upstreams,

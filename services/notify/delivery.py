@@ -6,6 +6,7 @@ attempt sends the same bytes.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -21,9 +22,10 @@ from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.metrics import Counter
-from services.notify import delivery_queue, rescheduling
-from services.notify.delivery_queue import Draft, End, OwnRefusal
+from services.notify import delivery_queue, endings, rescheduling
+from services.notify.delivery_queue import Draft, OwnRefusal
 from services.notify.domain import Answers, Claimed, EndState, NotVisible, NotWanted, addressee
+from services.notify.endings import End
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.upstreams import Upstreams
 
@@ -41,6 +43,18 @@ MAIL_SERVER_ANSWERED = ("accepted", "refused", "refused_for_now", "bad_address")
 
 class MailServerUnusable(Exception):
     """The mail server takes no mail at all; the row was given back."""
+
+
+class MailServerFull(Exception):
+    """The mail server takes no more dialogues at once; the row was given back.
+
+    Attributes:
+        dialogues: how many it had open.
+    """
+
+    def __init__(self, dialogues: int) -> None:
+        self.dialogues = dialogues
+        super().__init__(dialogues)
 
 
 class CannotAsk(Exception):
@@ -69,8 +83,12 @@ class Delivery:
         self._upstreams = upstreams
         self._messages = messages
         self._smtp = smtp
+        self._asking: Batcher[Claimed, Answers] = Batcher(self._ask_about)
+        self._looking: Batcher[tuple[Claimed, int], OwnRefusal | None] = Batcher(
+            lambda asked: delivery_queue.own_refusals(db, asked)
+        )
         self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
-        self._finishing: Batcher[End, bool] = Batcher(lambda ends: delivery_queue.finish(db, ends))
+        self._finishing: Batcher[End, bool] = Batcher(lambda ends: endings.finish(db, ends))
         self._first_retry = first_retry
         self._give_up = give_up
         for failure in ("refused_by_server", "gave_up"):
@@ -87,7 +105,7 @@ class Delivery:
             if claimed.too_old:
                 raise NotWanted("too_old")
             if not _is_fresh(answers):
-                answers = await self._ask(claimed)
+                answers = await self._asking.submit(claimed)
             address, address_version = addressee(answers)
             frozen = claimed.frozen if claimed.frozen_for == address_version else None
             named = answers.waiting_ids if frozen is None else frozenset(claimed.waiting)
@@ -114,6 +132,7 @@ class Delivery:
 
         Raises:
             MailServerUnusable, CannotAsk: the row was given back; try no other for a while.
+            MailServerFull: the row was given back; the others go on.
             Problem: the upstreams or the database cannot be asked, and nothing has happened yet.
         """
         mail: PreparedMail | None = prepared
@@ -143,15 +162,17 @@ class Delivery:
             return False
         if result.kind == "server_unusable":
             raise MailServerUnusable(result.reply)
+        if result.kind == "server_full":
+            raise MailServerFull(self._smtp.open_dialogues)
         return result.kind in MAIL_SERVER_ANSWERED
 
     async def retry_unforeseen(self, claimed: Claimed) -> None:
         """Reschedule a mail whose attempt raised an unexpected exception; its outcome counts as unknown."""
         await self._try_later(claimed, None, keep_frozen=True)
 
-    async def _ask(self, claimed: Claimed) -> Answers:
-        answers = await self._upstreams.ask([claimed])
-        return answers[claimed.person_id, claimed.comment_id]
+    async def _ask_about(self, rows: Sequence[Claimed]) -> list[Answers]:
+        answers = await self._upstreams.ask(rows)
+        return [answers[claimed.person_id, claimed.comment_id] for claimed in rows]
 
     async def _still_wanted(self, mail: PreparedMail) -> PreparedMail:
         """Check that the mail may still go, by fresh answers and by notify's own part; return it with these answers.
@@ -160,8 +181,8 @@ class Delivery:
             NotWanted: it must not go.
             Problem: the upstreams or the database cannot be asked.
         """
-        answers = mail.answers if _is_fresh(mail.answers) else await self._ask(mail.claimed)
-        refusal = await delivery_queue.own_refusal(self._db, mail.claimed, mail.address_version)
+        answers = mail.answers if _is_fresh(mail.answers) else await self._asking.submit(mail.claimed)
+        refusal = await self._looking.submit((mail.claimed, mail.address_version))
         if refusal is not None:
             raise NotWanted(refusal)
         _, address_version = addressee(answers)
@@ -193,7 +214,7 @@ class Delivery:
                 await self._try_later(claimed, answer, keep_frozen=reused)
             case Outcome("unknown"):
                 await self._try_later(claimed, answer, keep_frozen=True)
-            case Outcome("server_unusable"):
+            case Outcome("server_unusable" | "server_full"):
                 await self._give_back(claimed, keep_frozen=reused)
             case NotWanted("lease_lost"):
                 log.warning("a lease was lost before its mail was sent", comment_id=str(claimed.comment_id))

@@ -1,4 +1,4 @@
-"""The delivery queue: lease due notifications, freeze a message into each, and record how each ends.
+"""The delivery queue: lease due notifications, freeze a message into each, and look whether it may still go.
 
 Every write filters on the token of the lease, so a mailer that was paused past its lease changes nothing. Each function
 is one transaction, and one statement where that is enough. A statement that locks several rows locks them in key order
@@ -7,20 +7,16 @@ is one transaction, and one statement where that is enough. A statement that loc
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 
-from services.chassis.database.pool import Database, Transaction
-from services.chassis.errors import Problem
+from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
-from services.chassis.messaging import outbox
-from services.chassis.runtime import context
-from services.contracts.notify import AddressSuppressed
-from services.notify.domain import Claimed, EndState, ending
+from services.notify.domain import Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -32,17 +28,27 @@ TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then
 MOST_NAMED = 100
 
 CLAIM = """
-with due as materialized (
+with answers as materialized (
     select person_id, comment_id
     from notifications
-    where state = 'waiting' and due_at <= now() and (lease_until is null or lease_until < now())
+    where state = 'waiting' and not follower and due_at <= now() and (lease_until is null or lease_until < now())
       and not exists (select from mail_pause)
     order by due_at
     limit $1
     for update skip locked
+), followers as materialized (
+    select person_id, comment_id
+    from notifications
+    where state = 'waiting' and follower and due_at <= now() and (lease_until is null or lease_until < now())
+      and not exists (select from mail_pause)
+    order by due_at
+    limit least($2, $3 - (select count(*) from answers))
+    for update skip locked
+), due as (
+    select person_id, comment_id from answers union all select person_id, comment_id from followers
 )
 update notifications as n
-set lease_token = $2, lease_until = now() + $3::interval
+set lease_token = $4, lease_until = now() + $5::interval
 from due left join comments as c on c.comment_id = due.comment_id
 where n.person_id = due.person_id and n.comment_id = due.comment_id
 returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.reasons,
@@ -50,9 +56,9 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
           (select t.revision from mail_threads t where t.person_id = n.person_id and t.post_id = n.post_id)
               as thread_revision,
           n.first_tried_at is null and n.frozen is null
-              and coalesce(c.created_at, n.created_at) < greatest(now() - $4::interval, (select raised_at from epoch))
+              and coalesce(c.created_at, n.created_at) < greatest(now() - $6::interval, (select raised_at from epoch))
               as too_old,
-          n.moderation,
+          n.moderation, n.follower,
           case when not n.moderation then '{}'
                when n.frozen is not null then array(select t.comment_id from moderation_told t where t.mail_id = n.id)
                else array(
@@ -62,16 +68,22 @@ returning n.id, n.version, n.person_id, n.comment_id, n.post_id, c.author_id, n.
                        where t.person_id = n.person_id and t.comment_id = w.comment_id and told.state = 'sent'
                    )
                    order by w.held_at desc nulls last, w.comment_id desc
-                   limit $5
+                   limit $7
                ) end as waiting
 """
 
 
-async def claim(db: Database, limit: int) -> list[Claimed]:
-    """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused."""
+async def claim(db: Database, limit: int, *, answers: int | None = None, followers: int | None = None) -> list[Claimed]:
+    """Claim up to `limit` due rows that are not leased, under one new lease; none while mail is paused.
+
+    Args:
+        answers: how many of them may be for other people than followers.
+        followers: how many may be for followers; they get what is left by the others.
+    """
     lease_token = new_id()
+    lines = limit if answers is None else answers, limit if followers is None else followers
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
+        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
     return [
         Claimed(**{**row, "reasons": tuple(row["reasons"]), "waiting": tuple(row["waiting"])}, lease_token=lease_token)
         for row in rows
@@ -101,35 +113,52 @@ async def renew(db: Database, rows: Sequence[Claimed]) -> None:
         await tx.execute(RENEW, *keys, LEASE)
 
 
-SELECT_OWN_PART = """
-select n.lease_token = $3 and n.lease_until > now() as leased,
+SELECT_OWN_PARTS = """
+select n.person_id, n.comment_id, n.lease_token = asked.token and n.lease_until > now() as leased,
        coalesce(m.notifications, true) as wanted,
        coalesce(m.scope, 'all') = 'all' or 'reply_to_you' = any(n.reasons) as in_scope,
        n.moderation, coalesce(m.moderation, 'hourly') <> 'off' as moderation_wanted,
-       exists (select from suppressions s where s.person_id = $1 and s.address_version = $4) as suppressed
-from notifications n left join mail_choices m on m.person_id = n.person_id
-where n.person_id = $1 and n.comment_id = $2 and n.state = 'waiting'
+       exists (
+           select from suppressions s where s.person_id = asked.person_id and s.address_version = asked.address_version
+       ) as suppressed
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[]) as asked (person_id, comment_id, token, address_version)
+join notifications n on n.person_id = asked.person_id and n.comment_id = asked.comment_id
+left join mail_choices m on m.person_id = n.person_id
+where n.state = 'waiting'
 """
 
 OwnRefusal = Literal["lease_lost", "unsubscribed", "replies_only", "moderation_off", "address_suppressed"]
 
 
-async def own_refusal(db: Database, claimed: Claimed, address_version: int) -> OwnRefusal | None:
-    """Return why notify itself refuses the mail now, by its lease, the person's choice and the suppressions."""
+async def own_refusals(db: Database, asked: Sequence[tuple[Claimed, int]]) -> list[OwnRefusal | None]:
+    """Return why notify itself refuses each mail now, by its lease, the person's choice and the suppressions.
+
+    Args:
+        asked: rows, each with the version of the address that its mail is to go to.
+    """
     async with db.reader() as reader:
-        row = await reader.fetchrow(
-            SELECT_OWN_PART, claimed.person_id, claimed.comment_id, claimed.lease_token, address_version
+        rows = await reader.fetch(
+            SELECT_OWN_PARTS,
+            [claimed.person_id for claimed, _ in asked],
+            [claimed.comment_id for claimed, _ in asked],
+            [claimed.lease_token for claimed, _ in asked],
+            [address_version for _, address_version in asked],
         )
-    if row is None or not row["leased"]:
+    parts = {(row["person_id"], row["comment_id"]): row for row in rows}
+    return [_own_refusal(parts.get((claimed.person_id, claimed.comment_id))) for claimed, _ in asked]
+
+
+def _own_refusal(part: Any | None) -> OwnRefusal | None:
+    if part is None or not part["leased"]:
         return "lease_lost"
-    if row["moderation"]:
-        if not row["moderation_wanted"]:
+    if part["moderation"]:
+        if not part["moderation_wanted"]:
             return "moderation_off"
-    elif not row["wanted"]:
+    elif not part["wanted"]:
         return "unsubscribed"
-    elif not row["in_scope"]:
+    elif not part["in_scope"]:
         return "replies_only"
-    return "address_suppressed" if row["suppressed"] else None
+    return "address_suppressed" if part["suppressed"] else None
 
 
 @dataclass(frozen=True)
@@ -225,89 +254,10 @@ async def freeze(db: Database, drafts: Sequence[Draft]) -> list[OwnRefusal | Non
             [comment_id for draft in drafts for comment_id in draft.named],
         )
     frozen = {(row["person_id"], row["comment_id"]) for row in rows}
-    refusals: list[OwnRefusal | None] = []
-    for draft in drafts:
-        if (draft.claimed.person_id, draft.claimed.comment_id) in frozen:
-            refusals.append(None)
-        else:  # it may stand no more; then the row is left as after a lost lease, and is claimed again
-            refusals.append(await own_refusal(db, draft.claimed, draft.address_version) or "lease_lost")
-    return refusals
-
-
-@dataclass(frozen=True)
-class End:
-    """How a claimed row ends.
-
-    Attributes:
-        bad_address_version: the version of the person's address to suppress.
-    """
-
-    claimed: Claimed
-    state: EndState
-    why: str | None = None
-    smtp_answer: str | None = None
-    bad_address_version: int | None = None
-
-
-FINISH = """
-update notifications set
-    state = $4, why = $5, smtp_answer = coalesce($6, smtp_answer), version = $7,
-    sent_at = case when $4 = 'sent' then now() end, ended_at = now(),
-    due_at = null, lease_token = null, lease_until = null, frozen = null, frozen_for = null
-where person_id = $1 and comment_id = $2 and lease_token = $3 and state = 'waiting'
-returning id
-"""
-
-INSERT_SUPPRESSION = """
-insert into suppressions (person_id, address_version, smtp_answer) values ($1, $2, $3) on conflict do nothing
-"""
-
-
-async def finish(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception]:
-    """End rows, delete their frozen bytes, and add an event for each; several rows share one transaction.
-
-    Returns:
-        For each row whether it ended: false, and unchanged, when its lease is lost. The exception if it failed alone.
-
-    Raises:
-        Problem: `unavailable`; whether they ended is unknown.
-    """
-    if len(ends) == 1:
-        async with db.statement() if ends[0].bad_address_version is None else db.transaction() as tx:
-            return [await end_row(tx, ends[0])]
-    ended = [False] * len(ends)
-    order = sorted(range(len(ends)), key=lambda at: (ends[at].claimed.person_id, ends[at].claimed.comment_id))
-    try:
-        async with db.transaction() as tx:
-            for at in order:
-                ended[at] = await end_row(tx, ends[at])
-        return ended
-    except Problem:
-        raise
-    except Exception:
-        log.exception("ends of mails could not share a transaction", count=len(ends))
-    outcomes: list[bool | Exception] = []
-    for end in ends:
-        try:
-            outcomes += await finish(db, [end])
-        except Exception as error:
-            outcomes.append(error)
-    return outcomes
-
-
-async def end_row(tx: Transaction, end: End) -> bool:
-    """End one row in this transaction and add its event; return False, and change nothing, when its lease is lost."""
-    claimed = end.claimed
-    with context.bound(context.Context(claimed.correlation_id, claimed.causation_id)):
-        event = ending(replace(claimed, version=claimed.version + 1), end.state, end.why)
-        key = claimed.person_id, claimed.comment_id, claimed.lease_token
-        ended = await outbox.add_with(tx, FINISH, (*key, end.state, end.why, end.smtp_answer, event.version), event)
-    if ended and end.bad_address_version is not None:
-        await _suppress(tx, claimed.person_id, end.bad_address_version, end.smtp_answer or "")
-    return ended
-
-
-async def _suppress(tx: Transaction, person_id: UUID, address_version: int, smtp_answer: str) -> None:
-    if await tx.execute(INSERT_SUPPRESSION, person_id, address_version, smtp_answer):
-        now = datetime.now(UTC)
-        await outbox.add(tx, AddressSuppressed(person_id=person_id, version=address_version, occurred_at=now))
+    left = [draft for draft in drafts if (draft.claimed.person_id, draft.claimed.comment_id) not in frozen]
+    if not left:
+        return [None] * len(drafts)
+    why = await own_refusals(db, [(draft.claimed, draft.address_version) for draft in left])
+    # a refusal may stand no more; then the row is left as after a lost lease, and is claimed again
+    refusals = {draft.claimed.id: refusal or "lease_lost" for draft, refusal in zip(left, why, strict=True)}
+    return [refusals.get(draft.claimed.id) for draft in drafts]

@@ -76,6 +76,8 @@ def in_mails(reasons: Sequence[str]) -> tuple[str, str]:
     return known[0].deed, " and ".join(reason.because for reason in known)
 
 
+FIRST_FOLLOWERS = 100  # who are told in the transaction of the comment's event; the others after it (`fan_outs.py`)
+
 WHY_NOT_VISIBLE: Mapping[str, str] = {"held": "comment_held", "removed": "comment_removed"}
 
 
@@ -84,7 +86,7 @@ class Comment:
     """A comment as an event reported it: structure and flags. `version` counts its own changes.
 
     Attributes:
-        followers: who follows the discussion of its post now.
+        followers: who follows the discussion of its post now, in the order of ids, at most `FIRST_FOLLOWERS`.
     """
 
     comment_id: UUID
@@ -135,6 +137,7 @@ class Claimed(Notification):
             the first of them.
         too_old: no attempt was made, and the comment is older than 72 hours or than the restore of this database.
         moderation: it tells a moderator what waits: then it is about no comment, and has no author.
+        follower: its person is told as a follower of the discussion, for no other reason.
         waiting: what such a mail is to name: the comments of which no mail has told its person, or, where it is frozen,
             those that it names.
     """
@@ -149,6 +152,7 @@ class Claimed(Notification):
     thread_revision: int | None = None
     too_old: bool = False
     moderation: bool = False
+    follower: bool = False
     waiting: tuple[UUID, ...] = ()
 
     @property

@@ -1,9 +1,11 @@
 """Events of comments to commands of notify."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging.handlers import Handlers
+from services.chassis.runtime import context
 from services.contracts.comments import (
     CommentApproved,
     CommentEdited,
@@ -19,6 +21,7 @@ from services.contracts.comments import (
 )
 from services.contracts.event import Envelope
 from services.notify import commands
+from services.notify.commands import Reported
 
 FACTS: tuple[type[CommentFact], ...] = (
     CommentPosted,
@@ -33,17 +36,23 @@ FACTS: tuple[type[CommentFact], ...] = (
 )
 
 
-def build(settle_seconds: float) -> Handlers:
-    """Return the handlers of the group `notify`; a notification is due `settle_seconds` after its event was handled."""
+def build(settle_seconds: float, expect_fan_out: Callable[[], None] = lambda: None) -> Handlers:
+    """Return the handlers of the group `notify`.
+
+    Args:
+        settle_seconds: how long after its event was handled a notification is due.
+        expect_fan_out: called when a transaction, not committed yet, leaves followers to be told.
+    """
     handlers = Handlers()
     settle = timedelta(seconds=settle_seconds)
 
     @handlers.on(*FACTS)
     async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        await commands.record(tx, event, settle, envelope.epoch)
+        if await commands.record(tx, [Reported(event, envelope.epoch, context.current())], settle):
+            expect_fan_out()
 
     @handlers.on(CommentGone)
     async def comment_gone(tx: Transaction, event: CommentGone, envelope: Envelope) -> None:
-        await commands.record_gone(tx, event, envelope.epoch)
+        await commands.record_gone(tx, event, envelope.epoch, context.current())
 
     return handlers

@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -12,17 +13,18 @@ import structlog
 from services.chassis.database.pool import Database
 from services.chassis.database.work_queue import WorkQueue
 from services.chassis.errors import Problem
+from services.chassis.mail.dialogue_slots import DialogueSlots
 from services.chassis.runtime import context, failpoint
 from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.waiting import Backoff, Periodic
 from services.notify import delivery_queue, pausing, rescheduling, store
-from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
+from services.notify.delivery import CannotAsk, Delivery, MailServerFull, MailServerUnusable
 from services.notify.domain import Answers, Claimed
 from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)
 
-WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not, counted up to 10,000")
+WAITING = Gauge("rapport_mail_waiting", "Notifications that wait, due or not, counted up to 20,000")
 DUE = Gauge("rapport_mail_due", "Notifications that are due and not sent")
 DUE_SECONDS = Gauge("rapport_mail_due_oldest_seconds", "How long the oldest of these has been due")
 PAUSED = Gauge("rapport_mail_paused", "1 while no notification is mailed, after a restore or by an operator")
@@ -32,12 +34,20 @@ RENEW_SECONDS = 10.0
 MEASURE_SECONDS = 5.0
 PACE_SECONDS = 0.04  # between two claims; each asks all upstreams, however few its rows are
 BATCH_FACTOR = 8  # rows claimed for each connection, so that the next are prepared while some are sent
+FOLLOWERS_FACTOR = 4  # beside them, of those for followers: a discussion that many follow delays nobody else's mail
 
 Row = tuple[Claimed, Answers]
 
 
+class Room(NamedTuple):
+    """How many rows there is room for: of those who are answered, and of followers."""
+
+    answers: int
+    followers: int
+
+
 class Mailer:
-    """Sends due mails, `connections` at a time.
+    """Sends due mails, `connections` at a time. Those to followers have their own room and their own line.
 
     Args:
         poll_seconds: how often to look when nothing wakes it.
@@ -50,8 +60,9 @@ class Mailer:
         self._upstreams = upstreams
         self._delivery = delivery
         self._connections = connections
-        self._most = connections * BATCH_FACTOR
-        self._free_connections = asyncio.Semaphore(connections)
+        self._slots = DialogueSlots(connections)
+        self._followers_under_way = 0
+        self._free = Room(0, 0)
         self._mail_server_backoff = Backoff(1.0, 15.0)
         self._dependency_backoff = Backoff(0.25, 5.0)
         self._stop = asyncio.Event()
@@ -80,9 +91,19 @@ class Mailer:
         if self._is_pausing():
             return 0
         if self._mail_server_backoff.failing or self._dependency_backoff.failing:
+            self._free = Room(1, 1)
             return min(1, self._connections - under_way)
-        room = self._most - under_way
-        return room if room >= self._most // 2 else 0  # else the upstreams would be asked about single rows
+        self._free = self._free_room(under_way)
+        return sum(self._free)
+
+    def _free_room(self, under_way: int) -> Room:
+        """Return the room of each line, none where it is less than half: upstreams are not asked about single rows."""
+        most = Room(self._slots.limit * BATCH_FACTOR, self._slots.limit * FOLLOWERS_FACTOR)
+        answers = most.answers - (under_way - self._followers_under_way)
+        followers = most.followers - self._followers_under_way
+        return Room(
+            answers if answers >= most.answers // 2 else 0, followers if followers >= most.followers // 2 else 0
+        )
 
     def _is_pausing(self) -> bool:
         return self._mail_server_backoff.remaining > 0 or self._dependency_backoff.remaining > 0
@@ -90,7 +111,8 @@ class Mailer:
     async def _claim(self, room: int) -> list[Row]:
         """Claim rows and ask the upstreams once about all of them; if they cannot be asked, give the rows back."""
         try:
-            batch = await delivery_queue.claim(self._db, room)
+            free = self._free
+            batch = await delivery_queue.claim(self._db, room, answers=free.answers, followers=free.followers)
         except (Problem, asyncpg.PostgresError):
             self._dependency_backoff.fail()
             raise
@@ -108,6 +130,7 @@ class Mailer:
             return []
         self._dependency_backoff.succeed()
         failpoint.reach("mailer.asked")
+        self._followers_under_way += sum(claimed.follower for claimed in batch)
         return [(claimed, answers[claimed.person_id, claimed.comment_id]) for claimed in batch]
 
     async def _release(self, claimed: Claimed, delay: timedelta | None = None) -> None:
@@ -122,6 +145,8 @@ class Mailer:
                 await self._attempt(claimed, answers)
             except MailServerUnusable as failure:
                 self._mail_server_failed(failure)
+            except MailServerFull as failure:
+                self._slots.lower(failure.dialogues)
             except CannotAsk:
                 self._dependency_backoff.fail()
             except (Problem, asyncpg.PostgresError) as error:
@@ -131,12 +156,14 @@ class Mailer:
             except Exception:
                 log.exception("delivery attempt failed unexpectedly", comment_id=str(claimed.comment_id))
                 await self._delivery.retry_unforeseen(claimed)
+            finally:
+                self._followers_under_way -= claimed.follower
 
     async def _attempt(self, claimed: Claimed, answers: Answers) -> None:
         mail = await self._delivery.prepare(claimed, answers)
         if mail is None:
             return
-        async with self._free_connections:
+        async with self._slots.one(second_line=claimed.follower):
             if self._stop.is_set() or self._is_pausing():
                 await self._release(claimed)
             elif await self._delivery.send(mail):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import jinja2
 from markupsafe import Markup
@@ -51,6 +52,15 @@ class PreparedMail:
     named: frozenset[UUID] = frozenset()
 
 
+@dataclass(frozen=True)
+class _Rendering:
+    """What a comment says, as text and as HTML; links in the text are relative to the page."""
+
+    page: str
+    quoted: str
+    html: Markup
+
+
 class MessageBuilder:
     """Builds notification messages.
 
@@ -63,6 +73,7 @@ class MessageBuilder:
         self._site, self._domain = sender.site, sender.domain
         self._public_url = public_url.rstrip("/")
         self._tokens = tokens
+        self._renderings: WeakKeyDictionary[CommentNow, _Rendering] = WeakKeyDictionary()
         folder = files("services.notify") / "templates"
         text = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
         page = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
@@ -98,6 +109,7 @@ class MessageBuilder:
         deed, because = in_mails(claimed.reasons)
         token = self._tokens.unsubscribe(claimed.person_id)
         unsubscribe_url = f"{self._public_url}/unsubscribe/{token}"
+        said = self._rendered(comment, self._public_url + post_path(post.slug))
         words = {
             "commenter": commenter,
             "title": title,
@@ -115,13 +127,13 @@ class MessageBuilder:
             date=datetime.now(UTC),
             text=self._text.render(
                 words | {"commenter": isolated(commenter), "title": isolated(title)},
-                quoted=_quoted(comment.body_html, self._public_url + post_path(post.slug)),
+                quoted=said.quoted,
             ),
             html=self._html.render(
                 words,
                 face=ground(str(claimed.author_id or claimed.comment_id)),
                 letter=letter(commenter),
-                said=_said(comment.body_html),
+                said=said.html,
             ),
             headers=[
                 *self._thread(claimed, comment),
@@ -167,6 +179,14 @@ class MessageBuilder:
                 ("X-Auto-Response-Suppress", "All"),
             ],
         )
+
+    def _rendered(self, comment: CommentNow, page: str) -> "_Rendering":
+        """Render what was said, once for all mails about the comment that were asked about together."""
+        known = self._renderings.get(comment)
+        if known is None or known.page != page:
+            known = _Rendering(page, _quoted(comment.body_html, page), _said(comment.body_html))
+            self._renderings[comment] = known  # as long as their answers live
+        return known
 
     def _line(self, comment: WaitingComment) -> dict[str, str]:
         return {

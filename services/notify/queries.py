@@ -63,7 +63,7 @@ async def explanation(
     async with db.reader() as reader:
         row = await store.find_notification(reader, person_id, comment_id)
         told = await store.find_moderation_mail(reader, person_id, comment_id)
-        comment = await store.find_comment(reader, comment_id)
+        comment = await store.find_comment(reader, comment_id, person_id)
         settings = await choices.mail_settings(reader, person_id)
     if row is None and comment is None:
         return None

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from services.chassis.database.pool import Database, Transaction
-from services.notify.delivery_queue import End, end_row
 from services.notify.domain import Claimed
+from services.notify.endings import End, end_rows
 
 LONGEST_RETRY = timedelta(hours=3)
 
@@ -62,7 +62,8 @@ async def skip_not_visible(db: Database, claimed: Claimed, why: str, checked_sta
             key = claimed.person_id, claimed.comment_id, claimed.lease_token
             await tx.execute(RESCHEDULE, *key, None, 0, None, claimed.frozen is not None)
             return False
-        return await end_row(tx, End(claimed, "skipped", why))
+        (has_ended,) = await end_rows(tx, [End(claimed, "skipped", why)])
+        return has_ended
 
 
 RELEASE_LEASES = "update notifications set lease_token = null, lease_until = null where lease_token is not null"

@@ -22,7 +22,7 @@ from services.contracts.notify import (
     NotificationSent,
     NotificationSkipped,
 )
-from services.notify import feeds, pausing
+from services.notify import fan_outs, feeds, pausing
 from services.notify.domain import Notification, State, fact, moderation_fact
 
 WHY = "restored"
@@ -63,6 +63,7 @@ async def apply_history(tx: Transaction, history: History, epoch: int) -> Mappin
     ]
     bad = [await _suppress(tx, said.event) for said in history.newest(AddressSuppressed).values()]
     ended_feeds = await feeds.end_all(tx)
+    await fan_outs.end_all(tx)  # who was not told before the backup may have been since
     told: dict[UUID, LoggedEvent[NotificationFact] | LoggedEvent[ModerationMailEnded]] = {}
     told |= history.newest(NotificationFact)
     told |= history.newest(ModerationMailEnded)

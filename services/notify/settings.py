@@ -25,7 +25,8 @@ class NotifySettings(Settings, ServiceAddresses):
         notify_settle_seconds: how long a notification waits before its mail, for edits and removals in that time.
         mail_from: the address all notifications come from, with the name of the site; message ids end in its domain.
         site_hue: of the accent of the mails, as the gateway has it; None for the usual one.
-        notify_mail_connections: how many SMTP dialogues run at once in one mailer.
+        notify_mail_connections: how many SMTP dialogues run at once in one mailer; for a while fewer when the mail
+            server takes no more.
         notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
         notify_retry_seconds: how long a mail waits after its first attempt; later waits grow.
         notify_give_up_days: how long a mail that servers refuse for now is tried.
@@ -39,7 +40,7 @@ class NotifySettings(Settings, ServiceAddresses):
     notify_other_secrets: str = Field(default="", repr=False)
     notify_signing_key: Annotated[str, key_of(partial(private_key, issuer="notify"))] = Field(default="", repr=False)
     notify_settle_seconds: Pause = 10.0
-    notify_mail_connections: Count = 4
+    notify_mail_connections: Count = 16
     notify_poll_seconds: Seconds = 0.25
     notify_retry_seconds: Seconds = 30.0
     notify_give_up_days: float = Field(default=4.0, gt=0, le=3650, allow_inf_nan=False)

@@ -1,20 +1,29 @@
 """Rows of comments from events, and of the notifications about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.chassis.ids import new_id
-from services.notify.domain import Comment, Notification, State
+from services.chassis.runtime.context import Context
+from services.notify.domain import FIRST_FOLLOWERS, Comment, Notification, Reason
 
-UPSERT_COMMENT = """
+UPSERT_COMMENTS = """
 insert into comments as known (
     comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at,
     epoch, held_at
 )
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, case when $7 = 'held' and not $12 then now() end)
+select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
+       created_at, epoch, case when state = 'held' and not stated then now() end
+from unnest(
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::boolean[], $9::integer[],
+    $10::timestamptz[], $11::bigint[], $12::boolean[]
+) as reported (
+    comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version, created_at,
+    epoch, stated
+)
+order by comment_id
 on conflict (comment_id) do update set
     post_id = excluded.post_id, post_author_id = excluded.post_author_id, parent_id = excluded.parent_id,
     parent_author_id = excluded.parent_author_id, author_id = excluded.author_id, state = excluded.state,
@@ -24,53 +33,68 @@ on conflict (comment_id) do update set
                    else excluded.held_at end
 where (known.epoch, known.version) < (excluded.epoch, excluded.version)
 returning comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
-          array(select person_id from follows f where f.post_id = known.post_id and f.follows) as followers
+          array(
+              select person_id from follows f where f.post_id = known.post_id and f.follows order by person_id limit $13
+          ) as followers
 """
 
 
-async def upsert_comment(
-    tx: Transaction, comment: Comment, created_at: datetime, epoch: int = 0, *, stated: bool = False
-) -> Comment:
-    """Upsert the comment unless a newer (epoch, version) is known; return the newest one. Its row stays locked.
+async def upsert_comments(
+    tx: Transaction, reported: Sequence[tuple[Comment, datetime, int, bool]]
+) -> dict[UUID, Comment]:
+    """Upsert each comment unless a newer (epoch, version) is known; return the newest ones. Their rows stay locked.
+
+    They have the first `FIRST_FOLLOWERS` of their followers.
 
     Args:
-        stated: its event only states the row: a comment that waits by it alone is nothing to tell moderators of.
+        reported: each comment once, when it was written, its epoch, and whether its event only states the row: a
+            comment that waits by it alone is nothing to tell moderators of.
     """
-    row = await tx.fetchrow(
-        UPSERT_COMMENT,
-        comment.comment_id,
-        comment.post_id,
-        comment.post_author_id,
-        comment.parent_id,
-        comment.parent_author_id,
-        comment.author_id,
-        comment.state,
-        comment.imported,
-        comment.version,
+    comments, created_at, epochs, stated = zip(*reported, strict=True)
+    rows = await tx.fetch(
+        UPSERT_COMMENTS,
+        [one.comment_id for one in comments],
+        [one.post_id for one in comments],
+        [one.post_author_id for one in comments],
+        [one.parent_id for one in comments],
+        [one.parent_author_id for one in comments],
+        [one.author_id for one in comments],
+        [one.state for one in comments],
+        [one.imported for one in comments],
+        [one.version for one in comments],
         created_at,
-        epoch,
+        epochs,
         stated,
+        FIRST_FOLLOWERS,
     )
-    row = row or await tx.fetchrow(SELECT_COMMENT, comment.comment_id)
-    assert row is not None
-    return _comment(row)
+    found = {row["comment_id"]: _comment(row) for row in rows}
+    newer = [one.comment_id for one in comments if one.comment_id not in found]
+    if newer:
+        rows = await tx.fetch(SELECT_COMMENTS, newer, None, FIRST_FOLLOWERS)
+        found |= {row["comment_id"]: _comment(row) for row in rows}
+    return found
 
 
 def _comment(row: Any) -> Comment:
     return Comment(**{**row, "followers": tuple(row["followers"])})
 
 
-SELECT_COMMENT = """
+SELECT_COMMENTS = """
 select comment_id, post_id, post_author_id, parent_id, parent_author_id, author_id, state, imported, version,
-       array(select person_id from follows f where f.post_id = comments.post_id and f.follows) as followers
+       array(
+           select person_id from follows f
+           where f.post_id = comments.post_id and f.follows and f.person_id = coalesce($2::uuid, f.person_id)
+           order by person_id
+           limit $3
+       ) as followers
 from comments
-where comment_id = $1
+where comment_id = any($1::uuid[])
 """
 
 
-async def find_comment(reader: Reader, comment_id: UUID) -> Comment | None:
-    """Return a comment as its newest event reported it."""
-    row = await reader.fetchrow(SELECT_COMMENT, comment_id)
+async def find_comment(reader: Reader, comment_id: UUID, person_id: UUID) -> Comment | None:
+    """Return a comment as its newest event reported it, with the person as its follower if they follow it."""
+    row = await reader.fetchrow(SELECT_COMMENTS, [comment_id], person_id, 1)
     return _comment(row) if row else None
 
 
@@ -105,48 +129,37 @@ async def known_comments(reader: Reader, after: UUID, ids: Sequence[UUID] | None
 
 INSERT_NOTIFICATIONS = """
 insert into notifications (
-    person_id, comment_id, id, post_id, reasons, state, why, announced, due_at, correlation_id, causation_id
+    person_id, comment_id, id, post_id, reasons, state, why, announced, follower, due_at, correlation_id, causation_id
 )
-select recipient.person_id, $4, recipient.id, $5, string_to_array(recipient.reasons, ' '), $6::text, $7,
-       $6 = 'waiting', case when $6 = 'waiting' then now() + $8::interval end, $9, $10
-from unnest($1::uuid[], $2::uuid[], $3::text[]) as recipient (person_id, id, reasons)
+select person_id, comment_id, id, post_id, string_to_array(reasons, ' '),
+       case when why is null then 'waiting' else 'skipped' end, why, why is null, reasons = $9,
+       case when why is null then now() + $10::interval end, correlation_id, causation_id
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[])
+         as new (person_id, comment_id, id, post_id, reasons, why, correlation_id, causation_id)
 on conflict (person_id, comment_id) do nothing
 returning id
 """
 
 
 async def insert_notifications(
-    tx: Transaction,
-    comment: Comment,
-    recipients: Mapping[UUID, Sequence[str]],
-    *,
-    why: str | None,
-    settle: timedelta,
-    correlation_id: str | None,
-    causation_id: UUID | None,
-) -> dict[UUID, UUID]:
-    """Insert one row for each recipient, with reasons: waiting, or skipped if there is a `why`.
-
-    Returns:
-        Person and id of each row that is new.
-    """
-    state: State = "skipped" if why else "waiting"
-    ids = {person_id: new_id() for person_id in recipients}
+    tx: Transaction, new: Sequence[tuple[Notification, str | None, Context]], settle: timedelta
+) -> set[UUID]:
+    """Insert notifications, waiting, or skipped if there is a reason; return the ids of those that were not there."""
+    notifications, why, contexts = zip(*new, strict=True)
     rows = await tx.fetch(
         INSERT_NOTIFICATIONS,
-        list(ids),
-        list(ids.values()),
-        [" ".join(reasons) for reasons in recipients.values()],
-        comment.comment_id,
-        comment.post_id,
-        state,
+        [one.person_id for one in notifications],
+        [one.comment_id for one in notifications],
+        [one.id for one in notifications],
+        [one.post_id for one in notifications],
+        [" ".join(one.reasons) for one in notifications],
         why,
+        [context.correlation_id for context in contexts],
+        [context.causation_id for context in contexts],
+        Reason.FOLLOWED_THREAD.value,
         settle,
-        correlation_id,
-        causation_id,
     )
-    made = {row["id"] for row in rows}
-    return {person_id: one for person_id, one in ids.items() if one in made}
+    return {row["id"] for row in rows}
 
 
 REVIVE = """
@@ -230,10 +243,15 @@ SELECT_BACKLOG = """
 select count(*) as waiting,
        count(*) filter (where due_at <= now()) as due,
        coalesce(extract(epoch from now() - min(due_at) filter (where due_at <= now())), 0)::float8 as age
-from (select due_at from notifications where state = 'waiting' order by due_at limit 10000) as first
+from (values (false), (true)) as line (follower), lateral (
+    select due_at from notifications n
+    where n.state = 'waiting' and n.follower = line.follower
+    order by due_at
+    limit 10000
+) as first
 """
 
 
 async def backlog(reader: Reader) -> Any:
-    """Return how many wait, how many are due (both counted up to 10,000), and for how many seconds the oldest is."""
+    """Return how many wait, how many are due (both counted up to 20,000), and for how many seconds the oldest is."""
     return await reader.fetchrow(SELECT_BACKLOG)

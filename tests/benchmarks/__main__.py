@@ -48,6 +48,7 @@ PARTS: dict[str, Part] = {
     "invalidation": reading.after_invalidation,
     "mail": mailing.delays,
     "relay": mailing.slow_server,
+    "followers": mailing.followers,
     "writing": writing.comments,
     "long": reading.long_thread,
 }

@@ -1,5 +1,6 @@
 """Harness of the tests of notify: fake comments and their events, its database, and ways to look into it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,10 +87,11 @@ class NotifyHarness:
 
     db: Database
     settle_seconds: float = 0
+    expect_fan_out: Callable[[], None] = lambda: None
 
     async def handle(self, *events: CommentFact) -> None:
         """Handle events one after another, each in a transaction of its own, as the consumer does."""
-        by_type = handlers.build(self.settle_seconds).by_type
+        by_type = handlers.build(self.settle_seconds, self.expect_fan_out).by_type
         for event in events:
             envelope = Envelope(
                 id=new_id(),

@@ -44,28 +44,43 @@ async def test_event_is_stored_with_its_context(db: OwnDatabase) -> None:
     assert row["published_at"] is None
 
 
-async def test_change_and_event_in_one_statement(db: OwnDatabase) -> None:
-    """The event equals that of `add`, and there is none if no row was changed."""
-    event, cause = renamed_event(version=3), uuid4()
-    change = "update inbox set received_at = now() where source = $1 returning source"
+CHANGE_EACH = """
+with changing as materialized (
+    select i.source, i.event_id, given.place
+    from unnest($1::text[]) with ordinality as given (source, place) join inbox i on i.source = given.source
+    order by i.source
+    for update of i
+)
+update inbox set received_at = now() from changing
+where inbox.source = changing.source and inbox.event_id = changing.event_id
+returning changing.place
+"""
+
+
+async def test_changes_and_their_events_in_one_statement(db: OwnDatabase) -> None:
+    """The events equal those of `add`, in the given order, and there is none for what was not changed."""
+    first, second = renamed_event(version=3), renamed_event(version=4)
     async with db.transaction() as tx:
-        await tx.execute("insert into inbox (source, event_id) values ('/test', $1)", cause)
+        for source in ("/a", "/b"):
+            await tx.execute("insert into inbox (source, event_id) values ($1, $2)", source, uuid4())
     async with db.statement() as tx:
-        assert not await outbox.add_with(tx, change, ["/other"], event)
+        assert await outbox.add_with_each(tx, CHANGE_EACH, (["/other"],), [outbox.new_row(first)]) == [False]
         assert not tx.wakes_relay
-    with bound(Context("request-9", cause)):
+    with bound(Context("request-9", uuid4())):
         async with db.statement() as tx:
-            assert await outbox.add_with(tx, change, ["/test"], event)
+            rows = [outbox.new_row(event) for event in (first, renamed_event(), second)]
+            assert await outbox.add_with_each(tx, CHANGE_EACH, (["/b", "/other", "/a"],), rows) == [True, False, True]
             assert tx.wakes_relay
-        async with db.statement() as tx:
-            await outbox.add(tx, event)
+        async with db.transaction() as tx:
+            await outbox.add(tx, first)
+            await outbox.add(tx, second)
     async with db.reader() as reader:
-        rows = await reader.fetch(
+        found = await reader.fetch(
             "select topic, type, source, subject, key, correlation_id, causation_id, traceparent, payload "
             "from outbox order by id"
         )
-    assert len(rows) == 2
-    assert dict(rows[0]) == dict(rows[1])
+    assert [dict(row) for row in found[:2]] == [dict(row) for row in found[2:]]
+    assert [row["subject"] for row in found[:2]] == [first.subject, second.subject]
 
 
 async def test_ids_follow_the_commits_of_a_locked_aggregate(db: OwnDatabase) -> None:

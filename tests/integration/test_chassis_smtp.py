@@ -13,6 +13,7 @@ import pytest
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import Envelope, Session
 
+from services.chassis.mail import smtp
 from services.chassis.mail.addresses import envelope_address, without_addresses
 from services.chassis.mail.smtp import OUTCOMES, Smtp, SmtpSettings
 from services.chassis.mail.smtp_dialogue import DialogueEnded, Outcome
@@ -104,14 +105,61 @@ async def test_an_accepted_message_arrives_byte_for_byte(smtp_sink: SmtpSink) ->
         ("rcpt", "nonsense", "withheld", None),
     ],
 )
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one-by-one"])
 async def test_the_meaning_of_a_refusal_depends_on_its_step(
-    smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None
+    smtp_sink: SmtpSink, phase: str, answer: str, kind: str, code: int | None, pipelining: bool
 ) -> None:
+    if not pipelining:
+        smtp_sink.offers.remove("PIPELINING")
     smtp_sink.answers[phase] = answer
     outcome = await deliver(smtp_sink)
     expected = {"connect": "connect", "ehlo": "mail"}.get(phase, phase)
     assert (outcome.kind, outcome.phase, outcome.code) == (kind, expected, code)
     assert smtp_sink.messages == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+async def test_rcpt_goes_with_mail_where_the_server_takes_both_at_once(smtp_sink: SmtpSink, pipelining: bool) -> None:
+    """A refused MAIL is the server's, whatever it says to the RCPT behind it; nothing is sent after that."""
+    if not pipelining:
+        smtp_sink.offers.remove("PIPELINING")
+    smtp_sink.answers |= {"mail": "451 4.3.0 later", "rcpt": "550 5.1.1 unknown"}
+    async with smtp_to(smtp_sink) as smtp:
+        for _ in range(2):
+            outcome = await send(smtp)
+            assert (outcome.kind, outcome.phase, outcome.code) == ("server_unusable", "mail", 451)
+        await eventually(lambda: smtp_sink.dialogues == 0)
+    verbs = [line.partition(" ")[0] for line in smtp_sink.seen]
+    assert verbs == (["EHLO", "MAIL", "RCPT"] if pipelining else ["EHLO", "MAIL"]) * 2
+
+
+@pytest.mark.parametrize(
+    ("phase", "answer"),
+    [
+        ("connect", "421 4.7.0 too many connections"),
+        ("mail", "451 4.7.1 too many connections"),
+        ("auth", "432 4.3.2 concurrent connections limit exceeded"),
+    ],
+)
+async def test_a_server_that_refuses_one_dialogue_beside_others_is_full(
+    smtp_sink: SmtpSink, phase: str, answer: str
+) -> None:
+    """Alone it is unusable, and so it is for good reasons, those with a 5xx, beside others too."""
+    smtp_sink.offers.append("AUTH PLAIN")
+    async with smtp_to(smtp_sink, smtp_username="rapport", smtp_password="secret") as smtp:
+        async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
+            assert smtp.open_dialogues == 1
+            smtp_sink.answers[phase] = answer
+            full = await send(smtp)
+            assert (full.kind, full.phase, full.code) == ("server_full", phase, int(answer[:3]))
+            smtp_sink.answers[phase] = "554 5.7.1 go away"
+            assert (await send(smtp)).kind == "server_unusable"
+            await dialogue.data()
+            assert (await dialogue.dot()).kind == "accepted"
+        await smtp_sink.hang_up()
+        smtp_sink.answers[phase] = answer
+        assert smtp.open_dialogues == 0
+        assert (await send(smtp)).kind == "server_unusable"
 
 
 @pytest.mark.parametrize("how", [RESET, CLOSE, STALL])
@@ -270,13 +318,26 @@ async def test_a_server_that_stops_reading_is_withheld(smtp_sink: SmtpSink) -> N
     assert (outcome.kind, outcome.phase) == ("withheld", "message")
 
 
+class FullTransport:
+    """A transport whose peer takes nothing any more."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    def get_write_buffer_size(self) -> int:
+        return 3
+
+
 async def test_a_dot_that_never_leaves_is_unknown(smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch) -> None:
     smtp_sink.answers["dot"] = STALL
     async with asyncio.timeout(5), smtp_to(smtp_sink, smtp_dot_timeout_seconds=0.2) as smtp:
         with pytest.raises(DialogueEnded) as end:
             async with smtp.dialogue(SENDER, RECIPIENT, MESSAGE) as dialogue:
                 await dialogue.data()
-                monkeypatch.setattr(dialogue.client.transport, "get_write_buffer_size", lambda: 3)  # the peer is full
+                monkeypatch.setattr(dialogue.connection, "transport", FullTransport(dialogue.connection.transport))
                 await dialogue.dot()
     assert (end.value.outcome.kind, end.value.outcome.phase) == ("unknown", "dot")
 
@@ -293,6 +354,17 @@ async def test_connections_are_used_again_and_replaced_when_they_ended(smtp_sink
     assert len(smtp_sink.messages) == 5
     assert sum(line.startswith("EHLO") for line in smtp_sink.seen) == 3
     assert "QUIT" in smtp_sink.seen
+
+
+async def test_a_connection_that_is_not_used_again_in_time_is_closed(
+    smtp_sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "IDLE_SECONDS", 0.05)
+    async with smtp_to(smtp_sink) as sending:
+        for _ in range(2):
+            assert {(await send(sending)).kind, (await send(sending)).kind} == {"accepted"}
+            await eventually(lambda: smtp_sink.dialogues == 0)
+        assert smtp_sink.seen.count("QUIT") == sum(line.startswith("EHLO") for line in smtp_sink.seen) >= 2
 
 
 async def test_a_connection_is_not_used_again_after_a_refusal(smtp_sink: SmtpSink) -> None:

@@ -62,7 +62,7 @@ async def test_the_outbox_fills_in_the_present_epoch(new_database: NewDatabase, 
         await outbox.add(tx, renamed_event())  # in the very transaction that raises it
     async with db.transaction() as tx:
         await outbox.add_all(tx, [outbox.new_row(renamed_event())])
-        await outbox.add_with(tx, "select 1", (), renamed_event())
+        await outbox.add_with_each(tx, "select 1 as place", (), [outbox.new_row(renamed_event())])
     async with running(Relay(db, db.url, Producer(settings), settings).run):
         await eventually(lambda: all_published(db), timeout=30)
     found = await records(settings)

@@ -17,10 +17,10 @@ from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.messaging import epochs, outbox
 from services.chassis.runtime import context
-from services.notify import choices, delivery, delivery_queue
+from services.notify import choices, delivery, delivery_queue, endings
 from services.notify.delivery import CannotAsk, Delivery, MailServerUnusable
-from services.notify.delivery_queue import End
 from services.notify.domain import Claimed
+from services.notify.endings import End
 from services.notify.message import MessageBuilder
 from services.notify.tokens import Tokens
 from services.notify.upstreams import Upstreams
@@ -601,7 +601,7 @@ async def test_ends_that_are_written_together_share_one_transaction(harness: Del
         End(lost, "sent", None, "250 ok"),
         End(skipped, "skipped", "unsubscribed"),
     ]
-    assert await delivery_queue.finish(harness.service.db, ends) == [True, True, False, True]
+    assert await endings.finish(harness.service.db, ends) == [True, True, False, True]
     ended = "select count(*) || ' in ' || count(distinct xmin::text) from notifications where state <> 'waiting'"
     assert await harness.service.value(ended) == "3 in 1"
     assert sorted(await harness.service.events()) == [
@@ -620,7 +620,7 @@ async def test_ends_that_are_written_together_share_one_transaction(harness: Del
 async def test_an_end_that_cannot_be_written_does_not_keep_back_those_written_with_it(harness: DeliveryHarness) -> None:
     good, broken, other = await claim_with_ids(harness, 3)
     ends = [End(good, "sent"), End(broken, "sent", None, "an answer with \0"), End(other, "sent")]
-    first, error, last = await delivery_queue.finish(harness.service.db, ends)
+    first, error, last = await endings.finish(harness.service.db, ends)
     assert (first, last) == (True, True)
     assert isinstance(error, asyncpg.PostgresError)
     assert await harness.service.value("select count(*) from notifications where state = 'sent'") == 2
@@ -630,19 +630,19 @@ async def test_an_end_that_cannot_be_written_does_not_keep_back_those_written_wi
 async def test_a_database_that_is_away_leaves_all_ends_of_a_batch_to_be_written_again(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch, add_with, failures = await claim_with_ids(harness, 2), outbox.add_with, [unavailable("away")]
+    batch, add_with_each, failures = await claim_with_ids(harness, 2), outbox.add_with_each, [unavailable("away")]
 
-    async def failing(*args: Any) -> bool:
+    async def failing(*args: Any) -> list[bool]:
         if failures:
             raise failures.pop()
-        return await add_with(*args)
+        return await add_with_each(*args)
 
-    monkeypatch.setattr(outbox, "add_with", failing)
+    monkeypatch.setattr(outbox, "add_with_each", failing)
     ends = [End(claimed, "sent") for claimed in batch]
     with pytest.raises(Problem):
-        await delivery_queue.finish(harness.service.db, ends)
-    assert await delivery_queue.finish(harness.service.db, ends) == [True, True]
-    assert await delivery_queue.finish(harness.service.db, ends) == [False, False]
+        await endings.finish(harness.service.db, ends)
+    assert await endings.finish(harness.service.db, ends) == [True, True]
+    assert await endings.finish(harness.service.db, ends) == [False, False]
 
 
 async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
@@ -650,7 +650,7 @@ async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
 ) -> None:
     comment = await harness.add_comment()
     monkeypatch.setattr(until_written, "WRITE_AGAIN_SECONDS", 0.01)
-    finish, failures = delivery_queue.finish, [0]
+    finish, failures = endings.finish, [0]
 
     async def failing(*args: Any) -> Any:
         if failures[0] < 3:
@@ -658,7 +658,7 @@ async def test_an_outcome_is_written_even_if_the_database_was_away_for_a_moment(
             await harness.service.change("select 1/0")
         return await finish(*args)
 
-    monkeypatch.setattr(delivery_queue, "finish", failing)
+    monkeypatch.setattr(endings, "finish", failing)
     await harness.attempt()
     assert failures == [3]
     assert await harness.ending(comment) == SENT

@@ -161,7 +161,7 @@ async def test_upstreams_are_asked_about_many_mails_at_once_in_a_backlog(harness
 @pytest.mark.parametrize("which", ["_mail_server_backoff", "_dependency_backoff"])
 async def test_after_a_failure_one_mail_goes_ahead(harness: MailerHarness, which: str) -> None:
     idle = Mailer(harness.service.db, harness.upstreams, harness.delivery, connections=4, poll_seconds=1)
-    assert idle._room(0) == 32
+    assert idle._room(0) == 32 + 16
     over = Backoff(0.0, 0.0)
     over.fail()
     setattr(idle, which, over)
@@ -175,7 +175,10 @@ async def test_after_a_failure_one_mail_goes_ahead(harness: MailerHarness, which
 
 async def test_rows_are_claimed_when_at_least_half_of_them_fit(harness: MailerHarness) -> None:
     idle = Mailer(harness.service.db, harness.upstreams, harness.delivery, connections=4, poll_seconds=1)
-    assert [idle._room(under_way) for under_way in (0, 1, 16, 17, 32)] == [32, 31, 16, 0, 0]
+    rooms = {(0, 0): (32, 16), (16, 0): (16, 16), (17, 0): (0, 16), (1, 1): (32, 15), (41, 9): (0, 0), (25, 8): (0, 8)}
+    for (under_way, idle._followers_under_way), free in rooms.items():
+        assert idle._room(under_way) == sum(free)
+        assert idle._free == free
 
 
 async def test_a_mail_waits_until_it_has_settled(harness: MailerHarness) -> None:
@@ -193,6 +196,60 @@ async def test_two_mailers_share_the_work(harness: MailerHarness) -> None:
     async with harness.running_mailer(), harness.running_mailer():
         await harness.all_are("sent")
     assert harness.copies() == {address(one.parent_author_id): 1 for one in comment}
+
+
+async def test_fewer_dialogues_run_for_a_while_when_the_server_takes_no_more_at_once(harness: MailerHarness) -> None:
+    """No row fails or counts an attempt, and the mails that go are not delayed."""
+    harness.sink.once("dot", STALL)
+    await harness.add_comments(1)
+    async with harness.running_mailer() as running:
+        await eventually(lambda: len(harness.sink.unanswered) == 1)
+        harness.sink.answers["connect"] = "421 4.7.0 too many connections"
+        await harness.add_comments(5)
+        running.wake()
+        await eventually(lambda: running._slots.limit == 1)
+        assert mailer.UNUSABLE._value.get() == 0
+        assert not running._mail_server_backoff.failing
+        assert await harness.service.value("select max(attempts) from notifications") == 0
+        harness.sink.answers.clear()
+        await harness.sink.hang_up()
+        await harness.all_are("sent")
+    assert set(harness.copies().values()) == {1}
+
+
+FOLLOW = "update notifications set follower = true, reasons = '{followed_thread}' where state = 'waiting'"
+
+
+async def test_claims_take_rows_of_both_lines(harness: MailerHarness) -> None:
+    """Followers get their own room, and what the others leave of it all; which of both came first does not matter."""
+    db = harness.service.db
+    await harness.add_comments(6)
+    await harness.service.change(FOLLOW)
+    await harness.add_comments(4)
+    claimed = await delivery_queue.claim(db, 5, answers=3, followers=3)
+    assert sorted(row.follower for row in claimed) == [False, False, False, True, True]
+    claimed = await delivery_queue.claim(db, 9, answers=9, followers=3)
+    assert sorted(row.follower for row in claimed) == [False, True, True, True]
+    assert [row.follower for row in await delivery_queue.claim(db, 9)] == [True]
+
+
+async def test_an_answer_overtakes_the_mails_to_followers(harness: MailerHarness) -> None:
+    """Followers have filled their room and both connections; the answer is claimed, and next when one is free."""
+    harness.sink.answers["dot"] = STALL
+    await harness.add_comments(20)
+    await harness.service.change(FOLLOW)
+    async with harness.running_mailer(connections=2) as running:
+        await eventually(lambda: len(harness.sink.unanswered) == 2)
+        assert running._followers_under_way == 2 * mailer.FOLLOWERS_FACTOR
+        (answer,) = await harness.add_comments()
+        running.wake()
+        is_frozen = "select frozen is not null from notifications where comment_id = $1"
+        await eventually(lambda: harness.service.value(is_frozen, answer.comment_id))
+        harness.sink.answers.clear()
+        await harness.sink.hang_up()
+        await harness.all_are("sent")
+        assert running._followers_under_way == 0
+    assert address(answer.parent_author_id) in [mail.recipients[0] for mail in harness.sink.messages[:2]]
 
 
 async def test_dialogues_at_once_are_bounded(harness: MailerHarness) -> None:
@@ -339,7 +396,8 @@ async def test_rows_that_another_mailer_is_claiming_are_skipped(harness: MailerH
     await harness.add_comments(4)
     async with harness.service.db.transaction() as tx:
         claimed = await tx.fetch(
-            delivery_queue.CLAIM, 3, new_id(), delivery_queue.LEASE, delivery_queue.TOO_OLD, delivery_queue.MOST_NAMED
+            delivery_queue.CLAIM,
+            *(3, 0, 3, new_id(), delivery_queue.LEASE, delivery_queue.TOO_OLD, delivery_queue.MOST_NAMED),
         )
         assert len(claimed) == 3
         assert len(await asyncio.wait_for(delivery_queue.claim(harness.service.db, 10), 5)) == 1
@@ -391,11 +449,11 @@ async def test_a_mail_whose_attempt_breaks_does_not_stop_the_others(
 async def test_it_survives_a_database_that_is_away(harness: MailerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     claim, failures = delivery_queue.claim, [0]
 
-    async def failing(db: Database, limit: int) -> list[Claimed]:
+    async def failing(db: Database, limit: int, **lines: int) -> list[Claimed]:
         if failures[0] < 2:
             failures[0] += 1
             await harness.service.change("select 1/0")
-        return await claim(db, limit)
+        return await claim(db, limit, **lines)
 
     monkeypatch.setattr(delivery_queue, "claim", failing)
     await harness.add_comments()

@@ -15,8 +15,9 @@ from services.chassis.messaging.history import History
 from services.chassis.runtime import failpoint
 from services.contracts.comments import CommentStated
 from services.contracts.notify import EditMailSettings, ModerationMail
-from services.notify import choices, delivery, delivery_queue, moderation, pausing
-from services.notify.delivery_queue import Draft, End
+from services.notify import choices, delivery, delivery_queue, endings, moderation, pausing
+from services.notify.delivery_queue import Draft
+from services.notify.endings import End
 from services.notify.moderation import ModerationMails
 from services.notify.restoring import apply_history
 from tests.integration.notify_harness import FakeComment
@@ -391,7 +392,7 @@ async def test_the_explanation_says_what_moderators_were_told(api: ApiHarness) -
     [claimed] = await delivery_queue.claim(api.service.db, 9)
     await delivery_queue.freeze(api.service.db, [Draft(claimed, b"x", 1, "<x@x>", named=frozenset(claimed.waiting))])
     assert (await explained())["state"] == "waiting"
-    await delivery_queue.finish(api.service.db, [End(claimed, "sent")])
+    await endings.finish(api.service.db, [End(claimed, "sent")])
     sent = await explained()
     assert (sent["state"], sent["heard"], sent["sent_at"] is not None) == ("sent", True, True)
     assert sent["text"] == "A mail told you, as a moderator, that it waited for approval."

@@ -1,11 +1,25 @@
 """What notify makes of facts about comments, in whatever order they come."""
 
 import itertools
+import random
+from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from services.contracts.comments import CommentFact, CommentImported, CommentStated
+from services.chassis.ids import new_id
+from services.chassis.runtime.context import Context
+from services.contracts.comments import (
+    CommentApproved,
+    CommentEdited,
+    CommentFact,
+    CommentHeld,
+    CommentImported,
+    CommentRemoved,
+    CommentStated,
+)
+from services.notify.commands import Reported, record
 from tests.conftest import NewDatabase
 from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
 
@@ -199,3 +213,52 @@ async def test_repeated_facts_change_nothing(harness: NotifyHarness) -> None:
     await harness.handle(comment.posted, comment.posted, comment.changed_to("visible").edited, comment.posted)
     assert await harness.rows() == 2
     assert await harness.value("select version from comments") == 2
+
+
+KINDS: dict[str, list[type[CommentFact]]] = {
+    "visible": [CommentApproved, CommentEdited],
+    "held": [CommentHeld],
+    "removed": [CommentRemoved],
+}
+NOTIFICATIONS = """
+select reasons, state, why, announced, follower, version, correlation_id, causation_id
+from notifications where comment_id = $1 order by reasons
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_events_that_are_recorded_together_leave_what_they_leave_one_after_the_other(
+    harness: NotifyHarness, seed: int
+) -> None:
+    """Also those of one comment, in any order, and those that are recorded a second time."""
+    chance = random.Random(seed)
+    together: list[FakeComment] = []
+    apart: list[FakeComment] = []
+    reports: list[tuple[float, CommentFact, CommentFact]] = []
+    for number in range(10):
+        first, *later = [chance.choice(["visible", "visible", "held"]), *chance.choices(list(KINDS), k=3)]
+        kinds = [chance.choice(KINDS[state]) for state in later]
+        lives = []
+        for comments in (together, apart):
+            comment = FakeComment(state=first, imported=number == 9)
+            comments.append(comment)
+            lives.append([comment.posted])
+            for state, kind in zip(later, kinds, strict=True):
+                comment = comment.changed_to(state)
+                lives[-1].append(comment.fact(kind))
+        order = chance.choices(range(len(lives[0])), k=5)
+        reports += [(chance.random(), lives[0][at], lives[1][at]) for at in order]
+    reports.sort(key=lambda report: report[0])
+    cause = Context("request-1", new_id())
+    async with harness.db.transaction() as tx:
+        await record(tx, [Reported(event, 0, cause) for _, event, _ in reports], timedelta(0))
+    for _, _, event in reports:
+        async with harness.db.transaction() as tx:
+            await record(tx, [Reported(event, 0, cause)], timedelta(0))
+    for one, other in zip(together, apart, strict=True):
+        async with harness.db.reader() as reader:
+            assert await reader.fetch(NOTIFICATIONS, one.comment_id) == await reader.fetch(
+                NOTIFICATIONS, other.comment_id
+            )
+    events = await harness.events()
+    assert Counter(events[: len(events) // 2]) == Counter(events[len(events) // 2 :])

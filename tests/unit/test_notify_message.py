@@ -16,6 +16,7 @@ import pytest
 from services.chassis.mail.sender import Sender
 from services.contracts.colours import srgb
 from services.contracts.faces import ground
+from services.notify import message
 from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
 from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
@@ -429,3 +430,21 @@ def test_a_thread_stays_one_while_the_secret_is_replaced(order: tuple[int, ...])
     assert len({mail["Message-ID"] for mail in mails}) == 3
     assert len(thread_of([mails[place] for place in order])) == 1
     assert mails[1]["Message-ID"] in mails[2]["In-Reply-To"].split()
+
+
+def test_what_a_comment_says_is_rendered_once_for_the_mails_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the address of its page is another one: links in the text part begin with it."""
+    rendered, quoted = [], message._quoted
+
+    def counting(body_html: str, page: str) -> str:
+        rendered.append(page)
+        return quoted(body_html, page)
+
+    monkeypatch.setattr(message, "_quoted", counting)
+    answers = said('<p>See <a href="/about">here</a>.</p>')
+    for slug in ("one", "one", "two", "two"):
+        mail = written(replace(answers, post=replace(POST, slug=slug)))
+        part = mail.get_body(("plain",))
+        assert part is not None
+        assert "> See here" in part.get_content()
+    assert rendered == ["https://rapport.test/posts/one", "https://rapport.test/posts/two"]

@@ -1,10 +1,10 @@
 """Writes that are repeated until the database confirms them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 import asyncpg
-import stamina
 import structlog
 
 from services.chassis.errors import Problem
@@ -22,14 +22,9 @@ async def retry_until_written(write: Callable[P, Awaitable[T]], *args: P.args, *
 
     The write must change nothing the second time: it may have been committed although its confirmation was lost.
     """
-    writing = stamina.AsyncRetryingCaller(
-        attempts=None, timeout=None, wait_initial=WRITE_AGAIN_SECONDS, wait_max=WRITE_AGAIN_SECONDS, wait_jitter=0
-    )
-    return await writing(_can_be_written_again, write, *args, **options)
-
-
-def _can_be_written_again(error: Exception) -> bool:
-    if not isinstance(error, Problem | asyncpg.PostgresError):
-        return False
-    log.warning("an outcome could not be written to the database; trying again", error=repr(error))
-    return True
+    while True:
+        try:
+            return await write(*args, **options)
+        except (Problem, asyncpg.PostgresError) as error:
+            log.warning("an outcome could not be written to the database; trying again", error=repr(error))
+            await asyncio.sleep(WRITE_AGAIN_SECONDS)

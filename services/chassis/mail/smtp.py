@@ -8,13 +8,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import aiosmtplib
 import structlog
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from services.chassis.mail.smtp_connection import SmtpConnection
 from services.chassis.mail.smtp_dialogue import BROKEN, Dialogue, DialogueEnded, Phase
 from services.chassis.runtime.metrics import Counter
 from services.chassis.runtime.secret_files import FromEnvironment
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 STRAY_LINE_BREAK = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?\Z")
 IDLE_SECONDS = 15.0
+QUIT_SECONDS = 2.0
 
 OUTCOMES = Counter("rapport_smtp_outcomes", "SMTP dialogues by how and where they ended.", ["kind", "phase"])
 
@@ -56,11 +58,16 @@ class Smtp:
     """Delivers single messages over connections that are used again when a dialogue ended well.
 
     It bounds no number of dialogues at once: each mailer keeps to its own `*_mail_connections`.
+
+    Attributes:
+        open_dialogues: how many there are whose MAIL was accepted.
     """
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
-        self._idle: list[tuple[aiosmtplib.SMTP, float]] = []
+        self._idle: list[tuple[SmtpConnection, float]] = []  # the one used last at the end
+        self._closing: asyncio.TimerHandle | None = None
+        self.open_dialogues = 0
         name = socket.gethostname()
         self._own_name = name if HOST_NAME.match(name) else "localhost"
         self._tls: ssl.SSLContext | None = None
@@ -68,7 +75,9 @@ class Smtp:
     async def close(self) -> None:
         """Send QUIT on every idle connection."""
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(_quit(client) for client, _ in idle))
+        if self._closing is not None:
+            self._closing.cancel()
+        await asyncio.gather(*(connection.quit(QUIT_SECONDS) for connection, _ in idle))
 
     @asynccontextmanager
     async def dialogue(
@@ -103,15 +112,17 @@ class Smtp:
         try:
             async with asyncio.timeout(seconds) as bound:
                 dialogue.prepare_addresses()
-                client = await self._begin(dialogue)
+                connection = await self._begin(dialogue)
+                self.open_dialogues += 1
                 try:
                     await dialogue.rcpt()
                     yield dialogue
                 finally:
-                    if dialogue.outcome.kind == "accepted" and client.is_connected:
-                        self._idle.append((client, time.monotonic()))
+                    self.open_dialogues -= 1
+                    if dialogue.outcome.kind == "accepted" and connection.is_open:
+                        self._keep(connection)
                     else:
-                        client.close()
+                        connection.close()
         except DialogueEnded as end:
             dialogue.outcome = end.outcome
             raise
@@ -124,29 +135,52 @@ class Smtp:
         finally:
             OUTCOMES.labels(dialogue.outcome.kind, dialogue.outcome.phase).inc()
 
-    async def _begin(self, dialogue: Dialogue) -> aiosmtplib.SMTP:
+    def _keep(self, connection: SmtpConnection) -> None:
+        """Keep a connection for the next dialogue; it is closed when none has come in time."""
+        self._idle.append((connection, time.monotonic()))
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
+
+    def _close_idle(self) -> None:
+        bound = time.monotonic() - IDLE_SECONDS
+        while self._idle and self._idle[0][1] <= bound:
+            self._idle.pop(0)[0].leave()
+        self._closing = None
+        if self._idle:
+            seconds = self._idle[0][1] - bound
+            self._closing = asyncio.get_running_loop().call_later(seconds, self._close_idle)
+
+    async def _begin(self, dialogue: Dialogue) -> SmtpConnection:
         """Return a connection on which MAIL FROM was accepted."""
         while self._idle:
-            client, since = self._idle.pop()
-            if client.is_connected and time.monotonic() - since < IDLE_SECONDS:
+            connection, since = self._idle.pop()
+            if connection.is_open and time.monotonic() - since < IDLE_SECONDS:
                 try:
-                    await dialogue.mail(client)
-                    return client
+                    await dialogue.mail(connection)
+                    return connection
                 except DialogueEnded:
                     log.info("a kept connection to the mail server could not be used again")
                 except BaseException:
-                    client.close()
+                    connection.close()
                     raise
-            client.close()
-        client = await self._connect(dialogue)
+            connection.close()
         try:
-            await dialogue.mail(client)
-        except BaseException:
-            client.close()
+            return await self._begin_anew(dialogue)
+        except DialogueEnded as end:
+            if self.open_dialogues and end.outcome.kind == "server_unusable" and (end.outcome.code or 0) // 100 == 4:
+                raise DialogueEnded(replace(end.outcome, kind="server_full")) from None
             raise
-        return client
 
-    async def _connect(self, dialogue: Dialogue) -> aiosmtplib.SMTP:
+    async def _begin_anew(self, dialogue: Dialogue) -> SmtpConnection:
+        connection = await self._connect(dialogue)
+        try:
+            await dialogue.mail(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect(self, dialogue: Dialogue) -> SmtpConnection:
         settings = self._settings
         phase: Phase = "connect"
         if self._tls is None and settings.smtp_security != "none":
@@ -168,19 +202,15 @@ class Smtp:
             if settings.smtp_username:
                 phase = "auth"
                 await client.login(settings.smtp_username, settings.smtp_password)
+            phase = "mail"
+            if client.is_ehlo_or_helo_needed:
+                await client.ehlo()
+            if client.transport is None:
+                raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+            return SmtpConnection(cast(asyncio.Transport, client.transport), client.esmtp_extensions)
         except BROKEN as error:
             client.close()
             raise dialogue.ended_by("server_unusable", phase, error) from None
         except BaseException:
             client.close()
             raise
-        return client
-
-
-async def _quit(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.quit(timeout=2)
-    except BROKEN:
-        pass  # the connection is closed either way
-    finally:
-        client.close()

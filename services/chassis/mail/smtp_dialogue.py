@@ -4,16 +4,16 @@ Before the final dot nothing is delivered, whatever goes wrong; after it only th
 happened. So a lost connection means `withheld` before the dot and `unknown` after it.
 """
 
-import asyncio
 import re
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-import aiosmtplib
 from aiosmtplib.errors import SMTPException, SMTPResponseException
 
 from services.chassis.mail.addresses import envelope_address, without_addresses
+from services.chassis.mail.smtp_connection import SmtpConnection
 from services.chassis.runtime import failpoint
 
 Kind = Literal[
@@ -22,6 +22,7 @@ Kind = Literal[
     "refused",  # 5xx to RCPT, DATA or the dot: this mail, here, never
     "bad_address",  # 5xx to RCPT with a code that says the address itself is wrong
     "server_unusable",  # connect, greeting, STARTTLS, AUTH, MAIL FROM: the mail server takes no mail at all
+    "server_full",  # 4xx there while other dialogues are open: it takes no more of them at once
     "unknown",  # delivered, or not
     "withheld",  # not delivered: the caller left before the dot, or the connection ended
 ]
@@ -83,16 +84,17 @@ class Dialogue:
         self._step_seconds = step_seconds
         self._dot_seconds = dot_seconds
         self._sender_address = self._recipient_address = ""
-        self._client: aiosmtplib.SMTP | None = None
+        self._connection: SmtpConnection | None = None
+        self._has_sent_rcpt = False
         self._dot_may_follow = False
         self.outcome = Outcome("withheld", "check")
 
     @property
-    def client(self) -> aiosmtplib.SMTP:
+    def connection(self) -> SmtpConnection:
         """The connection on which MAIL was sent."""
-        if self._client is None:
+        if self._connection is None:
             raise RuntimeError("MAIL comes first")
-        return self._client
+        return self._connection
 
     def ended(self, kind: Kind, phase: Phase, code: int | None = None, answer: str = "") -> DialogueEnded:
         """Return the exception that ends this dialogue; addresses are removed from the answer."""
@@ -112,28 +114,38 @@ class Dialogue:
         except ValueError as error:
             raise self.ended("refused", "address", None, str(error)) from None
 
-    async def mail(self, client: aiosmtplib.SMTP) -> None:
-        """Send MAIL FROM on this connection, after EHLO if that was not sent yet."""
-        self._client = client
+    async def mail(self, connection: SmtpConnection) -> None:
+        """Send MAIL FROM on this connection, and RCPT TO with it if the server takes both at once (RFC 2920).
+
+        Whatever RCPT is answered, a refused MAIL ends the dialogue first, and nothing was delivered.
+        """
+        self._connection, self._has_sent_rcpt = connection, "pipelining" in connection.extensions
+        commands = [self._mail_command(connection.extensions), self._rcpt_command()]
         try:
-            if client.is_ehlo_or_helo_needed:
-                await client.ehlo()
-            options = []
-            if not (self._sender_address + self._recipient_address).isascii() or not self._content.isascii():
-                if not (client.supports_extension("smtputf8") and client.supports_extension("8bitmime")):
-                    raise self.ended("refused", "address", None, "the server does not take non-ASCII addresses")
-                options = [b"SMTPUTF8", b"BODY=8BITMIME"]
-            argument = f"FROM:<{self._sender_address}>".encode()
-            code, answer = await client.execute_command(b"MAIL", argument, *options)
+            connection.send(*commands if self._has_sent_rcpt else commands[:1])
+            code, answer = await connection.reply(self._step_seconds)
         except BROKEN as error:
             raise self.ended_by("server_unusable", "mail", error) from None
         if code // 100 != 2:
             raise self.ended("server_unusable", "mail", code, answer)
 
+    def _mail_command(self, extensions: Collection[str]) -> bytes:
+        command = f"MAIL FROM:<{self._sender_address}>".encode()
+        if (self._sender_address + self._recipient_address).isascii() and self._content.isascii():
+            return command
+        if not {"smtputf8", "8bitmime"} <= set(extensions):
+            raise self.ended("refused", "address", None, "the server does not take non-ASCII addresses")
+        return command + b" SMTPUTF8 BODY=8BITMIME"
+
+    def _rcpt_command(self) -> bytes:
+        return f"RCPT TO:<{self._recipient_address}>".encode()
+
     async def rcpt(self) -> None:
-        """Send RCPT TO."""
+        """Send RCPT TO, unless it went with MAIL, and take its reply."""
         try:
-            code, answer = await self.client.execute_command(b"RCPT", f"TO:<{self._recipient_address}>".encode())
+            if not self._has_sent_rcpt:
+                self.connection.send(self._rcpt_command())
+            code, answer = await self.connection.reply(self._step_seconds)
         except BROKEN as error:
             raise self.ended_by("withheld", "rcpt", error) from None
         if code // 100 == 5 and BAD_ADDRESS.match(answer):
@@ -143,20 +155,18 @@ class Dialogue:
 
     async def data(self) -> None:
         """Send DATA and the message; return when everything before the dot has left this process."""
-        client = self.client
+        connection = self.connection
         try:
-            code, answer = await client.execute_command(b"DATA")
+            connection.send(b"DATA")
+            code, answer = await connection.reply(self._step_seconds)
         except BROKEN as error:
             raise self.ended_by("withheld", "data", error) from None
         if code != 354:
             raise self.ended(_refusal(code, "withheld"), "data", code, answer)
         content = LEADING_DOT.sub(b"..", self._content)
         try:
-            if client.protocol is None:
-                raise aiosmtplib.SMTPServerDisconnected("Connection lost")
-            client.protocol.write(content if content.endswith(b"\r\n") else content + b"\r\n")
-            async with asyncio.timeout(self._step_seconds):
-                await _written(client)
+            connection.write(content if content.endswith(b"\r\n") else content + b"\r\n")
+            await connection.written(self._step_seconds)
         except BROKEN as error:
             raise self.ended_by("withheld", "message", error) from None
         self._dot_may_follow = True
@@ -169,33 +179,21 @@ class Dialogue:
         if not self._dot_may_follow:
             raise RuntimeError("the dot follows DATA, once")
         self._dot_may_follow = False
-        client = self.client
-        if client.protocol is None or not client.is_connected:
+        connection = self.connection
+        if not connection.is_open:
             raise self.ended("withheld", "message", None, "the connection was lost")
         self.outcome = Outcome("unknown", "dot")
-        answering = asyncio.create_task(client.protocol.execute_command(b".", timeout=self._dot_seconds))
         try:
-            await asyncio.sleep(0)  # the task writes now
-            async with asyncio.timeout(self._dot_seconds):
-                await _written(client)
+            connection.send(b".")
+            await connection.written(self._dot_seconds)
             failpoint.reach("mailer.dot")
-            code, answer = await answering
+            code, answer = await connection.reply(self._dot_seconds)
         except BROKEN as error:
             raise self.ended_by("unknown", "dot", error) from None
-        finally:
-            answering.cancel()
         if code // 100 != 2:
             raise self.ended(_refusal(code, "unknown"), "dot", code, answer)
         self.outcome = Outcome("accepted", "dot", code, without_addresses(answer, self._sender, self._recipient))
         return self.outcome
-
-
-async def _written(client: aiosmtplib.SMTP) -> None:
-    """Wait until the kernel has taken everything that was written; the library has no event for it."""
-    pause = 0.0
-    while client.transport is not None and cast(asyncio.WriteTransport, client.transport).get_write_buffer_size():
-        await asyncio.sleep(pause)
-        pause = min(pause + 0.001, 0.02)
 
 
 def _refusal(code: int, otherwise: Kind) -> Kind:

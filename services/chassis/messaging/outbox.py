@@ -2,8 +2,8 @@
 
 The events of one aggregate reach Kafka in the order of their commits, because
 
-1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with` (each service's commands), so the
-   outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
+1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with_each` (each service's commands), so
+   the outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
 2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
 3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
    all (`producer.py`).
@@ -43,6 +43,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 
 
+TYPES = ("uuid", "text", "text", "text", "uuid", "uuid", "timestamptz", "text", "uuid", "text", "bytea")
+
+
 def new_row(event: Event) -> tuple[object, ...]:
     """Return the event as parameters of `INSERT_EVENT`, with a new event id and the current context."""
     context = current()
@@ -71,34 +74,6 @@ async def add(tx: Transaction, event: Event) -> UUID:
     return values[0]
 
 
-ADD_WITH = """
-with changed as ({change})
-insert into outbox (
-    event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
-)
-select {values} from changed
-"""
-
-
-@cache
-def _with_event(change: str, taken: int) -> str:
-    types = ("uuid", "text", "text", "text", "uuid", "uuid", "timestamptz", "text", "uuid", "text", "bytea")
-    return ADD_WITH.format(
-        change=change, values=", ".join(f"${place}::{kind}" for place, kind in enumerate(types, taken + 1))
-    )
-
-
-async def add_with(tx: Transaction, change: str, args: Sequence[object], event: Event) -> bool:
-    """Change one row and write its event in one statement; return False, without an event, if no row was changed.
-
-    `change` ends in `returning`. It locks the row before the event gets its outbox id.
-    """
-    if not await tx.execute(_with_event(change, len(args)), *args, *new_row(event)):
-        return False
-    tx.wakes_relay = True
-    return True
-
-
 # The arrays stand in subqueries to hide their lengths from the planner, which would else plan each batch anew.
 INSERT_EVENTS = """
 insert into outbox (
@@ -122,6 +97,47 @@ async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
         await tx.execute(INSERT_EVENTS, *zip(*rows, strict=True))
         tx.wakes_relay = True
         failpoint.reach("command.event_added")
+
+
+ADD_WITH_EACH = """
+with changed as ({change}), added as (
+    select * from unnest(
+        {values}
+    ) with ordinality as event (
+        event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload, place
+    )
+)
+insert into outbox (
+    event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+)
+select event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
+from added join changed using (place)
+order by place
+returning event_id
+"""
+
+
+@cache
+def _with_each_event(change: str, taken: int) -> str:
+    values = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, taken + 1))
+    return ADD_WITH_EACH.format(change=change, values=values)
+
+
+async def add_with_each(
+    tx: Transaction, change: str, args: Sequence[object], rows: Sequence[tuple[object, ...]]
+) -> list[bool]:
+    """Change several rows and write an event for each that was changed, in one statement and in the order of `rows`.
+
+    `change` returns the `place` of each row that it has changed: 1 for the first of `rows`, each made by `new_row`. It
+    locks them all before the first event gets its outbox id.
+
+    Returns:
+        For each whether its row was changed, and so its event written.
+    """
+    columns = zip(*rows, strict=True)
+    added = {row["event_id"] for row in await tx.fetch(_with_each_event(change, len(args)), *args, *columns)}
+    tx.wakes_relay = tx.wakes_relay or bool(added)
+    return [row[0] in added for row in rows]
 
 
 BATCH = 5_000  # rows that one call looks at
