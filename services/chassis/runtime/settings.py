@@ -43,8 +43,8 @@ class Settings(FromEnvironment):
     `RELAY_PACE_SECONDS` is the least time between two reads of the outbox; rows written meanwhile are published in one
     batch.
 
-    `INSTANCE` is the static member name that lets a process keep its partitions over a restart: two processes of one
-    group on one host need different names. `KAFKA_PREFIX` is prepended to the name of every topic and group.
+    `INSTANCE` is the static member name under which a process that crashed finds its partitions again: two processes of
+    one group on one host need different names. `KAFKA_PREFIX` is prepended to the name of every topic and group.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
