@@ -120,8 +120,7 @@ class System:
 
         The layout of a process in memory, which is random, makes it some percent faster or slower as long as it lives.
         """
-        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
-        self.stack.parts.clear()
+        await self.stop()
         for url in self.stack.database_urls.values():
             database = await asyncpg.connect(url)
             try:
@@ -129,6 +128,15 @@ class System:
                 await database.execute("checkpoint")
             finally:
                 await database.close()
+        await self.start()
+
+    async def stop(self) -> None:
+        """End all processes in order."""
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
+        self.stack.parts.clear()
+
+    async def start(self) -> None:
+        """Start all processes."""
         await self.stack.up()
         cores.pin_all(self.stack, self.servers)
 

@@ -1,9 +1,9 @@
 """The consumer: passes events from Kafka to handlers, each effect once, in the order of the partition.
 
 The inbox row of an event and its effect are written in one transaction; the offset is committed after it. So after any
-crash an event is redelivered until it was handled, and dropped as a duplicate after that. Consecutive records of a
-partition share a transaction; if it fails, it is rolled back and each record gets a transaction of its own. What cannot
-be handled stops at most its partition.
+crash an event is redelivered until it was handled, and dropped as a duplicate after that. The records of a poll share
+transactions; if one fails, it is rolled back, and each partition and then each record gets a transaction of its own.
+What cannot be handled stops at most its partition.
 """
 
 import asyncio

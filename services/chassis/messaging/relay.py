@@ -8,6 +8,7 @@ the others take over. No transaction is open during a call of Kafka; each read a
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -235,7 +236,10 @@ def _row(record: Any) -> OutboxRow:
 
 def _count(rows: Sequence[OutboxRow], published: set[int]) -> None:
     now = datetime.now(UTC)
+    topics = Counter[str]()
     for row in rows:
         if row.id in published:
-            RELAY_PUBLISHED.labels(row.topic).inc()
+            topics[row.topic] += 1
             RELAY_SECONDS.observe((now - row.envelope.time).total_seconds())
+    for topic, count in topics.items():
+        RELAY_PUBLISHED.labels(topic).inc(count)

@@ -65,11 +65,11 @@ class Settings(FromEnvironment):
     database_pooler: Literal["none", "transaction"] = "none"
     relay_poll_seconds: Seconds = 0.25
     relay_pace_seconds: Pause = 0.02
-    relay_batch: Count = 500
+    relay_batch: Count = 2000
     kafka_timeout_seconds: Seconds = 10.0
     kafka_replication_factor: Count = 1
     kafka_min_insync_replicas: Count | None = None
-    consumer_batch: Count = 100
+    consumer_batch: Count = 250
     consumer_stall_seconds: Seconds = 120.0
     outbox_retention_days: Days = 7
     inbox_retention_days: Days = 120

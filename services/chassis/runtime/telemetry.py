@@ -40,7 +40,12 @@ RELAY_SECONDS = Histogram(
 PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers discarded after a failure", ["reason"])
 
 CONSUMED = Counter("rapport_consumer_records", "Records by outcome", ["group", "topic", "outcome"])
-HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
+HANDLER_SECONDS = Histogram(
+    "rapport_handler_seconds",
+    "Time in one event's handler, or in that of a run of events",
+    ["group", "type"],
+    buckets=QUICK,
+)
 # of these two, each gateway measures all groups
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
 CONSUMER_STUCK = Gauge(
