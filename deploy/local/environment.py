@@ -99,7 +99,7 @@ def admin_emails(layout: Layout) -> str:
     return layout.given.get("ADMIN_EMAILS", "admin@example.com")
 
 
-def _mail_from(layout: Layout) -> dict[str, str]:
+def mail_from(layout: Layout) -> dict[str, str]:
     """Return who sends the mails, unless that is given: the site under its name, if it has one."""
     name = layout.given.get("SITE_NAME", "").strip()
     if layout.given.get("MAIL_FROM") or not name:
@@ -124,7 +124,7 @@ def shared(layout: Layout) -> dict[str, str]:
         "SMTP_HOST": layout.given.get("SMTP_HOST") or "127.0.0.1",
         "SMTP_PORT": str(layout.port("SMTP_PORT")) if layout.needs_mailbox else layout.given.get("SMTP_PORT", "25"),
         "ADMIN_EMAILS": admin_emails(layout),
-        **_mail_from(layout),
+        **mail_from(layout),
         "VERIFICATION_KEYS": layout.given.get("VERIFICATION_KEYS") or keys(layout)["VERIFICATION_KEYS"],
         **{f"{service.upper()}_PORT": str(layout.port(f"{service.upper()}_PORT")) for service in SERVICES},
         **{

@@ -38,7 +38,9 @@ class Republish(Body):
 STATED = 500  # rows that an owner states, or a reader shows, with one call
 
 # whose read model holds what a service owns; the gateway's cache forgets by itself
-READERS = {"posts": "comments", "comments": "notify"}
+READERS = {"posts": "comments", "comments": "notify", "people": "posts"}
+# of these, who says which rows are not there; whoever knew a person keeps the id
+FORGOTTEN = ("posts", "comments")
 
 
 class ShowRows(Body):

@@ -12,6 +12,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.language_choice import LanguageMiddleware
 from services.gateway.languages import LANGUAGES
 from services.gateway.pages import (
+    about_feeds,
     assets,
     changes,
     comment,
@@ -75,6 +76,7 @@ ROUTERS = (
     write.router,
     moderate.router,
     feeds.router,
+    about_feeds.router,
     site_pages.router,
     language.router,
     problems.router,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from services.contracts.services import READERS, STATED
+from services.contracts.services import FORGOTTEN, READERS, STATED
 from services.operator.calls import Services
 
 MOST_IDS = 10_000  # that are looked at again; the rows behind them are counted
@@ -48,6 +48,10 @@ class Comparison:
     def kinds(self) -> dict[Kind, int]:
         """Return how many rows differ in which way."""
         return dict(Counter(self.differing.values()))
+
+    def kind_of(self, owned: State | None, known: Known | None) -> Kind | None:
+        """Return how a row differs; None if it does not, or if nobody would say that it is not there."""
+        return None if owned is None and self.owner not in FORGOTTEN else difference(owned, known)
 
     def add(self, row_id: UUID, kind: Kind | None) -> None:
         """Note how a row differs, if it does."""
@@ -97,11 +101,11 @@ async def _look_at_all(services: Services, found: Comparison) -> None:
             assert left is not None
             same = right is not None and left[0] == right.id
             found.rows += 1
-            found.add(left[0], difference(left[1], right if same else None))
+            found.add(left[0], found.kind_of(left[1], right if same else None))
             left = await anext(owned, None)
             right = await anext(known, None) if same else right
         else:
-            found.add(right.id, difference(None, right))
+            found.add(right.id, found.kind_of(None, right))
             right = await anext(known, None)
 
 
@@ -114,7 +118,7 @@ async def _look_again(services: Services, found: Comparison) -> None:
         known = {row.id: row for row in _known(await services.post(found.reader, "/known", asked))}
         owned = dict(_states(await services.post(found.owner, "/stated/rows", asked)))
         for row_id in part:
-            kind = difference(owned.get(row_id), known.get(row_id))
+            kind = found.kind_of(owned.get(row_id), known.get(row_id))
             if kind is None:
                 del found.differing[row_id]
             else:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from services.contracts.services import READERS
+from services.contracts.services import FORGOTTEN, READERS
 from services.operator.batches import Batches
 from services.operator.calls import Services
 from services.operator.comparing import known_pages
@@ -24,12 +24,12 @@ async def resync(
     Raises:
         Problem, Failed: as `Services.post`; also when the relay sends nothing.
     """
-    reader = READERS.get(service)
+    knowing = READERS[service]
+    reader = knowing if service in FORGOTTEN else None  # that hears what is gone
     if dry_run:
         return await _counted(services, service, reader)
     if after is None:
-        highest = await _highest_epoch(services, reader) if reader else 0
-        await services.post(service, "/epoch", {"above": highest})
+        await services.post(service, "/epoch", {"above": await _highest_epoch(services, knowing)})
     stated = await _state(services, service, after or FIRST, patience)
     gone = await _state_gone(services, service, reader, patience) if reader else 0
     return {"service": service, "reader": reader, "stated": stated, "gone": gone, "dry_run": False}

@@ -235,5 +235,6 @@ def create_api(db: Database, *, verifier: Verifier, ready: Ready, consumer: Part
         ready=ready,
         republish=partial(outbox.republish, db),
         owner=stating(db),
+        known=partial(queries.known_people, db),
         consumer=consumer,
     )

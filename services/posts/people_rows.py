@@ -1,9 +1,10 @@
 """SQL of what posts knows of people: whether they may write, and whether they were erased."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from services.chassis.database.pool import Transaction
+from services.chassis.database.pool import Reader, Transaction
 
 UPSERT_PERSON = """
 with before as (select is_author from people where person_id = $1)
@@ -28,6 +29,24 @@ async def upsert(
         Whether the person was known as an author, None if they were not known; no row if nothing was stored.
     """
     return await tx.fetchrow(UPSERT_PERSON, person_id, epoch, version, is_author, is_erased)
+
+
+SELECT_KNOWN = """
+select person_id as id, person_id as key, epoch, version, false as gone from people
+where person_id > $1
+order by person_id
+limit $2
+"""
+SELECT_KNOWN_OF = """
+select person_id as id, person_id as key, epoch, version, false as gone from people where person_id = any($1::uuid[])
+"""
+
+
+async def known(reader: Reader, after: UUID, ids: Sequence[UUID] | None, limit: int) -> list[Any]:
+    """Return id, key, epoch and version of the next known people behind an id, or of those with these ids."""
+    if ids is not None:
+        return await reader.fetch(SELECT_KNOWN_OF, ids)
+    return await reader.fetch(SELECT_KNOWN, after, limit)
 
 
 LOCK_SHOWING = """

@@ -13,10 +13,12 @@ from services.chassis.errors import not_found
 from services.chassis.http import cursors
 from services.chassis.http.answer_size import MOST_BYTES, fitting
 from services.chassis.identity import Caller
+from services.chassis.messaging.stating import known_rows
 from services.contracts.event import rfc3339
 from services.contracts.old_addresses import possible_addresses
 from services.contracts.people import is_admin
-from services.posts import former_slugs, list_rows, old_addresses, revision_rows, store
+from services.contracts.services import STATED
+from services.posts import former_slugs, list_rows, old_addresses, people_rows, revision_rows, store
 from services.posts.domain import slugs
 from services.posts.domain.post import Post, is_visible, representation
 from services.posts.list_rows import EVERY_POST, Wanted
@@ -208,3 +210,10 @@ async def look_up_titles(db: Database, revisions: Sequence[tuple[UUID, int]]) ->
     async with db.reader() as reader:
         rows = await revision_rows.titles_of(reader, revisions)
     return [dict(row) | {"id": str(row["id"])} for row in rows]
+
+
+async def known_people(db: Database, after: UUID, ids: Sequence[UUID] | None) -> dict[str, Any]:
+    """Return what this service knows of the next people behind `after`, or of those with these ids."""
+    async with db.reader() as reader:
+        rows = await people_rows.known(reader, after, ids, STATED)
+    return known_rows(rows, is_page=ids is None)

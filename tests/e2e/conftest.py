@@ -9,6 +9,7 @@ from aiohttp import web
 
 from tests import smtp_sink as smtp
 from tests.client import Client, Person
+from tests.e2e.named_site import named
 from tests.e2e.own_system import OwnSystem
 from tests.servers import PrivateServers, Servers
 from tests.smtp_sink import SmtpSink
@@ -79,9 +80,13 @@ async def stack(
     name = f"e2e{folder.parent.name[-6:]}".replace("-", "_")
     imprint = folder / "imprint.md"
     imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
-    overrides = {
+    privacy = folder / "privacy.md"
+    privacy.write_text("What you write is *shown*. Your address is not.\n\n# How long\n\nUntil you delete it.")
+    overrides = named(folder) | {
+        "CHANGES_POLL_SECONDS": "3",  # until a changed role counts
         "RETURN_URLS": f"{front_end},{example_front_end.address}",
         "SITE_IMPRINT_FILE": str(imprint),
+        "SITE_PRIVACY_FILE": str(privacy),
     }
     stack = Stack(servers, folder, session_sink.port, name, overrides=overrides)
     example_front_end.api = stack.url

@@ -1,10 +1,11 @@
-"""The site in a real browser, most of it without JavaScript: register, comment, reply, stop the mail; write."""
+"""The site in a real browser, much of it without JavaScript: register, comment, reply, stop the mail; write."""
 
 import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from shutil import which
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, FilePayload, Locator, Page, StorageState, async_playwright, expect
 
 from tests.client import LINK, Client, Person
+from tests.e2e.named_site import NAME, TAGLINE
 from tests.e2e.test_operator_command import rapport
 from tests.hostile_pictures import plain
 from tests.smtp_sink import SmtpSink
@@ -38,13 +40,16 @@ async def browser() -> AsyncIterator[Browser]:
 async def visitor(browser: Browser, stack: Stack) -> AsyncIterator[Visitor]:
     """`await visitor()` opens a browser window of a new user. Errors and missing resources fail the test.
 
-    With `scripts=True` JavaScript runs in it; `state` is that of a window in which somebody signed in.
+    With `scripts=True` JavaScript runs in it; `state` is that of a window in which somebody signed in, `zone` that of
+    its clock.
     """
     trouble: list[str] = []
     contexts = []
 
-    async def visit(scripts: bool = False, *, state: StorageState | None = None) -> Page:
-        context = await browser.new_context(java_script_enabled=scripts, base_url=stack.url, storage_state=state)
+    async def visit(scripts: bool = False, *, state: StorageState | None = None, zone: str = "UTC") -> Page:
+        context = await browser.new_context(
+            java_script_enabled=scripts, base_url=stack.url, storage_state=state, timezone_id=zone
+        )
         contexts.append(context)
         page = await context.new_page()
         page.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
@@ -80,6 +85,21 @@ async def registered(page: Page, sink: SmtpSink, name: str, email: str) -> None:
     await expect(page.get_by_text(f"Signed in as {name}")).to_be_visible()
 
 
+async def came_back(page: Page, sink: SmtpSink, email: str) -> EmailMessage:
+    """Sign in on the page that is open, as somebody who is registered; return the mail."""
+    before = len(sink.to(email))
+    await page.get_by_label("E-mail address").first.fill(email)
+    await page.get_by_role("button", name="Send me a link").click()
+    await eventually(lambda: len(sink.to(email)) > before, timeout=30)
+    mail = sink.to(email)[-1]
+    link = LINK.search(mail.text)
+    assert link is not None
+    await page.goto(link[0])
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    return mail.message
+
+
 async def test_two_users_discuss_and_one_stops_the_mail(
     visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
 ) -> None:
@@ -88,6 +108,7 @@ async def test_two_users_discuss_and_one_stops_the_mail(
     anna, ben = await visitor(), await visitor()
 
     await anna.goto(path)
+    await expect(anna).to_have_title(f"{post['title']} · {NAME}")
     await anna.get_by_role("button", name="العربية").click()
     await expect(anna.locator("html[lang=ar][dir=rtl]").get_by_role("link", name="تسجيل الدخول").first).to_be_visible()
     assert urlsplit(anna.url).path == path
@@ -349,14 +370,7 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     page = await visitor()
     await page.goto("/write")
     await page.get_by_role("link", name="Sign in").last.click()
-    await page.get_by_label("E-mail address").first.fill(email)
-    before = len(session_sink.to(email))
-    await page.get_by_role("button", name="Send me a link").click()
-    await eventually(lambda: len(session_sink.to(email)) > before, timeout=30)
-    link = LINK.search(session_sink.to(email)[-1].text)
-    assert link is not None
-    await page.goto(link[0])
-    await page.get_by_role("button", name="Sign in").click()
+    await came_back(page, session_sink, email)
     await expect(page.get_by_role("heading", name="Write")).to_be_visible()  # where they came from
     await writes_with_a_picture(page, unique)
     address = await publishes(page, client, unique)
@@ -369,7 +383,6 @@ async def test_an_author_writes_publishes_edits_and_withdraws(
     await page.get_by_role("link", name="What you wrote").click()
     await page.get_by_role("link", name="Withdrawn").click()
     await expect(page.get_by_role("link", name=f"Beans {unique}", exact=True)).to_be_visible()
-    await writes_with_scripts(await visitor(scripts=True, state=await page.context.storage_state()), client, unique)
 
 
 async def writes_with_a_picture(page: Page, unique: str) -> None:
@@ -454,32 +467,97 @@ async def renames(page: Page, client: Client, address: str) -> str:
     assert renamed == address.replace("/posts/", "/posts/renamed-")
     led = await client.call("GET", address)
     assert (led.status, urlsplit(led.headers["Location"]).path) == (301, renamed)
+    await page.goto(address)
+    assert urlsplit(page.url).path == renamed
     return renamed
 
 
-async def writes_with_scripts(page: Page, client: Client, unique: str) -> None:
-    """Write a draft that is stored by itself, with a picture; find a text again that was left; delete the draft."""
-    text, state = page.get_by_label("Text", exact=True), page.locator("#save-state")
-    await page.goto("/write")
+async def test_who_named_the_site_writes_schedules_edits_and_renames(
+    visitor: Visitor, client: Client, session_sink: SmtpSink, admin: Person, unique: str
+) -> None:
+    """With JavaScript, and by a clock that is not universal time's."""
+    page = await visitor(scripts=True, zone="Asia/Kathmandu")
+    await page.goto("/")
+    head = page.get_by_role("banner")
+    await expect(page).to_have_title(f"{NAME} · {TAGLINE}")
+    await expect(head.get_by_role("link", name=NAME, exact=True)).to_be_visible()
+    await expect(head.get_by_text(TAGLINE)).to_be_visible()
+    await head.get_by_role("link", name="Sign in").click()
+    mail = await came_back(page, session_sink, admin.email)
+    assert mail["Subject"] == f"Sign in to {NAME}"
+    assert mail["From"].addresses[0].display_name == NAME
+    await head.get_by_role("link", name="Write", exact=True).click()
+    await writes_what_is_stored_by_itself(page, unique)
+    await schedules(page, client, unique)
+    await edits_after_leaving(page, unique)
+    await renames(page, client, f"/posts/peas-{unique}")
+    await deletes_a_draft(page, unique)
+    await writes_a_page(page, unique)
+
+
+async def writes_what_is_stored_by_itself(page: Page, unique: str) -> None:
+    text = page.get_by_label("Text", exact=True)
     await page.get_by_label("Title", exact=True).fill(f"Peas {unique}")
     await text.fill("Sow *peas* first.\n\n")
     await page.get_by_label("File (PNG").set_input_files(BEAN)
     await page.get_by_label("What does it show?").fill("A green pea")
     await page.keyboard.press("Enter")
     await expect(text).to_have_value(re.compile(r"\n\n!\[A green pea\]\(http.*\.webp\)\n\n$"))
-    await expect(state).to_contain_text("Saved as a draft")
+    await expect(page.locator("#save-state")).to_contain_text("Saved as a draft")
     assert urlsplit(page.url).path == f"/posts/peas-{unique}/edit"
     await page.get_by_role("tab", name="Preview").click()
     await expect(page.get_by_role("tabpanel").get_by_alt_text("A green pea")).to_be_visible()
     await expect(page.locator("em", has_text="peas")).to_be_visible()
     await page.keyboard.press("ArrowLeft")
-    await text.press("Control+Enter")
-    await expect(page.get_by_text("Saved. Only you and admins see it.")).to_be_visible()
     await text.fill("x" * 50_000)
     await expect(page.get_by_text("10,000 characters left")).to_be_visible()
+    await text.fill("Sow peas in April.")
+    await text.press("Control+Enter")
+    await expect(page.get_by_text("Saved. Only you and admins see it.")).to_be_visible()
+
+
+async def schedules(page: Page, client: Client, unique: str) -> None:
+    """Schedule the draft on the page, find it in the list, take it back, schedule it again and publish it now."""
+    year, title = datetime.now(UTC).year + 1, f"Peas {unique}"
+    shown = re.compile(rf"It is published by itself:\s+May 1, {year} at 9:30\sAM")
+
+    async def schedule() -> None:
+        await page.get_by_text("Publish later").click()
+        await page.get_by_label("Publish it at").fill(f"{year}-05-01T09:30")
+        await page.get_by_role("button", name="Publish at this time").click()
+        await expect(page.get_by_role("status").filter(has_text=shown)).to_be_visible()
+        await expect(page.get_by_label("Publish it at")).to_have_value(f"{year}-05-01T09:30")
+
+    async def listed(status: str) -> Locator:
+        await page.get_by_role("link", name="What you wrote").click()
+        await page.get_by_role("link", name=status).click()
+        return page.get_by_role("article").filter(has=page.get_by_role("link", name=title, exact=True))
+
+    await schedule()
+    waiting = await listed("Scheduled")
+    await expect(waiting).to_contain_text(f"1 May {year}, 03:45 UTC")
+    assert (await client.call("GET", f"/v1/posts/peas-{unique}")).status == 404
+    await waiting.get_by_role("link", name=re.compile("^Edit ")).click()
+    await page.get_by_role("button", name="Make it a draft again").click()
+    await expect(page.get_by_text("It is a draft again")).to_be_visible()
+    await expect(await listed("Scheduled")).to_have_count(0)
+    await page.get_by_role("link", name="Drafts").click()
+    await waiting.get_by_role("link", name=re.compile("^Edit ")).click()
+    await schedule()
     await page.get_by_role("button", name="Publish now").click()
+    await expect(page).to_have_title(f"{title} · {NAME}")
+    assert (await client.call("GET", f"/v1/posts/peas-{unique}")).json["status"] == "published"
+    await page.goto("/me/posts?status=scheduled")
+    await expect(waiting).to_have_count(0)
+    await page.goto(f"/posts/peas-{unique}")
+
+
+async def edits_after_leaving(page: Page, unique: str) -> None:
+    """Edit the post on the page with a note: the form is left, and found again; readers see note and difference."""
+    text, note = page.get_by_label("Text", exact=True), page.get_by_label("What did you change?")
     await page.get_by_role("link", name="Edit this post").click()
     await text.fill("Sow peas in March.")
+    await note.fill("the month")
     questions: list[str] = []
 
     async def leave(dialog: Dialog) -> None:
@@ -492,26 +570,42 @@ async def writes_with_scripts(page: Page, client: Client, unique: str) -> None:
     await page.goto(f"/posts/peas-{unique}/edit")
     await page.get_by_role("button", name="Go on with it").click()
     await expect(text).to_have_value("Sow peas in March.")
+    await expect(note).to_have_value("the month")
     await page.get_by_role("button", name="Publish the change").click()
     await expect(page.locator(".text", has_text="Sow peas in March.")).to_be_visible()
     assert questions == ["beforeunload"]
-    await renames(page, client, f"/posts/peas-{unique}")
+    edited = page.locator(".edit")
+    await expect(edited).to_have_text(re.compile(r"^Edited .+: the month$"))
+    await edited.get_by_role("link").click()
+    changes = page.get_by_role("region", name="From revision 1 to revision 2")
+    await expect(changes).to_contain_text("the month")
+    await expect(changes.locator("del")).to_contain_text("April")
+    await expect(changes.locator("ins")).to_contain_text("March")
+    await page.get_by_role("link", name="Back to the post").click()
+
+
+async def deletes_a_draft(page: Page, unique: str) -> None:
     await page.goto("/write")
     await page.get_by_label("Title", exact=True).fill(f"Weeds {unique}")
-    await text.fill("No.")
+    await page.get_by_label("Text", exact=True).fill("No.")
     await page.get_by_role("button", name="Save as a draft").click()
     await page.get_by_role("link", name="Delete the draft").click()
     await page.get_by_role("button", name="Delete it").click()
     await expect(page.get_by_text("The draft is deleted.")).to_be_visible()
     await expect(page.get_by_role("link", name=f"Weeds {unique}")).to_have_count(0)
+
+
+async def writes_a_page(page: Page, unique: str) -> None:
+    """Write a page of the site's head, in a browser that keeps nothing any more: all that was written is stored."""
     await page.goto("/write")
-    await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()  # all that was written is stored
+    await expect(page.get_by_role("button", name="Go on with it")).to_be_hidden()
     await page.get_by_role("link", name="Write a page instead").click()
     await page.get_by_label("Title", exact=True).fill(f"About {unique}")
-    await text.fill("Who writes here.")
+    await page.get_by_label("Text", exact=True).fill("Who writes here.")
     await page.get_by_role("button", name="Publish now").click()
-    head = page.get_by_role("navigation", name="Site")
-    await expect(head.get_by_role("link", name=f"About {unique}")).to_be_visible()
+    await expect(
+        page.get_by_role("navigation", name="Site").get_by_role("link", name=f"About {unique}")
+    ).to_be_visible()
 
 
 async def found_waiting(page: Page, text: str) -> Locator:
@@ -542,15 +636,9 @@ async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
     await eventually(lambda: any(good in text for text in told()), timeout=30)
     assert f"{path}?comment={bad}" in told()[-1]
     assert f"Good {unique}" not in told()[-1]
+    assert {mail.message["From"].addresses[0].display_name for mail in session_sink.to(email)} == {NAME}
     await page.goto("/sign-in")
-    await page.get_by_label("E-mail address").first.fill(email)
-    before = len(session_sink.to(email))
-    await page.get_by_role("button", name="Send me a link").click()
-    await eventually(lambda: len(session_sink.to(email)) > before, timeout=30)
-    link = LINK.search(session_sink.to(email)[-1].text)
-    assert link is not None
-    await page.goto(link[0])
-    await page.get_by_role("button", name="Sign in").click()
+    await came_back(page, session_sink, email)
 
     # without a script: one by its button, taken back, decided again, and found in the other list
     entry = await found_waiting(page, f"Good {unique}")
@@ -599,6 +687,10 @@ async def test_a_moderator_hears_decides_takes_back_and_stops_the_mail(
     await keyed.get_by_label("Keys").uncheck()
     await keyed.keyboard.press("r")
     assert (await client.call("GET", f"/v1/comments/{good}", who=ben)).json["state"] == "held"
+    entry = await found_waiting(keyed, f"Good {unique}")
+    await entry.get_by_role("button", name="Reject").click()
+    await expect(keyed.get_by_text("1 comment was rejected.")).to_be_visible()
+    assert (await client.call("GET", f"/v1/comments/{good}", who=admin)).json["state"] == "removed"
 
     # the link of the mail stops these mails alone, and can be taken back
     link = re.search(r"https?://\S+/unsubscribe/\S+", told()[-1])

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.client import LINK, Client, Person
+from tests.e2e.named_site import NAME
 from tests.smtp_sink import SmtpSink
 from tests.stack import Stack
 from tests.waiting import eventually
@@ -100,6 +101,7 @@ async def test_two_people_come_talk_choose_and_leave(
     await eventually(lambda: [mail for mail in session_sink.to(lea_email) if mail.message["List-Id"]], timeout=30)
     mail = session_sink.to(lea_email)[-1]
     assert "I am." in mail.text
+    assert mail.message["From"].addresses[0].display_name == f"Tom (via {NAME})"
     link = CHOICES.search(mail.text)
     assert link is not None
     guest = await visitor()

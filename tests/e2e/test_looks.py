@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
-from tests.client import Client, Person
+from tests.client import LINK, Client, Person
 from tests.looks.browsing import cookies_of, window
 from tests.looks.story import Story, told
 from tests.looks.views import VIEWS, View, Who
+from tests.waiting import eventually
 
 CHROMIUM = which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
@@ -102,29 +103,87 @@ async def tabbed_to(page: Page, selector: str, most: int = 40) -> int:
     raise AssertionError(f"{selector} was not reached by {most} Tabs")
 
 
-async def test_one_reads_and_answers_with_a_keyboard_alone(browser: Browser, story: Story, kept: Kept) -> None:
-    async with window(browser, story, kept["eve"]) as page:
-        await page.goto("/")
-        await tabbed_to(page, f"h2 a[href='{story.path}']")
+async def pressed(page: Page, selector: str, most: int = 40) -> None:
+    """Go to a link or a button by Tab, and press it; return when the page is there to which it leads."""
+    await tabbed_to(page, selector, most)
+    async with page.expect_navigation():
         await page.keyboard.press("Enter")
+
+
+async def goes_on_in(page: Page, comment: Locator) -> None:
+    """Check that the next Tab leads to something in a comment, which is in view."""
+    await page.keyboard.press("Tab")
+    assert await comment.evaluate("one => one.contains(document.activeElement)"), await page.evaluate(
+        "document.activeElement.outerHTML.slice(0, 200)"
+    )
+    await expect(comment).to_be_in_viewport()
+
+
+async def signs_in_by_keyboard(page: Page, story: Story, email: str) -> None:
+    """Ask for a mail, and open the link in it."""
+    sink = story.client.sink
+    before = len(sink.to(email))
+    await pressed(page, "a[href='/sign-in']")
+    await tabbed_to(page, "#sign-in-email")
+    await page.keyboard.type(email)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
+    await eventually(lambda: any(LINK.search(mail.text) for mail in sink.to(email)[before:]), timeout=30)
+    link = next(found for mail in sink.to(email)[before:] if (found := LINK.search(mail.text)))
+    await page.goto(link[0])
+    await pressed(page, "main form button")
+
+
+SEND = "form.compose button:not([type=button])"
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with-scripts", "without-scripts"])
+async def test_the_main_story_needs_a_keyboard_alone(browser: Browser, story: Story, scripts: bool) -> None:
+    """From the link in the mailbox to the comment that is taken back and the mail that is stopped, without a mouse."""
+    async with window(browser, story, None, java_script_enabled=scripts) as page:
+        await page.goto("/")
+        await expect(page.locator(".before-leaving")).to_be_hidden()  # no text can be lost by another language
+        await signs_in_by_keyboard(page, story, story.people["eve"].email)
+        await expect(page.get_by_text("Signed in as Eve")).to_be_visible()
+        await pressed(page, f"h2 a[href='{story.path}']")
         await expect(page.locator("h1")).to_have_text(story.post["title"])
+        await expect(page.locator(".before-leaving")).to_be_visible()
         await page.keyboard.press("Tab")
         await expect(page.locator(".skip:focus")).to_have_text("To the text")
         await page.keyboard.press("Tab")
         await expect(page.locator(".skip:focus")).to_have_text("To the form")
         await page.keyboard.press("Enter")
-        if not await page.locator("textarea[name=body]").first.evaluate("one => one === document.activeElement"):
-            await tabbed_to(page, "textarea[name=body]", 3)
+        text = page.locator("textarea[name=body]")
+        await expect(text).to_be_focused()
         await page.keyboard.type("Written without a mouse.")
-        await tabbed_to(page, "form:has(textarea[name=body]) button:not([type=button])", 6)
-        await page.keyboard.press("Enter")
-        mine = page.get_by_role("article").filter(has_text="Written without a mouse.").last
-        await expect(mine).to_be_visible()
+        await pressed(page, SEND, 3)
+        mine = page.get_by_role("article", name="Comment by Eve").filter(has_text="Written without a mouse.").last
+        await goes_on_in(page, mine)
+
         await page.goto(story.path)
-        await tabbed_to(page, f"#c-{story.comments[0]['id']} a[href*='reply_to']", 60)
-        await page.keyboard.press("Enter")
-        await expect(page.locator("textarea[name=body]").first).to_be_focused()
-        await page.keyboard.type("And an answer, too.")
-        await tabbed_to(page, "form:has(textarea[name=body]) button:not([type=button])", 6)
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("article").filter(has_text="And an answer, too.").last).to_be_visible()
+        answered = story.comments[0]["id"]
+        await pressed(page, f"#c-{answered} a[href*='reply_to']", 60)
+        await expect(text).to_be_focused()
+        await page.keyboard.type("An answer, too.")
+        await pressed(page, SEND, 3)
+        answer = page.get_by_role("article", name="Comment by Eve").filter(has_text="An answer, too").last
+        await goes_on_in(page, answer)
+
+        await pressed(page, "article.own:focus-within a[href*='/edit']", 6)
+        await expect(text).to_be_focused()
+        await page.keyboard.press("Control+A")
+        await page.keyboard.type("An answer, too, and a better one.")
+        await pressed(page, SEND, 3)
+        await expect(answer).to_contain_text("and a better one")
+        await goes_on_in(page, answer)
+        await pressed(page, "article.own:focus-within a[href*='/remove']", 6)
+        await pressed(page, "main form button")
+        await expect(page.get_by_text("Your comment is removed.")).to_be_visible()
+        await expect(answer).to_have_count(0)
+        await goes_on_in(page, page.locator(f"#c-{answered}"))
+
+        await page.goto(f"/unsubscribe/{story.mail_token}")  # as from the mail that Ben got
+        await pressed(page, "main form button")
+        await expect(page.get_by_role("heading", name="Unsubscribed")).to_be_visible()
+        await pressed(page, "main form button")
+        await expect(page.get_by_role("radio", name="All that concern me")).to_be_checked()

@@ -73,11 +73,11 @@ async def test_posts_restored_from_before_are_named_and_made_whole(
         "update epoch set number = 1 returning 1",
     )
     status, found = await check(stack, "--wait", "1")
-    (of_posts, of_comments) = found
+    (of_posts, of_comments, of_people) = found
     assert (status, of_posts["owner"], of_posts["mend"]) == (1, "posts", "rapport resync posts")
     assert of_posts["kinds"]["not gone"] == 1
     assert set(of_posts["ids"]) >= {kept["id"], lost["id"]}
-    assert (of_comments["differing"], of_comments["mend"]) == (0, None)
+    assert (of_comments["differing"], of_comments["mend"], of_people["differing"]) == (0, None, 0)
     in_words = await rapport(stack, "check", "posts", "--wait", "0")
     assert "run `rapport resync posts`" in in_words.out
     unread = await client.call("GET", f"/v1/posts/{kept['id']}/comments")
@@ -132,7 +132,7 @@ async def test_lost_read_models_are_rebuilt_while_people_write(
     await sql(stack, "notify", *lose, "delete from comments", "select 1")
     status, found = await check(stack, "--wait", "0")
     assert status == 1
-    assert [set(one["kinds"]) for one in found] == [{"missing"}, {"missing"}]
+    assert [set(one["kinds"]) for one in found] == [{"missing"}, {"missing"}, set()]
 
     process = await started(stack, "resync", "posts")  # what is gone keeps its row: its comments refer to it
     written = [await comment(client, post, writer, f"Meanwhile {number}.") for number in range(20)]
@@ -152,14 +152,23 @@ async def test_lost_read_models_are_rebuilt_while_people_write(
     assert shown.json["comment_count"] == 21
     await eventually(lambda: mails_end(stack), timeout=30)
     assert len(sink.messages) == mails  # the author wrote them; of what was stated there is no mail
+
+    # what posts knows of people is a read model, too
+    change = ("delete from people where not is_author", "update people set version = version - 1", "select 1")
+    await sql(stack, "posts", *change)
+    status, (of_people,) = await check(stack, "people", "--wait", "0")
+    assert (status, of_people["reader"], of_people["mend"]) == (1, "posts", "rapport resync people")
+    assert set(of_people["kinds"]) <= {"missing", "behind"}
+    assert of_people["differing"] == of_people["rows"] > 0
     assert (await rapport(stack, "resync", "people")).status == 0
+    assert (await check(stack, "people"))[0] == 0
 
 
 async def test_wrong_use_is_refused_in_one_sentence(own_stack: Stack) -> None:
     for arguments, status in (
         (("resync", "notify"), 1),
         (("resync", "posts", "--after", "x"), 1),
-        (("check", "people"), 1),
+        (("check", "notify"), 1),
         (("check", "--wait", "-1"), 2),
         (("resync",), 2),
     ):

@@ -6,9 +6,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
+import pytest
 
-from services.chassis.errors import not_found
+from services.chassis.errors import Problem, not_found
 from services.chassis.identity import Signer
+from services.gateway.access.rate_limits import RateLimits
 from services.gateway.app import create_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
@@ -30,9 +32,9 @@ class GatewayHarness:
         self._signer = signer
         self.anna = self.token("author")
 
-    def token(self, *roles: str) -> dict[str, str]:
-        """Return the header of Anna in these roles."""
-        token = self._signer.token("rapport", UUID(ANNA), list(roles), 900, session_id=uuid4())
+    def token(self, *roles: str, person: str = ANNA) -> dict[str, str]:
+        """Return the header of somebody in these roles."""
+        token = self._signer.token("rapport", UUID(person), list(roles), 900, session_id=uuid4())
         return {"Authorization": f"Bearer {token}"}
 
     async def get(self, path: str, **headers: str) -> httpx2.Response:
@@ -100,3 +102,12 @@ async def always_ready() -> dict[str, bool]:
 
 def kind(answer: httpx2.Response) -> str:
     return str(answer.json()["type"]).removeprefix("/problems/")
+
+
+def refuse_all(monkeypatch: pytest.MonkeyPatch, seconds: int = 9) -> None:
+    """Let everything be too often, from now on."""
+
+    async def refuse(*_: object) -> None:
+        raise Problem("too-many-requests", headers={"Retry-After": str(seconds)})
+
+    monkeypatch.setattr(RateLimits, "spend", refuse)

@@ -77,6 +77,12 @@ class Heard(HTMLParser):
                 said[-1] += data
 
 
+@pytest.mark.parametrize(("kind", "back"), [("post", "Back to the post"), ("page", "Back to the page")])
+async def test_the_way_back_is_named_after_what_it_leads_to(harness: GatewayHarness, kind: str, back: str) -> None:
+    harness.services.posts.on("GET", f"/posts/{SLUG}", POST | {"revision": PRESENT, "kind": kind})
+    assert f'<a href="/posts/{SLUG}">{back}</a>' in (await harness.get(PATH)).text
+
+
 async def test_the_newest_change_is_shown_and_said_and_what_stayed_is_folded(harness: GatewayHarness) -> None:
     shown = await harness.get(PATH)
     assert shown.status_code == 200

@@ -16,6 +16,7 @@ from tests.unit.gateway_fakes import Call, raw_post
 SPELLED = "Kräuter & Co"
 TAG, ENCODED = "/tags/Kr%C3%A4uter%20%26%20Co", "/tags/KR%C3%84UTER%20%26%20co"
 PERSON = f"/people/{ANNA}"
+AWAY = "01936f6e-0000-7000-8000-0000000000f0"
 TAGGED = raw_post(tags=["Weather", SPELLED], excerpt="What it says.")
 
 
@@ -123,6 +124,23 @@ async def test_lists_have_feeds(harness: GatewayHarness, path: str, title: str) 
     assert harness.services.posts.calls[-2].params["limit"] == "50"
     again = await harness.get(f"{path}/feed.atom", **{"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "title"), [("", "/", "Posts"), (ENCODED, TAG, "Kräuter &amp; Co"), (PERSON, PERSON, "Name a")]
+)
+async def test_a_feed_is_explained_with_its_address(harness: GatewayHarness, path: str, page: str, title: str) -> None:
+    assert f'href="{page.rstrip("/")}/feed"' in (await harness.get(page)).text
+    said = (await harness.get(f"{path}/feed")).text
+    assert f'readonly value="http://rapport.test{page.rstrip("/")}/feed.atom"' in said
+    assert re.search(rf'<p class="kicker"><a href="{re.escape(page)}">(<bdi>)?{title}(</bdi>)?</a>', said)
+    assert (await harness.get(f"{page.rstrip('/')}/feed.atom")).headers["content-type"] == "application/atom+xml"
+
+
+@pytest.mark.parametrize("path", ["/tags/nothing/feed", "/people/anna/feed", f"/people/{AWAY}/feed"])
+async def test_what_has_no_feed_has_none_to_be_explained(harness: GatewayHarness, path: str) -> None:
+    harness.services.people.on("GET", path.removesuffix("/feed"), not_found())
+    assert (await harness.get(path)).status_code == 404
 
 
 async def test_the_sitemap_leads_to_lists(harness: GatewayHarness) -> None:

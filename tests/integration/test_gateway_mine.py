@@ -10,7 +10,7 @@ from httpx2 import Response
 
 from services.chassis.errors import invalid, not_found, unavailable
 from services.gateway.pages.my_sessions import program
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses, refuse_all
 from tests.unit.gateway_fakes import answered, raw_comment
 
 ME = {
@@ -190,6 +190,7 @@ async def test_sessions_are_listed_and_ended(harness: GatewayHarness) -> None:
     assert "&lt;curl&gt;/8" in listed
     assert "/me/sessions?cursor=further" in listed
     assert listed.count("last used") == 2
+    assert (listed.count("2026-11-23T04:35"), "04:00" in listed) == (2, False)  # what is known to the hour is said so
     form = {"for": ANNA, "session": one}
     ended = await harness.http.post("/me/sessions", data=form, headers=harness.anna)
     assert (ended.status_code, ended.headers["location"]) == (303, "/me/sessions?done=one")
@@ -314,6 +315,25 @@ async def test_mail_is_chosen_and_a_refused_choice_comes_back(harness: GatewayHa
     for wrong in ({}, {"choice": "some"}, {"choice": "all", "moderation": "weekly"}):
         refused = await harness.http.post("/me/mail", data={"for": ANNA} | wrong, headers=harness.anna)
         assert (refused.status_code, 'role="alert"' in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize("why", ["signed out", "too often", "people away"])
+async def test_chosen_mail_comes_back_where_it_is_not_known_whose_it_is(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    form, headers = {"for": ANNA, "choice": "none", "moderation": "off"}, harness.anna
+    if why == "signed out":
+        headers = {}
+    elif why == "too often":
+        refuse_all(monkeypatch)
+    else:
+        harness.services.people.away, headers = True, {"Cookie": "rapport=unknown", "Origin": "http://rapport.test"}
+    answer = await harness.http.post("/me/mail", data=form, headers=headers)
+    assert answer.status_code == {"signed out": 401, "too often": 429, "people away": 503}[why]
+    shown = [f'value="{one}" checked' in answer.text for one in ("none", "off", "all", "hourly")]
+    assert shown == [True, True, False, False]
+    assert (f'name="for" value="{ANNA}"' in answer.text, 'role="alert"' in answer.text) == (True, True)
+    assert ('href="/sign-in" target="_blank"' in answer.text) == (why == "signed out")
 
 
 async def test_what_somebody_wrote_is_listed_with_its_posts(harness: GatewayHarness) -> None:

@@ -3,16 +3,15 @@
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlencode, urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from services.chassis.errors import Problem
-from services.chassis.identity import Signer
 from services.gateway.composition import queue
 from services.gateway.pages.decisions import decision_of
 from services.gateway.pages.forms import MOST_FIELDS
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, harnesses, refuse_all
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 PARENT = raw_comment(1)
@@ -25,10 +24,7 @@ TAKEN = ("approve", "reject", "hold", "restore", "put-back")
 async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
     async with harnesses(keys, redis_url) as make:
         made = await make()
-        token = Signer(keys["PEOPLE_SIGNING_KEY"], "people").token(
-            "rapport", UUID(ANNA), ["moderator"], 900, session_id=uuid4()
-        )
-        made.author, made.anna = made.anna, {"Authorization": f"Bearer {token}"}  # type: ignore[attr-defined]
+        made.author, made.anna = made.anna, made.token("moderator")  # type: ignore[attr-defined]
         comments = made.services.comments
         comments.on("GET", "/comments", {"items": WAITING, "next": "later"})
         comments.on("POST", "/comments/lookup", {"items": [PARENT]})
@@ -191,15 +187,84 @@ async def test_one_that_is_refused_stops_no_other_and_is_said(harness: GatewayHa
 
 
 async def test_a_decision_in_a_discussion_leads_back_there_and_nowhere_else(harness: GatewayHarness) -> None:
-    for back, place in (
-        (f"/posts/{SLUG}?comments=c", f"/posts/{SLUG}?comments=c&decided=hold+visible+{IDS[0]}#c-{IDS[0]}"),
-        (f"/posts/{SLUG}", f"/posts/{SLUG}?decided=hold+visible+{IDS[0]}#c-{IDS[0]}"),
-        ("https://elsewhere.test/", f"/moderate?decided=hold+visible+{IDS[0]}#decided"),
-        ("//elsewhere.test/posts/x", f"/moderate?decided=hold+visible+{IDS[0]}#decided"),
+    for back, path, others, anchor in (
+        (f"/posts/{SLUG}?comments=c", f"/posts/{SLUG}", {"comments": ["c"]}, f"c-{IDS[0]}"),
+        (f"/posts/{SLUG}", f"/posts/{SLUG}", {}, f"c-{IDS[0]}"),
+        ("https://elsewhere.test/", "/moderate", {}, "decided"),
+        ("//elsewhere.test/posts/x", "/moderate", {}, "decided"),
     ):
         form = {"for": ANNA, "back": back, "step": f"hold {IDS[0]} visible"}
         done = await harness.http.post("/moderate", data=form, headers=harness.anna)
-        assert (done.status_code, done.headers["location"]) == (303, place)
+        place = urlsplit(done.headers["location"])
+        query = parse_qs(place.query)
+        assert query.pop("decided")[0].startswith(f"hold visible {IDS[0]}.")
+        assert (done.status_code, place.netloc, place.path, query, place.fragment) == (303, "", path, others, anchor)
+        page = (await harness.get(done.headers["location"], **harness.anna)).text
+        assert "1 comment waits for approval again." in page
+
+
+@pytest.mark.parametrize("page", ["/moderate", f"/posts/{SLUG}"])
+async def test_a_link_that_somebody_made_says_nothing_of_what_was_decided(harness: GatewayHarness, page: str) -> None:
+    form = {"for": ANNA, "step": f"approve {IDS[0]} held"}
+    done = await harness.http.post("/moderate", data=form, headers=harness.anna)
+    true = parse_qs(urlsplit(done.headers["location"]).query)["decided"][0]
+    text, _, signature = true.partition(".")
+    others = harness.token("moderator", person=str(uuid4()))
+    for name, said, headers in (
+        ("decided", text, harness.anna),
+        ("decided", f"{text.replace('approve', 'reject')}.{signature}", harness.anna),
+        ("decided", f"{text}.{'x' * len(signature)}", harness.anna),
+        ("decided", f"{text}.é", harness.anna),
+        ("undone", text, harness.anna),
+        ("undone", true, harness.anna),  # it was decided, and not taken back
+        ("decided", true, others),
+    ):
+        answer = await harness.get(f"{page}?{urlencode({name: said})}", **headers)
+        assert (answer.status_code, 'id="decided"' in answer.text) == (200, False), (name, said)
+    assert 'id="decided"' in (await harness.get(f"{page}?{urlencode({'decided': true})}", **harness.anna)).text
+
+
+@pytest.mark.parametrize("why", ["signed out", "too often", "people away", "comments away"])
+async def test_what_was_chosen_comes_back_where_the_list_cannot_be_had(
+    harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    sent = {"for": ANNA, "list": "removed", "cursor": "c", "next": IDS[2], "step": "restore"}
+    sent |= {f"comment-{IDS[0]}": "1", f"comment-{IDS[2]}": "1"}
+    headers = harness.anna
+    with monkeypatch.context() as until:
+        if why == "signed out":
+            headers = {}
+        elif why == "too often":
+            refuse_all(until)
+        elif why == "people away":
+            until.setattr(harness.services.people, "away", True)
+            headers = {"Cookie": "rapport=unknown", "Origin": "http://rapport.test"}
+        else:
+            until.setattr(harness.services.comments, "away", True)
+        answer = await harness.http.post("/moderate", data=sent, headers=headers)
+        assert answer.status_code == {"signed out": 401, "too often": 429}.get(why, 503)
+        assert ('role="alert"' in answer.text, "2 comments are chosen." in answer.text) == (True, True)
+        assert ('href="/sign-in" target="_blank"' in answer.text) == (why == "signed out")
+    assert fields_of(answer.text, "step") == sent
+    before = len(decided(harness))
+    done = await harness.http.post("/moderate", data=fields_of(answer.text, "step"), headers=harness.anna)
+    assert (done.status_code, decided(harness)[before:]) == (303, [f"/comments/{one}/restore" for one in IDS[::2]])
+
+
+@pytest.mark.parametrize(
+    "button",
+    [{"step": f"approve {IDS[1]} held"}, {"undo": f"approve held {IDS[1]} {IDS[2]}"}, {"step": "burn"}, {}],
+)
+async def test_the_button_that_was_pressed_comes_back_with_what_it_is_about(
+    harness: GatewayHarness, button: dict[str, str]
+) -> None:
+    sent = {"for": ANNA, "back": f"/posts/{SLUG}"} | button
+    answer = await harness.http.post("/moderate", data=sent)
+    assert answer.status_code == 401
+    if next(iter(button.values()), "").startswith("approve"):
+        assert fields_of(answer.text, next(iter(button))) == sent
+    else:  # no button of ours: those of the list are offered
+        assert [f'value="{step}"' in answer.text for step in ("approve", "reject")] == [True, True]
 
 
 @pytest.mark.parametrize(

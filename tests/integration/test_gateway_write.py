@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import FieldError, Problem, invalid, unavailable
 from services.chassis.identity import Signer
 from services.contracts.body_sizes import IMAGE_BYTES
 from tests.integration.gateway_harness import ANNA, ID, POST, SLUG, GatewayHarness, harnesses
-from tests.unit.gateway_fakes import answered
+from tests.unit.gateway_fakes import Call, answered
 
 KEY = "01936f6e-0000-7000-8000-0000000000ff"
 IMAGE = "01936f6e-0000-7000-8000-0000000000aa"
@@ -301,6 +302,24 @@ async def test_a_cover_stays_chosen_when_its_form_comes_back(harness: GatewayHar
     harness.services.posts.on("POST", "/posts", invalid("slug", "is taken"))
     refused = await sent(harness, "/write", files, slug="beans")
     assert f'name="cover" value="{IMAGE}" checked' in refused.text
+
+
+@pytest.mark.parametrize("path", ["/write", f"/write/{ID}"])
+async def test_a_second_press_with_a_new_cover_is_one_with_the_first(harness: GatewayHarness, path: str) -> None:
+    posts, stored = harness.services.posts, dict[str, str]()
+
+    def store(call: Call) -> ServiceResponse:  # as posts does: a key is answered with what it stored
+        key = call.headers.get("Idempotency-Key") or str(uuid4())
+        return answered({"id": stored.setdefault(key, str(uuid4())), "width": 40, "height": 30}, 201)
+
+    posts.on("POST", "/images", store)
+    one, other = ({"cover_picture": ("bean.png", PNG + more, "image/png")} for more in (b"", b"more"))
+    for files in (one, one, other):
+        assert (await sent(harness, path, files)).status_code == 303
+    method = "POST" if path == "/write" else "PATCH"
+    write = bodies(harness, method, "/posts" if path == "/write" else f"/posts/{ID}")
+    assert [body["cover"] for body in write] == [*[next(iter(stored.values()))] * 2, list(stored.values())[-1]]
+    assert (len(stored), KEY in stored) == (2, False)  # the form's own key belongs to the post
 
 
 async def test_a_post_is_published_at_a_time(harness: GatewayHarness) -> None:

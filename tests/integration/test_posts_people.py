@@ -193,3 +193,15 @@ async def test_people_who_were_erased_long_ago_are_not_looked_at_again(db: Datab
     async with db.reader() as reader:
         assert await reader.fetchval(flag) is True
     assert await pictures(db) == set()
+
+
+async def test_what_is_known_of_people_is_shown_to_be_compared(db: Database, anna: Caller) -> None:
+    ben, start = Caller("gateway", uuid4(), frozenset()), UUID(int=0)
+    await hear(db, PersonConfirmed, anna, WRITER, 1)
+    await hear(db, PersonConfirmed, ben, READER, 1)
+    await hear(db, PersonErased, ben, (), 2, epoch=7)
+    ids = [str(who.require_person()) for who in (anna, ben)]
+    rows = [(ids[0], ids[0], 0, 1, False), (ids[1], ids[1], 7, 2, False)]
+    assert await queries.known_people(db, start, None) == {"items": sorted(rows), "next": None}
+    assert (await queries.known_people(db, start, [UUID(ids[1]), uuid4()]))["items"] == rows[1:]
+    assert (await queries.known_people(db, UUID(max(ids)), None))["items"] == []

@@ -228,9 +228,12 @@ async def test_long_work_says_how_far_and_how_fast(
     trial, back = await new_trial("comments"), await new_trial("comments", empty=True)
     await begin_discussion(trial)
     await trial.take(tmp_path)
-    assert re.search(r"^comments: written: [\d,]+ rows, [\d,]+/s$", capsys.readouterr().err, re.MULTILINE)
+    said = capsys.readouterr().err
+    assert re.search(r"^comments: written: [\d,]+ rows \(at comments\), [\d,]+/s$", said, re.MULTILINE)
     await back.put_back(tmp_path)
-    assert re.search(rf"^comments: loaded: {ROWS} rows, [\d,]+/s$", capsys.readouterr().err, re.MULTILINE)
+    said = capsys.readouterr().err
+    assert re.search(rf"^comments: loaded: {ROWS} rows \(at [a-z_]+\), [\d,]+/s$", said, re.MULTILINE)
+    assert {"comments", "discussions"} <= set(re.findall(r"\(at ([a-z_]+)\)", said))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,10 @@ async def system(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[tup
         async with listening() as sink:
             imprint = folder / "imprint.md"
             imprint.write_text("Ada, of no *fixed* abode.\n\n# Where to write to\n\nThe shoebox.")
-            own = SITE | {"SITE_IMPRINT_FILE": str(imprint)} | dict(settings)
+            privacy = folder / "privacy.md"
+            privacy.write_text("What you write is *shown*. Your address is not.\n\n# How long\n\nUntil you delete it.")
+            texts = {"SITE_IMPRINT_FILE": str(imprint), "SITE_PRIVACY_FILE": str(privacy)}
+            own = SITE | texts | dict(settings)
             stack = Stack(servers, folder, sink.port, "looks", overrides=own)
             async with started(stack), Client(stack.url, sink) as client:
                 yield stack, client

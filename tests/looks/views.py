@@ -4,11 +4,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
-from uuid import UUID
+from uuid import uuid4
 
 from playwright.async_api import Page
 
+from tests.client import LINK
 from tests.looks.story import Story
+from tests.waiting import eventually
 
 Who = Literal["stranger", "ben", "eve", "ada"]  # a reader, one to whom nothing happened, an admin
 
@@ -116,6 +118,49 @@ async def previews_a_reply(page: Page, story: Story) -> None:
     await page.locator(".preview em").wait_for()
 
 
+async def decides(page: Page, story: Story) -> None:
+    """Hold a comment that is there, and approve it: so nothing is another one afterwards."""
+    comment = story.comments[8]["id"]
+    held = await story.client.call("POST", f"/v1/comments/{comment}/hold", who=story.people["ada"])
+    assert held.status == 200, held.body
+    await page.reload()
+    await page.locator(f"#c-{comment} [value^=approve]").click()
+    await page.locator("#decided").wait_for()
+
+
+async def chooses_when_the_session_is_over(page: Page, story: Story) -> None:
+    """Choose all that can be chosen, and send it without a cookie."""
+    for choice in await page.locator("main form :is([type=checkbox][name], [type=radio])").all():
+        await choice.check()
+    await page.context.clear_cookies()
+    await page.locator("main form button:not([value*=' '])").first.click()
+    await page.locator("[role=alert]").wait_for()
+
+
+async def deletes_an_account(page: Page, story: Story) -> None:
+    """Register somebody who leaves again."""
+    email, sink = f"gone.{uuid4().hex[:8]}@example.com", story.client.sink
+    await page.locator("form[action='/register'] input[name=name]").fill("Gone")
+    await page.locator("form[action='/register'] input[name=email]").fill(email)
+    await page.locator("form[action='/register'] button").click()
+    await eventually(lambda: any(LINK.search(mail.text) for mail in sink.to(email)), timeout=30)
+    link = next(match for mail in sink.to(email) if (match := LINK.search(mail.text)))
+    await page.goto(link[0])
+    await page.locator("main form button").click()
+    await page.locator(".me").wait_for()
+    await page.goto("/me")
+    await page.locator("form[action='/me/delete'] [name=sure]").check()
+    await page.locator("form[action='/me/delete'] button").click()
+    await page.wait_for_url("**/me/delete")
+
+
+async def signs_out_as_somebody_else(page: Page, story: Story) -> None:
+    opener = page.locator("form[action='/sign-out'] [name=for]")
+    await opener.evaluate("(field, id) => { field.value = id }", story.people["eve"].id)
+    await page.locator("form[action='/sign-out'] button").click()
+    await page.locator("#sign-out-error").wait_for()
+
+
 def _comment(number: int) -> Callable[[Story], str]:
     return lambda story: f"{story.path}?comment={story.comments[number]['id']}#c-{story.comments[number]['id']}"
 
@@ -126,6 +171,8 @@ VIEWS = (
     View("tags", "stranger", at("/tags")),
     View("tag", "stranger", at("/tags/garden"), is_small=True),
     View("tag-unknown", "stranger", at("/tags/nothing-has-it"), status=404),
+    View("feed", "stranger", at("/feed")),
+    View("feed-of-a-tag", "stranger", at("/tags/garden/feed")),
     View("person-author", "stranger", lambda story: f"/people/{story.people['ada'].id}", is_small=True),
     View("person-reader", "ben", lambda story: f"/people/{story.people['ben'].id}"),
     View("post", "stranger", lambda story: story.path),
@@ -156,15 +203,18 @@ VIEWS = (
     View("my-posts", "ada", at("/me/posts?status=published")),
     View("my-posts-empty", "ada", at("/me/posts?status=withdrawn")),
     View("moderate", "ada", at("/moderate"), is_small=True),
-    View("moderate-decided", "ada", at(f"/moderate?decided=approve+held+{UUID(int=7)}#decided")),
+    View("moderate-decided", "ada", at("/moderate"), decides),
+    View("moderate-signed-out", "ada", at("/moderate"), chooses_when_the_session_is_over),
     View("moderate-removed", "ada", at("/moderate?list=removed")),
     View("moderate-forbidden", "ben", at("/moderate"), status=403),
     View("notifications", "ben", at("/me/notifications"), is_small=True),
     View("notifications-empty", "eve", at("/me/notifications")),
     View("why", "ben", lambda story: f"/me/notifications/{story.comments[1]['id']}"),
     View("mail", "ada", at("/me/mail")),
+    View("mail-signed-out", "ada", at("/me/mail"), chooses_when_the_session_is_over),
     View("account", "ben", at("/me"), is_small=True),
     View("account-feed", "eve", at("/me"), makes_a_feed),
+    View("account-deleted", "stranger", at("/sign-in"), deletes_an_account),
     View("sessions", "ben", at("/me/sessions")),
     View("my-comments", "ben", at("/me/comments")),
     View("my-comments-empty", "eve", at("/me/comments")),
@@ -174,12 +224,14 @@ VIEWS = (
     View("check-mail-refused", "stranger", at("/sign-in"), types_a_wrong_code),
     View("link", "stranger", at("/sign-in/" + "x" * 43)),
     View("link-unknown", "stranger", at("/sign-in/" + "x" * 43), presses),
+    View("sign-out-refused", "ben", at("/"), signs_out_as_somebody_else),
     View("signed-out", "stranger", at("/me/notifications"), status=401),
     View("not-found", "stranger", at("/no-such-page"), status=404, is_small=True),
     View("mail-choices", "stranger", lambda story: f"/mail/{story.mail_token}"),
     View("mail-choices-unknown", "stranger", at("/mail/" + "x" * 43), status=404),
     View("unsubscribe", "stranger", lambda story: f"/unsubscribe/{story.mail_token}"),
     View("imprint", "stranger", at("/imprint")),
+    View("privacy", "stranger", at("/privacy")),
     View("problems", "stranger", at("/problems")),
     View("docs", "stranger", at("/docs")),
 )

@@ -19,7 +19,7 @@ from services.gateway.pages.thread import (
     page_numbers,
     tone,
 )
-from services.gateway.pages.times import ago
+from services.gateway.pages.times import ago, hours_ago
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -99,6 +99,20 @@ def test_faces_of_people_who_came_together_differ() -> None:
 )
 def test_times_are_told_as_people_tell_them(when: str, expected: str) -> None:
     assert ago(when, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("2026-11-23T12:00:00.000Z", "within the last hour"),
+        ("2026-11-23T11:00:01.000Z", "within the last hour"),
+        ("2026-11-23T11:00:00.000Z", "1 hour ago"),
+        ("2026-11-23T08:59:00.000Z", "3 hours ago"),
+        ("2026-11-22T12:00:00.000Z", "yesterday"),
+    ],
+)
+def test_what_is_known_to_the_hour_is_told_by_the_hour(when: str, expected: str) -> None:
+    assert hours_ago(when, NOW) == expected
 
 
 @pytest.mark.parametrize(

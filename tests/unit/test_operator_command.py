@@ -1,5 +1,6 @@
 """Output of the `rapport` command without any service."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,30 @@ def test_a_failure_is_reported_in_one_sentence(arguments: list[str]) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("rapport: There is no ")
     assert ended.stderr.count("\n") == 1
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "services.operator.__main__" and sys.argv[1] == "early":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+from services.operator import start
+if sys.argv[1] == "late":
+    import services.operator.__main__ as command
+    command.app = lambda: print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+start.main()
+"""
+
+
+@pytest.mark.parametrize(("when", "status", "said"), [("early", -signal.SIGINT, ""), ("late", 0, "True\n")])
+def test_an_interruption_while_the_command_is_read_in_shows_no_traceback(when: str, status: int, said: str) -> None:
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED, when], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, said, "")
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.operator.comparing import Kind, Known, State, difference
+from services.operator.comparing import Comparison, Kind, Known, State, difference
 
 ID = UUID(int=1)
 
@@ -26,3 +26,10 @@ ID = UUID(int=1)
 )
 def test_each_difference(owned: State | None, known: State | None, gone: bool, kind: Kind | None) -> None:
     assert difference(owned, known and Known(ID, ID, known, gone)) == kind
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("posts", "not gone"), ("comments", "not gone"), ("people", None)])
+def test_what_no_resync_would_mend_is_no_difference(owner: str, kind: Kind | None) -> None:
+    found = Comparison(owner, "reader")
+    assert found.kind_of(None, Known(ID, ID, (0, 3), False)) == kind
+    assert found.kind_of((0, 3), None) == "missing"

@@ -38,6 +38,7 @@ async def load(connection: Any, folder: Path, source: Manifest, packages: Sequen
         raise Refused(f"The snapshot of {source.service} does not fit its own migrations: {', '.join(names_missing)}.")
     for name in names:
         table = files[name]
+        progress.begin(name)
         rows = table_files.rows_of(folder / source.service / table.file, progress)
         try:
             done = await connection.copy_to_table(name, source=rows, columns=list(table.columns), format="text")

@@ -15,8 +15,13 @@ class Progress:
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._part = ""
         self._rows = 0
         self._began = self._said = time.monotonic()
+
+    def begin(self, part: str) -> None:
+        """Name what is worked on from now on, such as a table."""
+        self._part = f" (at {part})"
 
     def add(self, rows: int) -> None:
         """Count rows, and say so if nothing was said for a while."""
@@ -24,7 +29,9 @@ class Progress:
         now = time.monotonic()
         if now - self._said > SAY_EVERY_SECONDS:
             self._said = now
-            sys.stderr.write(f"{self._what}: {self._rows:,} rows, {self._rows / (now - self._began):,.0f}/s\n")
+            sys.stderr.write(
+                f"{self._what}: {self._rows:,} rows{self._part}, {self._rows / (now - self._began):,.0f}/s\n"
+            )
             sys.stderr.flush()
 
     @property

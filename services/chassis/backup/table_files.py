@@ -72,6 +72,7 @@ async def write(connection: Any, folder: Path, table: str, columns: tuple[str, .
     """Write a table's file in the connection's transaction, and return what it holds."""
     target = _Hashing(os.open(folder / file_of(table), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     content = Content()
+    progress.begin(table)
     try:
         with gzip.GzipFile("", "wb", LEVEL, target, mtime=0) as packed:
 

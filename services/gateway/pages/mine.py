@@ -13,7 +13,7 @@ from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
 from services.gateway.composition import export, my_comments, my_notifications
-from services.gateway.composition.request_context import RequestContext
+from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
 from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
 from services.gateway.languages import N_, said
@@ -206,16 +206,18 @@ async def mail(request: Request, context: SignedIn) -> Response:
 
 
 async def mail_again(request: Request, form: Fields, refusal: Refusal) -> Response:
-    """Show the choices anew as they were made."""
-    context = context_of(request)
-    if context is None or context.viewer.person_id is None:
-        return refused_page(refusal, "/me/mail")
+    """Show the choices anew as they were made; by themselves where it is not known whose they are."""
+    context, moderation = context_of(request), form.get("moderation")
     settings = {
         "notifications": form.get("choice") != "none",
         "scope": form.get("choice"),
-        "moderation": form.get("moderation"),
+        "moderation": moderation,
     }
-    return await _mail(context, settings, refusal=refusal)
+    if context is not None and context.viewer.person_id is not None:
+        return await _mail(context, settings, refusal=refusal)
+    return _mail_page(
+        settings, None, moderates=moderation is not None, opened_by=form.get("for"), said=None, refusal=refusal
+    )
 
 
 @router.post("/me/mail")
@@ -236,14 +238,34 @@ async def choose_mail(request: Request, context: SignedIn) -> Response:
 async def _mail(
     context: RequestContext, settings: dict[str, Any], *, said: str | None = None, refusal: Refusal | None = None
 ) -> Response:
+    return _mail_page(
+        settings,
+        await viewer_author(context),
+        moderates=is_moderator(context.viewer.caller.roles),
+        opened_by=str(context.viewer.person_id),
+        said=said,
+        refusal=refusal,
+    )
+
+
+def _mail_page(
+    settings: dict[str, Any],
+    viewer: Json | None,
+    *,
+    moderates: bool,
+    opened_by: str | None,
+    said: str | None,
+    refusal: Refusal | None,
+) -> Response:
     return page(
         "my_mail.html",
         status=refusal.status if refusal else 200,
         headers=refusal.headers if refusal else None,
-        viewer=await viewer_author(context),
+        viewer=viewer,
         choice=settings["scope"] if settings["notifications"] else "none",
         moderation=settings["moderation"],
-        moderates=is_moderator(context.viewer.caller.roles),
+        moderates=moderates,
+        opened_by=opened_by,
         said=said,
         refusal=refusal,
     )

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.errors import Problem, invalid
+from services.chassis.http.problems import of_exception
 from services.chassis.http.routes import body_limit
 from services.contracts.ids import id_or_none
 from services.contracts.people import is_moderator
@@ -21,11 +22,11 @@ from services.gateway.composition.request_context import RequestContext
 from services.gateway.guards import SignedIn, context_of
 from services.gateway.languages import N_
 from services.gateway.pages.came_from import our_page
-from services.gateway.pages.decisions import BEFORE_IT, Decision, decision_of
+from services.gateway.pages.decisions import BEFORE_IT, Decision, decision_of, said, said_by
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
-from services.gateway.pages.render import PageRoute, page, problem_page, redirect, refused_page, viewer_author
+from services.gateway.pages.render import PageRoute, page, problem_page, redirect, viewer_author
 from services.gateway.responses import invalidation
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -46,13 +47,16 @@ async def desk(request: Request, context: SignedIn) -> Response:
 
 
 async def again(request: Request, form: Fields, refusal: Refusal) -> Response:
-    """Show the list anew, with the same comments ticked."""
+    """Show the list anew, with the same comments ticked; by itself what was chosen, where the list cannot be had."""
     context = context_of(request)
-    if context is None:
-        return refused_page(refusal, "/moderate")
-    if not is_moderator(context.viewer.caller.roles):
+    if context is not None and not is_moderator(context.viewer.caller.roles):
         return problem_page(Problem("forbidden"), "/sign-in")
-    return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal)
+    if context is not None:
+        try:
+            return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal)
+        except Exception as error:
+            of_exception(error)  # logs it
+    return _chosen_alone(form, refusal)
 
 
 @router.post("/moderate")
@@ -77,8 +81,8 @@ async def decide(request: Request, context: SignedIn) -> Response:
     if decided.problem is not None:
         refusal = Refusal.of(decided.problem)
         return await _desk(request, context, form, chosen=_chosen(form), refusal=refusal, decision=done)
-    said = ("undone" if taken_back is not None else "decided", done.text)
-    return redirect(_place_in_discussion(form, said, done.ids[0]) or _place_in_list(form, said))
+    told = said(request, context, "undone" if taken_back is not None else "decided", done)
+    return redirect(_place_in_discussion(form, told, done.ids[0]) or _place_in_list(form, told))
 
 
 async def _desk(
@@ -109,9 +113,27 @@ async def _desk(
         current=current,
         around=await queue.surroundings(context, current) if current else None,
         chosen={str(one) for one in chosen or ()},
-        decision=decision or decision_of(given.get("decided", "")),
-        undone=decision_of(given.get("undone", "")),
+        decision=decision or said_by(request, context, "decided", given),
+        undone=said_by(request, context, "undone", given),
         refusal=refusal,
+    )
+
+
+def _chosen_alone(form: Fields, refusal: Refusal) -> Response:
+    """Return a page with what was chosen, and with the button that was pressed, for which no service is asked."""
+    step, name = form.get("step", ""), _list(form)
+    is_pressed = step.partition(" ")[0] in STEPS
+    return page(
+        "moderate_chosen.html",
+        status=refusal.status,
+        headers=refusal.headers,
+        refusal=refusal,
+        given={one: form[one] for one in ("for", "list", "cursor", "back", "next") if one in form},
+        list=name,
+        chosen=_chosen(form),
+        count=len(_chosen(form)) if not is_pressed or step in STEPS else 1,
+        steps=() if decision_of(form.get("undo", "")) else (step,) if is_pressed else OFFERED[name],
+        undo=decision_of(form.get("undo", "")),
     )
 
 
@@ -141,21 +163,21 @@ def _list(given: Mapping[str, str]) -> List:
     return name if name in LISTS else "waiting"
 
 
-def _place_in_list(form: Fields, said: tuple[str, str]) -> str:
+def _place_in_list(form: Fields, told: tuple[str, str]) -> str:
     """Return the address of the list that a form was on, at the comment after those that were decided."""
     place = {name: form[name] for name in ("list", "cursor") if form.get(name)}
     if (after := id_or_none(form.get("next"))) is not None:
         place["comment"] = after
-    return f"/moderate?{urlencode([*place.items(), said])}#decided"
+    return f"/moderate?{urlencode([*place.items(), told])}#decided"
 
 
-def _place_in_discussion(form: Fields, said: tuple[str, str], comment_id: UUID) -> str | None:
+def _place_in_discussion(form: Fields, told: tuple[str, str], comment_id: UUID) -> str | None:
     """Return the address of the page of a discussion on which a button was pressed, at its comment."""
     address = our_page(form.get("back", ""))
     if address is None:
         return None
     path = address.partition("#")[0]
-    return f"{path}{'&' if '?' in path else '?'}{urlencode([said])}#c-{comment_id}"
+    return f"{path}{'&' if '?' in path else '?'}{urlencode([told])}#c-{comment_id}"
 
 
 def _require_moderator(context: RequestContext) -> None:

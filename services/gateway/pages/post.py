@@ -14,7 +14,7 @@ from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.guards import OptionalViewer
 from services.gateway.pages.comment_form import CommentForm, can_be_answered, find
-from services.gateway.pages.decisions import decision_of
+from services.gateway.pages.decisions import said_by
 from services.gateway.pages.pager import pager_of
 from services.gateway.pages.quoting import quotation
 from services.gateway.pages.render import PageRoute, page, post_path, viewer_author
@@ -93,8 +93,8 @@ async def show(
         comment_count=shown["comment_count"],
         can_comment=viewer is not None and viewer["can_comment"],
         can_moderate=moderates,
-        decision=decision_of(request.query_params.get("decided", "")) if moderates else None,
-        undone=decision_of(request.query_params.get("undone", "")) if moderates else None,
+        decision=said_by(request, context, "decided", request.query_params) if moderates else None,
+        undone=said_by(request, context, "undone", request.query_params) if moderates else None,
         can_be_answered=can_be_answered,
         written=found if written_id == wanted and _is_by(viewer, found) else None,
         form=form,

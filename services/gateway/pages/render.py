@@ -31,7 +31,7 @@ from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
 from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
-from services.gateway.pages.times import ago, moment, month, reading_minutes, time_element
+from services.gateway.pages.times import ago, hours_ago, moment, month, reading_minutes, time_element
 from services.gateway.site import Site
 
 log = structlog.get_logger(__name__)
@@ -63,6 +63,7 @@ ENVIRONMENT.filters |= {
     "isolated": isolated,
     "moment": moment,
     "ago": ago,
+    "hours_ago": hours_ago,
     "outline": outline,
     "tone": tone,
     "letter": letter,

@@ -57,6 +57,12 @@ def ago(text: str, now: datetime | None = None) -> str:
     return _date(current(), when.date())
 
 
+def hours_ago(text: str, now: datetime | None = None) -> str:
+    """Return how long ago a time is that is known to the hour only, such as `3 hours ago`."""
+    seconds = ((now or datetime.now(UTC)) - datetime.fromisoformat(text)).total_seconds()
+    return gettext("within the last hour") if seconds < HOUR else ago(text, now)
+
+
 def time_element(text: str) -> Markup:
     """Return a time as HTML: how long ago it is, and exactly. A page says hundreds, so it is made here."""
     return Markup(f'<time datetime="{escape(text)}" title="{escape(moment(text))}">{escape(ago(text))}</time>')  # noqa: S704

@@ -34,17 +34,26 @@ def require_picture(field: str, data: bytes, most: int) -> str:
 
 
 async def send(
-    context: RequestContext, owner: Upstream, method: str, path: str, field: str, data: bytes, kind: str
+    context: RequestContext,
+    owner: Upstream,
+    method: str,
+    path: str,
+    field: str,
+    data: bytes,
+    kind: str,
+    key: str | None = None,
 ) -> ServiceResponse:
     """Send a picture to its owner and return the answer.
+
+    Args:
+        key: the idempotency key.
 
     Raises:
         Problem: `invalid` for the field, and others of the owner.
     """
+    headers = {"Content-Type": kind} | ({"Idempotency-Key": key} if key else {})
     try:
-        return await owner.send(
-            method, path, context.viewer.caller, context.deadline, body=data, headers={"Content-Type": kind}
-        )
+        return await owner.send(method, path, context.viewer.caller, context.deadline, body=data, headers=headers)
     except Problem as problem:
         if problem.kind == "invalid" and problem.errors:  # to the owner the file is all that was sent
             raise invalid(field, problem.errors[0].message) from None

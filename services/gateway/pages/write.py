@@ -115,10 +115,10 @@ async def create(request: Request, context: SignedIn) -> Response:
 async def add_picture(request: Request, context: SignedIn) -> Response:
     """Store a picture for a form that is open; a script puts it into the text there."""
     _require_author(context)
-    _, files = await _sent(request, context)
+    form, files = await _sent(request, context)
     if "picture" not in files:
         raise invalid("picture", N_("must be chosen first"))
-    picture = await post_pictures.store(request, context, "picture", files["picture"])
+    picture = await post_pictures.store(request, context, "picture", files["picture"], form.get("key"))
     return json_response(picture, 201, NO_STORE)
 
 
@@ -219,7 +219,7 @@ async def _shown_only(
     """
     post_id = post["id"] if post else None
     if "picture" in files:
-        picture = await post_pictures.store(request, context, "picture", files["picture"])
+        picture = await post_pictures.store(request, context, "picture", files["picture"], form.get("key"))
         form = form | {"body": post_pictures.with_picture(form.get("body", ""), picture["url"], form.get("alt", ""))}
         done = "picture" if form.get("alt", "").strip() else "picture-without-words"
         return await _shown(context, PostForm.sent(form | {"alt": ""}, post_id=post_id, post=post), done=done)
@@ -240,7 +240,7 @@ async def _with_cover(request: Request, context: RequestContext, form: Fields, f
     """Return the form with the cover that it brings along, which is there too if the form comes back."""
     if "cover_picture" not in files:
         return form
-    picture = await post_pictures.store(request, context, "cover", files["cover_picture"])
+    picture = await post_pictures.store(request, context, "cover", files["cover_picture"], form.get("key"))
     request.scope[KEPT] = {"cover": picture["id"]}
     return form | {"cover": picture["id"]}
 

@@ -15,7 +15,7 @@ from services.operator.settings import load
 
 
 def check(
-    service: Annotated[str | None, typer.Argument(help="posts or comments; without one, both.")] = None,
+    service: Annotated[str | None, typer.Argument(help="posts, comments or people; without one, all.")] = None,
     wait: Annotated[float, typer.Option(min=0, help="For how many seconds readers may lag behind.")] = 30,
     as_json: Json = False,
 ) -> None:
