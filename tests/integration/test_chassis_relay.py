@@ -126,7 +126,8 @@ async def test_committed_events_are_published_once_in_order(db: OwnDatabase, set
     assert await versions(settings, person) == list(range(1, 31))
 
 
-async def test_commit_wakes_the_relay(db: OwnDatabase, settings: Settings) -> None:
+async def test_commit_wakes_the_relay(db: OwnDatabase, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.chassis.messaging.outbox_slices.LOOK_SECONDS", 60)
     slow = settings.model_copy(update={"relay_poll_seconds": 60.0})
     async with running(relay_for(db, slow).run):
         await write_events(db, renamed_event())

@@ -62,9 +62,9 @@ class Slices:
         return True
 
     @property
-    def is_due(self) -> bool:
-        """Return whether the relay should divide again."""
-        return time.monotonic() >= self._look_at
+    def due_in(self) -> float:
+        """Return in how many seconds the relay should divide again."""
+        return max(0.0, self._look_at - time.monotonic())
 
     async def divide(self) -> None:
         """Give up or take slices, until this relay owns its share of them. Call it between two batches only."""

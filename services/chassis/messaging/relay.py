@@ -132,6 +132,7 @@ class Relay:
         parameters = {
             "application_name": "relay",
             "idle_session_timeout": f"{IDLE_SECONDS}s",
+            "tcp_user_timeout": f"{IDLE_SECONDS}s",  # one that is paused in the middle of a read is not idle
             "statement_timeout": "10s",
             "jit": "off",
         }
@@ -190,7 +191,7 @@ class Relay:
                 await self._throttle.wait()
             self._woken.clear()
             async with self._connection_lock:  # fails after the locks are lost, because the session has ended
-                if slices.is_due:
+                if slices.due_in == 0:
                     await slices.divide()
                     self._is_standby = not slices.owned
                     self._show_owned(slices.owned)
@@ -211,7 +212,7 @@ class Relay:
             if stop.is_set() and not (published and slices.is_alone):
                 return
             if not rows:
-                await first_set(self._woken, stop, within=self._poll)
+                await first_set(self._woken, stop, within=min(self._poll, slices.due_in))
 
 
 def _row(record: Any) -> OutboxRow:
