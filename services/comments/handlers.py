@@ -1,5 +1,8 @@
 """Handlers of the events of posts: each keeps the newest state of its post."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging.handlers import Handlers
 from services.comments.store import discussion_rows
@@ -19,10 +22,15 @@ from services.contracts.posts import (
 handlers = Handlers()
 
 
-@handlers.on(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
-async def update_discussion(tx: Transaction, fact: PostFact, envelope: Envelope) -> None:
-    """Store what the post says of its discussion. An older fact that comes late changes nothing."""
-    await discussion_rows.upsert_discussion(tx, fact, envelope.epoch)
+@handlers.on_runs(PostDrafted, PostPublished, PostEdited, PostWithdrawn, PostImported, PostStated)
+async def update_discussions(tx: Transaction, run: Sequence[tuple[PostFact, Envelope]]) -> None:
+    """Store what each post says of its discussion. An older fact that comes late changes nothing."""
+    newest: dict[UUID, tuple[int, PostFact]] = {}
+    for fact, envelope in run:
+        epoch, known = newest.get(fact.post_id, (-1, fact))
+        if (epoch, known.version) < (envelope.epoch, fact.version):
+            newest[fact.post_id] = (envelope.epoch, fact)
+    await discussion_rows.upsert_discussions(tx, list(newest.values()))
 
 
 @handlers.on(PostGone)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from tests.benchmarks import cores, mailing, reading, table, writing
+from tests.benchmarks import cores, mailing, reading, relaying, table, writing
 from tests.benchmarks.bounds import missing
 from tests.benchmarks.checkout import Checkout, CheckoutError, build, build_present
 from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
@@ -49,6 +49,7 @@ PARTS: dict[str, Part] = {
     "mail": mailing.delays,
     "relay": mailing.slow_server,
     "followers": mailing.followers,
+    "backlog": relaying.backlog,
     "writing": writing.comments,
     "long": reading.long_thread,
 }

@@ -168,23 +168,19 @@ class System:
 
     async def size_as_one(self) -> dict[str, float]:
         """Return the memory of one process for all services; the five run again afterwards."""
-        await self._stop()
+        await self.stop()
         await self.stack.up_as("one")
         sizes = cores.sizes(self.stack)
-        await self._stop()
+        await self.stop()
         await self.stack.up()
         return sizes
-
-    async def _stop(self) -> None:
-        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
-        self.stack.parts.clear()
 
     async def restart(self) -> None:
         """Start all processes anew, and tidy the databases up.
 
         The layout of a process in memory, which is random, makes it some percent faster or slower as long as it lives.
         """
-        await self._stop()
+        await self.stop()
         for url in self.stack.database_urls.values():
             database = await asyncpg.connect(url)
             try:
@@ -192,6 +188,15 @@ class System:
                 await database.execute("checkpoint")
             finally:
                 await database.close()
+        await self.start()
+
+    async def stop(self) -> None:
+        """End all processes in order."""
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in self.stack.parts.values()))
+        self.stack.parts.clear()
+
+    async def start(self) -> None:
+        """Start all processes."""
         await self.stack.up()
         cores.pin_all(self.stack, self.servers)
 

@@ -79,7 +79,7 @@ class Harness:
         """Store a newer version of the post, as its next event would."""
         version = self._versions[self.post_id] = self._versions.get(self.post_id, 0) + 1
         async with self.db.transaction() as tx:
-            await discussion_rows.upsert_discussion(tx, post_fact(self.post_id, version=version, **fields))
+            await discussion_rows.upsert_discussions(tx, [(0, post_fact(self.post_id, version=version, **fields))])
 
     async def post_comment(
         self,

@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError
 from services.chassis.database.pool import Transaction
 from services.chassis.messaging import outbox
 from services.chassis.messaging.cloudevents import to_headers, to_key
-from services.chassis.messaging.consumer import Consumer
+from services.chassis.messaging.consumer import Consumer, _RebalanceListener
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
@@ -205,6 +205,63 @@ async def test_rebalance_waits_for_the_batch_and_keeps_the_order(effects: Effect
         await eventually(done, timeout=60)
     for person in people:
         assert await effects.versions(person) == list(range(40))
+
+
+@pytest.fixture
+def assignments(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many partitions a member got, for each time that one got any.
+
+    A session lasts so long that within a test nobody loses a partition because they are silent.
+    """
+    monkeypatch.setattr("services.chassis.messaging.consumer.SESSION_MS", 300_000)
+    real, counts = _RebalanceListener.on_partitions_assigned, list[int]()
+
+    async def on_partitions_assigned(self: Any, assigned: set[TopicPartition]) -> None:
+        counts.append(len(assigned))
+        await real(self, assigned)
+
+    monkeypatch.setattr(_RebalanceListener, "on_partitions_assigned", on_partitions_assigned)
+    return counts
+
+
+async def publish_everywhere(settings: Settings, version: int) -> None:
+    producer = Producer(settings)
+    for partition in range(PEOPLE.partitions):
+        envelope = envelope_of(renamed_event(version=version))
+        data, headers = envelope.data, to_headers(envelope)
+        await send(settings, to_key(envelope), data, headers, partition=partition, producer=producer)
+    await producer.close()
+
+
+async def test_a_stopped_consumer_leaves_its_partitions_to_others_at_once(
+    effects: Effects, settings: Settings, assignments: list[int]
+) -> None:
+    second = settings.model_copy(update={"instance": "second"})
+    async with running(consumer_for(effects, settings).run):
+        await eventually(lambda: assignments == [12], timeout=30)
+        async with running(consumer_for(effects, second).run):
+            await eventually(lambda: assignments == [12, 6, 6], timeout=30)
+        await publish_everywhere(settings, 1)
+        await effects_are(effects, [1] * PEOPLE.partitions)
+    assert assignments == [12, 6, 6, 12]
+
+
+async def test_a_killed_consumer_keeps_its_partitions(
+    effects: Effects, settings: Settings, assignments: list[int]
+) -> None:
+    """The same instance goes on with them at once; the others do not even notice."""
+    second = settings.model_copy(update={"instance": "second"})
+    async with running(consumer_for(effects, settings).run):
+        await eventually(lambda: assignments == [12], timeout=30)
+        killed = asyncio.create_task(consumer_for(effects, second).run(asyncio.Event()))
+        await eventually(lambda: assignments == [12, 6, 6], timeout=30)
+        killed.cancel()
+        await asyncio.gather(killed, return_exceptions=True)
+        await publish_everywhere(settings, 1)
+        await effects_are(effects, [1] * 6)  # of the partitions of the one that goes on
+        async with running(consumer_for(effects, second).run):
+            await effects_are(effects, [1] * PEOPLE.partitions)
+            assert assignments == [12, 6, 6, 6]
 
 
 async def test_handler_writes_events(effects: Effects, settings: Settings) -> None:

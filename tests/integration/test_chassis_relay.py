@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -20,8 +20,9 @@ from services.chassis.messaging import outbox
 from services.chassis.messaging.consumer import Consumer
 from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.outbox import OutboxRow
+from services.chassis.messaging.outbox_slices import RELAYS, SLICES
 from services.chassis.messaging.producer import Producer
-from services.chassis.messaging.relay import Relay
+from services.chassis.messaging.relay import SELECT_BACKLOG, SELECT_UNPUBLISHED, Relay
 from services.chassis.runtime.settings import Settings
 from services.contracts.topics import PEOPLE
 from tests.conftest import NewDatabase, OwnDatabase
@@ -36,10 +37,13 @@ from tests.integration.chassis_harness import (
 )
 from tests.waiting import eventually
 
-OWNER = """
-select pid from pg_stat_activity
-where application_name = 'relay' and datname = current_database()
-  and pid in (select pid from pg_locks where locktype = 'advisory' and granted)
+OWNERS = """
+select pid, count(objid) filter (where objsubid = 2) as slices
+from pg_stat_activity
+join pg_locks using (pid)
+where application_name = 'relay' and datname = current_database() and locktype = 'advisory' and granted
+group by pid
+order by slices desc
 """
 
 
@@ -57,9 +61,24 @@ def relay_for(db: OwnDatabase, settings: Settings, producer: Any = None) -> Rela
     return Relay(db, db.url, producer or Producer(settings), settings)
 
 
-async def owner(db: OwnDatabase) -> int | None:
+async def owners(db: OwnDatabase) -> dict[int, int]:
+    """Return how many slices the session of each relay owns."""
     async with db.reader() as reader:
-        return await reader.fetchval(OWNER)  # type: ignore[no-any-return]  # a query's value is Any
+        return {row["pid"]: row["slices"] for row in await reader.fetch(OWNERS)}
+
+
+async def shares(db: OwnDatabase) -> list[int]:
+    return list((await owners(db)).values())
+
+
+async def end_sessions(db: OwnDatabase, *pids: int) -> None:
+    async with db.reader() as reader:
+        await reader.fetchval("select count(pg_terminate_backend(pid)) from unnest($1::int[]) as pid", list(pids))
+
+
+def key_in(number: int) -> UUID:
+    """Return an id whose events are in this slice."""
+    return UUID(bytes=uuid4().bytes[:15] + bytes([number]))
 
 
 async def versions(settings: Settings, person: object) -> list[int]:
@@ -84,6 +103,10 @@ class FakeProducer:
         await self.open.wait()
         return [row.id for row in rows if row.id not in self.refuse]
 
+    @property
+    def sent(self) -> list[int]:
+        return [number for call in self.calls for number in call]
+
     async def connect(self) -> bool:
         return True
 
@@ -103,7 +126,8 @@ async def test_committed_events_are_published_once_in_order(db: OwnDatabase, set
     assert await versions(settings, person) == list(range(1, 31))
 
 
-async def test_commit_wakes_the_relay(db: OwnDatabase, settings: Settings) -> None:
+async def test_commit_wakes_the_relay(db: OwnDatabase, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.chassis.messaging.outbox_slices.LOOK_SECONDS", 60)
     slow = settings.model_copy(update={"relay_poll_seconds": 60.0})
     async with running(relay_for(db, slow).run):
         await write_events(db, renamed_event())
@@ -167,8 +191,8 @@ async def test_unacknowledged_rows_are_sent_again(db: OwnDatabase, settings: Set
     await write_events(db, *(renamed_event() for _ in range(5)))
     async with running(relay_for(db, settings, fake).run):
         await eventually(lambda: len(fake.calls) > 2)
-        assert fake.calls[0] == [1, 2, 3, 4, 5]
-        assert fake.calls[1] == [2, 4]
+        assert sorted(fake.calls[0]) == [1, 2, 3, 4, 5]
+        assert sorted(fake.calls[1]) == [2, 4]
         assert await unpublished(db) == 2
         fake.refuse.clear()
         await eventually(lambda: all_published(db))
@@ -188,43 +212,103 @@ async def test_one_batch_is_read_while_kafka_is_unavailable(db: OwnDatabase, set
 
 async def test_stopped_relay_publishes_the_remaining_rows(db: OwnDatabase, settings: Settings) -> None:
     await write_events(db, *(renamed_event() for _ in range(1200)))
-    async with running(relay_for(db, settings).run):
-        await eventually(lambda: owner(db))
+    async with running(relay_for(db, settings.model_copy(update={"relay_batch": 64})).run):
+        await eventually(lambda: owners(db))
     assert await all_published(db)
 
 
-async def test_second_relay_takes_over(db: OwnDatabase, settings: Settings) -> None:
+async def test_relays_share_the_outbox_and_hand_over_at_once(
+    db: OwnDatabase, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By notifications alone: nobody looks again unasked here."""
+    monkeypatch.setattr("services.chassis.messaging.outbox_slices.LOOK_SECONDS", 600)
+    slow = settings.model_copy(update={"relay_poll_seconds": 600.0})
+    fakes = [FakeProducer() for _ in range(3)]
+    for fake in fakes:
+        fake.open.set()
+    first, second, third = (relay_for(db, slow, fake) for fake in fakes)
+
+    async def has_shares(*expected: int) -> bool:
+        return await shares(db) == list(expected)
+
+    async with running(first.run):
+        await eventually(lambda: has_shares(SLICES))
+        async with running(second.run):
+            await eventually(lambda: has_shares(8, 8))
+            async with running(third.run):
+                await eventually(lambda: has_shares(6, 5, 5))
+                await write_events(db, *(renamed_event(key_in(number)) for number in range(SLICES)))
+                for relay in (first, second, third):
+                    relay.wake()
+                await eventually(lambda: all_published(db))
+            await eventually(lambda: has_shares(8, 8))
+        await eventually(lambda: has_shares(SLICES))
+    assert sorted(len(fake.sent) for fake in fakes) == [5, 5, 6]
+    assert len({number for fake in fakes for number in fake.sent}) == SLICES  # nobody sent what another one sent
+
+
+async def test_the_slices_of_a_lost_relay_are_taken_over(db: OwnDatabase, settings: Settings) -> None:
+    """A relay whose session has ended may still send what it has read; it cannot mark it."""
     first, second = FakeProducer(), FakeProducer()
-    first.open.set()
     second.open.set()
     async with running(relay_for(db, settings, first).run):
-        await eventually(lambda: owner(db))
+        await eventually(lambda: owners(db))
+        [lost] = await owners(db)
+        await write_events(db, *(renamed_event(key_in(number)) for number in range(SLICES)))
+        await eventually(lambda: first.calls)
         async with running(relay_for(db, settings, second).run):
-            for _ in range(5):
-                await write_events(db, renamed_event())
+            await eventually(lambda: joined(db, 2))
+            assert not second.calls  # the owner gives nothing up before its batch is done
+            await end_sessions(db, lost)
             await eventually(lambda: all_published(db))
-            assert first.calls
-            assert not second.calls
-            first.open.clear()  # the owner waits in a send ...
-            await write_events(db, renamed_event())
-            await eventually(lambda: first.calls[-1] == [6])
-            async with db.reader() as reader:
-                await reader.fetchval("select pg_terminate_backend($1)", await owner(db))
-            await eventually(lambda: second.calls == [[6]])
-            await eventually(lambda: all_published(db))
-            first.open.set()  # ... and returns from it: it may have sent the row, but it cannot mark it
-            await eventually(lambda: owner(db))
+            assert sorted(second.sent) == sorted(first.calls[0])
+            first.open.set()
+            await eventually(lambda: has_owners(db, {8}, 2))
+            assert len(first.calls) == 1
+
+
+async def joined(db: OwnDatabase, count: int) -> bool:
+    return len(await owners(db)) == count
+
+
+async def has_owners(db: OwnDatabase, expected: set[int], count: int) -> bool:
+    found = await shares(db)
+    return len(found) == count and set(found) == expected
+
+
+async def test_a_relay_waits_for_one_of_a_version_without_slices(
+    db: OwnDatabase, settings: Settings, watcher: asyncpg.Connection
+) -> None:
+    """That one owned the whole outbox by the lock that relays share now; it waits for them in the same way."""
+    await watcher.fetchval("select pg_advisory_lock($1)", RELAYS)
+    relay = relay_for(db, settings)
+    async with running(relay.run):
+        await eventually(relay.ready)
+        assert await owners(db) == {}
+        await watcher.fetchval("select pg_advisory_unlock($1)", RELAYS)
+        await eventually(lambda: has_owners(db, {SLICES}, 1))
+        assert not await watcher.fetchval("select pg_try_advisory_lock($1)", RELAYS)
+
+
+async def test_a_busy_aggregate_does_not_hold_up_others(db: OwnDatabase, settings: Settings) -> None:
+    fake = FakeProducer()
+    busy = key_in(3)
+    await write_events(db, *(renamed_event(busy, version) for version in range(200)))
+    await write_events(db, *(renamed_event(key_in(number)) for number in range(SLICES)))
+    async with running(relay_for(db, settings.model_copy(update={"relay_batch": 4 * SLICES}), fake).run):
+        await eventually(lambda: fake.calls)
+        assert len(fake.calls[0]) == 4 + SLICES - 1
+        fake.open.set()
+        await eventually(lambda: all_published(db))
+    sent = [number for number in fake.sent if number <= 200]
+    assert sent == sorted(sent)
 
 
 async def test_relay_survives_a_lost_session(db: OwnDatabase, settings: Settings) -> None:
     async with running(relay_for(db, settings).run):
         await write_events(db, renamed_event())
         await eventually(lambda: all_published(db))
-        async with db.reader() as reader:
-            await reader.fetchval(
-                "select count(pg_terminate_backend(pid)) from pg_stat_activity "
-                "where application_name = 'relay' and datname = current_database()"
-            )
+        await end_sessions(db, *await owners(db))
         await write_events(db, renamed_event())
         await eventually(lambda: all_published(db), timeout=15)
 
@@ -248,7 +332,7 @@ async def test_published_rows_are_republished(db: OwnDatabase, settings: Setting
     assert sorted(found) == sorted(2 * list(map(str, ids)))
 
 
-async def test_paused_relay_loses_the_lock_within_15_seconds(db: OwnDatabase, settings: Settings) -> None:
+async def test_paused_relay_loses_its_slices_within_15_seconds(db: OwnDatabase, settings: Settings) -> None:
     """SIGSTOP; a second relay takes over; SIGCONT: the first marks no row, no event is lost or out of order."""
     person = uuid4()
     environment = os.environ | {
@@ -259,21 +343,20 @@ async def test_paused_relay_loses_the_lock_within_15_seconds(db: OwnDatabase, se
         [sys.executable, "-m", "tests.integration.relay_process", db.url], env=environment
     )
     try:
-        await eventually(lambda: owner(db), timeout=20)
+        await eventually(lambda: has_owners(db, {SLICES}, 1), timeout=20)
         await write_events(db, renamed_event(person, 1))
         await eventually(lambda: all_published(db), timeout=20)
-        first = await owner(db)
         paused.send_signal(signal.SIGSTOP)
         await write_events(db, renamed_event(person, 2))
         began = time.monotonic()
         async with running(relay_for(db, settings).run):
             await eventually(lambda: all_published(db), timeout=20)
             assert time.monotonic() - began < 15
-            assert await owner(db) != first
             paused.send_signal(signal.SIGCONT)
             await write_events(db, renamed_event(person, 3))
             await eventually(lambda: all_published(db))
-        await eventually(lambda: owner(db), timeout=20)  # the first waits for the lock again
+            await eventually(lambda: has_owners(db, {8}, 2), timeout=20)
+        await eventually(lambda: has_owners(db, {SLICES}, 1), timeout=20)
         await write_events(db, renamed_event(person, 4))
         await eventually(lambda: all_published(db))
     finally:
@@ -289,19 +372,25 @@ async def watcher(db: OwnDatabase) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def test_read_uses_the_index_of_unpublished_rows(db: OwnDatabase, watcher: asyncpg.Connection) -> None:
-    """Even with many published rows."""
+@pytest.mark.parametrize("published", [20_000, 0])
+async def test_read_uses_the_index_of_slices(db: OwnDatabase, watcher: asyncpg.Connection, published: int) -> None:
+    """With many published rows, and while the statistics still tell of a backlog that is published now."""
     await watcher.execute(
         "insert into outbox (event_id, topic, type, source, subject, key, time, payload, published_at) "
-        "select gen_random_uuid(), 't', 't', 's', gen_random_uuid(), gen_random_uuid(), now(), '', now() "
-        "from generate_series(1, 20000)"
+        "select gen_random_uuid(), 't', 't', 's', gen_random_uuid(), gen_random_uuid(), now(), '', "
+        "case when number <= $1 then now() end from generate_series(1, 20000) as number",
+        published,
     )
     await watcher.execute("analyze outbox")
-    plan = "\n".join(
-        row[0]
-        for row in await watcher.fetch("explain select id from outbox where published_at is null order by id limit 500")
-    )
-    assert "outbox_unpublished" in plan
+    await watcher.execute("update outbox set published_at = now()")
+
+    async def plan(statement: str, *arguments: object) -> str:
+        return "\n".join(row[0] for row in await watcher.fetch("explain " + statement, *arguments))
+
+    read = await plan(SELECT_UNPUBLISHED, [0, 7], 100)
+    assert "Index Scan using outbox_slices" in read
+    assert "Sort" not in read
+    assert "outbox_slices" in await plan(SELECT_BACKLOG, [0, 7])
 
 
 async def test_a_relay_is_ready_once_it_has_reached_kafka(

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ import pytest
 from services.chassis.messaging import inbox, outbox
 from services.chassis.messaging.cloudevents import from_record
 from services.chassis.messaging.epochs import find_epoch, raise_epoch
+from services.chassis.messaging.handlers import Handlers
 from services.chassis.messaging.producer import Producer
 from services.chassis.messaging.relay import Relay
 from services.chassis.messaging.topics import create_topics
@@ -50,6 +51,19 @@ async def handle(db: OwnDatabase, by_type: Any, facts: Sequence[Told]) -> None:
         async with db.transaction() as tx:
             if await inbox.insert_new(tx, [envelope]):
                 await by_type[event.type](tx, event, envelope)
+
+
+async def handle_at_once(db: OwnDatabase, handlers: Handlers, facts: Sequence[Told]) -> None:
+    """Handle events of one handler as the consumer does that finds them one after the other in its topic."""
+    now = datetime.now(UTC)
+    run = [
+        (one.event, Envelope(one.id, "/", one.event.type, one.event.subject, now, one.event.key, b"", epoch=one.epoch))
+        for one in facts
+    ]
+    at_once = handlers.of_run(handlers.by_type[facts[0].event.type])
+    assert at_once is not None
+    async with db.transaction() as tx:
+        await at_once(tx, run)
 
 
 async def test_the_outbox_fills_in_the_present_epoch(new_database: NewDatabase, kafka: str, kafka_prefix: str) -> None:
@@ -116,6 +130,13 @@ async def test_old_and_new_events_of_posts_give_the_same_discussion_in_any_order
         ]
         await handle(db, comments_handlers.by_type, [facts[number] for number in order] * copies)
         found.add(await discussion(db, post_id))
+        for split in range(len(order)):
+            other_id = uuid4()
+            copied = [replace(fact, event=fact.event.model_copy(update={"post_id": other_id})) for fact in facts]
+            moved = [copied[number] for number in order] * copies
+            for part in filter(None, (moved[:split], moved[split:])):
+                await handle_at_once(db, comments_handlers, part)
+            found.add(await discussion(db, other_id))
     assert found == {("published", "held", 1, 2)}
 
 

@@ -208,7 +208,7 @@ async def test_fewer_dialogues_run_for_a_while_when_the_server_takes_no_more_at_
         await harness.add_comments(5)
         running.wake()
         await eventually(lambda: running._slots.limit == 1)
-        assert mailer.UNUSABLE._value.get() == 0
+        assert mailer.UNUSABLE.own._value.get() == 0
         assert not running._mail_server_backoff.failing
         assert await harness.service.value("select max(attempts) from notifications") == 0
         harness.sink.answers.clear()

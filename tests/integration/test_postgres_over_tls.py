@@ -291,7 +291,7 @@ async def test_pool_and_relay_work_as_soon_as_the_server_takes_their_password(se
                     await db.answers()
                 await admin.execute(f"alter role late password '{PASSWORD}'")
                 assert await db.answers()
-                await eventually(lambda: any("relay owns the outbox" in one["event"] for one in logged))
+                await eventually(lambda: any("relay owns slices" in one["event"] for one in logged))
         await db.close()
     finally:
         await admin.close()

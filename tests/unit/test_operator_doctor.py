@@ -187,6 +187,10 @@ def test_metrics_of_all_processes_together() -> None:
     assert list(look_at_metrics({"posts", "gateway"}, [standby, owner])) == [
         ok("relay of posts", "it runs; 3 events wait")
     ]
+    half = {name: [(labels, value / 2) for labels, value in samples] for name, samples in owner.items()}
+    assert list(look_at_metrics({"posts"}, [half, standby, half])) == [ok("relay of posts", "it runs; 3 events wait")]
+    [found] = look_at_metrics({"posts"}, [half])
+    assert (found.level, found.found) == ("fault", "the processes send 50% of its outbox")
     [found] = look_at_metrics({"posts"}, [standby])
     assert (found.level, found.name) == ("fault", "relay of posts")
     [found] = look_at_metrics({"posts"}, [owner | {"rapport_relay_oldest_seconds": metric(95, service="posts")}])

@@ -51,6 +51,14 @@ async def test_aiokafka() -> None:
         assert DefaultPartitioner()(b"key", [0, 1, 2], [0, 1, 2]) in (0, 1, 2)
     with needed_by("chassis/messaging/consumer.py (_close)", "a stuck client keeps its connections"):
         assert inspect.iscoroutinefunction(consumer._client.close)
+    with needed_by("chassis/messaging/consumer.py (_close)", "a stopped consumer keeps its partitions for 10 s"):
+        from aiokafka.consumer.group_coordinator import GroupCoordinator
+
+        leaving = inspect.getsource(GroupCoordinator._maybe_leave_group)
+        assert "if self.generation > 0 and self._group_instance_id is None:" in leaving
+        assert "LeaveGroupRequest(self.group_id, self.member_id)" in leaving
+        assert "await self._maybe_leave_group()" in inspect.getsource(GroupCoordinator.close)
+        assert "self._coordinator.close()" in inspect.getsource(AIOKafkaConsumer.stop)
     with needed_by("chassis/messaging/broker_rights.py (grant)", "the broker's access control lists cannot be made"):
         assert parameters(AIOKafkaAdminClient._send_to_controller) == ["self", "request"]
         assert CreateAclsRequest_v1([(2, "posts.events", 3, "User:posts", "*", 4, 3)]).API_KEY == 30

@@ -6,6 +6,7 @@ attributes and extensions, `content-type`, `traceparent` (CloudEvents Kafka prot
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from services.contracts.event import Envelope, rfc3339
 JSON = b"application/json"
 EPOCH = re.compile(r"[0-9]{1,18}")  # fits into PostgreSQL's bigint
 Headers = list[tuple[str, bytes]]
+read_id = lru_cache(maxsize=4096)(UUID)  # of posts and people, which come again and again
 
 
 class Undecodable(Exception):
@@ -81,9 +83,9 @@ def from_record(record: Any) -> Envelope:
             id=UUID(headers["ce_id"]),
             source=headers["ce_source"],
             type=headers["ce_type"],
-            subject=UUID(headers["ce_subject"]),
+            subject=read_id(headers["ce_subject"]),
             time=moment,
-            key=UUID(record.key.decode()),
+            key=read_id(record.key.decode()),
             data=bytes(record.value),
             correlation_id=headers.get("ce_correlationid"),
             causation_id=UUID(causation) if causation else None,

@@ -1,9 +1,9 @@
 """The consumer: passes events from Kafka to handlers, each effect once, in the order of the partition.
 
 The inbox row of an event and its effect are written in one transaction; the offset is committed after it. So after any
-crash an event is redelivered until it was handled, and dropped as a duplicate after that. Consecutive records of a
-partition share a transaction; if it fails, it is rolled back and each record gets a transaction of its own. What cannot
-be handled stops at most its partition.
+crash an event is redelivered until it was handled, and dropped as a duplicate after that. The records of a poll share
+transactions; if one fails, it is rolled back, and each partition and then each record gets a transaction of its own.
+What cannot be handled stops at most its partition.
 """
 
 import asyncio
@@ -39,6 +39,9 @@ from services.contracts.topics import CONSUMER_GROUPS, Topic
 log = structlog.get_logger(__name__)
 
 SESSION_MS = 10_000
+HEARTBEAT_MS = (
+    500  # a member learns by its next heartbeat that another one comes or leaves; partitions rest until all know
+)
 REBALANCE_MS = 60_000
 REVOKE_SECONDS = 20
 SHUTDOWN_SECONDS = 8
@@ -148,7 +151,7 @@ class Consumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=3_000,
+            heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=REBALANCE_MS,
             max_poll_interval_ms=24 * 60 * 60 * 1000,  # the watchdog ends stalls; an outage may take longer
             request_timeout_ms=int(timeout * 1000),
@@ -170,7 +173,7 @@ class Consumer:
                         await self._handle(client, await control.obey(polled, stop), stop)
                         await control.pause_stopped(stop)
         finally:
-            await _close(client)
+            await _close(client, leaves=stop.is_set())
 
     async def _handle(
         self, client: AIOKafkaConsumer, polled: Mapping[TopicPartition, Sequence[Any]], stop: asyncio.Event
@@ -235,8 +238,14 @@ class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
         log.info("partitions assigned", count=len(assigned))
 
 
-async def _close(client: AIOKafkaConsumer) -> None:
-    """Stop a client within 5 s or abandon it. A static member sends no LeaveGroup: it keeps its partitions."""
+async def _close(client: AIOKafkaConsumer, *, leaves: bool) -> None:
+    """Stop a client within 5 s or abandon it.
+
+    Args:
+        leaves: whether its partitions go to other members now. If not, this instance keeps them for `SESSION_MS`.
+    """
+    if leaves:
+        client._coordinator._group_instance_id = None  # aiokafka sends LeaveGroup only for a member without one
     try:
         await wait_at_most(5, client.stop())
     except Exception as error:

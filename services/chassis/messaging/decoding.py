@@ -23,7 +23,7 @@ class DecodedRecord:
 
 
 def decode(
-    records: Sequence[Any], handlers: Mapping[str, Handler[Any]], passed_over: Callable[[Any, str], None]
+    records: Sequence[Any], handlers: Mapping[str, Handler[Any]], passed_over: Callable[[tuple[Any, str]], None]
 ) -> Iterator[DecodedRecord]:
     """Yield the records that have a handler, decoded.
 
@@ -36,7 +36,7 @@ def decode(
             kind = type_of(record)
             handler = handlers.get(kind)
             if handler is None:
-                passed_over(record, "ignored" if kind in types else "unknown")
+                passed_over((record, "ignored" if kind in types else "unknown"))
                 continue
             envelope = from_record(record)
             event = types[kind].model_validate_json(envelope.data)

@@ -1,6 +1,6 @@
 """The registry of event handlers, filled by decorators in a service's `handlers.py`."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from services.chassis.database.pool import Transaction
@@ -8,6 +8,7 @@ from services.contracts.event import Envelope, Event
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Transaction, E, Envelope], Awaitable[None]]
+RunHandler = Callable[[Transaction, Sequence[tuple[E, Envelope]]], Awaitable[None]]
 
 
 class Handlers:
@@ -17,12 +18,17 @@ class Handlers:
     again after a rollback, so it has no effect that a rollback does not undo. An exception is a failed attempt. It may
     write to the outbox: the new event gets this event as its cause.
 
+    A handler of runs gets `(tx, [(event, envelope), …])`: consecutive events that it is registered for, of one or more
+    partitions, for one statement instead of many. It must leave what handling them one after the other would leave. It
+    has no context of an event, so it writes none.
+
     Attributes:
         on_applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.
     """
 
     def __init__(self) -> None:
         self._by_type: dict[str, Handler[Any]] = {}
+        self._of_runs: dict[Handler[Any], RunHandler[Any]] = {}
         self.on_applied: Callable[[], None] = lambda: None
 
     def on(self, *types: type[E]) -> Callable[[Handler[E]], Handler[E]]:
@@ -40,6 +46,27 @@ class Handlers:
             return handler
 
         return register
+
+    def on_runs(self, *types: type[E]) -> Callable[[RunHandler[E]], RunHandler[E]]:
+        """Register the decorated function for runs of events of these types.
+
+        Raises:
+            ValueError: a type has a handler already.
+        """
+
+        def register(handler: RunHandler[E]) -> RunHandler[E]:
+            async def one(tx: Transaction, event: E, envelope: Envelope) -> None:
+                await handler(tx, [(event, envelope)])
+
+            self.on(*types)(one)
+            self._of_runs[one] = handler
+            return handler
+
+        return register
+
+    def of_run(self, handler: Handler[Any]) -> RunHandler[Any] | None:
+        """Return what handles a run of the events of this handler at once, if anything does."""
+        return self._of_runs.get(handler)
 
     @property
     def by_type(self) -> Mapping[str, Handler[Any]]:

@@ -4,9 +4,14 @@ The events of one aggregate reach Kafka in the order of their commits, because
 
 1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with_each` (each service's commands), so
    the outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
-2. one relay at a time owns the outbox, and reads the unpublished rows in the order of their ids (`relay.py`);
+2. one relay at a time owns the slice of the aggregate (`outbox_slices.py`), and reads its unpublished rows in the order
+   of their ids (`relay.py`);
 3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at
    all (`producer.py`).
+
+A relay that was taken for dead may still send what it has read. That repeats events and reorders none: whatever a relay
+sends of an aggregate begins with the first row that was not marked when it read, all before it had been acknowledged,
+and leaves none out behind it. So a reader that drops what it knows sees the order of the commits.
 
 The column `epoch` fills itself (`migrations/0004_epochs.sql`).
 """

@@ -14,6 +14,7 @@ The reasons are in the source of aiokafka 0.14 (see ADR 13):
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -39,6 +40,13 @@ log = structlog.get_logger(__name__)
 BATCH_BYTES = 512 * 1024
 MAX_BACKOFF_SECONDS = 2.0
 partitioner = DefaultPartitioner()
+
+
+@lru_cache(maxsize=4096)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key, as Kafka's own clients choose it."""
+    numbers = range(partitions)
+    return int(partitioner(key, numbers, numbers))
 
 
 class Unacknowledged(Exception):
@@ -172,16 +180,18 @@ class Producer:
         """Return one batch for each partition, filled in the order of the rows until it is full."""
         packed: dict[tuple[str, int], tuple[BatchBuilder, list[int]]] = {}
         full = set()
-        partitions: dict[str, list[int]] = {}
+        partitions: dict[str, int] = {}
         for row in rows:
             topic = self._settings.kafka_prefix + row.topic
             key = to_key(row.envelope)
             if topic not in partitions:
-                partitions[topic] = sorted(await client.partitions_for(topic))
-            partition = (topic, partitioner(key, partitions[topic], partitions[topic]))
+                partitions[topic] = len(await client.partitions_for(topic))
+            partition = (topic, partition_of(key, partitions[topic]))
             if partition in full:
                 continue
-            batch, ids = packed.setdefault(partition, (client.create_batch(), []))
+            if partition not in packed:
+                packed[partition] = (client.create_batch(), [])
+            batch, ids = packed[partition]
             added = batch.append(key=key, value=row.envelope.data, timestamp=None, headers=to_headers(row.envelope))
             if added is None:
                 full.add(partition)

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import structlog
 from aiokafka import TopicPartition
 
-from services.chassis.database.pool import Database
+from services.chassis.database.pool import Database, Transaction
 from services.chassis.messaging import inbox
 from services.chassis.messaging.brake import Brake, HeldLetter
 from services.chassis.messaging.dead_letter_writer import DeadLetterWriter, position
@@ -22,13 +23,15 @@ from services.chassis.runtime import failpoint
 from services.chassis.runtime.context import Context, bound, next_hop
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMED, CONSUMER_RETRIES, HANDLER_SECONDS
-from services.contracts.event import Envelope
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 5
 PARALLEL_PARTITIONS = 4  # each takes a connection of the pool
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)  # between the attempts
+
+Polled = Mapping[TopicPartition, Sequence[Any]]
+Outcomes = list[tuple[Any, str]]  # of records
 
 
 class _Stopped(Exception):
@@ -59,23 +62,24 @@ class RecordProcessor:
         self._slots = asyncio.Semaphore(PARALLEL_PARTITIONS)
         self._dead_letters: list[HeldLetter] = []
 
-    async def process(
-        self, polled: Mapping[TopicPartition, Sequence[Any]], stop: asyncio.Event
-    ) -> dict[TopicPartition, int]:
-        """Process all records, partitions concurrently, and return the offset to commit for each partition.
+    async def process(self, polled: Polled, stop: asyncio.Event) -> dict[TopicPartition, int]:
+        """Process all records, and return the offset to commit for each partition.
 
         Records of an interrupted batch are read again, so a dead letter among them may be published a second time.
         """
         self._dead_letters.clear()
+        done: dict[TopicPartition, int | None] = {}
+        left = await self._process_together(polled, done, stop)
         offsets = await asyncio.gather(
-            *(self._process_partition(partition, records, stop) for partition, records in polled.items()),
+            *(self._process_partition(partition, records, stop) for partition, records in left.items()),
             return_exceptions=True,
         )
-        done = {}
-        for partition, offset in zip(polled, offsets, strict=True):
+        for partition, offset in zip(left, offsets, strict=True):
             if isinstance(offset, BaseException):
                 raise offset
-            done[partition] = self._brake.processed(partition, offset) if self._brake.counting else offset
+            done[partition] = done.get(partition) if offset is None else offset
+        if self._brake.counting:
+            done = {partition: self._brake.processed(partition, offset) for partition, offset in done.items()}
         try:
             for partition in self._brake.counting & polled.keys():
                 await self._patience.until_done(partial(self._brake.note, partition), stop)
@@ -94,6 +98,43 @@ class RecordProcessor:
                 offsets[partition] = row.done
         return offsets
 
+    async def _process_together(
+        self, polled: Polled, done: dict[TopicPartition, int | None], stop: asyncio.Event
+    ) -> Polled:
+        """Process the records of all partitions in common transactions, until one fails or a record is undecodable.
+
+        Returns:
+            what is left; its partitions are processed apart, so that a failure of one stops no other.
+        """
+        if self._brake.counting & polled.keys():
+            return polled
+        left = dict(polled)
+        while left:
+            if stop.is_set() or self._patience.rebalancing.is_set():
+                return {}
+            chunk = _first_records(left, self._batch)
+            passed_over = Outcomes()
+            items = [
+                item
+                for records in chunk.values()
+                for item in decode(records, self._handlers.by_type, passed_over.append)
+            ]
+            if any(item.error is not None for item in items):
+                return left
+            try:
+                if items:
+                    await self._transaction(items)
+            except Exception as error:
+                log.info("batch failed; trying each partition", group=self._group, count=len(items), error=repr(error))
+                return left
+            self._count(passed_over)
+            for partition, records in chunk.items():
+                done[partition] = int(records[-1].offset) + 1
+                left[partition] = left[partition][len(records) :]
+                if not left[partition]:
+                    del left[partition]
+        return {}
+
     async def _process_partition(
         self, partition: TopicPartition, records: Sequence[Any], stop: asyncio.Event
     ) -> int | None:
@@ -105,7 +146,9 @@ class RecordProcessor:
                     if stop.is_set() or self._patience.rebalancing.is_set():
                         break
                     chunk = records[start : start + self._batch]
-                    decoded = decode(chunk, self._handlers.by_type, self._consumed)
+                    passed_over = Outcomes()
+                    decoded = list(decode(chunk, self._handlers.by_type, passed_over.append))
+                    self._count(passed_over)
                     for undecodable, items in groupby(decoded, key=lambda item: item.error is not None):
                         if undecodable:
                             for item in items:
@@ -161,30 +204,55 @@ class RecordProcessor:
             self._dead_letters += await self._patience.until_done(partial(self._brake.succeed, partition), stop)
 
     async def _transaction(self, items: Sequence[DecodedRecord]) -> None:
-        envelopes = [item.envelope for item in items if item.envelope is not None]
+        """Handle, in this order, the events among these that were not handled before."""
         async with self._db.transaction() as tx:
-            new = await inbox.insert_new(tx, envelopes)
-            outcomes = []
-            for item in items:
-                assert item.envelope is not None and item.handler is not None
-                identity = (item.envelope.source, item.envelope.id)
-                outcomes.append("handled" if identity in new else "duplicate")
-                if identity in new:
-                    new.remove(identity)
-                    await self._handle(tx, item.handler, item.event, item.envelope)
+            fresh = await self._fresh(tx, items)
+            for handler, run in groupby(fresh, key=lambda item: item.handler):
+                assert handler is not None
+                await self._handle(tx, handler, list(run))
             failpoint.reach("consumer.before_commit")
         failpoint.reach("consumer.handled")
-        for item, outcome in zip(items, outcomes, strict=True):
-            self._consumed(item.record, outcome)
-        if "handled" in outcomes:
+        self._count([(item.record, "handled") for item in fresh])
+        if len(fresh) < len(items):
+            handled = {id(item) for item in fresh}
+            self._count([(item.record, "duplicate") for item in items if id(item) not in handled])
+        if fresh:
             self._handlers.on_applied()
 
-    async def _handle(self, tx: Any, handler: Handler[Any], event: Any, envelope: Envelope) -> None:
-        context = Context(envelope.correlation_id, envelope.id, next_hop(envelope.traceparent))
+    async def _fresh(self, tx: Transaction, items: Sequence[DecodedRecord]) -> Sequence[DecodedRecord]:
+        """Insert the ids of the events into the inbox; return the items whose event was not there, each event once."""
+        new = await inbox.insert_new(tx, [item.envelope for item in items if item.envelope is not None])
+        if len(new) == len(items):
+            return items
+        fresh = []
+        for item in items:
+            assert item.envelope is not None
+            identity = (item.envelope.source, item.envelope.id)
+            if identity in new:
+                new.remove(identity)
+                fresh.append(item)
+        return fresh
+
+    async def _handle(self, tx: Transaction, handler: Handler[Any], run: Sequence[DecodedRecord]) -> None:
+        """Handle events with the same handler: at once if it can, else one after the other."""
+        at_once = self._handlers.of_run(handler)
+        if at_once is not None:
+            with self._timed(run[0]):
+                await at_once(tx, [(item.event, item.envelope) for item in run if item.envelope is not None])
+            return
+        for item in run:
+            assert item.envelope is not None
+            context = Context(item.envelope.correlation_id, item.envelope.id, next_hop(item.envelope.traceparent))
+            with bound(context), self._timed(item):
+                await handler(tx, item.event, item.envelope)
+
+    @contextlib.contextmanager
+    def _timed(self, item: DecodedRecord) -> Iterator[None]:
+        """Observe the time of the block under the type of this event; not if it fails."""
         began = time.perf_counter()
-        with bound(context):
-            await handler(tx, event, envelope)
-        HANDLER_SECONDS.labels(self._group, envelope.type).observe(time.perf_counter() - began)
+        yield
+        assert item.envelope is not None
+        HANDLER_SECONDS.labels(self._group, item.envelope.type).observe(time.perf_counter() - began)
 
     async def _give_up(
         self, partition: TopicPartition, item: DecodedRecord, error: Exception, attempts: int, stop: asyncio.Event
@@ -198,5 +266,17 @@ class RecordProcessor:
             cause = "undecodable" if letter.item.error is not None else "handler"
             await self._writer.put_aside(letter.item.record, letter.error, letter.attempts, cause, stop)
 
-    def _consumed(self, record: Any, outcome: str) -> None:
-        CONSUMED.labels(self._group, record.topic.removeprefix(self._prefix), outcome).inc()
+    def _count(self, outcomes: Outcomes) -> None:
+        for (topic, outcome), count in Counter((record.topic, outcome) for record, outcome in outcomes).items():
+            CONSUMED.labels(self._group, topic.removeprefix(self._prefix), outcome).inc(count)
+
+
+def _first_records(polled: Polled, most: int) -> Polled:
+    """Return the first records of the partitions, one partition after the other, `most` in all."""
+    first = {}
+    for partition, records in polled.items():
+        first[partition] = records[:most]
+        most -= len(first[partition])
+        if most <= 0:
+            break
+    return first

@@ -1,13 +1,14 @@
 """The relay: publishes outbox rows to Kafka in order and marks them as published (the order: see `outbox.py`).
 
-One relay per database owns the outbox, by a session advisory lock on a connection of its own. It reads and marks rows
-on the same connection, so a relay that has lost the lock can do neither: PostgreSQL ends the session of a relay that
-was paused for 10 s (`idle_session_timeout`), and another takes over. No transaction is open during a call of Kafka;
-each read and each mark is one statement.
+The running relays of a database divide its outbox into slices, each owned by one of them by a session advisory lock on
+a connection of its own (`outbox_slices.py`). A relay reads and marks rows on the same connection, so one that has lost
+its locks can do neither: PostgreSQL ends the session of a relay that was paused for 10 s (`idle_session_timeout`), and
+the others take over. No transaction is open during a call of Kafka; each read and each mark is one statement.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,7 @@ from services.chassis.database.address_faults import AddressRefused
 from services.chassis.database.pool import Database
 from services.chassis.database.transient_errors import is_transient
 from services.chassis.messaging.outbox import OutboxRow
+from services.chassis.messaging.outbox_slices import SLICES, Slices
 from services.chassis.messaging.producer import Producer
 from services.chassis.runtime import failpoint
 from services.chassis.runtime.repetition import Repetition
@@ -31,29 +33,42 @@ from services.contracts.event import Envelope
 
 log = structlog.get_logger(__name__)
 
-RELAY_LOCK = 0x5261_7070_6F72_7402  # arbitrary, unique among the advisory locks of the database
 IDLE_SECONDS = 10
 HEARTBEAT_SECONDS = 2
 STANDBY_SECONDS = 1
 
 SELECT_UNPUBLISHED = """
 select id, event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload, epoch
-from outbox
-where published_at is null
-order by id
-limit $1
+from unnest($1::int[]) as owned (slice)
+cross join lateral (
+    select id, event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload,
+           epoch
+    from outbox
+    where get_byte(uuid_send(key), 15) % 16 = slice and published_at is null
+    order by id
+    limit $2
+) as waiting
 """
 
 MARK_PUBLISHED = "update outbox set published_at = now() where id = any($1::bigint[]) and published_at is null"
 
 SELECT_BACKLOG = """
-select (select count(*) from (select 1 from outbox where published_at is null limit 10000) as waiting) as backlog,
-       (select time from outbox where published_at is null order by id limit 1) as oldest
+select coalesce(sum(count), 0)::bigint as backlog, min(oldest) as oldest
+from unnest($1::int[]) as owned (slice)
+cross join lateral (
+    select count(*), min(time) as oldest
+    from (
+        select time from outbox
+        where get_byte(uuid_send(key), 15) % 16 = slice and published_at is null
+        order by id
+        limit 1000
+    ) as first
+) as waiting
 """
 
 
 class Relay:
-    """Publishes the outbox of one database.
+    """Publishes its slices of the outbox of one database.
 
     Args:
         db: its commits wake the relay; rows of other processes are found by polling.
@@ -69,18 +84,19 @@ class Relay:
         self._throttle = Throttle(settings.relay_pace_seconds)
         self._woken = asyncio.Event()
         self._repetition = Repetition()
+        self._owned: list[int] = []
         self._is_standby = False
         self._connected = False
         self._connection_lock = asyncio.Lock()
         db.on_outbox = self.wake
-        self._owns(False)
+        self._show_owned([])
 
     def wake(self) -> None:
         """Publish new rows now instead of at the next poll; harmless when there are none."""
         self._woken.set()
 
     async def ready(self) -> bool:
-        """Return true on standby, and from the first time Kafka was reached on.
+        """Return true without a slice, while others own them, and from the first time Kafka was reached on.
 
         A later outage of Kafka does not make it unready: the other roles of the process go on without Kafka.
         """
@@ -95,9 +111,9 @@ class Relay:
         try:
             while not stop.is_set():
                 try:
-                    async with self._owned_connection(stop) as connection:
-                        if connection is not None:
-                            await self._publish(connection, stop)
+                    async with self._sliced_connection(stop) as sliced:
+                        if sliced is not None:
+                            await self._publish(*sliced, stop)
                 except AddressRefused as refused:
                     if self._repetition.is_due(str(refused)):
                         log.error(str(refused))
@@ -111,38 +127,43 @@ class Relay:
             await self._producer.close()
 
     @contextlib.asynccontextmanager
-    async def _owned_connection(self, stop: asyncio.Event) -> AsyncIterator[Any | None]:
-        """Yield a connection that holds the lock, or None if `stop` is set first."""
+    async def _sliced_connection(self, stop: asyncio.Event) -> AsyncIterator[tuple[Any, Slices] | None]:
+        """Yield a connection and the slices it owns, or None if `stop` is set before the relay may own any."""
         parameters = {
             "application_name": "relay",
             "idle_session_timeout": f"{IDLE_SECONDS}s",
+            "tcp_user_timeout": f"{IDLE_SECONDS}s",  # one that is paused in the middle of a read is not idle
             "statement_timeout": "10s",
             "jit": "off",
         }
         connection = await sessions.connect(self._url, self._name, parameters=parameters, timeout=5, command_timeout=10)
+        slices = Slices(connection, on_change=self.wake)
         try:
-            while not await connection.fetchval("select pg_try_advisory_lock($1)", RELAY_LOCK):
+            while not await slices.join():
                 self._is_standby = True
                 await sleep_unless_set(stop, STANDBY_SECONDS)
                 if stop.is_set():
                     yield None
                     return
-            self._is_standby = False
-            log.info("relay owns the outbox")
-            self._owns(True)
             async with Periodic("relay heartbeat", HEARTBEAT_SECONDS, partial(self._heartbeat, connection)):
-                yield connection
+                yield connection, slices
         finally:
-            self._owns(False)
+            self._is_standby = False
+            self._show_owned([])
             try:
-                await connection.close(timeout=2)
+                async with asyncio.timeout(2):
+                    await slices.leave()
+                    await connection.close()
             except Exception:
-                connection.terminate()  # the server has ended the session
+                connection.terminate()  # the server has ended the session, or does not answer
 
-    def _owns(self, owns: bool) -> None:
-        """Update the metrics of ownership. Only the owner knows what waits; a standby relay reports 0."""
-        RELAY_OWNER.labels(self._name).set(owns)
-        if not owns:
+    def _show_owned(self, slices: list[int]) -> None:
+        """Update the metrics. Only its owner knows what waits in a slice; a relay without one reports 0."""
+        if len(slices) != len(self._owned):
+            log.info("relay owns slices of the outbox", count=len(slices), all=SLICES)
+        self._owned = slices
+        RELAY_OWNER.labels(self._name).set(len(slices) / SLICES)
+        if not slices:
             RELAY_BACKLOG.labels(self._name).set(0)
             RELAY_AGE.labels(self._name).set(0)
 
@@ -154,20 +175,31 @@ class Relay:
         if connection.is_closed():
             return
         async with self._connection_lock:
-            row = await connection.fetchrow(SELECT_BACKLOG)
+            row = await connection.fetchrow(SELECT_BACKLOG, self._owned)
         RELAY_BACKLOG.labels(self._name).set(row["backlog"])
         age = (datetime.now(UTC) - row["oldest"]).total_seconds() if row["oldest"] else 0
         RELAY_AGE.labels(self._name).set(age)
 
-    async def _publish(self, connection: Any, stop: asyncio.Event) -> None:
-        """Read, send and mark batches of rows until `stop` is set and nothing more can be published."""
+    async def _publish(self, connection: Any, slices: Slices, stop: asyncio.Event) -> None:
+        """Read, send and mark batches of rows until `stop` is set.
+
+        Then others go on with the rest; a relay that is alone publishes it before it ends.
+        """
+        is_full = False
         while True:
-            await self._throttle.wait()
+            if not is_full:
+                await self._throttle.wait()
             self._woken.clear()
-            async with self._connection_lock:  # fails after the lock is lost, because the session has ended
-                rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, self._batch)]
+            async with self._connection_lock:  # fails after the locks are lost, because the session has ended
+                if slices.due_in == 0:
+                    await slices.divide()
+                    self._is_standby = not slices.owned
+                    self._show_owned(slices.owned)
+                share = max(1, self._batch // max(1, len(slices.owned)))  # none has to wait for another one's backlog
+                rows = [_row(record) for record in await connection.fetch(SELECT_UNPUBLISHED, slices.owned, share)]
             failpoint.reach("relay.read")
             published = await self._producer.send(rows) if rows else []
+            is_full = len(published) >= share
             if not self._connected and not stop.is_set():
                 self._connected = bool(published) or await self._producer.connect()
             if published:
@@ -177,10 +209,10 @@ class Relay:
                     await connection.execute(MARK_PUBLISHED, published)
                 failpoint.reach("relay.marked")
                 _count(rows, set(published))
-            if stop.is_set() and not published:
+            if stop.is_set() and not (published and slices.is_alone):
                 return
             if not rows:
-                await first_set(self._woken, stop, within=self._poll)
+                await first_set(self._woken, stop, within=min(self._poll, slices.due_in))
 
 
 def _row(record: Any) -> OutboxRow:
@@ -205,7 +237,10 @@ def _row(record: Any) -> OutboxRow:
 
 def _count(rows: Sequence[OutboxRow], published: set[int]) -> None:
     now = datetime.now(UTC)
+    topics = Counter[str]()
     for row in rows:
         if row.id in published:
-            RELAY_PUBLISHED.labels(row.topic).inc()
+            topics[row.topic] += 1
             RELAY_SECONDS.observe((now - row.envelope.time).total_seconds())
+    for topic, count in topics.items():
+        RELAY_PUBLISHED.labels(topic).inc(count)

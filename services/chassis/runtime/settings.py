@@ -43,8 +43,8 @@ class Settings(FromEnvironment):
     `RELAY_PACE_SECONDS` is the least time between two reads of the outbox; rows written meanwhile are published in one
     batch.
 
-    `INSTANCE` is the static member name that lets a process keep its partitions over a restart: two processes of one
-    group on one host need different names. `KAFKA_PREFIX` is prepended to the name of every topic and group.
+    `INSTANCE` is the static member name under which a process that crashed finds its partitions again: two processes of
+    one group on one host need different names. `KAFKA_PREFIX` is prepended to the name of every topic and group.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
@@ -65,11 +65,11 @@ class Settings(FromEnvironment):
     database_pooler: Literal["none", "transaction"] = "none"
     relay_poll_seconds: Seconds = 0.25
     relay_pace_seconds: Pause = 0.02
-    relay_batch: Count = 500
+    relay_batch: Count = 2000
     kafka_timeout_seconds: Seconds = 10.0
     kafka_replication_factor: Count = 1
     kafka_min_insync_replicas: Count | None = None
-    consumer_batch: Count = 100
+    consumer_batch: Count = 250
     consumer_stall_seconds: Seconds = 120.0
     outbox_retention_days: Days = 7
     inbox_retention_days: Days = 120

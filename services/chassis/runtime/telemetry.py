@@ -28,11 +28,13 @@ POOL_SIZE = Gauge("rapport_database_connections", "Connections of the pool that 
 POOL_BUSY = Gauge("rapport_database_connections_busy", "Connections of the pool in use", ["database"])
 POOL_MOST = Gauge("rapport_database_connections_most", "Connections that the pool may open", ["database"])
 
-RELAY_OWNER = Gauge("rapport_relay_owner", "1 while this process owns the service's outbox, else 0", ["service"])
-RELAY_BACKLOG = Gauge(
-    "rapport_relay_backlog", "Unpublished outbox rows, counted up to 10,000, by the owner", ["service"]
+RELAY_OWNER = Gauge(
+    "rapport_relay_owner", "Share of the service's outbox that this process publishes, 0 to 1", ["service"]
 )
-RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished outbox row, by the owner", ["service"])
+RELAY_BACKLOG = Gauge(
+    "rapport_relay_backlog", "Unpublished rows of that share, counted up to 1,000 of each slice", ["service"]
+)
+RELAY_AGE = Gauge("rapport_relay_oldest_seconds", "Age of the oldest unpublished row of that share", ["service"])
 RELAY_PUBLISHED = Counter("rapport_relay_published", "Outbox rows published", ["topic"])
 RELAY_SECONDS = Histogram(
     "rapport_relay_seconds", "From the event's time to its acknowledgement by Kafka", buckets=QUICK
@@ -40,7 +42,12 @@ RELAY_SECONDS = Histogram(
 PRODUCERS_DISCARDED = Counter("rapport_producers_discarded", "Kafka producers discarded after a failure", ["reason"])
 
 CONSUMED = Counter("rapport_consumer_records", "Records by outcome", ["group", "topic", "outcome"])
-HANDLER_SECONDS = Histogram("rapport_handler_seconds", "Time in one event's handler", ["group", "type"], buckets=QUICK)
+HANDLER_SECONDS = Histogram(
+    "rapport_handler_seconds",
+    "Time in one event's handler, or in that of a run of events",
+    ["group", "type"],
+    buckets=QUICK,
+)
 # of these two, each gateway measures all groups
 CONSUMER_LAG = Gauge("rapport_consumer_lag", "Records the group has not handled yet", ["group", "topic"])
 CONSUMER_STUCK = Gauge(

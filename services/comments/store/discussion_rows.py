@@ -8,13 +8,17 @@ from services.chassis.database.pool import Reader, Transaction
 from services.comments.domain.comment import Discussion
 from services.contracts.posts import PostFact
 
-UPSERT_DISCUSSION = """
+UPSERT_DISCUSSIONS = """
 insert into discussions (post_id, post_author_id, kind, status, discussion, version, epoch, revision, visible_count)
-values ($1, $2, $3, $4, $5, $6, $7, $8, case
-    when not exists (select from discussions where post_id = $1) and exists (select from comments where list_id = $1)
-    then (select count(*) from comments where post_id = $1 and state = 'visible')
+select post.id, author_id, kind, status, mode, version, epoch, revision, case
+    when not exists (select from discussions where post_id = post.id)
+        and exists (select from comments where list_id = post.id)
+    then (select count(*) from comments where post_id = post.id and state = 'visible')
     else 0
-end)
+end
+from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::int[])
+    as post (id, author_id, kind, status, mode, version, epoch, revision)
+order by post.id
 on conflict (post_id) do update set
     post_author_id = excluded.post_author_id, kind = excluded.kind, status = excluded.status,
     discussion = excluded.discussion, version = excluded.version, epoch = excluded.epoch, gone = false,
@@ -24,14 +28,20 @@ where (discussions.epoch, discussions.version) < (excluded.epoch, excluded.versi
 """
 
 
-async def upsert_discussion(tx: Transaction, fact: PostFact, epoch: int = 0) -> None:
-    """Store the post as the fact states it, unless a newer (epoch, version) is known.
+async def upsert_discussions(tx: Transaction, facts: Sequence[tuple[int, PostFact]]) -> None:
+    """Store posts as the facts state them, except those of which a newer (epoch, version) is known.
 
     A lost row whose comments stand gets their count again, and one that was written before revisions were kept takes
     the revision from the same state stated again.
+
+    Args:
+        facts: one of each post, with its epoch.
     """
-    state = (fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch, fact.revision)
-    await tx.execute(UPSERT_DISCUSSION, fact.post_id, *state)
+    rows = [
+        (fact.post_id, fact.author_id, fact.kind, fact.status, fact.discussion, fact.version, epoch, fact.revision)
+        for epoch, fact in facts
+    ]
+    await tx.execute(UPSERT_DISCUSSIONS, *zip(*rows, strict=True))
 
 
 MARK_GONE = """

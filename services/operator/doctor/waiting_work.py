@@ -30,10 +30,12 @@ def look_at_metrics(services: Collection[str], all_metrics: Sequence[Metrics]) -
 
 def _relay(service: str, all_metrics: Sequence[Metrics]) -> Finding:
     name = f"relay of {service}"
-    if _most(all_metrics, "rapport_relay_owner", service) < 1:  # also where nobody has the metric
+    published = sum(_values(all_metrics, "rapport_relay_owner", service))  # 0 also where nobody has the metric
+    if published < 1:
         mend = f"Start `python -m services.{service} relay`, or `all`, and name its metrics port in METRICS_URLS."
-        return fault(name, "none of the processes sends the events of its outbox", mend)
-    backlog = int(_most(all_metrics, "rapport_relay_backlog", service))
+        none = "none of the processes sends the events of its outbox"
+        return fault(name, f"the processes send {published:.0%} of its outbox" if published else none, mend)
+    backlog = int(sum(_values(all_metrics, "rapport_relay_backlog", service)))
     age = _most(all_metrics, "rapport_relay_oldest_seconds", service)
     events = counted(backlog, "event")
     if age > OLD_EVENT_SECONDS:
