@@ -191,8 +191,11 @@ class OptionalViewerGuard(Guard[RequestContext]):
 class SignedInGuard(Guard[RequestContext]):
     """Admits people who are signed in; the others are counted before they are refused.
 
-    Who may be about to write is marked (`access.recent_writers`).
+    Attributes:
+        marks: whether what they change may stand in what gateways keep: who writes is marked (`access.recent_writers`).
     """
+
+    marks = True
 
     kinds = ("sign-in-required", "invalid-token", "cross-site", "too-many-requests", "unavailable")
 
@@ -212,12 +215,18 @@ class SignedInGuard(Guard[RequestContext]):
                 await count_network(request, gateway, policy)
             raise
         marked = None
-        if viewer.person_id is not None and request.method not in SAFE_METHODS:
+        if self.marks and viewer.person_id is not None and request.method not in SAFE_METHODS:
             marked = gateway.recent_writers.mark(viewer.person_id)
         await count(request, gateway, policy, str(viewer.person_id))
         if marked is not None:
             await marked
         return gateway.context(viewer, deadline)
+
+
+class PrivateGuard(SignedInGuard):
+    """Admits people who are signed in, where all that they change is shown to themselves alone."""
+
+    marks = False
 
 
 class UploadingGuard(SignedInGuard):
@@ -244,6 +253,8 @@ class ExportingGuard(SignedInGuard):
 
 class PreviewingGuard(SignedInGuard):
     """Admits people who are signed in and have a text rendered, which counts twice."""
+
+    marks = False
 
     async def admit(self, request: Request) -> RequestContext:
         """Return the context of the request."""
@@ -276,6 +287,7 @@ def context_of(request: Request) -> RequestContext | None:
 optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
+InPrivate = Annotated[RequestContext, Depends(PrivateGuard())]
 Previewing = Annotated[RequestContext, Depends(PreviewingGuard())]
 Uploading = Annotated[RequestContext, Depends(UploadingGuard())]
 Exporting = Annotated[RequestContext, Depends(ExportingGuard())]

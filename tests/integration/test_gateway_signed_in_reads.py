@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
@@ -187,6 +187,24 @@ async def test_a_refused_write_marks_too_and_reading_does_not(harness: GatewayHa
     await harness.comment()
     await read(harness, harness.anna)
     assert lists(harness) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/preview", {"body": "x"}),
+        ("PATCH", "/v1/me/notifications", {"read": "all"}),
+        ("PUT", f"/v1/posts/{ID}/follow", None),
+    ],
+)
+async def test_who_changes_what_nobody_else_sees_goes_on_sharing(
+    harness: GatewayHarness, method: str, path: str, body: object
+) -> None:
+    await read(harness)
+    await harness.http.request(method, path, json=body, headers=harness.anna)
+    assert not await harness.gateway.recent_writers.wrote_lately(UUID(ANNA))
+    await read(harness, harness.anna)
+    assert lists(harness) == 1
 
 
 async def test_all_moderators_share_what_is_kept_for_them_and_nobody_else_gets_it(harness: GatewayHarness) -> None:

@@ -19,6 +19,7 @@ from services.gateway.composition.own_comments import OwnComments, OwnText
 from services.gateway.composition.upstreams import Upstreams
 
 ELSEWHERE, GONE = -1, -2  # in the place of a place: on another page, and a tombstone
+MOST_PLACES = 1_000  # that are remembered of an entry
 MOST_BYTES = 1024 * 1024  # of an answer with texts in it; a longer one ends early, and its owner knows where
 
 
@@ -67,7 +68,9 @@ def with_own_texts(entry: Entry, texts: Iterable[OwnText]) -> Entry | None:
     for own in texts:
         at = entry.places.get(own.comment_id)
         if at is None:
-            at = entry.places[own.comment_id] = _place(body, own.comment_id)
+            at = _place(body, own.comment_id)
+            if len(entry.places) < MOST_PLACES:
+                entry.places[own.comment_id] = at
         if at == GONE:
             return None
         if at != ELSEWHERE:
