@@ -80,7 +80,7 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages, pauses; takes long
 	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_codes_under_attack.py tests/e2e/test_long_thread.py -s $(ARGS)
 
-bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages"
+bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages --write docs"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 screenshots: .venv/.dev-stamp ## show every page: three widths, light, dark, right to left, into screenshots/; ARGS="--only post"

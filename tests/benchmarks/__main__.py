@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from tests.benchmarks import cores, mailing, reading, relaying, table, writing
+from tests.benchmarks import cores, mailing, reading, relaying, report, table, writing
 from tests.benchmarks.bounds import missing
 from tests.benchmarks.checkout import Checkout, CheckoutError, build, build_present
 from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
@@ -106,6 +107,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure, side by side.")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--base", metavar="REF", default="", help="a commit to compare with")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="write performance.md and its picture there")
     parser.add_argument("--rounds", type=int, help="how often each is measured: 3 with a base, else 1")
     return parser.parse_args()
 
@@ -128,8 +130,11 @@ def main() -> None:
     except CheckoutError as error:
         sys.exit(str(error))
     lines, foreign = asyncio.run(run(checkouts, parts, rounds, say))
+    said = caption(checkouts, rounds, time.monotonic() - begun, foreign)
     show = table.comparison if given.base else table.alone
-    console.print(show(lines, caption(checkouts, rounds, time.monotonic() - begun, foreign)))
+    console.print(show(lines, said))
+    if given.write:
+        report.write(given.write, lines, given.base, said)
     failed = any(isinstance(line, Failure) for line in lines)
     dearer = [line.last.work for line in lines if isinstance(line, Row) and line.is_dearer]
     if dearer:

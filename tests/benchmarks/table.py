@@ -25,7 +25,9 @@ def alone(lines: Iterable[Line], caption: str) -> Table:
                 table.add_row(Text(part), Text("failed", "bold red"), "", Text(reason))
             case Row(last=last):
                 to_bound = "" if line.to_bound is None else f"{line.to_bound:.2f}"
-                table.add_row(Text(_work(last)), _value(line.this, last.unit), to_bound, Text(last.bound), last.goal)
+                table.add_row(
+                    Text(work_of(last)), value_of(line.this, last.unit), to_bound, Text(last.bound), last.goal
+                )
     return table
 
 
@@ -42,9 +44,9 @@ def comparison(lines: Iterable[Line], caption: str) -> Table:
             case Row(last=last):
                 bound = last.bound if line.to_bound is None else f"{line.to_bound:.2f} of {last.bound}"
                 table.add_row(
-                    Text(_work(last)),
-                    _value(line.base, last.unit),
-                    _value(line.this, last.unit),
+                    Text(work_of(last)),
+                    value_of(line.base, last.unit),
+                    value_of(line.this, last.unit),
                     _ratio(line),
                     f"{min(line.ratios):.2f}–{max(line.ratios):.2f}" if line.ratios else "–",
                     Text("; ".join(filter(None, (last.goal, bound)))),
@@ -59,11 +61,13 @@ def _table(caption: str) -> Table:
     return table
 
 
-def _work(measurement: Measurement) -> str:
+def work_of(measurement: Measurement) -> str:
+    """Return what a row is called; a part is indented and named without its whole."""
     return f"  {measurement.work.rpartition(': ')[2]}" if measurement.is_part else measurement.work
 
 
-def _value(value: float | None, unit: Unit) -> str:
+def value_of(value: float | None, unit: Unit) -> str:
+    """Return a value with its unit."""
     if value is None:
         return "–"
     return f"{value:,.{1 if value < 100 and unit is not Unit.MEMORY else 0}f} {unit.value}"

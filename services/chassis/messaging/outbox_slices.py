@@ -1,6 +1,6 @@
 """Slices of the outbox: divide its rows among all running relays, so that each aggregate has one relay at a time.
 
-A row is in the slice that the last byte of its key says (`migrations/0005_outbox_slices.sql`). A relay owns a slice by
+A row is in the slice that the last byte of its key says (`migrations/0006_outbox_slices.sql`). A relay owns a slice by
 a session advisory lock on its connection, so PostgreSQL frees the slices of a relay that ends, and those of one that
 is paused after the idle timeout of its session.
 
