@@ -351,7 +351,7 @@ async def test_a_storm_of_clients_who_hang_up(system: System, limited: Limited, 
     assert all(each == list(range(POSTING.quota - 1, POSTING.quota - 21, -1)) for each in remaining), remaining
     assert not reads.mixed
     assert reads.available >= 0.999, reads.failed[:5]
-    assert limited.valkey.connections <= CONNECTIONS
+    assert limited.valkey.connections <= CONNECTIONS + 1  # another one tells who wrote lately
     assert open_files(limited.part) <= files + 100  # idle connections to services are kept for a while
     await system.verdict()
 

@@ -61,7 +61,7 @@ async def _each_service_tells_of_itself(stack: Stack) -> float:
         for service, port in zip(SERVICES, process.metrics_ports, strict=True):
             async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
                 shown[service] = await answer.text()
-    posted = 'rapport_http_requests_total{method="POST",route="/posts/{post_id}/comments"'
+    posted = 'rapport_http_requests_total{method="POST",route="/comments/batch"'
     for service, text in shown.items():
         assert f'rapport_build_info{{service="{service}"' in text
         assert [line for line in text.splitlines() if re.search(rf'service="(?!{service}")', line)] == []

@@ -90,3 +90,38 @@ async def test_cancelled_caller_does_not_stop_its_batch() -> None:
     recorder.open.set()
     assert await third == 30
     assert recorder.batches == [[1], [2, 3]], "submitted items are processed"
+
+
+async def test_items_that_came_together_have_outcomes_of_their_own() -> None:
+    recorder = RecordingWork()
+    recorder.open.set()
+    outcomes = await Batcher(recorder.work).submit_all([1, -2, 3])
+    assert outcomes[0::2] == [10, 30]
+    assert isinstance(outcomes[1], ValueError)
+
+
+async def test_so_many_batches_are_in_progress_at_once() -> None:
+    recorder = RecordingWork()
+    batcher = Batcher(recorder.work, at_once=2)
+    first = asyncio.create_task(batcher.submit(1))
+    await recorder.begun.wait()
+    recorder.begun.clear()
+    second = asyncio.create_task(batcher.submit(2))
+    await recorder.begun.wait()
+    rest = await submitted(batcher, [3, 4])
+    assert recorder.batches == [[1], [2]]
+    recorder.open.set()
+    assert await asyncio.gather(first, second, *rest) == [10, 20, 30, 40]
+    assert recorder.batches == [[1], [2], [3, 4]]
+
+
+async def test_it_can_be_waited_for_though_nobody_waits_for_its_items() -> None:
+    recorder = RecordingWork()
+    batcher = Batcher(recorder.work)
+    outcome = batcher.begin(1)
+    draining = asyncio.create_task(batcher.drain())
+    await recorder.begun.wait()
+    assert not draining.done()
+    recorder.open.set()
+    await draining
+    assert outcome.result() == 10

@@ -193,4 +193,6 @@ def test_no_word_between_shortcodes_is_lost_and_the_result_stays(pieces: list[st
     source = "".join(pieces)
     html = converted(source)
     assert html.count("word") == source.count("word")
-    assert with_code_escaped(html) == html or "[" in html
+    # what stands behind an element that never ends is in it, or not
+    is_open = any(html.count(f"<{name}") != html.count(f"</{name}") for name in ("pre", "code"))
+    assert with_code_escaped(html) == html or "[" in html or is_open

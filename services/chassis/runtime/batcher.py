@@ -57,6 +57,11 @@ class Batcher(Generic[Item, Outcome]):
             task.add_done_callback(self._tasks.discard)
         return outcome
 
+    async def drain(self) -> None:
+        """Wait until nothing is in progress, before what the work needs is closed."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _run(self) -> None:
         try:
             while self._waiting:

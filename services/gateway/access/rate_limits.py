@@ -152,6 +152,7 @@ class Counters:
         if self._returning is not None:
             self._returning.cancel()
             await asyncio.wait([self._returning])
+        await self._asking.drain()
         await self._pool.aclose()
 
     @property

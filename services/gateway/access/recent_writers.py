@@ -64,7 +64,11 @@ class RecentWriters:
         self.on_connected: Callable[[], None] = lambda: None
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, when questions under way are answered."""
+        await self._batcher.drain()
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*AWAY):
@@ -87,7 +91,7 @@ class RecentWriters:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._ask(asked)
         except AWAY:  # a timeout is an OSError
-            await self.close()
+            await self._disconnect()
             if not is_new:  # it may have ended long ago, with a server that is back
                 return await self._exchange(asked)
             self._away_until = self._clock() + AWAY_SECONDS
@@ -111,9 +115,8 @@ class RecentWriters:
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:
-            connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            self._connection = connection
-            await connection.connect()  # type: ignore[no-untyped-call]
+            self._connection = self._pool.make_connection()
+            await self._connection.connect()
             self.on_connected()
         return self._connection
 
