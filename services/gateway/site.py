@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from services.chassis.pictures.kinds import GIF, JPEG, PNG, WEBP, kind_of
 from services.chassis.text.renderer import to_html
 from services.contracts.characters import is_visible
+from services.contracts.colours import Hue
 from services.gateway.languages import LANGUAGES, SOURCE
 
 LARGEST_PAGE = 64 * 1024  # bytes of a file with the text of a page
@@ -103,11 +104,6 @@ def _text(content: bytes) -> str:
         raise ValueError("names a file that is not text in UTF-8") from None
 
 
-def _or_none(value: object) -> object:
-    """Take an empty setting as none."""
-    return None if value == "" else value
-
-
 def _pictured(path: str) -> str:
     """Check that a file holds a picture."""
     if path:
@@ -142,7 +138,7 @@ class SiteSettings(BaseModel):
     site_imprint_file: Annotated[str, AfterValidator(_readable)] = ""
     site_privacy_file: Annotated[str, AfterValidator(_readable)] = ""
     site_picture: Annotated[str, AfterValidator(_pictured)] = ""
-    site_hue: Annotated[Annotated[int, Field(ge=0, le=360)] | None, BeforeValidator(_or_none)] = None
+    site_hue: Hue = None
     site_stylesheet: Annotated[str, AfterValidator(_styled)] = ""
 
 

@@ -14,6 +14,7 @@ from services.chassis.mail.subjects import without_answer_marks
 from services.chassis.text.html_to_text import plain
 from services.chassis.text.inert import inert
 from services.contracts.characters import is_visible, isolated, without_unwanted
+from services.contracts.faces import ground, letter
 from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
 from services.notify.domain import Answers, Claimed, CommentNow, Waiting, WaitingComment, in_mails
@@ -69,7 +70,12 @@ class MessageBuilder:
             text.from_string((folder / name).read_text()) for name in ("notification.txt", "moderation.txt")
         )
         self._html, self._moderation_html = (
-            page.from_string(html_page.template("{{ title }}", (folder / name).read_text()))
+            page.from_string(
+                html_page.template(
+                    "{{ title }}", (folder / name).read_text(), site="{{ site }}", mark="{{ mark }}", hue=sender.hue
+                ),
+                globals={"site": sender.site, "mark": letter(sender.site)},
+            )
             for name in ("notification.html", "moderation.html")
         )
 
@@ -111,7 +117,12 @@ class MessageBuilder:
                 words | {"commenter": isolated(commenter), "title": isolated(title)},
                 quoted=_quoted(comment.body_html, self._public_url + post_path(post.slug)),
             ),
-            html=self._html.render(words, said=_said(comment.body_html)),
+            html=self._html.render(
+                words,
+                face=ground(str(claimed.author_id or claimed.comment_id)),
+                letter=letter(commenter),
+                said=_said(comment.body_html),
+            ),
             headers=[
                 *self._thread(claimed, comment),
                 ("List-Id", message.list_id(self._site, f"notifications.{self._domain}")),

@@ -10,6 +10,7 @@ from services.chassis.identity import private_key
 from services.chassis.mail.sender import MailFrom, Sender
 from services.chassis.runtime.setting_types import Count, DatabaseUrl, DirectUrl, Pause, Port, Seconds, key_of
 from services.chassis.runtime.settings import Settings
+from services.contracts.colours import Hue
 from services.contracts.services import ServiceAddresses
 
 SHORTEST_SECRET = 32
@@ -23,6 +24,7 @@ class NotifySettings(Settings, ServiceAddresses):
         notify_other_secrets: a JSON list of earlier secrets, the youngest first, whose unsubscribe links work too.
         notify_settle_seconds: how long a notification waits before its mail, for edits and removals in that time.
         mail_from: the address all notifications come from, with the name of the site; message ids end in its domain.
+        site_hue: of the accent of the mails, as the gateway has it; None for the usual one.
         notify_mail_connections: how many SMTP dialogues run at once in one mailer.
         notify_poll_seconds: how often a mailer looks for due rows when nothing wakes it.
         notify_retry_seconds: how long a mail waits after its first attempt; later waits grow.
@@ -42,6 +44,7 @@ class NotifySettings(Settings, ServiceAddresses):
     notify_retry_seconds: Seconds = 30.0
     notify_give_up_days: float = Field(default=4.0, gt=0, le=3650, allow_inf_nan=False)
     mail_from: MailFrom = "Rapport <notifications@localhost>"
+    site_hue: Hue = None
 
     # of the outbox relay: the events of notify are not urgent, so one batch may hold more of them
     relay_pace_seconds: Pause = 0.1
@@ -49,7 +52,7 @@ class NotifySettings(Settings, ServiceAddresses):
     @cached_property
     def sender(self) -> Sender:
         """The sender of notifications."""
-        return Sender.parse(self.mail_from)
+        return Sender.parse(self.mail_from, self.site_hue)
 
     @model_validator(mode="after")
     def _links_are_safe(self) -> Self:

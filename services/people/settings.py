@@ -18,6 +18,7 @@ from services.chassis.runtime.setting_types import (
     key_of,
 )
 from services.chassis.runtime.settings import Settings
+from services.contracts.colours import Hue
 
 
 class PeopleSettings(Settings):
@@ -29,6 +30,7 @@ class PeopleSettings(Settings):
         return_urls: pages of front ends elsewhere, separated by commas, to which a sign-in link may lead back.
         admin_emails: separated by commas; their owners become admins when they confirm.
         mail_from: the address that sign-in mail comes from, with the name of the site.
+        site_hue: of the accent of the mails, as the gateway has it; None for the usual one.
         rate_limits: `off` lifts the limit on sign-in mails to one address too, for load tests.
         people_mail_connections: how many SMTP dialogues run at once in one mailer.
         people_poll_seconds: how often a mailer looks for requests. Nothing wakes it, so that the time after a request
@@ -46,6 +48,7 @@ class PeopleSettings(Settings):
     admin_emails: str = ""
     return_urls: ReturnUrls = ""
     mail_from: MailFrom = "Rapport <notifications@localhost>"
+    site_hue: Hue = None
     rate_limits: Literal["on", "off"] = "on"
     people_mail_connections: Count = 4
     people_poll_seconds: Seconds = 0.5
@@ -63,7 +66,7 @@ class PeopleSettings(Settings):
     @cached_property
     def sender(self) -> Sender:
         """The sender of sign-in mails."""
-        return Sender.parse(self.mail_from)
+        return Sender.parse(self.mail_from, self.site_hue)
 
     @cached_property
     def admins(self) -> frozenset[str]:

@@ -1,11 +1,7 @@
-"""Every page and state in a real browser: axe finds nothing, light and dark, and the main story needs a keyboard alone.
-
-If the environment variable ARTIFACTS names a folder, pictures of a few pages are left there.
-"""
+"""Every page and state in a real browser: axe finds nothing, light or dark, and a keyboard is enough to take part."""
 
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -24,7 +20,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt in
 
 Kept = dict[Who, Any]
 
-ARTIFACTS = os.environ.get("ARTIFACTS")
 AXE = Axe()
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES = {"resultTypes": ["violations"], "runOnly": STANDARDS}
@@ -73,12 +68,6 @@ async def look_at(browser: Browser, story: Story, kept: Kept, view: View) -> lis
         await page.emulate_media(reduced_motion="reduce")
         await view.open(page, story)
         found = await violations(page)
-        if ARTIFACTS and view.is_small:
-            folder = Path(ARTIFACTS) / "screenshots"
-            folder.mkdir(parents=True, exist_ok=True)
-            for scheme in ("light", "dark"):
-                await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-                await page.screenshot(path=folder / f"{view.name}-{scheme}.png", full_page=True)
     return [f"{view.name}: {one}" for one in found]
 
 

@@ -283,7 +283,7 @@ async def test_replies_that_stand_flush_say_whom_they_answer(harness: GatewayHar
         comment = raw_comment(number, replies=[comment], **gone)
     harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
     page = (await harness.get(PATH)).text
-    told = re.findall(r'<span class="answers">· to <a href="#c-([^"]*)"><bdi>([^<]*)</bdi></a></span>', page)
+    told = re.findall(r'<span class="answers">&nbsp;· to <a href="#c-([^"]*)"><bdi>([^<]*)</bdi></a></span>', page)
     assert told == [(raw_comment(7)["id"], "a removed comment"), (raw_comment(8)["id"], "Name b")]
 
 

@@ -87,6 +87,30 @@ MEASURE = """() => {
 }"""
 
 
+# The separators that begin a line of a byline, where they separate nothing.
+STRANDED = """() => [...document.querySelectorAll('.byline')].flatMap((line) => {
+  const from = line.getBoundingClientRect();
+  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) for (let at = 0; at < walker.currentNode.length; at++) {
+    if (walker.currentNode.data[at] !== '·') continue;
+    const range = document.createRange();
+    range.setStart(walker.currentNode, at);
+    range.setEnd(walker.currentNode, at + 1);
+    const box = range.getBoundingClientRect();
+    const first = document.dir === 'rtl' ? from.right - box.right : box.left - from.left;
+    if (box.width && first < 6) found.push(line.textContent);
+  }
+  return found;
+})"""
+# How far the beginning of a title, and of what is said of its post, is from the left edge of the screen.
+LEFTS = """() => ['.teaser h2 a', '.teaser .byline'].map((selector) => {
+  const range = document.createRange();
+  range.selectNodeContents(document.querySelector(selector));
+  return Math.round(range.getBoundingClientRect().left);
+})"""
+
+
 @pytest.fixture
 async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
     async with harnesses(keys, redis_url) as make:
@@ -185,6 +209,19 @@ async def test_a_reply_says_whom_it_answers_where_it_stands_flush(
     assert await page.evaluate("document.documentElement.scrollWidth") == width
 
 
+async def test_no_line_about_a_comment_begins_with_a_separator(page: Page, harness: GatewayHarness) -> None:
+    harness.services.posts.on("GET", f"/posts/{SLUG}", raw_post(revision=2, edited_at="2026-11-23T05:00:00.000Z"))
+    comment = raw_comment(9, answered_revision=1, state="held")
+    for number in range(4):
+        comment = raw_comment(number, answered_revision=1, replies=[comment])
+    harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [comment], "next": None})
+    for width in (320, PHONE, 400, 768):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await page.goto(f"/posts/{SLUG}?{width}")
+        assert await page.locator(".earlier").count() == 5
+        assert await page.evaluate(STRANDED) == [], width
+
+
 async def test_lists_in_comments_have_their_numbers_and_print_has_no_forms(page: Page, harness: GatewayHarness) -> None:
     html = to_html("1. one\n2. two\n\n```\n" + "x" * 400, "markdown", "comment")
     await show(page, harness, html, PHONE)
@@ -211,6 +248,9 @@ async def test_pages_fit_a_phone_in_every_language_and_stand_at_its_side(page: P
             mark = await page.locator(".mark").bounding_box()
             assert mark is not None
             assert (mark["x"] > PHONE / 2) == (language.direction == "rtl")
+            assert await page.evaluate(STRANDED) == []
+            if path == "/":  # its posts are in English in every language, and each keeps to one side
+                assert max(await page.evaluate(LEFTS)) < PHONE / 8
         assert (await show(page, harness, text, PHONE))["page"] == PHONE
         written = await page.locator(".thread .text").last.bounding_box()  # in English, in every language
         assert written is not None

@@ -94,7 +94,7 @@ async def test_names_titles_and_texts_have_a_direction_of_their_own(harness: Gat
     harness.services.posts.on("GET", "/posts", {"items": [post], "next": None})
     harness.services.posts.on("GET", PATH, post)
     front = (await harness.get("/", **OWN)).text
-    for part in (">שלום</a></h2>", f"<bdi>{HEBREW}</bdi></a> ·", 'dir="auto">שלום 27</p>', "Signed in as <bdi>"):
+    for part in (">שלום</a></h2>", f"<bdi>{HEBREW}</bdi></a>&nbsp;·", 'dir="auto">שלום 27</p>', "Signed in as <bdi>"):
         assert part in front
     page = (await harness.get(PATH, **OWN)).text
     for part in (
@@ -147,11 +147,12 @@ async def test_a_page_that_was_never_discussed_has_no_discussion(harness: Gatewa
     harness.services.comments.on("GET", f"/posts/{ID}/comments", {"items": [raw_comment(1)], "next": None})
     harness.gateway.cache.clear()
     assert "The discussion is closed." in (await harness.get(PATH, **OWN)).text
-    for changes in ({"discussion": "open"}, {"kind": "post"}):
+    draft = {"kind": "post", "status": "draft", "published_at": None}
+    for changes, is_discussed in (({"discussion": "open"}, True), ({"kind": "post"}, True), (draft, False)):
         harness.services.posts.on("GET", f"/posts/{SLUG}", about | changes)
         harness.services.comments.on("GET", f"/posts/{ID}/comments", nothing)
         harness.gateway.cache.clear()
-        assert 'id="comments"' in (await harness.get(PATH, **OWN)).text
+        assert ('id="comments"' in (await harness.get(PATH, **OWN)).text) == is_discussed
 
 
 async def test_creating_a_comment_by_form(harness: GatewayHarness) -> None:

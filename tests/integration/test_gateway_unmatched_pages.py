@@ -27,7 +27,7 @@ async def ask(harness: GatewayHarness, path: str, method: str = "GET", host: str
 
 @pytest.mark.parametrize(
     "path",
-    ["/posts", "/posts/", "/feed", "/nothing/at/all", "/posts/x/y/z", "/%00", "/posts//comments", "/v2/posts", "/v1x"],
+    ["/posts", "/posts/", "/feeds", "/nothing/at/all", "/posts/x/y/z", "/%00", "/posts//comments", "/v2/posts", "/v1x"],
 )
 async def test_unknown_addresses_have_a_page(harness: GatewayHarness, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "DELETE"):

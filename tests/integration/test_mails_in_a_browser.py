@@ -36,9 +36,12 @@ CONTRAST = """() => {
       .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const paper = light(getComputedStyle(document.body).backgroundColor);
-  return [...document.querySelectorAll("p, a, li, td, .foot")].map(element => {
-    const [low, high] = [light(getComputedStyle(element).color), paper].sort((a, b) => a - b);
+  const ground = element => {
+    const color = getComputedStyle(element).backgroundColor;
+    return color === "rgba(0, 0, 0, 0)" ? ground(element.parentElement) : light(color);
+  };
+  return [...document.querySelectorAll("p, a, li, td, .foot, .mark, .face")].map(element => {
+    const [low, high] = [light(getComputedStyle(element).color), ground(element)].sort((a, b) => a - b);
     return (high + 0.05) / (low + 0.05);
   });
 }"""
@@ -71,7 +74,7 @@ async def test_a_mail_can_be_read_in_both_schemes(browser: Browser, scheme: Lite
     for content in (notification(TYPICAL + "\n| a |\n|---|\n| b |"), sign_in()):
         await page.set_content(html_part(content))
         paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(23, 23, 26)")
+        assert paper == ("rgb(252, 250, 245)" if scheme == "light" else "rgb(24, 22, 18)")
         contrasts = await page.evaluate(CONTRAST)
         assert len(contrasts) > 3
         assert min(contrasts) > 4.5

@@ -6,18 +6,16 @@ from typing import Any
 import pytest
 
 from services.chassis.ids import new_id
+from services.contracts.faces import TONES, letter, tone
 from services.gateway.pages.comment_form import CommentForm
 from services.gateway.pages.pager import Pager, pager_of
 from services.gateway.pages.quoting import MOST, quotation
 from services.gateway.pages.thread import (
-    TONES,
     first_named,
-    letter,
     minutes_left,
     more_replies,
     outline,
     page_numbers,
-    tone,
 )
 from services.gateway.pages.times import ago, hours_ago
 

@@ -14,6 +14,8 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.mail.sender import Sender
+from services.contracts.colours import srgb
+from services.contracts.faces import ground
 from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
 from services.notify.message import MessageBuilder
 from services.notify.settings import NotifySettings
@@ -157,6 +159,20 @@ def test_styles_stand_at_the_elements_and_rules_for_dark_screens_in_the_head() -
     body = re.search(r"<body style=\"([^\"]*)", page)
     assert body is not None
     assert "overflow-wrap: anywhere" in body[1]
+
+
+def test_a_mail_wears_the_clothes_of_the_site() -> None:
+    builder = MessageBuilder(
+        sender=Sender("n@r.test", "<Ink> {{ 7 * 7 }}", 30), public_url="https://r.test", tokens=TOKENS
+    )
+    page = part(message_from_bytes(builder.build(CLAIMED, ANSWERS, "a@example.com"), policy=policy.default), "html")
+    assert "&lt;Ink&gt; {{ 7 * 7 }}" in page
+    assert srgb(0.42, 0.12, 30) in page
+    mark, face = re.findall(r'<span class="(?:mark|face)" aria-hidden="true" style="([^"]*)">(.)</span>', page)
+    assert mark[1] == "I"
+    assert face[1] == "B"
+    assert ground(str(CLAIMED.author_id)) in face[0]
+    assert page.count('class="button"') == 1
 
 
 def test_nothing_a_user_wrote_can_be_followed_or_fetched() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.pages.letter_mark import linear
+from services.contracts.colours import HUE, linear
+from services.contracts.faces import TONES
 
 SHEET = (files("services.gateway") / "static" / "rapport.css").read_text()
 THEMES = sorted((Path(__file__).parent.parent.parent / "docs" / "themes").glob("*.css"))
@@ -52,6 +53,11 @@ def test_every_property_has_a_line_that_says_what_it_is_for() -> None:
     declared = [line for line in ROOT.splitlines() if line.strip().startswith(("--", "color-scheme"))]
     assert len(declared) >= 20
     assert [line for line in declared if not re.search(r"/\* .+ \*/$", line)] == []
+
+
+def test_mails_and_marks_have_the_hue_and_the_tones_of_the_sheet() -> None:
+    assert properties(ROOT)["hue"] == str(HUE)
+    assert re.findall(r"\.tone-([0-9]+) ", SHEET) == [str(number) for number in range(TONES)]
 
 
 def test_every_property_is_used_and_every_one_that_is_used_exists() -> None:

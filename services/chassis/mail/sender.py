@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 from services.chassis.mail.addresses import envelope_address
 from services.chassis.mail.message import header_text
 from services.contracts.characters import LINE_BREAKS, is_visible
+from services.contracts.colours import HUE
 
 UNNAMED = "Rapport"
 
@@ -20,10 +21,12 @@ class Sender:
     Attributes:
         address: in ASCII.
         site: the name of the site, one line that is safe in a header.
+        hue: of the site's accent, in degrees of OKLCH.
     """
 
     address: str
     site: str
+    hue: int = HUE
 
     @property
     def domain(self) -> str:
@@ -31,7 +34,7 @@ class Sender:
         return self.address.rpartition("@")[2]
 
     @classmethod
-    def parse(cls, mail_from: str) -> "Sender":
+    def parse(cls, mail_from: str, hue: int | None = None) -> "Sender":
         """Parse one address, with or without a name before it.
 
         Raises:
@@ -48,7 +51,7 @@ class Sender:
                 "is not one e-mail address: write Name <address@host.example>, a name with a comma in quotes"
             )
         site = header_text(name)
-        return cls(address, site if is_visible(site) else UNNAMED)
+        return cls(address, site if is_visible(site) else UNNAMED, HUE if hue is None else hue)
 
 
 def _parsed(text: str) -> str:

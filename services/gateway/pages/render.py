@@ -14,6 +14,7 @@ from services.chassis.errors import Problem
 from services.chassis.http.origins import Origin
 from services.chassis.http.problems import of_exception
 from services.contracts.characters import isolated
+from services.contracts.faces import letter, tone
 from services.contracts.links import comment_path, person_path, tag_path
 from services.contracts.links import post_path as post_path
 from services.contracts.people import is_author, is_moderator
@@ -30,7 +31,7 @@ from services.gateway.pages.service_texts import detail_of, translated
 from services.gateway.pages.site_files import SiteFiles, show_files
 from services.gateway.pages.structured_data import discussion_data
 from services.gateway.pages.templates_say import GLOBALS
-from services.gateway.pages.thread import about, first_named, letter, minutes_left, more_replies, outline, tone
+from services.gateway.pages.thread import about, first_named, minutes_left, more_replies, outline
 from services.gateway.pages.times import ago, hours_ago, moment, month, reading_minutes, time_element
 from services.gateway.site import Site
 

@@ -7,13 +7,13 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from services.chassis.errors import not_found
+from services.contracts.colours import HUE
 from services.gateway.pages.assets import KEPT, digest_of
 from services.gateway.pages.letter_mark import letter_mark
 from services.gateway.site import ENDINGS, SVG, File, Site
 
 router = APIRouter(include_in_schema=False)
 
-HUE = 250  # what rapport.css sets
 # Opened by itself, a picture is nothing but a picture: scripts in an SVG do not run.
 HEADERS = KEPT | {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",

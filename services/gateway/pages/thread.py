@@ -1,4 +1,4 @@
-"""Lay out a discussion: the steps in which a template writes a tree of comments, numbers of pages, times and faces."""
+"""Lay out a discussion: the steps in which a template writes a tree of comments, numbers of pages, and times."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from services.contracts.characters import isolated
 from services.gateway.composition.request_context import Json
 
 FLUSH_LEVEL = 3  # replies stand flush from here on, on a phone; see `.answers` in rapport.css
-TONES = 12  # `.tone-0` and so on in rapport.css
 
 
 @dataclass(slots=True)
@@ -95,16 +94,6 @@ def minutes_left(created_at: str, window_seconds: float | None, now: datetime | 
     """Return for how many minutes more a comment can be edited, the begun one counted; 0 once it cannot."""
     age = ((now or datetime.now(UTC)) - datetime.fromisoformat(created_at)).total_seconds()
     return max(0, ceil(((window_seconds or 0) - age) / 60))
-
-
-def tone(person_id: str) -> int:
-    """Return the number of the two tones of a face. The end of an id is random; its beginning is a time."""
-    return int(person_id[-6:], 16) % TONES
-
-
-def letter(name: str | None) -> str:
-    """Return the letter on a face: the first that a name has."""
-    return next((one for one in name or "" if one.isalnum()), "·").upper()[:1]
 
 
 def _names(items: list[Json]) -> Iterator[str]:
