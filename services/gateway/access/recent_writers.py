@@ -115,7 +115,7 @@ class RecentWriters:
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:
-            self._connection = self._pool.make_connection()
+            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             await self._connection.connect()
             self.on_connected()
         return self._connection
