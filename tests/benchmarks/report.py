@@ -82,7 +82,7 @@ def _sentence(caption: str) -> str:
 
 
 def picture(rows: Sequence[Row]) -> str:
-    """Return an SVG with a bar for each row that the base has too: better to the right, worse to the left, in powers."""
+    """Return an SVG with a bar for each row that the base has too: to the right better, to the left worse."""
     shown = [(row.last, improvement(row)) for row in rows if row.ratio and not row.last.is_part]
     width, height = LABEL_WIDTH + BAR_WIDTH + 80, ROW_HEIGHT * (len(shown) + 1) + 8
     middle = LABEL_WIDTH + BAR_WIDTH // 4
