@@ -18,6 +18,7 @@ CLIENTS = 16
 POSTS = 8
 FIRST, COUNT = 300, 1500
 WRITES = FIRST + COUNT
+NUMBERS = itertools.count()  # of all comments of a run, for no text may have a twin
 
 PROSE = "Well said, and I would add one thing: a discussion lives from answers, not from counts. " * 5
 TEXTS = (PROSE, PROSE, PROSE, PROSE + "See https://example.com/why and *read on*.")
@@ -25,7 +26,7 @@ TEXTS = (PROSE, PROSE, PROSE, PROSE + "See https://example.com/why and *read on*
 
 def comment_requests(system: System, posts: Sequence[str]) -> Iterator[bytes]:
     """Comments of some 450 characters by people in turn on all posts; each has a key, one in four a link."""
-    for number in itertools.count():
+    for number in NUMBERS:
         text = f"Number {number}. {TEXTS[number % len(TEXTS)]}"
         headers = {"Authorization": f"Bearer {system.crowd.next().access_token}", "Idempotency-Key": str(uuid4())}
         body = orjson.dumps({"body": text})
