@@ -84,7 +84,7 @@ async def limited(system: System) -> AsyncIterator[Limited]:
             COMMENTS_URL=f"http://127.0.0.1:{comments.port}",
             TRUSTED_PROXIES="127.0.0.1",
         )
-        async with Client(f"http://127.0.0.1:{port}", system.sink, timeout=10) as client:
+        async with Client(f"http://127.0.0.1:{port}", system.sink, timeout=10, stays=True) as client:
             writers = Writers(client, system.ledger, system.writers.author, system.writers.people, system.writers.posts)
             yield Limited(system, part, client, writers, valkey, comments)
         part.kill()

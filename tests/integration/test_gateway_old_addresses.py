@@ -113,7 +113,7 @@ async def test_while_posts_is_away_nothing_is_called_missing(harness: GatewayHar
 
 
 async def test_asking_is_counted(keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "READING", Policy("old addresses", 3, 60, strict=False))
+    monkeypatch.setattr(guards, "READING", Policy("old addresses", 3, 86_400, strict=False))
     async with harnesses(keys, redis_url) as make:
         harness = await make(rate_limits="on")
         assert [(await harness.get(f"/{number}")).status_code for number in range(4)] == [404, 404, 404, 429]
@@ -122,7 +122,7 @@ async def test_asking_is_counted(keys: dict[str, str], redis_url: str, monkeypat
 async def test_what_is_no_address_is_counted_before_it_is_looked_at(
     keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "READING", Policy("no addresses", 3, 60, strict=False))
+    monkeypatch.setattr(guards, "READING", Policy("no addresses", 3, 86_400, strict=False))
     path = "/" + "x" * 3000
     async with harnesses(keys, redis_url) as make:
         harness = await make(rate_limits="on")
@@ -133,7 +133,7 @@ async def test_what_is_no_address_is_counted_before_it_is_looked_at(
 async def test_a_request_is_counted_once_and_has_one_deadline(
     keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(guards, "READING", Policy(f"once {path}", 2, 60, strict=False))
+    monkeypatch.setattr(guards, "READING", Policy(f"once {path}", 2, 86_400, strict=False))
     async with harnesses(keys, redis_url) as make:
         harness = await make(rate_limits="on")
         harness.services.posts.on("GET", "/posts/nope", not_found())

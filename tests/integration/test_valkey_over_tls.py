@@ -32,8 +32,8 @@ from tests.waiting import eventually
 
 PASSWORD = "pass-of-valkey"
 GUESSED = "guessed-one"
-POLICY = Policy("writing", 3, 60)
-RELAXED = Policy("reading", 3, 60, strict=False)
+POLICY = Policy("writing", 3, 86_400)
+RELAXED = Policy("reading", 3, 86_400, strict=False)
 
 
 @pytest.fixture(scope="module")
