@@ -1,5 +1,7 @@
 """Batches of the gateway: what needs nothing but to be stored is stored, each for its own person; the rest is left."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,11 +9,15 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer, Verifier
+from services.chassis.text import renderer
 from services.comments.api import create_api
+from services.comments.commands import posting
 from services.contracts.comments import MOST_IN_BATCH
 from services.contracts.services import ON_BEHALF
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, WINDOW, Harness, person
+from tests.waiting import eventually
 
 FOR_OTHERS = Caller("gateway", None, frozenset({ON_BEHALF}))
 Send = Callable[..., Awaitable[httpx2.Response]]
@@ -138,6 +144,41 @@ async def test_a_key_counts_for_both_ways_of_posting(harness: Harness, send: Sen
     assert reused.json()["type"] == "/problems/idempotency-key-reused"
     again, other = await stored(send, item(harness.post_id, "two", key="l"), item(harness.post_id, "two", BOB, key="l"))
     assert again and other, "keys count per person"
+
+
+async def test_a_used_key_beside_others_is_left(harness: Harness, send: Send) -> None:
+    await stored(send, item(harness.post_id, "one", key="k"))
+    used, new = await stored(send, item(harness.post_id, "two", key="k"), item(harness.post_id, "three", key="l"))
+    assert (used, bool(new)) == (None, True)
+    same = [item(harness.post_id, text, key="m") for text in ("four", "five")]
+    assert await stored(send, *same) == [None, None], "a key counts once in a batch"
+
+
+async def test_nobody_waits_for_a_long_text_of_somebody_else(harness: Harness, send: Send) -> None:
+    rendered = threading.Event()
+    long = asyncio.create_task(
+        renderer._queue.run(lambda: rendered.wait(30), person(ANN), in_thread=True)  # a text of hers that takes long
+    )
+    try:
+        await eventually(lambda: renderer.is_busy(person(ANN)))
+        left, shown = await stored(send, item(harness.post_id, "x", ANN), item(harness.post_id, "y", BOB))
+        assert (left, bool(shown)) == (None, True)
+    finally:
+        rendered.set()
+        await long
+    await eventually(lambda: not renderer.is_busy(person(ANN)))
+    assert all(await stored(send, item(harness.post_id, "x", ANN), item(harness.post_id, "z", ANN)))
+
+
+async def test_a_batch_of_unknown_outcome_is_unavailable(
+    harness: Harness, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(*_: object) -> None:
+        raise unavailable("The database could not finish this; whether it happened is unknown.")
+
+    monkeypatch.setattr(posting, "store_batch", unknown)
+    answer = await send("/comments/batch", {"items": [item(harness.post_id, "one"), item(harness.post_id, "two", BOB)]})
+    assert answer.status_code == 503
 
 
 async def test_a_key_that_was_stored_since_it_was_looked_for_stores_nothing(

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
+from services.chassis.runtime.context import Context
 
 
 class RecordingWork:
@@ -125,3 +127,38 @@ async def test_it_can_be_waited_for_though_nobody_waits_for_its_items() -> None:
     recorder.open.set()
     await draining
     assert outcome.result() == 10
+
+
+async def test_a_wrong_number_of_outcomes_is_an_error_of_each_item() -> None:
+    async def work(_: Sequence[int]) -> list[int]:
+        return [1]
+
+    outcomes = await asyncio.wait_for(Batcher(work).submit_all([1, 2]), 5)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError] * 2
+
+
+async def test_a_cancelled_batch_leaves_nobody_waiting() -> None:
+    recorder = RecordingWork()
+    batcher = Batcher(recorder.work)
+    begun = batcher.begin(1)
+    await recorder.begun.wait()
+    waiting = batcher.begin(2)
+    for task in batcher._tasks:
+        task.cancel()
+    await asyncio.wait([begun, waiting], timeout=5)
+    assert begun.cancelled()
+    assert waiting.cancelled()
+    recorder.open.set()
+    assert await batcher.submit(3) == 30, "the batcher continues afterwards"
+
+
+async def test_it_works_for_its_service_and_for_no_request() -> None:
+    seen = []
+
+    async def work(items: Sequence[int]) -> list[int]:
+        seen.append((context.service(), context.current()))
+        return list(items)
+
+    with context.working_as("comments"), context.bound(Context("a request")):
+        await Batcher(work).submit(1)
+    assert seen == [("comments", Context())]

@@ -5,10 +5,11 @@ load, and no item waits for others to arrive.
 """
 
 import asyncio
-import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+
+from services.chassis.runtime.context import of_service_alone
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -52,7 +53,7 @@ class Batcher(Generic[Item, Outcome]):
         self._waiting.append((item, outcome))
         if self._running < self._at_once:
             self._running += 1
-            task = asyncio.create_task(self._run(), context=contextvars.Context())
+            task = asyncio.create_task(self._run(), context=of_service_alone())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return outcome
@@ -67,6 +68,10 @@ class Batcher(Generic[Item, Outcome]):
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
                 await self._finish(batch)
+        except BaseException:  # this task is cancelled: nobody would finish what waits
+            self._cancel(self._waiting)
+            self._waiting.clear()
+            raise
         finally:
             self._running -= 1
 
@@ -74,8 +79,13 @@ class Batcher(Generic[Item, Outcome]):
         results: Sequence[Outcome | Exception]
         try:
             results = await self._work([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} outcomes of {len(batch)} items")
         except Exception as error:
             results = [error] * len(batch)
+        except BaseException:
+            self._cancel(batch)
+            raise
         for (_, outcome), result in zip(batch, results, strict=True):
             if outcome.done():
                 continue
@@ -83,3 +93,8 @@ class Batcher(Generic[Item, Outcome]):
                 outcome.set_exception(result)
             else:
                 outcome.set_result(result)
+
+    @staticmethod
+    def _cancel(items: Iterable[tuple[Item, asyncio.Future[Outcome]]]) -> None:
+        for _, outcome in items:
+            outcome.cancel()

@@ -1,6 +1,7 @@
 """The service that works, and the context of a request or event, propagated through HTTP, outbox, Kafka and logs."""
 
 import contextlib
+import contextvars
 import random
 import re
 import time
@@ -53,6 +54,13 @@ def working_as(name: str) -> Iterator[None]:
         yield
     finally:
         _service.reset(token)
+
+
+def of_service_alone() -> contextvars.Context:
+    """Return variables for a task that works for many requests: of all that is bound here, only the service."""
+    alone = contextvars.Context()
+    alone.run(_service.set, _service.get())
+    return alone
 
 
 _current: ContextVar[Context] = ContextVar("context", default=Context())  # noqa: B039  # frozen

@@ -38,6 +38,10 @@ class RenderQueue:
         self._lines: dict[object, _Line] = {}
         self._length = 0
 
+    def is_busy(self, owner: UUID) -> bool:
+        """Return whether a text of this person is being rendered or waits, so that another one would wait for it."""
+        return owner in self._lines
+
     async def run(self, work: Callable[[], T], owner: UUID | None, *, in_thread: bool) -> T:
         """Do the work when its owner's turn has come, in the loop or in a thread; without an owner at once.
 

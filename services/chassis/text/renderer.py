@@ -18,7 +18,7 @@ from services.chassis.text.render_queue import RenderQueue
 from services.chassis.text.rewriter import Kind, Rewriter
 from services.chassis.text.sanitiser import sanitised
 
-__all__ = ["RENDERER_VERSION", "Format", "Kind", "is_long", "render", "to_html"]
+__all__ = ["RENDERER_VERSION", "Format", "Kind", "is_busy", "is_long", "render", "to_html"]
 
 RENDERER_VERSION = 4
 SHORT = 1_000  # characters; the costliest text of this length takes about 5 ms
@@ -65,6 +65,11 @@ _queue = RenderQueue()
 def is_long(source: str) -> bool:
     """Return whether rendering may cost so much that what forbids it should be found out before."""
     return len(source) > SHORT
+
+
+def is_busy(owner: UUID) -> bool:
+    """Return whether another text of this person would wait for one that is being rendered."""
+    return _queue.is_busy(owner)
 
 
 async def render(

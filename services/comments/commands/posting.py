@@ -4,6 +4,7 @@ Comments that come at the same time are stored in one batch, so a busy thread wa
 A refusal is an outcome of its own item and fails no other; a batch that fails as a whole is stored item by item.
 """
 
+import asyncio
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
-from services.chassis.text.renderer import is_long, render
+from services.chassis.text.renderer import is_busy, is_long, render
 from services.comments.commands.storing import Deferred, Lock, Outcome, Prepared, decide_early, store_batch
 from services.contracts.comments import CommentOfBatch, CreateComment
 
@@ -47,12 +48,16 @@ async def post_comment(
 async def post_batch(queue: "PostingQueue", items: Sequence[CommentOfBatch]) -> list[dict[str, Any] | None]:
     """Post the comments of a batch that need nothing but to be stored. None stands for each that is to be sent alone.
 
-    Those are the ones that are long or refused, replay a key, have a twin, or whose discussion somebody has locked.
+    Those are the ones that are long or refused, replay a key, have a twin, whose discussion somebody has locked, or
+    whose author waits for a long text, as all others would.
 
     Raises:
         Problem: `unavailable`: it is not known which of them were stored.
     """
-    prepared = [await _prepared_of_batch(queue, item) for item in items]
+    prepared = []
+    for item in items:
+        prepared.append(await _prepared_of_batch(queue, item))
+        await asyncio.sleep(0)  # a text may take milliseconds, and other requests wait
     outcomes = iter(await queue.store_batch([one for one in prepared if one is not None]))
     found = [None if one is None else next(outcomes) for one in prepared]
     for outcome in found:
@@ -75,7 +80,7 @@ async def _prepared_of_batch(queue: "PostingQueue", item: CommentOfBatch) -> Pre
         if item.key is not None:
             path = f"/posts/{item.post_id}/comments"
             key = key_of(item.author_id, item.key, "POST", path, item.comment)
-        if is_long(command.body):
+        if is_long(command.body) or is_busy(item.author_id):
             return None
         return await _rendered(queue, _unrendered(caller, item.post_id, command, key, of_request))
     except (ValidationError, Problem):  # sent alone, it gets its refusal
