@@ -6,12 +6,12 @@ pool does without it where `DATABASE_POOLER=transaction` says so: asyncpg names 
 its own limits. Relays and migrations need the server's own address.
 """
 
-import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+import orjson
 
 from services.chassis.database.address_faults import AddressRefused, address_fault, session_variable
 from services.chassis.errors import CannotStart
@@ -116,7 +116,11 @@ async def connect(url: str, name: str, *, parameters: Mapping[str, str], **optio
 
 async def set_json_codec(connection: Any) -> None:
     """Let the connection read and write `jsonb` as Python values, as those of the pool do."""
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog", format="text")
+    await connection.set_type_codec("jsonb", encoder=_to_json, decoder=orjson.loads, schema="pg_catalog", format="text")
+
+
+def _to_json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 async def open_pool(url: str, name: str, size: int, *, behind_pooler: bool) -> Any:
