@@ -1,7 +1,6 @@
 """Short comments that come at the same time travel to comments in one request; what needs more is sent alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +12,7 @@ from services.chassis.errors import Problem, not_found
 from services.chassis.identity import Caller
 from services.contracts.comments import SHORT_COMMENT_BYTES
 from services.contracts.services import ON_BEHALF
-from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, harnesses, kind
+from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, kind
 from tests.unit.gateway_fakes import Call, raw_comment
 
 
@@ -43,17 +42,6 @@ class Comments:
     def alone(self) -> int:
         """How many came by themselves."""
         return self.service.count("POST", f"/posts/{ID}/comments")
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 @pytest.fixture
