@@ -75,6 +75,7 @@ async def check_kills(system: System, points: list[str], times: int) -> None:
         print(f"{point}: {times} kills left {left.total()} mails open")
         open_mails += left
     killing = time.monotonic() - begun
+    await system.ledger.end_leases()
     await system.stack.start("notify", "mailer")
     await system.verdict()
     again = mails.again()
