@@ -117,7 +117,7 @@ def main() -> None:
 
 def serve() -> None:
     """Answer requests for forks and for their ends until the other end of standard input is closed."""
-    load([f"services.{program}.__main__" for program in PROGRAMS])
+    load(["tests.forks", *(f"services.{program}.__main__" for program in PROGRAMS)])
     children: dict[int, Forked] = {}
     requests = socket.socket(fileno=0)  # forks have another standard input
     while request := requests.recv(LONGEST):
