@@ -94,6 +94,7 @@ class Stack:
         credential: the arguments of a Kafka client, for a broker that does not let everybody in.
         root: the checkout whose processes run; another one is used through its command lines and ports alone.
         python: the interpreter of that checkout's environment.
+        forks: whether this checkout's processes share the memory of one that has loaded their code.
     """
 
     servers: Servers
@@ -107,6 +108,7 @@ class Stack:
     redis_url: str | None = None
     root: Path = ROOT
     python: Path = Path(sys.executable)
+    forks: bool = True
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -175,7 +177,7 @@ class Stack:
             | dict(environment or {})
         )
         process: Child
-        if self.root == ROOT:
+        if self.root == ROOT and self.forks:
             process = loaded().start(service, role, environment=environment, log=log)
         else:
             command = (self.python, "-m", f"services.{service}", role)
