@@ -158,7 +158,7 @@ async def test_every_spelling_of_an_address_is_counted_as_one(
 ) -> None:
     harness = await new_harness(rate_limits="on")
     quota = len(spellings)
-    monkeypatch.setattr("services.gateway.guards.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 600))
+    monkeypatch.setattr("services.gateway.sessions.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 600))
     json = {"Content-Type": "application/json"}
     for number, body in enumerate(spellings, 1):
         path = "/v1/people" if b"name" in body else "/v1/sign-in"

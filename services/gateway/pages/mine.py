@@ -15,13 +15,14 @@ from services.contracts.people import is_moderator
 from services.gateway.composition import export, my_comments, my_notifications
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import Exporting, SignedIn, context_of, forget_session
+from services.gateway.guards import Exporting, SignedIn, context_of
 from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, redirect, refused_page, viewer_author
 from services.gateway.responses import ExportResponse, invalidation
+from services.gateway.sessions import forget_session
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
