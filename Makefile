@@ -14,14 +14,15 @@ help: ## show this list
 	@echo "Rapport: make TARGET"
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: .venv/.local-stamp ## name the site and its first author; ARGS="--name Beans" gives answers
+setup: .venv/.local-stamp ## name the site, its first author; ARGS="--name Beans" answers
 	@$(local) run rapport setup $(ARGS)
 
-up: .venv/.local-stamp ## start everything here, real servers too; wait until ready; PROFILE=small: one process
+up: .venv/.local-stamp ## start everything, servers too; PROFILE=small: in one process
 	@$(local) up
 
 down: .venv/.local-stamp ## stop everything; the data stays in .local
 	@$(local) down
+	@echo 'The data is kept: `make up` starts everything again.'
 
 status: .venv/.local-stamp ## show every process, its memory, restarts and last end
 	@$(local) status || [ $$? -eq 1 ]
@@ -37,13 +38,13 @@ demo: .venv/.local-stamp ## play the story; WORDPRESS=file.xml imports that firs
 rapport: .venv/.local-stamp ## run an operator's command here: ARGS="person grant EMAIL ROLE"
 	@$(local) run rapport $(ARGS)
 
-backup: .venv/.local-stamp ## back up the running databases: ARGS="FOLDER", ARGS="FOLDER --verify"
+backup: .venv/.local-stamp ## back up the running databases: ARGS="FOLDER [--verify]"
 	@$(local) backup $(ARGS)
 
 restore: .venv/.local-stamp ## restore after `make down`: ARGS="FOLDER posts comments --dry-run"
 	@$(local) restore $(ARGS)
 
-quick: .venv/.dev-stamp ## formatting, lint, types and unit tests, no servers: about a minute
+quick: .venv/.dev-stamp ## format, lint, types and unit tests, no servers: a minute
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	@$(MAKE) types unit
@@ -77,35 +78,35 @@ coverage: .venv/.dev-stamp ## every test, and which lines of services/ they reac
 	rm -f .coverage .coverage.*
 	.venv/bin/pytest -m "not chaos" $(parallel) --cov=services --cov-report=term-missing:skip-covered
 
-chaos: .venv/.dev-stamp ## the full crash tests and every alarm: kills, outages, pauses; takes long
+chaos: .venv/.dev-stamp ## the full crash tests, every alarm: kills, outages; long
 	.venv/bin/pytest -m chaos tests/chaos tests/e2e/test_alarms.py tests/e2e/test_codes_under_attack.py tests/e2e/test_long_thread.py -s $(ARGS)
 
-bench: .venv/.dev-stamp ## measure, beside bounds; BASE=commit compares; ROUNDS=n ARGS="pages --write docs"
+bench: .venv/.dev-stamp ## measure beside bounds; BASE=commit ROUNDS=n ARGS="pages"
 	$(python) -m tests.benchmarks $(if $(BASE),--base '$(BASE)') $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
-screenshots: .venv/.dev-stamp ## show every page: three widths, light, dark, right to left, into screenshots/; ARGS="--only post"
+screenshots: .venv/.dev-stamp ## show every page, into screenshots/; ARGS="--only post"
 	$(python) -m tests.looks screenshots $(ARGS)
 
-attacks: .venv/.dev-stamp ## attack as one client, and measure what others notice; ARGS="idle trailers"
+attacks: .venv/.dev-stamp ## attack, and measure what others notice; ARGS="idle"
 	$(python) -m tests.benchmarks.attacks $(ARGS)
 
 docs: .venv/.dev-stamp ## write the generated documents anew
 	$(python) -m services.operator.asyncapi
 	$(python) -m services.gateway.openapi
 
-translations: .venv/.dev-stamp ## bring the translations of the pages up to date, and list what is left
+translations: .venv/.dev-stamp ## renew the translations of the pages, list what is left
 	$(python) -m tests.translations
 
 spectral: ## lint the OpenAPI document with Spectral, which npm fetches
 	npx --yes @stoplight/spectral-cli@6 lint --ruleset docs/openapi/spectral.yaml --fail-severity warn docs/openapi/gateway.json
 
-picture: .venv/.dev-stamp ## draw the README's picture: the site that `make demo` left, in Chromium
+picture: .venv/.dev-stamp ## draw the README's picture of the site of `make demo`
 	$(python) -m tests.picture
 
 image: ## build the container image with docker
 	docker build -f deploy/Dockerfile -t rapport .
 
-.env: .venv/.local-stamp ## make keys, passwords and a certificate for compose: those that are missing
+.env: .venv/.local-stamp ## make keys and passwords for compose: those that are missing
 	@$(python) -m deploy.local.dotenv $@
 
 clean: ## stop everything; delete the data, environment and caches here

@@ -14,8 +14,10 @@ from typing import Literal, cast, get_args
 import aiohttp
 import asyncpg
 
-from deploy.local.processes import spawn
+from deploy.local.processes import Child, spawn
 from services.chassis.messaging.topics import create_topics
+from services.operator import keys as operator_keys
+from tests.forks import loaded
 from tests.servers import Servers, free_port
 from tests.waiting import eventually
 
@@ -50,7 +52,7 @@ class Part:
 
     service: str
     role: str
-    process: subprocess.Popen[bytes]
+    process: Child
     log: Path
     metrics_ports: Sequence[int]
 
@@ -74,7 +76,7 @@ class Part:
 
     def stop(self) -> None:
         """Send SIGTERM and wait until the process has drained and ended."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
     def tail(self, lines: int = 30) -> str:
@@ -92,6 +94,7 @@ class Stack:
         credential: the arguments of a Kafka client, for a broker that does not let everybody in.
         root: the checkout whose processes run; another one is used through its command lines and ports alone.
         python: the interpreter of that checkout's environment.
+        forks: whether this checkout's processes share the memory of one that has loaded their code.
     """
 
     servers: Servers
@@ -105,6 +108,7 @@ class Stack:
     redis_url: str | None = None
     root: Path = ROOT
     python: Path = Path(sys.executable)
+    forks: bool = True
     parts: dict[tuple[str, str], Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,15 +170,18 @@ class Stack:
     ) -> Part:
         metrics_ports = {each: free_port() for each in (SERVICES if service == ONE else (service,))}
         log = self.folder / f"{service}-{name or role}.log"
-        process = spawn(  # the kernel ends it with this run
-            [self.python, "-m", f"services.{service}", role],
-            log=log,
-            folder=self.root,
-            environment=self.environment()
+        environment = (
+            self.environment()
             | {f"{each.upper()}_METRICS_PORT": str(port) for each, port in metrics_ports.items()}
             | dict(self.own.get(service, {}))
-            | dict(environment or {}),
+            | dict(environment or {})
         )
+        process: Child
+        if self.root == ROOT and self.forks:
+            process = loaded().start(service, role, environment=environment, log=log)
+        else:
+            command = (self.python, "-m", f"services.{service}", role)
+            process = spawn(command, log=log, folder=self.root, environment=environment)
         part = Part(service, role, process, log, (*metrics_ports.values(),))
         self.parts[service, name or role] = part
         return part
@@ -257,7 +264,9 @@ class Stack:
 
 
 def generate_keys(root: Path = ROOT, python: Path = Path(sys.executable)) -> dict[str, str]:
-    """Make the keys of a new installation with the operator's command, as environment variables."""
+    """Make the keys of a new installation, as environment variables; of another checkout, with its command."""
+    if root == ROOT:
+        return operator_keys.generate_keys()
     command = [str(python), "-m", "services.operator", "keys"]
     printed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     lines = (line.partition("=") for line in printed.splitlines() if "=" in line)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from services.chassis.client.connection_pool import ConnectionPool, Transport
+from services.chassis.http.access_log import AccessLog
 from services.chassis.http.monitoring import monitoring
 from services.chassis.http.server import serve
 from services.chassis.messaging.lag import LagMeter
@@ -55,6 +56,7 @@ async def compose(
                 public=settings.rate_limits == "on",
                 proxies=settings.proxies,
                 find_ready=app.find_ready,
+                access_log=AccessLog("gateway") if settings.access_log == "on" else None,
             ),
         ]
 

@@ -3,26 +3,20 @@
 async def create(request: Request, context: SignedIn) -> Response: ...
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.client.client import ServiceResponse, within
-from services.chassis.errors import Problem, invalid, unavailable
-from services.chassis.http.client_networks import network_of
+from services.chassis.client.client import within
+from services.chassis.errors import Problem, unavailable
 from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
-from services.chassis.mail.addresses import parse_address
-from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.rate_limits import (
-    COMPARING,
     EXPORTING,
     POSTING,
     PREVIEWING,
@@ -31,118 +25,17 @@ from services.gateway.access.rate_limits import (
     REFRESH,
     SESSION,
     SIGN_IN,
-    SIGN_IN_PER_ADDRESS,
     UPLOADING,
     Policy,
 )
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext
+from services.gateway.counting import count, count_network
 from services.gateway.gateway import Gateway, gateway_of
-from services.gateway.response_headers import RATE_LIMIT_HEADERS
 
 UPLOAD_SECONDS = 25.0  # to read a picture in, which begins before it, and to wait until it is re-encoded
 EXPORT_SECONDS = 60.0
-NOT_PRINTABLE = re.compile(r"[^ -~]")
 UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
-
-
-def rate_limit_headers(request: Request) -> dict[str, str]:
-    """Return the `RateLimit` headers of this request's answer, to be added to; `ResponseHeaders` sends them."""
-    headers: dict[str, str] = request.scope.setdefault(RATE_LIMIT_HEADERS, {})
-    return headers
-
-
-async def count(request: Request, gateway: Gateway, policy: Policy, identity: str) -> None:
-    """Count a request; the headers are sent for writes, and for reads only when there were too many.
-
-    Raises:
-        Problem: `too-many-requests`.
-    """
-    headers: dict[str, str] = {}
-    try:
-        await gateway.rate_limits.spend(headers, (policy, identity))
-    except Problem:
-        rate_limit_headers(request).update(headers)
-        raise
-    if policy.strict:
-        rate_limit_headers(request).update(headers)
-
-
-async def count_network(request: Request, gateway: Gateway, policy: Policy) -> None:
-    """Count a request under the network it comes from.
-
-    Raises:
-        Problem: `too-many-requests`.
-    """
-    await count(request, gateway, policy, network(request, gateway))
-
-
-async def count_comparison(request: Request, context: RequestContext) -> None:
-    """Count a request for the difference of two texts, under the person or the network it comes from.
-
-    Raises:
-        Problem: `too-many-requests`.
-    """
-    gateway, person_id = gateway_of(request), context.viewer.person_id
-    identity = network(request, gateway) if person_id is None else str(person_id)
-    await count(request, gateway, COMPARING, identity)
-
-
-def network(request: Request, gateway: Gateway) -> str:
-    """Return the network that a request comes from, behind the proxies."""
-    peer = request.client.host if request.client else None
-    return network_of(gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for")))
-
-
-async def ask_for_mail(
-    request: Request, context: RequestContext, path: str, body: Register | SignIn, press: str | None = None
-) -> ServiceResponse:
-    """Ask people for a mail to the address of the body, and count it.
-
-    It is counted for the mailbox and the network: others cannot use up what its owner needs to sign in. Whether the
-    address is known plays no part.
-
-    Args:
-        press: names the form that asks, if a page of ours does; its second press asks for no second mail.
-
-    Raises:
-        Problem: `invalid`, `too-many-requests`, or what people refused with.
-    """
-    gateway = gateway_of(request)
-    try:
-        address = parse_address(body.email)
-    except ValueError as error:
-        raise invalid("email", str(error)) from None
-    requester = network(request, gateway)
-    await gateway.rate_limits.spend(rate_limit_headers(request), (SIGN_IN_PER_ADDRESS, f"{address.base} {requester}"))
-    return await context.upstreams.people.send(
-        "POST",
-        path,
-        context.viewer.caller,
-        context.deadline,
-        body=body.model_dump(mode="json", exclude_unset=True),
-        headers={REQUESTER: gateway.pseudonyms.of(requester)} | ({} if press is None else {"Idempotency-Key": press}),
-    )
-
-
-def client_headers(request: Request) -> dict[str, str]:
-    """Return what the client of a new session calls itself, in printable ASCII, for people to keep."""
-    name = NOT_PRINTABLE.sub("", request.headers.get("user-agent", ""))[:LONGEST_USER_AGENT].strip()
-    return {USER_AGENT: name} if name else {}
-
-
-def forget_session(request: Request) -> None:
-    """Forget what is remembered of the cookie of this request, because its session ended or its person changed."""
-    authentication = gateway_of(request).authentication
-    cookie = authentication.cookie(request)
-    if cookie is not None:
-        authentication.forget(cookie)
-
-
-def end_session(request: Request, session_id: str) -> None:
-    """Refuse a session from now on that people ended, without waiting until people says so."""
-    gateway_of(request).revocations.end(UUID(session_id))
-    forget_session(request)
 
 
 async def find_viewer(request: Request, gateway: Gateway, policy: Policy, deadline: float) -> tuple[Viewer, bool]:

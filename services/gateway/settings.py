@@ -20,6 +20,7 @@ class GatewaySettings(Settings, ServiceAddresses, SiteSettings):
     Attributes:
         redis_ca_file: the certificates of the authorities that are trusted for `rediss://`, instead of the system's.
         rate_limits: `off` for load tests.
+        access_log: whether each request is a line in the log.
         read_deadline_seconds: how long a read may take with all its calls.
         write_deadline_seconds: the same for everything that changes something.
         trusted_proxies: addresses or networks, comma-separated, whose `X-Forwarded-For` is believed.
@@ -34,6 +35,7 @@ class GatewaySettings(Settings, ServiceAddresses, SiteSettings):
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
     redis_ca_file: AuthoritiesFile = ""
     rate_limits: Literal["on", "off"] = "on"
+    access_log: Literal["on", "off"] = "off"
     read_deadline_seconds: Seconds = 2.0
     write_deadline_seconds: Seconds = 5.0
     page_patience_seconds: Pause = 0.5

@@ -4,19 +4,21 @@ import asyncio
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from tests.benchmarks.bounds import Load, bare, wrk
-from tests.benchmarks.cores import spent
+from tests.benchmarks.cores import SERVER_CORE, pin, spent
 from tests.benchmarks.measurement import Measurement, MeasurementError, Unit, prices, quantile, require
 from tests.benchmarks.system import System
 from tests.benchmarks.turns import Measure
 from tests.benchmarks.wire import exchange, request
 from tests.client import Person
+from tests.servers import free_port
 
 READERS = 8  # a person may read 6,000 times a minute
 FIRST_READERS = 16
@@ -47,6 +49,9 @@ async def pages(system: System) -> Measure:
         await asyncio.to_thread(wrk, url, gateway, seconds=1)
         kept = await asyncio.to_thread(wrk, url, gateway)
         unchanged = await asyncio.to_thread(wrk, url, gateway, headers=[f"If-None-Match: {page.headers['ETag']}"])
+        async with logging_gateway(system) as (its_url, its_gateway):
+            await asyncio.to_thread(wrk, its_url + path, its_gateway, seconds=1)
+            logged = await asyncio.to_thread(wrk, its_url + path, its_gateway)
         floor = await asyncio.to_thread(bare, page.body)
         bound = f"bare ASGI server {floor.rate:,.0f}/s, {floor.price:.0f} µs"
 
@@ -72,6 +77,7 @@ async def pages(system: System) -> Measure:
         page_of = "page of 100 comments"
         return [
             *read(f"{page_of}, strangers", kept, "≥ 0.9 of a bare server"),
+            *read(f"{page_of}, strangers, each with a line in the log", logged, "≥ 0.8 of a bare server"),
             *read(f"{page_of}, unchanged (304)", unchanged, "≥ 1.1 of a bare server's 200"),
             *await signed_in(f"{page_of}, signed in", url, system.crowd.take(READERS), "≥ 0.33 of strangers"),
             *await signed_in(f"{page_of}, who wrote them", their_url, writers, "≤ 0.25 of the base's price"),
@@ -80,6 +86,19 @@ async def pages(system: System) -> Measure:
         ]
 
     return measure
+
+
+@asynccontextmanager
+async def logging_gateway(system: System) -> AsyncIterator[tuple[str, int]]:
+    """Run a second gateway with ACCESS_LOG=on inside the block; yield its address and process."""
+    port, name = free_port(), "with an access log"
+    part = await system.stack.start("gateway", name=name, GATEWAY_PORT=str(port), ACCESS_LOG="on")
+    try:
+        pin([part.process.pid], SERVER_CORE)
+        yield f"http://127.0.0.1:{port}", part.process.pid
+    finally:
+        await asyncio.to_thread(part.stop)
+        del system.stack.parts["gateway", name]
 
 
 async def first_reads(system: System) -> list[Measurement]:

@@ -250,6 +250,7 @@ async def running(checkout: Checkout, say: Callable[[str], None]) -> AsyncIterat
                 overrides=SETTINGS,
                 root=checkout.root,
                 python=checkout.python,
+                forks=False,  # their memory is measured
             )
             try:
                 await stack.prepare()

@@ -33,6 +33,7 @@ SELECT_KNOWN = {  # the read model that another service made of the events
     "posts": ("comments", "select post_id as id, version, status as state from discussions"),
     "comments": ("notify", "select comment_id as id, version, state from comments"),
 }
+UNPUBLISHED = "select count(*) from outbox where published_at is null"
 
 
 @dataclass
@@ -81,24 +82,33 @@ class Ledger:
             raise AssertionError(f"after {timeout} s still in progress: {await self.under_way()}") from None
 
     async def under_way(self) -> dict[str, int]:
-        """Return the work in progress: unpublished events, waiting mails and, once there are none, unhandled events."""
-        found = {
-            f"{service} outbox": await self.value(service, "select count(*) from outbox where published_at is null")
-            for service in ("posts", "comments", "people", "notify")
-        }
-        found["waiting"] = await self.value("notify", "select count(*) from notifications where state = 'waiting'")
-        if not any(found.values()):
-            for owner, reader in (("posts", "comments"), ("comments", "notify"), ("people", "posts")):
+        """Return the work in progress: unpublished events, those not handled by their readers, and waiting mails.
+
+        Each step is looked at after all steps before it: what moves on between two looks is seen where it went.
+        """
+        found: dict[str, int] = {}
+        for owner, reader in (("people", "posts"), ("posts", "comments"), ("comments", "notify")):
+            found[f"{owner} outbox"] = await self.value(owner, UNPUBLISHED)
+            if not any(found.values()):
                 published = await self._rows(owner, f"select event_id from outbox where topic = '{owner}.events'")
                 handled = await self._rows(reader, "select event_id from inbox")
                 found[f"{owner} unhandled"] = len(_ids(published) - _ids(handled))
+        found["waiting"] = await self.value("notify", "select count(*) from notifications where state = 'waiting'")
+        found["notify outbox"] = await self.value("notify", UNPUBLISHED)
         return {name: count for name, count in found.items() if count}
 
     async def hurry(self) -> None:
         """Make every waiting mail due now, so that no test waits for a back-off."""
+        await self._execute("update notifications set due_at = now() where state = 'waiting'")
+
+    async def end_leases(self) -> None:
+        """End the leases that a killed mailer left, so that no test waits for their 30 seconds."""
+        await self._execute("update notifications set lease_until = now() where lease_until is not null")
+
+    async def _execute(self, sql: str) -> None:
         connection = await asyncpg.connect(self.stack.database_urls["notify"])
         try:
-            await connection.execute("update notifications set due_at = now() where state = 'waiting'")
+            await connection.execute(sql)
         finally:
             await connection.close()
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -17,7 +17,7 @@ from tests.waiting import eventually
 ID = re.compile(rb"(?im)^message-id:\s*(<[^>]+>)")
 NOTIFICATION = re.compile(rb"(?im)^list-id:")
 
-MADE = "select count(*) from notifications"
+MADE = "select count(*) from notifications where comment_id = any($1)"
 CLAIMABLE = """
 select count(*) from notifications
 where state = 'waiting' and due_at <= now() and (lease_until is null or lease_until < now())
@@ -29,7 +29,7 @@ SUPPRESSED = "select count(*) from suppressions"
 
 
 class Mails:
-    """Causes mails, and collects every notification that arrives from the moment it is made.
+    """Causes mails, and collects every notification that arrives from the moment `begin` returns.
 
     Attributes:
         arrived: every copy of each mail, by Message-ID.
@@ -40,14 +40,20 @@ class Mails:
         self.system = system
         self.arrived: dict[str, list[bytes]] = defaultdict(list)
         self.caused = 0
+        self._comments: list[UUID] = []
         self._read = len(system.sink.messages)
+
+    @classmethod
+    async def begin(cls, system: System) -> Self:
+        """Begin to collect once nothing of earlier tests is in progress: their mails would count as this test's."""
+        await system.ledger.rest(timeout=400)
+        return cls(system)
 
     async def cause(self, count: int, *, at_once: int = 8) -> None:
         """Write comments that make exactly `count` mails, and wait until notify has recorded them all.
 
         A comment makes one mail, to the author of the post; a reply makes two, the other to the author of its parent.
         """
-        before = await self.value(MADE)
         threads = iter([3] * (count // 3) + [1] * (count % 3))
 
         async def client(number: int) -> None:
@@ -64,7 +70,7 @@ class Mails:
         self.caused += count
 
         async def recorded() -> bool:
-            return bool(await self.value(MADE) >= before + count)
+            return bool(await self.value(MADE, self._comments) >= self.caused)
 
         await eventually(recorded, timeout=300, pause=0.1)
 
@@ -77,6 +83,7 @@ class Mails:
         operation = self.system.ledger.intend(f"text {uuid4()}")
         comment = await self.system.client.comment(who, post, operation.text, parent)
         operation.outcome, operation.subject = "ok", UUID(comment["id"])
+        self._comments.append(operation.subject)
         return str(comment["id"])
 
     async def rows(self, sql: str, *values: object) -> list[Any]:
@@ -87,8 +94,8 @@ class Mails:
         finally:
             await connection.close()
 
-    async def value(self, sql: str) -> Any:
-        return (await self.rows(sql))[0][0]
+    async def value(self, sql: str, *values: object) -> Any:
+        return (await self.rows(sql, *values))[0][0]
 
     async def ended(self) -> Counter[str]:
         """Return how many notifications of the whole system have ended in each state."""

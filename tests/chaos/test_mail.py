@@ -67,7 +67,7 @@ async def check_kills(system: System, points: list[str], times: int) -> None:
     connection, whose dot was sent and whose end was not committed.
     """
     begun = time.monotonic()
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     await asyncio.to_thread(system.stack.part("notify", "mailer").stop)
     open_mails: Counter[str] = Counter()
     for point in points:
@@ -75,6 +75,7 @@ async def check_kills(system: System, points: list[str], times: int) -> None:
         print(f"{point}: {times} kills left {left.total()} mails open")
         open_mails += left
     killing = time.monotonic() - begun
+    await system.ledger.end_leases()
     await system.stack.start("notify", "mailer")
     await system.verdict()
     again = mails.again()
@@ -85,6 +86,15 @@ async def check_kills(system: System, points: list[str], times: int) -> None:
     assert again == open_mails
     assert again.total() <= times * len(points) * CONNECTIONS
     assert len(mails.arrived) == mails.caused
+
+
+@pytest.mark.timeout(PATIENT)
+async def test_mails_of_earlier_comments_are_not_counted(system: System) -> None:
+    await system.writers.write(20)
+    mails = await Mails.begin(system)
+    await mails.cause(2)
+    await system.verdict()
+    assert mails.so_far() == 2
 
 
 @pytest.mark.timeout(PATIENT)
@@ -130,7 +140,7 @@ async def test_a_kill_behind_a_slow_server_repeats_one_mail_for_each_connection(
 )
 async def test_a_failing_server_loses_and_suppresses_nothing(system: System, phase: str, answer: str) -> None:
     """While the server fails nothing arrives; afterwards every mail arrives once, and no address was suppressed."""
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     failed, attempts = (await mails.ended())["failed"], await mails.value(ATTEMPTS)
     unanswered = len(system.sink.unanswered)
     system.sink.answers[phase] = answer
@@ -166,7 +176,7 @@ from notifications where state = 'waiting' and attempts = 1 and lease_until is n
 @pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
 async def test_a_mail_refused_for_now_is_tried_again(system: System, phase: str) -> None:
     """Each temporary code delays its own mail once; the others are sent at once, and it is sent when it is due."""
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     reached, failed = system.sink.reached(phase), (await mails.ended())["failed"]
     system.sink.once(phase, *(f"{code} {words}" for code, words in TEMPORARY_CODES.items()))
     await mails.cause(6)
@@ -199,7 +209,7 @@ where state = 'failed' and why = 'refused_by_server' and attempts = 0 order by i
 @pytest.mark.parametrize("phase", ["rcpt", "data", "dot"])
 async def test_a_mail_refused_for_good_fails_alone_and_is_not_tried_again(system: System, phase: str) -> None:
     """After RCPT not even a code about the address suppresses it."""
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     refused = REFUSED if phase == "rcpt" else (*REFUSED, "550 5.1.1 no such mailbox")
     reached, failed = system.sink.reached(phase), (await mails.ended())["failed"]
     system.sink.once(phase, *refused)
@@ -216,7 +226,7 @@ async def test_a_mail_refused_for_good_fails_alone_and_is_not_tried_again(system
 
 @pytest.mark.timeout(PATIENT)
 async def test_a_bad_address_gets_no_more_mail(system: System) -> None:
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     before = await mails.ended()
     system.sink.once("rcpt", "550 5.1.1 no such mailbox")
     try:
@@ -236,7 +246,7 @@ async def test_a_bad_address_gets_no_more_mail(system: System) -> None:
 @pytest.mark.timeout(PATIENT)
 async def test_a_server_whose_starttls_fails_is_an_outage(system: System, tmp_path: Path) -> None:
     """No mail is sent in the clear or to another host; when TLS works again the same mailer sends all of them."""
-    sink, mails = system.sink, Mails(system)
+    sink, mails = system.sink, await Mails.begin(system)
     good, trusted = certificate(tmp_path, "localhost")
     (tmp_path / "untrusted").mkdir()
     untrusted, _ = certificate(tmp_path / "untrusted", "localhost")
@@ -289,7 +299,7 @@ async def test_a_server_whose_starttls_fails_is_an_outage(system: System, tmp_pa
     ],
 )
 async def test_the_backlog_of_an_outage_is_sent_soon_after_it(system: System, away: int, count: int) -> None:
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     failed = (await mails.ended())["failed"]
     begun = time.monotonic()
     async with system.sink.gone():
@@ -323,7 +333,7 @@ async def test_the_backlog_of_an_outage_is_sent_soon_after_it(system: System, aw
 )
 async def test_a_server_that_stalls_after_the_dot_makes_no_duplicates(system: System, stall: int) -> None:
     """Longer than any other step may take; in the full test, longer than a lease that nobody renews."""
-    mails = Mails(system)
+    mails = await Mails.begin(system)
     dots = system.sink.reached("dot")
     system.sink.delays["dot"] = stall
     begun = time.monotonic()

@@ -5,6 +5,8 @@ import gzip
 import json
 import re
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from services.contracts.posts import PostPublished
 from services.contracts.topics import POSTS
 from tests.client import Client, Person
+from tests.forks import loaded
 from tests.smtp_sink import SmtpSink
 from tests.stack import ROOT, Stack
 from tests.unit.operator_exports import author, comment, export, item, written
@@ -29,21 +32,25 @@ class Ended:
     err: str
 
 
-async def started(stack: Stack, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
+async def started(stack: Stack, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.operator", *arguments),
         cwd=ROOT,
-        env=stack.environment() | {"COLUMNS": "120"} | environment,
+        env=stack.environment() | {"COLUMNS": "120"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
 async def rapport(stack: Stack, *arguments: str, **environment: str) -> Ended:
-    process = await started(stack, *arguments, **environment)
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return await asyncio.to_thread(_run, arguments, stack.environment() | {"COLUMNS": "120"} | environment)
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        status = loaded().start("operator", *arguments, environment=environment, log=out, errors=err).wait(120)
+        return Ended(status, out.read_text(), err.read_text())
 
 
 def sums(out: str, title: str) -> list[str]:

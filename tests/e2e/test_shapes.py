@@ -1,6 +1,7 @@
 """The story over one process for everything, and over one process for each role: the same data, one after the other."""
 
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ async def test_the_story_in_as_many_processes(prepared: Stack, sink: SmtpSink, s
             assert await _each_service_tells_of_itself(prepared) == 1
     finally:
         for part in prepared.parts.values():
-            part.process.terminate()
+            part.process.send_signal(signal.SIGTERM)
         for part in prepared.parts.values():
             part.process.wait(30)
             assert part.process.returncode == 0, part.tail()

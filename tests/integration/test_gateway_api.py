@@ -1,7 +1,6 @@
 """The whole gateway over fake services: what it adds to their answers, and what it does when they do not answer."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -19,21 +18,9 @@ from tests.integration.gateway_harness import (
     SLUG,
     GatewayHarness,
     NewHarness,
-    harnesses,
     kind,
 )
 from tests.unit.gateway_fakes import answered, raw_post
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 async def test_writes_have_rate_limit_headers_and_reads_have_none(new_harness: NewHarness) -> None:
@@ -171,7 +158,7 @@ async def test_every_spelling_of_an_address_is_counted_as_one(
 ) -> None:
     harness = await new_harness(rate_limits="on")
     quota = len(spellings)
-    monkeypatch.setattr("services.gateway.guards.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 86_400))
+    monkeypatch.setattr("services.gateway.sessions.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 86_400))
     json = {"Content-Type": "application/json"}
     for number, body in enumerate(spellings, 1):
         path = "/v1/people" if b"name" in body else "/v1/sign-in"

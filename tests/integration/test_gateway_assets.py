@@ -2,22 +2,15 @@
 
 import gzip
 import re
-from collections.abc import AsyncIterator
 from importlib.resources import files
 
 import pytest
 
 from services.gateway.pages.assets import SCRIPTS, SCRIPTS_PATH, STYLE_PATH, script_path
-from tests.integration.gateway_harness import GatewayHarness, harnesses
+from tests.integration.gateway_harness import GatewayHarness
 
 TEMPLATES = files("services.gateway") / "templates"
 MOST = 15_000  # bytes of one page's scripts, compressed
-
-
-@pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield await make()
 
 
 def imports(name: str) -> set[str]:

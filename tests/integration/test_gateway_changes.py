@@ -1,7 +1,6 @@
 """The page of a post's changes, over fake services: what it shows to whom, and how a text is taken away."""
 
 import re
-from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +10,7 @@ import pytest
 from services.chassis.errors import Problem, invalid, not_found
 from services.chassis.identity import Signer
 from services.gateway.pages.changes import MOST_SHOWN
-from tests.integration.gateway_harness import ANNA, ID, POST, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ANNA, ID, POST, SLUG, GatewayHarness, NewHarness
 from tests.unit.gateway_fakes import Call, answered, raw_comment
 
 PATH = f"/posts/{SLUG}/changes"
@@ -39,18 +38,17 @@ def compared(call: Call) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        posts = made.services.posts
-        for ref in (ID, SLUG):
-            posts.on("GET", f"/posts/{ref}", POST | {"revision": PRESENT})
-        listed = [revision(number) for number in (3, 2, 1)]
-        posts.on("GET", f"/posts/{ID}/revision-notes", {"items": listed, "next": None})
-        for number in (1, 2, 3):
-            posts.on("GET", f"/posts/{ID}/revisions/{number}", compared)
-        posts.on("DELETE", f"/posts/{ID}/revisions/1", lambda _: answered(None, 204))
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    posts = made.services.posts
+    for ref in (ID, SLUG):
+        posts.on("GET", f"/posts/{ref}", POST | {"revision": PRESENT})
+    listed = [revision(number) for number in (3, 2, 1)]
+    posts.on("GET", f"/posts/{ID}/revision-notes", {"items": listed, "next": None})
+    for number in (1, 2, 3):
+        posts.on("GET", f"/posts/{ID}/revisions/{number}", compared)
+    posts.on("DELETE", f"/posts/{ID}/revisions/1", lambda _: answered(None, 204))
+    return made
 
 
 class Heard(HTMLParser):
@@ -226,17 +224,16 @@ async def test_comments_from_before_an_edit_lead_to_what_changed(harness: Gatewa
     assert f'href="{PATH}?from=1&amp;to=3#difference"' in shown.text.replace("&to", "&amp;to")
 
 
-async def test_comparisons_are_counted_and_lists_are_not(keys: dict[str, str], redis_url: str) -> None:
-    async with harnesses(keys, redis_url) as make:
-        made = await make(rate_limits="on")
-        made.services.posts.on("GET", f"/posts/{SLUG}", POST | {"revision": 2})
-        made.services.posts.on("GET", f"/posts/{ID}/revision-notes", {"items": [revision(2)], "next": None})
-        for number in (1, 2):
-            made.services.posts.on("GET", f"/posts/{ID}/revisions/{number}", compared)
-        asked = [f"/v1/posts/{ID}/revisions/2?against=1", f"{PATH}?from=1"]
-        who = signed(keys, str(uuid4()))
-        answers = [await made.http.get(asked[number % 2], headers=who) for number in range(121)]
-        assert {answer.status_code for answer in answers[:120]} == {200}
-        assert answers[120].status_code == 429
-        assert int(answers[120].headers["Retry-After"]) >= 1
-        assert (await made.http.get(f"/v1/posts/{ID}/revisions/2", headers=who)).status_code == 200
+async def test_comparisons_are_counted_and_lists_are_not(new_harness: NewHarness, keys: dict[str, str]) -> None:
+    made = await new_harness(rate_limits="on")
+    made.services.posts.on("GET", f"/posts/{SLUG}", POST | {"revision": 2})
+    made.services.posts.on("GET", f"/posts/{ID}/revision-notes", {"items": [revision(2)], "next": None})
+    for number in (1, 2):
+        made.services.posts.on("GET", f"/posts/{ID}/revisions/{number}", compared)
+    asked = [f"/v1/posts/{ID}/revisions/2?against=1", f"{PATH}?from=1"]
+    who = signed(keys, str(uuid4()))
+    answers = [await made.http.get(asked[number % 2], headers=who) for number in range(121)]
+    assert {answer.status_code for answer in answers[:120]} == {200}
+    assert answers[120].status_code == 429
+    assert int(answers[120].headers["Retry-After"]) >= 1
+    assert (await made.http.get(f"/v1/posts/{ID}/revisions/2", headers=who)).status_code == 200

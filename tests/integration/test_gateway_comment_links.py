@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import pytest
 
 from services.chassis.errors import Problem, not_found, unavailable
 from services.contracts.links import comment_path
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author
 from tests.unit.gateway_fakes import raw_comment, raw_post
 
 PATH = f"/posts/{SLUG}"
@@ -25,14 +24,13 @@ def context_of(*above: dict[str, Any], comment: dict[str, Any] = FAR) -> dict[st
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        harness = await make()
-        session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["author"]}}
-        harness.services.people.on("POST", "/sessions/check", session)
-        stone = raw_comment(8, author_id=None, body_html=None, state="removed", depth=1)
-        harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(raw_comment(7), stone))
-        yield harness
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    harness = await new_harness()
+    session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["author"]}}
+    harness.services.people.on("POST", "/sessions/check", session)
+    stone = raw_comment(8, author_id=None, body_html=None, state="removed", depth=1)
+    harness.services.comments.on("GET", f"/comments/{FAR_ID}/context", lambda _: context_of(raw_comment(7), stone))
+    return harness
 
 
 def shown(page: str) -> list[str]:

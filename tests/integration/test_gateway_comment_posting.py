@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +15,7 @@ from services.chassis.identity import Caller
 from services.contracts.comments import SHORT_COMMENT_BYTES
 from services.contracts.services import ON_BEHALF
 from services.gateway.composition.comment_posting import BATCHES_AT_ONCE
-from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, harnesses, kind
+from tests.integration.gateway_harness import ANNA, COMMENT, ID, GatewayHarness, NewHarness, kind
 from tests.unit.gateway_fakes import Call, raw_comment
 from tests.waiting import eventually
 
@@ -47,17 +46,6 @@ class Comments:
     def alone(self) -> int:
         """How many came by themselves."""
         return self.service.count("POST", f"/posts/{ID}/comments")
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from services.chassis.errors import Problem, unavailable
 from services.gateway.composition.comment_views import DISCUSSION_SECONDS
-from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, harnesses, kind
+from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, NewHarness, kind
 from tests.unit.gateway_fakes import Call, raw_post
 
 WAITS = (
@@ -22,12 +21,11 @@ VERSION_PATH = f"/posts/{ID}/version"
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        harness = await make()
-        for method, rest, _ in (*WAITS, *DOES_NOT_WAIT):
-            harness.services.posts.on(method, f"/posts/{ID}{rest}", raw_post(version=5))
-        yield harness
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    harness = await new_harness()
+    for method, rest, _ in (*WAITS, *DOES_NOT_WAIT):
+        harness.services.posts.on(method, f"/posts/{ID}{rest}", raw_post(version=5))
+    return harness
 
 
 async def send(harness: GatewayHarness, method: str, rest: str, body: Any, ref: str = ID) -> Any:

@@ -1,14 +1,13 @@
 """Everything that is kept of a person leaves whole or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from services.chassis.errors import unavailable
 from services.gateway.composition import export
-from tests.integration.gateway_harness import ANNA, GatewayHarness, NewHarness, harnesses, kind
+from tests.integration.gateway_harness import ANNA, GatewayHarness, NewHarness, kind
 from tests.unit.gateway_fakes import Call
 from tests.waiting import eventually
 
@@ -25,12 +24,6 @@ ME = {
 }
 FOLLOW = {"post_id": ANNA, "since": "2026-11-23T04:35:00.000Z"}
 OWNERS = ("people", "posts", "comments", "notify")
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from services.chassis.errors import Problem, invalid, not_found, unavailable
 from services.contracts.links import comment_path
 from services.contracts.people import SIGN_IN_PERIOD
 from services.gateway.pages.refusals import DRAFT_OF_NOBODY
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 BEN = "01936f6e-0000-7000-8000-00000000000b"
@@ -31,27 +31,20 @@ UNKNOWN = str(uuid4())
 
 
 @pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
+async def new_harness(new_harness: NewHarness) -> NewHarness:
+    async def signed_in(**changes: Any) -> GatewayHarness:
+        harness = await new_harness(**changes)
+        people = {"good": ANNA, "ben": BEN}
+        harness.services.people.on("POST", "/sessions/check", lambda call: _check(call.body["session_id"], people))
+        return harness
 
-        async def signed_in(**changes: Any) -> GatewayHarness:
-            harness = await make(**changes)
-            people = {"good": ANNA, "ben": BEN}
-            harness.services.people.on("POST", "/sessions/check", lambda call: _check(call.body["session_id"], people))
-            return harness
-
-        yield signed_in
+    return signed_in
 
 
 def _check(cookie: str, people: dict[str, str]) -> Any:
     if cookie not in people:
         return not_found()
     return {"sid": str(uuid4()), "person": author(people[cookie]) | {"roles": ["reader"]}}
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 def keep(harness: GatewayHarness, comment_id: str, found: Any) -> None:

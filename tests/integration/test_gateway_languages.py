@@ -1,29 +1,19 @@
 """Pages in the language of who reads them: chosen by a form on every page, by the browser, or by the site."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from pydantic import ValidationError
 
 from services.chassis.errors import invalid
 from services.gateway.languages import LANGUAGES
-from services.gateway.pages.render import show_site
-from services.gateway.site import Site, SiteSettings
-from tests.integration.gateway_harness import ANNA, ID, SLUG, NewHarness, harnesses
+from services.gateway.site import SiteSettings
+from tests.integration.gateway_harness import ANNA, ID, SLUG, NewHarness
 from tests.unit.gateway_fakes import raw_post
 
 ORIGIN = {"Origin": "http://rapport.test", "Sec-Fetch-Site": "same-origin"}
 
 
-@pytest.fixture
-async def make(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-    show_site(Site())
-
-
-async def test_a_page_is_in_the_language_that_its_reader_wants(make: NewHarness) -> None:
-    harness = await make()
+async def test_a_page_is_in_the_language_that_its_reader_wants(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     harness.services.comments.on("POST", "/counts", lambda call: {"counts": dict.fromkeys(call.body["post_ids"], 2)})
     path = f"/posts/{SLUG}"
     for accepted, code, direction, count, ago in (
@@ -45,8 +35,8 @@ async def test_a_page_is_in_the_language_that_its_reader_wants(make: NewHarness)
         assert f'lang="{code}" dir="{language.direction}"' in answer.text
 
 
-async def test_a_choice_is_kept_by_a_cookie_and_leads_back(make: NewHarness) -> None:
-    harness = await make()
+async def test_a_choice_is_kept_by_a_cookie_and_leads_back(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     path = f"/posts/{SLUG}?comments=x"
     sent = {**ORIGIN, "Referer": f"http://rapport.test{path}"}
     answer = await harness.http.post("/language", data={"language": "de"}, headers=sent)
@@ -66,15 +56,15 @@ async def test_a_choice_is_kept_by_a_cookie_and_leads_back(make: NewHarness) -> 
 @pytest.mark.parametrize(
     "referrer", ["https://evil.test/x", "http://rapport.test.evil.test/", "http://rapport.test//evil.test/", None]
 )
-async def test_a_choice_leads_nowhere_else(make: NewHarness, referrer: str | None) -> None:
-    harness = await make()
+async def test_a_choice_leads_nowhere_else(new_harness: NewHarness, referrer: str | None) -> None:
+    harness = await new_harness()
     sent = ORIGIN | ({"Referer": referrer} if referrer else {})
     answer = await harness.http.post("/language", data={"language": "ar"}, headers=sent)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
-async def test_a_language_that_is_none_or_a_foreign_page_is_refused(make: NewHarness) -> None:
-    harness = await make()
+async def test_a_language_that_is_none_or_a_foreign_page_is_refused(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     answer = await harness.http.post("/language", data={"language": "tlh"}, headers=ORIGIN | {"Accept-Language": "de"})
     assert answer.status_code == 422
     assert "Wählen Sie eine der angebotenen" in answer.text
@@ -84,8 +74,8 @@ async def test_a_language_that_is_none_or_a_foreign_page_is_refused(make: NewHar
     assert "set-cookie" not in answer.headers
 
 
-async def test_what_a_service_refuses_is_said_in_the_readers_language(make: NewHarness) -> None:
-    harness = await make()
+async def test_what_a_service_refuses_is_said_in_the_readers_language(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     harness.services.comments.on(
         "POST", f"/posts/{ID}/comments", invalid("body", "must have at most 10,000 characters")
     )
@@ -99,8 +89,8 @@ async def test_what_a_service_refuses_is_said_in_the_readers_language(make: NewH
     assert api.json()["errors"] == [{"field": "body", "message": "must have at most 10,000 characters"}]
 
 
-async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(make: NewHarness) -> None:
-    harness = await make(site_language="ar")
+async def test_a_site_speaks_its_own_language_to_who_wants_none_of_ours(new_harness: NewHarness) -> None:
+    harness = await new_harness(site_language="ar")
     harness.services.posts.on("GET", "/posts", {"items": [raw_post(title="", author_id=ANNA)], "next": None})
     harness.services.posts.on("POST", "/posts/texts/lookup", {"items": []})
     harness.services.comments.on("GET", f"/posts/{ID}/newest", {"items": []})

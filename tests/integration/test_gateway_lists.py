@@ -1,7 +1,6 @@
 """Pages of tags and people over fake services: what they list, what they are found by, and when they change."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree
@@ -10,7 +9,7 @@ import feedparser  # type: ignore[import-untyped]
 import pytest
 
 from services.chassis.errors import invalid, not_found
-from tests.integration.gateway_harness import ANNA, ID, POST, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, ID, POST, GatewayHarness, NewHarness, author
 from tests.unit.gateway_fakes import Call, raw_post
 
 SPELLED = "Kräuter & Co"
@@ -21,24 +20,23 @@ TAGGED = raw_post(tags=["Weather", SPELLED], excerpt="What it says.")
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        posts, people = made.services.posts, made.services.people
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    posts, people = made.services.posts, made.services.people
 
-        def listed(call: Call) -> dict[str, Any]:
-            if call.params.get("kind") == "page" or call.params.get("tag") == "nothing":
-                return {"items": [], "next": None}
-            return {"items": [TAGGED], "next": "further"}
+    def listed(call: Call) -> dict[str, Any]:
+        if call.params.get("kind") == "page" or call.params.get("tag") == "nothing":
+            return {"items": [], "next": None}
+        return {"items": [TAGGED], "next": "further"}
 
-        posts.on("GET", "/posts", listed)
-        posts.on("GET", "/tags", {"items": [{"tag": SPELLED, "post_count": 2}, {"tag": "bees", "post_count": 1}],
-                                  "next": "more"})  # fmt: skip
-        posts.on("POST", "/posts/texts/lookup", {"items": [{"id": ID, "body_html": "<p>Whole.</p>"}]})
-        profile = author(ANNA) | {"about": "Of <beans>.", "created_at": "2026-11-23T04:35:00.000Z", "erased": False}
-        people.on("GET", PERSON, profile)
-        made.services.comments.on("POST", "/counts/people", {"counts": {ANNA: 3}})
-        yield made
+    posts.on("GET", "/posts", listed)
+    posts.on("GET", "/tags", {"items": [{"tag": SPELLED, "post_count": 2}, {"tag": "bees", "post_count": 1}],
+                              "next": "more"})  # fmt: skip
+    posts.on("POST", "/posts/texts/lookup", {"items": [{"id": ID, "body_html": "<p>Whole.</p>"}]})
+    profile = author(ANNA) | {"about": "Of <beans>.", "created_at": "2026-11-23T04:35:00.000Z", "erased": False}
+    people.on("GET", PERSON, profile)
+    made.services.comments.on("POST", "/counts/people", {"counts": {ANNA: 3}})
+    return made
 
 
 async def test_tags_lead_to_their_posts_whatever_their_case(harness: GatewayHarness) -> None:

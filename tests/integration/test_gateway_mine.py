@@ -1,7 +1,6 @@
 """The pages of one's own account over fake services: what is shown, what is sent, and how refused forms come back."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,7 +9,16 @@ from httpx2 import Response
 
 from services.chassis.errors import invalid, not_found, unavailable
 from services.gateway.pages.my_sessions import program
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses, refuse_all
+from tests.integration.gateway_harness import (
+    ANNA,
+    COMMENT_ID,
+    ID,
+    SLUG,
+    GatewayHarness,
+    NewHarness,
+    author,
+    refuse_all,
+)
 from tests.unit.gateway_fakes import answered, raw_comment
 
 ME = {
@@ -29,24 +37,23 @@ def notification(comment_id: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        services = made.services
-        services.people.on("GET", "/me", ME)
-        services.people.on("PATCH", "/me", ME)
-        services.people.on("GET", "/me/sessions", {"items": [], "next": None})
-        services.notify.on("GET", "/me/mail", MAIL)
-        services.notify.on("PATCH", "/me/mail", MAIL)
-        services.notify.on("GET", "/me/notifications", {"items": [notification(COMMENT_ID)], "next": "further"})
-        services.notify.on("GET", "/me/attention", {"unread": 3, "follows": False})
-        services.notify.on("PATCH", "/me/notifications", {"unread": 0})
-        services.notify.on("POST", "/me/feed", lambda _: answered({"token": "t" * 43}, 201))
-        services.notify.on("DELETE", "/me/feed", lambda _: answered(None, 204))
-        services.people.on("DELETE", "/me", lambda _: answered(None, 202))
-        services.posts.on("POST", "/posts/lookup", {"items": [{"id": ID, "status": "published", "slug": SLUG,
-                                                               "title": "On <beans>"}]})  # fmt: skip
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    services = made.services
+    services.people.on("GET", "/me", ME)
+    services.people.on("PATCH", "/me", ME)
+    services.people.on("GET", "/me/sessions", {"items": [], "next": None})
+    services.notify.on("GET", "/me/mail", MAIL)
+    services.notify.on("PATCH", "/me/mail", MAIL)
+    services.notify.on("GET", "/me/notifications", {"items": [notification(COMMENT_ID)], "next": "further"})
+    services.notify.on("GET", "/me/attention", {"unread": 3, "follows": False})
+    services.notify.on("PATCH", "/me/notifications", {"unread": 0})
+    services.notify.on("POST", "/me/feed", lambda _: answered({"token": "t" * 43}, 201))
+    services.notify.on("DELETE", "/me/feed", lambda _: answered(None, 204))
+    services.people.on("DELETE", "/me", lambda _: answered(None, 202))
+    services.posts.on("POST", "/posts/lookup", {"items": [{"id": ID, "status": "published", "slug": SLUG,
+                                                           "title": "On <beans>"}]})  # fmt: skip
+    return made
 
 
 PAGES = (
@@ -352,30 +359,27 @@ async def test_what_somebody_wrote_is_listed_with_its_posts(harness: GatewayHarn
     assert "You have not written a comment yet." in (await harness.get("/me/comments", **harness.anna)).text
 
 
-async def test_everything_is_taken_along_three_times_an_hour(
-    keys: dict[str, str], redis_url: str, harness: GatewayHarness
-) -> None:
-    async with harnesses(keys, redis_url) as make:
-        limited = await make(rate_limits="on")
-        limited.services.people.replies |= harness.services.people.replies
-        refused = await limited.get("/me/export", **limited.anna)
-        assert refused.status_code == 503  # not all owners answered: no part is taken for everything
-        assert "cannot do this just now" in refused.text
-        assert '<a class="button" href="/me">' in refused.text
-        nothing: dict[str, Any] = {"items": [], "next": None}
-        for owner, path in (("people", "/me/sessions"), ("posts", "/me/export/posts"),
-                            ("posts", "/me/export/revisions"), ("posts", "/me/export/images"),
-                            ("comments", "/me/export/comments"), ("notify", "/me/export/follows"),
-                            ("notify", "/me/notifications")):  # fmt: skip
-            getattr(limited.services, owner).on("GET", path, nothing)
-        limited.services.notify.on("GET", "/me/mail", MAIL)
-        for _ in range(2):
-            answer = await limited.get("/me/export", **limited.anna)
-            assert answer.status_code == 200
-            assert answer.headers["content-disposition"] == 'attachment; filename="rapport-export.json"'
-            assert answer.json()["me"]["email"] == "anna@example.org"
-        refused = await limited.get("/me/export", **limited.anna)
-        assert refused.status_code == 429
-        assert "That was too often." in refused.text
-        assert refused.headers["retry-after"]
+async def test_everything_is_taken_along_three_times_an_hour(new_harness: NewHarness, harness: GatewayHarness) -> None:
+    limited = await new_harness(rate_limits="on")
+    limited.services.people.replies |= harness.services.people.replies
+    refused = await limited.get("/me/export", **limited.anna)
+    assert refused.status_code == 503  # not all owners answered: no part is taken for everything
+    assert "cannot do this just now" in refused.text
+    assert '<a class="button" href="/me">' in refused.text
+    nothing: dict[str, Any] = {"items": [], "next": None}
+    for owner, path in (("people", "/me/sessions"), ("posts", "/me/export/posts"),
+                        ("posts", "/me/export/revisions"), ("posts", "/me/export/images"),
+                        ("comments", "/me/export/comments"), ("notify", "/me/export/follows"),
+                        ("notify", "/me/notifications")):  # fmt: skip
+        getattr(limited.services, owner).on("GET", path, nothing)
+    limited.services.notify.on("GET", "/me/mail", MAIL)
+    for _ in range(2):
+        answer = await limited.get("/me/export", **limited.anna)
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"] == 'attachment; filename="rapport-export.json"'
+        assert answer.json()["me"]["email"] == "anna@example.org"
+    refused = await limited.get("/me/export", **limited.anna)
+    assert refused.status_code == 429
+    assert "That was too often." in refused.text
+    assert refused.headers["retry-after"]
     assert 'href="/me/export"' in (await harness.get("/me", **harness.anna)).text

@@ -1,6 +1,5 @@
 """The moderators' desk over fake services: who may see it, what is decided and taken back, and what is refused."""
 
-from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
@@ -11,7 +10,7 @@ from services.chassis.errors import Problem
 from services.gateway.composition import queue
 from services.gateway.pages.decisions import decision_of
 from services.gateway.pages.forms import MOST_FIELDS
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, harnesses, refuse_all
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, refuse_all
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 PARENT = raw_comment(1)
@@ -21,22 +20,21 @@ TAKEN = ("approve", "reject", "hold", "restore", "put-back")
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        made.author, made.anna = made.anna, made.token("moderator")  # type: ignore[attr-defined]
-        comments = made.services.comments
-        comments.on("GET", "/comments", {"items": WAITING, "next": "later"})
-        comments.on("POST", "/comments/lookup", {"items": [PARENT]})
-        comments.on("GET", f"/comments/{IDS[0]}/context", {"above": [PARENT], "comment": WAITING[0]})
-        comments.on("GET", f"/comments/{IDS[1]}/context", {"above": [], "comment": WAITING[1]})
-        posts = {"items": [{"id": ID, "status": "published", "slug": SLUG, "title": "On <beans>"}]}
-        made.services.posts.on("POST", "/posts/lookup", posts)
-        made.services.posts.on("GET", f"/posts/{ID}", raw_post(title="On <beans>"))
-        for item in WAITING:
-            for step in TAKEN:
-                comments.on("POST", f"/comments/{item['id']}/{step}", lambda _, item=item: answered(item))
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    made.author, made.anna = made.anna, made.token("moderator")  # type: ignore[attr-defined]
+    comments = made.services.comments
+    comments.on("GET", "/comments", {"items": WAITING, "next": "later"})
+    comments.on("POST", "/comments/lookup", {"items": [PARENT]})
+    comments.on("GET", f"/comments/{IDS[0]}/context", {"above": [PARENT], "comment": WAITING[0]})
+    comments.on("GET", f"/comments/{IDS[1]}/context", {"above": [], "comment": WAITING[1]})
+    posts = {"items": [{"id": ID, "status": "published", "slug": SLUG, "title": "On <beans>"}]}
+    made.services.posts.on("POST", "/posts/lookup", posts)
+    made.services.posts.on("GET", f"/posts/{ID}", raw_post(title="On <beans>"))
+    for item in WAITING:
+        for step in TAKEN:
+            comments.on("POST", f"/comments/{item['id']}/{step}", lambda _, item=item: answered(item))
+    return made
 
 
 def decided(harness: GatewayHarness) -> list[str]:

@@ -1,6 +1,5 @@
 """Addresses that posts had elsewhere lead to their pages; our own pages come first."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,16 +7,10 @@ import pytest
 from services.chassis.errors import not_found
 from services.gateway import guards
 from services.gateway.access.rate_limits import Policy
-from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, NewHarness
 from tests.unit.gateway_fakes import Call
 
 SECRET = "q" * 43
-
-
-@pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield await make()
 
 
 def know(harness: GatewayHarness, **slugs: str) -> None:
@@ -112,32 +105,29 @@ async def test_while_posts_is_away_nothing_is_called_missing(harness: GatewayHar
     assert (await harness.get("/2009/02/07/3/")).status_code == 301
 
 
-async def test_asking_is_counted(keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asking_is_counted(new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "READING", Policy("old addresses", 3, 86_400, strict=False))
-    async with harnesses(keys, redis_url) as make:
-        harness = await make(rate_limits="on")
-        assert [(await harness.get(f"/{number}")).status_code for number in range(4)] == [404, 404, 404, 429]
+    harness = await new_harness(rate_limits="on")
+    assert [(await harness.get(f"/{number}")).status_code for number in range(4)] == [404, 404, 404, 429]
 
 
 async def test_what_is_no_address_is_counted_before_it_is_looked_at(
-    keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch
+    new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guards, "READING", Policy("no addresses", 3, 86_400, strict=False))
     path = "/" + "x" * 3000
-    async with harnesses(keys, redis_url) as make:
-        harness = await make(rate_limits="on")
-        assert [(await harness.get(path)).status_code for _ in range(4)] == [404, 404, 404, 429]
+    harness = await new_harness(rate_limits="on")
+    assert [(await harness.get(path)).status_code for _ in range(4)] == [404, 404, 404, 429]
 
 
 @pytest.mark.parametrize("path", ["/posts/nope", "/nope", "/?p=7"])
 async def test_a_request_is_counted_once_and_has_one_deadline(
-    keys: dict[str, str], redis_url: str, monkeypatch: pytest.MonkeyPatch, path: str
+    new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(guards, "READING", Policy(f"once {path}", 2, 86_400, strict=False))
-    async with harnesses(keys, redis_url) as make:
-        harness = await make(rate_limits="on")
-        harness.services.posts.on("GET", "/posts/nope", not_found())
-        expected = 200 if path.startswith("/?") else 404
-        assert [(await harness.get(path)).status_code for _ in range(3)] == [expected, expected, 429]
-        asked = [call for call in harness.services.posts.calls if call.params.get("kind") != "page"]  # of the masthead
-        assert len({call.deadline for call in asked}) <= 2
+    harness = await new_harness(rate_limits="on")
+    harness.services.posts.on("GET", "/posts/nope", not_found())
+    expected = 200 if path.startswith("/?") else 404
+    assert [(await harness.get(path)).status_code for _ in range(3)] == [expected, expected, 429]
+    asked = [call for call in harness.services.posts.calls if call.params.get("kind") != "page"]  # of the masthead
+    assert len({call.deadline for call in asked}) <= 2

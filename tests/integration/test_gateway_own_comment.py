@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,7 +11,7 @@ import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
 from services.contracts.event import rfc3339
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author
 from tests.unit.gateway_fakes import answered, raw_comment
 
 BEN = "01936f6e-0000-7000-8000-00000000000b"
@@ -33,17 +32,16 @@ EDIT, REMOVE = f"{PATH}/comments/{MINE}/edit", f"{PATH}/comments/{MINE}/remove"
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        harness = await make()
-        session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["reader"]}}
-        harness.services.people.on("POST", "/sessions/check", session)
-        harness.services.notify.on("GET", "/me/attention", {"unread": 0, "follows": False})
-        harness.services.comments.on(
-            "POST", "/preview", lambda call: {"body_html": f"<p>{html.escape(call.body['body'])}!</p>"}
-        )
-        stand(harness, mine())
-        yield harness
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    harness = await new_harness()
+    session = {"sid": str(uuid4()), "person": author(ANNA) | {"roles": ["reader"]}}
+    harness.services.people.on("POST", "/sessions/check", session)
+    harness.services.notify.on("GET", "/me/attention", {"unread": 0, "follows": False})
+    harness.services.comments.on(
+        "POST", "/preview", lambda call: {"body_html": f"<p>{html.escape(call.body['body'])}!</p>"}
+    )
+    stand(harness, mine())
+    return harness
 
 
 def stand(harness: GatewayHarness, comment: Any, **more: Any) -> None:

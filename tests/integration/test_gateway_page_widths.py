@@ -10,7 +10,7 @@ from playwright.async_api import Page, Route, async_playwright
 
 from services.chassis.text.renderer import to_html
 from services.gateway.languages import LANGUAGES
-from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, author
 from tests.unit.gateway_fakes import raw_comment, raw_post
 
 CHROMIUM = which("chromium")
@@ -109,12 +109,6 @@ LEFTS = """() => ['.teaser h2 a', '.teaser .byline'].map((selector) => {
   range.selectNodeContents(document.querySelector(selector));
   return Math.round(range.getBoundingClientRect().left);
 })"""
-
-
-@pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield await make()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import html
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import httpx2
 import pytest
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
-from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, author, harnesses
+from tests.integration.gateway_harness import ANNA, COMMENT_ID, ID, SLUG, GatewayHarness, NewHarness, author
 from tests.unit.gateway_fakes import answered, raw_comment, raw_post
 
 SID = str(uuid4())
@@ -20,12 +19,11 @@ OTHER_POST = ID[:-1] + "9"
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        harness = await make()
-        session = {"sid": SID, "person": author(ANNA) | {"roles": ["author"]}}
-        harness.services.people.on("POST", "/sessions/check", lambda call: _check(call.body, session))
-        yield harness
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    harness = await new_harness()
+    session = {"sid": SID, "person": author(ANNA) | {"roles": ["author"]}}
+    harness.services.people.on("POST", "/sessions/check", lambda call: _check(call.body, session))
+    return harness
 
 
 def _check(body: Any, session: Any) -> Any:

@@ -1,10 +1,7 @@
 """Pictures at the gateway: what is refused before it is read, what is passed on, and how files are served."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
-
-import pytest
 
 from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import not_found
@@ -12,23 +9,12 @@ from services.chassis.identity import Signer
 from services.contracts.body_sizes import AVATAR_BYTES, IMAGE_BYTES
 from services.gateway.access import rate_limits
 from tests.hostile_pictures import JPEG, PNG, plain
-from tests.integration.gateway_harness import ANNA, ID, GatewayHarness, NewHarness, harnesses, kind
+from tests.integration.gateway_harness import ANNA, ID, GatewayHarness, NewHarness, kind
 from tests.unit.gateway_fakes import Call, answered, raw_post
 
 IMAGE_ID = "01936f6e-0000-7000-8000-0000000000e1"
 PATH = f"/images/{IMAGE_ID}.webp"
 FILE = b"RIFF....WEBP"
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 async def send(harness: GatewayHarness, data: bytes, kind: str = PNG, **options: Any) -> Any:

@@ -1,6 +1,5 @@
 """The edges of `/v1`: spellings of ids, slugs in every path of a post, and query parameters."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -17,8 +16,8 @@ from tests.integration.gateway_harness import (
     POST,
     SLUG,
     GatewayHarness,
+    NewHarness,
     author,
-    harnesses,
 )
 from tests.unit.gateway_fakes import answered
 
@@ -57,21 +56,20 @@ BODIES = {
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        services = made.services
-        services.people.on("GET", f"/people/{ANNA}", author(ANNA) | {"created_at": "2026-11-23T04:35:00.000Z"})
-        services.comments.on("POST", "/counts/people", lambda call: {"counts": {call.body["person_ids"][0]: 3}})
-        services.posts.on("GET", f"/posts/{ID}/revisions", {"items": [], "next": None})
-        for path in ("", "/publish", "/withdraw"):
-            services.posts.on("POST" if path else "PATCH", f"/posts/{ID}{path}", POST)
-        services.comments.on("GET", f"/comments/{COMMENT_ID}", COMMENT)
-        services.comments.on("PATCH", f"/comments/{COMMENT_ID}", COMMENT)
-        services.comments.on("GET", f"/comments/{COMMENT_ID}/replies", {"items": [], "next": None})
-        for step in comments.STEPS:
-            services.comments.on("POST", f"/comments/{COMMENT_ID}/{step}", COMMENT)
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    services = made.services
+    services.people.on("GET", f"/people/{ANNA}", author(ANNA) | {"created_at": "2026-11-23T04:35:00.000Z"})
+    services.comments.on("POST", "/counts/people", lambda call: {"counts": {call.body["person_ids"][0]: 3}})
+    services.posts.on("GET", f"/posts/{ID}/revisions", {"items": [], "next": None})
+    for path in ("", "/publish", "/withdraw"):
+        services.posts.on("POST" if path else "PATCH", f"/posts/{ID}{path}", POST)
+    services.comments.on("GET", f"/comments/{COMMENT_ID}", COMMENT)
+    services.comments.on("PATCH", f"/comments/{COMMENT_ID}", COMMENT)
+    services.comments.on("GET", f"/comments/{COMMENT_ID}/replies", {"items": [], "next": None})
+    for step in comments.STEPS:
+        services.comments.on("POST", f"/comments/{COMMENT_ID}/{step}", COMMENT)
+    return made
 
 
 @pytest.mark.parametrize(("method", "rest", "body"), OF_A_POST)

@@ -1,7 +1,6 @@
 """Signing in at the gateway: nonce and session cookies, codes, front ends elsewhere, and when credentials end."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,19 +11,13 @@ from structlog.testing import capture_logs
 
 from services.chassis.errors import Problem, invalid, not_found, unavailable
 from services.chassis.identity import Signer
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author, harnesses, kind
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author, kind
 from tests.unit.gateway_fakes import answered
 
 ORIGIN = "http://rapport.test"
 OWN = {"Origin": ORIGIN}
 TOKEN, REQUEST, OLD, NEW = "t" * 43, "r" * 22, "a" * 43, "b" * 43
 OLD_SID = str(uuid4())
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Who is signed in shares what gateways keep, and sees at once, through any of them, what they wrote themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -28,12 +28,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The site's own name, tagline, footer, imprint and privacy page, by settings alone."""
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,25 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from services.chassis.errors import unavailable
-from services.gateway.pages.render import show_site
 from services.gateway.settings import GatewaySettings
-from services.gateway.site import LARGEST_PAGE, LARGEST_PICTURE, LARGEST_STYLE, Site
+from services.gateway.site import LARGEST_PAGE, LARGEST_PICTURE, LARGEST_STYLE
 from tests.hostile_pictures import plain
-from tests.integration.gateway_harness import ID, POST, SLUG, NewHarness, harnesses
+from tests.integration.gateway_harness import ID, POST, SLUG, NewHarness
 from tests.unit.gateway_fakes import Call, raw_post
 
 
-@pytest.fixture
-async def make(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-    show_site(Site())
-
-
-async def test_every_page_says_whose_site_it_is(make: NewHarness, tmp_path: Path) -> None:
+async def test_every_page_says_whose_site_it_is(new_harness: NewHarness, tmp_path: Path) -> None:
     imprint = tmp_path / "imprint.md"
     imprint.write_text("Ada *Lovelace*\n\n<script>alert(1)</script>")
-    harness = await make(
+    harness = await new_harness(
         site_name="Beans & <Peas>",
         site_tagline="Of gardens",
         site_footer="All rights grow.",
@@ -50,8 +41,10 @@ async def test_every_page_says_whose_site_it_is(make: NewHarness, tmp_path: Path
     assert (await harness.get("/privacy")).status_code == 404
 
 
-async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(make: NewHarness, tmp_path: Path) -> None:
-    harness = await make(site_name="<Beans>", site_hue=150)
+async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(
+    new_harness: NewHarness, tmp_path: Path
+) -> None:
+    harness = await new_harness(site_name="<Beans>", site_hue=150)
     [path] = re.findall(r'class="mark" src="([^"]+)"', (await harness.get("/")).text)
     for one in (path, "/favicon.ico"):
         mark = await harness.get(one)
@@ -61,19 +54,19 @@ async def test_a_site_without_a_picture_has_its_first_letter_as_its_mark(make: N
         assert letter is not None and letter.text == "B"
     assert (await harness.get(path)).headers["cache-control"] == "public, max-age=31536000, immutable"
     assert (await harness.get("/static/mark-000000000000.svg")).status_code == 404
-    blue = await make(site_name="<Beans>", site_hue=250)
+    blue = await new_harness(site_name="<Beans>", site_hue=250)
     assert (await blue.get("/favicon.ico")).content != mark.content
     theme = tmp_path / "theme.css"
     theme.write_text(":root {\n  --hue: 150;\n}\n")
-    themed = await make(site_name="<Beans>", site_stylesheet=str(theme))
+    themed = await new_harness(site_name="<Beans>", site_stylesheet=str(theme))
     assert (await themed.get("/favicon.ico")).content == mark.content
 
 
-async def test_a_site_has_a_picture_and_a_theme_of_its_own(make: NewHarness, tmp_path: Path) -> None:
+async def test_a_site_has_a_picture_and_a_theme_of_its_own(new_harness: NewHarness, tmp_path: Path) -> None:
     picture, theme = tmp_path / "mark.bin", tmp_path / "theme.css"
     picture.write_bytes(plain(size=(64, 64)))
     theme.write_text(":root { --radius: 0; }")
-    harness = await make(site_picture=str(picture), site_stylesheet=str(theme), site_hue=30)
+    harness = await new_harness(site_picture=str(picture), site_stylesheet=str(theme), site_hue=30)
     page = (await harness.get("/")).text
     [mark], styles = re.findall(r'class="mark" src="([^"]+)"', page), re.findall(r'stylesheet" href="([^"]+)"', page)
     shown = await harness.get(mark)
@@ -83,14 +76,14 @@ async def test_a_site_has_a_picture_and_a_theme_of_its_own(make: NewHarness, tmp
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert answer.text == ":root { --hue: 30; }\n:root { --radius: 0; }"
     assert (await harness.get("/v1/site")).json()["picture_url"] == f"http://rapport.test{mark}"
-    plain_site = await make(site_hue="")
+    plain_site = await new_harness(site_hue="")
     assert "/static/theme" not in (await plain_site.get("/")).text
     assert (await plain_site.get("/v1/site")).json()["picture_url"] is None
     assert (await harness.get(mark)).status_code == 404  # a process shows one site
 
 
-async def test_pages_of_the_site_are_in_its_navigation(make: NewHarness) -> None:
-    harness = await make()
+async def test_pages_of_the_site_are_in_its_navigation(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     shown = [raw_post(kind="page", slug="about", title="About & more")]
     asked = []
 
@@ -114,8 +107,8 @@ async def test_pages_of_the_site_are_in_its_navigation(make: NewHarness) -> None
     assert (await harness.get("/sign-in")).status_code == 200  # a page does not need them
 
 
-async def test_what_is_somebody_s_own_stands_on_no_page_of_others(make: NewHarness) -> None:
-    harness = await make()
+async def test_what_is_somebody_s_own_stands_on_no_page_of_others(new_harness: NewHarness) -> None:
+    harness = await new_harness()
     harness.services.notify.on("GET", "/me/attention", {"unread": 3, "follows": False})
     harness.services.comments.on("GET", "/comments/waiting", {"waiting": 120})
     own = (await harness.get("/", **harness.anna)).text
@@ -133,8 +126,8 @@ async def test_what_is_somebody_s_own_stands_on_no_page_of_others(make: NewHarne
     assert '<a href="/sign-in">Sign in</a>' in stranger
 
 
-async def test_feeds_and_the_api_name_the_site(make: NewHarness) -> None:
-    harness = await make(site_name="Beans", site_tagline="Of gardens")
+async def test_feeds_and_the_api_name_the_site(new_harness: NewHarness) -> None:
+    harness = await new_harness(site_name="Beans", site_tagline="Of gardens")
     harness.services.posts.on("POST", "/posts/texts/lookup", {"items": []})
     feed = feedparser.parse((await harness.get("/feed.atom")).content).feed
     assert (feed.title, feed.subtitle) == ("Beans", "Of gardens")

@@ -7,10 +7,10 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, author
-from tests.integration.test_gateway_page_widths import CHROMIUM, harness, page
+from tests.integration.test_gateway_page_widths import CHROMIUM, page
 from tests.unit.gateway_fakes import raw_comment, raw_post
 
-__all__ = ["harness", "page"]
+__all__ = ["page"]
 PATH = f"/posts/{SLUG}"
 
 

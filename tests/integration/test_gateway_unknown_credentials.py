@@ -1,23 +1,16 @@
 """Requests with credentials not known to be good are counted before people is asked, and a refusal is remembered."""
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from services.chassis.errors import not_found
 from services.gateway.access.rate_limits import Policy
-from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author, harnesses, kind
+from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author, kind
 
 CHECK = ("POST", "/sessions/check")
 READING = Policy("reading", 20, 3600, strict=False)
 POSTING = Policy("posting", 20, 3600)
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
 
 
 @pytest.fixture

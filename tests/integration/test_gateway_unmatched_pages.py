@@ -1,24 +1,11 @@
 """Addresses that no route answers: pages for people, problem details for programs, and what leads on."""
 
-from collections.abc import AsyncIterator
-
 import httpx2
 import pytest
 
-from tests.integration.gateway_harness import SLUG, GatewayHarness, NewHarness, harnesses
+from tests.integration.gateway_harness import SLUG, GatewayHarness, NewHarness
 
 PAGE = "text/html; charset=utf-8"
-
-
-@pytest.fixture
-async def new_harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[NewHarness]:
-    async with harnesses(keys, redis_url) as make:
-        yield make
-
-
-@pytest.fixture
-async def harness(new_harness: NewHarness) -> GatewayHarness:
-    return await new_harness()
 
 
 async def ask(harness: GatewayHarness, path: str, method: str = "GET", host: str = "rapport.test") -> httpx2.Response:

@@ -1,6 +1,5 @@
 """The pages on which authors write, over fake services: what is sent, and how a refused form comes back."""
 
-from collections.abc import AsyncIterator
 from html import unescape
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +10,7 @@ from services.chassis.client.client import ServiceResponse
 from services.chassis.errors import FieldError, Problem, invalid, unavailable
 from services.chassis.identity import Signer
 from services.contracts.body_sizes import IMAGE_BYTES
-from tests.integration.gateway_harness import ANNA, ID, POST, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ANNA, ID, POST, SLUG, GatewayHarness, NewHarness
 from tests.unit.gateway_fakes import Call, answered
 
 KEY = "01936f6e-0000-7000-8000-0000000000ff"
@@ -23,20 +22,17 @@ FORM = {"for": ANNA, "key": KEY, "title": "On <beans>", "body": "Sow *them*.\r\n
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        made.services.posts.on("POST", "/posts", lambda _: answered(POST | {"status": "draft"}, 201))
-        made.services.posts.on("PATCH", f"/posts/{ID}", lambda _: answered(POST))
-        for step in ("publish", "withdraw"):
-            made.services.posts.on("POST", f"/posts/{ID}/{step}", lambda _: answered(POST))
-        made.services.comments.on("GET", f"/posts/{ID}/version", {"epoch": 0, "version": 99})
-        image = {"id": IMAGE, "width": 40, "height": 30}
-        made.services.posts.on("POST", "/images", lambda _: answered(image, 201))
-        made.services.posts.on(
-            "POST", "/preview", lambda call: {"body_html": f"<p><b>{len(call.body['body'])}</b></p>"}
-        )
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    made.services.posts.on("POST", "/posts", lambda _: answered(POST | {"status": "draft"}, 201))
+    made.services.posts.on("PATCH", f"/posts/{ID}", lambda _: answered(POST))
+    for step in ("publish", "withdraw"):
+        made.services.posts.on("POST", f"/posts/{ID}/{step}", lambda _: answered(POST))
+    made.services.comments.on("GET", f"/posts/{ID}/version", {"epoch": 0, "version": 99})
+    image = {"id": IMAGE, "width": 40, "height": 30}
+    made.services.posts.on("POST", "/images", lambda _: answered(image, 201))
+    made.services.posts.on("POST", "/preview", lambda call: {"body_html": f"<p><b>{len(call.body['body'])}</b></p>"})
+    return made
 
 
 async def sent(harness: GatewayHarness, path: str, files: Any = None, **changes: str) -> Any:

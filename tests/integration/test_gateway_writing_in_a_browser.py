@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, Request, Route, async_playwright, expect
 
 from services.chassis.errors import Problem, invalid
-from tests.integration.gateway_harness import ID, POST, SLUG, GatewayHarness, harnesses
+from tests.integration.gateway_harness import ID, POST, SLUG, GatewayHarness, NewHarness
 from tests.unit.gateway_fakes import Call, answered
 from tests.waiting import eventually
 
@@ -38,14 +38,13 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def harness(keys: dict[str, str], redis_url: str) -> AsyncIterator[GatewayHarness]:
-    async with harnesses(keys, redis_url) as make:
-        made = await make()
-        made.services.posts.on("POST", "/posts", lambda _: answered(DRAFT, 201))
-        made.services.posts.on("PATCH", f"/posts/{ID}", lambda _: answered(DRAFT | {"version": 4}))
-        made.services.posts.on("POST", "/images", lambda _: answered({"id": IMAGE, "width": 4, "height": 3}, 201))
-        made.services.posts.on("GET", f"/images/{IMAGE}", Problem("not-found"))
-        yield made
+async def harness(new_harness: NewHarness) -> GatewayHarness:
+    made = await new_harness()
+    made.services.posts.on("POST", "/posts", lambda _: answered(DRAFT, 201))
+    made.services.posts.on("PATCH", f"/posts/{ID}", lambda _: answered(DRAFT | {"version": 4}))
+    made.services.posts.on("POST", "/images", lambda _: answered({"id": IMAGE, "width": 4, "height": 3}, 201))
+    made.services.posts.on("GET", f"/images/{IMAGE}", Problem("not-found"))
+    return made
 
 
 class Lossy:

@@ -2,14 +2,36 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import combinations_with_replacement
 from typing import Any
 from uuid import UUID, uuid4
 
 from services.contracts.event import Envelope
 from tests.chaos.findings import Findings, inversions, percentile
-from tests.chaos.ledger import Operation, settled
+from tests.chaos.ledger import UNPUBLISHED, Ledger, Operation, settled
 
 COMMENT = uuid4()
+
+
+class OneComment(Ledger):
+    """A ledger of one comment that moves on while it is looked for: outbox, log, waiting mail.
+
+    Attributes:
+        moves: numbers of the reads before which it moves on.
+    """
+
+    def __init__(self, moves: tuple[int, int]) -> None:
+        self.moves, self.reads = moves, 0
+
+    async def _rows(self, service: str, sql: str) -> list[Any]:
+        step = sum(self.reads >= move for move in self.moves)
+        self.reads += 1
+        if sql == UNPUBLISHED:
+            return [(int(service == "comments" and step == 0),)]
+        if "from notifications" in sql:
+            return [(int(step == 2),)]
+        there = service == "comments" if "from outbox" in sql else service == "notify" and step == 2
+        return [{"event_id": COMMENT}] if there else []
 
 
 def row(body: str | None, version: int = 1, state: str = "visible", id: UUID = COMMENT) -> Mapping[str, Any]:
@@ -56,6 +78,14 @@ def test_an_unknown_operation_may_have_happened_or_not() -> None:
         assert wrong([Operation("a")], rows) == {}
     for rows in ([row("a", 1)], [row("b", 2)]):
         assert wrong([written(), changed("b", "unknown")], rows) == {}
+
+
+async def test_work_that_moves_on_while_it_is_looked_for_is_still_in_progress() -> None:
+    reads = 13
+    for moves in combinations_with_replacement(range(reads), 2):
+        ledger = OneComment(moves)
+        assert await ledger.under_way(), moves
+        assert ledger.reads <= reads
 
 
 def record(subject: UUID, version: int, id: UUID | None = None) -> Envelope:

@@ -139,7 +139,7 @@ def test_services_find_each_other_at_their_names_and_ports() -> None:
 
 
 def test_the_gateway_can_be_told_of_its_proxies_and_every_process_how_much_to_log() -> None:
-    assert "TRUSTED_PROXIES" in OURS["gateway"]["environment"]
+    assert {"TRUSTED_PROXIES", "ACCESS_LOG"} <= OURS["gateway"]["environment"].keys()
     assert all("LOG_LEVEL" in found["environment"] for found in OURS.values())
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.chassis.errors import not_found
+from services.chassis.http.access_log import note_path
 from services.chassis.http.fast_path import RouteTable
 from services.chassis.http.problems import Refuse, of_exception
 from services.chassis.runtime.context import Context, bound, next_hop
@@ -59,6 +60,7 @@ class RequestMiddleware:
                 await self._refuse(Request(scope), problem)(scope, receive, send_response)
             finally:
                 route = self._routes.template(scope.get("route"))
+                note_path(scope, route)
                 label = method if method in KNOWN_METHODS else "other"
                 HTTP_REQUESTS.labels(label, route, status).inc()
                 HTTP_SECONDS.labels(label, route).observe(time.perf_counter() - began)

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from services.chassis.http.access_log import AccessLog
 from services.chassis.http.client_networks import Networks
 from services.chassis.http.connection_shares import NO_NETWORKS, ConnectionShares
 from services.chassis.http.ready_answers import FindReady
@@ -38,6 +39,7 @@ def serve(
     public: bool = False,
     proxies: Networks = NO_NETWORKS,
     find_ready: FindReady | None = None,
+    access_log: AccessLog | None = None,
 ) -> Role:
     """Return a role that serves an ASGI app until it is stopped; requests in progress are finished first.
 
@@ -45,17 +47,22 @@ def serve(
         public: whether each network has only a share of the connections.
         proxies: networks that have as many as they need.
         find_ready: finds answers of the app that are ready as bytes, and sent without calling it.
+        access_log: gets a line for each request.
 
     Raises (when run):
         OSError: the port is in use.
     """
 
+    served, found = app, find_ready
+    if access_log is not None:
+        served, found = access_log.around_app(app), find_ready and access_log.around_ready(find_ready)
+
     async def run(stop: asyncio.Event) -> None:
         listening = listen(host, port)
         shares = ConnectionShares(asyncio.get_running_loop().time, limited=public, exempt=proxies)
         config = uvicorn.Config(
-            app,
-            http=partial(SharedHttpProtocol, shares=shares, find_ready=find_ready),  # type: ignore[arg-type]  # only called
+            served,
+            http=partial(SharedHttpProtocol, shares=shares, find_ready=found),  # type: ignore[arg-type]  # only called
             ws="none",
             loop="none",
             lifespan="auto",
@@ -77,6 +84,8 @@ def serve(
         finally:
             stopping.cancel()
             listening.close()
+            if access_log is not None:
+                access_log.flush()
 
     return Role(name, run, stops_last=stops_last, app=app)
 

@@ -19,7 +19,8 @@ from services.gateway.composition import export, profile_views, representations
 from services.gateway.composition.forwarding import body_of, forward, headers_of
 from services.gateway.composition.request_context import Composed, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import Exporting, OptionalViewer, PublicRoute, SignedIn, Uploading, forget_session
+from services.gateway.guards import Exporting, OptionalViewer, PublicRoute, SignedIn, Uploading
+from services.gateway.sessions import forget_session
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=PublicRoute)
 

@@ -19,18 +19,9 @@ from services.gateway.composition import open_sessions, representations
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import Composed
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import (
-    AskingForMail,
-    PublicRoute,
-    Refreshing,
-    SignedIn,
-    SigningIn,
-    ask_for_mail,
-    client_headers,
-    end_session,
-    forget_session,
-)
+from services.gateway.guards import AskingForMail, PublicRoute, Refreshing, SignedIn, SigningIn
 from services.gateway.mail_requests import Register, SignIn
+from services.gateway.sessions import ask_for_mail, client_headers, end_session, forget_session
 
 # the ways to start a session, by the field that tells them apart: the internal path, and the command
 WAYS: dict[str, tuple[str, type[BaseModel]]] = {

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.http.access_log import note_path
 from services.chassis.http.ready_answers import Headers, ReadyAnswer
 from services.chassis.http.request_middleware import REQUEST_ID
 from services.chassis.runtime.metrics import Counter
@@ -120,7 +121,9 @@ class CacheMiddleware:
         asked = self._read(scope["raw_path"], scope["query_string"], scope["headers"])
         if asked is None or not (PATHS.match(asked.key) and QUERY.match(scope["query_string"])):
             await self._app(scope, receive, send)
-        elif asked.authorization is None:
+            return
+        note_path(scope, scope["path"])
+        if asked.authorization is None:
             await self._serve_alike(asked.key, CacheOffer(), asked, scope, receive, send)
         elif self._readers is not None and (DISCUSSIONS.match(asked.key) or PUBLISHED.match(asked.key)):
             await self._serve_reader(self._readers, asked, asked.authorization, scope, receive, send)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from services.chassis.errors import invalid
 from services.chassis.http.routes import body_limit
 from services.contracts.body_sizes import AVATAR_BYTES, FORM_BYTES
-from services.gateway.guards import SignedIn, Uploading, forget_session
+from services.gateway.guards import SignedIn, Uploading
 from services.gateway.languages import N_
 from services.gateway.pages import uploads
 from services.gateway.pages.forms import READ_BYTES, fields, fields_and_files, gives_back
@@ -15,6 +15,7 @@ from services.gateway.pages.mine import account_again
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.render import PageRoute, redirect
 from services.gateway.responses import invalidation
+from services.gateway.sessions import forget_session
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

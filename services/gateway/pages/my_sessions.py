@@ -13,12 +13,13 @@ from services.contracts.ids import id_or_none
 from services.gateway.composition import open_sessions
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of, forget_session
+from services.gateway.guards import SignedIn, context_of
 from services.gateway.languages import N_, said
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import PageRoute, page, redirect, refused_page, viewer_author
+from services.gateway.sessions import forget_session
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

@@ -17,17 +17,7 @@ from services.contracts.people import BITS_256
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import (
-    AskingForMail,
-    OptionalViewer,
-    SigningIn,
-    Unauthenticated,
-    ask_for_mail,
-    client_headers,
-    context_of,
-    end_session,
-    forget_session,
-)
+from services.gateway.guards import AskingForMail, OptionalViewer, SigningIn, Unauthenticated, context_of
 from services.gateway.languages import N_, gettext
 from services.gateway.mail_requests import Register, SignIn
 from services.gateway.pages import came_from, cookies
@@ -35,6 +25,7 @@ from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back,
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import HEADERS, PageRoute, page, redirect, viewer_author
+from services.gateway.sessions import ask_for_mail, client_headers, end_session, forget_session
 from services.gateway.settings import GatewaySettings
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Pages on which authors write: a new post, an edit, what becomes of it, and the lists of what they wrote."""
+"""Pages on which authors write: a new post, an edit, and what becomes of it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,34 +11,30 @@ from services.chassis.errors import Problem, invalid
 from services.chassis.http.routes import body_limit, json_response
 from services.contracts.body_sizes import IMAGE_BYTES, POST_FORM_BYTES
 from services.contracts.ids import id_or_none
-from services.contracts.people import is_admin, is_author
 from services.gateway.access.rate_limits import PREVIEWING
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
+from services.gateway.counting import count
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of, count
+from services.gateway.guards import SignedIn, context_of
 from services.gateway.languages import N_
 from services.gateway.pages import cookies, post_pictures
-from services.gateway.pages.forms import Fields, Files, fields, fields_and_files, gives_back
+from services.gateway.pages.authors import changeable, require_author
+from services.gateway.pages.forms import Fields, Files, fields_and_files, gives_back
 from services.gateway.pages.openers import require_opener
 from services.gateway.pages.post_form import (
-    KINDS,
-    STATUSES,
     PostForm,
     changes,
     creation,
     if_match,
     is_stored,
-    version_of,
 )
 from services.gateway.pages.refusals import Refusal
 from services.gateway.pages.render import (
     PageRoute,
     page,
     post_path,
-    problem_page,
     redirect,
-    refused_page,
     viewer_author,
 )
 from services.gateway.responses import invalidation
@@ -53,13 +49,13 @@ KEPT = "rapport.kept"  # in the scope of a request: what a form comes back with 
 
 @router.get("/write")
 async def new(request: Request, context: SignedIn) -> Response:
-    _require_author(context)
+    require_author(context)
     return await _shown(context, PostForm.new(request.query_params.get("kind", "")))
 
 
 @router.get("/posts/{ref}/edit")
 async def edit(request: Request, context: SignedIn, ref: str) -> Response:
-    form = PostForm.of(_changeable(context, await post_views.fetch(context, ref)))
+    form = PostForm.of(changeable(context, await post_views.fetch(context, ref)))
     return await _shown(context, form, done=request.query_params.get("done"))
 
 
@@ -90,7 +86,7 @@ async def again(request: Request, sent: Fields, refusal: Refusal) -> Response:
 @gives_back(again, READ_BYTES)
 async def create(request: Request, context: SignedIn) -> Response:
     """Store a new post, as the button says that was pressed; or show the form as it says."""
-    _require_author(context)
+    require_author(context)
     form, files = await _sent(request, context)
     if (shown := await _shown_only(request, context, form, files, None)) is not None:
         return shown
@@ -114,7 +110,7 @@ async def create(request: Request, context: SignedIn) -> Response:
 @gives_back(again, READ_BYTES)
 async def add_picture(request: Request, context: SignedIn) -> Response:
     """Store a picture for a form that is open; a script puts it into the text there."""
-    _require_author(context)
+    require_author(context)
     form, files = await _sent(request, context)
     if "picture" not in files:
         raise invalid("picture", N_("must be chosen first"))
@@ -153,61 +149,6 @@ async def change(request: Request, context: SignedIn, post_id: str) -> Response:
         return redirect(post_path(post["slug"]))
     done = {"withdraw": "withdrawn", "schedule": "scheduled", "unschedule": "unscheduled"}
     return redirect(_form_of(post, done.get(step, "saved")))
-
-
-@router.get("/posts/{ref}/delete")
-async def ask_to_delete(request: Request, context: SignedIn, ref: str) -> Response:
-    """Ask whether a draft is to go; one that readers may have seen is withdrawn instead."""
-    return await _asked_to_delete(context, _changeable(context, await post_views.fetch(context, ref)))
-
-
-async def delete_again(request: Request, sent: Fields, refusal: Refusal) -> Response:
-    """Ask anew, with what stands in the draft now."""
-    context, post_id = context_of(request), id_or_none(request.path_params.get("post_id"))
-    if context is None or context.viewer.person_id is None:
-        return refused_page(refusal, "/me/posts")
-    try:
-        return await _asked_to_delete(context, await post_views.fetch(context, post_id or ""), refusal)
-    except Problem as problem:
-        return problem_page(problem, "/me/posts")
-
-
-@router.post("/write/{post_id}/delete")
-@body_limit(READ_BYTES)
-@gives_back(delete_again)
-async def delete(request: Request, context: SignedIn, post_id: str) -> Response:
-    found = id_or_none(post_id)
-    if found is None:
-        raise Problem("not-found")
-    form = await fields(request)
-    await require_opener(context, form.get("for"))
-    headers = if_match(form.get("version", ""))
-    await context.upstreams.posts.send(
-        "DELETE", post_views.path_of(found), context.viewer.caller, context.deadline, headers=headers
-    )
-    invalidation(request).post(found)
-    return redirect("/me/posts?done=deleted")
-
-
-@router.get("/me/posts")
-async def mine(request: Request, context: SignedIn) -> Response:
-    """List what the viewer wrote, by kind and status."""
-    _require_author(context)
-    query = request.query_params
-    status, kind, cursor = query.get("status", "draft"), query.get("kind", "post"), query.get("cursor")
-    if status not in STATUSES or kind not in KINDS:
-        raise Problem("not-found")
-    params = {"status": status, "author": "me"} | ({"kind": kind} if kind != "post" else {})
-    listed = (await post_views.listed(context, params | ({"cursor": cursor} if cursor else {}))).data
-    return page(
-        "my_posts.html",
-        viewer=await viewer_author(context),
-        shown=status,
-        kind=kind,
-        posts={"items_": listed["items"], "next": listed["next"]},
-        is_later=bool(cursor),
-        done=query.get("done"),
-    )
 
 
 async def _shown_only(
@@ -258,18 +199,6 @@ async def _shown(context: RequestContext, form: PostForm, *, done: str | None = 
     )
 
 
-async def _asked_to_delete(context: RequestContext, post: Json, refusal: Refusal | None = None) -> Response:
-    return page(
-        "delete_post.html",
-        status=refusal.status if refusal else 200,
-        headers=refusal.headers if refusal else None,
-        viewer=await viewer_author(context),
-        post=post,
-        version=version_of(post),
-        refusal=refusal,
-    )
-
-
 async def _sent(request: Request, context: RequestContext) -> tuple[Fields, Files]:
     form, files = await fields_and_files(request, POST_FORM_BYTES, BYTES_WITH_PICTURES)
     await require_opener(context, form.get("for"))
@@ -302,17 +231,3 @@ def _is_by_script(request: Request) -> bool:
 
 def _form_of(post: Json, done: str | None = None) -> str:
     return f"{post_path(post['slug'])}/edit" + (f"?done={done}" if done else "")
-
-
-def _require_author(context: RequestContext) -> None:
-    if not is_author(context.viewer.caller.roles):
-        raise Problem("forbidden", N_("This page is for authors. Ask who runs this site to make you one."))
-
-
-def _changeable(context: RequestContext, post: Json) -> Json:
-    """Return the post if its form is for the viewer; posts decides again whoever sends it."""
-    _require_author(context)
-    caller = context.viewer.caller
-    if post["author_id"] != str(caller.person_id) and not is_admin(caller.roles):
-        raise Problem("forbidden", N_("Only who wrote it and admins may change it."))
-    return post
