@@ -1,10 +1,10 @@
 """Events of comments to commands of notify."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from services.chassis.database.pool import Transaction
-from services.chassis.messaging.handlers import Handlers
+from services.chassis.messaging.handlers import Handlers, context_of
 from services.chassis.runtime import context
 from services.contracts.comments import (
     CommentApproved,
@@ -46,9 +46,10 @@ def build(settle_seconds: float, expect_fan_out: Callable[[], None] = lambda: No
     handlers = Handlers()
     settle = timedelta(seconds=settle_seconds)
 
-    @handlers.on(*FACTS)
-    async def comment_changed(tx: Transaction, event: CommentFact, envelope: Envelope) -> None:
-        if await commands.record(tx, [Reported(event, envelope.epoch, context.current())], settle):
+    @handlers.on_runs(*FACTS)
+    async def comments_changed(tx: Transaction, run: Sequence[tuple[CommentFact, Envelope]]) -> None:
+        reports = [Reported(event, envelope.epoch, context_of(envelope)) for event, envelope in run]
+        if await commands.record(tx, reports, settle):
             expect_fan_out()
 
     @handlers.on(CommentGone)

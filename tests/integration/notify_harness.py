@@ -8,9 +8,10 @@ from uuid import UUID
 
 from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
+from services.chassis.runtime.context import current
 from services.contracts import comments as facts
 from services.contracts.comments import CommentFact
-from services.contracts.event import Envelope
+from services.contracts.event import Envelope, Event
 from services.notify import handlers
 
 PACKAGES = ("services.chassis", "services.notify")
@@ -81,6 +82,19 @@ class FakeComment:
         return self.fact(facts.CommentRestored)
 
 
+def envelope_of(event: Event, correlation_id: str | None = None) -> Envelope:
+    return Envelope(
+        id=new_id(),
+        source="/services/comments",
+        type=event.type,
+        subject=event.subject,
+        time=datetime.now(UTC),
+        key=event.key,
+        data=event.model_dump_json().encode(),
+        correlation_id=correlation_id,
+    )
+
+
 @dataclass
 class NotifyHarness:
     """Notify over a database of its own, without its network."""
@@ -93,17 +107,8 @@ class NotifyHarness:
         """Handle events one after another, each in a transaction of its own, as the consumer does."""
         by_type = handlers.build(self.settle_seconds, self.expect_fan_out).by_type
         for event in events:
-            envelope = Envelope(
-                id=new_id(),
-                source="/services/comments",
-                type=event.type,
-                subject=event.subject,
-                time=datetime.now(UTC),
-                key=event.key,
-                data=event.model_dump_json().encode(),
-            )
             async with self.db.transaction() as tx:
-                await by_type[event.type](tx, event, envelope)
+                await by_type[event.type](tx, event, envelope_of(event, current().correlation_id))
 
     async def row(self, person_id: UUID | None, comment_id: UUID) -> Any:
         """Return the notification, or None."""

@@ -107,7 +107,7 @@ class FakeProducer:
     def sent(self) -> list[int]:
         return [number for call in self.calls for number in call]
 
-    async def connect(self) -> bool:
+    async def connect(self, stop: asyncio.Event) -> bool:
         return True
 
     async def close(self) -> None:
@@ -425,3 +425,52 @@ async def test_a_consumer_is_ready_once_it_has_reached_kafka(
     consumer = Consumer("comments", [PEOPLE], Handlers(), db, settings)
     async with running(consumer.run):
         await eventually(consumer.ready, timeout=30)
+
+
+@pytest.fixture
+async def silent(settings: Settings) -> AsyncIterator[tuple[Settings, asyncio.Event]]:
+    """Settings with a broker that answers nothing for 30 s, and an event that is set when somebody asks it."""
+    asked = asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1):
+            asked.set()
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield (
+            settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{port}", "kafka_timeout_seconds": 30.0}),
+            asked,
+        )
+
+
+STOP_SECONDS = 8.0  # the broker is asked for up to 60; the drain of a process ends after 15
+
+
+async def test_a_relay_that_waits_for_kafka_stops_when_asked(
+    db: OwnDatabase, silent: tuple[Settings, asyncio.Event]
+) -> None:
+    settings, asked = silent
+    async with running(relay_for(db, settings).run):
+        await asyncio.wait_for(asked.wait(), 20)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < STOP_SECONDS
+
+
+@pytest.mark.parametrize("topics_exist", [False, True])
+async def test_a_consumer_that_waits_for_kafka_stops_when_asked(
+    db: OwnDatabase, silent: tuple[Settings, asyncio.Event], monkeypatch: pytest.MonkeyPatch, topics_exist: bool
+) -> None:
+    settings, asked = silent
+    if topics_exist:
+
+        async def nothing_to_do(*_: object, **__: object) -> None:
+            pass
+
+        monkeypatch.setattr("services.chassis.messaging.consumer.create_topics", nothing_to_do)
+    async with running(Consumer("comments", [PEOPLE], Handlers(), db, settings).run):
+        await asyncio.wait_for(asked.wait(), 20)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < STOP_SECONDS

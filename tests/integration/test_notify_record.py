@@ -5,9 +5,11 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from services.chassis.database.pool import Transaction
 from services.chassis.ids import new_id
 from services.chassis.runtime.context import Context
 from services.contracts.comments import (
@@ -16,12 +18,14 @@ from services.contracts.comments import (
     CommentFact,
     CommentHeld,
     CommentImported,
+    CommentPosted,
     CommentRemoved,
     CommentStated,
 )
 from services.notify.commands import Reported, record
+from services.notify.handlers import build
 from tests.conftest import NewDatabase
-from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness
+from tests.integration.notify_harness import PACKAGES, FakeComment, NotifyHarness, envelope_of
 
 WAITING = ("waiting", None)
 REMOVED = ("skipped", "comment_removed")
@@ -262,3 +266,38 @@ async def test_events_that_are_recorded_together_leave_what_they_leave_one_after
             )
     events = await harness.events()
     assert Counter(events[: len(events) // 2]) == Counter(events[len(events) // 2 :])
+
+
+class CountedTransaction(Transaction):
+    """Counts the statements that are run in another transaction."""
+
+    def __init__(self, tx: Transaction) -> None:
+        super().__init__(tx._connection)
+        self.count = 0
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        self.count += 1
+        return await super().fetch(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> int:
+        self.count += 1
+        return await super().execute(sql, *args)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+async def test_a_run_of_posted_comments_is_two_statements(harness: NotifyHarness, length: int) -> None:
+    """And each notification has the request and the event that it comes from, whatever stands beside it."""
+    run = [(event := FakeComment().posted, envelope_of(event, f"request-{number}")) for number in range(length)]
+    handlers = build(settle_seconds=0)
+    record_run = handlers.of_run(handlers.by_type[CommentPosted.type])
+    assert record_run is not None
+    async with harness.db.transaction() as tx:
+        counted = CountedTransaction(tx)
+        await record_run(counted, run)
+    assert counted.count == 2
+    for event, envelope in run:
+        async with harness.db.reader() as reader:
+            rows = await reader.fetch(NOTIFICATIONS, event.comment_id)
+        assert [(row["correlation_id"], row["causation_id"]) for row in rows] == [
+            (envelope.correlation_id, envelope.id)
+        ] * 2

@@ -21,6 +21,18 @@ async def test_result_or_error_is_passed_on() -> None:
         await wait_at_most(1, fails())
 
 
+async def test_an_event_ends_the_wait() -> None:
+    stop, before = asyncio.Event(), asyncio.all_tasks()
+    waiting = asyncio.create_task(wait_at_most(60, asyncio.sleep(60), unless=stop))
+    await asyncio.sleep(0)
+    stop.set()
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        await asyncio.wait_for(waiting, 2)
+    assert await wait_at_most(60, asyncio.sleep(0, 7), unless=asyncio.Event()) == 7
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 async def test_escaped_cancellation_is_an_error() -> None:
     """Else it would end the caller as if the caller were cancelled."""
 

@@ -124,6 +124,8 @@ class Consumer:
                 await self._run_client(stop)
             except (KafkaError, OSError) as error:
                 # also aiokafka's UnknownError, when another process joins the group with the same group_instance_id
+                if stop.is_set():
+                    return
                 if not isinstance(error, Unreachable):
                     who = {"group": self.group, "instance": self._settings.instance}
                     log.warning("consumer restarts", **who, error=repr(error))
@@ -136,7 +138,7 @@ class Consumer:
         """Consume with one Kafka client until `stop` is set or it fails; a failed client must not be reused."""
         settings = self._settings
         timeout = settings.kafka_timeout_seconds
-        await create_topics(
+        creating = create_topics(
             settings.kafka_bootstrap_servers,
             settings.kafka_prefix,
             replication_factor=settings.kafka_replication_factor,
@@ -144,6 +146,7 @@ class Consumer:
             seconds=timeout,
             credential=connection(settings),
         )
+        await wait_at_most(timeout + 1, creating, unless=stop)
         client = AIOKafkaConsumer(
             **connection(settings),
             group_id=settings.kafka_prefix + self.group,
@@ -164,7 +167,7 @@ class Consumer:
         listener = _RebalanceListener(self._patience, self._brake, control)
         client.subscribe([settings.kafka_prefix + topic.name for topic in self._topics], listener=listener)
         try:
-            await wait_at_most(REBALANCE_MS / 1000 + timeout, client.start())
+            await wait_at_most(REBALANCE_MS / 1000 + timeout, client.start(), unless=stop)
             self._joined = True
             while not stop.is_set():
                 polled = await wait_at_most(timeout, client.getmany(timeout_ms=POLL_MS))
@@ -244,7 +247,7 @@ async def _close(client: AIOKafkaConsumer, *, leaves: bool) -> None:
     Args:
         leaves: whether its partitions go to other members now. If not, this instance keeps them for `SESSION_MS`.
     """
-    if leaves:
+    if leaves and client._coordinator is not None:  # it has got as far as that
         client._coordinator._group_instance_id = None  # aiokafka sends LeaveGroup only for a member without one
     try:
         await wait_at_most(5, client.stop())

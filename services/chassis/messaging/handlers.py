@@ -4,11 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from services.chassis.database.pool import Transaction
+from services.chassis.runtime.context import Context, next_hop
 from services.contracts.event import Envelope, Event
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Transaction, E, Envelope], Awaitable[None]]
 RunHandler = Callable[[Transaction, Sequence[tuple[E, Envelope]]], Awaitable[None]]
+
+
+def context_of(envelope: Envelope) -> Context:
+    """Return the context of what an event causes."""
+    return Context(envelope.correlation_id, envelope.id, next_hop(envelope.traceparent))
 
 
 class Handlers:
@@ -19,8 +25,8 @@ class Handlers:
     write to the outbox: the new event gets this event as its cause.
 
     A handler of runs gets `(tx, [(event, envelope), …])`: consecutive events that it is registered for, of one or more
-    partitions, for one statement instead of many. It must leave what handling them one after the other would leave. It
-    has no context of an event, so it writes none.
+    partitions, for one statement instead of many. It must leave what handling them one after the other would leave. No
+    event is its cause: it writes each new event in the context of the one that causes it (`context_of`).
 
     Attributes:
         on_applied: called after effects were committed, at most once per transaction; wakes a mailer, for instance.

@@ -63,11 +63,11 @@ class Producer:
         self._repetition = Repetition()
         begin_producers()
 
-    async def connect(self) -> bool:
-        """Connect before there is anything to send; return whether Kafka answers."""
+    async def connect(self, stop: asyncio.Event) -> bool:
+        """Connect before there is anything to send, unless `stop` is set; return whether Kafka answers."""
         await self._wait_for_backoff()
         try:
-            await wait_at_most(self._settings.kafka_timeout_seconds, self._started_client())
+            await wait_at_most(self._settings.kafka_timeout_seconds, self._started_client(), unless=stop)
         except (KafkaError, OSError) as error:
             await self._discard_client(type(error).__name__, str(error))
             return False

@@ -17,10 +17,10 @@ from services.chassis.messaging import inbox
 from services.chassis.messaging.brake import Brake, HeldLetter
 from services.chassis.messaging.dead_letter_writer import DeadLetterWriter, position
 from services.chassis.messaging.decoding import DecodedRecord, decode
-from services.chassis.messaging.handlers import Handler, Handlers
+from services.chassis.messaging.handlers import Handler, Handlers, context_of
 from services.chassis.messaging.patience import Interrupted, Patience, is_unavailable
 from services.chassis.runtime import failpoint
-from services.chassis.runtime.context import Context, bound, next_hop
+from services.chassis.runtime.context import bound
 from services.chassis.runtime.settings import Settings
 from services.chassis.runtime.telemetry import CONSUMED, CONSUMER_RETRIES, HANDLER_SECONDS
 
@@ -242,8 +242,7 @@ class RecordProcessor:
             return
         for item in run:
             assert item.envelope is not None
-            context = Context(item.envelope.correlation_id, item.envelope.id, next_hop(item.envelope.traceparent))
-            with bound(context), self._timed(item):
+            with bound(context_of(item.envelope)), self._timed(item):
                 await handler(tx, item.event, item.envelope)
 
     @contextlib.contextmanager

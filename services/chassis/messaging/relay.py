@@ -201,7 +201,7 @@ class Relay:
             published = await self._producer.send(rows) if rows else []
             is_full = len(published) >= share
             if not self._connected and not stop.is_set():
-                self._connected = bool(published) or await self._producer.connect()
+                self._connected = bool(published) or await self._producer.connect(stop)
             if published:
                 failpoint.reach("relay.produced")
                 async with self._connection_lock:

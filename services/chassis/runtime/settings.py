@@ -64,7 +64,7 @@ class Settings(FromEnvironment):
     database_pool_size: Count = 10
     database_pooler: Literal["none", "transaction"] = "none"
     relay_poll_seconds: Seconds = 0.25
-    relay_pace_seconds: Pause = 0.02
+    relay_pace_seconds: Pause = 0.04
     relay_batch: Count = 2000
     kafka_timeout_seconds: Seconds = 10.0
     kafka_replication_factor: Count = 1

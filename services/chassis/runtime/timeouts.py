@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def wait_at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of `work`, or raise TimeoutError after `seconds`.
+async def wait_at_most(seconds: float, work: Coroutine[Any, Any, T], *, unless: asyncio.Event | None = None) -> T:
+    """Return the result of `work`, or raise TimeoutError after `seconds`, or as soon as the event `unless` is set.
 
     `asyncio.timeout` cancels the work and waits for its end, for ever if a library suppresses the cancellation. Here
     the work is cancelled and abandoned. The object it belongs to must not be reused.
@@ -17,18 +17,22 @@ async def wait_at_most(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     stopped while its broker is unreachable). It would end the caller silently, so it becomes an error here.
 
     Raises:
-        TimeoutError: the work took longer.
+        TimeoutError: the work took longer, or the event was set before its end.
         ConnectionAbortedError: the work has cancelled itself.
     """
     task = asyncio.ensure_future(work)
+    unless_set = () if unless is None else (asyncio.ensure_future(unless.wait()),)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        await asyncio.wait({task, *unless_set}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         _abandon(task)
         raise
-    if not done:
+    finally:
+        for wait in unless_set:
+            wait.cancel()
+    if not task.done():
         _abandon(task)
-        raise TimeoutError(f"no answer within {seconds} s")
+        raise TimeoutError("nobody waits any longer" if unless and unless.is_set() else f"no answer within {seconds} s")
     if task.cancelled():
         raise ConnectionAbortedError("a CancelledError escaped from the work")
     return task.result()
