@@ -21,6 +21,7 @@ from services.chassis.http.routes import StrictRoute
 from services.chassis.mail.addresses import parse_address
 from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
+from services.gateway.access.counters import Policy
 from services.gateway.access.rate_limits import (
     COMPARING,
     EXPORTING,
@@ -33,7 +34,6 @@ from services.gateway.access.rate_limits import (
     SIGN_IN,
     SIGN_IN_PER_ADDRESS,
     UPLOADING,
-    Policy,
 )
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext

@@ -12,8 +12,9 @@ from services.chassis.identity import Verifier
 from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.counters import Counters
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.rate_limits import Counters, RateLimits
+from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation

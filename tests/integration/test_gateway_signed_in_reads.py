@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.chassis.errors import not_found
-from services.gateway.access import rate_limits
+from services.gateway.access.counters import Policy
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.caching.response_cache import MOST_SECONDS
 from tests.fault_proxy import fault_proxy
@@ -93,7 +93,7 @@ async def test_other_reads_of_discussions_are_shared_too(harness: GatewayHarness
 async def test_a_question_for_all_is_counted_as_the_person_who_caused_it_and_what_is_kept_is_not_counted(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 3, 60, strict=False))
+    monkeypatch.setattr("services.gateway.guards.READING", Policy("reading", 3, 60, strict=False))
     harness = await new_harness(rate_limits="on")
     harness.gateway.cache.set_following(True)
     harness.services.comments.on("GET", OWN, {"texts": []})
