@@ -35,6 +35,7 @@ from services.gateway.access.rate_limits import (
     SIGN_IN_PER_ADDRESS,
     UPLOADING,
 )
+from services.gateway.access.recent_writers import WRITER
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
@@ -216,7 +217,8 @@ class SignedInGuard(Guard[RequestContext]):
             raise
         marked = None
         if self.marks and viewer.person_id is not None and request.method not in SAFE_METHODS:
-            marked = gateway.recent_writers.mark(viewer.person_id)
+            marked = gateway.recent_writers.begin(viewer.person_id)
+            request.scope[WRITER] = viewer.person_id
         await count(request, gateway, policy, str(viewer.person_id))
         if marked is not None:
             await marked

@@ -78,7 +78,8 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
         longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds),
         authorities=settings.redis_ca_file,
     )
-    recent_writers.on_connected = own_comments.forget_all
+    invalidation = Invalidation(cache, authors, attention, navigation, own_comments)
+    recent_writers.on_lost = invalidation.everything
     try:
         yield Gateway(
             settings=settings,
@@ -99,7 +100,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             client_addresses=ClientAddresses(settings.proxies),
             pseudonyms=pseudonyms,
             cache=cache,
-            invalidation=Invalidation(cache, authors, attention, navigation, own_comments),
+            invalidation=invalidation,
         )
     finally:
         await recent_writers.close()
