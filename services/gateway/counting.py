@@ -4,7 +4,8 @@ from starlette.requests import Request
 
 from services.chassis.errors import Problem
 from services.chassis.http.client_networks import network_of
-from services.gateway.access.rate_limits import COMPARING, Policy
+from services.gateway.access.counters import Policy
+from services.gateway.access.rate_limits import COMPARING
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.response_headers import RATE_LIMIT_HEADERS

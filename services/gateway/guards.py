@@ -16,6 +16,7 @@ from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
+from services.gateway.access.counters import Policy
 from services.gateway.access.rate_limits import (
     EXPORTING,
     POSTING,
@@ -26,8 +27,8 @@ from services.gateway.access.rate_limits import (
     SESSION,
     SIGN_IN,
     UPLOADING,
-    Policy,
 )
+from services.gateway.access.recent_writers import WRITER
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext
 from services.gateway.counting import count, count_network
@@ -109,7 +110,8 @@ class SignedInGuard(Guard[RequestContext]):
             raise
         marked = None
         if self.marks and viewer.person_id is not None and request.method not in SAFE_METHODS:
-            marked = gateway.recent_writers.mark(viewer.person_id)
+            marked = gateway.recent_writers.begin(viewer.person_id)
+            request.scope[WRITER] = viewer.person_id
         await count(request, gateway, policy, str(viewer.person_id))
         if marked is not None:
             await marked

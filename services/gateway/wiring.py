@@ -12,8 +12,9 @@ from services.chassis.identity import Verifier
 from services.contracts.people import ACCESS_TOKEN_LIFE
 from services.gateway.access.authentication import NOBODY, Authentication
 from services.gateway.access.client_ip import ClientAddresses
+from services.gateway.access.counters import Counters
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.rate_limits import Counters, RateLimits
+from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.access.revocations import Revocations
 from services.gateway.caching.invalidation import Invalidation
@@ -77,7 +78,8 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
         longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds),
         authorities=settings.redis_ca_file,
     )
-    recent_writers.on_connected = own_comments.forget_all
+    invalidation = Invalidation(cache, authors, attention, navigation, own_comments)
+    recent_writers.on_lost = invalidation.everything
     try:
         yield Gateway(
             settings=settings,
@@ -98,7 +100,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             client_addresses=ClientAddresses(settings.proxies),
             pseudonyms=pseudonyms,
             cache=cache,
-            invalidation=Invalidation(cache, authors, attention, navigation, own_comments),
+            invalidation=invalidation,
         )
     finally:
         await recent_writers.close()

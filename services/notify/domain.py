@@ -26,6 +26,8 @@ ENDS: Mapping[EndState, type[NotificationFact]] = {
 }
 
 
+# After that nobody is told of a comment for the first time (`too_old`); a mail that was tried before is tried on.
+TELL_WITHIN = timedelta(hours=72)
 WAITS = "waits_for_approval"  # why a moderator is told of comments; no reason to tell anybody of one comment
 
 
@@ -135,7 +137,7 @@ class Claimed(Notification):
         tried_for: how long ago the first counted attempt was; None before it.
         thread_revision: the revision of the post after whose title the person's mails about it are named; None before
             the first of them.
-        too_old: no attempt was made, and the comment is older than 72 hours or than the restore of this database.
+        too_old: no attempt was made, and the comment is older than `TELL_WITHIN` or than the restore of this database.
         moderation: it tells a moderator what waits: then it is about no comment, and has no author.
         follower: its person is told as a follower of the discussion, for no other reason.
         waiting: what such a mail is to name: the comments of which no mail has told its person, or, where it is frozen,

@@ -14,12 +14,11 @@ from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.ids import new_id
 from services.chassis.runtime.waiting import Periodic
 from services.contracts.notify import ModerationMail
-from services.notify.domain import WAITS
+from services.notify.domain import TELL_WITHIN, WAITS
 from services.notify.upstreams import Upstreams
 
 PERIODS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 EMPTY_PAUSE = timedelta(minutes=1)  # after a mail that had nothing to tell when it was to go
-TELL_WITHIN = timedelta(hours=72)  # of its waiting; what is older is nothing new
 LOOK_SECONDS = 5.0
 PLANNING = 0x6D6F6465  # of an advisory lock: one process plans at a time
 

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from services.gateway.access.rate_limits import CONNECTIONS, POSTING, SIGN_IN_PER_ADDRESS, Policy
+from services.gateway.access.counters import CONNECTIONS, Policy
+from services.gateway.access.rate_limits import POSTING, SIGN_IN_PER_ADDRESS
 from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
 from tests.chaos.writers import Writers

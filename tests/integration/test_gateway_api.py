@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from services.chassis.errors import Problem, not_found
 from services.contracts.people import REQUESTER
 from services.gateway.access import rate_limits
+from services.gateway.access.counters import Policy
 from tests.integration.gateway_harness import (
     ANNA,
     COMMENT,
@@ -56,7 +57,7 @@ async def test_too_many_writes_are_refused_before_they_are_forwarded(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = await new_harness(rate_limits="on")
-    monkeypatch.setattr("services.gateway.guards.POSTING", rate_limits.Policy("posting", 2, 3_600))
+    monkeypatch.setattr("services.gateway.guards.POSTING", Policy("posting", 2, 3_600))
     for _ in range(2):
         assert (await harness.comment()).status_code == 201
     answer = await harness.comment(**{"Idempotency-Key": "replayed"})
@@ -71,7 +72,7 @@ async def test_too_many_reads_are_refused_with_rate_limit_headers(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = await new_harness(rate_limits="on")
-    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 86_400, strict=False))
+    monkeypatch.setattr("services.gateway.guards.READING", Policy("reading", 1, 86_400, strict=False))
     assert (await harness.get("/v1/posts", **harness.anna)).status_code == 200
     answer = await harness.get("/v1/posts", **harness.anna)
     assert (answer.status_code, kind(answer)) == (429, "too-many-requests")
@@ -158,7 +159,7 @@ async def test_every_spelling_of_an_address_is_counted_as_one(
 ) -> None:
     harness = await new_harness(rate_limits="on")
     quota = len(spellings)
-    monkeypatch.setattr("services.gateway.sessions.SIGN_IN_PER_ADDRESS", rate_limits.Policy("address", quota, 86_400))
+    monkeypatch.setattr("services.gateway.sessions.SIGN_IN_PER_ADDRESS", Policy("address", quota, 86_400))
     json = {"Content-Type": "application/json"}
     for number, body in enumerate(spellings, 1):
         path = "/v1/people" if b"name" in body else "/v1/sign-in"
@@ -217,7 +218,7 @@ async def test_people_is_told_who_asks_for_a_mail_by_a_pseudonym(new_harness: Ne
 async def test_x_forwarded_for_counts_only_from_trusted_proxies(
     new_harness: NewHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.guards.READING", rate_limits.Policy("reading", 1, 86_400, strict=False))
+    monkeypatch.setattr("services.gateway.guards.READING", Policy("reading", 1, 86_400, strict=False))
     apart = await new_harness(rate_limits="on", trusted_proxies="192.0.2.0/24, 203.0.113.9")
     for client in ("198.51.100.1", "198.51.100.2"):
         forged = {"X-Forwarded-For": f"198.51.100.77, {client}, 203.0.113.9"}

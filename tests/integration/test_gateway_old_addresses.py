@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.errors import not_found
 from services.gateway import guards
-from services.gateway.access.rate_limits import Policy
+from services.gateway.access.counters import Policy
 from tests.integration.gateway_harness import ID, SLUG, GatewayHarness, NewHarness
 from tests.unit.gateway_fakes import Call
 

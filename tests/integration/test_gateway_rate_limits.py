@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 
 from services.chassis.errors import Problem
 from services.chassis.http.client_networks import network_of
-from services.gateway.access import rate_limits as module
+from services.gateway.access import counters as module
+from services.gateway.access.counters import CONNECTIONS, Counters, Policy
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.rate_limits import CONNECTIONS, Counters, Policy, RateLimits
+from services.gateway.access.rate_limits import RateLimits
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually
 
@@ -236,6 +237,40 @@ async def test_many_clients_do_not_evict_the_local_count_of_a_frequent_one(
                 await used(alone, identity=f"{number} {client}")
         with pytest.raises(Problem):
             await spend(RateLimits(alone))
+
+
+@pytest.mark.parametrize("policy", [Policy("writing", 100, 60), RELAXED])
+async def test_counters_closed_while_redis_does_not_answer_lose_nobody_and_leave_nothing_behind(
+    redis_url: str, policy: Policy
+) -> None:
+    """Those of one client wait for each other, so some are counted when the connections are closed."""
+    async with proxied(redis_url) as (proxy, url), counters(url) as one:
+        await used(one, policy, "first")
+        proxy.mode = "drop"
+        asked = proxy.asks
+        counting = [asyncio.create_task(used(one, policy)) for _ in range(10)]
+        await eventually(lambda: proxy.asks > asked)
+        await one.close()
+        counted = await asyncio.gather(*counting)
+        assert counted == (list(range(1, 11)) if policy.strict else [None] * 10)
+        proxy.heal()
+        assert await used(one, RELAXED, "late") is None, "nothing is asked after the end"
+        await eventually(lambda: not proxy.connections)
+        assert not {task for task in asyncio.all_tasks() if "Counters" in task.get_coro().__qualname__}  # type: ignore[union-attr]
+
+
+async def test_counters_are_closed_though_a_question_never_ends(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
+    async with counters(redis_url) as one:
+        monkeypatch.setattr(one, "_increment", lambda _: asyncio.Event().wait())
+        counting = asyncio.create_task(used(one, RELAXED))
+        await eventually(lambda: one._asking._tasks)
+        async with asyncio.timeout(5):
+            await one.close()
+        assert not counting.done(), "else this shows nothing"
+        counting.cancel()
 
 
 async def test_identities_are_hashed_in_redis(redis_url: str) -> None:

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.errors import not_found
-from services.gateway.access.rate_limits import Policy
+from services.gateway.access.counters import Policy
 from tests.integration.gateway_harness import ANNA, ID, SLUG, GatewayHarness, NewHarness, author, kind
 
 CHECK = ("POST", "/sessions/check")

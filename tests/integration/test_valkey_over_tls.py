@@ -18,9 +18,10 @@ from deploy.local.processes import LocalError
 from services.chassis.errors import Problem
 from services.chassis.runtime.process import Health
 from services.gateway.__main__ import compose
-from services.gateway.access import rate_limits as module
+from services.gateway.access import counters as module
+from services.gateway.access.counters import Counters, Policy
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.rate_limits import Counters, Policy, RateLimits
+from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.valkey_faults import valkey_fault
 from services.gateway.settings import GatewaySettings
 from services.operator.doctor.neighbours import check_valkey

@@ -1,10 +1,19 @@
-"""Valkey that is there and does not take us as we are set: what is wrong, in a sentence that names the variable."""
+"""Valkey that fails: by what that is known, and how long it is waited for.
+
+Valkey that is there and does not take us as we are set gets a sentence that names the variable.
+"""
 
 from urllib.parse import urlsplit
 
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError, TimeoutError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError, TimeoutError
 
 from services.chassis.runtime.tls_faults import speaks_tls, tls_fault
+
+# Answers that are errors, lost connections and timeouts (an OSError), and uvloop's RuntimeError of a closed transport.
+AWAY = (RedisError, OSError, RuntimeError)
+ANSWER_SECONDS = 0.25  # for which an answer is waited for; nobody waits longer for what Valkey only makes better
+AWAY_SECONDS = 2.0  # for which Valkey is left alone after a failure
+CLOSE_SECONDS = 2.0  # for which its questions are waited for at the end
 
 
 async def valkey_fault(error: BaseException, url: str) -> str | None:

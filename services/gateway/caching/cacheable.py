@@ -1,4 +1,6 @@
-"""Let a handler tell the cache that its answer is the same for every anonymous reader, or for every moderator."""
+"""Let a handler tell the cache for whom its answer is: every anonymous reader, every moderator, or one person."""
+
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -13,6 +15,7 @@ class CacheOffer:
 
     Args:
         for_moderators: the answer is wanted that every moderator gets.
+        person_id: the answer is wanted that this person gets, who moderates nothing.
 
     Attributes:
         tags: what the answer was made of; None while no handler offered it.
@@ -20,19 +23,24 @@ class CacheOffer:
         own_below: see `RequestContext`.
     """
 
-    __slots__ = ("for_moderators", "own_below", "since", "tags")
+    __slots__ = ("for_moderators", "own_below", "person_id", "since", "tags")
 
-    def __init__(self, *, for_moderators: bool = False) -> None:
+    def __init__(self, *, for_moderators: bool = False, person_id: UUID | None = None) -> None:
         self.for_moderators = for_moderators
+        self.person_id = person_id
         self.tags: frozenset[str] | None = None
         self.since = 0.0
         self.own_below: frozenset[str] | None = None
 
     def wants(self, context: RequestContext) -> bool:
         """Return whether this request's answer is the one that is wanted."""
+        viewer = context.viewer
         if self.for_moderators:
-            return context.own_below is not None and is_moderator(context.viewer.caller.roles)
-        return not context.viewer.private
+            return context.own_below is not None and is_moderator(viewer.caller.roles)
+        if self.person_id is not None:
+            is_theirs = viewer.person_id == self.person_id and not is_moderator(viewer.caller.roles)
+            return context.own_below is not None and is_theirs
+        return not viewer.private
 
 
 def offer_to_cache(request: Request, context: RequestContext) -> None:

@@ -2,7 +2,8 @@
 
 What the cache does not have is asked of the app once, for all who ask at the same time. What it has, our own server
 finds here and sends without calling the app. People who are signed in are served discussions from it too: those who
-moderate see what is the same for all moderators, the others what everybody sees, with their own texts (ADR 57).
+moderate see what is the same for all moderators, the others what everybody sees, with their own texts, and those who
+have more of their own there what is kept for them alone (ADR 57).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from services.chassis.runtime.metrics import Counter
 from services.contracts.people import is_moderator
 from services.gateway.access.authentication import Viewer
 from services.gateway.access.rate_limits import READ_FOR
+from services.gateway.access.recent_writers import WRITER
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.readers import Readers
 from services.gateway.caching.response_cache import Entry, ResponseCache
@@ -39,7 +41,8 @@ QUERY = re.compile(
 # What people who are signed in share with strangers; moderators see more of discussions, and of nothing else.
 DISCUSSIONS = re.compile(rb"/v1/(?:posts/[^/?]+/comments|comments/[^/?]+(?:/replies)?)\?")
 PUBLISHED = re.compile(rb"/v1/(?:posts(?:/[^/?]+)?|tags|comment-counts)\?(?!.*\bstatus=)")
-MODERATORS = b"moderators "  # before the keys of what they see; no target begins like this
+# Before the keys of what they see, as its id is before those of what one person sees; no target begins like this.
+MODERATORS = b"moderators "
 
 
 class Asked(NamedTuple):
@@ -116,7 +119,7 @@ class CacheMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send if self._readers is None else _ends_write(self._readers, scope, send))
             return
         asked = self._read(scope["raw_path"], scope["query_string"], scope["headers"])
         if asked is None or not (PATHS.match(asked.key) and QUERY.match(scope["query_string"])):
@@ -149,19 +152,25 @@ class CacheMiddleware:
     ) -> None:
         """Serve a person what everybody sees, with what is their own, or what all moderators see; else ask the app."""
         viewer = await readers.recall(authorization)
-        view = None
-        if viewer is not None and is_moderator(viewer.caller.roles) and DISCUSSIONS.match(asked.key):
+        if viewer is None:
+            await self._app(scope, receive, send)
+            return
+        is_discussion = DISCUSSIONS.match(asked.key) is not None
+        if is_discussion and is_moderator(viewer.caller.roles):
             offer = CacheOffer(for_moderators=True)
             await self._serve_alike(MODERATORS + asked.key, offer, asked, scope, receive, send)
             return
-        if viewer is not None:
-            answer = await self._find(asked.key, CacheOffer(), as_stranger(scope, viewer), receive)
-            if answer.entry is not None and answer.is_shared:
-                view = await readers.view(viewer, answer.entry)
-        if view is None:
-            await self._app(scope, receive, send)
-        else:
+        answer = await self._find(asked.key, CacheOffer(), as_stranger(scope, viewer), receive)
+        view = None
+        if answer.entry is not None and answer.is_shared:
+            view = await readers.view(viewer, answer.entry)
+        if view is not None:
             await serve(view, asked.request_id, asked.if_none_match, send)
+        elif is_discussion:
+            key = b"%s %s" % (str(viewer.person_id).encode(), asked.key)
+            await self._serve_alike(key, CacheOffer(person_id=viewer.person_id), asked, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def find_ready(self, target: bytes, headers: Headers) -> ReadyAnswer | None:
         """Return the answer to a stranger's GET if it is kept; what our server asks before it calls the app."""
@@ -235,6 +244,17 @@ class CacheMiddleware:
             del self._flights[key]
             flight.landed.set()
         return Answer(entry, flight.entry is not None, sent)
+
+
+def _ends_write(readers: Readers, scope: Scope, send: Send) -> Send:
+    """Return a `send` that first ends the write of who is marked for it, unless its answer leaves open what it did."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] < 500 and WRITER in scope:
+            readers.recent_writers.end(scope[WRITER])
+        await send(message)
+
+    return answer
 
 
 def as_stranger(scope: Scope, viewer: Viewer) -> Scope:

@@ -1,8 +1,7 @@
 """Make entries of the response cache from answers of the app, and answers from entries."""
 
-import os
+import random
 from dataclasses import replace
-from itertools import count
 
 from starlette.types import Message, Send
 
@@ -13,9 +12,6 @@ from services.gateway.caching.response_cache import Entry, with_values
 
 PRIVATE = {b"cache-control": b"private, no-cache"}
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
-
-PROCESS = os.urandom(10).hex().encode()
-NUMBERS = count()
 
 
 def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
@@ -46,7 +42,7 @@ def entry_of(start: Message, body: bytes, offer: CacheOffer) -> Entry:
 
 def new_request_id() -> bytes:
     """Return the id of a request that came without one."""
-    return b"%s%x" % (PROCESS, next(NUMBERS))
+    return b"%032x" % random.getrandbits(128)  # no secret; Python seeds it anew in a fork
 
 
 def has_it(entry: Entry, if_none_match: bytes | None) -> bool:
