@@ -177,7 +177,7 @@ class Stack:
             | dict(environment or {})
         )
         process: Child
-        if self.root == ROOT and self.forks:
+        if self.root == ROOT and self.forks and "PYTHONPATH" not in environment:  # whose code is not loaded yet
             process = loaded().start(service, role, environment=environment, log=log)
         else:
             command = (self.python, "-m", f"services.{service}", role)

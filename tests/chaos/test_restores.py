@@ -116,6 +116,13 @@ async def after(drill: Drill, since: Since, name: str) -> None:
     await drill.at_rest()
 
 
+LATEST_MAILS = """
+select json_agg(latest) from (
+    select state, why, attempts, due_at - now() as due_in from notifications order by id desc limit 5
+) as latest
+"""
+
+
 async def nothing_came_back(drill: Drill, since: Since, service: str) -> None:
     client = drill.client
     assert (await client.call("GET", f"/v1/posts/{since.withdrawn}")).status in (404, 410)
@@ -143,7 +150,12 @@ async def nothing_came_back(drill: Drill, since: Since, service: str) -> None:
     async def told() -> bool:
         return len(drill.notifications()) >= mails + 2  # the author of the post, twice
 
-    await eventually(told, timeout=60)
+    try:
+        await eventually(told, timeout=60)
+    except AssertionError:
+        raise AssertionError(
+            f"{len(drill.notifications()) - mails} of 2 mails came: {await drill.sql('notify', LATEST_MAILS)}"
+        ) from None
     await drill.at_rest()
     assert wrong_mails(drill) == []
 
