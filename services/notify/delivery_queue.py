@@ -16,12 +16,11 @@ import structlog
 
 from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
-from services.notify.domain import Claimed
+from services.notify.domain import TOLD_WITHIN, Claimed
 
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=30)
-TOO_OLD = timedelta(hours=72)  # a comment of which nobody has been told by then; what was tried once is tried on
 
 # Comments of which one mail tells a moderator: those that wait since last, of which it is planned. What waits below
 # withdrawn posts is among them, so the oldest could be none that anybody is to hear of. The rest is in the next mail.
@@ -83,7 +82,7 @@ async def claim(db: Database, limit: int, *, answers: int | None = None, followe
     lease_token = new_id()
     lines = limit if answers is None else answers, limit if followers is None else followers
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TOO_OLD, MOST_NAMED)
+        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TOLD_WITHIN, MOST_NAMED)
     return [
         Claimed(**{**row, "reasons": tuple(row["reasons"]), "waiting": tuple(row["waiting"])}, lease_token=lease_token)
         for row in rows

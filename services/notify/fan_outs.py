@@ -16,13 +16,12 @@ from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.runtime.waiting import first_set
-from services.notify.domain import Reason
+from services.notify.domain import TOLD_WITHIN, Reason
 
 log = structlog.get_logger(__name__)
 
 PIECE = 500
 LOOK_SECONDS = 5.0  # when nothing wakes it: after a crash, or from another process
-GIVE_UP = timedelta(hours=72)  # after that nobody is told of a comment for the first time
 
 BEGIN = """
 insert into fan_outs (comment_id, after_person, due_at, correlation_id, causation_id)
@@ -112,7 +111,7 @@ where c.comment_id = f.comment_id and c.created_at < now() - $1::interval
 async def end_old(db: Database) -> None:
     """End what nobody would be mailed about any more: comments that were hidden before all followers were told."""
     async with db.transaction() as tx:
-        await tx.execute(END_OLD, GIVE_UP)
+        await tx.execute(END_OLD, TOLD_WITHIN)
 
 
 END_ALL = "delete from fan_outs"
