@@ -5,8 +5,9 @@ from uuid import UUID, uuid4
 
 from services.chassis.mail.sender import Sender
 from services.chassis.text.renderer import to_html
-from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
+from services.notify.domain import Claimed
 from services.notify.message import MessageBuilder
+from services.notify.objections import Answers, CommentNow, Contact, PostNow
 from services.notify.tokens import Tokens
 from services.people import tokens
 from services.people.message import SignInMessageBuilder

@@ -16,7 +16,7 @@ import structlog
 
 from services.chassis.database.pool import Database
 from services.chassis.ids import new_id
-from services.notify.domain import TELL_WITHIN, Claimed
+from services.notify.domain import TOLD_WITHIN, Claimed
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ async def claim(db: Database, limit: int, *, answers: int | None = None, followe
     lease_token = new_id()
     lines = limit if answers is None else answers, limit if followers is None else followers
     async with db.statement() as tx:
-        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TELL_WITHIN, MOST_NAMED)
+        rows = await tx.fetch(CLAIM, *lines, limit, lease_token, LEASE, TOLD_WITHIN, MOST_NAMED)
     return [
         Claimed(**{**row, "reasons": tuple(row["reasons"]), "waiting": tuple(row["waiting"])}, lease_token=lease_token)
         for row in rows

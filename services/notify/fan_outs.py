@@ -16,7 +16,7 @@ from services.chassis.database.pool import Database, Transaction
 from services.chassis.errors import Problem
 from services.chassis.ids import new_id
 from services.chassis.runtime.waiting import first_set
-from services.notify.domain import TELL_WITHIN, Reason
+from services.notify.domain import TOLD_WITHIN, Reason
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ where c.comment_id = f.comment_id and c.created_at < now() - $1::interval
 async def end_old(db: Database) -> None:
     """End what nobody would be mailed about any more: comments that were hidden before all followers were told."""
     async with db.transaction() as tx:
-        await tx.execute(END_OLD, TELL_WITHIN)
+        await tx.execute(END_OLD, TOLD_WITHIN)
 
 
 END_ALL = "delete from fan_outs"

@@ -19,7 +19,8 @@ from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.waiting import Backoff, Periodic
 from services.notify import delivery_queue, pausing, rescheduling, store
 from services.notify.delivery import CannotAsk, Delivery, MailServerFull, MailServerUnusable
-from services.notify.domain import Answers, Claimed
+from services.notify.domain import Claimed
+from services.notify.objections import Answers
 from services.notify.upstreams import Upstreams
 
 log = structlog.get_logger(__name__)

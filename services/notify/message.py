@@ -18,7 +18,8 @@ from services.contracts.characters import is_visible, isolated, without_unwanted
 from services.contracts.faces import ground, letter
 from services.contracts.links import comment_path, post_path
 from services.contracts.shortening import shortened
-from services.notify.domain import Answers, Claimed, CommentNow, Waiting, WaitingComment, in_mails
+from services.notify.domain import Claimed, in_mails
+from services.notify.objections import Answers, CommentNow, Waiting, WaitingComment
 from services.notify.tokens import Tokens
 
 MOST_ANCESTORS = 10

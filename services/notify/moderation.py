@@ -14,7 +14,7 @@ from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.ids import new_id
 from services.chassis.runtime.waiting import Periodic
 from services.contracts.notify import ModerationMail
-from services.notify.domain import TELL_WITHIN, WAITS
+from services.notify.domain import TOLD_WITHIN, WAITS
 from services.notify.upstreams import Upstreams
 
 PERIODS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
@@ -65,7 +65,7 @@ select exists (
 
 async def anything_waits(reader: Reader, now: datetime, settle: timedelta) -> bool:
     """Return whether moderators may have to be told of something; not while mail is paused."""
-    return bool(await reader.fetchval(ANY_WAITS, now - TELL_WITHIN, now - settle))
+    return bool(await reader.fetchval(ANY_WAITS, now - TOLD_WITHIN, now - settle))
 
 
 LOCK_PLANNING = "select pg_advisory_xact_lock($1)"
@@ -108,7 +108,7 @@ async def plan(tx: Transaction, moderators: list[UUID], now: datetime, settle: t
         How many were planned.
     """
     await tx.execute(LOCK_PLANNING, PLANNING)
-    rows = await tx.fetch(SELECT_MODERATORS, moderators, now - TELL_WITHIN, now - settle)
+    rows = await tx.fetch(SELECT_MODERATORS, moderators, now - TOLD_WITHIN, now - settle)
     due = [row["person_id"] for row in rows if _is_time(row, now)]
     if due:
         await tx.execute(INSERT_MAILS, due, [new_id() for _ in due], WAITS)

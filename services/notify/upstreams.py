@@ -10,7 +10,8 @@ from uuid import UUID
 
 from services.chassis.client.client import ServiceClient, ServiceResponse, within
 from services.chassis.errors import unavailable
-from services.notify.domain import Answers, Claimed, Comment, CommentNow, Contact, PostNow, Waiting, WaitingComment
+from services.notify.domain import Claimed, Comment
+from services.notify.objections import Answers, CommentNow, Contact, PostNow, Waiting, WaitingComment
 
 K = TypeVar("K")
 T = TypeVar("T")

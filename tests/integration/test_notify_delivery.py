@@ -168,6 +168,8 @@ async def test_an_objection_ends_the_row_although_bytes_are_frozen(harness: Deli
     harness.sink.once("dot", CLOSE)
     await harness.attempt()
     assert (await harness.row(comment))["frozen"] is not None
+    compressed = "select pg_column_compression(frozen) from notifications where frozen is not null"
+    assert await harness.service.value(compressed) is None, "to compress them would take longer than to write them"
     harness.fake.comments[str(comment.comment_id)].update(state="removed", version=2)
     await harness.make_due()
     await harness.attempt()

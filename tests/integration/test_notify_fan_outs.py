@@ -145,7 +145,7 @@ async def test_a_comment_that_stays_hidden_is_forgotten_in_the_end(
     await service.handle(comment.posted, comment.changed_to("removed").removed)
     await end_old(service.db)
     assert await service.value(LEFT) == 1
-    monkeypatch.setattr(fan_outs, "TELL_WITHIN", timedelta(0))
+    monkeypatch.setattr(fan_outs, "TOLD_WITHIN", timedelta(0))
     await end_old(service.db)
     assert await service.value(LEFT) == 0
 

@@ -17,7 +17,7 @@ from services.chassis.runtime import context
 from services.chassis.runtime.waiting import Backoff
 from services.notify import delivery_queue, mailer, pausing
 from services.notify.delivery import Delivery
-from services.notify.domain import TELL_WITHIN, Claimed
+from services.notify.domain import TOLD_WITHIN, Claimed
 from services.notify.mailer import Mailer
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.tokens import Tokens
@@ -397,7 +397,7 @@ async def test_rows_that_another_mailer_is_claiming_are_skipped(harness: MailerH
     async with harness.service.db.transaction() as tx:
         claimed = await tx.fetch(
             delivery_queue.CLAIM,
-            *(3, 0, 3, new_id(), delivery_queue.LEASE, TELL_WITHIN, delivery_queue.MOST_NAMED),
+            *(3, 0, 3, new_id(), delivery_queue.LEASE, TOLD_WITHIN, delivery_queue.MOST_NAMED),
         )
         assert len(claimed) == 3
         assert len(await asyncio.wait_for(delivery_queue.claim(harness.service.db, 10), 5)) == 1

@@ -6,17 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.notify.domain import (
-    Answers,
-    Comment,
-    CommentNow,
-    Contact,
-    PostNow,
-    Reason,
-    concerned,
-    objection,
-)
+from services.notify.domain import Comment, Reason, concerned
 from services.notify.explanations import STATE_TEXTS, WHY_TEXTS, in_words
+from services.notify.objections import Answers, CommentNow, Contact, PostNow, objection
 from services.notify.rescheduling import LONGEST_RETRY, retry_delay
 
 ANNA, BEN, CARL, DORA = uuid4(), uuid4(), uuid4(), uuid4()

@@ -17,8 +17,9 @@ from services.chassis.mail.sender import Sender
 from services.contracts.colours import srgb
 from services.contracts.faces import ground
 from services.notify import message
-from services.notify.domain import Answers, Claimed, CommentNow, Contact, PostNow
+from services.notify.domain import Claimed
 from services.notify.message import MessageBuilder
+from services.notify.objections import Answers, CommentNow, Contact, PostNow
 from services.notify.settings import NotifySettings
 from services.notify.tokens import Tokens
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.contracts.notify import ModerationMail
-from services.notify.domain import Answers, Contact, NotWanted, PostNow, Waiting, WaitingComment, addressee
 from services.notify.moderation import LastMail, next_mail_at
+from services.notify.objections import Answers, Contact, NotWanted, PostNow, Waiting, WaitingComment, addressee
 from tests.unit.test_notify_message import CLAIMED, MESSAGES, TOKENS, alive, part
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)

@@ -30,7 +30,6 @@ Kind = Literal[
 Phase = Literal["address", "connect", "starttls", "auth", "mail", "rcpt", "data", "message", "check", "dot"]
 
 BAD_ADDRESS = re.compile(r"5\.1\.(?:1|2|3|6|10)(?!\d)")  # RFC 3463 and 7505: about the mailbox, not about us
-LEADING_DOT = re.compile(rb"(?m)^\.")
 BROKEN = (SMTPException, OSError, TimeoutError, ssl.SSLError, ValueError)
 
 
@@ -163,7 +162,7 @@ class Dialogue:
             raise self.ended_by("withheld", "data", error) from None
         if code != 354:
             raise self.ended(_refusal(code, "withheld"), "data", code, answer)
-        content = LEADING_DOT.sub(b"..", self._content)
+        content = (b"\r\n" + self._content).replace(b"\r\n.", b"\r\n..")[2:]
         try:
             connection.write(content if content.endswith(b"\r\n") else content + b"\r\n")
             await connection.written(self._step_seconds)
