@@ -12,12 +12,14 @@ from starlette.responses import Response
 
 from services.chassis.client.client import within
 from services.chassis.errors import Problem, unavailable
+from services.chassis.http.client_networks import network_of
 from services.chassis.http.direct_call import Handler
 from services.chassis.http.guards import Guard
 from services.chassis.http.routes import StrictRoute
 from services.gateway.access.authentication import ANONYMOUS, SAFE_METHODS, Viewer
 from services.gateway.access.counters import Policy
 from services.gateway.access.rate_limits import (
+    COMPARING,
     EXPORTING,
     POSTING,
     PREVIEWING,
@@ -31,12 +33,60 @@ from services.gateway.access.rate_limits import (
 from services.gateway.access.recent_writers import WRITER
 from services.gateway.composition.moved import Moved
 from services.gateway.composition.request_context import RequestContext
-from services.gateway.counting import count, count_network
 from services.gateway.gateway import Gateway, gateway_of
+from services.gateway.response_headers import RATE_LIMIT_HEADERS
 
 UPLOAD_SECONDS = 25.0  # to read a picture in, which begins before it, and to wait until it is re-encoded
 EXPORT_SECONDS = 60.0
 UNCHECKED = "rapport.unchecked"  # in the scope of a request whose credentials could not be checked
+
+
+def rate_limit_headers(request: Request) -> dict[str, str]:
+    """Return the `RateLimit` headers of this request's answer, to be added to; `ResponseHeaders` sends them."""
+    headers: dict[str, str] = request.scope.setdefault(RATE_LIMIT_HEADERS, {})
+    return headers
+
+
+async def count(request: Request, gateway: Gateway, policy: Policy, identity: str) -> None:
+    """Count a request; the headers are sent for writes, and for reads only when there were too many.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    headers: dict[str, str] = {}
+    try:
+        await gateway.rate_limits.spend(headers, (policy, identity))
+    except Problem:
+        rate_limit_headers(request).update(headers)
+        raise
+    if policy.strict:
+        rate_limit_headers(request).update(headers)
+
+
+async def count_network(request: Request, gateway: Gateway, policy: Policy) -> None:
+    """Count a request under the network it comes from.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    await count(request, gateway, policy, network(request, gateway))
+
+
+async def count_comparison(request: Request, context: RequestContext) -> None:
+    """Count a request for the difference of two texts, under the person or the network it comes from.
+
+    Raises:
+        Problem: `too-many-requests`.
+    """
+    gateway, person_id = gateway_of(request), context.viewer.person_id
+    identity = network(request, gateway) if person_id is None else str(person_id)
+    await count(request, gateway, COMPARING, identity)
+
+
+def network(request: Request, gateway: Gateway) -> str:
+    """Return the network that a request comes from, behind the proxies."""
+    peer = request.client.host if request.client else None
+    return network_of(gateway.client_addresses.client(peer, request.headers.getlist("x-forwarded-for")))
 
 
 async def find_viewer(request: Request, gateway: Gateway, policy: Policy, deadline: float) -> tuple[Viewer, bool]:

@@ -11,8 +11,8 @@ from services.chassis.mail.addresses import parse_address
 from services.contracts.people import LONGEST_USER_AGENT, REQUESTER, USER_AGENT, Register, SignIn
 from services.gateway.access.rate_limits import SIGN_IN_PER_ADDRESS
 from services.gateway.composition.request_context import RequestContext
-from services.gateway.counting import network, rate_limit_headers
 from services.gateway.gateway import gateway_of
+from services.gateway.guards import network, rate_limit_headers
 
 NOT_PRINTABLE = re.compile(r"[^ -~]")
 

@@ -15,9 +15,8 @@ from services.gateway.apidocs.schemas import posts as schemas
 from services.gateway.composition import comment_views, post_page, post_views
 from services.gateway.composition.forwarding import body_of, forward, query_of
 from services.gateway.composition.request_context import RequestContext
-from services.gateway.counting import count_comparison
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
+from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn, count_comparison
 
 router = APIRouter(prefix="/v1/posts", tags=["posts"], route_class=PublicRoute)
 

@@ -16,8 +16,7 @@ from services.contracts.people import is_admin
 from services.gateway.caching.cacheable import offer_to_cache
 from services.gateway.composition import post_views
 from services.gateway.composition.request_context import Json, RequestContext
-from services.gateway.counting import count_comparison
-from services.gateway.guards import OptionalViewer, SignedIn, context_of
+from services.gateway.guards import OptionalViewer, SignedIn, context_of, count_comparison
 from services.gateway.languages import gettext
 from services.gateway.pages.forms import READ_BYTES, Fields, fields, gives_back
 from services.gateway.pages.openers import require_opener

@@ -12,9 +12,8 @@ from services.contracts.ids import id_or_none
 from services.gateway.access.rate_limits import UPLOADING
 from services.gateway.composition import representations
 from services.gateway.composition.request_context import Json, RequestContext
-from services.gateway.counting import count
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import UPLOAD_SECONDS
+from services.gateway.guards import UPLOAD_SECONDS, count
 from services.gateway.pages import uploads
 
 PLACE = "![]()"  # where the next picture is to stand

@@ -4,8 +4,8 @@ from starlette.requests import Request
 
 from services.gateway.access.rate_limits import PREVIEWING
 from services.gateway.composition.request_context import RequestContext
-from services.gateway.counting import count
 from services.gateway.gateway import gateway_of
+from services.gateway.guards import count
 
 
 async def previewed(request: Request, context: RequestContext, text: str) -> str:

@@ -14,9 +14,8 @@ from services.contracts.ids import id_or_none
 from services.gateway.access.rate_limits import PREVIEWING
 from services.gateway.composition import comment_views, post_views
 from services.gateway.composition.request_context import Json, RequestContext
-from services.gateway.counting import count
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import SignedIn, context_of
+from services.gateway.guards import SignedIn, context_of, count
 from services.gateway.languages import N_
 from services.gateway.pages import cookies, post_pictures
 from services.gateway.pages.authors import changeable, require_author
