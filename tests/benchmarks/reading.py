@@ -40,6 +40,10 @@ async def pages(system: System) -> Measure:
     path, their_path = (f"/v1/posts/{one}/comments?limit=100" for one in (post_id, theirs))
     moderators = system.crowd.take(2)
     url, their_url = system.stack.url + path, system.stack.url + their_path
+    moderated = await system.publish("A page where comments wait", discussion="held")
+    await system.plant_thread(moderated, 100)
+    holders = system.crowd.take(READERS)
+    held_url = f"{system.stack.url}/v1/posts/{moderated}/comments?limit=100"
 
     async def measure() -> list[Measurement]:
         system.crowd.promote(moderators)
@@ -74,6 +78,11 @@ async def pages(system: System) -> Measure:
                 *prices(f"{work}: price", cost.by_part, load.requests),
             ]
 
+        async def just_written(work: str, at: str, people: Sequence[Person], goal: str) -> list[Measurement]:
+            for person in people:
+                await system.client.comment(person, moderated)
+            return await signed_in(work, at, people, goal)
+
         page_of = "page of 100 comments"
         return [
             *read(f"{page_of}, strangers", kept, "≥ 0.9 of a bare server"),
@@ -82,6 +91,9 @@ async def pages(system: System) -> Measure:
             *await signed_in(f"{page_of}, signed in", url, system.crowd.take(READERS), "≥ 0.33 of strangers"),
             *await signed_in(f"{page_of}, who wrote them", their_url, writers, "≤ 0.25 of the base's price"),
             *await signed_in(f"{page_of}, moderators", url, moderators, "≤ 0.25 of the base's price"),
+            *await just_written(
+                f"{page_of}, who just wrote and waits", held_url, holders, "≤ 0.25 of the base's price"
+            ),
             *await first_reads(system),
         ]
 
@@ -212,7 +224,7 @@ from comments where post_id = $1 and state = 'visible' order by id limit 100
 async def long_thread(system: System) -> Measure:
     """The first page of long threads beside a short one, each of 100 comments, by turns, asked of the owner.
 
-    It is read by somebody who has just written, so that nothing that is kept answers them.
+    It is read by somebody whose browser also has a cookie of ours, so that nothing that is kept answers them.
     """
     counts = {}
     for count in (100, *LONG):
@@ -225,10 +237,10 @@ async def long_thread(system: System) -> Measure:
         times: dict[str, list[float]] = {post_id: [] for post_id in counts}
         sizes: dict[str, int] = {}
         who, statuses = system.crowd.next(), Counter[int]()
-        await system.client.call("POST", f"/v1/posts/{short}/comments", {}, who=who)  # refused, and noted
         for post_id in [*counts] * 40:
             begun = time.perf_counter()
-            answer = await system.client.call("GET", f"/v1/posts/{post_id}/comments", who=who)
+            path = f"/v1/posts/{post_id}/comments"
+            answer = await system.client.call("GET", path, who=who, headers={"Cookie": "rapport=x"})
             times[post_id].append(1000 * (time.perf_counter() - begun))
             sizes[post_id] = answer.body.count(b'"body_html":')
             statuses[answer.status] += 1

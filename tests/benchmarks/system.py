@@ -126,9 +126,9 @@ class System:
         self.author.access_token = access_token(signer, self.author.id, "author", "reader")
         self.crowd.renew()
 
-    async def publish(self, title: str, author: Person | None = None) -> str:
+    async def publish(self, title: str, author: Person | None = None, **fields: object) -> str:
         """Publish a post and return its id once it takes comments."""
-        post_id: str = (await self.client.publish(author or self.admin, title=title))["id"]
+        post_id: str = (await self.client.publish(author or self.admin, title=title, **fields))["id"]
         return post_id
 
     async def plant_thread(self, post_id: str, count: int, authors: Sequence[str] = ()) -> None:

@@ -65,8 +65,16 @@ def direct_handler(route: APIRoute, known_query: Mapping[str, bool] | None = Non
             values[field.name], invalid = field.validate(raw, values, loc=loc)
             errors += invalid or ()
         if dependant.query_params:
-            query, invalid = request_params_to_args(dependant.query_params, request.query_params)
-            values |= query
+            query = request.query_params
+            # FastAPI takes some 30 µs for each field, also for those that are not there.
+            given = []
+            for field in dependant.query_params:
+                if field.alias in query or field.field_info.is_required():
+                    given.append(field)
+                else:
+                    values[field.name] = field.get_default()
+            read, invalid = request_params_to_args(given, query)
+            values |= read
             errors += invalid
         if known_query is not None and request.scope["query_string"]:
             errors += query_errors(request.query_params, known_query)
