@@ -27,7 +27,7 @@ LIST_PARAMS = ("sort", "state", "status", "tag", "author", "kind", "limit")
 
 def read(request: Request, context: RequestContext, composed: Composed) -> Response:
     """Answer a GET: 200, or 304 when the client has these very bytes."""
-    content = encoded(context, composed.data)
+    content = composed.content or encoded(context, composed.data)
     tag = entity_tag(composed.version, content, composed.epoch)
     headers = {"ETag": tag, "Vary": VARY, "Cache-Control": cache_control(context)}
     if "next" in composed.data and "items" in composed.data and composed.data["next"] is not None:

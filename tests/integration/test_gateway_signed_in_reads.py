@@ -168,7 +168,8 @@ async def test_an_author_of_visible_comments_gets_their_texts_into_what_is_kept(
     stranger = await read(harness)
     answer = await read(harness, harness.anna)
     assert lists(harness) == 1
-    theirs = {"items": [COMMENT, MINE | {"body": TEXT["body"], "format": TEXT["format"]}], "next": None}
+    mine = raw_comment(2, author_id=ANNA, body=TEXT["body"], format=TEXT["format"])
+    theirs = {"items": [COMMENT, mine], "next": None}
     harness.services.comments.on("GET", LIST, theirs)
     harness.services.comments.on("POST", LIST, answered({"type": "/problems/x"}, 500))
     await harness.comment()  # so that the owner is asked

@@ -150,19 +150,22 @@ def raw_post(**changes: Any) -> dict[str, Any]:
 
 
 def raw_comment(number: int = 1, replies: list[dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
-    """A comment as the comments service represents it to anonymous readers."""
+    """A comment as the comments service represents it to anonymous readers; with `body` and `format` to others."""
+    own: dict[str, Any] = {name: changes.pop(name) for name in ("body", "format") if name in changes}
     return {
         "id": f"01936f6e-0000-7000-8000-0000000001{number:02x}",
         "post_id": "01936f6e-0000-7000-8000-000000000001",
         "parent_id": None,
         "depth": 0,
+        "version": 1,
         "author_id": "01936f6e-0000-7000-8000-00000000000b",
+        **own,
         "body_html": f"<p>Comment {number}</p>",
         "state": "visible",
         "created_at": "2026-11-23T04:37:00.000Z",
         "edited_at": None,
+        "answered_revision": None,
         "reply_count": len(replies or []),
         "replies": {"items": replies or [], "next": None},
-        "version": 1,
         **changes,
     }

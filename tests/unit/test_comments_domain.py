@@ -94,8 +94,8 @@ def test_the_representation_depends_on_state_and_caller(state: Any) -> None:
 
 def test_the_field_names_of_a_representation() -> None:
     assert list(representation(comment(), NOBODY)) == [
-        *("id", "post_id", "parent_id", "depth", "author_id", "body_html", "state", "created_at", "edited_at"),
-        *("answered_revision", "reply_count", "replies", "version"),
+        *("id", "post_id", "parent_id", "depth", "version", "author_id", "body_html", "state", "created_at"),
+        *("edited_at", "answered_revision", "reply_count", "replies"),
     ]
 
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from services.chassis.errors import Problem, not_found, unavailable
@@ -12,7 +13,7 @@ from services.chassis.identity import Caller
 from services.gateway.access.authentication import Viewer
 from services.gateway.composition import comment_views, post_page, post_views, profile_views
 from services.gateway.composition.author_cache import AuthorCache
-from services.gateway.composition.request_context import RequestContext
+from services.gateway.composition.request_context import Composed, RequestContext
 from tests.unit.gateway_fakes import FakeServices, raw_comment, raw_post
 
 POST = raw_post()
@@ -66,6 +67,11 @@ def _author(person_id: str) -> dict[str, Any]:
 @pytest.fixture
 def harness() -> Harness:
     return Harness()
+
+
+def listed(composed: Composed) -> Any:
+    assert composed.content is not None
+    return orjson.loads(composed.content)
 
 
 async def kind_of(awaitable: Any) -> str:
@@ -158,7 +164,7 @@ async def test_names_are_asked_for_with_time_left_whatever_was_slow_before(harne
         return {"items": [raw_comment(1)], "next": None}
 
     harness.services.comments.on("GET", f"/posts/{ID}/comments", late)
-    shown = (await comment_views.under(context, ID, {})).data
+    shown = listed(await comment_views.under(context, ID, {}))
     assert shown["items"][0]["author"]["name"] == "Name b"
     assert given[0] >= 0.2
 
@@ -215,7 +221,7 @@ async def test_a_page_waits_briefly_while_comments_does_not_know_the_post(harnes
 async def test_a_request_is_repeated_while_comments_does_not_know_the_post(harness: Harness) -> None:
     answers = [UNKNOWN, UNKNOWN, {"items": [raw_comment(1)], "next": None}]
     harness.services.comments.on("GET", f"/posts/{ID}/comments", lambda _: answers.pop(0))
-    shown = (await comment_views.under(harness.context(BEN), ID, {})).data
+    shown = listed(await comment_views.under(harness.context(BEN), ID, {}))
     assert len(shown["items"]) == 1
     asked = [call.caller for call in harness.services.posts.calls]
     assert [str(caller.person_id) for caller in asked if caller] == [BEN]

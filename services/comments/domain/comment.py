@@ -219,26 +219,30 @@ def is_tombstone(comment: Comment, caller: Caller) -> bool:
 
 
 def representation(comment: Comment, caller: Caller) -> dict[str, Any]:
-    """Return the comment as this caller sees it, without replies."""
+    """Return the comment as this caller sees it, without replies.
+
+    The order is that of the public representation, so that the gateway can make one from the other's bytes
+    (`splicing`).
+    """
     gone = is_tombstone(comment, caller)
     seen: dict[str, Any] = {
         "id": str(comment.id),
         "post_id": str(comment.post_id),
         "parent_id": None if comment.parent_id is None else str(comment.parent_id),
         "depth": comment.depth,
-        "author_id": None if gone else str(comment.author_id),
-        "body_html": None if gone else comment.body_html,
-        "state": "removed" if gone else comment.state,
-        "created_at": rfc3339(comment.created_at),
-        "edited_at": None if gone or comment.edited_at is None else rfc3339(comment.edited_at),
-        "answered_revision": None if gone else comment.answered_revision,
-        "reply_count": comment.reply_count,
-        "replies": {"items": [], "next": None},
         "version": comment.version,
+        "author_id": None if gone else str(comment.author_id),
     }
     if not gone and (is_own(comment, caller) or is_moderator(caller.roles)):
         seen["body"] = comment.body
         seen["format"] = comment.format
+    seen["body_html"] = None if gone else comment.body_html
+    seen["state"] = "removed" if gone else comment.state
+    seen["created_at"] = rfc3339(comment.created_at)
+    seen["edited_at"] = None if gone or comment.edited_at is None else rfc3339(comment.edited_at)
+    seen["answered_revision"] = None if gone else comment.answered_revision
+    seen["reply_count"] = comment.reply_count
+    seen["replies"] = {"items": [], "next": None}
     return seen
 
 

@@ -28,11 +28,16 @@ LEAST_SECONDS = 0.25  # for a part that is asked for last
 
 @dataclass(frozen=True)
 class Composed:
-    """A public representation and its epoch and version (0 for what has none)."""
+    """A public representation and its epoch and version (0 for what has none).
+
+    Attributes:
+        content: its JSON, where that is made without its data: then only `next` is in these.
+    """
 
     data: Json
     version: int = 0
     epoch: int = 0
+    content: bytes | None = None
 
 
 @dataclass(slots=True)

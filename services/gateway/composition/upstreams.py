@@ -105,13 +105,13 @@ class Upstream:
         """
         return (await self._call(self.reader, self.reads, "GET", path, caller, deadline, params=params)).json()
 
-    async def get_bytes(self, path: str, caller: Caller, deadline: float) -> bytes:
-        """Return the content of a GET that answers with a file.
+    async def get_bytes(self, path: str, caller: Caller, deadline: float, params: Params | None = None) -> bytes:
+        """Return the content of a GET as it is.
 
         Raises:
             Problem: what the service refused with, or `unavailable`.
         """
-        return (await self._call(self.reader, self.reads, "GET", path, caller, deadline)).data
+        return (await self._call(self.reader, self.reads, "GET", path, caller, deadline, params=params)).data
 
     async def look_up(self, path: str, caller: Caller, deadline: float, body: object) -> Any:
         """Return the JSON of a POST that reads: a question too long for a query.
