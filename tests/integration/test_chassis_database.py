@@ -127,7 +127,7 @@ async def test_exhausted_pool_is_unavailable(new_database: NewDatabase) -> None:
 
 @pytest.mark.parametrize(("size", "most"), [(2, 1), (3, 2), (4, 3), (5, 4), (9, 8), (10, 8)])
 async def test_reads_pass_while_all_that_write_are_slow(new_database: NewDatabase, size: int, most: int) -> None:
-    small = await new_database("services.chassis", size=size, acquire_timeout=0.3)
+    small = await new_database("services.chassis", size=size, acquire_timeout=2)
     begun, go_on = list[int](), asyncio.Event()
 
     async def write() -> None:

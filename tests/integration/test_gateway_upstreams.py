@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.chassis.client.client import within
+from services.chassis.client.circuit_breaker import CircuitBreaker
+from services.chassis.client.client import ServiceClient, within
 from services.chassis.errors import Problem
 from services.gateway.access.authentication import NOBODY
 from services.gateway.composition.upstreams import Upstreams
@@ -60,6 +61,8 @@ async def test_reads_pass_while_writes_hang_and_after_they_failed(keys: dict[str
         )
         upstreams = Upstreams.connect(settings)
         comments = upstreams.comments
+        assert isinstance(comments.writer, ServiceClient)
+        comments.writer.breaker = CircuitBreaker("comments", "writes", open_seconds=60)  # longer than all that fails
         try:
             deadline = within(5.0)
             writes = [

@@ -13,6 +13,7 @@ from services.chassis.text.rewriter import LEVELS_ABOVE, VOID, Kind, Rewriter, a
 from services.chassis.text.tokens import Tag, resolved
 
 WITH_ATTRIBUTES = frozenset(("a", "img", "input", "li", "ol", "section", "sup", "td", "th", "ul"))
+PLACED, POSITION = frozenset(("li", "ol", "td", "th", "ul")), ' data-sourcepos="'  # most of these have nothing else
 MAX_WAYS_BACK = 10  # from one footnote
 BOX = {"type": "checkbox", "disabled": ""}
 BESIDE_ADDRESSES = re.compile('[<>"]')
@@ -63,6 +64,9 @@ class MarkdownRewriter(Rewriter):
                 self._builder.write(f"<{name}>")
             else:
                 self._builder.start(name)
+            return
+        if name in PLACED and tag.source.startswith(POSITION) and tag.source.count("=") == 1:
+            self._builder.start(name)
             return
         attributes = tag.attributes()
         if name == "img":

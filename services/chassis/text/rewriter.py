@@ -91,7 +91,7 @@ class Rewriter:
                     self._gone = None
             elif isinstance(token, str):
                 text = token if token.isascii() and "&#" not in token else readable(token)
-                if not self.is_visible:
+                if not self.is_visible and not text.isspace():
                     self.is_visible = is_visible(resolved(text))
                 self._text(text)
             elif token.closes:
