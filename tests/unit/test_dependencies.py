@@ -4,6 +4,7 @@ import re
 import sys
 import tokenize
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def declared_dependencies(*extras: str) -> set[str]:
     return {normalised(re.split(r"[\[<>=!~; ]", requirement)[0]) for requirement in requirements}
 
 
+@cache
 def imported_modules(folder: str) -> dict[str, Path]:
     """Return the third-party top-level modules imported in a folder, each with one file that imports it.
 
