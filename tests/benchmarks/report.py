@@ -24,7 +24,7 @@ processor time, do so less.
 
 """
 TABLE_HEAD = "| work | base | this | this/base | spread | goal; bound, same run |\n|---|--:|--:|--:|--:|---|\n"
-ROW_HEIGHT, LABEL_WIDTH, BAR_WIDTH, MOST = 22, 380, 320, 16.0  # of the picture, in pixels; a better ratio is cut
+ROW_HEIGHT, LABEL_WIDTH, BAR_WIDTH, MOST = 22, 480, 320, 16.0  # of the picture, in pixels; a better ratio is cut
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #222 } .quiet { fill: #666 }
 .better { fill: #2a7f62 } .worse { fill: #b3442d } line { stroke: #999 }
