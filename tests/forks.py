@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -26,39 +25,17 @@ PROGRAMS = ("posts", "comments", "people", "notify", "gateway", "all_in_one", "o
 LONGEST = 1 << 17  # bytes of a request
 
 
-class Fork:
-    """A child of the process that has loaded the code; it is used as a `subprocess.Popen`."""
+class Fork(Forked):
+    """A child of the process that has loaded the code, which alone is told of its end."""
 
     def __init__(self, loaded: "Loaded", pid: int) -> None:
+        super().__init__(pid)
         self._loaded = loaded
-        self.pid = pid
-        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None:
             self.returncode = self._loaded.ask(poll=self.pid)
         return self.returncode
-
-    def wait(self, timeout: float) -> int:
-        """Wait for the end.
-
-        Raises:
-            subprocess.TimeoutExpired: it still runs.
-        """
-        deadline = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
-            time.sleep(0.01)
-        assert self.returncode is not None
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 class Loaded:

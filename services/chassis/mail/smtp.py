@@ -98,9 +98,8 @@ class Smtp:
             ValueError: the message has a bare CR or LF.
             DialogueEnded: a step failed, or the time is over.
         """
-        if (
-            not content.count(b"\r") == content.count(b"\r\n") == content.count(b"\n")
-        ):  # a pattern takes 30 times as long
+        # A pattern for stray line breaks takes 30 times as long.
+        if not content.count(b"\r") == content.count(b"\r\n") == content.count(b"\n"):
             raise ValueError("a message for SMTP must have CRLF line ends only")
         settings = self._settings
         dialogue = Dialogue(
