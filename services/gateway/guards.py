@@ -168,6 +168,15 @@ class SignedInGuard(Guard[RequestContext]):
         return gateway.context(viewer, deadline)
 
 
+class CommentingGuard(SignedInGuard):
+    """Admits people who are signed in and send a comment, which travels with those that others are about to send."""
+
+    async def admit(self, request: Request) -> RequestContext:
+        """Return the context of the request."""
+        with gateway_of(request).posting.announced():
+            return await super().admit(request)
+
+
 class PrivateGuard(SignedInGuard):
     """Admits people who are signed in, where all that they change is shown to themselves alone."""
 
@@ -232,6 +241,7 @@ def context_of(request: Request) -> RequestContext | None:
 optional_viewer = OptionalViewerGuard()
 OptionalViewer = Annotated[RequestContext, Depends(optional_viewer)]
 SignedIn = Annotated[RequestContext, Depends(SignedInGuard())]
+Commenting = Annotated[RequestContext, Depends(CommentingGuard())]
 InPrivate = Annotated[RequestContext, Depends(PrivateGuard())]
 Previewing = Annotated[RequestContext, Depends(PreviewingGuard())]
 Uploading = Annotated[RequestContext, Depends(UploadingGuard())]

@@ -47,6 +47,48 @@ async def test_first_item_is_processed_at_once_and_later_items_as_one_batch() ->
     assert await batcher.submit(5) == 50, "the batcher continues afterwards"
 
 
+async def test_a_batch_waits_for_items_that_are_announced() -> None:
+    recorder = RecordingWork()
+    recorder.open.set()
+    batcher = Batcher(recorder.work, patience=3600)
+    checked = asyncio.Event()
+
+    async def announced(item: int) -> int:
+        with batcher.announced():
+            await checked.wait()
+        return await batcher.submit(item)
+
+    late = [asyncio.create_task(announced(item)) for item in (2, 3)]
+    await asyncio.sleep(0)
+    early = asyncio.create_task(batcher.submit(1))
+    for _ in range(5):  # longer than a batch needs to begin
+        await asyncio.sleep(0)
+    assert recorder.batches == []
+    checked.set()
+    async with asyncio.timeout(30):
+        assert await asyncio.gather(early, *late) == [10, 20, 30]
+    assert recorder.batches == [[1, 2, 3]]
+
+
+async def test_a_batch_does_not_wait_for_who_was_announced_and_refused() -> None:
+    recorder = RecordingWork()
+    recorder.open.set()
+    batcher = Batcher(recorder.work, patience=3600)
+    with pytest.raises(LookupError), batcher.announced():
+        raise LookupError("refused")
+    async with asyncio.timeout(30):
+        assert await batcher.submit(1) == 10
+
+
+async def test_patience_with_those_who_are_announced_ends() -> None:
+    recorder = RecordingWork()
+    recorder.open.set()
+    batcher = Batcher(recorder.work, patience=0.01)
+    with batcher.announced():
+        async with asyncio.timeout(30):
+            assert await batcher.submit(1) == 10
+
+
 async def test_batches_are_bounded() -> None:
     recorder = RecordingWork()
     batcher = Batcher(recorder.work, most=3)

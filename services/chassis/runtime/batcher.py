@@ -1,12 +1,13 @@
 """Group commit: while a batch is in progress, arriving items are collected for the next one.
 
 An item that arrives when no batch is in progress is a batch of its own at once. So the size of batches follows the
-load, and no item waits for others to arrive.
+load, and no item waits for others to arrive that are not announced.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 from services.chassis.runtime.context import of_service_alone
@@ -22,6 +23,7 @@ class Batcher(Generic[Item, Outcome]):
         work: processes a batch and returns an outcome for each item, in order. An exception of it goes to every item.
         most: the maximal size of a batch.
         at_once: how many batches may be in progress.
+        patience: seconds for which a batch waits for items that are announced.
     """
 
     def __init__(
@@ -29,10 +31,14 @@ class Batcher(Generic[Item, Outcome]):
         work: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
         most: int = 64,
         at_once: int = 1,
+        patience: float = 0.0,
     ) -> None:
         self._work = work
         self._most = most
         self._at_once = at_once
+        self._patience = patience
+        self._announced = 0
+        self._all_here = asyncio.Event()
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
@@ -58,6 +64,17 @@ class Batcher(Generic[Item, Outcome]):
             task.add_done_callback(self._tasks.discard)
         return outcome
 
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Announce an item that is submitted, if at all, right after the block, before the task waits for anything."""
+        self._announced += 1
+        try:
+            yield
+        finally:
+            self._announced -= 1
+            if not self._announced:
+                self._all_here.set()
+
     async def drain(self) -> None:
         """Wait until nothing is in progress, before what the work needs is closed."""
         while self._tasks:
@@ -66,6 +83,7 @@ class Batcher(Generic[Item, Outcome]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._await_more()
                 batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
                 await self._finish(batch)
         except BaseException:  # this task is cancelled: nobody would finish what waits
@@ -74,6 +92,14 @@ class Batcher(Generic[Item, Outcome]):
             raise
         finally:
             self._running -= 1
+
+    async def _await_more(self) -> None:
+        """Wait for those who are announced."""
+        if self._announced and self._patience:
+            self._all_here.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._all_here.wait()
 
     async def _finish(self, batch: Sequence[tuple[Item, asyncio.Future[Outcome]]]) -> None:
         results: Sequence[Outcome | Exception]

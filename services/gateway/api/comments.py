@@ -18,7 +18,7 @@ from services.gateway.composition import comment_views
 from services.gateway.composition.forwarding import body_of, forward, headers_of, query_of
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import gateway_of
-from services.gateway.guards import OptionalViewer, PublicRoute, SignedIn
+from services.gateway.guards import Commenting, OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
@@ -46,7 +46,7 @@ STEPS = {
         kinds=["discussion-closed"],
     ),
 )
-async def create(request: Request, context: SignedIn, post_id: PostRef) -> Response:
+async def create(request: Request, context: Commenting, post_id: PostRef) -> Response:
     body, found = await body_of(request), await id_of(context, post_id)
     key = headers_of(request).get("Idempotency-Key")
     if key is None or IDEMPOTENCY_KEY.match(key):

@@ -6,6 +6,7 @@ A hop costs more than the storing of one comment, and comments stores what comes
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from services.contracts.services import ON_BEHALF
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.composition.upstreams import Upstream
 
-BATCHES_AT_ONCE = 2  # one is prepared while the other is being stored
+PATIENCE_SECONDS = 0.01  # for comments whose authors are being checked: most of a batch's price is paid once
 FOR_OTHERS = Caller("gateway", roles=frozenset({ON_BEHALF}))
 
 
@@ -43,7 +44,11 @@ class CommentPosting:
 
     def __init__(self, comments: Upstream) -> None:
         self._comments = comments
-        self._batcher: Batcher[_Item, Json | None] = Batcher(self._send, MOST_IN_BATCH, BATCHES_AT_ONCE)
+        self._batcher: Batcher[_Item, Json | None] = Batcher(self._send, MOST_IN_BATCH, patience=PATIENCE_SECONDS)
+
+    def announced(self) -> AbstractContextManager[None]:
+        """Let the next batch wait for a comment whose author is being checked."""
+        return self._batcher.announced()
 
     async def post_short(self, context: RequestContext, post_id: str, comment: Any, key: str | None) -> Json | None:
         """Post a comment together with others, and return it as comments shows it; None if it must be sent alone.
