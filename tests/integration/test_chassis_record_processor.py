@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.chassis.database.pool import Transaction
+from services.chassis.errors import unavailable
 from services.chassis.messaging.brake import Brake
 from services.chassis.messaging.cloudevents import Headers, to_headers, to_key
 from services.chassis.messaging.dead_letter_writer import DeadLetterWriter
@@ -85,8 +86,12 @@ class Poll:
             records.append(Record(PEOPLE.name, partition, len(records), to_key(envelope), value, headers))
         return envelope
 
-    async def process(self) -> dict[int, int]:
-        done = await self.processor.process(self.records, asyncio.Event())
+    async def process(self, stop: asyncio.Event | None = None) -> dict[int, int]:
+        done = await self.processor.process(self.records, stop or asyncio.Event())
+        return {partition.partition: offset for partition, offset in done.items()}
+
+    async def release(self) -> dict[int, int]:
+        done = await self.processor.release(asyncio.Event())
         return {partition.partition: offset for partition, offset in done.items()}
 
 
@@ -152,3 +157,22 @@ async def test_a_run_is_handled_at_once(effects: Effects) -> None:
     poll.add(0, 4)
     assert await poll.process() == {0: 5, 1: 1}
     assert runs == [[1, 2, 3], [4]]
+
+
+async def test_an_interrupted_poll_commits_nothing(effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record was given up, and the one behind it waited for the database when the process had to stop."""
+    monkeypatch.setattr("services.chassis.messaging.brake.HOLD_SECONDS", 0.0)
+    stop = asyncio.Event()
+
+    async def refuse(event: PersonRenamed) -> None:
+        if event.version == 1:
+            raise ValueError("one")
+        stop.set()
+        raise unavailable("The database is away.")
+
+    effects.before = refuse
+    poll = Poll(effects.db, effects.handlers, batch=10)
+    poll.add(0, 1, 2)
+    assert await poll.process(stop) == {}
+    assert await poll.release() == {}
+    assert poll.letters.offsets == []

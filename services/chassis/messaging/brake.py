@@ -207,12 +207,15 @@ class Brake:
         return min(first, offset)
 
     def quiet(self) -> list[tuple[TopicPartition, FailureRow]]:
-        """Return the rows whose letters were held long enough."""
+        """Return the rows whose letters were held long enough, and which were processed up to behind their letters."""
         before = time.monotonic() - HOLD_SECONDS
         return [
             (partition, row)
             for partition, row in self._rows.items()
-            if row.letters and row.changed_at <= before and partition not in self.halted | self.stopping
+            if row.letters
+            and row.letters[-1].offset < row.done
+            and row.changed_at <= before
+            and partition not in self.halted | self.stopping
         ]
 
     def forget(self, partitions: Collection[TopicPartition] | None = None) -> None:
