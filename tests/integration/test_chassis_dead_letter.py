@@ -1,6 +1,7 @@
 """Dead letters: which records become dead letters, when, and how they are redriven."""
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -197,9 +198,14 @@ async def test_a_record_that_is_no_dead_letter_does_not_hide_the_others(settings
         name = settings.kafka_prefix + dead_letter_topic(GROUP).name
         await producer.send_record(name, 0, None, b"?", [("dlq_partition", b"many")])
         await producer.send_record(name, 0, None, b"?", [("dlq_mark", b"dropped")])
+        names = ("ce_source", "ce_id", "ce_type", "dlq_mark", "dlq_partition")
+        await producer.send_record(name, 0, None, b"?", cast(Headers, [(each, None) for each in names]))
     finally:
         await producer.close()
-    [letter] = await dead_letter.entries(settings, GROUP)
-    assert (letter.position, letter.can_be_sent) == (0, False)
-    await dead_letter.redrive(settings, GROUP, [letter])
-    assert [one.state for one in await dead_letter.entries(settings, GROUP)] == ["waiting"]
+    letters = await dead_letter.entries(settings, GROUP)
+    assert [(letter.position, letter.can_be_sent, letter.type) for letter in letters] == [
+        (0, False, "?"),
+        (2, False, "?"),
+    ]
+    await dead_letter.redrive(settings, GROUP, letters)
+    assert [one.state for one in await dead_letter.entries(settings, GROUP)] == ["waiting", "waiting"]

@@ -90,7 +90,7 @@ class DeadLetter:
     @property
     def type(self) -> str:
         """Return the event type, or `?` without one."""
-        return dict(self.headers).get("ce_type", b"?").decode("utf-8", "replace")
+        return (dict(self.headers).get("ce_type") or b"?").decode("utf-8", "replace")
 
 
 async def publish(producer: Producer, group: str, prefix: str, record: Any, error: Exception, attempts: int) -> None:
@@ -215,12 +215,13 @@ def _identity(failure: Failure) -> object:
     fields = dict(failure.headers)
     try:
         return failure.origin[0], fields["ce_source"], UUID(fields["ce_id"].decode()), failure.value
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, AttributeError):  # AttributeError: a header may be null
         return failure.origin
 
 
 def _own_headers(record: Any) -> dict[str, str]:
-    return {name: value.decode("utf-8", "replace") for name, value in record.headers if name.startswith(HEADER_PREFIX)}
+    own = ((name, value) for name, value in record.headers if name.startswith(HEADER_PREFIX) and value is not None)
+    return {name: value.decode("utf-8", "replace") for name, value in own}
 
 
 def _positions(value: bytes | None) -> list[int]:
