@@ -70,6 +70,16 @@ async def test_a_batch_waits_for_items_that_are_announced() -> None:
     assert recorder.batches == [[1, 2, 3]]
 
 
+async def test_a_full_batch_waits_for_nobody() -> None:
+    recorder = RecordingWork()
+    recorder.open.set()
+    batcher = Batcher(recorder.work, most=2, patience=3600)
+    with batcher.announced():
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*(batcher.submit(item) for item in (1, 2, 3, 4))) == [10, 20, 30, 40]
+    assert recorder.batches == [[1, 2], [3, 4]]
+
+
 async def test_a_batch_does_not_wait_for_who_was_announced_and_refused() -> None:
     recorder = RecordingWork()
     recorder.open.set()

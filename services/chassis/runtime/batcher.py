@@ -1,7 +1,7 @@
 """Group commit: while a batch is in progress, arriving items are collected for the next one.
 
-An item that arrives when no batch is in progress is a batch of its own at once. So the size of batches follows the
-load, and no item waits for others to arrive that are not announced.
+An item that arrives when no batch is in progress is a batch of its own at once, unless others are announced. So the
+size of batches follows the load, and no item waits for what nobody has announced.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Batcher(Generic[Item, Outcome]):
 
     @contextmanager
     def announced(self) -> Iterator[None]:
-        """Announce an item that is submitted, if at all, right after the block, before the task waits for anything."""
+        """Announce an item that is submitted, if at all, right after the block: for what comes later no batch waits."""
         self._announced += 1
         try:
             yield
@@ -94,8 +94,8 @@ class Batcher(Generic[Item, Outcome]):
             self._running -= 1
 
     async def _await_more(self) -> None:
-        """Wait for those who are announced."""
-        if self._announced and self._patience:
+        """Wait for those who are announced, if there is room for them."""
+        if self._announced and self._patience and len(self._waiting) < self._most:
             self._all_here.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
