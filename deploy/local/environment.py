@@ -19,6 +19,10 @@ OWN_SECRETS = {
     "operator": ("OPERATOR_SIGNING_KEY",),
 }
 SECRETS = frozenset(name for names in OWN_SECRETS.values() for name in names)
+PASSWORDS = {
+    "REDIS_URL": ("gateway", "operator"),
+    "SMTP_PASSWORD": ("people", "notify", "operator"),
+}  # and who uses them
 OTHER_SECRETS = {"people": "PEOPLE_OTHER_SIGNING_KEY", "notify": "NOTIFY_OTHER_SECRETS"}  # only after a rotation began
 
 
@@ -173,7 +177,9 @@ def write_for_operator(layout: Layout) -> None:
 
 def of(layout: Layout, service: str) -> dict[str, str]:
     """Return the environment of one service, or of the `operator`."""
-    environment = shared(layout) | broker_access(layout, service)
+    of_others = {name for name, users in PASSWORDS.items() if service not in users}
+    environment = {name: value for name, value in shared(layout).items() if name not in of_others}
+    environment |= broker_access(layout, service)
     for name in OWN_SECRETS.get(service, ()):
         environment[name] = layout.given.get(name) or keys(layout)[name]
     if (other := OTHER_SECRETS.get(service)) and (value := layout.given.get(other) or keys(layout).get(other)):

@@ -28,6 +28,17 @@ def test_each_process_gets_its_own_secrets_only(layout: Layout, service: str) ->
     assert databases == ({f"{service.upper()}_DATABASE_URL"} if service in DATABASES else set())
 
 
+def test_a_password_goes_to_those_who_use_it(layout: Layout) -> None:
+    given = Layout(layout.home, {**layout.given, "SMTP_PASSWORD": "of the mail server"})
+    having = {service: environment.of(given, service).keys() for service in (*SERVICES, "operator")}
+    assert {service for service, names in having.items() if "SMTP_PASSWORD" in names} == {
+        "people",
+        "notify",
+        "operator",
+    }
+    assert {service for service, names in having.items() if "REDIS_URL" in names} == {"gateway", "operator"}
+
+
 def test_one_process_for_all_gets_what_each_service_gets_and_an_account_for_each(layout: Layout) -> None:
     found = environment.for_all_in_one(layout)
     each = {service: environment.of(layout, service) for service in SERVICES}
