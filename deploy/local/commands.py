@@ -26,7 +26,10 @@ STOP_SECONDS = 90
 
 @contextmanager
 def exclusive(layout: Layout) -> Iterator[None]:
-    """Hold the lock of a stack: only one `up` or `down` runs at a time; the second waits for the first."""
+    """Hold the lock of a stack: only one `up` runs at a time; the second waits for the first.
+
+    `down` takes it only where nothing runs: it stops an `up` that is not getting on.
+    """
     layout.home.mkdir(parents=True, exist_ok=True)
     with (layout.home / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -104,7 +107,7 @@ def look_again(layout: Layout, running: Identity) -> None:
     """
     log = layout.log_folder / "supervisor.log"
     if state(layout)["phase"] != "ready":  # somebody's start goes on
-        wait_for_start(layout, running, 0)
+        wait_for_start(layout, running, state(layout).get("log_begins", 0))
         return
     print("Rapport is already running.")
     print("To apply other settings or newer code: make down, then make up.")

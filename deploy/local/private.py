@@ -10,6 +10,7 @@ FILES = (
     "lock",
     "operator.env",
     "prepared",
+    "put-aside.json",
     "server-passwords.json",
     "settings.env",
     "state.json",

@@ -28,11 +28,13 @@ class Stack:
 
     Attributes:
         phase: `starting`, `ready`, `stopping`, `stopped` or `failed`; stored in `state.json`.
+        log_begins: where in the log the lines of this start begin, for who follows it later.
         background: programs that end by themselves.
     """
 
     layout: Layout
     phase: str = "starting"
+    log_begins: int = 0
     supervisor: Supervisor = field(init=False)
     given: dict[str, str] = field(init=False)
     background: list["subprocess.Popen[bytes]"] = field(default_factory=list)
@@ -45,10 +47,11 @@ class Stack:
     def write_state(self) -> None:
         """Write the state for `up` and `status` atomically."""
         found = [asdict(unit.now()) for unit in self.supervisor.units]
+        kept = {"phase": self.phase, "log_begins": self.log_begins, "given": self.given, "units": found}
         file = self.layout.home / "state.json"
         unfinished = file.with_suffix(".new")
         with contextlib.suppress(OSError):  # a full disk: the state is old until there is room again
-            unfinished.write_text(json.dumps({"phase": self.phase, "given": self.given, "units": found}))
+            unfinished.write_text(json.dumps(kept))
             unfinished.replace(file)
 
     def enter(self, phase: str) -> None:
@@ -158,4 +161,5 @@ def main(layout: Layout) -> int:
     identity = Identity.of(os.getpid())
     assert identity is not None
     identity.save(layout.home / "supervisor.json")
-    return Stack(layout).run()
+    log = layout.log_folder / "supervisor.log"
+    return Stack(layout, log_begins=log.stat().st_size if log.exists() else 0).run()
