@@ -121,7 +121,8 @@ def main(
 ) -> None:
     """Run the role named on the command line and exit: 0 after an orderly stop, 1 after a crash, 2 for a wrong name.
 
-    A setting that cannot work ends it with 2 too, and with the sentence of `CannotStart` on standard error.
+    A setting that cannot work ends it with 2 too, and with the sentence of `CannotStart`: on standard error, or in the
+    log if a role that runs has found it.
 
     Args:
         compose: builds the wanted roles, in a context that closes their shared resources.
@@ -205,7 +206,7 @@ async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> 
             loop.remove_signal_handler(number)
     log.info("ended", crashed=shutdown.crashed)
     shutdown.finish()
-    return 1 if shutdown.crashed else 0
+    return shutdown.status
 
 
 class _Shutdown:
@@ -216,9 +217,17 @@ class _Shutdown:
         self.stop = asyncio.Event()
         self.stop_last = asyncio.Event()
         self.crashed = False
+        self.cannot_work = False
         self._deadline = threading.Timer(drain_seconds, self._abort)
         self._deadline.daemon = True
         self._seconds = drain_seconds
+
+    @property
+    def status(self) -> int:
+        """Return the exit status of the process."""
+        if self.cannot_work:
+            return 2
+        return 1 if self.crashed else 0
 
     def begin(self, why: str) -> None:
         if not self.stop.is_set():
@@ -247,5 +256,6 @@ class _Shutdown:
                 raise
             self.crashed = True
             trace = not isinstance(error, CannotStart)  # whose message says it all
+            self.cannot_work = self.cannot_work or not trace
             log.critical("a role crashed", role=role.name, error=str(error) or repr(error), exc_info=trace)
             self.begin(f"{role.name} crashed")
