@@ -20,6 +20,7 @@ SESSION, PERSON = uuid4(), uuid4()
 class People:
     def __init__(self) -> None:
         self.now = NOON
+        self.set_back = 0.0
         self.sessions: list[UUID] = []
         self.roles: dict[UUID, list[str]] = {}
         self.away = False
@@ -34,7 +35,7 @@ class People:
         }
 
     def revocations(self) -> Revocations:
-        return Revocations(self.fetch, clock=lambda: self.now)
+        return Revocations(self.fetch, clock=lambda: self.now - self.set_back, elapsed=lambda: self.now)
 
 
 async def test_a_session_has_ended_once_people_says_so() -> None:
@@ -103,6 +104,14 @@ async def test_without_people_for_a_minute_only_young_tokens_are_trusted() -> No
     people.away = False
     await revocations.refresh()
     assert revocations.trusts(NOON)
+
+
+async def test_a_clock_that_is_set_back_makes_nothing_trusted_for_longer() -> None:
+    people = People()
+    revocations = people.revocations()
+    await revocations.refresh()
+    people.now, people.set_back = NOON + 61, 3600
+    assert not revocations.current
 
 
 async def test_people_is_asked_periodically_whatever_it_answers() -> None:

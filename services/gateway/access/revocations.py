@@ -33,13 +33,17 @@ class Revocations:
     Args:
         fetch: `GET /changes` of people.
         clock: seconds since 1970.
+        elapsed: seconds since any moment. The clock may be set back, and people would be believed for long.
     """
 
-    def __init__(self, fetch: Fetch, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, fetch: Fetch, *, clock: Callable[[], float] = time.time, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._elapsed = elapsed
         self._changes = RecentChanges(frozenset(), {}, 0.0)
-        self._heard = 0.0
+        self._heard: float | None = None
         self._ended_here: dict[UUID, float] = {}
 
     async def refresh(self) -> None:
@@ -48,26 +52,26 @@ class Revocations:
         Raises:
             Problem: people could not be asked; what was known stays.
         """
-        asked = self._clock()
+        asked, begun = self._clock(), self._elapsed()
         raw = await self._fetch()
         self._changes = RecentChanges(
             ended=frozenset(UUID(session) for session in raw["sessions"]),
             roles={UUID(person["id"]): frozenset(person["roles"]) for person in raw["people"]},
             as_of=datetime.fromisoformat(raw["as_of"]).timestamp(),
         )
-        self._heard = asked
+        self._heard = begun
         for ended, since in list(self._ended_here.items()):
             if since < asked - ACCESS_TOKEN_LIFE.total_seconds():
                 del self._ended_here[ended]
 
     async def heard_once(self) -> bool:
         """Return whether people ever answered."""
-        return self._heard > 0
+        return self._heard is not None
 
     @property
     def current(self) -> bool:
         """Whether people answered within the last minute."""
-        return self._clock() - self._heard <= TRUSTED_SECONDS
+        return self._heard is not None and self._elapsed() - self._heard <= TRUSTED_SECONDS
 
     def trusts(self, issued_at: float) -> bool:
         """Return whether a token made at that time may be believed now."""
