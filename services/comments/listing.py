@@ -22,11 +22,11 @@ from services.comments.domain.comment import Comment, is_own, representation
 from services.comments.domain.tree import FIRST, NO_HIDDEN, SeenHidden, nest, replies_list, replies_seen
 from services.comments.store import page_rows
 from services.comments.store.page_rows import FIELDS, PAGE_COLUMNS, Order
+from services.contracts.comments import ROOM, room_of_page
 from services.contracts.people import is_moderator
 
 ListedState = Literal["held", "rejected", "removed"]
 MOST_WAITING = 1_000  # counted no further
-ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
 FIELDS_BYTES = 600  # what a comment has beside its text
 LONGEST_ESCAPE = 6  # bytes of JSON for a character
 
@@ -59,9 +59,9 @@ async def list_page(
     """Return a page of the top level of a post, or of the replies of a comment, behind `after`, in so many bytes.
 
     Args:
-        room: how many comments it may have, with those inlined below its entries; by default what `ROOM` says.
+        room: how many comments it may have, with those inlined below its entries; by default that of `room_of_page`.
     """
-    place = (list_id, after, limit, room or max(2 * limit, ROOM))
+    place = (list_id, after, limit, room or room_of_page(limit))
     if is_moderator(caller.roles):
         rows = await page_rows.of_all(reader, order, place)
     elif hidden.ids:

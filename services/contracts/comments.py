@@ -12,6 +12,12 @@ from services.contracts.text import Body, CommentText, ImportedText, Opaque
 from services.contracts.topics import COMMENTS, Topic
 
 DEEPEST = 100  # the depth below which there are no replies
+ROOM = 100  # comments on a page, entries and what is inlined below them; more only to give every entry's reply a place
+
+
+def room_of_page(limit: int) -> int:
+    """Return how many comments a page with so many entries has, with what is inlined below them."""
+    return max(2 * limit, ROOM)
 
 
 class CommentFact(Event):

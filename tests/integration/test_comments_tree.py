@@ -18,9 +18,8 @@ from services.chassis.identity import Caller
 from services.comments import queries
 from services.comments.commands import importing, posting
 from services.comments.domain.tree import INLINE_LEVELS
-from services.comments.listing import ROOM
 from services.comments.store.comment_rows import MOST_OWN, OWN_BYTES
-from services.contracts.comments import ImportComment
+from services.contracts.comments import ROOM, ImportComment
 from services.contracts.people import is_moderator
 from tests.integration.comments_harness import ADMIN, ANN, BOB, MODERATOR, NOBODY, WRITER, Harness, person
 

@@ -14,8 +14,9 @@ from services.contracts.comments import CommentPosted
 from services.contracts.event import Envelope, Event
 from services.contracts.people import PersonRenamed, PersonRolesChanged
 from services.contracts.posts import PostEdited, PostRevisionBlanked
+from services.gateway.caching.entry import Entry
 from services.gateway.caching.invalidation import Invalidation, InvalidationReader
-from services.gateway.caching.response_cache import MOST_SECONDS, Entry, ResponseCache
+from services.gateway.caching.response_cache import MOST_SECONDS, ResponseCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.settings import GatewaySettings
 from tests.servers import PrivateServers

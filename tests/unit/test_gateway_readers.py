@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller
 from services.gateway.access.authentication import Viewer
+from services.gateway.caching.entry import Entry, with_values
 from services.gateway.caching.etags import entity_tag
 from services.gateway.caching.readers import Readers, with_own_texts
-from services.gateway.caching.response_cache import Entry, with_values
 from services.gateway.composition import representations
 from services.gateway.composition.own_comments import OwnComments, OwnText
 from tests.unit.gateway_fakes import FakeServices, raw_comment

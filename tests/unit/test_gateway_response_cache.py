@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.gateway.caching.response_cache import Entry, ResponseCache
+from services.gateway.caching.entry import Entry
+from services.gateway.caching.response_cache import ResponseCache
 
 
 class Clock:

@@ -17,13 +17,14 @@ from services.gateway.apidocs.schemas.posts import CommentContext
 from services.gateway.composition import comment_views
 from services.gateway.composition.forwarding import body_of, forward, headers_of, query_of
 from services.gateway.composition.request_context import Json, RequestContext
-from services.gateway.gateway import gateway_of
+from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.guards import Commenting, OptionalViewer, PublicRoute, SignedIn
 
 router = APIRouter(prefix="/v1", tags=["comments"], route_class=PublicRoute)
 
 CACHED = ("If-None-Match",)
 ONCE = ("Idempotency-Key",)
+ONLY_AUTHORS_SEE = ("body", "format")
 MOST_COUNTED = 100  # posts of one question
 CAREFUL = ("Idempotency-Key", "If-Match")
 STEPS = {
@@ -50,10 +51,11 @@ async def create(request: Request, context: Commenting, post_id: PostRef) -> Res
     body, found = await body_of(request), await id_of(context, post_id)
     key = headers_of(request).get("Idempotency-Key")
     if key is None or IDEMPOTENCY_KEY.match(key):
-        raw = await gateway_of(request).posting.post_short(context, found, request._json, key)
+        gateway = gateway_of(request)
+        began = gateway.cache.sequence
+        raw = await gateway.posting.post_short(context, found, request._json, key)
         if raw is not None:
-            posted = ServiceResponse(201, {"Location": f"/v1/comments/{raw['id']}"}, b"")
-            return await _written(request, context, posted, raw, is_new=True)
+            return await _posted(gateway, context, raw, began)
     path = comment_views.path_under(found)
     answer = await comment_views.retry_while_post_unknown(
         context, found, lambda: forward(request, context, context.upstreams.comments, path, body=body)
@@ -198,6 +200,17 @@ async def _evict(request: Request, context: RequestContext, comment_id: str) -> 
             invalidation.comment(item["post_id"], item["author_id"])
     except Problem:
         invalidation.everything()
+
+
+async def _posted(gateway: Gateway, context: RequestContext, raw: Json, began: int) -> Response:
+    """Answer with a new comment, and add it to lists that are kept."""
+    lists = gateway.invalidation.posted(raw, began)
+    evicted = gateway.cache.sequence
+    composed = await comment_views.with_authors(context, raw)
+    if lists and not context.missing:
+        shown = {name: value for name, value in composed.data.items() if name not in ONLY_AUTHORS_SEE}
+        gateway.cache.put_back(lists, evicted, shown, context.since, context.tags)
+    return responses.written(context, ServiceResponse(201, {"Location": f"/v1/comments/{raw['id']}"}, b""), composed)
 
 
 async def _written(

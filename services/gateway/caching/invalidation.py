@@ -11,6 +11,7 @@ import time
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from cachetools import TTLCache
 
 from services.chassis.messaging.cloudevents import Undecodable, type_of
 from services.chassis.messaging.connection import connection
@@ -25,7 +26,9 @@ from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
 from services.contracts.posts import PostFact, PostGone, PostRevisionBlanked
 from services.contracts.topics import COMMENTS, PEOPLE, POSTS
-from services.gateway.caching.response_cache import ResponseCache
+from services.gateway.caching.added_comments import takes_comments
+from services.gateway.caching.entry import Json
+from services.gateway.caching.response_cache import ResponseCache, Taken
 from services.gateway.composition.attention import AttentionCache
 from services.gateway.composition.author_cache import AuthorCache
 from services.gateway.composition.navigation import Navigation
@@ -44,6 +47,7 @@ GATHER_SECONDS = 0.04  # in which events gather after some came: a fetch of all 
 CHECK_SECONDS = 1.0  # between two questions whether the broker is there
 ANSWER_SECONDS = 2.0
 STOP_SECONDS = 5.0
+KNOWN, KNOWN_SECONDS = 10_000, 30.0
 
 
 class Invalidation:
@@ -62,6 +66,8 @@ class Invalidation:
         self._attention = attention or AttentionCache()
         self._navigation = navigation or Navigation()
         self._own_comments = own_comments or OwnComments()
+        # Versions of visible comments that this gateway has posted, until their events come.
+        self._known: TTLCache[str, int] = TTLCache(KNOWN, KNOWN_SECONDS)
 
     def post(self, post_id: str) -> None:
         """Evict what shows a post; comments reads the event too, a moment later."""
@@ -77,6 +83,23 @@ class Invalidation:
             self._own_comments.forget(author_id, post_id)
         if may_wait:  # what is posted and visible has never waited
             self._attention.forget()
+
+    def posted(self, comment: Json, began: int) -> Taken:
+        """Evict what shows the comments of a post after this gateway has posted one; return lists that may take it.
+
+        Args:
+            comment: as comments answered.
+            began: the cache's `sequence` when it was sent to comments. What is kept since then lacks nothing but this
+                comment that is known here: whatever happened to it meanwhile would have evicted that.
+        """
+        is_visible = comment["state"] == "visible"
+        lists: Taken = ()
+        if is_visible:
+            self._known[comment["id"]] = comment["version"]
+            found = self._cache.made_of(f"post:{comment['post_id']}", began)
+            lists = [(key, kept) for key, kept in found if takes_comments(key)]
+        self.comment(comment["post_id"], comment["author_id"], may_wait=not is_visible)
+        return lists
 
     def reading(self, person_id: str, post_id: str | None = None) -> None:
         """Forget how many notifications a person has not read, or whether they follow the discussion of a post."""
@@ -97,6 +120,8 @@ class Invalidation:
         match event:
             case PostFact() | PostGone() | PostRevisionBlanked():
                 self.post(str(event.post_id))
+            case CommentPosted() if self._known.pop(str(event.comment_id), None) == event.version:
+                pass  # it was evicted for when it was stored, and what was read since then has it
             case CommentPosted():
                 self.comment(str(event.post_id), str(event.author_id), may_wait=event.state != "visible")
             case CommentFact():

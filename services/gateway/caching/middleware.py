@@ -23,8 +23,9 @@ from services.gateway.access.authentication import Viewer
 from services.gateway.access.rate_limits import READ_FOR
 from services.gateway.access.recent_writers import WRITER
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
+from services.gateway.caching.entry import Entry
 from services.gateway.caching.readers import Readers
-from services.gateway.caching.response_cache import Entry, ResponseCache
+from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.caching.serving import entry_of, ready, serve
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language

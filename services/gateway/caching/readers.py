@@ -5,7 +5,7 @@ already, and their author also gets the text as it was typed. Everybody else's r
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
@@ -13,8 +13,7 @@ from services.chassis.client.client import within
 from services.chassis.errors import Problem
 from services.gateway.access.authentication import Authentication, Viewer
 from services.gateway.access.recent_writers import RecentWriters
-from services.gateway.caching.etags import retagged
-from services.gateway.caching.response_cache import Entry, with_values
+from services.gateway.caching.entry import Entry, with_body
 from services.gateway.composition.own_comments import OwnComments, OwnText
 from services.gateway.composition.upstreams import Upstreams
 
@@ -81,11 +80,7 @@ def with_own_texts(entry: Entry, texts: Iterable[OwnText]) -> Entry | None:
     for at, piece in sorted(pieces):
         whole += (body[end:at], piece)
         end = at
-    content = b"".join((*whole, body[end:]))
-    tag = retagged(entry.etag, content)
-    changes = {b"etag": tag.encode(), b"content-length": b"%d" % len(content)}
-    headers, unchanged = (with_values(headers, changes) for headers in (entry.headers, entry.unchanged))
-    return replace(entry, headers=headers, unchanged=unchanged, body=content, etag=tag)
+    return with_body(entry, b"".join((*whole, body[end:])))
 
 
 def _place(body: bytes, comment_id: str) -> int:

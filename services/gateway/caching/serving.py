@@ -7,8 +7,8 @@ from starlette.types import Message, Send
 
 from services.chassis.http.ready_answers import ReadyAnswer, encode_head
 from services.gateway.caching.cacheable import CacheOffer
+from services.gateway.caching.entry import Entry, with_values
 from services.gateway.caching.etags import matches
-from services.gateway.caching.response_cache import Entry, with_values
 
 PRIVATE = {b"cache-control": b"private, no-cache"}
 UNCHANGED = {b"etag", b"vary", b"cache-control", b"x-content-type-options", b"strict-transport-security"}
