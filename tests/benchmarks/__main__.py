@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from tests.benchmarks import cores, mailing, reading, relaying, report, table, writing
+from tests.benchmarks import cores, mailing, reading, relaying, report, starting, table, writing
 from tests.benchmarks.bounds import missing
 from tests.benchmarks.checkout import Checkout, CheckoutError, build, build_present
 from tests.benchmarks.compare import BASE, THIS, Failure, Row, summarize
@@ -33,6 +33,13 @@ async def memory(system: System) -> Measure:
         return [
             Measurement(work, sum(system.idle.values()), Unit.MEMORY, goal="≤ 250 MB"),
             *(Measurement(f"{work}: {name}", size, Unit.MEMORY, is_part=True) for name, size in system.idle.items()),
+            *(
+                Measurement(
+                    f"{work} and their supervisor, as `make up` starts them", size, Unit.MEMORY, goal="≤ 250 MB"
+                )
+                for size in [system.idle_as_made_up]
+                if size is not None
+            ),
             *(
                 Measurement("idle memory of one process for all", size, Unit.MEMORY, goal="≤ 120 MB")
                 for size in system.idle_as_one.values()
@@ -65,11 +72,20 @@ async def run(
         the lines of the table, and the share of the product's core that other programs took.
     """
     lines: list[table.Line] = []
+    made_up: dict[str, float] = {}
+    if "memory" in parts:
+        for side, checkout in checkouts.items():
+            say(f"starting {checkout.name} as `make up` does …")
+            try:
+                made_up[side] = await asyncio.to_thread(starting.size_of_services, checkout)
+            except MeasurementError as error:
+                lines.append(Failure("memory", str(error)))
     async with AsyncExitStack() as stack:
         systems = {
             side: await stack.enter_async_context(running(checkout, say)) for side, checkout in checkouts.items()
         }
-        for system in systems.values():
+        for side, system in systems.items():
+            system.idle_as_made_up = made_up.get(side)
             system.idle = cores.sizes(system.stack)
             if "memory" in parts and ONE in system.stack.services:
                 system.idle_as_one = await system.size_as_one()

@@ -23,6 +23,7 @@ from rich.table import Table
 from deploy.local.layout import PORTS
 from tests.benchmarks.checkout import Checkout, CheckoutError, build, build_present
 from tests.benchmarks.compare import BASE, THIS
+from tests.benchmarks.measurement import MeasurementError
 from tests.servers import free_port
 
 PROFILES = ("full", "small")
@@ -55,14 +56,23 @@ class Home:
         self._environment = os.environ | ports | {"RAPPORT_HOME": str(folder), "PROFILE": profile}
 
     def run(self, action: str) -> str:
-        """Run `python -m deploy.local ACTION` and return what it printed."""
+        """Run `python -m deploy.local ACTION` and return what it printed.
+
+        Raises:
+            MeasurementError: it failed.
+        """
         command = [str(self._checkout.python), "-m", "deploy.local", action]
         ended = subprocess.run(
             command, cwd=self._checkout.root, env=self._environment, capture_output=True, text=True, timeout=600
         )
         if ended.returncode != 0:
-            raise SystemExit(f"{action} of {self._checkout.name} failed:\n{ended.stdout}{ended.stderr}")
+            raise MeasurementError(f"{action} of {self._checkout.name} failed:\n{ended.stdout}{ended.stderr}")
         return ended.stdout
+
+    def sizes(self) -> dict[str, float]:
+        """Return the memory of each process, in MiB, once nothing of the start is under way any more."""
+        time.sleep(IDLE_SECONDS)
+        return {name: float(size) for name, size in ROW.findall(self.run("status"))}
 
     def start(self) -> tuple[float, float]:
         """Start it; return the seconds until everything was ready, and of processor time of the machine."""
@@ -91,12 +101,26 @@ def measure(checkout: Checkout, profile: str, rounds: int, say: Callable[[str], 
                     found.warm.append(seconds)
                     found.warm_processor.append(processor)
                 if number == rounds:
-                    time.sleep(IDLE_SECONDS)
-                    found.memory = {name: float(size) for name, size in ROW.findall(home.run("status"))}
+                    found.memory = home.sizes()
                 home.run("down")
         finally:
             home.run("down")
     return found
+
+
+def size_of_services(checkout: Checkout) -> float:
+    """Return the memory of the services and their supervisor when `make up` has just started them, in MiB.
+
+    Raises:
+        MeasurementError: they do not start.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(checkout, "full", Path(folder) / "home")
+        try:
+            home.run("up")
+            return Found(memory=home.sizes()).of_services
+        finally:
+            home.run("down")
 
 
 def show(results: dict[tuple[str, str], Found]) -> Table:
@@ -131,12 +155,15 @@ def main() -> None:
         checkouts[THIS] = build_present(console.print)
     except CheckoutError as error:
         sys.exit(str(error))
-    results = {
-        (side, profile): measure(checkout, profile, given.rounds, console.print)
-        for side, checkout in checkouts.items()
-        for profile in PROFILES
-        if profile == "full" or (checkout.root / "services/all_in_one").exists()
-    }
+    try:
+        results = {
+            (side, profile): measure(checkout, profile, given.rounds, console.print)
+            for side, checkout in checkouts.items()
+            for profile in PROFILES
+            if profile == "full" or (checkout.root / "services/all_in_one").exists()
+        }
+    except MeasurementError as error:
+        sys.exit(str(error))
     console.print(show(results))
 
 

@@ -71,6 +71,7 @@ class System:
     Attributes:
         idle: memory of each service when it had just started, in MB.
         idle_as_one: the same of one process for all services, if this checkout has one.
+        idle_as_made_up: memory of the services and their supervisor as `make up` starts them; None if not measured.
         admin: signed in, with an address; the author of what `publish` publishes by default.
         reader: signed in, with an address: gets mail.
         author: has no address, so that nobody is told of comments on their posts.
@@ -85,6 +86,7 @@ class System:
     client: Client
     idle: dict[str, float] = field(default_factory=dict)
     idle_as_one: dict[str, float] = field(default_factory=dict)
+    idle_as_made_up: float | None = None
     observed_seconds: float = 0.0
     foreign_seconds: float = 0.0
     admin: Person = field(init=False)
