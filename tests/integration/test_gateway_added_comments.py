@@ -97,6 +97,15 @@ async def test_the_owner_is_asked_for_pages_without_room(owner: Harness) -> None
     assert not await is_added(owner, 50, parent=tops[2])
 
 
+async def test_the_owner_is_asked_for_long_pages(owner: Harness) -> None:
+    """So long that texts might be left out."""
+    for number in range(18):
+        if number in (0, 12):
+            assert await is_added(owner, 50)
+        await owner.post_comment(body=f"{number} " + "x" * 9_900)
+    assert not await is_added(owner, 50)
+
+
 async def test_the_owner_is_asked_for_what_stands_deep(owner: Harness) -> None:
     parent = (await owner.post_comment())["id"]
     for _ in range(DEEPEST - 1):

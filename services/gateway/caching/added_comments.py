@@ -16,7 +16,7 @@ from services.gateway.caching.entry import Entry, Json, with_body
 FIRST_PAGE = re.compile(rb"/v1/posts/[^/?]+/comments\?(?:limit=(\d+))?\Z")
 LIMIT = 50
 MOST_ADDED = 20  # between two readers; more are not worth their memory
-MOST_BYTES = 150_000  # of a page; one that is far longer may leave texts out
+MOST_BYTES = 150_000  # of a page that comments are added to; one that is far longer may leave texts out
 DEEPEST = 10  # of comments that are added; pages end at some depth
 
 
@@ -28,13 +28,12 @@ def takes_comments(key: bytes) -> bool:
 def with_added(key: bytes, entry: Entry) -> Entry | None:
     """Return the entry with the comments that were added to it; None if only the owner knows what it is with them."""
     found = FIRST_PAGE.match(key)
-    if found is None:
+    if found is None or len(entry.body) > MOST_BYTES:
         return None
     page, limit = orjson.loads(entry.body), int(found[1] or LIMIT)
     if not all(_add(page, comment, limit) for comment in entry.added):
         return None
-    body = orjson.dumps(page)
-    return replace(with_body(entry, body), added=()) if len(body) <= MOST_BYTES else None
+    return replace(with_body(entry, orjson.dumps(page)), added=())
 
 
 def _add(page: Json, comment: Json, limit: int) -> bool:
