@@ -14,6 +14,7 @@ from services.chassis.identity import Caller, Signer, Verifier
 from services.chassis.text import renderer
 from services.comments.api import create_api
 from services.comments.commands import posting
+from services.comments.store import posting_rows
 from services.contracts.comments import MOST_IN_BATCH
 from services.contracts.services import ON_BEHALF
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, WINDOW, Harness, person
@@ -187,10 +188,13 @@ async def test_a_key_that_was_stored_since_it_was_looked_for_stores_nothing(
     (first,) = await stored(send, item(harness.post_id, "one", key="k"))
     assert first
 
-    async def all_fresh(_: object, keys: list[object]) -> list[bool]:
-        return [True] * len(keys)
+    find = posting_rows.lock
 
-    monkeypatch.setattr("services.chassis.database.idempotency.are_fresh", all_fresh)
+    async def all_fresh(*args: Any) -> Any:
+        discussions, are_fresh = await find(*args)
+        return discussions, [True] * len(are_fresh)
+
+    monkeypatch.setattr(posting_rows, "lock", all_fresh)
     assert await stored(send, item(harness.post_id, "two", key="k"), item(harness.post_id, "three")) == [None, None]
     assert await harness.count() == 1
 

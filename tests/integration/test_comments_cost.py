@@ -12,18 +12,23 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.chassis.database import idempotency
+from services.chassis.database.idempotency import Kept
 from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.ids import id_at, new_id
+from services.chassis.messaging import outbox
 from services.comments import listing, numbering
-from services.comments.domain.comment import new_comment
+from services.comments.domain.comment import Discussion, fact, new_comment
 from services.comments.domain.tree import FIRST, LAST, SeenHidden
-from services.comments.store import comment_rows
+from services.comments.store import comment_rows, posting_rows
 from services.comments.store.page_rows import Order
+from services.contracts.comments import CommentPosted
 from tests.integration.comments_harness import ANN, MODERATOR, NOBODY, WRITER, Harness, person
 
 BLOCKS_PER_COMMENT = 5  # one for the row, the others on the way through an index to the beginning of a subtree
 BLOCKS_OF_CHANCE = 60
 ORDERS: tuple[Order, ...] = ("asc", "desc")
+DISCUSSION = Discussion(uuid4(), person(WRITER), "published", "open")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -206,7 +211,10 @@ async def test_looking_for_twins_reads_few_blocks(db: Database) -> None:
             for number in range(4)
         ]
         recorder = WritingRecorder()
-        await comment_rows.insert_all(recorder, new, [2**40 + number + 4 * generic for number in range(4)], 1)
+        text_keys = [2**40 + number + 4 * generic for number in range(4)]
+        events = [outbox.new_row(fact(CommentPosted, comment, DISCUSSION)) for comment in new]
+        answers = [idempotency.row(None, Kept(201, None, None, None))] * len(new)
+        await posting_rows.insert_new(recorder, new, text_keys, 1, events, answers)
         ((sql, args),) = recorder.statements
         touched, twins = await explained(db, sql, *args, generic=generic)
         assert (twins, touched <= 3 * BLOCKS_OF_CHANCE) == (0, True), touched

@@ -17,8 +17,9 @@ from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.context import Context
 from services.comments.commands.posting import PostingQueue
-from services.comments.commands.storing import Deferred, Lock, Outcome, Prepared, store_batch
+from services.comments.commands.storing import Deferred, Outcome, Prepared, store_batch
 from services.comments.store import discussion_rows
+from services.comments.store.posting_rows import Lock
 from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, request_key
 
 
@@ -167,23 +168,25 @@ async def outcomes_of(harness: Harness, lock: Lock, *items: Prepared) -> list[Ou
         return await store_batch(tx, items, lock)
 
 
-async def test_a_batch_of_one_replays_a_key_and_answers_a_hidden_parent(harness: Harness) -> None:
+async def test_one_that_may_wait_replays_a_key_and_answers_a_hidden_parent(harness: Harness) -> None:
     key = request_key(ANN)
     kept = await harness.post_comment(key=key)
     hidden = (await harness.post_comment(BOB))["id"]
     await harness.moderate(hidden, "hold")
+    (replayed,) = await outcomes_of(harness, "wait", prepared(harness, key=key))
+    assert replayed == CommandResult(201, kept, f"/v1/comments/{kept['id']}", replayed=True)
+    (refusal,) = await outcomes_of(harness, "wait", prepared(harness, hidden, ANN))
+    assert isinstance(refusal, Problem)
+    assert refusal.kind == "invalid"
     locks: tuple[Lock, ...] = ("skip locked", "wait")
     for lock in locks:
-        (replayed,) = await outcomes_of(harness, lock, prepared(harness, key=key))
-        assert replayed == CommandResult(201, kept, f"/v1/comments/{kept['id']}", replayed=True)
-        (refusal,) = await outcomes_of(harness, lock, prepared(harness, hidden, ANN))
-        assert isinstance(refusal, Problem)
-        assert refusal.kind == "invalid"
         outcomes = await outcomes_of(
             harness, lock, prepared(harness, key=key), prepared(harness), prepared(harness, hidden, BOB)
         )
         assert [outcome is Deferred.ALONE for outcome in outcomes] == [True, False, True]
-    (stored,) = await outcomes_of(harness, "skip locked", prepared(harness, hidden, BOB))
+    for item in (prepared(harness, key=key), prepared(harness, hidden, BOB)):
+        assert await outcomes_of(harness, "skip locked", item) == [Deferred.ALONE]
+    (stored,) = await outcomes_of(harness, "wait", prepared(harness, hidden, BOB))
     assert isinstance(stored, CommandResult)
     assert stored.status == 201
 

@@ -5,7 +5,7 @@ draft-ietf-httpapi-idempotency-key-header-07, with 422 for a key that is reused 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -113,29 +113,24 @@ async def lock_and_find(tx: Transaction, key: Key | None) -> Kept | None:
     return Kept(row["status"], row["location"], row["subject"], row["representation"])
 
 
-# A lateral subquery with a limit is looked up by index for each key, whatever the planner thinks of the table's size.
-TRY_FRESH = """
-select pg_try_advisory_xact_lock(hashtextextended(asked.person_id::text || ' ' || asked.key, 0))
-    and kept.found is null as is_fresh
-from unnest($1::uuid[], $2::text[]) with ordinality as asked (person_id, key, place)
-left join lateral (
-    select true as found from idempotency_keys as known
-    where known.person_id = asked.person_id and known.key = asked.key
+# A subquery with a limit is looked up by index for each key, whatever the planner thinks of the table's size.
+IS_FRESH = """
+pg_try_advisory_xact_lock(hashtextextended({asked}.person_id::text || ' ' || {asked}.key, 0)) and not coalesce((
+    select true from idempotency_keys as known
+    where known.person_id = {asked}.person_id and known.key = {asked}.key
         and known.created_at > now() - interval '24 hours'
     limit 1
-) as kept on true
-order by asked.place
+), false)
 """
 
 
-async def are_fresh(tx: Transaction, keys: Sequence[Key]) -> list[bool]:
-    """Lock these distinct keys and return, in their order, which are neither in progress elsewhere nor stored.
+def is_fresh(asked: str) -> str:
+    """Return an expression that locks the key in a row of `asked` (`person_id`, `key`) and tells if it can be used.
 
-    For commands that share a transaction; a key that is not fresh needs `lock_and_find` in a transaction of its own. A
-    key may be stored between the statement's snapshot and its lock: `keep_new` finds that out.
+    For commands that share a transaction; a key that is in progress elsewhere, or stored, needs `lock_and_find` in one
+    of its own. A key may be stored between the statement's snapshot and its lock: `insert_with_each` finds that out.
     """
-    rows = await tx.fetch(TRY_FRESH, [key.person_id for key in keys], [key.key for key in keys])
-    return [row["is_fresh"] for row in rows]
+    return IS_FRESH.format(asked=asked)
 
 
 UPSERT_KEPT = """
@@ -148,7 +143,10 @@ on conflict (person_id, key) do update set
 """
 
 
-def _row(key: Key, kept: Kept) -> tuple[object, ...]:
+def row(key: Key | None, kept: Kept) -> tuple[object, ...]:
+    """Return the response as parameters of a statement that stores it; without a key all are null."""
+    if key is None:
+        return NOTHING
     of_key = (key.person_id, key.key, key.method, key.path, key.body_sha256)
     return (*of_key, kept.status, kept.location, kept.subject, kept.representation)
 
@@ -156,37 +154,40 @@ def _row(key: Key, kept: Kept) -> tuple[object, ...]:
 async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
     """Store the response under the key, or replace an expired one: the last step of a successful command."""
     if key is not None:
-        await tx.execute(UPSERT_KEPT, *_row(key, kept))
+        await tx.execute(UPSERT_KEPT, *row(key, kept))
 
 
-INSERT_NEW = """
+TYPES = ("uuid", "text", "text", "text", "bytea", "smallint", "text", "uuid", "jsonb")
+NOTHING = (None,) * len(TYPES)
+
+INSERT_WITH_EACH = """
 insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
-select * from unnest(
-    (select $1::uuid[]), (select $2::text[]), (select $3::text[]), (select $4::text[]), (select $5::bytea[]),
-    (select $6::smallint[]), (select $7::text[]), (select $8::uuid[]), (select $9::jsonb[])
-)
+select person_id, key, method, path, body_sha256, status, location, subject, representation
+from unnest(
+    {values}
+) with ordinality as answer (
+    person_id, key, method, path, body_sha256, status, location, subject, representation, place
+) join (select place from {changed}) as changed using (place)
+where key is not null
 on conflict (person_id, key) do update set
     method = excluded.method, path = excluded.path, body_sha256 = excluded.body_sha256, status = excluded.status,
     location = excluded.location, subject = excluded.subject, representation = excluded.representation,
-    created_at = now()
-where idempotency_keys.created_at <= now() - interval '24 hours'
+    created_at = case when idempotency_keys.created_at <= now() - interval '24 hours' then now() end
 """
 
 
-class KeyTaken(Exception):
-    """A key that was fresh a moment ago was stored by another transaction meanwhile."""
+def insert_with_each(changed: str, taken: int) -> str:
+    """Return the part of a statement that stores the response, made by `row`, for each `place` of `changed`.
 
+    Their keys are fresh (`is_fresh`). One that another transaction has stored meanwhile gets no `created_at`, which
+    violates a constraint: the statement fails, and nothing of it is written.
 
-async def keep_new(tx: Transaction, responses: Sequence[tuple[Key, Kept]]) -> None:
-    """Store the responses of several commands that share a transaction, whose keys `are_fresh`.
-
-    Raises:
-        KeyTaken: one of them is not; the transaction must be rolled back.
+    Args:
+        changed: the name of a subquery; see `outbox.insert_with_each`.
+        taken: how many parameters the statement has before those of the responses.
     """
-    if responses:
-        columns = zip(*(_row(key, kept) for key, kept in responses), strict=True)
-        if await tx.execute(INSERT_NEW, *columns) < len(responses):
-            raise KeyTaken
+    values = ", ".join(f"(select ${place}::{kind}[])" for place, kind in enumerate(TYPES, taken + 1))
+    return INSERT_WITH_EACH.format(changed=changed, values=values)
 
 
 BLANK = """

@@ -27,7 +27,7 @@ from services.chassis.database.pool import Database, Reader, Transaction
 from services.chassis.errors import invalid
 from services.chassis.ids import new_id
 from services.chassis.runtime import failpoint
-from services.chassis.runtime.context import current
+from services.chassis.runtime.context import Context, current
 from services.contracts.event import Envelope, Event, rfc3339
 
 
@@ -51,9 +51,13 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 TYPES = ("uuid", "text", "text", "text", "uuid", "uuid", "timestamptz", "text", "uuid", "text", "bytea")
 
 
-def new_row(event: Event) -> tuple[object, ...]:
-    """Return the event as parameters of `INSERT_EVENT`, with a new event id and the current context."""
-    context = current()
+def new_row(event: Event, cause: Context | None = None) -> tuple[object, ...]:
+    """Return the event as parameters of `INSERT_EVENT`, with a new event id and the context that caused it.
+
+    Args:
+        cause: the current context if not given.
+    """
+    context = cause or current()
     return (
         new_id(),
         event.topic.name,
@@ -73,8 +77,7 @@ async def add(tx: Transaction, event: Event) -> UUID:
     """Write the event in the open transaction and return its id. Lock the aggregate's row first; see the module."""
     values = new_row(event)
     await tx.execute(INSERT_EVENT, *values)
-    tx.wakes_relay = True
-    failpoint.reach("command.event_added")
+    added(tx)
     assert isinstance(values[0], UUID)
     return values[0]
 
@@ -100,32 +103,39 @@ async def add_all(tx: Transaction, rows: Sequence[tuple[object, ...]]) -> None:
     """Write several events in this order, each made by `new_row` in its own context."""
     if rows:
         await tx.execute(INSERT_EVENTS, *zip(*rows, strict=True))
-        tx.wakes_relay = True
-        failpoint.reach("command.event_added")
+        added(tx)
 
 
-ADD_WITH_EACH = """
-with changed as ({change}), added as (
-    select * from unnest(
-        {values}
-    ) with ordinality as event (
-        event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload, place
-    )
-)
+INSERT_WITH_EACH = """
 insert into outbox (
     event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
 )
 select event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload
-from added join changed using (place)
+from unnest(
+    {values}
+) with ordinality as event (
+    event_id, topic, type, source, subject, key, time, correlation_id, causation_id, traceparent, payload, place
+) join (select place from {changed}) as changed using (place)
 order by place
-returning event_id
 """
+
+
+def insert_with_each(changed: str, taken: int) -> str:
+    """Return the part of a statement that writes an event for each `place` of `changed`, in their order.
+
+    A place is the number of one of the rows that are given, each made by `new_row`: 1 for the first.
+
+    Args:
+        changed: the name of a subquery. It locks what the events are about before it returns their places.
+        taken: how many parameters the statement has before those of the events.
+    """
+    values = ", ".join(f"(select ${place}::{kind}[])" for place, kind in enumerate(TYPES, taken + 1))
+    return INSERT_WITH_EACH.format(changed=changed, values=values)
 
 
 @cache
 def _with_each_event(change: str, taken: int) -> str:
-    values = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(TYPES, taken + 1))
-    return ADD_WITH_EACH.format(change=change, values=values)
+    return f"with changed as ({change}) {insert_with_each('changed', taken)} returning event_id"
 
 
 async def add_with_each(
@@ -143,6 +153,12 @@ async def add_with_each(
     added = {row["event_id"] for row in await tx.fetch(_with_each_event(change, len(args)), *args, *columns)}
     tx.wakes_relay = tx.wakes_relay or bool(added)
     return [row[0] in added for row in rows]
+
+
+def added(tx: Transaction) -> None:
+    """Let the relay be woken for what a statement with `insert_with_each` has written."""
+    tx.wakes_relay = True
+    failpoint.reach("command.event_added")
 
 
 BATCH = 5_000  # rows that one call looks at

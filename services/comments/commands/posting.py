@@ -24,7 +24,8 @@ from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer import is_busy, is_long, render
-from services.comments.commands.storing import Deferred, Lock, Outcome, Prepared, decide_early, store_batch
+from services.comments.commands.storing import Deferred, Outcome, Prepared, decide_early, store_batch
+from services.comments.store.posting_rows import Lock
 from services.contracts.comments import CommentOfBatch, CreateComment
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Literal
 from uuid import UUID
 
 from services.chassis.database import idempotency
@@ -14,19 +13,17 @@ from services.chassis.database.pool import Transaction
 from services.chassis.errors import Problem, invalid
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
-from services.chassis.runtime import context
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer import RENDERER_VERSION
 from services.comments.commands.reply_counts import count_replies
 from services.comments.commands.results import replayed, twin
 from services.comments.domain import comment as rules
 from services.comments.domain.comment import Comment, Discussion, new_comment
-from services.comments.store import comment_rows, discussion_rows
+from services.comments.store import comment_rows, discussion_rows, posting_rows
+from services.comments.store.posting_rows import Lock
 from services.comments.visibility import can_see
 from services.contracts.comments import CommentPosted
 from services.contracts.people import is_moderator
-
-Lock = Literal["skip locked", "wait"]
 
 
 @dataclass(frozen=True)
@@ -95,22 +92,22 @@ class _Accepted:
 async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock) -> list[Outcome]:
     """Store the comments that may be stored, and return an outcome for each, in order.
 
-    A batch of one also replays a used key, answers a twin with the first comment, and accepts a hidden parent. In a
-    larger batch such an item is deferred: it needs queries of its own, and showing a hidden parent changes comments
-    above it that other items may change too.
+    One that may wait for its lock also replays a used key, answers a twin with the first comment, and accepts a hidden
+    parent. Among others, or before it has waited, such an item is deferred: it needs queries of its own, and showing a
+    hidden parent changes comments above it that other items may change too.
 
     Args:
         lock: whether an item whose discussion another transaction has locked is deferred or waits for it.
 
     Raises:
-        Problem: `unavailable`; in a batch of one also those of the idempotency key.
+        Problem: `unavailable`; for one that may wait also those of the idempotency key.
     """
-    is_single = len(prepared) == 1
-    if is_single and (kept := await idempotency.lock_and_find(tx, prepared[0].key)) is not None:
+    is_alone = lock == "wait" and len(prepared) == 1
+    if is_alone and (kept := await idempotency.lock_and_find(tx, prepared[0].key)) is not None:
         return [await replayed(tx, kept, prepared[0].caller)]
-    fresh = prepared if is_single else await _with_fresh_keys(tx, prepared)
-    lock_discussions = discussion_rows.lock_discussions if lock == "wait" else discussion_rows.lock_free_discussions
-    discussions = await lock_discussions(tx, {item.post_id for item in fresh})
+    distinct = _with_distinct_keys(prepared)
+    discussions, are_fresh = await posting_rows.lock(tx, [(item.post_id, item.key) for item in distinct], lock)
+    fresh = [item for item, is_fresh in zip(distinct, are_fresh, strict=True) if is_fresh]
     parents = {parent.id: parent for parent in await _find_parents(tx, fresh)}
     outcomes: dict[UUID, Outcome] = {}
     accepted: dict[tuple[UUID, UUID, int], _Accepted] = {}
@@ -119,7 +116,7 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
         parent = parents.get(item.parent_id) if item.parent_id else None
         if discussion is None:
             outcomes[item.id] = Deferred.LOCKED if lock == "skip locked" else Problem("post-unknown")
-        elif is_single or parent is None or parent.shown:
+        elif is_alone or parent is None or parent.shown:
             if parent is not None and not await can_see(tx, parent, item.caller):
                 parent = None
             try:
@@ -132,23 +129,21 @@ async def store_batch(tx: Transaction, prepared: Sequence[Prepared], lock: Lock)
                 one = _Accepted(item, discussion, comment, rules.text_key(item.body), result)
                 if accepted.setdefault(one.twins_key, one) is one:  # else its twin is in this batch
                     outcomes[item.id] = result
-    twins = await _write(tx, list(accepted.values()), parents)
+    twins = await _write(tx, list(accepted.values()), parents) if accepted else {}
     for comment_id, twin_id in twins.items():
-        alone = is_single and await twin(tx, twin_id, fresh[0].caller, fresh[0].key)
+        alone = is_alone and await twin(tx, twin_id, fresh[0].caller, fresh[0].key)
         outcomes[comment_id] = alone or Deferred.ALONE
     return [outcomes.get(item.id, Deferred.ALONE) for item in prepared]
 
 
-async def _with_fresh_keys(tx: Transaction, prepared: Sequence[Prepared]) -> list[Prepared]:
-    """Return the items without a key, and those whose key is new, in no other transaction, and in this batch once."""
+def _with_distinct_keys(prepared: Sequence[Prepared]) -> list[Prepared]:
+    """Return the items without a key, and those whose key stands in this batch once."""
     uses = Counter((item.key.person_id, item.key.key) for item in prepared if item.key)
-    keys = [item.key for item in prepared if item.key and uses[item.key.person_id, item.key.key] == 1]
-    are_fresh = await idempotency.are_fresh(tx, keys) if keys else []
-    fresh = {key for key, is_fresh in zip(keys, are_fresh, strict=True) if is_fresh}
-    return [item for item in prepared if item.key is None or item.key in fresh]
+    return [item for item in prepared if item.key is None or uses[item.key.person_id, item.key.key] == 1]
 
 
 async def _find_parents(tx: Transaction, items: Sequence[Prepared]) -> list[Comment]:
+    """Return the comments that are answered, as they are now that their discussions are locked."""
     ids = {item.parent_id for item in items if item.parent_id}
     return await comment_rows.find_many(tx, list(ids)) if ids else []
 
@@ -182,19 +177,18 @@ def _accept(item: Prepared, discussion: Discussion, parent: Comment | None) -> C
 
 async def _write(tx: Transaction, accepted: Sequence[_Accepted], parents: dict[UUID, Comment]) -> dict[UUID, UUID]:
     """Write what was accepted, and return the twins of those that were there already, by id."""
-    comments, text_keys = [one.comment for one in accepted], [one.text_key for one in accepted]
-    twins = await comment_rows.insert_all(tx, comments, text_keys, RENDERER_VERSION)
-    new = [one for one in accepted if one.comment.id not in twins]
-    await count_replies(tx, [one.comment for one in new], parents)
-    rows = []
-    for one in new:
-        with context.bound(one.item.context):
-            rows.append(outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion)))
-    await outbox.add_all(tx, rows)
-    answers = [
-        (one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation))
-        for one in new
-        if one.item.key
-    ]
-    await idempotency.keep_new(tx, answers)
+    twins = await posting_rows.insert_new(
+        tx,
+        [one.comment for one in accepted],
+        [one.text_key for one in accepted],
+        RENDERER_VERSION,
+        [outbox.new_row(rules.fact(CommentPosted, one.comment, one.discussion), one.item.context) for one in accepted],
+        [
+            idempotency.row(
+                one.item.key, Kept(one.result.status, one.result.location, one.comment.id, one.result.representation)
+            )
+            for one in accepted
+        ],
+    )
+    await count_replies(tx, [one.comment for one in accepted if one.comment.id not in twins], parents)
     return twins

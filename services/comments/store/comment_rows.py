@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.chassis.database.pool import Reader, Transaction
-from services.comments.domain.comment import TWINS_WITHIN, Comment, Discussion
+from services.comments.domain.comment import Comment, Discussion
 from services.comments.domain.tree import Change
 from services.comments.store.discussion_rows import lock_discussion
 
@@ -187,7 +187,8 @@ on conflict (site, source_id) where site is not null do nothing
 """
 
 
-def _row(comment: Comment, renderer_version: int) -> tuple[object, ...]:
+def row(comment: Comment, renderer_version: int) -> tuple[object, ...]:
+    """Return a new comment as parameters of a statement that inserts it."""
     return (
         comment.id,
         comment.post_id,
@@ -211,75 +212,11 @@ COUNT_VISIBLE = "update discussions set visible_count = visible_count + 1 where 
 
 async def insert_imported(tx: Transaction, comment: Comment, renderer_version: int, source: tuple[str, str]) -> bool:
     """Store an imported comment and count it for its post; False when its source (site, source id) is there already."""
-    if not await tx.execute(INSERT_IMPORTED, *_row(comment, renderer_version), *source):
+    if not await tx.execute(INSERT_IMPORTED, *row(comment, renderer_version), *source):
         return False
     if comment.state == "visible":
         await tx.execute(COUNT_VISIBLE, comment.post_id)
     return True
-
-
-# One statement, so that looking for twins costs no round trip. It sees what was committed before the lock was granted,
-# because its snapshot is taken after that. The arrays stand in subqueries to hide their lengths from the planner, which
-# would else make a plan for each batch; that costs more than the statement.
-INSERT_UNLESS_TWIN = """
-with given as (
-    select id, post_id, parent_id, coalesce(parent_id, post_id) as list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
-    from unnest(
-        (select $1::uuid[]), (select $2::uuid[]), (select $3::uuid[]), (select $4::bytea[]),
-        (select $5::smallint[]), (select $6::uuid[]), (select $7::uuid[]), (select $8::text[]),
-        (select $9::text[]), (select $10::text[]), (select $11::text[]), (select $12::smallint[]),
-        (select $13::timestamptz[]), (select $14::boolean[]), (select $15::bigint[]), (select $16::int[])
-    ) as given (
-        id, post_id, parent_id, path, depth, author_id, parent_author_id, body,
-        format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
-    )
-), judged as materialized (
-    select given.*, coalesce(
-        (select twin.id from comments as twin
-         where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
-             and twin.state = 'visible' and twin.list_id = given.list_id
-             and twin.created_at > given.created_at - $17::interval
-         limit 1),
-        (select twin.id from comments as twin
-         where twin.author_id = given.author_id and twin.post_id = given.post_id and twin.text_key = given.text_key
-             and twin.state = 'held' and twin.list_id = given.list_id
-             and twin.created_at > given.created_at - $17::interval
-         limit 1)
-    ) as twin_id
-    from given
-), inserted as (
-    insert into comments (
-        id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
-    )
-    select id, post_id, parent_id, list_id, path, depth, author_id, parent_author_id,
-        body, format, body_html, state, renderer_version, created_at, shown, text_key, answered_revision
-    from judged where twin_id is null
-    returning post_id, state
-), counted as (
-    update discussions set visible_count = discussions.visible_count + added.count
-    from (select post_id, count(*) as count from inserted where state = 'visible' group by post_id) as added
-    where discussions.post_id = added.post_id
-)
-select id, twin_id from judged where twin_id is not null
-"""
-
-
-async def insert_all(
-    tx: Transaction, comments: Sequence[Comment], text_keys: Sequence[int], renderer_version: int
-) -> dict[UUID, UUID]:
-    """Store new comments and count them for their posts. Return the twins instead of those that have one, by id.
-
-    A twin is the same text, still unedited, that the same person posted at the same place less than `TWINS_WITHIN`
-    before; no two of the given ones may be twins of each other.
-    """
-    if not comments:
-        return {}
-    columns = zip(*(_row(comment, renderer_version) for comment in comments), strict=True)
-    revisions = [comment.answered_revision for comment in comments]
-    found = await tx.fetch(INSERT_UNLESS_TWIN, *columns, text_keys, revisions, TWINS_WITHIN)
-    return {row["id"]: row["twin_id"] for row in found}
 
 
 UPDATE_REPLY_COUNTS = """

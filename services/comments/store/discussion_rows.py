@@ -134,21 +134,6 @@ async def lock_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[
     return {row["post_id"]: Discussion(**row) for row in rows}
 
 
-LOCK_FREE_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
-from discussions
-where post_id = any($1::uuid[])
-order by post_id
-for no key update skip locked
-"""
-
-
-async def lock_free_discussions(tx: Transaction, post_ids: Collection[UUID]) -> dict[UUID, Discussion]:
-    """Lock those of these discussions that no other transaction has locked, and return them by post."""
-    rows = await tx.fetch(LOCK_FREE_DISCUSSIONS, list(post_ids))
-    return {row["post_id"]: Discussion(**row) for row in rows}
-
-
 SELECT_COUNTS = """
 select post_id as id, visible_count as count from discussions where post_id = any($1::uuid[]) and status = 'published'
 """
