@@ -1,7 +1,9 @@
 """Batches of the gateway: what needs nothing but to be stored is stored, each for its own person; the rest is left."""
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -169,6 +171,29 @@ async def test_nobody_waits_for_a_long_text_of_somebody_else(harness: Harness, s
         await long
     await eventually(lambda: not renderer.is_busy(person(ANN)))
     assert all(await stored(send, item(harness.post_id, "x", ANN), item(harness.post_id, "z", ANN)))
+
+
+async def test_costly_texts_of_a_batch_let_other_requests_in_between(
+    harness: Harness, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    def costly(text: str, *_: object, **__: object) -> str:
+        order.append(text)
+        time.sleep(2 * posting.LONGEST_TURN_SECONDS)
+        return f"<p>{text}</p>"
+
+    async def others() -> None:
+        while True:
+            order.append("other")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(posting, "render_at_once", costly)
+    other = asyncio.create_task(others())
+    assert all(await stored(send, *(item(harness.post_id, text) for text in ("one", "two", "three"))))
+    other.cancel()
+    texts = [order.index(text) for text in ("one", "two", "three")]
+    assert all("other" in order[first:second] for first, second in itertools.pairwise(texts))
 
 
 async def test_a_batch_of_unknown_outcome_is_unavailable(
