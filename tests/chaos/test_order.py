@@ -30,8 +30,28 @@ LONGEST_HOLD = 50
 
 
 @asynccontextmanager
+async def locked_until_waited_for(system: System, post: str) -> AsyncIterator[None]:
+    """Lock a discussion until the comment that is posted in the block waits for it, in a transaction."""
+    connection = await asyncpg.connect(system.stack.database_urls["comments"])
+
+    async def is_waited_for() -> bool:
+        sql = "select count(*) from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+        return bool(await connection.fetchval(sql))
+
+    try:
+        async with connection.transaction():
+            await connection.execute("select from discussions where post_id = $1 for update", UUID(post))
+            yield
+            await eventually(is_waited_for)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
 async def late_comment(system: System, post: str, patience: float) -> AsyncIterator[tuple[Part, asyncio.Task[int]]]:
     """Stop a separate process right before the commit of one comment, whose event already has an early id.
+
+    One that nobody is in the way of is written by a statement that commits by itself; this one has to wait before.
 
     The task returns the status of the answer, 0 when there was none.
     """
@@ -54,7 +74,8 @@ async def late_comment(system: System, post: str, patience: float) -> AsyncItera
         operation.outcome = "ok" if answer.status == 201 else "failed"
         return answer.status
 
-    posting = asyncio.create_task(post_it())
+    async with locked_until_waited_for(system, post):
+        posting = asyncio.create_task(post_it())
     try:
         await eventually(lambda: blocked(late.process.pid) or posting.done(), timeout=30)
         assert not posting.done(), "it did not wait before its commit"

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
+from services.chassis.database import idempotency
 from services.chassis.errors import unavailable
 from services.chassis.identity import Caller, Signer, Verifier
 from services.chassis.text import renderer
@@ -202,7 +203,7 @@ async def test_a_batch_of_unknown_outcome_is_unavailable(
     async def unknown(*_: object) -> None:
         raise unavailable("The database could not finish this; whether it happened is unknown.")
 
-    monkeypatch.setattr(posting, "store_batch", unknown)
+    monkeypatch.setattr(posting, "store_at_once", unknown)
     answer = await send("/comments/batch", {"items": [item(harness.post_id, "one"), item(harness.post_id, "two", BOB)]})
     assert answer.status_code == 503
 
@@ -213,13 +214,9 @@ async def test_a_key_that_was_stored_since_it_was_looked_for_stores_nothing(
     (first,) = await stored(send, item(harness.post_id, "one", key="k"))
     assert first
 
-    find = posting_rows.lock
-
-    async def all_fresh(*args: Any) -> Any:
-        discussions, are_fresh = await find(*args)
-        return discussions, [True] * len(are_fresh)
-
-    monkeypatch.setattr(posting_rows, "lock", all_fresh)
+    always = posting_rows.INSERT_IF_CURRENT.replace(idempotency.IS_FRESH, "true")
+    assert always != posting_rows.INSERT_IF_CURRENT
+    monkeypatch.setattr(posting_rows, "INSERT_IF_CURRENT", always)
     assert await stored(send, item(harness.post_id, "two", key="k"), item(harness.post_id, "three")) == [None, None]
     assert await harness.count() == 1
 

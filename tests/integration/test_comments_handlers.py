@@ -63,7 +63,8 @@ async def test_each_event_of_a_post_updates_its_discussion(db: Database, kind: t
     post_id = uuid4()
     fact = as_type(kind, post_fact(post_id, status="withdrawn", discussion="held"))
     await handle(db, fact)
-    assert await known(db, post_id) == Discussion(post_id, fact.author_id, "withdrawn", "held", revision=1)
+    stated = Discussion(post_id, fact.author_id, "withdrawn", "held", revision=1, post_version=1)
+    assert await known(db, post_id) == stated
 
 
 async def test_a_comment_says_which_revision_it_is_about(db: Database) -> None:

@@ -17,10 +17,11 @@ from services.chassis.ids import moment_of, new_id
 from services.chassis.runtime import context
 from services.chassis.runtime.context import Context
 from services.comments.commands.posting import PostingQueue
-from services.comments.commands.storing import Deferred, Outcome, Prepared, store_batch
-from services.comments.store import discussion_rows
-from services.comments.store.posting_rows import Lock
-from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, request_key
+from services.comments.commands.storing import Deferred, Outcome, Prepared, store_alone, store_at_once, store_locked
+from services.comments.domain.comment import Discussion
+from services.comments.store import comment_rows, discussion_rows, posting_rows
+from tests.integration.comments_harness import ANN, BOB, MODERATOR, NOBODY, Harness, person, refused, request_key
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -163,44 +164,138 @@ async def test_keys_are_checked_within_a_batch_and_against_earlier_requests(harn
     assert await harness.count() == 6
 
 
-async def outcomes_of(harness: Harness, lock: Lock, *items: Prepared) -> list[Outcome]:
+async def at_once(harness: Harness, *items: Prepared) -> list[Outcome]:
+    return await store_at_once(harness.db, items, {})
+
+
+async def locked(harness: Harness, *items: Prepared) -> list[Outcome]:
     async with harness.db.transaction() as tx:
-        return await store_batch(tx, items, lock)
+        return await store_locked(tx, items)
 
 
-async def test_one_that_may_wait_replays_a_key_and_answers_a_hidden_parent(harness: Harness) -> None:
+async def alone(harness: Harness, item: Prepared) -> CommandResult:
+    async with harness.db.transaction() as tx:
+        return await store_alone(tx, item)
+
+
+async def test_a_used_key_and_a_hidden_parent_are_decided_alone(harness: Harness) -> None:
     key = request_key(ANN)
     kept = await harness.post_comment(key=key)
     hidden = (await harness.post_comment(BOB))["id"]
     await harness.moderate(hidden, "hold")
-    (replayed,) = await outcomes_of(harness, "wait", prepared(harness, key=key))
-    assert replayed == CommandResult(201, kept, f"/v1/comments/{kept['id']}", replayed=True)
-    (refusal,) = await outcomes_of(harness, "wait", prepared(harness, hidden, ANN))
-    assert isinstance(refusal, Problem)
-    assert refusal.kind == "invalid"
-    locks: tuple[Lock, ...] = ("skip locked", "wait")
-    for lock in locks:
-        outcomes = await outcomes_of(
-            harness, lock, prepared(harness, key=key), prepared(harness), prepared(harness, hidden, BOB)
-        )
+    for way in (at_once, locked):
+        outcomes = await way(harness, prepared(harness, key=key), prepared(harness), prepared(harness, hidden, BOB))
         assert [outcome is Deferred.ALONE for outcome in outcomes] == [True, False, True]
-    for item in (prepared(harness, key=key), prepared(harness, hidden, BOB)):
-        assert await outcomes_of(harness, "skip locked", item) == [Deferred.ALONE]
-    (stored,) = await outcomes_of(harness, "wait", prepared(harness, hidden, BOB))
-    assert isinstance(stored, CommandResult)
-    assert stored.status == 201
+    replayed = await alone(harness, prepared(harness, key=key))
+    assert replayed == CommandResult(201, kept, f"/v1/comments/{kept['id']}", replayed=True)
+    assert (await refused(alone(harness, prepared(harness, hidden, ANN)))).kind == "invalid"
+    assert (await alone(harness, prepared(harness, hidden, BOB))).status == 201
 
 
-async def test_an_unknown_discussion_is_decided_only_after_waiting(harness: Harness) -> None:
-    unknown = Harness(harness.db)
+async def test_only_what_is_alone_is_refused(harness: Harness) -> None:
+    """A used key comes before any refusal."""
+    unknown, key = Harness(harness.db), request_key(ANN)
     unknown.post_id = uuid4()
-    for others in ([], [prepared(harness)]):
-        *_, deferred = await outcomes_of(harness, "skip locked", *others, prepared(unknown))
-        assert deferred is Deferred.LOCKED
-    for others in ([], [prepared(harness)]):
-        *_, refusal = await outcomes_of(harness, "wait", *others, prepared(unknown))
-        assert isinstance(refusal, Problem)
-        assert refusal.kind == "post-unknown"
+    kept = await harness.post_comment(key=key)
+    await harness.change_post(discussion="closed")
+    for way in (at_once, locked):
+        assert await way(harness, prepared(unknown), prepared(harness, key=key)) == [Deferred.ALONE] * 2
+    assert (await refused(alone(harness, prepared(unknown)))).kind == "post-unknown"
+    assert (await refused(alone(harness, prepared(harness)))).kind == "discussion-closed"
+    assert (await alone(harness, prepared(harness, key=key))).representation == kept
+
+
+@pytest.mark.parametrize("change", [{"discussion": "held"}, {"discussion": "closed"}, {"status": "withdrawn"}])
+async def test_a_discussion_that_changed_since_it_was_read_is_asked_again(
+    harness: Harness, change: dict[str, Any]
+) -> None:
+    known: dict[UUID, Discussion] = {}
+    (first,) = await store_at_once(harness.db, [prepared(harness)], known)
+    assert isinstance(first, CommandResult)
+    assert harness.post_id in known
+    await harness.change_post(**change)
+    assert await store_at_once(harness.db, [prepared(harness)], known) == [Deferred.LOCKED]
+    assert not known
+    assert len(await harness.events()) == 1
+    if change == {"discussion": "held"}:
+        (second,) = await store_at_once(harness.db, [prepared(harness)], known)
+        assert isinstance(second, CommandResult)
+        assert second.representation["state"] == "held"
+
+
+async def test_a_database_that_was_restored_since_is_asked_again(harness: Harness) -> None:
+    known: dict[UUID, Discussion] = {}
+    await store_at_once(harness.db, [prepared(harness)], known)
+    async with harness.db.transaction() as tx:
+        await tx.execute("update epoch set number = number + 1")
+    assert await store_at_once(harness.db, [prepared(harness)], known) == [Deferred.LOCKED]
+    (second,) = await store_at_once(harness.db, [prepared(harness)], known)
+    assert isinstance(second, CommandResult)
+    assert second.representation["epoch"] == 1
+
+
+async def test_a_parent_that_was_hidden_since_it_was_read_gets_no_reply(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, find_many = (await harness.post_comment())["id"], comment_rows.find_many
+
+    async def hidden_after(*args: Any) -> Any:
+        found = await find_many(*args)
+        patched.undo()
+        await harness.moderate(parent, "hold")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(comment_rows, "find_many", hidden_after)
+        outcomes = await at_once(harness, prepared(harness, parent), prepared(harness))
+    assert outcomes[0] is Deferred.LOCKED
+    assert isinstance(outcomes[1], CommandResult)
+    assert len(await harness.walk(MODERATOR)) == 2
+
+
+async def waits_for_lock(harness: Harness) -> None:
+    async def waits() -> bool:
+        sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        async with harness.db.reader() as reader:
+            return bool(await reader.fetchval(sql))
+
+    await eventually(waits)
+
+
+@pytest.mark.parametrize("state", ["visible", "held"])
+async def test_a_twin_that_was_stored_between_snapshot_and_lock_is_found(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A statement that waits for the lock, as none does otherwise, has a snapshot from before."""
+    if state == "held":
+        await harness.change_post(discussion="held")
+    waiting = posting_rows.INSERT_IF_CURRENT.replace(" skip locked", "")
+    assert waiting != posting_rows.INSERT_IF_CURRENT
+    first = prepared(harness)
+    async with harness.db.transaction() as tx:
+        assert isinstance((await store_locked(tx, [first]))[0], CommandResult)
+        monkeypatch.setattr(posting_rows, "INSERT_IF_CURRENT", waiting)
+        twin = asyncio.create_task(at_once(harness, replace(prepared(harness), body=first.body)))
+        await waits_for_lock(harness)
+    assert await twin == [Deferred.LOCKED]
+    (again,) = await at_once(harness, replace(prepared(harness), body=first.body))
+    assert again is Deferred.ALONE
+    assert len(await harness.events()) == 1
+
+
+async def test_replies_and_twins_of_one_statement_are_counted_once(harness: Harness) -> None:
+    top = (await harness.post_comment())["id"]
+    same = prepared(harness, top)
+    assert isinstance((await at_once(harness, same))[0], CommandResult)
+    items = [prepared(harness, top), replace(prepared(harness, top), body=same.body), prepared(harness, top, BOB)]
+    outcomes = await at_once(harness, *items)
+    assert [outcome is Deferred.ALONE for outcome in outcomes] == [False, True, False]
+    async with harness.db.reader() as reader:
+        parent = await comment_rows.find(reader, UUID(top))
+    assert parent is not None
+    assert (parent.all_replies, parent.reply_count, parent.shown_replies) == (3, 3, 3)
+    assert await harness.count() == 4
+    assert [event["subject"] for event in await harness.events()][2:] == [items[0].id, items[2].id]
 
 
 async def test_a_locked_discussion_does_not_delay_other_discussions(harness: Harness) -> None:
@@ -245,15 +340,15 @@ async def test_nothing_is_repeated_when_the_database_is_unavailable(harness: Har
 async def test_nothing_is_repeated_when_the_answer_to_a_commit_is_lost(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transaction = harness.db.transaction
+    statement = harness.db.statement
 
     @asynccontextmanager
     async def committed_without_answer() -> AsyncIterator[Transaction]:
-        async with transaction() as tx:
+        async with statement() as tx:
             yield tx
         raise unavailable("The answer was lost.")
 
-    monkeypatch.setattr(harness.db, "transaction", committed_without_answer)
+    monkeypatch.setattr(harness.db, "statement", committed_without_answer)
     outcomes = await store_together(harness, *(prepared(harness) for _ in range(4)))
     assert [outcome.kind for outcome in outcomes if isinstance(outcome, Problem)] == ["unavailable"] * 4
     assert await harness.count() == 4

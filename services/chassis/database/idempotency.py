@@ -113,26 +113,6 @@ async def lock_and_find(tx: Transaction, key: Key | None) -> Kept | None:
     return Kept(row["status"], row["location"], row["subject"], row["representation"])
 
 
-# A subquery with a limit is looked up by index for each key, whatever the planner thinks of the table's size.
-IS_FRESH = """
-pg_try_advisory_xact_lock(hashtextextended({asked}.person_id::text || ' ' || {asked}.key, 0)) and not coalesce((
-    select true from idempotency_keys as known
-    where known.person_id = {asked}.person_id and known.key = {asked}.key
-        and known.created_at > now() - interval '24 hours'
-    limit 1
-), false)
-"""
-
-
-def is_fresh(asked: str) -> str:
-    """Return an expression that locks the key in a row of `asked` (`person_id`, `key`) and tells if it can be used.
-
-    For commands that share a transaction; a key that is in progress elsewhere, or stored, needs `lock_and_find` in one
-    of its own. A key may be stored between the statement's snapshot and its lock: `insert_with_each` finds that out.
-    """
-    return IS_FRESH.format(asked=asked)
-
-
 UPSERT_KEPT = """
 insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -160,14 +140,32 @@ async def keep(tx: Transaction, key: Key | None, kept: Kept) -> None:
 TYPES = ("uuid", "text", "text", "text", "bytea", "smallint", "text", "uuid", "jsonb")
 NOTHING = (None,) * len(TYPES)
 
-INSERT_WITH_EACH = """
-insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
-select person_id, key, method, path, body_sha256, status, location, subject, representation
+# In each statement that stores the answers of several commands.
+ANSWERS = """
+select person_id, key, method, path, body_sha256, status, location, subject, representation, place
 from unnest(
     {values}
 ) with ordinality as answer (
     person_id, key, method, path, body_sha256, status, location, subject, representation, place
-) join (select place from {changed}) as changed using (place)
+)
+"""
+
+# Asked of a row of `answers`. A subquery with a limit is looked up by index for each key, whatever the planner thinks
+# of the table's size.
+IS_FRESH = """
+(answers.key is null or pg_try_advisory_xact_lock(hashtextextended(answers.person_id::text || ' ' || answers.key, 0))
+    and not coalesce((
+        select true from idempotency_keys as known
+        where known.person_id = answers.person_id and known.key = answers.key
+            and known.created_at > now() - interval '24 hours'
+        limit 1
+    ), false))
+"""
+
+INSERT_WITH_EACH = """
+insert into idempotency_keys (person_id, key, method, path, body_sha256, status, location, subject, representation)
+select person_id, key, method, path, body_sha256, status, location, subject, representation
+from answers join (select place from {changed}) as changed using (place)
 where key is not null
 on conflict (person_id, key) do update set
     method = excluded.method, path = excluded.path, body_sha256 = excluded.body_sha256, status = excluded.status,
@@ -176,18 +174,25 @@ on conflict (person_id, key) do update set
 """
 
 
-def insert_with_each(changed: str, taken: int) -> str:
-    """Return the part of a statement that stores the response, made by `row`, for each `place` of `changed`.
+def answers(taken: int) -> str:
+    """Return the subquery `answers` of a statement: one made by `row` for each command, numbered from 1 by `place`.
 
-    Their keys are fresh (`is_fresh`). One that another transaction has stored meanwhile gets no `created_at`, which
-    violates a constraint: the statement fails, and nothing of it is written.
+    The statement stores only those of which `IS_FRESH` is true: it locks the key, and is false when it is in progress
+    elsewhere, or stored. A key that is not fresh needs `lock_and_find` in a transaction of its own.
 
     Args:
-        changed: the name of a subquery; see `outbox.insert_with_each`.
-        taken: how many parameters the statement has before those of the responses.
+        taken: how many parameters the statement has before those of the answers.
     """
-    values = ", ".join(f"(select ${place}::{kind}[])" for place, kind in enumerate(TYPES, taken + 1))
-    return INSERT_WITH_EACH.format(changed=changed, values=values)
+    return ANSWERS.format(values=", ".join(f"(select ${n}::{kind}[])" for n, kind in enumerate(TYPES, taken + 1)))
+
+
+def insert_with_each(changed: str) -> str:
+    """Return the part of a statement that stores the answer for each `place` of the subquery `changed`.
+
+    A key that another transaction has stored between the statement's snapshot and its lock gets no `created_at`, which
+    violates a constraint: the statement fails, and nothing of it is written.
+    """
+    return INSERT_WITH_EACH.format(changed=changed)
 
 
 BLANK = """

@@ -247,6 +247,8 @@ class Database:
         """
         async with self._acquire_to_write() as connection:
             tx = Transaction(_SingleUse(connection))
+            failpoint.reach("command.begun")
+            failpoint.reach_soon("command.committing")
             yield tx
         if tx.wakes_relay:
             failpoint.reach("command.after_commit")

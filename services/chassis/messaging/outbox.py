@@ -2,8 +2,9 @@
 
 The events of one aggregate reach Kafka in the order of their commits, because
 
-1. a command locks the aggregate's row before it calls `add`, `add_all` or `add_with_each` (each service's commands), so
-   the outbox ids of the aggregate, drawn at the insert (`migrations/0001_messaging.sql`), are in commit order;
+1. a command locks the aggregate's row before it calls `add` or `add_all` (each service's commands), and a statement
+   with `insert_with_each` does so before it writes events, so the outbox ids of the aggregate, drawn at the insert
+   (`migrations/0001_messaging.sql`), are in commit order;
 2. one relay at a time owns the slice of the aggregate (`outbox_slices.py`), and reads its unpublished rows in the order
    of their ids (`relay.py`);
 3. the record key puts them all into one partition, of which one batch is in flight, acknowledged as a whole or not at

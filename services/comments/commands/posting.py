@@ -6,13 +6,14 @@ A refusal is an outcome of its own item and fails no other; a batch that fails a
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeGuard
 from uuid import UUID
 
 import structlog
+from cachetools import LRUCache
 from pydantic import ValidationError
 
 from services.chassis.database.idempotency import CommandResult, Key, key_of
@@ -24,12 +25,22 @@ from services.chassis.runtime import context
 from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.context import Context
 from services.chassis.text.renderer import is_busy, is_long, render, render_at_once
-from services.comments.commands.storing import Deferred, Outcome, Prepared, decide_early, store_batch
-from services.comments.store.posting_rows import Lock
+from services.comments.commands.storing import (
+    Deferred,
+    Outcome,
+    Prepared,
+    decide_early,
+    store_alone,
+    store_at_once,
+    store_locked,
+)
+from services.comments.domain.comment import Discussion
 from services.contracts.comments import CommentOfBatch, CreateComment
 
 log = structlog.get_logger(__name__)
 
+Way = Callable[[Sequence[Prepared]], Awaitable[Sequence[Outcome]]]
+MOST_KNOWN = 1_000  # discussions
 LONGEST_TURN_SECONDS = 0.001  # of rendering, and one text more: the costliest short one takes 5 ms
 
 
@@ -142,8 +153,8 @@ async def _rendered(queue: "PostingQueue", item: Prepared) -> Prepared:
 class PostingQueue:
     """Two lines of prepared comments, each stored batch by batch.
 
-    The first line skips discussions that another transaction has locked, so that they hold up no others; their comments
-    wait for the lock in the second line.
+    The first line leaves out discussions that another transaction has locked or changed, so that they hold up no
+    others; their comments wait for the lock in the second line.
 
     Args:
         picture_hosts: whose pictures a comment may show.
@@ -152,8 +163,9 @@ class PostingQueue:
     def __init__(self, db: Database, picture_hosts: Collection[str] = ()) -> None:
         self.picture_hosts = picture_hosts
         self._db = db
-        self._first: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="skip locked"))
-        self._second: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, lock="wait"))
+        self._known: LRUCache[UUID, Discussion] = LRUCache(MOST_KNOWN)
+        self._first: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, self._store_at_once))
+        self._second: Batcher[Prepared, CommandResult | Deferred] = Batcher(partial(self._store, self._store_locked))
 
     async def store(self, item: Prepared) -> CommandResult:
         """Store one comment, together with those that come at the same time.
@@ -168,7 +180,7 @@ class PostingQueue:
             outcome = await self._second.submit(item)
         if outcome is Deferred.ALONE:
             async with self._db.transaction() as tx:
-                (outcome,) = await store_batch(tx, [item], "wait")
+                outcome = await store_alone(tx, item)
         if outcome is Deferred.LATE:
             raise unavailable("It came too late, and was not stored.")
         if isinstance(outcome, Problem):
@@ -189,20 +201,26 @@ class PostingQueue:
         async with self._db.transaction() as tx:
             return await decide_early(tx, item)
 
-    async def _store(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
+    async def _store(self, way: Way, batch: Sequence[Prepared]) -> Sequence[Outcome]:
         """Store a batch without those for which nobody waits any more: a slow database has enough to do with others."""
         wanted = {item.id: item for item in batch if not item.context.is_over}
         outcomes: dict[UUID, Outcome] = {}
         if wanted:
-            outcomes = dict(zip(wanted, await self._store_wanted(list(wanted.values()), lock), strict=True))
+            outcomes = dict(zip(wanted, await self._store_wanted(way, list(wanted.values())), strict=True))
         return [outcomes.get(item.id, Deferred.LATE) for item in batch]
 
-    async def _store_wanted(self, batch: Sequence[Prepared], lock: Lock) -> Sequence[Outcome]:
+    async def _store_wanted(self, way: Way, batch: Sequence[Prepared]) -> Sequence[Outcome]:
         try:
-            async with self._db.transaction() as tx:
-                return await store_batch(tx, batch, lock)
+            return await way(batch)
         except Problem:  # of the database: whether the batch was committed is unknown, so nothing of it is repeated
             raise
         except Exception:
             log.exception("a batch of comments failed; each of them is stored alone", size=len(batch))
             return [Deferred.ALONE] * len(batch)
+
+    async def _store_at_once(self, batch: Sequence[Prepared]) -> Sequence[Outcome]:
+        return await store_at_once(self._db, batch, self._known)
+
+    async def _store_locked(self, batch: Sequence[Prepared]) -> Sequence[Outcome]:
+        async with self._db.transaction() as tx:
+            return await store_locked(tx, batch)

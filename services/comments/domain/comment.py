@@ -35,6 +35,7 @@ class Discussion:
         mode: whether comments are accepted and wait for a moderator; `discussion` in the events of posts.
         epoch: that of the comments: the present one of this service's own database.
         revision: the newest text of the post that comments has heard of; None until its next event.
+        post_epoch, post_version: which state of the post this is.
     """
 
     post_id: UUID
@@ -43,6 +44,8 @@ class Discussion:
     mode: Literal["open", "held", "closed"]
     epoch: int = 0
     revision: int | None = None
+    post_epoch: int = 0
+    post_version: int = 0
 
 
 class Comment(NamedTuple):

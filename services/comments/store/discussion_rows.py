@@ -71,7 +71,8 @@ async def known_posts(reader: Reader, after: UUID, ids: Sequence[UUID] | None, l
 
 
 SELECT_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision,
+    discussions.epoch as post_epoch, version as post_version
 from discussions
 where post_id = $1
 """
@@ -93,7 +94,8 @@ async def find_version(reader: Reader, post_id: UUID) -> tuple[int, int] | None:
 
 
 SELECT_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision,
+    discussions.epoch as post_epoch, version as post_version
 from discussions
 where post_id = any($1::uuid[])
 """
@@ -106,7 +108,8 @@ async def find_discussions(reader: Reader, post_ids: Sequence[UUID]) -> dict[UUI
 
 
 LOCK_DISCUSSION = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision,
+    discussions.epoch as post_epoch, version as post_version
 from discussions
 where post_id = $1
 for no key update
@@ -120,7 +123,8 @@ async def lock_discussion(tx: Transaction, post_id: UUID) -> Discussion | None:
 
 
 LOCK_DISCUSSIONS = """
-select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision
+select post_id, post_author_id, status, discussion as mode, (select number from epoch) as epoch, revision,
+    discussions.epoch as post_epoch, version as post_version
 from discussions
 where post_id = any($1::uuid[])
 order by post_id
