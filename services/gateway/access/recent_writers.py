@@ -59,24 +59,33 @@ class RecentWriters:
         self._believed_from = 0.0
         self._is_in_doubt = False
         # Writes that began here and have not ended, by person; and who wrote elsewhere too before they wrote here.
-        self._under_way: TTLCache[UUID, int] = TTLCache(math.inf, self._seconds, timer=clock)
+        self._under_way: dict[UUID, tuple[int, float]] = {}  # how many, and until when; the latest is the last
         self._elsewhere: TTLCache[UUID, None] = TTLCache(math.inf, self._seconds, timer=clock)
         self.on_lost: Callable[[], None] = lambda: None
 
     def begin(self, person_id: UUID) -> asyncio.Future[bool]:
         """Mark a person at once; what they write must not be answered before the future is done."""
-        self._under_way[person_id] = self._under_way.get(person_id, 0) + 1
+        self._note(person_id, 1)
         return self._valkey.begin(self, (person_id, True))
 
     def end(self, person_id: UUID) -> None:
         """Note that it is known how a write ended, and what it changed is kept here no more."""
-        others = self._under_way.pop(person_id, 0) - 1
-        if others > 0:
-            self._under_way[person_id] = others
+        self._note(person_id, -1)
+
+    def _note(self, person_id: UUID, more: int) -> None:
+        now = self._clock()
+        known, until = self._under_way.pop(person_id, (0, 0.0))
+        if (left := (known if until > now else 0) + more) > 0:
+            self._under_way[person_id] = left, now + self._seconds
+        while self._under_way and self._under_way[oldest := next(iter(self._under_way))][1] <= now:
+            del self._under_way[oldest]
 
     async def wrote_lately(self, person_id: UUID) -> bool:
         """Return whether a person may have written what is not known here; true also where that cannot be told."""
-        return person_id in self._under_way or await self._valkey.begin(self, (person_id, False))
+        if self._under_way.get(person_id, (0, 0.0))[1] > self._clock():
+            return True
+        marked: bool = await self._valkey.begin(self, (person_id, False))
+        return marked
 
     def questions(self, asked: Sequence[Asked]) -> Sequence[Question]:
         """Return what marks those who write and reads the marks of the others; nothing while Valkey is left alone."""
