@@ -124,19 +124,6 @@ async def test_an_event_evicts_the_entries_it_concerns(
     await eventually(lambda: harness.kept(*ALL) == kept)
 
 
-async def test_the_event_of_a_comment_that_was_answered_here_evicts_nothing_more(harness: Harness) -> None:
-    """What was read since then shows it already. Told once more, it evicts: that was not by this gateway."""
-    harness.invalidation.posted({"id": str(COMMENT), "post_id": str(POST), "author_id": str(PERSON), "state": "held"})
-    others_tag = f"profile:{OTHER}"
-    harness.keep(PROFILE_TAG, others_tag)
-    await harness.publish(posted())
-    await harness.publish(posted().model_copy(update={"comment_id": uuid4(), "author_id": OTHER}))  # read after it
-    await eventually(lambda: harness.kept(others_tag) == [False])
-    assert harness.kept(PROFILE_TAG) == [True]
-    await harness.publish(posted())
-    await eventually(lambda: harness.kept(PROFILE_TAG) == [False])
-
-
 async def test_a_renamed_author_is_looked_up_again(harness: Harness) -> None:
     await harness.authors.of([str(PERSON)], 0)
     await harness.publish(renamed())

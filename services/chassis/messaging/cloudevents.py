@@ -61,11 +61,6 @@ def type_of(record: Any) -> str:
     return str(value, "utf-8", "replace")
 
 
-def subject_of(record: Any) -> str:
-    """Return the id of what an event is about, from the record's headers alone; empty if they do not tell it."""
-    return str(dict(record.headers).get("ce_subject") or b"", "utf-8", "replace")
-
-
 def from_record(record: Any) -> Envelope:
     """Return the envelope of a consumed record. Its data are not decoded.
 

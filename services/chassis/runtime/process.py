@@ -34,6 +34,10 @@ from services.chassis.runtime.waiting import cancelled
 
 log = structlog.get_logger(__name__)
 
+# New objects before the young ones are searched for circles; a request makes hundreds, and hardly any circle. By
+# default (700) the searches took 6 % of the time of a gateway that only takes comments.
+COLLECT_AFTER = 10_000
+
 
 @dataclass(frozen=True)
 class Role:
@@ -184,6 +188,7 @@ async def run(wanted: Collection[str], compose: Compose, settings: Settings) -> 
     try:
         async with compose(wanted, shutdown.health) as roles, trimming():
             gc.freeze()  # objects of the start live as long as the process; no collection needs to visit them
+            gc.set_threshold(COLLECT_AFTER)
             log.info("started", roles=[role.name for role in roles])
             async with asyncio.TaskGroup() as group:
                 first = [group.create_task(shutdown.run_role(role)) for role in roles if not role.stops_last]

@@ -203,9 +203,6 @@ async def _evict(request: Request, context: RequestContext, comment_id: str) -> 
 async def _written(
     request: Request, context: RequestContext, answer: ServiceResponse, raw: Json, *, is_new: bool = False
 ) -> Response:
-    invalidation = responses.invalidation(request)
-    if is_new:
-        invalidation.posted(raw)
-    else:
-        invalidation.comment(raw["post_id"], raw["author_id"])
+    may_wait = not is_new or raw["state"] != "visible"
+    responses.invalidation(request).comment(raw["post_id"], raw["author_id"], may_wait=may_wait)
     return responses.written(context, answer, await comment_views.with_authors(context, raw))

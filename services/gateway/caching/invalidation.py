@@ -7,14 +7,14 @@ empty cache, so only what happens from then on matters.
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.messaging.cloudevents import Undecodable, subject_of, type_of
+from services.chassis.messaging.cloudevents import Undecodable, type_of
 from services.chassis.messaging.connection import connection
 from services.chassis.messaging.topics import create_topics
 from services.chassis.messaging.unreachable import Unreachable
@@ -47,7 +47,6 @@ GATHER_SECONDS = 0.04  # in which events gather after some came: a fetch of all 
 CHECK_SECONDS = 1.0  # between two questions whether the broker is there
 ANSWER_SECONDS = 2.0
 STOP_SECONDS = 5.0
-POSTED_REMEMBERED = 10_000
 
 
 class Invalidation:
@@ -66,8 +65,6 @@ class Invalidation:
         self._attention = attention or AttentionCache()
         self._navigation = navigation or Navigation()
         self._own_comments = own_comments or OwnComments()
-        self._posted_here: dict[str, None] = {}
-        self._kinds = registry()
 
     def post(self, post_id: str) -> None:
         """Evict what shows a post; comments reads the event too, a moment later."""
@@ -84,13 +81,6 @@ class Invalidation:
         if may_wait:  # what is posted and visible has never waited
             self._attention.forget()
 
-    def posted(self, raw: Mapping[str, Any]) -> None:
-        """Evict what a new comment changed, as comments represents it; its event has nothing to add here."""
-        self.comment(raw["post_id"], raw["author_id"], may_wait=raw["state"] != "visible")
-        if len(self._posted_here) >= POSTED_REMEMBERED:
-            del self._posted_here[next(iter(self._posted_here))]
-        self._posted_here[raw["id"]] = None
-
     def reading(self, person_id: str, post_id: str | None = None) -> None:
         """Forget how many notifications a person has not read, or whether they follow the discussion of a post."""
         self._attention.forget(person_id, post_id)
@@ -104,18 +94,6 @@ class Invalidation:
         """Evict all, because it is not known what changed."""
         self._cache.clear()
         self._own_comments.forget_all()
-
-    def by_record(self, record: ConsumerRecord) -> None:
-        """Evict what the event in a record concerns.
-
-        Raises:
-            Undecodable, ValueError: it cannot be read.
-        """
-        kind = self._kinds.get(type_of(record))
-        if kind is CommentPosted and self._posted_here.pop(subject_of(record), True) is None:
-            return
-        if kind is not None:
-            self.by_event(kind.model_validate_json(record.value or b""))
 
     def by_event(self, event: Event) -> None:
         """Evict what an event concerns."""
@@ -149,6 +127,7 @@ class InvalidationReader:
             ]
             for topics in TOPICS
         ]
+        self._kinds = registry()
         self._repetition = Repetition()
         self._heard = [time.monotonic()] * len(TOPICS)
         # at a scrape: it also grows while the reader waits
@@ -229,7 +208,9 @@ class InvalidationReader:
     def _apply(self, record: ConsumerRecord) -> None:
         """Evict what one record concerns; a record that cannot be read may concern anything."""
         try:
-            self._invalidation.by_record(record)
+            kind = self._kinds.get(type_of(record))
+            if kind is not None:
+                self._invalidation.by_event(kind.model_validate_json(record.value or b""))
         except (Undecodable, ValueError) as error:
             log.warning("an event cannot be read", error=repr(error))
             self._invalidation.everything()

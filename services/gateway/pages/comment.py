@@ -136,5 +136,5 @@ async def _create(request: Request, context: RequestContext, form: CommentForm) 
 
     answer = await comment_views.retry_while_post_unknown(context, form.post_id, ask)
     raw: Json = answer.json()
-    invalidation(request).posted(raw)
+    invalidation(request).comment(raw["post_id"], raw["author_id"], may_wait=raw["state"] != "visible")
     return raw
