@@ -46,6 +46,7 @@ from services.gateway.pages import (
 from services.gateway.pages.old_addresses import OldAddresses
 from services.gateway.pages.render import show_site
 from services.gateway.response_headers import ResponseHeaders
+from services.gateway.write_path import WritePath
 
 ROUTERS = (
     comments.router,  # first: routes are tried in this order, and most writes are comments
@@ -89,7 +90,10 @@ ROUTERS = (
 
 
 def create_app(gateway: Gateway, ready: Ready) -> CacheMiddleware:
-    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache."""
+    """Return the app over these parts: FastAPI's, inside `ResponseHeaders`, inside the language, inside the cache.
+
+    Writes of the API go past most of this (`write_path.py`).
+    """
     app = chassis.create_app("gateway", verifier=None, ready=ready, refuse=unmatched.refuse)
     app.state.gateway = gateway
     show_site(gateway.site, gateway.navigation)
@@ -108,4 +112,5 @@ def create_app(gateway: Gateway, ready: Ready) -> CacheMiddleware:
         gateway.upstreams,
         gateway.settings.read_deadline_seconds,
     )
-    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default, readers)
+    writes = WritePath(spoken, app, responses, unmatched.refuse, gateway.recent_writers)
+    return CacheMiddleware(spoken, gateway.cache, gateway.settings.cookie_name, host, default, readers, writes)

@@ -20,6 +20,7 @@ PREFLIGHT = [
     (b"cache-control", b"public, max-age=86400"),
     (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
 ]
+NONE: dict[str, str] = {}
 ALWAYS = [(b"x-content-type-options", b"nosniff")]
 # RFC 6797. Other hosts of the domain are not ours to bind, and a preload list cannot be left for months.
 HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
@@ -44,20 +45,23 @@ class ResponseHeaders:
         if api and scope["method"] == "OPTIONS":
             await preflight(scope, send, self._always)
             return
-        rate_limit_headers: dict[str, str] = {}
-        scope[RATE_LIMIT_HEADERS] = rate_limit_headers
+        scope[RATE_LIMIT_HEADERS] = {}  # guards may be given a copy of the scope
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), *self._always]
-                if api:
-                    headers += CROSS_ORIGIN
-                for name, value in rate_limit_headers.items():
-                    headers.append((name.lower().encode(), value.encode()))
-                message = {**message, "headers": headers}
+                message = {**message, "headers": list(message.get("headers", ()))}
+                self.add(scope, message["headers"])
             await send(message)
 
         await self._app(scope, receive, answer)
+
+    def add(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
+        """Add what every answer has to the headers of one."""
+        headers += self._always
+        if scope["path"].startswith("/v1/"):
+            headers += CROSS_ORIGIN
+        for name, value in scope.get(RATE_LIMIT_HEADERS, NONE).items():
+            headers.append((name.lower().encode(), value.encode()))
 
 
 async def preflight(scope: Scope, send: Send, always: list[tuple[bytes, bytes]]) -> None:

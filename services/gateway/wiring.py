@@ -17,6 +17,7 @@ from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import RateLimits
 from services.gateway.access.recent_writers import RecentWriters
 from services.gateway.access.revocations import Revocations
+from services.gateway.access.valkey import Valkey
 from services.gateway.caching.invalidation import Invalidation
 from services.gateway.caching.response_cache import ResponseCache
 from services.gateway.composition.attention import AttentionCache
@@ -65,19 +66,16 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
         return session
 
     pseudonyms = Pseudonyms(settings.gateway_signing_key)
+    valkey = Valkey(settings.redis_url, authorities=settings.redis_ca_file)
     counters = None
     if settings.rate_limits == "on":
-        counters = Counters(settings.redis_url, pseudonyms=pseudonyms, authorities=settings.redis_ca_file)
+        counters = Counters(valkey, pseudonyms=pseudonyms)
     revocations = Revocations(fetch_changes)
     longest = int(ACCESS_TOKEN_LIFE.total_seconds())
     verifier = Verifier(settings.verification_keys, "rapport", longest=longest, accepted=["people"])
     authors, attention, cache = AuthorCache(look_up), AttentionCache(), ResponseCache()
     navigation, own_comments = Navigation(), OwnComments()
-    recent_writers = RecentWriters(
-        settings.redis_url,
-        longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds),
-        authorities=settings.redis_ca_file,
-    )
+    recent_writers = RecentWriters(valkey, longest_write=max(UPLOAD_SECONDS, settings.write_deadline_seconds))
     invalidation = Invalidation(cache, authors, attention, navigation, own_comments)
     recent_writers.on_lost = invalidation.everything
     try:
@@ -103,7 +101,7 @@ async def connect(settings: GatewaySettings, upstreams: Upstreams | None = None)
             invalidation=invalidation,
         )
     finally:
-        await recent_writers.close()
         if counters is not None:
             await counters.close()
+        await valkey.close()
         await upstreams.close()

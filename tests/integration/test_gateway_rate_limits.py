@@ -13,9 +13,11 @@ from redis.asyncio import Redis
 from services.chassis.errors import Problem
 from services.chassis.http.client_networks import network_of
 from services.gateway.access import counters as module
-from services.gateway.access.counters import CONNECTIONS, Counters, Policy
+from services.gateway.access import valkey
+from services.gateway.access.counters import Counters, Policy
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import RateLimits
+from services.gateway.access.valkey import Valkey
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.waiting import eventually
 
@@ -34,11 +36,13 @@ class Clock:
 @asynccontextmanager
 async def counters(url: str, clock: Clock | None = None, pause: float = 0.05) -> AsyncIterator[Counters]:
     now = clock or Clock()
-    opened = Counters(url, pseudonyms=Pseudonyms("secret", now), clock=now, pause=pause)
+    asked = Valkey(url)
+    opened = Counters(asked, pseudonyms=Pseudonyms("secret", now), clock=now, pause=pause)
     try:
         yield opened
     finally:
         await opened.close()
+        await asked.close()
 
 
 async def spend(limits: RateLimits, policy: Policy = POLICY, identity: str = "anna") -> dict[str, str]:
@@ -114,12 +118,12 @@ async def test_redis_is_used_again_after_an_outage(redis_url: str) -> None:
         await eventually(counts)
 
 
-async def test_more_concurrent_requests_than_connections_are_all_counted(redis_url: str) -> None:
+async def test_concurrent_requests_are_all_counted_on_one_connection(redis_url: str) -> None:
     many = Policy("many", 1000, 60, strict=False)
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
-        counted = await asyncio.gather(*(used(one, many) for _ in range(8 * CONNECTIONS)))
-        assert sorted(each or 0 for each in counted) == list(range(1, 8 * CONNECTIONS + 1))
-        assert proxy.connections <= CONNECTIONS
+        counted = await asyncio.gather(*(used(one, many) for _ in range(20)))
+        assert sorted(each or 0 for each in counted) == list(range(1, 21))
+        assert proxy.connections <= 1
 
 
 async def test_a_used_up_quota_stays_used_up_when_redis_goes_away(redis_url: str) -> None:
@@ -180,13 +184,13 @@ async def test_broken_connections_are_replaced_at_once(redis_url: str) -> None:
 
     async def outage(proxy: FaultProxy, url: str, main: asyncio.AbstractEventLoop) -> list[int | None]:
         async with counters(url) as one:
-            await asyncio.gather(*(used(one, many) for _ in range(4 * CONNECTIONS)))
+            await asyncio.gather(*(used(one, many) for _ in range(8)))
             main.call_soon_threadsafe(proxy.reset)
             await eventually(lambda: not proxy.connections)
             assert await used(one, many) is None
             main.call_soon_threadsafe(proxy.heal)
             await eventually(lambda: not one.away)
-            return await asyncio.gather(*(used(one, many) for _ in range(4 * CONNECTIONS)))
+            return await asyncio.gather(*(used(one, many) for _ in range(8)))
 
     def on_uvloop(proxy: FaultProxy, url: str, main: asyncio.AbstractEventLoop) -> list[int | None]:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -212,7 +216,7 @@ async def test_while_redis_is_slow_hardly_any_request_waits_for_it(redis_url: st
 async def test_a_cancelled_count_leaves_no_answer_and_no_connection_behind(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url) as one:
         proxy.delay = 0.002
-        for number in range(4 * CONNECTIONS):
+        for number in range(8):
             counting = [asyncio.create_task(used(one, identity="storm")) for _ in range(4)]
             await asyncio.sleep(0.0005 * (number % 12))
             for task in counting:
@@ -220,9 +224,9 @@ async def test_a_cancelled_count_leaves_no_answer_and_no_connection_behind(redis
             await asyncio.gather(*counting, return_exceptions=True)
         proxy.delay = 0.0
         await eventually(lambda: not one.away)
-        counted = await asyncio.gather(*(used(one, RELAXED, f"person {n}") for n in range(4 * CONNECTIONS)))
+        counted = await asyncio.gather(*(used(one, RELAXED, f"person {n}") for n in range(8)))
         assert counted == [1] * len(counted)
-        assert proxy.connections <= CONNECTIONS
+        assert proxy.connections <= 1
 
 
 async def test_many_clients_do_not_evict_the_local_count_of_a_frequent_one(
@@ -262,11 +266,12 @@ async def test_counters_closed_while_redis_does_not_answer_lose_nobody_and_leave
 async def test_counters_are_closed_though_a_question_never_ends(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(valkey, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(valkey, "_ask", lambda *_: asyncio.Event().wait())
+    monkeypatch.setattr(valkey, "ANSWER_SECONDS", 60)
     async with counters(redis_url) as one:
-        monkeypatch.setattr(one, "_increment", lambda _: asyncio.Event().wait())
         counting = asyncio.create_task(used(one, RELAXED))
-        await eventually(lambda: one._asking._tasks)
+        await eventually(lambda: one._valkey._batcher._tasks)
         async with asyncio.timeout(5):
             await one.close()
         assert not counting.done(), "else this shows nothing"

@@ -15,6 +15,7 @@ from services.chassis.errors import not_found
 from services.gateway.access import recent_writers
 from services.gateway.access.counters import Policy
 from services.gateway.access.recent_writers import DOUBT_SECONDS, RecentWriters
+from services.gateway.access.valkey import Valkey
 from services.gateway.access.valkey_faults import AWAY_SECONDS
 from services.gateway.caching.response_cache import MOST_SECONDS
 from tests.fault_proxy import FaultProxy, fault_proxy
@@ -337,7 +338,7 @@ async def test_marks_that_valkey_has_lost_let_a_gateway_forget_what_it_kept_befo
 
 
 async def test_a_mark_is_seen_by_others_and_ends_after_all_that_is_older_than_the_write(redis_url: str) -> None:
-    one, other = (RecentWriters(redis_url, longest_write=2.5) for _ in range(2))
+    one, other = (RecentWriters(Valkey(redis_url), longest_write=2.5) for _ in range(2))
     anna, ben = uuid4(), uuid4()
     try:
         assert await one.begin(anna)
@@ -349,12 +350,12 @@ async def test_a_mark_is_seen_by_others_and_ends_after_all_that_is_older_than_th
             await client.delete(key)
         assert not await other.wrote_lately(anna)
     finally:
-        await one.close()
-        await other.close()
+        await one._valkey.close()
+        await other._valkey.close()
 
 
 async def test_a_gateway_knows_its_own_writes_and_does_not_forget_those_of_others_for_them(redis_url: str) -> None:
-    one, other, third = (RecentWriters(redis_url, longest_write=5) for _ in range(3))
+    one, other, third = (RecentWriters(Valkey(redis_url), longest_write=5) for _ in range(3))
     anna, ben = uuid4(), uuid4()
     try:
         for who in (anna, anna, ben):
@@ -371,7 +372,7 @@ async def test_a_gateway_knows_its_own_writes_and_does_not_forget_those_of_other
         assert [await each.wrote_lately(ben) for each in (one, other, third)] == [False, True, True]
     finally:
         for each in (one, other, third):
-            await each.close()
+            await each._valkey.close()
 
 
 @asynccontextmanager
@@ -382,12 +383,12 @@ async def watched(redis_url: str) -> AsyncIterator[tuple[FaultProxy, Clock, Rece
     async with fault_proxy(parts.port) as proxy:
         now, lost = Clock(), list[int]()
         url = parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
-        writers = RecentWriters(url, longest_write=5, clock=now)
+        writers = RecentWriters(Valkey(url), longest_write=5, clock=now)
         writers.on_lost = lambda: lost.append(1)
         try:
             yield proxy, now, writers, lost
         finally:
-            await writers.close()
+            await writers._valkey.close()
 
 
 async def test_after_an_outage_nothing_is_believed_until_all_can_mark_again_and_older_things_are_forgotten(

@@ -22,6 +22,7 @@ from services.gateway.access import counters as module
 from services.gateway.access.counters import Counters, Policy
 from services.gateway.access.pseudonyms import Pseudonyms
 from services.gateway.access.rate_limits import RateLimits
+from services.gateway.access.valkey import Valkey
 from services.gateway.access.valkey_faults import valkey_fault
 from services.gateway.settings import GatewaySettings
 from services.operator.doctor.neighbours import check_valkey
@@ -61,11 +62,13 @@ def stranger(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def counters(url: str, authorities: Path | str) -> AsyncIterator[Counters]:
-    opened = Counters(url, pseudonyms=Pseudonyms("secret"), authorities=str(authorities), pause=0.05)
+    valkey = Valkey(url, authorities=str(authorities))
+    opened = Counters(valkey, pseudonyms=Pseudonyms("secret"), pause=0.05)
     try:
         yield opened
     finally:
         await opened.close()
+        await valkey.close()
 
 
 async def spend(counters: Counters, policy: Policy = POLICY) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Republisher(Protocol):
 
 def create_app(
     service: str, *, verifier: Verifier | None, ready: Ready, body_limit: int = BODY_BYTES, refuse: Refuse = refuse
-) -> FastAPI:
+) -> FastPath:
     """Return an app with `/livez`, `/readyz` and problem details for all errors; include routers into it.
 
     Args:

@@ -43,8 +43,7 @@ def is_callable_directly(route: APIRoute) -> bool:
 def direct_handler(route: APIRoute, known_query: Mapping[str, bool] | None = None) -> Handler:
     """Return the handler of a route that `is_callable_directly`.
 
-    `StrictRoute` has parsed the body before, and has called the guards: calling them again returns the values that
-    `Guard` keeps in the scope.
+    `StrictRoute` has parsed the body before, and has called the guards, whose values `Guard` keeps in the scope.
 
     Args:
         known_query: the query parameters that the route takes, and whether each may be repeated; None ignores others.
@@ -81,7 +80,7 @@ def direct_handler(route: APIRoute, known_query: Mapping[str, bool] | None = Non
         if errors:
             raise RequestValidationError(errors)
         for name, guard in guards:
-            values[name] = await guard(request)
+            values[name] = request.scope["admitted"][guard]
         if dependant.request_param_name is not None:
             values[dependant.request_param_name] = request
         response: Response = await endpoint(**values)

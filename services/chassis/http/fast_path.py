@@ -106,17 +106,24 @@ class FastPath(FastAPI):
     fast: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope.get("root_path"):
-            found = self.routes_table.find(scope)
-            if found is not None:
-                entry, scope["path_params"] = found
-                scope["app"], scope["route"], scope[HANDLE] = self, entry.route, entry.handle
-                await self.fast(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+        if self.finds(scope):
+            await self.fast(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def finds(self, scope: Scope) -> bool:
+        """Return whether the request has a handler that can be called directly, and note it for `call_handler`."""
+        if scope["type"] != "http" or scope.get("root_path"):
+            return False
+        found = self.routes_table.find(scope)
+        if found is None:
+            return False
+        entry, scope["path_params"] = found
+        scope["app"], scope["route"], scope[HANDLE] = self, entry.route, entry.handle
+        return True
 
 
-async def call_handler(scope: Scope, receive: Receive, send: Send) -> None:
-    """Call the handler found by `FastPath`, as an ASGI app."""
+async def call_handler(scope: Scope, receive: Receive, send: Send) -> Response:
+    """Return the response of the handler that `FastPath` has found."""
     response: Response = await scope[HANDLE](Request(scope, receive, send))
-    await response(scope, receive, send)
+    return response

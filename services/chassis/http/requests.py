@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import orjson
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from services.chassis.database import idempotency
 from services.chassis.errors import FieldError, Problem, invalid, sentence_of
@@ -34,12 +34,16 @@ async def read_body(request: Request, limit: int) -> bytes:
     check_content_length(request, limit)
     if hasattr(request, "_body"):
         return await request.body()
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        size += len(message.get("body", b""))
         if size > limit:
             raise _too_large(limit)
-        chunks.append(chunk)
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
     body = b"".join(chunks)
     request._body = body
     return body

@@ -1,4 +1,4 @@
-"""Count requests in Redis for all gateways together; those that come while it is asked are counted with one question.
+"""Count requests in Redis for all gateways together.
 
 Redis stands for the protocol: the server that Rapport brings along is Valkey, and either one does.
 
@@ -11,36 +11,23 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 
 import structlog
 from cachetools import LRUCache
-from redis.asyncio import ConnectionPool, Redis
 
-from services.chassis.runtime.batcher import Batcher
 from services.chassis.runtime.metrics import Gauge
 from services.chassis.runtime.repetition import Repetition
-from services.chassis.runtime.timeouts import wait_at_most
 from services.gateway.access.pseudonyms import Pseudonyms
-from services.gateway.access.valkey_faults import ANSWER_SECONDS, AWAY, AWAY_SECONDS, CLOSE_SECONDS, valkey_fault
+from services.gateway.access.valkey import Question, Valkey
+from services.gateway.access.valkey_faults import AWAY, AWAY_SECONDS, CLOSE_SECONDS, valkey_fault
 
 log = structlog.get_logger(__name__)
 
 VALKEY_AWAY = Gauge("rapport_gateway_valkey_away", "1 while Valkey is away, and limits are counted in each gateway")
 
-CONNECTIONS = 2
-MOST_AT_ONCE = 64  # counts of one question
 PREFIX = "rapport:limit:"
-INCREMENT = """
-local counts = {}
-for place, key in ipairs(KEYS) do
-    counts[place] = redis.call('incr', key)
-    if counts[place] == 1 then redis.call('expire', key, ARGV[place]) end
-end
-return counts
-"""
 Use = tuple[str, int]  # the key of a counter, and for how many seconds Redis keeps it
 LOCAL_KEYS = 10_000
 
@@ -95,32 +82,20 @@ class Counters:
 
     Args:
         pseudonyms: under which IPs and addresses are counted.
-        authorities: the file of those that are trusted, for `rediss://`; empty for the system's.
         clock: the time in seconds since 1970.
         pause: seconds between a failure of Redis and the next question.
     """
 
     def __init__(
         self,
-        redis_url: str,
+        valkey: Valkey,
         *,
         pseudonyms: Pseudonyms,
-        authorities: str = "",
         clock: Callable[[], float] = time.time,
         pause: float = AWAY_SECONDS,
     ) -> None:
-        self._pool = ConnectionPool.from_url(
-            redis_url,
-            max_connections=CONNECTIONS,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
-            **({"ssl_ca_certs": authorities} if authorities else {}),
-        )
-        self._script = Redis(connection_pool=self._pool).register_script(INCREMENT)
-        # As many at once as there are connections: an empty pool refuses. Taken for an outage, that would let anybody
-        # leave the shared counts by many requests at once.
-        self._asking: Batcher[Use, int | None] = Batcher(self._count_all, MOST_AT_ONCE, CONNECTIONS)
-        self._url = redis_url
+        self._valkey = valkey
+        valkey.add(self)
         self._pseudonyms = pseudonyms
         self._clock = clock
         self._pause = pause
@@ -130,15 +105,12 @@ class Counters:
         self._repetition = Repetition()
 
     async def close(self) -> None:
-        """Answer what is being counted, and close the connections to Redis; from now on nothing is asked of it."""
+        """Answer what is being counted; from now on nothing is asked of Redis."""
         self._closed = True
-        with suppress(TimeoutError):
-            await wait_at_most(CLOSE_SECONDS, self._asking.drain())
+        await self._valkey.drain()
         if self._returning is not None:
             self._returning.cancel()
             await asyncio.wait([self._returning], timeout=CLOSE_SECONDS)
-        with suppress(*AWAY):
-            await wait_at_most(CLOSE_SECONDS, self._pool.aclose())
 
     @property
     def away(self) -> bool:
@@ -167,25 +139,28 @@ class Counters:
             return local.counted(None if spent else await self._in_redis(key, policy))
 
     async def _in_redis(self, key: str, policy: Policy) -> int | None:
-        return None if self.away or self._closed else await self._asking.submit((key, policy.window + 1))
-
-    async def _count_all(self, uses: Sequence[Use]) -> Sequence[int | None]:
         if self.away or self._closed:
-            return [None] * len(uses)
-        try:
-            return await self._increment(uses)
-        except AWAY as error:
-            if not (self.away or self._closed):
-                log.warning("redis is away, limits are counted here", error=type(error).__name__)
-                VALKEY_AWAY.set(1)
-                self._returning = asyncio.create_task(self._until_back(error), context=Context())
-                self._returning.add_done_callback(self._is_back)
-            return [None] * len(uses)
+            return None
+        count: int | None = await self._valkey.begin(self, (key, policy.window + 1))
+        return count
 
-    async def _increment(self, uses: Sequence[Use]) -> list[int]:
-        keys = [f"{PREFIX}{key}" for key, _ in uses]
-        counts: list[int] = await self._script(keys=keys, args=[seconds for _, seconds in uses])
-        return counts
+    def questions(self, uses: Sequence[Use]) -> Sequence[Question]:
+        """Return what counts these requests; nothing while Redis is away."""
+        if self.away or self._closed:
+            return ()
+        return [Question("count", PREFIX + key, seconds) for key, seconds in uses]
+
+    def outcomes(self, uses: Sequence[Use], counts: Sequence[int]) -> Sequence[int | None]:
+        """Return the count of each; None where Redis did not count it."""
+        return counts or [None] * len(uses)
+
+    def failed(self, error: BaseException, *, was_new: bool) -> None:
+        """Count here until Redis is back."""
+        if not (self.away or self._closed):
+            log.warning("redis is away, limits are counted here", error=type(error).__name__)
+            VALKEY_AWAY.set(1)
+            self._returning = asyncio.create_task(self._until_back(error), context=Context())
+            self._returning.add_done_callback(self._is_back)
 
     async def _until_back(self, error: BaseException) -> None:
         """Ask Redis until it answers, so that no request has to wait for it; by writing, which a replica refuses."""
@@ -193,9 +168,7 @@ class Counters:
             await self._tell(error)
             await asyncio.sleep(self._pause)
             try:
-                await self._pool.disconnect(inuse_connections=False)  # each of them may be a broken one
-                self._pool._available_connections.clear()  # they remember the authorities as they were in the file
-                await self._increment([("back", 1)])
+                await self._valkey.try_anew(Question("count", PREFIX + "back", 1))
             except AWAY as failure:
                 error = failure
                 continue
@@ -203,7 +176,7 @@ class Counters:
             return
 
     async def _tell(self, error: BaseException) -> None:
-        sentence = await valkey_fault(error, self._url)
+        sentence = await valkey_fault(error, self._valkey.url)
         if sentence is not None and self._repetition.is_due(sentence):
             log.error(sentence)
 

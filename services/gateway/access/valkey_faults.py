@@ -5,7 +5,7 @@ Valkey that is there and does not take us as we are set gets a sentence that nam
 
 from urllib.parse import urlsplit
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from services.chassis.runtime.tls_faults import speaks_tls, tls_fault
 

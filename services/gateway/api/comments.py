@@ -15,7 +15,7 @@ from services.gateway.apidocs.operations import operation
 from services.gateway.apidocs.schemas import comments as schemas
 from services.gateway.apidocs.schemas.posts import CommentContext
 from services.gateway.composition import comment_views
-from services.gateway.composition.forwarding import body_of, forward, headers_of, query_of
+from services.gateway.composition.forwarding import body_of, forward, key_of, query_of
 from services.gateway.composition.request_context import Json, RequestContext
 from services.gateway.gateway import Gateway, gateway_of
 from services.gateway.guards import Commenting, OptionalViewer, PublicRoute, SignedIn
@@ -49,7 +49,7 @@ STEPS = {
 )
 async def create(request: Request, context: Commenting, post_id: PostRef) -> Response:
     body, found = await body_of(request), await id_of(context, post_id)
-    key = headers_of(request).get("Idempotency-Key")
+    key = key_of(request)
     if key is None or IDEMPOTENCY_KEY.match(key):
         gateway = gateway_of(request)
         began = gateway.cache.sequence

@@ -7,6 +7,8 @@ empty cache, so only what happens from then on matters.
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -25,7 +27,7 @@ from services.contracts.comments import CommentFact, CommentGone, CommentPosted
 from services.contracts.event import Event, registry
 from services.contracts.people import PersonFact, PersonRolesChanged
 from services.contracts.posts import PostFact, PostGone, PostRevisionBlanked
-from services.contracts.topics import COMMENTS, PEOPLE, POSTS
+from services.contracts.topics import COMMENTS, PEOPLE, POSTS, Topic
 from services.gateway.caching.added_comments import takes_comments
 from services.gateway.caching.entry import Json
 from services.gateway.caching.response_cache import ResponseCache, Taken
@@ -39,7 +41,8 @@ log = structlog.get_logger(__name__)
 
 DEAF = Gauge("rapport_gateway_deaf_seconds", "Since the reader of events last heard the broker")
 
-TOPICS = (POSTS, COMMENTS, PEOPLE)
+# By client: a fetch names all partitions of its client and is paid for by their number, and comments come most often.
+TOPICS: tuple[tuple[Topic, ...], ...] = ((COMMENTS,), (POSTS, PEOPLE))
 START_SECONDS = 20.0
 PAUSE_SECONDS = 2.0  # between a failure and the next attempt
 POLL_SECONDS = 1
@@ -142,13 +145,18 @@ class InvalidationReader:
         self._cache = cache
         self._settings = settings
         self._partitions = [
-            TopicPartition(settings.kafka_prefix + topic.name, number)
-            for topic in TOPICS
-            for number in range(topic.partitions)
+            [
+                TopicPartition(settings.kafka_prefix + topic.name, number)
+                for topic in topics
+                for number in range(topic.partitions)
+            ]
+            for topics in TOPICS
         ]
+        self._kinds = registry()
         self._repetition = Repetition()
-        self._heard = time.monotonic()
-        DEAF.set_function(lambda: time.monotonic() - self._heard)  # at a scrape: it also grows while the reader waits
+        self._heard = [time.monotonic()] * len(TOPICS)
+        # at a scrape: it also grows while the reader waits
+        DEAF.set_function(lambda: time.monotonic() - min(self._heard))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop`. Without a broker the cache keeps entries for two seconds only, and reading begins anew."""
@@ -156,15 +164,16 @@ class InvalidationReader:
             await stop.wait()
 
     async def _read(self) -> None:
-        """Read with one Kafka client until it fails; it must not be used again."""
-        consumer = None
+        """Read with Kafka clients until one of them fails; they must not be used again."""
+        consumers: list[AIOKafkaConsumer] = []
         try:
             await self._create_topics()
-            consumer = self._consumer()
-            await wait_at_most(START_SECONDS, self._seek_to_end(consumer))
+            consumers = [self._consumer() for _ in TOPICS]
+            for consumer, partitions in zip(consumers, self._partitions, strict=True):
+                await wait_at_most(START_SECONDS, self._seek_to_end(consumer, partitions))
             self._cache.set_following(True)
             self._invalidation.everything()
-            await self._follow(consumer)
+            await _until_one_fails([self._follow(consumer, number) for number, consumer in enumerate(consumers)])
         except Exception as error:
             self._cache.set_following(False)
             self._invalidation.everything()
@@ -175,9 +184,7 @@ class InvalidationReader:
             elif self._repetition.is_due(str(error)):
                 log.warning(str(error))
         finally:
-            if consumer is not None:
-                with contextlib.suppress(KafkaError, OSError):
-                    await wait_at_most(STOP_SECONDS, consumer.stop())
+            await asyncio.gather(*(_stop(consumer) for consumer in consumers))
 
     async def _create_topics(self) -> None:
         settings = self._settings
@@ -200,15 +207,15 @@ class InvalidationReader:
             request_timeout_ms=10_000,
         )
 
-    async def _seek_to_end(self, consumer: AIOKafkaConsumer) -> None:
+    async def _seek_to_end(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         await consumer.start()
-        consumer.assign(self._partitions)
+        consumer.assign(partitions)
         await consumer.seek_to_end()
-        for partition in self._partitions:
+        for partition in partitions:
             await consumer.position(partition)
 
-    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        checked = self._heard = time.monotonic()
+    async def _follow(self, consumer: AIOKafkaConsumer, number: int) -> None:
+        checked = self._heard[number] = time.monotonic()
         while True:
             records = await wait_at_most(
                 POLL_SECONDS + ANSWER_SECONDS, consumer.getmany(timeout_ms=POLL_SECONDS * 1000)
@@ -220,15 +227,31 @@ class InvalidationReader:
                 await asyncio.sleep(GATHER_SECONDS)
             if time.monotonic() >= checked + CHECK_SECONDS:
                 # A client whose broker is lost goes on polling without an error, as if nothing were written.
-                await wait_at_most(ANSWER_SECONDS, consumer.end_offsets(self._partitions))
-                checked = self._heard = time.monotonic()
+                await wait_at_most(ANSWER_SECONDS, consumer.end_offsets(self._partitions[number]))
+                checked = self._heard[number] = time.monotonic()
 
     def _apply(self, record: ConsumerRecord) -> None:
         """Evict what one record concerns; a record that cannot be read may concern anything."""
         try:
-            kind = registry().get(type_of(record))
+            kind = self._kinds.get(type_of(record))
             if kind is not None:
                 self._invalidation.by_event(kind.model_validate_json(record.value or b""))
         except (Undecodable, ValueError) as error:
             log.warning("an event cannot be read", error=repr(error))
             self._invalidation.everything()
+
+
+async def _until_one_fails(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all until one fails; then end the others and raise its error."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(KafkaError, OSError):
+        await wait_at_most(STOP_SECONDS, consumer.stop())

@@ -21,7 +21,6 @@ from services.chassis.runtime.metrics import Counter
 from services.contracts.people import is_moderator
 from services.gateway.access.authentication import Viewer
 from services.gateway.access.rate_limits import READ_FOR
-from services.gateway.access.recent_writers import WRITER
 from services.gateway.caching.cacheable import SCOPE_KEY, CacheOffer
 from services.gateway.caching.entry import Entry
 from services.gateway.caching.readers import Readers
@@ -99,6 +98,7 @@ class CacheMiddleware:
             API, which leads nobody, is cached under every name.
         language: of pages for browsers that want none of ours.
         readers: who is signed in by a token; None sends all of them to the app.
+        others: the app for what is no GET.
     """
 
     def __init__(
@@ -109,8 +109,10 @@ class CacheMiddleware:
         host: bytes | None = None,
         language: Language = LANGUAGES[SOURCE],
         readers: Readers | None = None,
+        others: ASGIApp | None = None,
     ) -> None:
         self._app = app
+        self._others = others or app
         self._cache = cache
         self._cookie = cookie_name.encode() + b"="
         self._language = language
@@ -120,7 +122,7 @@ class CacheMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send if self._readers is None else _ends_write(self._readers, scope, send))
+            await self._others(scope, receive, send)
             return
         asked = self._read(scope["raw_path"], scope["query_string"], scope["headers"])
         if asked is None or not (PATHS.match(asked.key) and QUERY.match(scope["query_string"])):
@@ -245,17 +247,6 @@ class CacheMiddleware:
             del self._flights[key]
             flight.landed.set()
         return Answer(entry, flight.entry is not None, sent)
-
-
-def _ends_write(readers: Readers, scope: Scope, send: Send) -> Send:
-    """Return a `send` that first ends the write of who is marked for it, unless its answer leaves open what it did."""
-
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] < 500 and WRITER in scope:
-            readers.recent_writers.end(scope[WRITER])
-        await send(message)
-
-    return answer
 
 
 def as_stranger(scope: Scope, viewer: Viewer) -> Scope:

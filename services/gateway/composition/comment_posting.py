@@ -65,12 +65,12 @@ class CommentPosting:
         if item is None or person_id is None:
             return None
         await self._comments.writes.enter(person_id, context.deadline)
+        outcome = self._batcher.begin(item)
+        too_late = asyncio.get_running_loop().call_later(context.deadline - time.monotonic(), _give_up, outcome)
         try:
-            async with asyncio.timeout(context.deadline - time.monotonic()):
-                return await self._batcher.submit(item)
-        except TimeoutError:
-            raise unavailable("comments did not answer in time.") from None
+            return await outcome
         finally:
+            too_late.cancel()
             self._comments.writes.leave(person_id)
 
     async def _send(self, items: Sequence[_Item]) -> list[Json | None]:
@@ -85,6 +85,11 @@ class CommentPosting:
             return [None] * len(items)  # an older version of comments, which takes no batches
         found: list[Json | None] = answer.json()["items"]
         return found
+
+
+def _give_up(outcome: asyncio.Future[Json | None]) -> None:
+    if not outcome.done():
+        outcome.set_exception(unavailable("comments did not answer in time."))
 
 
 def _encoded(context: RequestContext, post_id: str, comment: Any, key: str | None) -> _Item | None:

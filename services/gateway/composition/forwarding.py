@@ -19,14 +19,25 @@ def query_of(request: Request, *names: str) -> dict[str, str]:
     return {name: request.query_params[name] for name in names if name in request.query_params}
 
 
-def headers_of(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, str]:
-    """Return the headers that are forwarded.
+def key_of(request: Request) -> str | None:
+    """Return the idempotency key, in any form.
 
     Raises:
         Problem: `malformed-idempotency-key` for two of them, because which one counts could be read in two ways.
     """
-    if len(request.headers.getlist("idempotency-key")) > 1:
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
         raise Problem("malformed-idempotency-key", "Send one key.")
+    return keys[0] if keys else None
+
+
+def headers_of(request: Request, names: Sequence[str] = SAFE_WRITING) -> dict[str, str]:
+    """Return the headers that are forwarded.
+
+    Raises:
+        Problem: see `key_of`.
+    """
+    key_of(request)
     return {name: ", ".join(request.headers.getlist(name)) for name in names if name in request.headers}
 
 
