@@ -1,5 +1,7 @@
 """The faces of people and the marks of sites that have no picture: a letter, and tones that an id gives."""
 
+from functools import cache
+
 from services.contracts.colours import srgb
 
 TONES = 12  # `.tone-0` and so on in rapport.css
@@ -12,7 +14,12 @@ def tone(person_id: str) -> int:
 
 def ground(person_id: str) -> str:
     """Return the ground of a face where only one tone can be shown; dark letters can be read on it."""
-    return srgb(0.92, 0.05, 360 / TONES * tone(person_id))
+    return _ground_of(tone(person_id))
+
+
+@cache
+def _ground_of(tone: int) -> str:
+    return srgb(0.92, 0.05, 360 / TONES * tone)
 
 
 def letter(name: str | None) -> str:

@@ -38,6 +38,7 @@ ENDED = Counter("rapport_mail_ended", "Notifications by how they ended", ["state
 # part follows: up to 2 s of waiting for a connection, and one query by key. So a mail is about what stood 5 s ago.
 FRESH_SECONDS = 2.0
 OWN_FRESH_SECONDS = 1.0  # notify's own part: the lease, the choice, the suppressions
+PATIENCE_SECONDS = 0.01  # for which a common statement waits for the mails that the server is about to answer
 CANNOT_ASK_DELAY = timedelta(seconds=1)
 MAIL_SERVER_ANSWERED = ("accepted", "refused", "refused_for_now", "bad_address")
 
@@ -86,10 +87,10 @@ class Delivery:
         self._smtp = smtp
         self._asking: Batcher[Claimed, Answers] = Batcher(self._ask_about)
         self._looking: Batcher[tuple[Claimed, int], OwnRefusal | None] = Batcher(
-            lambda asked: delivery_queue.own_refusals(db, asked)
+            lambda asked: delivery_queue.own_refusals(db, asked), patience=PATIENCE_SECONDS
         )
         self._freezing: Batcher[Draft, OwnRefusal | None] = Batcher(lambda drafts: delivery_queue.freeze(db, drafts))
-        self._finishing: Batcher[End, bool] = Batcher(lambda ends: endings.finish(db, ends))
+        self._finishing: Batcher[End, bool] = Batcher(lambda ends: endings.finish(db, ends), patience=PATIENCE_SECONDS)
         self._first_retry = first_retry
         self._give_up = give_up
         for failure in ("refused_by_server", "gave_up"):
@@ -147,10 +148,12 @@ class Delivery:
                 failpoint.reach("mailer.rcpt")
                 if not (_is_fresh(mail.answers) and time.monotonic() - mail.frozen_at < OWN_FRESH_SECONDS):
                     mail = await self._still_wanted(mail)
-                await dialogue.data()
+                with self._looking.announced():
+                    await dialogue.data()
                 mail = await self._still_wanted(mail)
                 failpoint.reach("mailer.data")
-                result = await dialogue.dot()
+                with self._finishing.announced():
+                    result = await dialogue.dot()
         except DialogueEnded as ended:
             result = ended.outcome
         except NotWanted as refusal:
@@ -271,5 +274,5 @@ def _is_fresh(answers: Answers) -> bool:
 
 def _count_end(state: EndState, why: str | None, claimed: Claimed) -> None:
     ENDED.labels(state, why or "").inc()
-    write = log.debug if state == "sent" else log.info  # what went well stands in the row, and in the metric
-    write("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))
+    if state != "sent":  # what went well stands in the row, and in the metric
+        log.info("notification ended", state=state, why=why, comment_id=str(claimed.comment_id))

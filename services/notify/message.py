@@ -90,6 +90,8 @@ class MessageBuilder:
             )
             for name in ("notification.html", "moderation.html")
         )
+        for template in (self._text, self._moderation_text, self._html, self._moderation_html):
+            template.globals = dict(template.globals)  # every rendering copies them, one by one out of a ChainMap
 
     def message_id(self, claimed: Claimed) -> str:
         """Return the Message-ID of the mail: the same for every attempt."""

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from uuid import UUID
 
 import itsdangerous
@@ -14,6 +15,7 @@ from services.chassis.runtime.telemetry import ACCEPTED_SECRET
 from services.contracts.secret_numbers import number_of
 from services.notify.settings import SHORTEST_SECRET
 
+REMEMBERED = 4_096  # tokens of people, and as many ids: many mails are to the same people, about the same posts
 MOST_IDS = 3  # of one mail in References, so that headers stay short after many replacements
 
 
@@ -41,10 +43,12 @@ class Tokens:
         ][:MOST_IDS]
         self._feed_key = hmac.digest(secret.encode(), b"rapport.notify.feed", "sha256")
         self._domain = domain
+        self._tokens = lru_cache(maxsize=REMEMBERED)(partial(_signed, self._unsubscribe))
+        self._ids = lru_cache(maxsize=REMEMBERED)(self._message_id)
 
     def unsubscribe(self, person_id: UUID) -> str:
         """Return the token that turns off notification mail to one person. It never expires."""
-        return _signed(self._unsubscribe, person_id)
+        return self._tokens(person_id)
 
     def stop_moderation(self, person_id: UUID) -> str:
         """Return the token that turns off the mail which tells one moderator what waits. It never expires."""
@@ -71,11 +75,11 @@ class Tokens:
         `kind` is `comment`; `moderation` for a mail that tells a moderator what waits; or `post` for the root of a
         thread, which all its mails refer to although no mail has it.
         """
-        return self._message_id(self._message_keys[0], kind, subject, person_id)
+        return self._ids(self._message_keys[0], kind, subject, person_id)
 
     def message_ids(self, kind: str, subject: UUID, person_id: UUID) -> list[str]:
         """Return every `Message-ID` that the mail may have been sent under, that of `message_id` last."""
-        return [self._message_id(key, kind, subject, person_id) for key in reversed(self._message_keys)]
+        return [self._ids(key, kind, subject, person_id) for key in reversed(self._message_keys)]
 
     def _message_id(self, key: bytes, kind: str, subject: UUID, person_id: UUID) -> str:
         mac = hmac.digest(key, f"{kind} {subject} {person_id}".encode(), "sha256")[:12].hex()

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from services.gateway.access.counters import CONNECTIONS, Policy
+from services.gateway.access.counters import Policy
 from services.gateway.access.rate_limits import POSTING, SIGN_IN_PER_ADDRESS
 from tests.chaos.conftest import System
 from tests.chaos.counts import HOUR, PATIENT, rounds, seconds
@@ -352,7 +352,7 @@ async def test_a_storm_of_clients_who_hang_up(system: System, limited: Limited, 
     assert all(each == list(range(POSTING.quota - 1, POSTING.quota - 21, -1)) for each in remaining), remaining
     assert not reads.mixed
     assert reads.available >= 0.999, reads.failed[:5]
-    assert limited.valkey.connections <= CONNECTIONS + 1  # another one tells who wrote lately
+    assert limited.valkey.connections <= 2  # one asks, and after a failure another one tries anew
     assert open_files(limited.part) <= files + 100  # idle connections to services are kept for a while
     await system.verdict()
 

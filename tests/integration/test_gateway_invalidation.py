@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.chassis.client.client import within
 from services.chassis.messaging.cloudevents import to_headers, to_key
 from services.chassis.messaging.topics import create_topics
 from services.contracts.comments import CommentPosted
@@ -126,12 +127,12 @@ async def test_an_event_evicts_the_entries_it_concerns(
 
 
 async def test_a_renamed_author_is_looked_up_again(harness: Harness) -> None:
-    await harness.authors.of([str(PERSON)], 0)
+    await harness.authors.of([str(PERSON)], within(60))
     await harness.publish(renamed())
     harness.keep(NAME_TAG)
 
     async def asked_again() -> bool:
-        await harness.authors.of([str(PERSON)], 0)
+        await harness.authors.of([str(PERSON)], within(60))
         return len(harness.asked) > 1
 
     await eventually(asked_again)

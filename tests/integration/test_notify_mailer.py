@@ -1,7 +1,8 @@
 """The mailer as a whole: it wakes, batches, backs off, recovers, and never sends twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,9 +16,11 @@ from services.chassis.mail.sender import Sender
 from services.chassis.mail.smtp import Smtp, SmtpSettings
 from services.chassis.runtime import context
 from services.chassis.runtime.waiting import Backoff
-from services.notify import delivery_queue, mailer, pausing
+from services.notify import delivery_queue, endings, mailer, pausing
 from services.notify.delivery import Delivery
+from services.notify.delivery_queue import OwnRefusal
 from services.notify.domain import TOLD_WITHIN, Claimed
+from services.notify.endings import End
 from services.notify.mailer import Mailer
 from services.notify.message import MessageBuilder, PreparedMail
 from services.notify.tokens import Tokens
@@ -293,6 +296,39 @@ async def test_dots_overlap_at_a_server_that_is_slow_at_each(harness: MailerHarn
         await harness.all_are("sent")
     assert most_open == 4
     assert harness.copies() == {address(comment.parent_author_id): 1 for comment in comments}
+
+
+async def test_what_the_server_is_about_to_answer_is_looked_at_and_ended_together(
+    harness: MailerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies to DATA, and to the dot, come one after the other; each time one statement waits for all of them."""
+    looked, ended, reached, say = list[int](), list[int](), Counter[str](), harness.sink._say
+    own_refusals, finish = delivery_queue.own_refusals, endings.finish
+
+    async def look(db: Database, asked: Sequence[Any]) -> list[OwnRefusal | None]:
+        looked.append(len(asked))
+        return await own_refusals(db, asked)
+
+    async def end(db: Database, ends: Sequence[End]) -> Sequence[bool | Exception]:
+        ended.append(len(ends))
+        return await finish(db, ends)
+
+    async def one_by_one(phase: str, writer: asyncio.StreamWriter, *mail: Any) -> bool:
+        if phase in ("data", "dot"):
+            reached[phase] += 1
+            place = reached[phase]
+            await eventually(lambda: reached[phase] == 4)
+            await asyncio.sleep(0.02 * place)
+        return await say(phase, writer, *mail)
+
+    monkeypatch.setattr(delivery_queue, "own_refusals", look)
+    monkeypatch.setattr(endings, "finish", end)
+    harness.delivery._looking._patience = harness.delivery._finishing._patience = 20
+    harness.sink._say = one_by_one  # type: ignore[method-assign, assignment]  # the sink has no hook for this
+    await harness.add_comments(4)
+    async with harness.running_mailer(connections=4):
+        await harness.all_are("sent")
+    assert (looked, ended) == ([4], [4])
 
 
 async def test_one_slow_dot_does_not_keep_back_other_mails(harness: MailerHarness) -> None:

@@ -313,3 +313,14 @@ def test_what_is_read_by_its_form_alone_is_what_a_parser_reads() -> None:
 )
 def test_any_other_form_is_left_to_the_parser(value: str) -> None:
     assert mail._only_mailbox(value) is None
+
+
+@pytest.mark.parametrize(
+    "head", ["<head>\n<title>\u201cé\u201d =</title>\n</head>\n", "</head>\n", "", " \t \n</head>\n"]
+)
+@pytest.mark.parametrize(
+    "body", ["", ".", "\n", "\r\n.\r\nFrom me \n", "é" * 200, "</head>\n</head>\nx", "x" * 400 + " "]
+)
+def test_a_head_that_is_encoded_apart_changes_no_byte(head: str, body: str) -> None:
+    assert mail._quoted_printable(head + body) == mail._encoded_lines(head + body)
+    assert mail._quoted_printable(head + body) == mail._encoded_lines(head + body), "from memory"

@@ -17,6 +17,7 @@ from email import policy
 from email.errors import MultipartInvariantViolationDefect
 from email.parser import HeaderParser
 from email.utils import format_datetime
+from functools import lru_cache
 
 from services.chassis.mail.addresses import DOMAIN, LOCAL_PART, envelope_address
 from services.contracts.characters import LINE_BREAKS, without_unwanted
@@ -42,6 +43,7 @@ ONE_MAILBOX = re.compile(
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}\Z")
 HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=^_`{|}~.-]+@[A-Za-z0-9.-]+>\Z")
+HEAD_END = "</head>\n"
 NOT_PRINTABLE = re.compile(rb"[^\x20-\x7e]")
 OWN_HEADERS = ("From", "To", "Subject", "Message-ID", "Date")
 MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
@@ -96,7 +98,7 @@ def compose(
         ("To", _mailbox(recipient.name, to)),
         ("Subject", _words(shown)),
         ("Message-ID", message_id),
-        ("Date", format_datetime(date)),
+        ("Date", _date(date.replace(microsecond=0))),
         *headers,
     ]
     taken = set(RESERVED)
@@ -109,6 +111,9 @@ def compose(
     message = _lines(fields).encode("ascii") + b"\r\n" + body
     _compare(message, fields, by, to, shown)
     return message
+
+
+_date = lru_cache(maxsize=4)(format_datetime)
 
 
 def header_text(text: str, longest: int = LONGEST_SUBJECT) -> str:
@@ -197,6 +202,17 @@ def _lines(fields: Sequence[tuple[str, str]]) -> str:
 
 
 def _quoted_printable(text: str) -> bytes:
+    """Encode a body line by line; the head of a page, which is the same in many mails, once for all of them."""
+    head, end, body = text.partition(HEAD_END)
+    return _encoded_head(head + end) + _encoded_lines(body) if body else _encoded_lines(text)
+
+
+@lru_cache(maxsize=64)
+def _encoded_head(head: str) -> bytes:
+    return _encoded_lines(head)
+
+
+def _encoded_lines(text: str) -> bytes:
     plain = _paragraphs(text).replace("\n", "\r\n").encode()
     return binascii.b2a_qp(plain if plain.endswith(b"\r\n") else plain + b"\r\n")
 

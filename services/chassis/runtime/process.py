@@ -34,8 +34,8 @@ from services.chassis.runtime.waiting import cancelled
 
 log = structlog.get_logger(__name__)
 
-# New objects before the young ones are searched for circles; a request makes hundreds, and hardly any circle. The default
-# is 700.
+# New objects before the young ones are searched for circles, 700 by default; a request makes hundreds, and hardly any
+# circle.
 COLLECT_AFTER = 10_000
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from cachetools import TLRUCache
 
 from services.chassis.errors import Problem
+from services.chassis.runtime.batcher import Batcher
 
 SECONDS = 30.0
 REMEMBERED = 20_000
 IDS_PER_LOOKUP = 200
+AT_ONCE = 4  # look-ups; those who ask in the same moment, as after a batch of comments, share one
 
 Json = dict[str, Any]
 Lookup = Callable[[list[str], float], Awaitable[list[Json]]]
@@ -30,13 +32,14 @@ class AuthorCache:
         self._clock = clock
         self._remembered: TLRUCache[str, tuple[float, Json]] = TLRUCache(REMEMBERED, _expiry, timer=clock)
         self._changes = 0
+        self._asking: Batcher[tuple[str, float], Json | None] = Batcher(self._ask, IDS_PER_LOOKUP, AT_ONCE)
 
     async def of(self, ids: Iterable[str], deadline: float) -> tuple[dict[str, Json], bool, float]:
         """Return authors by id, whether people could be asked for the others, and how old the answer is.
 
         The third is when the oldest of it was asked for, by the clock.
         """
-        now = since = self._clock()
+        since = self._clock()
         found: dict[str, Json] = {}
         missing = []
         for person_id in ids:
@@ -47,18 +50,33 @@ class AuthorCache:
                 missing.append(person_id)
         if not missing:
             return found, True, since
-        changes = self._changes
-        chunks = [missing[start : start + IDS_PER_LOOKUP] for start in range(0, len(missing), IDS_PER_LOOKUP)]
+        answers = [self._asking.begin((person_id, deadline)) for person_id in missing]
         try:
-            answers = await asyncio.gather(*(self._lookup(chunk, deadline) for chunk in chunks))
-        except Problem:
-            return found, False, since
-        for item in (item for answer in answers for item in answer):
-            author = {"id": item["id"], "name": item["name"], "avatar_url": item["avatar_url"]}
-            found[author["id"]] = author
+            await asyncio.wait(answers, timeout=max(0.0, deadline - time.monotonic()))
+        finally:
+            for answer in answers:
+                answer.cancel()  # those that are late
+        complete = True
+        for person_id, answer in zip(missing, answers, strict=True):
+            try:
+                author = answer.result()
+            except (Problem, asyncio.CancelledError):
+                complete = False
+                continue
+            if author is not None:
+                found[person_id] = author
+        return found, complete, since
+
+    async def _ask(self, asked: Sequence[tuple[str, float]]) -> list[Json | None]:
+        """Ask people about these, each with a deadline; None for those whom people does not know."""
+        now, changes = self._clock(), self._changes
+        authors: dict[str, Json] = {}
+        ids = list(dict.fromkeys(person_id for person_id, _ in asked))
+        for item in await self._lookup(ids, max(deadline for _, deadline in asked)):
+            author = authors[item["id"]] = {"id": item["id"], "name": item["name"], "avatar_url": item["avatar_url"]}
             if changes == self._changes:
                 self._remembered[author["id"]] = now, author
-        return found, True, since
+        return [authors.get(person_id) for person_id, _ in asked]
 
     def forget(self, person_id: str) -> None:
         """Forget an author who changed; an answer that is on its way is not remembered either."""
