@@ -167,7 +167,7 @@ class Delivery:
         if result.kind == "server_unusable":
             raise MailServerUnusable(result.reply)
         if result.kind == "server_full":
-            raise MailServerFull(self._smtp.open_dialogues)
+            raise MailServerFull(result.others)
         return result.kind in MAIL_SERVER_ANSWERED
 
     async def retry_unforeseen(self, claimed: Claimed) -> None:

@@ -151,7 +151,7 @@ async def test_a_server_that_refuses_one_dialogue_beside_others_is_full(
             assert smtp.open_dialogues == 1
             smtp_sink.answers[phase] = answer
             full = await send(smtp)
-            assert (full.kind, full.phase, full.code) == ("server_full", phase, int(answer[:3]))
+            assert (full.kind, full.phase, full.code, full.others) == ("server_full", phase, int(answer[:3]), 1)
             smtp_sink.answers[phase] = "554 5.7.1 go away"
             assert (await send(smtp)).kind == "server_unusable"
             await dialogue.data()

@@ -167,8 +167,9 @@ class Smtp:
         try:
             return await self._begin_anew(dialogue)
         except DialogueEnded as end:
-            if self.open_dialogues and end.outcome.kind == "server_unusable" and (end.outcome.code or 0) // 100 == 4:
-                raise DialogueEnded(replace(end.outcome, kind="server_full")) from None
+            others = self.open_dialogues
+            if others and end.outcome.kind == "server_unusable" and (end.outcome.code or 0) // 100 == 4:
+                raise DialogueEnded(replace(end.outcome, kind="server_full", others=others)) from None
             raise
 
     async def _begin_anew(self, dialogue: Dialogue) -> SmtpConnection:

@@ -41,12 +41,14 @@ class Outcome:
         phase: the step it ended in.
         code: the mail server's reply code, if it answered.
         answer: the mail server's text, one line, without anything that looks like an address.
+        others: how many dialogues were open when it took no more of them.
     """
 
     kind: Kind
     phase: Phase
     code: int | None = None
     answer: str = ""
+    others: int = 0
 
     @property
     def reply(self) -> str:
