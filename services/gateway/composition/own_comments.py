@@ -42,7 +42,7 @@ class OwnComments:
         self._remembered: LRUCache[tuple[str, str], tuple[float, OwnTexts | None]] = LRUCache(
             MOST_BYTES, getsizeof=_size
         )
-        self._changes = 0
+        self._asking: dict[tuple[str, str], object] = {}  # the last question about each, until something changes there
 
     async def below(self, upstreams: Upstreams, caller: Caller, post_id: str, deadline: float) -> OwnTexts | None:
         """Return the texts of a person's visible comments below a post; None if they have more there than these.
@@ -54,23 +54,28 @@ class OwnComments:
         remembered = self._remembered.get(key)
         if remembered is not None and self._clock() < remembered[0] + SECONDS:
             return remembered[1]
-        asked, changes = self._clock(), self._changes
-        texts = (await upstreams.comments.get(f"/posts/{post_id}/own", caller, deadline))["texts"]
-        own = None
-        if texts is not None:
-            own = tuple(OwnText(one["id"], one["body"], one["format"]) for one in texts)
-        if changes == self._changes:
-            self._remembered[key] = asked, own
-        return own
+        asked, question = self._clock(), object()
+        self._asking[key] = question
+        try:
+            texts = (await upstreams.comments.get(f"/posts/{post_id}/own", caller, deadline))["texts"]
+            own = None
+            if texts is not None:
+                own = tuple(OwnText(one["id"], one["body"], one["format"]) for one in texts)
+            if self._asking.get(key) is question:
+                self._remembered[key] = asked, own
+            return own
+        finally:
+            if self._asking.get(key) is question:
+                del self._asking[key]
 
     def forget(self, person_id: str, post_id: str) -> None:
         """Forget what a person has below a post; an answer that is on its way is not remembered either."""
-        self._changes += 1
+        self._asking.pop((person_id, post_id), None)
         self._remembered.pop((person_id, post_id), None)
 
     def forget_all(self) -> None:
         """Forget everything, because it is not known what changed."""
-        self._changes += 1
+        self._asking.clear()
         self._remembered.clear()
 
 
