@@ -147,9 +147,12 @@ async def test_changed_roles_evict_nothing(harness: Harness) -> None:
 
 @pytest.mark.parametrize("headers", [[], [("ce_type", PersonRenamed.type.encode())]])
 async def test_an_unreadable_event_evicts_everything(harness: Harness, headers: list[tuple[str, bytes]]) -> None:
+    await harness.authors.of([str(PERSON)], within(60))
     harness.keep(NAME_TAG, POST_TAG)
     await harness.send("people.events", str(UUID(int=1)).encode(), b"{", headers)
     await eventually(lambda: harness.kept(NAME_TAG, POST_TAG) == [False, False])
+    await harness.authors.of([str(PERSON)], within(60))
+    assert len(harness.asked) == 2, "whose name has changed is not known either"
 
 
 async def test_missing_topics_are_created(kafka: str, kafka_prefix: str, keys: dict[str, str]) -> None:

@@ -79,10 +79,11 @@ class Invalidation:
 
     def comment(self, post_id: str, author_id: str | None, *, may_wait: bool = True) -> None:
         """Evict what shows the comments of a post, how many an author wrote, or how many wait for a moderator."""
-        self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
         if author_id is None:
+            self._cache.evict((f"post:{post_id}",))
             self._own_comments.forget_all()
         else:
+            self._cache.evict((f"post:{post_id}", f"profile:{author_id}"))
             self._own_comments.forget(author_id, post_id)
         if may_wait:  # what is posted and visible has never waited
             self._attention.forget()
@@ -115,6 +116,8 @@ class Invalidation:
 
     def everything(self) -> None:
         """Evict all, because it is not known what changed."""
+        self._authors.forget_all()
+        self._navigation.forget()
         self._cache.clear()
         self._own_comments.forget_all()
 

@@ -83,6 +83,11 @@ class AuthorCache:
         self._changes += 1
         self._remembered.pop(person_id, None)
 
+    def forget_all(self) -> None:
+        """Forget everybody, because it is not known who changed."""
+        self._changes += 1
+        self._remembered.clear()
+
 
 def _expiry(_: str, remembered: tuple[float, Json], __: float) -> float:
     """Count from the question, not from the answer, so that no name is older than it may be."""
