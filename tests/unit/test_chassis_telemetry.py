@@ -1,5 +1,6 @@
 """Logs with one JSON object per line, and metrics with few labels."""
 
+import ast
 import json
 import re
 import subprocess
@@ -142,3 +143,16 @@ def test_no_metric_of_a_service_is_one_of_the_process() -> None:
         name for name, text in files.items() if re.search(r"prometheus_client\.(Counter|Gauge|Histogram)\(\"", text)
     ]
     assert made == ["telemetry.py"]  # the lag of the loop
+
+
+def test_no_module_looks_up_a_labelled_metric_when_it_is_loaded() -> None:
+    """Then no service works yet, and one process with all of them would count for none."""
+    found = [
+        f"{file.name}:{call.lineno}"
+        for file in Path(services.__path__[0]).rglob("*.py")
+        for statement in ast.parse(file.read_text()).body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.Expr))
+        for call in ast.walk(statement)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "labels"
+    ]
+    assert found == []

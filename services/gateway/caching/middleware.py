@@ -29,8 +29,7 @@ from services.gateway.caching.serving import entry_of, ready, serve
 from services.gateway.language_choice import choose, varies_by_language
 from services.gateway.languages import LANGUAGES, SOURCE, Language
 
-REQUESTS = Counter("rapport_gateway_cache", "Anonymous reads, by whether the cache had them", ["outcome"])
-HIT, MISS = REQUESTS.labels("hit"), REQUESTS.labels("miss")
+REQUESTS = Counter("rapport_gateway_cache", "Reads that may be kept, by whether the cache had them", ["outcome"])
 
 PATHS = re.compile(
     rb"/(?:posts/|v1/(?:posts|comments|comment-counts|people|tags)\b|feed\.atom|sitemap|tags\b|people/|\?)"
@@ -119,6 +118,8 @@ class CacheMiddleware:
         self._host = host
         self._readers = readers
         self._flights: dict[bytes, Flight] = {}
+        # of the service that is being composed; looking them up for each read would take longer than many a read
+        self._hits, self._misses = REQUESTS.labels("hit"), REQUESTS.labels("miss")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -181,7 +182,7 @@ class CacheMiddleware:
         asked = self._read(raw_path, query, headers)
         if asked is None or asked.authorization is not None or (entry := self._cache.get(asked.key)) is None:
             return None
-        HIT.inc()
+        self._hits.inc()
         return ready(entry, asked.request_id, asked.if_none_match)
 
     def _read(self, raw_path: bytes, query: bytes, headers: Headers) -> Asked | None:
@@ -219,16 +220,16 @@ class CacheMiddleware:
                 return await self._ask(key, offer, scope, receive)
             await flight.landed.wait()
             if flight.entry is None:
-                MISS.inc()
+                self._misses.inc()
                 return Answer(None)
             # What changed while it was read is not kept, but still true for requests that came before the change.
             entry = flight.entry if flight.began >= arrived else self._cache.get(key)
-        HIT.inc()
+        self._hits.inc()
         return Answer(entry)
 
     async def _ask(self, key: bytes, offer: CacheOffer, scope: Scope, receive: Receive) -> Answer:
         """Ask the app for all that ask for the same meanwhile."""
-        MISS.inc()
+        self._misses.inc()
         flight = self._flights[key] = Flight(self._cache.sequence)
         headers = [header for header in scope["headers"] if header[0] != b"if-none-match"]
         sent: list[Message] = []
