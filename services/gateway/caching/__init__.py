@@ -1,1 +1,1 @@
-"""Keep answers that are the same for every anonymous reader, until what they show changes."""
+"""Keep answers that are the same for every stranger, every moderator or one person, until what they show changes."""

@@ -44,7 +44,7 @@ class CacheOffer:
 
 
 def offer_to_cache(request: Request, context: RequestContext) -> None:
-    """Offer this answer to the cache if it is complete, for no one in particular, and known by what it is made of."""
+    """Offer this answer to the cache if it is complete, for those it is kept for, and known by what it is made of."""
     offer: CacheOffer | None = request.scope.get(SCOPE_KEY)
     if offer is not None and context.tags and not context.missing and offer.wants(context):
         offer.tags = frozenset(context.tags)

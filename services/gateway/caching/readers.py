@@ -18,7 +18,7 @@ from services.gateway.composition.own_comments import OwnComments, OwnText
 from services.gateway.composition.upstreams import Upstreams
 
 ELSEWHERE, GONE = -1, -2  # in the place of a place: on another page, and a tombstone
-MOST_PLACES = 1_000  # that are remembered of an entry
+MOST_PLACES = 100  # that are remembered of an entry: more would be a part of its size that nobody counts
 MOST_BYTES = 1024 * 1024  # of an answer with texts in it; a longer one ends early, and its owner knows where
 
 

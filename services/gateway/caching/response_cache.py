@@ -1,4 +1,4 @@
-"""Keep answers that are the same for every anonymous reader, as bytes, until what they show changes.
+"""Keep answers that are the same for all strangers, all moderators or one person, as bytes, until they change.
 
 Each entry carries tags for what it was made of: `post:<id>` (the post, its comments and their number), `posts` (which
 posts there are), `name:<id>` (the name of a person), `profile:<id>` (a person and the number of their comments).
