@@ -234,6 +234,35 @@ async def test_a_database_that_was_restored_since_is_asked_again(harness: Harnes
     assert second.representation["epoch"] == 1
 
 
+async def test_each_discussion_of_a_batch_is_of_the_present_epoch(harness: Harness) -> None:
+    """One of them was read again since the database was restored, the other was not."""
+    other = Harness(harness.db)
+    await other.publish_post()
+    known: dict[UUID, Discussion] = {}
+    await store_at_once(harness.db, [prepared(harness), prepared(other)], known)
+    async with harness.db.transaction() as tx:
+        await tx.execute("update epoch set number = number + 1")
+    known[harness.post_id] = replace(known[harness.post_id], epoch=1)
+    first, second = await store_at_once(harness.db, [prepared(harness), prepared(other)], known)
+    assert isinstance(first, CommandResult)
+    assert first.representation["epoch"] == 1
+    assert second is Deferred.LOCKED
+
+
+async def test_an_epoch_raised_while_a_comment_is_stored_is_no_error_of_the_service(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = discussion_rows.lock_discussion
+
+    async def then_restored(tx: Transaction, post_id: UUID) -> Discussion | None:
+        found = await find(tx, post_id)
+        return found and replace(found, epoch=found.epoch + 1)  # as if it had been raised, and lowered again
+
+    monkeypatch.setattr(discussion_rows, "lock_discussion", then_restored)
+    with pytest.raises(Problem, match="unavailable"):
+        await alone(harness, prepared(harness))
+
+
 async def test_a_parent_that_was_hidden_since_it_was_read_gets_no_reply(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,19 @@ async def test_what_waited_has_the_less_time_left(harness: GatewayHarness, comme
     assert 0 < of_last <= of_first - 0.3 * SERVICE_DEADLINE_SHARE
 
 
+async def test_what_nobody_waits_for_is_not_sent(new_harness: NewHarness) -> None:
+    harness = await new_harness(write_deadline_seconds=0.5)
+    comments = Comments(harness)
+    comments.open.clear()
+    first = asyncio.create_task(post(harness, "0"))
+    await comments.begun.wait()
+    late = asyncio.create_task(post(harness, "1"))
+    assert {answer.status_code for answer in await asyncio.gather(first, late)} == {503}
+    comments.open.set()
+    assert (await post(harness, "2")).status_code == 201
+    assert [[item["comment"]["body"] for item in batch] for batch in comments.batches] == [["0"], ["2"]]
+
+
 async def test_what_comments_leaves_is_sent_alone(harness: GatewayHarness, comments: Comments) -> None:
     harness.services.comments.on("POST", f"/posts/{ID}/comments", Problem("discussion-closed", "It is closed."))
     refused, stored = await asyncio.gather(post(harness, "alone", Idempotency_Key="k"), post(harness, "3"))

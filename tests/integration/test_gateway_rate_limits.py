@@ -200,6 +200,17 @@ async def test_broken_connections_are_replaced_at_once(redis_url: str) -> None:
         assert None not in await asyncio.to_thread(on_uvloop, proxy, url, asyncio.get_running_loop())
 
 
+async def test_a_connection_that_ended_is_no_outage(redis_url: str) -> None:
+    """Redis was started anew, or a proxy between has closed what was idle."""
+    async with proxied(redis_url) as (proxy, url), counters(url) as one:
+        assert await used(one, RELAXED) == 1
+        proxy.reset()
+        await eventually(lambda: not proxy.connections)
+        proxy.heal()
+        assert await used(one, RELAXED) == 2
+        assert not one.away
+
+
 async def test_while_redis_is_slow_hardly_any_request_waits_for_it(redis_url: str) -> None:
     async with proxied(redis_url) as (proxy, url), counters(url, pause=0.01) as one:
         await used(one)

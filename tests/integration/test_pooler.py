@@ -137,6 +137,8 @@ async def test_each_transaction_has_its_limits_and_leaves_none_behind(pooled: Da
     for _ in range(8):  # on every connection of the pooler
         async with pooled.transaction() as tx:
             assert await limits(tx) == wanted
+        async with pooled.statement() as tx:
+            assert await limits(tx) == wanted
         async with pooled.reader() as reader:
             assert await limits(reader) != wanted
 

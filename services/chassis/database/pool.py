@@ -241,10 +241,16 @@ class Database:
     async def statement(self) -> AsyncIterator[Transaction]:
         """Yield a transaction of exactly one statement, committed by PostgreSQL itself: one round trip, not three.
 
+        Behind a pooler it is like any other, because nothing else limits how long it waits.
+
         Raises:
             Problem: `unavailable` when no connection is free in time or the database is unreachable.
             RuntimeError: a second statement was run; the first one is committed.
         """
+        if self._behind_pooler:
+            async with self.transaction() as tx:
+                yield tx
+            return
         async with self._acquire_to_write() as connection:
             tx = Transaction(_SingleUse(connection))
             failpoint.reach("command.begun")

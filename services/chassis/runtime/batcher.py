@@ -57,6 +57,8 @@ class Batcher(Generic[Item, Outcome]):
         """Have one item processed while the caller does something else; its outcome is awaited later."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, outcome))
+        if len(self._waiting) >= self._most:
+            self._all_here.set()
         if self._running < self._at_once:
             self._running += 1
             task = asyncio.create_task(self._run(), context=of_service_alone())

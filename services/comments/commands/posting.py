@@ -178,7 +178,7 @@ class PostingQueue:
         outcome: Outcome = await self._first.submit(item)
         if outcome is Deferred.LOCKED:
             outcome = await self._second.submit(item)
-        if outcome is Deferred.ALONE:
+        if outcome in (Deferred.ALONE, Deferred.LOCKED):
             async with self._db.transaction() as tx:
                 outcome = await store_alone(tx, item)
         if outcome is Deferred.LATE:

@@ -11,7 +11,7 @@ from uuid import UUID
 from services.chassis.database import idempotency
 from services.chassis.database.idempotency import CommandResult, Kept, Key
 from services.chassis.database.pool import Database, Reader, Transaction
-from services.chassis.errors import Problem, invalid
+from services.chassis.errors import Problem, invalid, unavailable
 from services.chassis.identity import Caller
 from services.chassis.messaging import outbox
 from services.chassis.runtime.context import Context
@@ -158,7 +158,8 @@ async def store_alone(tx: Transaction, item: Prepared) -> CommandResult:
         if one.parent is not None and not one.parent.shown:
             await count_replies(tx, [one.comment], {one.parent.id: one.parent})
         return one.result
-    assert not_written.twin_id is not None  # the discussion and the key are locked
+    if not_written.twin_id is None:  # the discussion and the key are locked, but the epoch is not
+        raise unavailable("The service is being restored; it was not stored.")
     return await twin(tx, not_written.twin_id, item.caller, item.key)
 
 

@@ -55,9 +55,10 @@ class NotWritten(NamedTuple):
 OWN_PARAMETERS = 27
 INSERT_IF_CURRENT = f"""
 with expected as (
-    select post_id, post_epoch, post_version, revision
-    from unnest((select $1::uuid[]), (select $2::bigint[]), (select $3::bigint[]), (select $4::int[]))
-        as expected (post_id, post_epoch, post_version, revision)
+    select post_id, post_epoch, post_version, revision, own_epoch
+    from unnest(
+        (select $1::uuid[]), (select $2::bigint[]), (select $3::bigint[]), (select $4::int[]), (select $5::bigint[])
+    ) as expected (post_id, post_epoch, post_version, revision, own_epoch)
 ), locked as materialized (
     select expected.post_id, discussion.writer
     from expected cross join lateral (
@@ -66,7 +67,7 @@ with expected as (
         where discussions.post_id = expected.post_id and discussions.epoch = expected.post_epoch
             and discussions.version = expected.post_version
             and discussions.revision is not distinct from expected.revision
-            and (select number from epoch) = $5::bigint
+            and (select number from epoch) = expected.own_epoch
         for no key update of discussions skip locked
     ) as discussion
 ), changes as (
@@ -174,7 +175,7 @@ async def insert_if_current(
         [discussion.post_epoch for discussion in discussions],
         [discussion.post_version for discussion in discussions],
         [discussion.revision for discussion in discussions],
-        next(discussion.epoch for discussion in discussions),
+        [discussion.epoch for discussion in discussions],
         [change.id for change, _ in changes],
         [change.all_replies for change, _ in changes],
         [change.reply_count for change, _ in changes],

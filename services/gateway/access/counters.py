@@ -155,8 +155,8 @@ class Counters:
         return counts or [None] * len(uses)
 
     def failed(self, error: BaseException, *, was_new: bool) -> None:
-        """Count here until Redis is back."""
-        if not (self.away or self._closed):
+        """Count here until Redis is back. That an old connection has ended is no outage: a new one asks again."""
+        if was_new and not (self.away or self._closed):
             log.warning("redis is away, limits are counted here", error=type(error).__name__)
             VALKEY_AWAY.set(1)
             self._returning = asyncio.create_task(self._until_back(error), context=Context())
