@@ -1,4 +1,4 @@
-"""The databases that a restore has put aside while it is under way: whoever kills it loses nothing."""
+"""Note which databases a restore has put aside, so that one that is killed can be undone."""
 
 import json
 from pathlib import Path

@@ -115,7 +115,7 @@ def _servers(layout: Layout) -> Iterator[Postgres | None]:
 async def _put_aside(layout: Layout, postgres: Postgres, services: list[str]) -> dict[str, str]:
     """Rename the databases of these services, and make empty ones; return the new names.
 
-    They are noted first, so that whoever kills this loses nothing.
+    They are noted first, so that a restore that is killed can be undone.
     """
     await create_databases(layout, postgres)  # one may be missing
     found = {service: await _has_tables(postgres, service) for service in services}

@@ -1,4 +1,4 @@
-"""The common part of PostgreSQL, Valkey and Kafka as child processes."""
+"""A process of the local stack: how it is started, watched and ended."""
 
 import contextlib
 import os

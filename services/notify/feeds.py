@@ -53,7 +53,7 @@ DELETE_FEEDS = "delete from feeds"
 
 
 async def end_all(tx: Transaction) -> int:
-    """End the addresses of all feeds: whoever restores a database does not know which have ended since."""
+    """End the addresses of all feeds: after a restore it is not known which were ended since the backup."""
     return await tx.execute(DELETE_FEEDS)
 
 

@@ -65,7 +65,7 @@ class _OfEachService(Generic[M]):
 
 
 class Counter(_OfEachService[prometheus_client.Counter]):
-    """What only grows."""
+    """A number that only grows."""
 
     _kind = prometheus_client.Counter
 
@@ -74,7 +74,7 @@ class Counter(_OfEachService[prometheus_client.Counter]):
 
 
 class Gauge(_OfEachService[prometheus_client.Gauge]):
-    """What goes up and down."""
+    """A number that goes up and down."""
 
     _kind = prometheus_client.Gauge
 
@@ -87,7 +87,7 @@ class Gauge(_OfEachService[prometheus_client.Gauge]):
 
 
 class Histogram(_OfEachService[prometheus_client.Histogram]):
-    """What is observed, in buckets."""
+    """Observed values, counted in buckets."""
 
     _kind = prometheus_client.Histogram
 

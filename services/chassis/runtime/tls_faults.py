@@ -31,7 +31,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 async def speaks_tls(host: str, port: int) -> bool | None:
     """Return whether a server speaks TLS; None if nobody is there."""
     anybody = ssl.create_default_context()
-    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # nothing is said to whoever it is
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # nothing secret is sent to it
     if not await _connects(host, port, None):
         return None
     return await _connects(host, port, anybody)

@@ -1,6 +1,6 @@
-"""Valkey that fails: by what that is known, and how long it is waited for.
+"""Recognise failures of Valkey, and bound how long it is waited for.
 
-Valkey that is there and does not take us as we are set gets a sentence that names the variable.
+A Valkey that answers and refuses our settings gets a sentence that names the variable.
 """
 
 from urllib.parse import urlsplit

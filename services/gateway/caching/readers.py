@@ -17,7 +17,7 @@ from services.gateway.caching.entry import Entry, with_body
 from services.gateway.composition.own_comments import OwnComments, OwnText
 from services.gateway.composition.upstreams import Upstreams
 
-ELSEWHERE, GONE = -1, -2  # in the place of a place: on another page, and a tombstone
+ELSEWHERE, GONE = -1, -2  # instead of a position: the comment is on another page, or is a tombstone
 MOST_PLACES = 100  # that are remembered of an entry: more would be a part of its size that nobody counts
 MOST_BYTES = 1024 * 1024  # of an answer with texts in it; a longer one ends early, and its owner knows where
 
